@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import date
 from itertools import zip_longest
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import settings as budget
@@ -23,12 +24,15 @@ from scalpdesk.engine.desk import by_strategy, by_underlying
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.monitor import documents, market, order_documents, position_documents
 from scalpdesk.monitor.follower import RunFollower
+from scalpdesk.simulation.tape_reader import session_quotes
 
 pytestmark = pytest.mark.second
 
 DAY = date(2018, 2, 5)
 MINUTES = 17
 """The forward's carry is measured again after fifteen."""
+LATER_NS = 7 * NANOS_PER_SECOND
+"""Call and put of a strike, which the embedded market quotes at one instant, are quoted so far apart."""
 WRONG_YIELD = "rates.dividend_yields.SPY=0.06"
 """Configured borrow; quotes show none of it, so that each measurement of the forward moves the values."""
 RUNS = {
@@ -39,13 +43,17 @@ RUNS = {
 
 @pytest.fixture(scope="module")
 def tape():
-    """Twenty minutes of a day of the embedded market."""
+    """Twenty minutes of a day of the embedded market, its puts quoted after its calls."""
     whole = load_market(
         load_settings("gamma-scalper"), "embedded", underlying="SPY", start=DAY, end=DAY, seed=1
     )
     session = whole.sessions[0]
     short = replace(session, close_ns=session.open_ns + MINUTES * 60 * NANOS_PER_SECOND)
-    return replace(whole, sessions=(short,))
+    rows = session_quotes(whole, short)
+    is_put = np.array([each.is_option and not each.is_call for each in whole.instruments])
+    later = replace(rows, ts_ns=rows.ts_ns + LATER_NS * is_put[rows.instrument_id])
+    quotes = later.take(np.argsort(later.ts_ns, kind="stable")).until(short.close_ns)
+    return replace(whole, sessions=(short,), quotes=quotes, loaded=None, load_again=None)
 
 
 class Outputs(Journal):
@@ -94,7 +102,7 @@ def ask_of_an_option(engine, number):
     state = valuer.state(number, now_ns)
     if state is not None:
         assert state.low <= state.high
-        assert state.hedge_greeks.price >= 0.0
+        assert state.greeks.price >= 0.0
     valuer.greeks_at(number, now_ns, 0.2)
     valuer.smile(number, now_ns)
     valuer.skew(number, now_ns)

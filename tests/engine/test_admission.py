@@ -330,7 +330,7 @@ def test_an_order_in_shares_is_cut_to_the_net_delta_of_the_book_to_the_share(
     admitted = admission(one).cut((wanted,), (), one.now_ns, [], [])
     delta = float(shares)
     for number, contracts in ((1, calls), (2, puts)):
-        delta += 100 * contracts * inner.delta_engine.state(number, one.now_ns).hedge_greeks.delta
+        delta += 100 * contracts * inner.delta_engine.state(number, one.now_ns).greeks.delta
     cap = float("inf") if fraction is None else fraction * float(inner.attribution.nav) / 500.0
     sign = 1 if side is Side.BUY else -1
     if works_for is Purpose.HEDGE:

@@ -341,5 +341,5 @@ def test_the_spot_of_an_inverse_option_is_its_forward_and_that_of_a_linear_one_i
     options = [deribit_option(f"{root}-25DEC26-100000-{right}") for right in "CP"]
     listed = Instruments([swap, *options])
     (straddle,) = STRADDLE.at(options_in_order(listed, swap.symbol))
-    call = OptionState(None, 100_000.0, 1.0, 0.05, 0.5, True, options[0], ContractPricer())
+    call = OptionState(0.0, 100_000.0, 1.0, 0.05, 0.5, True, options[0], ContractPricer())
     assert forward_of(straddle, call) == pytest.approx(100_000.0 * math.exp(carry))

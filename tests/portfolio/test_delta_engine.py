@@ -21,7 +21,7 @@ from scalpdesk.pricing import greeks
 from scalpdesk.pricing.base import OptionGreeks
 from scalpdesk_testing.kit.instruments import option, share, straddle_book
 from scalpdesk_testing.kit.tape import at, model_price, quote
-from scalpdesk_testing.kit.valuation import observed_strike_vol
+from scalpdesk_testing.kit.valuation import learn, observed_strike_vol
 
 D = Decimal
 HUNDRED = Equity("SPY", multiplier=100)
@@ -68,7 +68,7 @@ def market():
 
 def test_a_lost_quote_is_not_valued_at_its_mid(market):
     now_ns = NOON + market.state.lost_ns[CALL] + 1
-    market.engine.observe([CALL, PUT], NOON)
+    learn(market.engine, NOON, CALL, PUT)
     market.quote(505.0, now_ns=now_ns, only={0, PUT})
     call, put = (market.engine.state(leg, now_ns) for leg in (CALL, PUT))
     assert (call.is_modelled, put.is_modelled) == (True, False)
@@ -97,7 +97,7 @@ def test_the_smile_stands_on_the_forward_at_the_carry_of_its_expiry(rate, divide
 
 
 def test_a_mid_is_carried_to_the_spot_of_now_at_the_volatility_of_its_quote(market):
-    market.engine.observe([CALL, PUT], NOON)
+    learn(market.engine, NOON, CALL, PUT)
     assert market.engine.state(CALL, NOON).greeks.price == pytest.approx(
         market.state.quotes[CALL].mid, abs=1e-6
     )
@@ -110,7 +110,7 @@ def test_a_mid_is_carried_to_the_spot_of_now_at_the_volatility_of_its_quote(mark
 
 
 def test_the_volatility_of_a_lost_quote_stays_when_the_spot_of_its_instant_is_no_longer_kept(market):
-    market.engine.observe([CALL], NOON)
+    learn(market.engine, NOON, CALL)
     lost_ns = NOON + market.state.lost_ns[CALL] + 1
     market.quote(500.0, now_ns=lost_ns, only={0})
     first = market.engine.state(CALL, lost_ns)
@@ -150,7 +150,7 @@ def test_equal_questions_at_one_instant_are_answered_once(market):
     first = market.engine.state(CALL, NOON)
     assert market.engine.state(CALL, NOON) is first
     assert market.pricer.solved == 1
-    market.engine.observe([CALL], NOON)
+    learn(market.engine, NOON, CALL)
     solved = market.pricer.solved
     for later in (1, 2, 3):
         market.engine.state(CALL, NOON + later)
@@ -158,7 +158,7 @@ def test_equal_questions_at_one_instant_are_answered_once(market):
 
 
 def test_a_quotes_volatility_stands_until_the_option_is_quoted_again(market):
-    market.engine.observe([PUT], NOON)
+    learn(market.engine, NOON, PUT)
     later = NOON + 10**9
     market.quote(505.0, now_ns=later, only={0})
     state = market.engine.state(PUT, later)
@@ -166,11 +166,11 @@ def test_a_quotes_volatility_stands_until_the_option_is_quoted_again(market):
     assert state.spot == 505.0
     assert state.mark_vol > 0.22  # the old premium at the new spot
     market.quote(505.0, vol=0.25, now_ns=later, only={PUT})
-    assert market.engine.state(PUT, later).vol == pytest.approx(0.25, abs=1e-9)
+    assert market.engine.state(PUT, later).own_vol == pytest.approx(0.25, abs=1e-9)
 
 
 def test_a_mark_that_no_volatility_explains_takes_the_last_good_one(market):
-    market.engine.observe([CALL], NOON)
+    learn(market.engine, NOON, CALL)
     later = NOON + 10**9
     market.state.apply_quote(quote(0, later, 559.99, 560.01))  # the call's mark is below intrinsic now
     value = market.engine.state(CALL, later)
@@ -195,9 +195,9 @@ def test_a_mark_that_no_volatility_explains_takes_the_last_good_one(market):
 def test_a_volatility_stands_while_later_quotes_show_none(number, bid, ask):
     market = Market()
     market.quote(510.0)
-    market.engine.observe([CALL, PUT], NOON)
+    learn(market.engine, NOON, CALL, PUT)
     market.state.apply_quote(quote(number, NOON, bid, ask))
-    market.engine.observe([CALL, PUT], NOON)
+    learn(market.engine, NOON, CALL, PUT)
     later = NOON + 10**9
     market.state.apply_quote(quote(0, later, 509.99, 510.01))
     for leg in (CALL, PUT):
@@ -208,7 +208,7 @@ def test_a_volatility_stands_while_later_quotes_show_none(number, bid, ask):
 
 
 def test_an_option_is_marked_by_the_model_once_its_quote_is_lost(market):
-    market.engine.observe([CALL], NOON)
+    learn(market.engine, NOON, CALL)
     lost_ns = market.state.lost_ns[CALL]
     market.quote(499.0, now_ns=NOON + lost_ns, only={0})
     assert market.engine.mark(CALL) == market.state.quotes[CALL].mid
@@ -324,7 +324,7 @@ def test_over_an_ex_date_the_forward_stands_before_the_first_option_is_quoted(co
     for number, instrument in enumerate(book):
         mid = 500.0 if number == 0 else model_price(instrument, 500.0 - paid, 0.20, close_ns)
         state.apply_quote(quote(number, close_ns, mid - 0.01, mid + 0.01))
-    engine.observe([call], close_ns)
+    learn(engine, close_ns, call)
     before = engine.state(call, close_ns)
     assert before.dividend_yield == pytest.approx(0.0, abs=2e-3)
     assert before.vol == pytest.approx(0.20, abs=2e-3)
@@ -461,7 +461,7 @@ def test_the_carry_is_that_of_the_desks_first_look_and_not_of_an_onlookers():
         later = NOON + 10**9
         market.quote(503.0, now_ns=later)
         market.quote(501.0, now_ns=later + 1, only={0})
-        engine.observe([CALL], later + 1, strike=True)
+        learn(engine, later + 1, CALL)
         state = engine.state(CALL, later + 1)
         found.append((state.dividend_yield, state.strike_vol, state.greeks))
     assert found[0] == found[1]
@@ -482,7 +482,7 @@ def test_the_carry_is_that_of_the_desks_first_look_and_not_of_an_onlookers():
     ],
 )
 def test_an_option_whose_quote_shows_no_price_is_marked_by_the_model_within_its_sides(market, bid, ask, mark):
-    market.engine.observe([CALL], NOON)
+    learn(market.engine, NOON, CALL)
     before = market.engine.mark(CALL)
     for minute in range(1, 61):  # the one side is renewed for an hour
         now_ns = NOON + minute * 60 * 10**9
@@ -497,7 +497,7 @@ def test_an_option_whose_quote_shows_no_price_is_marked_by_the_model_within_its_
         apart = LEAST_DEVIATION + 3.0 * VOL_OF_VOL * math.sqrt(market.engine.variance_years(NOON, now_ns))
         sides = (0.0, math.inf) if ask == 0.3 else (max(0.0, bid), ask if ask > 0.0 else math.inf)
         for end, away in ((valued.low, -apart), (valued.high, apart)):
-            price = model_price(market.book[CALL], 498.0, valued.vol * math.exp(away), now_ns)
+            price = model_price(market.book[CALL], 498.0, valued.own_vol * math.exp(away), now_ns)
             assert end == pytest.approx(min(max(price, sides[0]), sides[1]), rel=1e-4)
     assert before == pytest.approx(model_price(market.book[CALL], 500.0, 0.20, NOON), abs=1e-6)
 
@@ -554,7 +554,7 @@ def test_a_move_of_the_spot_is_no_volatility_of_a_leg_in_the_money_whose_quote_w
     """Between mid and parity its mark is partly a mid at another spot: a third of a point of volatility."""
     market, now_ns = Market(), NOON + 10**9
     market.quote(500.0 + away)
-    market.engine.observe([CALL, PUT], NOON)
+    learn(market.engine, NOON, CALL, PUT)
     market.quote(500.0 + away + move, now_ns=now_ns, only={0})
     state = market.engine.state(side, now_ns)
     exact = greeks(state.spot, 500.0, state.years, 0.20, side == CALL)

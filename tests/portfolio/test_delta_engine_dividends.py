@@ -19,6 +19,7 @@ from scalpdesk.pricing import greeks
 from scalpdesk_testing.kit.bookings import booked
 from scalpdesk_testing.kit.instruments import option, share, straddle_book
 from scalpdesk_testing.kit.tape import at, quote
+from scalpdesk_testing.kit.valuation import learn
 
 D = Decimal
 DAY, EX_DAY, EXPIRY = date(2015, 9, 17), date(2015, 9, 18), date(2015, 10, 16)
@@ -133,7 +134,7 @@ def test_asking_between_two_events_changes_no_answer():
         asked.engine.smile(number, now_ns)
         asked.engine.greeks_at(number, now_ns, 0.31)
     for market in (asked, silent):
-        market.engine.observe((CALL, PUT), now_ns)
+        learn(market.engine, now_ns, CALL, PUT)
     for number in (CALL, PUT):
         first, second = (market.engine.state(number, now_ns) for market in (asked, silent))
         assert (first.vol, first.greeks) == (second.vol, second.greeks)
@@ -196,7 +197,7 @@ def test_a_quote_of_before_the_ex_date_is_valued_at_the_spot_of_then():
     close_ns, open_ns = session_on(DAY).close_ns, session_on(EX_DAY).open_ns
     market.declare(at("09:30", DAY))
     market.quote(close_ns, 200.0)
-    market.engine.observe([CALL], close_ns)
+    learn(market.engine, close_ns, CALL)
     market.state.open_session(open_ns)
     assert market.state.mark(0) == pytest.approx(200.0 - float(AMOUNT))
     assert market.state.quote_in_force(0, close_ns).mid == pytest.approx(200.0)

@@ -14,6 +14,7 @@ from scalpdesk.portfolio.option_pricer import ContractPricer
 from scalpdesk.portfolio.positions import Position
 from scalpdesk_testing.kit.instruments import straddle_book
 from scalpdesk_testing.kit.tape import at, model_price, quote
+from scalpdesk_testing.kit.valuation import learn
 
 NOON = at("12:00")
 SECOND = 10**9
@@ -32,10 +33,8 @@ QUESTIONS: dict[str, Callable[[DeltaEngine, int, int], object]] = {
 }
 LEARNT: dict[str, Callable[[DeltaEngine, int, int], object]] = {
     "follow": lambda engine, leg, now_ns: engine.follow([leg], now_ns),
-    "observe": lambda engine, leg, now_ns: engine.observe([leg], now_ns),
-    "hedge": lambda engine, leg, now_ns: engine.observe([leg], now_ns, strike=True),
-    "skew": lambda engine, leg, now_ns: engine.observe([leg], now_ns, smile=True),
-    "smile": DeltaEngine.observe_smile,
+    "held": lambda engine, leg, now_ns: learn(engine, now_ns, leg),
+    "skewed": lambda engine, leg, now_ns: engine.follow([leg], now_ns, smile=True),
 }
 
 
@@ -110,7 +109,7 @@ def answers(steps: list[Quoted | Asked | Learnt], *, is_watched: bool) -> list[o
 @example(  # the share's quote of the option's own instant comes after it, and an onlooker asks in between
     [
         Quoted(CALL, 2 * SECOND),
-        Learnt("observe", CALL),
+        Learnt("held", CALL),
         Quoted(SHARE, 0, 6.0),
         Asked("state", CALL, is_desk=False),
         Quoted(SHARE, 2 * SECOND, -3.0),

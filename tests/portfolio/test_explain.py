@@ -29,7 +29,7 @@ from scalpdesk.volatility.variance_time import US_SESSIONS
 from scalpdesk_testing.kit.bookings import booked
 from scalpdesk_testing.kit.instruments import EXPIRY, option, share, straddle_book
 from scalpdesk_testing.kit.tape import at, model_price, quote
-from scalpdesk_testing.kit.valuation import ObservedExplain
+from scalpdesk_testing.kit.valuation import ObservedExplain, learn
 
 D = Decimal
 NOON = at("12:00")
@@ -73,7 +73,7 @@ class Book:
         self.account.cash -= self.instruments[number].value(quantity, price) + fee
         self.attribution.note_trade(self.state.quotes[number], quantity, price, fee)
         if number:
-            self.engine.observe([number], now_ns)
+            learn(self.engine, now_ns, number)
         self.attribution.legs.rebase(now_ns)
         return marked
 
@@ -225,7 +225,7 @@ def test_how_often_a_leg_is_looked_at_before_its_quote_is_lost_changes_no_value(
         book = Book()
         book.market(NOON, 500.0, half=0.0)
         booked(book.positions, 1, D(1), D(10), "had")
-        book.engine.observe([1], NOON)
+        learn(book.engine, NOON, 1)
         book.attribution.begin(NOON)
         for second in range(10, 601, 10):
             now_ns = NOON + second * 10**9

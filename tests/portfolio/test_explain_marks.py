@@ -26,6 +26,7 @@ from scalpdesk.volatility.variance_time import US_SESSIONS
 from scalpdesk_testing.kit.bookings import booked
 from scalpdesk_testing.kit.instruments import DAY, straddle_book
 from scalpdesk_testing.kit.tape import at, model_price, quote
+from scalpdesk_testing.kit.valuation import learn
 
 D = Decimal
 NOON = at("12:00")
@@ -183,7 +184,7 @@ def test_what_was_bought_at_a_mid_below_the_payoff_is_explained_by_the_volatilit
     desk = Desk()
     desk.quote(0, 500.0)
     desk.quote(1, 2.0)
-    desk.engine.observe([1], NOON)
+    learn(desk.engine, NOON, 1)
     desk.quote(0, 502.5, NOON + S)
     desk.explain.begin(NOON + S)
     seen = desk.engine.state(1, NOON + S)
@@ -191,7 +192,7 @@ def test_what_was_bought_at_a_mid_below_the_payoff_is_explained_by_the_volatilit
     desk.trade(1, 1, 2.0, NOON + S)
     desk.quote(0, 503.5, NOON + 2 * S)
     desk.quote(1, 4.2, NOON + 2 * S)
-    desk.engine.observe([1], NOON + 2 * S)
+    learn(desk.engine, NOON + 2 * S, 1)
     mark = desk.explain.mark(NOON + 2 * S)
     assert mark.nav_change == 220
     assert float(mark.parts["residual"]) == pytest.approx(100 * (seen.greeks.price - 2.0), abs=0.01)

@@ -59,7 +59,7 @@ class Chain:
         return self.vols.measured(contract, now_ns)
 
     def smile(self, seconds=0, forward=500.0):
-        return self.vols.smile(self.book[1], NOON + int(seconds * S), forward, YEARS, 0.1, keeps=True)
+        return self.vols.smile(self.book[1], NOON + int(seconds * S), forward, YEARS, 0.1)
 
 
 @pytest.fixture
@@ -253,15 +253,6 @@ def test_the_smile_is_fitted_to_the_legs_out_of_the_money(chain):
     assert found.vol(0.0) * math.sqrt(0.1 / YEARS) == pytest.approx(0.2, abs=0.005)
 
 
-def test_the_smile_of_an_instant_is_fitted_once(chain):
-    assert chain.smile() is None
-    chain.all()
-    assert chain.smile() is None  # no smile, at that instant
-    first = chain.smile(1)
-    assert first is chain.smile(1, forward=600.0)
-    assert chain.smile(2) is not first
-
-
 def test_one_quote_gives_a_flat_smile(chain):
     chain.quote(0, 500.0, half=0.01)
     chain.quote(chain.number(505), 9.0)
@@ -331,9 +322,7 @@ def test_no_expiry_is_known_to_be_silent_while_quotes_may_still_come(chain):
     assert contract.expiry == EXPIRY
     assert chain.vols.is_silent(contract) is False
     chain.all()
-    first = chain.smile()
     assert chain.vols.is_silent(contract) is False
-    assert chain.smile() is first
 
 
 def test_a_quote_that_leaves_its_volatility_open_is_uncertain_by_nine_tenths_of_it():

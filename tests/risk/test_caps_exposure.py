@@ -48,7 +48,16 @@ def valued(delta=0.5, gamma=0.01, theta=-20.0, vega=60.0, *, mark=10.0, spot=500
         price=mark, delta=delta, gamma=gamma, theta=theta, vega=vega, rho=0.0, vanna=0.0, volga=0.0, charm=0.0
     )
     return OptionState(
-        mark, spot, 0.1, 0.0, 0.2, vol_is_fresh=True, contract=None, pricer=None, own_greeks=greeks
+        mark,
+        spot,
+        0.1,
+        0.0,
+        0.2,
+        vol_is_fresh=True,
+        contract=None,
+        pricer=None,
+        known_vol=0.2,
+        known_greeks=greeks,
     )
 
 

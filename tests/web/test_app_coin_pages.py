@@ -162,8 +162,8 @@ def test_prices_deltas_and_greeks_have_the_decimals_of_a_coin(coin):
             continue
         quantity = float(position.quantity)
         assert row["is_coin"]
-        assert row["delta_shares"] == pytest.approx(quantity * valuation.hedge_greeks.delta)
-        assert row["gamma_shares_per_usd"] == pytest.approx(quantity * valuation.hedge_greeks.gamma) != 0
+        assert row["delta_shares"] == pytest.approx(quantity * valuation.greeks.delta)
+        assert row["gamma_shares_per_usd"] == pytest.approx(quantity * valuation.greeks.gamma) != 0
     greeks = coin.greeks()
     net = next(
         line for line in status_text(coin, is_running=False).splitlines() if line.startswith("Net delta")
@@ -234,9 +234,7 @@ def coin_pnl(follower, spot, change):
             return (call if contract.is_call else call - forward + strike) / forward
 
         moved = valuation.spot * spot / now_spot
-        total += quantity * (
-            premium(moved, valuation.hedge_vol + change) - premium(valuation.spot, valuation.hedge_vol)
-        )
+        total += quantity * (premium(moved, valuation.vol + change) - premium(valuation.spot, valuation.vol))
     return total
 
 
@@ -259,7 +257,7 @@ def test_ladder_payoff_and_worst_case_count_in_coin_and_say_what_it_is_in_dollar
             else:
                 strike = float(contract.strike)
                 worth = expiry_payoff_coin(at, strike, contract.is_call)
-                expected += quantity * (worth - coin.value(position.instrument_id).hedge_greeks.price)
+                expected += quantity * (worth - coin.value(position.instrument_id).greeks.price)
         assert value == pytest.approx(expected, abs=1e-9)
     worst = min(coin_pnl(coin, spot * (1 + move), change) for move in GRID_MOVES for change in GRID_POINTS)
     assert worst_of(coin, "sticky-strike").pnl == pytest.approx(worst, abs=1e-9)
@@ -315,9 +313,7 @@ def test_the_terminals_view_counts_a_perpetual_in_coin(coin):
     options = [position for position in held if position.instrument.is_option]
     (swap,) = (position for position in held if not position.instrument.is_option)
     valuer = coin.desk.delta_engine
-    delta = sum(
-        float(leg.quantity) * valuer.state(leg.instrument_id, now_ns).hedge_greeks.delta for leg in options
-    )
+    delta = sum(float(leg.quantity) * valuer.state(leg.instrument_id, now_ns).greeks.delta for leg in options)
     coins = float(swap.quantity) * 10 / coin.desk.market.mark(swap.instrument_id)
     assert abs(float(swap.quantity)) > 10.0
     assert abs(delta + coins) < 1.0
@@ -354,11 +350,11 @@ def test_the_break_even_of_a_day_is_the_move_at_which_the_hedged_straddle_earns_
         value, contract = coin.value(number), coin.desk.instruments[number]
         if value is None:  # the perpetual
             continue
-        width = value.hedge_vol * math.sqrt(value.years)
+        width = value.vol * math.sqrt(value.years)
         d1 = math.log(value.spot / float(contract.strike)) / width + 0.5 * width
         slope = NormalDist().pdf(d1)
         gamma += slope / (value.spot * width)
-        theta -= 0.5 * value.spot * slope * value.hedge_vol / math.sqrt(value.years) / 365
+        theta -= 0.5 * value.spot * slope * value.vol / math.sqrt(value.years) / 365
     even = math.sqrt(-2 * theta / gamma) / coin.desk.market.mark(coin.desk.view.underlying)
     assert block["break_even"] == pytest.approx(even, rel=1e-3)
     assert block["greeks"]["gamma_shares_per_usd"] > 1e-5  # coins a dollar: two decimals would show zero

@@ -127,7 +127,7 @@ def test_payoff_at_expiry_is_intrinsic_value_less_what_the_book_is_worth_now(hel
             contracts = units
             state = held.value(position.instrument_id)
             value_now += units * float(
-                greeks(page["spot"], strike, state.years, state.hedge_vol, contract.is_call).price
+                greeks(page["spot"], strike, state.years, state.vol, contract.is_call).price
             )
     intrinsic = contracts * np.abs(spots - strike) + shares * spots  # one call and one put of one strike
     assert np.abs(end - (intrinsic - value_now)).max() < 0.01
@@ -196,9 +196,9 @@ def test_a_later_date_and_an_added_leg_move_ladder_and_greeks_as_the_pricing_mod
         # what is left of the variance by the clock, over what is left of the calendar
         by_clock = [held.desk.delta_engine.variance_years(at, expires_ns) for at in (later_ns, held.now_ns)]
         left = state.years - days / 365
-        vol = state.hedge_vol * math.sqrt(by_clock[0] / by_clock[1] * state.years / left)
+        vol = state.vol * math.sqrt(by_clock[0] / by_clock[1] * state.years / left)
         then = greeks(spot, strike, left, vol, contract.is_call)
-        now = greeks(spot, strike, state.years, state.hedge_vol, contract.is_call)
+        now = greeks(spot, strike, state.years, state.vol, contract.is_call)
         expected["pnl"] += units * float(then.price - now.price)
         expected["delta"] += units * float(then.delta)
         expected["gamma"] += units * float(then.gamma)

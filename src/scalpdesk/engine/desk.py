@@ -32,6 +32,7 @@ from scalpdesk.orders.order_manager import OrderManager
 from scalpdesk.portfolio.book import Book
 from scalpdesk.portfolio.delta_engine import DeltaEngine, OptionState
 from scalpdesk.portfolio.positions import Position, balance_of, mark_decimal
+from scalpdesk.portfolio.quoted_vols import OptionFacts
 from scalpdesk.portfolio.sub_books import SubBooks
 from scalpdesk.risk.gate import RiskGate
 from scalpdesk.strategies.contract import WritableDeskView
@@ -110,6 +111,9 @@ class Desk:
         self._loss_limit = ZERO
         self._near_loss_nav = 0.0
         self._cash_of, self._cash = cash, float(cash)
+        self._learns_of: Sequence[Position] = ()
+        self._options: list[OptionFacts] = []
+        """Options that are held, and the positions that they were read from."""
         self._units_of: Sequence[Position] = ()
         self._units: tuple[list[tuple[InstrumentId, float]], ...] = ([], [])
         """Signed units of what is held, the options that were bought apart."""
@@ -143,7 +147,7 @@ class Desk:
 
     def has_lost_too_much(self) -> bool:
         """Judge the session's loss at current marks: whether it is at the limit that ends its trading."""
-        rests_on = self.market.version, self.delta_engine.learnt
+        rests_on = self.market.version, self.delta_engine.vols.learnt
         is_known = self.positions.held() is self._units_of and self.session_equity is self._loss_limit_of
         if rests_on == self._judged_at and is_known and self.account.cash is self._judged_cash:
             return False  # no mark has changed since
@@ -206,10 +210,13 @@ class Desk:
         decimals = -int(self.attribution.unit.as_tuple().exponent)
         return f"daily loss: {loss:.{decimals}f} at the limit of {-self._loss_limit:.{decimals}f}"
 
-    def observe(self, now_ns: int) -> None:
+    def learn(self, now_ns: int) -> None:
         """Learn from the latest quotes of the options that are held; ``now_ns`` in UTC nanoseconds."""
-        held = [each.instrument_id for each in self.positions.held() if each.instrument.is_option]
-        self.delta_engine.observe(held, now_ns)
+        held = self.positions.held()
+        if held is not self._learns_of:  # another list once something is booked
+            known = (self.delta_engine.vols.facts(each.instrument_id) for each in held)
+            self._learns_of, self._options = held, [option for option in known if option is not None]
+        self.delta_engine.learn(self._options, now_ns)
 
     def doubt(self, number: InstrumentId, value: OptionState) -> tuple[Decimal, Decimal]:
         """Return by how much what is held of an option may be worth less, and more, than its mark."""

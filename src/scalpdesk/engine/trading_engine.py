@@ -140,7 +140,6 @@ class TradingEngine:
         self._widest = desk.market.widest
         self._is_option = are_options(desk.instruments).tolist()
         self._on_wake = strategy.on_wake
-        self._valuer, self._carry = desk.delta_engine, desk.delta_engine.vols.carry
 
     @property
     def is_led(self) -> bool:
@@ -359,8 +358,7 @@ class TradingEngine:
         if view.session is None and wake is not SESSION:
             return
         now_ns = self._turn.now_ns
-        if wake is PRICE and now_ns >= self._carry.due_ns:  # at the same instant in every mode
-            self._valuer.measure_due(now_ns)
+        self.desk.learn(now_ns)
         view.now_ns = now_ns
         if self._turn.is_led:
             return
@@ -406,7 +404,7 @@ class TradingEngine:
 
     def _on_account(self, event: AccountSnapshot) -> Wake:
         self.desk.adopt(event)
-        self.desk.observe(self.now_ns)
+        self.desk.learn(self.now_ns)
         return Wake.ACCOUNT
 
     def _on_terms(self, event: RateEvent | DividendEvent) -> None:
@@ -438,9 +436,7 @@ class TradingEngine:
     def _on_timer(self, event: TimerEvent) -> Wake | None:
         now_ns, name = self.now_ns, event.name
         if name == MARK_TIMER:
-            if now_ns >= self._carry.due_ns:
-                self._valuer.measure_due(now_ns)
-            self.desk.observe(now_ns)
+            self.desk.learn(now_ns)
             self._bookings.mark()
             if self.desk.correlation is not None:
                 note_returns(self.desk, self.desk.correlation)

@@ -352,7 +352,8 @@ class QuotedChain:
 
     def smile(self, number: InstrumentId) -> ExpirySmile | None:
         """Return the smile of an option's expiry, fitted to the quotes of now."""
-        return self._engine.observe_smile(number, self._now_ns)
+        self._engine.follow((number,), self._now_ns)
+        return self._engine.smile(number, self._now_ns)
 
     def traded(self, numbers: Sequence[InstrumentId], *, bought: bool = False) -> Sequence[bool]:
         """Return which of these options have a good quote and open interest enough."""

@@ -351,7 +351,7 @@ class RunFollower:
         It is on the variance clock, as realised and forecast volatility are: by the calendar, the volatility
         of an option in its last hours is another number.
         """
-        return _mean_of([leg.weighted(leg.valuation.hedge_vol) for leg in self._held_legs()])
+        return _mean_of([leg.weighted(leg.valuation.vol) for leg in self._held_legs()])
 
     def held_ratios(self) -> Ratios | None:
         """Return one set of the held options; None where they have no premium in common."""
@@ -367,7 +367,7 @@ class RunFollower:
         for position in self.desk.positions.held():
             number = position.instrument_id
             valuation = self.value(number)
-            if valuation is not None and valuation.hedge_vol > 0.0:
+            if valuation is not None and valuation.vol > 0.0:
                 units = abs(position.float_quantity) * position.multiplier
                 found.append(_HeldLeg(number, units, self.on_clock(number), valuation))
         return found
@@ -384,7 +384,7 @@ class RunFollower:
             vols = []
             for leg in legs:
                 now = self.value(leg.number)
-                vol = leg.valuation.hedge_vol if now is None else engine.vol_at_carry(leg.valuation, now)
+                vol = leg.valuation.vol if now is None else engine.vol_at_carry(leg.valuation, now)
                 vols.append(leg.weighted(vol))
             self.last_implied = implied = _mean_of(vols)
             if is_first:
@@ -589,7 +589,7 @@ class RunFollower:
         if self._guessed:
             self._restate_implied()
         legs = self._held_legs()
-        implied = _mean_of([leg.weighted(leg.valuation.hedge_vol) for leg in legs])
+        implied = _mean_of([leg.weighted(leg.valuation.vol) for leg in legs])
         if not all(desk.delta_engine.knows_forward(leg.number, now_ns) for leg in legs):
             self._guessed.append((now_ns / NANOS_PER_SECOND, legs, math.isnan(self.first_implied)))
         if not math.isnan(implied):

@@ -178,7 +178,7 @@ def _leg(
     return risk_leg(
         contract,
         quantity,
-        vol=valuation.hedge_vol,
+        vol=valuation.vol,
         spot=spot,
         instants=instants,
         clock_years=follower.desk.delta_engine.variance_years,

@@ -83,7 +83,7 @@ def _smiles(follower: RunFollower, chain: dict[date, list[Priced]], spot: float)
                 continue
             known = state.vol_is_fresh and not state.is_modelled
             if known and market.verdict(number, follower.now_ns) in TRADABLE:
-                quoted[strike] = 100.0 * state.vol
+                quoted[strike] = 100.0 * state.own_vol
         if len(quoted) < LEAST_QUOTES:
             continue
         grid = np.linspace(min(quoted), max(quoted), CURVE_POINTS).tolist()
@@ -329,10 +329,10 @@ def _offered(
         spot=valuation.spot,
         bid=math.nan if quote is None else quote.bid,
         ask=math.nan if quote is None else quote.ask,
-        delta=valuation.hedge_greeks.delta,
-        gamma=valuation.hedge_greeks.gamma,
-        theta=valuation.hedge_greeks.theta,
-        vol=valuation.hedge_vol,
+        delta=valuation.greeks.delta,
+        gamma=valuation.greeks.gamma,
+        theta=valuation.greeks.theta,
+        vol=valuation.vol,
         open_interest=market.open_interest.get(number, 0),
         volume=market.volume_today(number),
         now_ns=follower.now_ns,

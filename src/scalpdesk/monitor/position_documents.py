@@ -211,10 +211,10 @@ def leg_row(follower: RunFollower, position: Position) -> answers.Leg:
         return {**row, "delta_shares": delta}
     if valuation is None:
         return row
-    greeks = valuation.hedge_greeks
+    greeks = valuation.greeks
     return {
         **row,
-        "vol": valuation.hedge_vol * follower.on_clock(number),
+        "vol": valuation.vol * follower.on_clock(number),
         "delta_shares": units * greeks.delta,
         "gamma_shares_per_usd": units * greeks.gamma,
         "theta_usd_per_day": units * greeks.theta / DAYS_PER_YEAR,

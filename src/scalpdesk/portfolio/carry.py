@@ -40,6 +40,7 @@ class ExpiryCarry:
         "dividends",
         "due_ns",
         "earlier",
+        "has_smile",
         "is_assumed",
         "is_followed",
         "since_ns",
@@ -52,6 +53,8 @@ class ExpiryCarry:
         self.underlying = underlying
         self.is_followed = False
         """Whether it is measured: the desk has asked for it."""
+        self.has_smile = False
+        """Whether somebody goes by the smile of what is held, whatever its strike's own quotes show."""
         self.is_assumed = False
         """Whether it is the configured one because quotes could not show another yet."""
         self.dividend_yield, self.since_ns = 0.0, 0

@@ -41,21 +41,19 @@ MODEL_DECIMALS = 8
 class OptionState(Leaf, gc=False):
     """Worth of one option at an instant; prices in currency per unit of the underlying."""
 
-    quoted: float | None
-    """Mark that quotes give; None where it is the model's value."""
+    mark: float
+    """Value of one unit in the books."""
     spot: float
     years: float
     rate: float
-    vol: float
-    """Volatility that values it here and now, a fraction a year: that of its mid at the spot of its own
-    quote; deep in the money that of its strike's other leg; the last known one while no quote gives any."""
+    own_vol: float
+    """That of its mid at the spot of its own quote, a fraction a year; deep in the money that of its strike's
+    other leg; the last known one while no quote gives any."""
     vol_is_fresh: bool
     contract: OptionContract
     pricer: ContractPricer
     dividend_yield: float = 0.0
     """Continuous yield that with the rate and the known dividends carries the spot to the forward, a year."""
-    own_greeks: OptionGreeks | None = None
-    """At its volatility, once they were asked for; see :attr:`greeks`."""
     is_modelled: bool = False
     """Whether the quote was lost or shows no price: the volatility is the last known, or its strike's."""
     deviation: float = 0.0
@@ -73,13 +71,9 @@ class OptionState(Leaf, gc=False):
     """Whether the yield is the configured one because quotes could not show another yet."""
     own_mark_vol: float = -1.0
     """Once it was asked for; NaN without any; see :attr:`mark_vol`."""
-    own_hedge_greeks: OptionGreeks | None = None
-    """Once they were asked for; see :attr:`hedge_greeks`."""
-
-    @property
-    def mark(self) -> float:
-        """Value of one unit in the books, worked out when first asked for where the model gives it."""
-        return round(self.greeks.price, MODEL_DECIMALS) if self.quoted is None else self.quoted
+    known_vol: float = -1.0
+    known_greeks: OptionGreeks | None = None
+    """``known_vol``, ``known_greeks``: The volatility that was asked of last, and the Greeks at it."""
 
     @property
     def low(self) -> float:
@@ -92,61 +86,44 @@ class OptionState(Leaf, gc=False):
         return self._at_deviation(self.deviation) if self.is_modelled else self.mark
 
     def _at_deviation(self, deviation: float) -> float:
-        price = self.greeks_at(self.vol * math.exp(deviation)).price
+        price = self.greeks_at(self.own_vol * math.exp(deviation)).price
         return min(max(price, self.least), self.most)
 
     def greeks_at(self, vol: float) -> OptionGreeks:
         """Return price and Greeks here and now at any volatility."""
-        terms = self.contract, self.spot, self.years, vol, self.rate, self.dividend_yield, self.dividends
-        return self.pricer.greeks(*terms)
+        if self.known_greeks is None or vol != self.known_vol:
+            terms = self.contract, self.spot, self.years, vol, self.rate, self.dividend_yield, self.dividends
+            self.known_vol, self.known_greeks = vol, self.pricer.greeks(*terms)
+        return self.known_greeks
+
+    @property
+    def vol(self) -> float:
+        """Volatility that is believed, a fraction a year: that of its strike, else its own."""
+        return self.own_vol if self.strike_vol is None else self.strike_vol.vol
 
     @property
     def greeks(self) -> OptionGreeks:
-        """Price and Greeks at its volatility: the price is its mid carried to the spot of now."""
-        if self.own_greeks is None:
-            self.own_greeks = self.greeks_at(self.vol)
-        return self.own_greeks
-
-    @property
-    def hedge_vol(self) -> float:
-        """Volatility by which it is hedged: that of its strike, else its own."""
-        return self.vol if self.strike_vol is None else self.strike_vol.vol
-
-    @property
-    def hedge_greeks(self) -> OptionGreeks:
-        """Price and Greeks by which it is hedged, shown and capped."""
-        if self.own_hedge_greeks is None:
-            vol = self.hedge_vol
-            self.own_hedge_greeks = self.greeks if vol == self.vol else self.greeks_at(vol)
-        return self.own_hedge_greeks
+        """Price and Greeks at the volatility that is believed: hedges, caps, edge and pages go by them."""
+        return self.greeks_at(self.vol)
 
     @property
     def mark_vol(self) -> float | None:
-        """Volatility that gives the mark at the spot of now; None without any.
+        """Volatility that gives the mark at the spot of now, by which the P&L is explained; None without any.
 
         The spot may have moved since the quote: of an old mid it says more about that than about volatility.
         """
-        if self.quoted is None or self.is_modelled:
-            return self.vol
+        if self.is_modelled:
+            return self.own_vol
         if self.own_mark_vol == -1.0:
             carry = self.rate, self.dividend_yield, self.dividends
-            terms = self.contract, self.quoted, self.spot, self.years
+            terms = self.contract, self.mark, self.spot, self.years
             found = self.pricer.implied_vol(*terms, *carry) if self.years > 0.0 else None
             self.own_mark_vol = math.nan if found is None else found
         return None if math.isnan(self.own_mark_vol) else self.own_mark_vol
 
-    @property
-    def mark_greeks(self) -> OptionGreeks:
-        """Price and Greeks at the volatility that gives the mark; at its own without any."""
-        vol = self.mark_vol
-        return self.greeks if vol is None or vol == self.vol else self.greeks_at(vol)
-
 
 class OptionValuer(Protocol):
-    """Worth of options: one answer, which no question changes.
-
-    The desk learns by :meth:`observe`, :meth:`follow` and :meth:`observe_smile`.
-    """
+    """Worth of options: one answer, which no question changes."""
 
     def state(self, instrument_id: InstrumentId, now_ns: int) -> OptionState | None:
         """Return what one option is worth; see :meth:`DeltaEngine.state`."""
@@ -180,18 +157,8 @@ class OptionValuer(Protocol):
         """Sum the Greeks of positions."""
         ...
 
-    def follow(self, numbers: Iterable[InstrumentId], now_ns: int) -> None:
+    def follow(self, numbers: Iterable[InstrumentId], now_ns: int, *, smile: bool = False) -> None:
         """Measure the forwards of options' expiries from now on; see :meth:`DeltaEngine.follow`."""
-        ...
-
-    def observe(
-        self, numbers: Iterable[InstrumentId], now_ns: int, *, strike: bool = False, smile: bool = False
-    ) -> None:
-        """Learn from the latest quotes of options; see :meth:`DeltaEngine.observe`."""
-        ...
-
-    def observe_smile(self, instrument_id: InstrumentId, now_ns: int) -> ExpirySmile | None:
-        """Fit the smile of an option's expiry and keep it; see :meth:`DeltaEngine.observe_smile`."""
         ...
 
 
@@ -215,8 +182,6 @@ class ModelMarks:
         quote: QuoteEvent,
         spot_quote: QuoteEvent,
         dividend_yield: float,
-        *,
-        is_lost: bool,
     ) -> OptionState | None:
         """Value an option whose quote was lost or lacks a side, as of its underlying's latest quote.
 
@@ -242,7 +207,7 @@ class ModelMarks:
         found.since_ns = self._vols.shown_ns(option) or quote.ts_event_ns
         if contract.style is AMERICAN:
             found.least = contract.payoff(spot)
-        if not (is_lost or self._state.is_contradicted(quote)):
+        if not (self._state.is_lost(option.instrument_id) or self._state.is_contradicted(quote)):
             found.least = quote.bid if quote.bid > 0.0 else found.least
             found.most = quote.ask if quote.ask > 0.0 else math.inf
             price = min(max(found.mark, found.least), found.most)
@@ -270,7 +235,7 @@ class ModelMarks:
             found = self._priced(found, part * found.mark + (1.0 - part) * mark_price(quote))
             own = self._vols.quoted.of(option, quote)
             if own is not None:  # at the spot of its own instant: at that of now a move would be volatility
-                found.vol = part * vol + (1.0 - part) * own.vol
+                found.own_vol = part * vol + (1.0 - part) * own.vol
         return found
 
     def _parity(self, option: OptionFacts, spot: float, now_ns: int) -> tuple[float, float]:
@@ -290,17 +255,22 @@ class ModelMarks:
     def _at(
         self, option: OptionFacts, spot: float, now_ns: int, dividend_yield: float, vol: float
     ) -> OptionState:
-        years = self._terms.years(option.expires_ns, now_ns)
+        years, contract, dividends = (
+            self._terms.years(option.expires_ns, now_ns),
+            option.contract,
+            option.carry.dividends,
+        )
         terms = spot, years, self._terms.rate(years), vol
-        contract, dividends = option.contract, option.carry.dividends
-        return OptionState(None, *terms, False, contract, self._pricer, dividend_yield, dividends=dividends)
+        found = OptionState(0.0, *terms, False, contract, self._pricer, dividend_yield, dividends=dividends)
+        found.mark = round(found.greeks.price, MODEL_DECIMALS)
+        return found
 
     def _priced(self, found: OptionState, price: float) -> OptionState:
         """Return a valuation with another mark, at the volatility of it."""
         terms = (price, found.spot, found.years, found.rate, found.dividend_yield, found.dividends)
-        vol = self._pricer.implied_vol(found.contract, *terms) or found.vol
-        quoted = round(price, MODEL_DECIMALS)
-        return msgspec.structs.replace(found, quoted=quoted, vol=vol, own_greeks=None, own_mark_vol=vol)
+        vol = self._pricer.implied_vol(found.contract, *terms) or found.own_vol
+        mark = round(price, MODEL_DECIMALS)
+        return msgspec.structs.replace(found, mark=mark, own_vol=vol, known_greeks=None, own_mark_vol=vol)
 
     def state(
         self, option: OptionFacts, valuation: OptionState, now_ns: int, vol: float | None
@@ -317,13 +287,13 @@ class ModelMarks:
             first look, which has no state without a volatility.
         """
         by_clock, years = self._terms.variance_left(option.expires_ns, now_ns), valuation.years
-        if by_clock > 0.0 and valuation.vol > 0.0:
+        if by_clock > 0.0 and valuation.own_vol > 0.0:
             scale, own = math.sqrt(years / by_clock), valuation.mark_vol
             if option.is_inverse and not valuation.is_modelled:
-                vol = (own or valuation.vol) if vol is None else vol / scale
+                vol = (own or valuation.own_vol) if vol is None else vol / scale
                 vol = self._vols.quoted.within_tick(option.contract, vol) * scale
             elif vol is None or own is not None:
-                vol = (own or valuation.vol) * scale
+                vol = (own or valuation.own_vol) * scale
         if vol is None:
             return None
         carry = (0.0, 0.0) if option.is_inverse else (valuation.rate, valuation.dividend_yield)
@@ -355,8 +325,8 @@ class ModelMarks:
 class DeltaEngine:
     """Values options at the latest market and sums the Greeks of positions.
 
-    Pages, terminal and status may ask when they like: no question leaves a trace. What the desk learns, it
-    learns by :meth:`observe`, :meth:`follow` and :meth:`observe_smile`.
+    No question leaves a trace, whoever asks. The desk's engine teaches it what it holds, by :meth:`learn` at
+    each wake; what somebody wants to ask of, they :meth:`follow`.
 
     Parameters
     ----------
@@ -410,45 +380,32 @@ class DeltaEngine:
             half_life_seconds=vol_half_life_seconds,
         )
         self.models: Final = ModelMarks(pricer, self.terms, self.vols, state)
-        self.learnt = 0
-        """Counts what was learnt."""
         self._states: dict[InstrumentId, tuple[tuple[int, int, int], OptionState]] = {}
         """Last answers, each with all that it may depend on: instant, market and what was learnt by then."""
 
-    def follow(self, numbers: Iterable[InstrumentId], now_ns: int) -> None:
-        """Measure forwards of options' expiries now and each quarter hour, and keep quotes of their spots."""
-        for number in numbers:
-            option = self.vols.options.get(number) or self.vols.facts(number)
-            if option is not None and not option.carry.is_followed:
-                self.vols.follow(option, now_ns)
-                self.learnt += 1
+    def follow(self, numbers: Iterable[InstrumentId], now_ns: int, *, smile: bool = False) -> None:
+        """Measure forwards of options' expiries now and each quarter hour, and keep quotes of their spots.
 
-    def measure_due(self, now_ns: int) -> None:
-        """Measure the forwards that are followed and due, at ``now_ns`` (UTC nanoseconds)."""
-        self.vols.carry.measure_due(now_ns)
-        self.learnt += 1
-
-    def observe(
-        self, numbers: Iterable[InstrumentId], now_ns: int, *, strike: bool = False, smile: bool = False
-    ) -> None:
-        """Learn from the latest quotes of options, at ``now_ns`` (UTC nanoseconds).
-
-        Takes in the volatility of each quote at its own instant; with ``strike`` that of its strike, by which
-        it is hedged then; and where quotes do not show that one, or with ``smile``, the smile of the expiry,
-        once a minute.
+        With ``smile`` the smile of what is held there is kept, too, renewed each minute: see :meth:`skew`.
         """
-        is_new = False
         for number in numbers:
             option = self.vols.options.get(number) or self.vols.facts(number)
-            if option is not None:
-                is_new = self.vols.observe(option, now_ns, strike=strike, smile=smile) or is_new
-        self.learnt += is_new
+            if option is not None and not (option.carry.is_followed and option.carry.has_smile >= smile):
+                self.vols.follow(option, now_ns)
+                if smile and not option.carry.has_smile:
+                    option.carry.has_smile = True
+                    self.vols.learn(option, now_ns)
 
-    def observe_smile(self, instrument_id: InstrumentId, now_ns: int) -> ExpirySmile | None:
-        """Fit the smile of an option's expiry, starting from the last one, and keep it for the next."""
-        option = self.vols.facts(instrument_id)
-        self.learnt += 1
-        return None if option is None else self.vols.smile(option, now_ns, keeps=True)
+    def learn(self, held: Iterable[OptionFacts], now_ns: int) -> None:
+        """Measure the forwards that are due, and learn from the latest quotes of what is held.
+
+        ``now_ns`` in UTC nanoseconds.
+        """
+        if now_ns >= self.vols.carry.due_ns:
+            self.vols.carry.measure_due(now_ns)
+            self.vols.learnt += 1
+        for option in held:
+            self.vols.learn(option, now_ns)
 
     def variance_years(self, start_ns: int, end_ns: int) -> float:
         """Return years of the variance clock between two instants; by the calendar where it knows no more."""
@@ -461,7 +418,7 @@ class DeltaEngine:
     def skew(self, instrument_id: InstrumentId, now_ns: int) -> float | None:
         """Return the slope of the volatility in ln(strike) at an option's strike; None without a smile.
 
-        That of :meth:`observe` with ``smile``.
+        Of the smile that :meth:`follow` keeps.
         """
         option = self.vols.facts(instrument_id)
         return None if option is None else self.vols.skew(option, now_ns)
@@ -478,7 +435,7 @@ class DeltaEngine:
     def vol_at_carry(self, then: OptionState, now: OptionState) -> float:
         """Return the volatility of an earlier valuation's mark at the rate and yield of a later one."""
         terms = then.mark, then.spot, then.years, now.rate, now.dividend_yield, now.dividends
-        return self._pricer.implied_vol(then.contract, *terms) or then.vol
+        return self._pricer.implied_vol(then.contract, *terms) or then.own_vol
 
     def state(self, instrument_id: InstrumentId, now_ns: int) -> OptionState | None:
         """Return what an option is worth: by its mid, or by the model where no quote tells it.
@@ -486,7 +443,7 @@ class DeltaEngine:
         The model values an option whose quote is lost or shows no price, and one deep in the money. None for
         what is no option, and while it or its underlying was never quoted. ``now_ns`` in UTC nanoseconds.
         """
-        known, rests_on = self._states.get(instrument_id), (now_ns, self._state.version, self.learnt)
+        known, rests_on = self._states.get(instrument_id), (now_ns, self._state.version, self.vols.learnt)
         if known is not None and known[0] == rests_on:
             return known[1]
         vols = self.vols
@@ -504,12 +461,10 @@ class DeltaEngine:
         # nearly always it is followed: a call less
         dividend_yield = carry.dividend_yield if carry.is_followed else vols.yield_of(option, now_ns)
         found: OptionState | None = None
-        is_lost = spot_quote.ts_recv_ns - quote.ts_recv_ns > self._state.lost_ns[instrument_id]
-        if now_ns < option.expires_ns:
-            if is_lost or not self._state.shows_price(quote):
-                found = self.models.unseen(option, quote, spot_quote, dividend_yield, is_lost=is_lost)
-            elif option.side * (spot - option.strike) > 0.0:
-                found = self.models.deep(option, quote, spot_quote, dividend_yield)
+        if now_ns < option.expires_ns and not self._is_worth_its_mid(option, quote, spot_quote):
+            is_lost = spot_quote.ts_recv_ns - quote.ts_recv_ns > self._state.lost_ns[instrument_id]
+            value = self.models.unseen if is_lost or not self._state.shows_price(quote) else self.models.deep
+            found = value(option, quote, spot_quote, dividend_yield)
         if found is None:
             contract, ahead, own = option.contract, carry.dividends, vols.quoted.of(option, quote)
             years, vol = self.terms.years(option.expires_ns, now_ns), None if own is None else own.vol
@@ -545,26 +500,28 @@ class DeltaEngine:
         quote, option = quotes[instrument_id], self.vols.options.get(instrument_id)
         if quote is None:
             return None
-        bid, ask = quote.bid, quote.ask
-        if option is None and not self._instruments.by_id[instrument_id].is_option:
-            return 0.5 * (bid + ask) if bid > 0.0 and ask > 0.0 else mark_price(quote)
         option = option or self.vols.facts(instrument_id)
-        assert option is not None
+        if option is None:
+            return mark_price(quote)
         spot = quotes[option.underlying]
-        if (
-            spot is not None
-            and spot.ts_recv_ns - quote.ts_recv_ns <= market.lost_ns[instrument_id]
-            and bid > 0.0
-            and 0.0 <= ask - bid <= market.widest[instrument_id]
-            and not option.side * (mark_price(spot) - option.strike) > 0.0
-            and not market.is_contradicted(quote)
-        ):
-            return 0.5 * (bid + ask)  # the common case first
+        if spot is not None and self._is_worth_its_mid(option, quote, spot):
+            return 0.5 * (quote.bid + quote.ask)  # the common case first
         now_ns = 0 if spot is None else spot.ts_recv_ns
         if option.carry.dividends:
             now_ns = self.vols.after_open(now_ns)
         found = self.state(instrument_id, now_ns)
         return market.quoted_mark(quote) if found is None else found.mark
+
+    def _is_worth_its_mid(self, option: OptionFacts, quote: QuoteEvent, spot: QuoteEvent) -> bool:
+        """Return whether an option that is not in the money has a quote that shows its price, not lost."""
+        market, number = self._state, option.instrument_id
+        return (
+            spot.ts_recv_ns - quote.ts_recv_ns <= market.lost_ns[number]
+            and quote.bid > 0.0
+            and 0.0 <= quote.ask - quote.bid <= market.widest[number]
+            and not option.side * (0.5 * (spot.bid + spot.ask) - option.strike) > 0.0
+            and not market.is_contradicted(quote)
+        )
 
     def greeks_at(self, instrument_id: InstrumentId, now_ns: int, vol: float) -> OptionGreeks | None:
         """Return the Greeks of an option at a given volatility."""
@@ -597,7 +554,7 @@ class DeltaEngine:
             state = self.state(position.instrument_id, now_ns)
             instrument = self._instruments[position.instrument_id]
             if state is not None:
-                total.add(units, state.hedge_greeks)
+                total.add(units, state.greeks)
             elif not instrument.is_option:
                 mark = self.mark(position.instrument_id)
                 if mark is None and not instrument.is_inverse:

@@ -404,9 +404,9 @@ class PnlExplain:
                     greeks.shares += instrument.delta(position.float_quantity, float(price))
                 continue
             units = position.float_quantity * position.multiplier
-            greeks.add(units, valuation.hedge_greeks)
+            greeks.add(units, valuation.greeks)
             if not self.legs.has_guesses or engine.knows_forward(number, now_ns):
-                vol_sum += abs(units) * valuation.hedge_vol * engine.to_clock(valuation.contract, now_ns)
+                vol_sum += abs(units) * valuation.vol * engine.to_clock(valuation.contract, now_ns)
                 vol_weight += abs(units)
             if valuation.years * SECONDS_PER_YEAR < LAST_HOURS_SECONDS:
                 last_hours.add(self.legs.owners[number])

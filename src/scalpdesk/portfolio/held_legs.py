@@ -141,9 +141,14 @@ class HeldLegs:
         A trade's cost is measured from it: the quote is often older than the spot.
         """
         valuation, leg = self.mark_of(number, instrument, now_ns).valuation, self.held.get(number)
-        if valuation is None or valuation.is_modelled or valuation.years <= 0.0 or not valuation.vol > 0.0:
+        if (
+            valuation is None
+            or valuation.is_modelled
+            or valuation.years <= 0.0
+            or not valuation.own_vol > 0.0
+        ):
             return None
-        vol, state = valuation.vol, None if leg is None else leg.start.state
+        vol, state = valuation.own_vol, None if leg is None else leg.start.state
         if state is not None and state.years > 0.0:
             vol = state.vol * math.sqrt(state.variance_years / state.years)
         vol = self._delta_engine.vols.quoted.within_tick(valuation.contract, vol)
@@ -211,7 +216,7 @@ class HeldLegs:
                 by_clock = math.sqrt(state.variance_years / state.years)
                 greeks = engine.greeks_at(number, now_ns, state.vol * by_clock)
             if state is not None and greeks is None:
-                greeks = valuation.mark_greeks
+                greeks = valuation.greeks_at(valuation.mark_vol or valuation.own_vol)
         units = position.float_quantity * position.multiplier
         price = float(position.average_price) if mark is None else mark
         proxy, proxied, spot = engine.proxies.get(number) if engine.proxies else None, 0.0, 0.0

@@ -142,9 +142,9 @@ class ContractPricer:
             later_borrow=borrow if dividends else 0.0,
         )
 
-    def smile(self, k: Floats, low: Floats, high: Floats, years: float, start: SviSmile | None) -> SviSmile:
+    def smile(self, k: Floats, low: Floats, high: Floats, years: float) -> SviSmile:
         """Return the free fit of a smile, as :meth:`SmileFit.free` does."""
-        return SmileFit(k, low, high, years).free(start)
+        return SmileFit(k, low, high, years).free()
 
 
 MOST_CACHED = 200_000
@@ -252,10 +252,10 @@ class CachingPricer(ContractPricer):
             found = self._keep(key, super().forward(pairs, spot, years, rate, style, dividends, borrow))
         return found
 
-    def smile(self, k: Floats, low: Floats, high: Floats, years: float, start: SviSmile | None) -> SviSmile:
+    def smile(self, k: Floats, low: Floats, high: Floats, years: float) -> SviSmile:
         """Return the free fit of a smile."""
-        key = k.tobytes(), low.tobytes(), high.tobytes(), years, start
+        key = k.tobytes(), low.tobytes(), high.tobytes(), years
         found: SviSmile | None = self._answers.get(key)
         if found is None:
-            found = self._keep(key, super().smile(k, low, high, years, start))
+            found = self._keep(key, super().smile(k, low, high, years))
         return found

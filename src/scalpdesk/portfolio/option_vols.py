@@ -49,7 +49,7 @@ class _MinuteSmile(NamedTuple):
 class OptionVols:
     """Volatilities of options, and what they rest on: the facts, the carry and the smile of each expiry.
 
-    It learns by :meth:`follow`, :meth:`observe` and a :meth:`smile` that is kept; other questions only read.
+    It learns by :meth:`follow` and :meth:`learn`; questions only read.
 
     Parameters
     ----------
@@ -80,6 +80,10 @@ class OptionVols:
         self._carries: dict[tuple[str, str, date], ExpiryCarry] = {}
         self._smiles: dict[ExpiryCarry, _MinuteSmile] = {}
         """Smiles that hedge strikes without quotes, by their expiry's carry."""
+        self.learnt = 0
+        """Counts what was learnt."""
+        self._fitted: dict[ExpiryCarry, tuple[tuple[int, int, int], ExpirySmile | None]] = {}
+        """Smiles that were asked for last, each with all that it may depend on."""
         self._offsets: dict[InstrumentId, tuple[int, float]] = {}
         """Logarithm of a strike's own volatility over the smile's, with the instant of that own quote."""
         self.quoted: Final = QuotedVols(instruments, state, pricer, terms, self.yield_of)
@@ -109,27 +113,27 @@ class OptionVols:
         return found
 
     def follow(self, option: OptionFacts, now_ns: int) -> None:
-        """Measure the carry of an option's expiry from now on, and keep the quotes of its underlying."""
+        """Keep the quotes of an option's underlying, and once it has one measure the carry of the expiry."""
         if not option.carry.is_followed:
             self._state.keep_quotes(option.underlying)  # a quote of the option has its spot there
-            self.carry.follow(option.carry, now_ns)
+            if self._state.quotes[option.underlying] is not None:
+                self.carry.follow(option.carry, now_ns)
+                self.learnt += 1
 
-    def observe(self, option: OptionFacts, now_ns: int, *, strike: bool, smile: bool) -> bool:
-        """Take in the latest quote of an option; with ``strike`` that of its strike's other leg, too.
+    def learn(self, option: OptionFacts, now_ns: int) -> None:
+        """Take in the latest quotes of an option and of its strike.
 
-        Where they show its strike's volatility no more, or with ``smile``, the smile of the expiry is fitted
-        once a minute. Returns whether anything was learned.
+        Where they show its strike's volatility no more, the smile of the expiry is fitted once a minute.
         """
-        is_new, number = not option.carry.is_followed, option.instrument_id
-        self.follow(option, now_ns)
-        quote, before = self._state.quotes[number], self.quoted.last(number)
-        if quote is not None:
-            self.quoted.of(option, quote, keeps=True)
-            is_new = is_new or self.quoted.last(number) is not before
-        if strike:
-            is_new = self.strikes.measure(option.contract, is_assumed=option.carry.is_assumed) or is_new
-            smile = smile or self.strikes.measured(option.contract, now_ns) is None
-        return self._renew_smile(option, now_ns) or is_new if smile else is_new
+        carry = option.carry
+        if not carry.is_followed:
+            self.follow(option, now_ns)
+        quote = self._state.quotes[option.instrument_id]
+        is_new = quote is not None and self.quoted.learn(option, quote)
+        is_new = self.strikes.measure(option.contract, is_assumed=carry.is_assumed) or is_new
+        if carry.has_smile or self.strikes.measured(option.contract, now_ns) is None:
+            is_new = self._renew_smile(option, now_ns) or is_new
+        self.learnt += is_new
 
     def _carry_of(self, contract: OptionContract, underlying: InstrumentId) -> ExpiryCarry:
         key = (contract.root, contract.underlying, contract.expiry)
@@ -202,29 +206,29 @@ class OptionVols:
         vols = self._smile_vols(option, known.smile, now_ns, -_SKEW_STEP, _SKEW_STEP)
         return None if vols is None else (vols[1] - vols[0]) / (2.0 * _SKEW_STEP)
 
-    def smile(self, option: OptionFacts, now_ns: int, *, keeps: bool = False) -> ExpirySmile | None:
+    def smile(self, option: OptionFacts, now_ns: int) -> ExpirySmile | None:
         """Return the smile of an option's expiry from the latest quotes of its strikes.
 
-        With ``keeps`` the fit starts from the last one that was kept, and is kept, too. None at its expiry,
-        and where the spot or no strike can be measured.
+        None at its expiry, and where the spot or no strike can be measured.
         """
-        if keeps:
-            self._state.keep_quotes(option.underlying)
+        rests_on = now_ns, self._state.version, self.learnt
+        known = self._fitted.get(option.carry)
+        if known is None or known[0] != rests_on:
+            known = self._fitted[option.carry] = rests_on, self._fit(option, now_ns)
+        return known[1]
+
+    def _fit(self, option: OptionFacts, now_ns: int) -> ExpirySmile | None:
         spot, expires_ns = self._state.mark(option.underlying), option.expires_ns
         if spot is None or not spot > 0.0 or now_ns >= expires_ns:
             return None
-        if keeps:
-            self.follow(option, now_ns)
         if self.strikes.is_silent(option.contract):  # of a listing of years, not out yet
-            if keeps:
-                self.strikes.forget_smile(option.contract)
             return None
         years, by_clock = (
             self._terms.years(expires_ns, now_ns),
             self._terms.variance_years(now_ns, expires_ns),
         )
         forward = self.forward(option, spot, now_ns)
-        return self.strikes.smile(option.contract, now_ns, forward, years, by_clock, keeps=keeps)
+        return self.strikes.smile(option.contract, now_ns, forward, years, by_clock)
 
     def unseen(self, option: OptionFacts, now_ns: int) -> tuple[float | None, float]:
         """Return the volatility of an option whose quote shows no volatility now, None without one.
@@ -304,7 +308,7 @@ class OptionVols:
         found = None if quote is None else self.quoted.of(option, quote)
         if quote is not None and found is not None:
             return found, quote.ts_event_ns
-        last = self.quoted.last(option.instrument_id)
+        last = self.quoted.learnt.get(option.instrument_id)
         return None if last is None or last.found is None else (last.found, last.quote.ts_event_ns)
 
     def _renew_smile(self, option: OptionFacts, now_ns: int) -> bool:
@@ -312,7 +316,7 @@ class OptionVols:
         known = self._smiles.get(option.carry)
         if known is not None and now_ns - known.tried_ns < MINUTE_NS:
             return False
-        smile = self.smile(option, now_ns, keeps=True)
+        smile = self.smile(option, now_ns)
         if smile is not None:
             known = _MinuteSmile(now_ns, now_ns, smile)
             self._note_offset(option, smile, now_ns)
@@ -360,7 +364,10 @@ class OptionVols:
 
     def _vol_of_leg(self, instrument_id: InstrumentId, quote: QuoteEvent) -> QuotedVol | None:
         option = self.facts(instrument_id)
-        return None if option is None else self.quoted.of(option, quote, keeps=True)
+        if option is None:
+            return None
+        self.quoted.learn(option, quote)
+        return self.quoted.of(option, quote)
 
     def _vols_of_legs(self, contract: OptionContract, quotes: LegQuotes) -> tuple[Floats, Floats]:
         carry = self._carry_of(contract, self._instruments.id_of(contract.underlying))

@@ -52,6 +52,8 @@ class SolvedQuote(NamedTuple):
     found: QuotedVol | None
     is_assumed: bool
     """Whether no quotes had shown the yield."""
+    is_over: bool
+    """Whether the underlying was quoted later: before, a spot of the quote's instant may still come."""
 
 
 class QuotedVols:
@@ -75,45 +77,66 @@ class QuotedVols:
     ) -> None:
         self._instruments, self._state, self._pricer = instruments, state, pricer
         self._terms, self._yield_of = terms, yield_of
-        self._known: dict[InstrumentId, SolvedQuote] = {}
-        """Latest quotes with both sides that the desk has observed."""
+        self.learnt: dict[InstrumentId, SolvedQuote] = {}
+        """Last quotes that gave a volatility, of what the desk has learnt; until then any with both sides."""
         self._asked: dict[InstrumentId, SolvedQuote] = {}
         """Those that anybody has asked for: they stand for the same quote and terms."""
 
-    def of(self, option: OptionFacts, quote: QuoteEvent, *, keeps: bool = False) -> QuotedVol | None:
+    def of(self, option: OptionFacts, quote: QuoteEvent) -> QuotedVol | None:
         """Return the volatility of a quote's mid at the spot and the carry of the quote's own instant.
 
-        With ``keeps`` it stands even when the spot of that instant is no longer kept, once the underlying was
-        quoted later: before, a spot of that instant may still come. Without, the question changes no answer.
         None where it is unknown, or lacks a side or a kept spot.
         """
-        number = quote.instrument_id
-        known = self._known.get(number)
-        if known is not None and known.quote is not quote and known.quote != quote:
-            known = None  # a quote of earlier rows is another object
-        latest = self._state.quotes[option.underlying]
-        is_over = latest is not None and latest.ts_event_ns > quote.ts_event_ns
-        if known is not None and is_over and known.is_assumed is option.carry.is_assumed:
+        known = self.learnt.get(option.instrument_id)
+        # a quote of earlier rows is another object
+        if (
+            known is not None
+            and (known.quote is quote or known.quote == quote)
+            and self._stands(known, option)
+        ):
             return known.found
-        years = self._terms.years(option.expires_ns, quote.ts_event_ns)
+        solved = self._solved_now(option, quote)
+        return None if solved is None else solved.found
+
+    def learn(self, option: OptionFacts, quote: QuoteEvent) -> bool:
+        """Keep the volatility of a quote; return whether that is new.
+
+        It stands when the spot of its instant is no longer kept.
+        """
+        known = self.learnt.get(option.instrument_id)
+        if known is not None and known.quote is quote and self._stands(known, option):
+            return False
+        solved = self._solved_now(option, quote)
+        # one without a volatility takes the place of none that has shown one
+        if solved is None or solved is known or (solved.found is None and known is not None):
+            return False
+        self.learnt[option.instrument_id] = solved
+        return True
+
+    def _stands(self, known: SolvedQuote, option: OptionFacts) -> bool:
+        return known.is_over and known.is_assumed is option.carry.is_assumed
+
+    def _solved_now(self, option: OptionFacts, quote: QuoteEvent) -> SolvedQuote | None:
         if not self._state.shows_price(quote):
             return None
+        years = self._terms.years(option.expires_ns, quote.ts_event_ns)
         carry = self._terms.rate(years), self._yield_of(option, quote.ts_event_ns)
         then = self._state.quote_in_force(option.underlying, quote.ts_event_ns)
         if then is None:
             return None
         terms = mark_price(then), *carry, option.carry.dividends
-        known = self._asked.get(number)
+        latest, known = self._state.quotes[option.underlying], self._asked.get(option.instrument_id)
+        is_over = latest is not None and latest.ts_event_ns > quote.ts_event_ns
         if known is None or known.quote is not quote or known.terms != terms:
             found = self._solved(option.contract, quote.mid, years, *terms)
-            known = self._asked[number] = SolvedQuote(quote, terms, found, option.carry.is_assumed)
-        if keeps and (known.found is not None or number not in self._known):
-            self._known[number] = known  # one without a volatility takes the place of none that has shown one
-        return known.found
-
-    def last(self, instrument_id: InstrumentId) -> "SolvedQuote | None":
-        """Return the last quote that the desk has observed to give a volatility; until then any."""
-        return self._known.get(instrument_id)
+        elif known.is_over is is_over and known.is_assumed is option.carry.is_assumed:
+            return known
+        else:
+            found = known.found
+        known = self._asked[option.instrument_id] = SolvedQuote(
+            quote, terms, found, option.carry.is_assumed, is_over
+        )
+        return known
 
     def _solved(
         self,

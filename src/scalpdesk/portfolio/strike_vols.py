@@ -197,8 +197,6 @@ class StrikeVols:
         self._chains: dict[tuple[str, str, date], _Chain] = {}
         """The same as columns, of the expiries whose smile was asked for."""
         self._by_symbol: dict[str, _Strike] = {}
-        self._smiles: dict[tuple[str, str, date], tuple[int, ExpirySmile | None]] = {}
-        """Smiles with when they were fitted."""
         self._known = 0
 
     def measure(self, contract: OptionContract, *, is_assumed: bool) -> bool:
@@ -314,8 +312,6 @@ class StrikeVols:
         forward: float,
         years: float,
         variance_years: float,
-        *,
-        keeps: bool,
     ) -> ExpirySmile | None:
         """Return the smile of a contract's expiry from its latest quotes, each at the spot of its instant.
 
@@ -334,36 +330,10 @@ class StrikeVols:
             Of the expiry, currency per unit.
         years, variance_years
             To expiry, by the calendar and on the variance clock; above 0.
-        keeps
-            Whether the fit starts from the last one that was kept and is kept, too.
         """
         if self._known != len(self._instruments):
             self._learn()
-        key = _key(contract)[:3]
-        if not keeps:
-            return self._fitted(contract, key, now_ns, forward, years, variance_years, None)
-        at_ns, last = self._smiles.get(key, (-1, None))
-        if at_ns == now_ns:
-            return last
-        smile = self._fitted(contract, key, now_ns, forward, years, variance_years, last)
-        self._smiles[key] = now_ns, smile
-        return smile
-
-    def forget_smile(self, contract: OptionContract) -> None:
-        """Start the next fit of a contract's expiry without the last one."""
-        self._smiles.pop(_key(contract)[:3], None)
-
-    def _fitted(
-        self,
-        contract: OptionContract,
-        key: tuple[str, str, date],
-        now_ns: int,
-        forward: float,
-        years: float,
-        variance_years: float,
-        last: ExpirySmile | None,
-    ) -> ExpirySmile | None:
-        chain = self._chain(key)
+        chain = self._chain(_key(contract)[:3])
         is_call = chain.price >= forward
         numbers = np.where(is_call, chain.call, chain.put)
         table = self._state.table(numbers)
@@ -394,8 +364,7 @@ class StrikeVols:
             return None
         k = np.array([math.log(price / forward) for price in prices.tolist()])
         half_width = np.minimum(half / vega, 0.9 * vol)
-        start = last.svi if last is not None and last.strikes > 1 else None
-        svi = self._pricer.smile(k, vol - half_width, vol + half_width, years, start)
+        svi = self._pricer.smile(k, vol - half_width, vol + half_width, years)
         return ExpirySmile(forward, years, variance_years, svi, len(k), (k[0], k[-1]))
 
     def _chain(self, key: tuple[str, str, date]) -> _Chain:

@@ -239,12 +239,12 @@ def exposure_of(
             total, spots[underlying] = sums.setdefault(underlying, GreekSum()), valued.spot
             # in coin a delta is an amount already
             worth[underlying] = 1.0 if instrument.is_inverse else valued.spot
-        total.add(units, valued.hedge_greeks)
+        total.add(units, valued.greeks)
         if delta_only:
             continue
         # near expiry a rate per day promises more than there is to lose
         to_lose = max(valued.mark - instrument.payoff(valued.spot), 0.0)
-        theta += units * max(valued.hedge_greeks.theta / DAYS_PER_YEAR, -to_lose)
+        theta += units * max(valued.greeks.theta / DAYS_PER_YEAR, -to_lose)
     for underlying, total in sums.items():
         spot, beta = spots[underlying], betas.get(underlying, 1.0)
         delta += total.delta * worth[underlying] * beta

@@ -138,7 +138,7 @@ def test_the_forecast_of_a_straddle_reaches_no_further_than_its_expiry(late_morn
     ("settings", "until", "sold_at", "pnl"),
     [
         (("entry.nowcast=false",), "09:59", "09:57:27", "12.96"),
-        (("entry.nowcast=true",), "10:20", "10:19:02", "131.53"),
+        (("entry.nowcast=true",), "10:20", "10:19:02", "131.87"),
         pytest.param(("exits.edge_gone=false",), "16:00", None, "795.29", marks=pytest.mark.second),
     ],
 )

@@ -162,7 +162,7 @@ def added_delta(skew, **hedge):
     view = desk.engine.desk.view
     view.now_ns = desk.now_ns
     number = next(i for i, one in enumerate(desk.book) if i and one.strike == 500 and one.is_call)
-    view.delta_engine.observe([number], view.now_ns, smile=True)
+    view.delta_engine.follow([number], view.now_ns, smile=True)
     greeks = view.delta_engine.greeks_at(number, view.now_ns, 0.20)
     valuation = view.delta_engine.state(number, view.now_ns)
     return strategy.tools.hedger._by_dynamics(view, number, greeks, valuation, 0.20), greeks.vega

@@ -134,7 +134,7 @@ class StraddleEdge:
             seen.setdefault((contract.root, expiry_instant_ns(contract)), number)
         self._expiries = sorted((root, at_ns, leg) for (root, at_ns), leg in seen.items())
         for _, _, leg in self._expiries[:1]:
-            view.delta_engine.observe_smile(leg, view.now_ns)
+            view.delta_engine.follow((leg,), view.now_ns)
 
     def is_far(self, view: DeskView) -> bool:
         """Return whether the forecast is below the market by so much that no strike can pass.
@@ -165,7 +165,7 @@ class StraddleEdge:
     def _level(self, structure: Structure, view: DeskView) -> float | None:
         """Return the market's level to the horizon, from the smile of a straddle's expiry; None without."""
         leg, contract, _ = structure.by_expiry[0][0]
-        smile = view.delta_engine.observe_smile(leg, view.now_ns)
+        smile = view.delta_engine.smile(leg, view.now_ns)
         if smile is None or smile.variance_years <= 0.0:
             return None
         horizon = self.horizon.years(view)
@@ -298,7 +298,8 @@ class StraddleEdge:
         """Return the straddle on its expiry's smile; None without one, or without both sides of the hedge."""
         engine, now_ns, contract = view.delta_engine, view.now_ns, structure.lead.contract
         by_expiry = structure.by_expiry
-        smiles = [engine.observe_smile(legs[0].option_id, now_ns) for legs in by_expiry]
+        engine.follow([legs[0].option_id for legs in by_expiry], now_ns)
+        smiles = [engine.smile(legs[0].option_id, now_ns) for legs in by_expiry]
         states = [engine.state(leg, now_ns) for leg in structure.option_ids]
         share = view.market.quotes[view.underlying]
         if None in states or not forecast.known:

@@ -444,8 +444,8 @@ class DeltaHedger:
         years, is_one_vol = math.inf, True
         multiplier, model, forecast_vol = 1, self._delta_model, partial(self._forecast_vol, view)
         modelled: list[str] = []
-        by_strike, by_smile = model.source == "smile", model.dynamics == "sticky_delta"
-        view.delta_engine.observe(legs, view.now_ns, strike=by_strike, smile=by_smile)
+        if model.dynamics == "sticky_delta":
+            view.delta_engine.follow(legs, view.now_ns, smile=True)
         first_ns, lost_ns = _waited_for(view)
         for leg in legs:
             last = view.market.quotes[leg] if first_ns else None
@@ -457,11 +457,11 @@ class DeltaHedger:
             if valuation is None:
                 self._note_unusable(view, leg, verdict)
                 return None
-            implied, deviation = valuation.vol, 0.0
+            implied, deviation = valuation.own_vol, 0.0
             if model.source == "smile":
                 implied, deviation = valuation.strike_vol or (implied, 0.0)
             vol = model.vol(leg, implied, forecast_vol) * vol_factor
-            greeks = valuation.greeks if vol == valuation.vol else valuation.greeks_at(vol)
+            greeks = valuation.greeks_at(vol)
             if not abs(greeks.delta + (greeks.price if hedge.is_inverse else 0.0)) <= 1.0 + 1e-6:
                 self._note_unusable(view, leg, verdict)
                 return None

@@ -84,9 +84,9 @@ def _model(view: DeskView, number: InstrumentId) -> tuple[float, float] | None:
     if valuation is None or not contract.is_option:
         return None
     # at the volatility of the marks: the risk gate holds the limit against the mark
-    return valuation.mark if valuation.is_modelled else valuation.greeks.price, contract.payoff(
-        valuation.spot
-    )
+    return valuation.mark if valuation.is_modelled else valuation.greeks_at(
+        valuation.own_vol
+    ).price, contract.payoff(valuation.spot)
 
 
 class Liquidation:
