@@ -136,7 +136,7 @@ def test_frames_of_text_and_of_bytes_reach_the_handler_as_bytes():
     assert line.connection.is_up is False
 
 
-@pytest.mark.parametrize(("is_binary", "sent"), [(False, ["hello", "more"]), (True, [b"hello", b"more"])])
+@pytest.mark.rows(("is_binary", "sent"), [(False, ["hello", "more"]), (True, [b"hello", b"more"])])
 def test_messages_go_out_as_the_stream_wants_them_and_only_while_it_is_up(is_binary, sent):
     socket = made()
     line = Line(socket, is_binary=is_binary)
@@ -168,7 +168,7 @@ def test_a_message_that_the_line_does_not_take_was_not_sent():
     assert line.run(scenario) is False
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("socket", "cause"),
     [
         (lambda: made(code=1006), ("half_open", "no message, ping or pong in time", False)),
@@ -193,7 +193,7 @@ def handshake(status):
     return aiohttp.WSServerHandshakeError(SimpleNamespace(real_url="x"), (), status=status)
 
 
-@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.rows("status", [401, 403])
 def test_a_handshake_that_refuses_the_keys_is_final(status):
     line = Line(handshake(status))
 
