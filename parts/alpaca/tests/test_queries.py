@@ -90,6 +90,7 @@ def test_what_may_be_sold_short_is_asked_again_after_ten_minutes_and_after_a_fai
     fine = {"symbol": samples.STOCK, "status": "active"}
     fine |= dict.fromkeys(("tradable", "shortable", "easy_to_borrow"), True)
     line = f"GET /v2/assets/{samples.STOCK}"
+    assert viewed(talk(account)).shortable == ()  # the venue does not know it
     made = talk(account | {line: [BROKEN, (200, fine)]})
     assert [viewed(made).shortable for _ in range(3)] == [(), (SHARE,), (SHARE,)]
     for seconds, times in ((0, 2), (599, 2), (2, 3)):

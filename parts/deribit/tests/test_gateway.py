@@ -10,7 +10,7 @@ from scalpdesk.config.schema import Secret as Key
 from scalpdesk.core.clock import FollowingClock
 from scalpdesk.core.enums import ENDED, ChangeCause
 from scalpdesk.core.errors import ConfigError, RetryError
-from scalpdesk.core.events import OrderAccepted, OrderCancelled, OrderFilled, OrderRejected
+from scalpdesk.core.events import OrderAccepted, OrderCancelled, OrderFilled
 from scalpdesk.core.intents import OrderType, Purpose, Side, SubmitOrder, TimeInForce
 from scalpdesk.core.units import SATOSHI, InstrumentId
 from scalpdesk.instruments.contract import Instruments, OptionContract
@@ -242,6 +242,7 @@ def test_the_accounts_margin_and_funds_reach_the_risk_gate(on_bench):
         assert abs(limits.margin_fraction - figures.maintenance_margin / collateral) < D("0.000001")
         assert limits.margin_fraction > D("0.004")
         assert abs(limits.buying_power - figures.options_buying_power) < D("1e-9")
+        assert limits.options_buying_power == view.account.options_buying_power
 
     on_bench(scenario)
 
@@ -267,47 +268,6 @@ def test_the_connection_of_the_orders_takes_them_off_when_it_breaks_and_that_of_
         await bench.until(OrderCancelled)
         gateway.send(bench.order(0, 100))
         await bench.until(OrderFilled)  # the account's channel stands again
-
-    on_bench(scenario)
-
-
-def test_a_combo_is_booked_by_its_legs_at_the_venues_prices_and_fees(on_bench):
-    async def scenario(bench):
-        gateway = await bench.connected()
-        numbers = bench.straddle(gateway)
-        for quantity in ("0.5", "-0.5"):
-            gateway.send(bench.combo(numbers, quantity))
-            await bench.until(OrderFilled, 2 if quantity == "0.5" else 4)
-        fills, executions = bench.of(OrderFilled), bench.account.executions
-        for fill, each in zip(fills, executions, strict=True):
-            assert (fill.execution_id, fill.price, fill.quantity) == (each.execution_id, each.price, D("0.5"))
-            assert abs(fill.fee - each.fee) < D("1e-15")
-        view = await gateway.snapshot(fills_since_ns=bench.world.source.start_ns)
-        assert abs(view.account.cash - bench.account.cash) < D("1e-9")
-        own = {event.venue_order_id for event in bench.of(OrderAccepted)}
-        assert ({fill.venue_order_id for fill in view.fills}, view.positions) == (own, ())
-        assert len(bench.of(OrderFilled)) == 4
-
-    on_bench(scenario)
-
-
-def test_maintenance_refuses_by_name_and_ends(on_bench):
-    async def scenario(bench):
-        gateway = await bench.connected()
-        reply, _ = bench.server.admin.handle("POST", "maintenance", b'{"locked": true}')
-        assert reply == 200
-        gateway.send(bench.order(0, 100))
-        (rejected,) = await bench.until(OrderRejected)
-        assert "system_maintenance (11051)" in rejected.reason
-        await bench.until_notice("system_maintenance")
-        with pytest.raises(RetryError, match="system_maintenance"):
-            await gateway.snapshot()
-        await gateway._orders.drop()  # a login during the maintenance is tried again until it stands
-        await bench.until_notice("connection_lost")
-        bench.server.protocol.api.lock(False)
-        await bench.until_notice("connected", 2)
-        gateway.send(bench.order(0, 100))
-        await bench.until(OrderFilled)
 
     on_bench(scenario)
 
