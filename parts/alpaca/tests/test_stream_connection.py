@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from types import SimpleNamespace
 
 import aiohttp
@@ -115,63 +116,48 @@ class Line:
 
 
 def made(*frames, code=None):
-    """Return a function that makes a socket on the running loop."""
+    """Return a socket."""
     return Socket(frames, code)
 
 
-def test_frames_of_text_and_of_bytes_reach_the_handler_as_bytes():
-    line = Line(made(frame(TEXT, "one"), frame(BINARY, b"two")))
+def handshake(status):
+    return aiohttp.WSServerHandshakeError(SimpleNamespace(real_url="x"), (), status=status)
+
+
+HALF_OPEN = ("half_open", "no message, ping or pong in time", False)
+NO_KEYS = ("refused", "no keys", True)
+
+
+@pytest.mark.rows(("is_binary", "sent"), [(False, ["hello", "more"]), (True, [b"hello", b"more"])])
+def test_frames_come_as_bytes_and_go_out_as_the_stream_wants_them_while_it_is_up(is_binary, sent):
+    socket = made(frame(TEXT, "one"), frame(BINARY, b"two"))
+    line = Line(socket, is_binary=is_binary)
+
+    async def fails(_):
+        raise ConnectionResetError
 
     async def scenario(connection):
         assert connection.silent_seconds() == 0.0
+        found = [await connection.send(b"early")]
         await connection.start()
         state = connection.is_up, connection.connections, connection.reconnects
         await asyncio.sleep(5.0)
-        return state, connection.silent_seconds()
+        found.append(await connection.send(b"more"))
+        took, socket.send_str, socket.send_bytes = list(socket.sent), fails, fails
+        found.append(await connection.send(b"not taken"))
+        socket.closed = True
+        found.append(await connection.send(b"late"))
+        return found, took, state, connection.silent_seconds()
 
-    state, silent = line.run(scenario)
-    assert state == (True, 1, 0)
-    assert silent == 3.0
+    assert line.run(scenario) == ([False, True, False, False], sent, (True, 1, 0), 3.0)
     assert line.handler.told == ["up", b"one", b"two"]
     assert line.connection.is_up is False
 
 
-@pytest.mark.parametrize(("is_binary", "sent"), [(False, ["hello", "more"]), (True, [b"hello", b"more"])])
-def test_messages_go_out_as_the_stream_wants_them_and_only_while_it_is_up(is_binary, sent):
-    socket = made()
-    line = Line(socket, is_binary=is_binary)
-
-    async def scenario(connection):
-        before = await connection.send(b"early")
-        await connection.start()
-        found = [before, await connection.send(b"more")]
-        socket.closed = True
-        return [*found, await connection.send(b"late")]
-
-    assert line.run(scenario) == [False, True, False]
-    assert socket.sent == sent
-
-
-def test_a_message_that_the_line_does_not_take_was_not_sent():
-    socket = made()
-    line = Line(socket)
-
-    async def scenario(connection):
-        await connection.start()
-
-        async def fails(_):
-            raise ConnectionResetError
-
-        socket.send_str = fails
-        return await connection.send(b"more")
-
-    assert line.run(scenario) is False
-
-
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("socket", "cause"),
     [
-        (lambda: made(code=1006), ("half_open", "no message, ping or pong in time", False)),
+        (lambda: made(code=1006), HALF_OPEN),
         (lambda: made(code=1000), ("connection_lost", "ClientConnectionError", False)),
         (lambda: made(ConnectionResetError()), ("connection_lost", "ConnectionResetError", False)),
         (lambda: made(ValueError("x" * 400)), ("internal_fault", ("ValueError: " + "x" * 400)[:200], False)),
@@ -189,11 +175,7 @@ def test_a_connection_that_ends_says_why_and_comes_back(socket, cause):
     assert line.handler.told == ["up", cause, "up"]
 
 
-def handshake(status):
-    return aiohttp.WSServerHandshakeError(SimpleNamespace(real_url="x"), (), status=status)
-
-
-@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.rows("status", [401, 403])
 def test_a_handshake_that_refuses_the_keys_is_final(status):
     line = Line(handshake(status))
 
@@ -217,32 +199,32 @@ def test_pauses_double_up_to_ten_seconds_while_the_line_stays_down():
         return connection.reconnects, connection.connections
 
     assert line.run(scenario) == (9, 1)
-    waits = [round(after - before, 3) for before, after in zip(line.opened, line.opened[1:], strict=False)]
+    waits = [round(after - before, 3) for before, after in pairwise(line.opened)]
     assert waits == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0, 10.0]
     assert line.handler.told == ["up"]  # what never stood is not reported as lost
 
 
-def test_a_refusal_in_the_hello_may_pass_or_be_final():
-    passing, final = StreamRefused("busy", is_final=False), StreamRefused("no keys", is_final=True)
-    line = Line(hellos=[passing, None])
+@pytest.mark.rows(
+    ("hellos", "told", "is_up"),
+    [
+        ([StreamRefused("busy", is_final=False), None], ["up", HALF_OPEN, "up"], True),
+        (
+            [None, StreamRefused("no keys", is_final=True)],
+            ["up", HALF_OPEN, ("refused", "no keys", True)],
+            False,
+        ),
+    ],
+)
+def test_a_refusal_in_the_hello_may_pass_or_be_final(hellos, told, is_up):
+    line = Line(*([made()] * (hellos[0] is not None)), made(code=1006), hellos=hellos)
 
     async def scenario(connection):
-        await connection.start()
-
-    line.run(scenario)
-    assert (line.opened, line.handler.told) == ([0.0, 0.1], ["up"])
-    ended = Line(made(code=1006), hellos=[None, final])
-
-    async def later(connection):
         await connection.start()
         await asyncio.sleep(5.0)
         return connection.is_up
 
-    assert ended.run(later) is False
-    assert ended.handler.told[1:] == [
-        ("half_open", "no message, ping or pong in time", False),
-        ("refused", "no keys", True),
-    ]
+    assert line.run(scenario) is is_up
+    assert line.handler.told == told
 
 
 def test_a_connection_that_is_dropped_reports_the_reason_that_it_was_given():
@@ -257,18 +239,12 @@ def test_a_connection_that_is_dropped_reports_the_reason_that_it_was_given():
         await asyncio.sleep(1.0)
 
     line.run(scenario)
-    assert line.handler.told == [
-        "up",
-        ("silent", "no message for 30 s", False),
-        "up",
-        ("connection_lost", "ClientConnectionError", False),
-        "up",
-    ]
+    lost = ("connection_lost", "ClientConnectionError", False)
+    assert line.handler.told == ["up", ("silent", "no message for 30 s", False), "up", lost, "up"]
 
 
 def test_a_hello_that_never_ends_is_given_up_after_ten_seconds():
-    line = Line()
-    calls = []
+    line, calls = Line(), []
 
     async def hangs(send, receive):
         del send, receive
@@ -277,9 +253,5 @@ def test_a_hello_that_never_ends_is_given_up_after_ten_seconds():
             await asyncio.Event().wait()
 
     line.handler.hello = hangs
-
-    async def scenario(connection):
-        await connection.start(30.0)
-
-    line.run(scenario)
+    line.run(lambda connection: connection.start(30.0))
     assert calls == pytest.approx([0.0, 10.1])

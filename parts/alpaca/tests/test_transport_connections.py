@@ -144,7 +144,7 @@ HEAD = {
 }
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("request_", "first", "headers", "body"),
     [
         (ASK, "GET /v2/clock?a=1 HTTP/1.1", {}, b""),
@@ -171,7 +171,7 @@ def test_a_page_is_asked_for_by_its_token():
     assert later.path == "/v2/x?q=a+b&n=1&page_token=t%3D"
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("answer", "expected", "is_kept"),
     [
         (http(b'"sd-1"'), (200, b'"sd-1"'), True),
@@ -201,7 +201,57 @@ def test_what_becomes_of_an_order_and_its_connection_by_the_answer(on_line, answ
     assert network.written() == ([2] if is_kept else [1, 1])
 
 
-@pytest.mark.parametrize(("more", "expected"), [(0, 200), (1, NoAnswer)])
+def chunked(*pieces, trailer=b""):
+    chunks = b"".join(b"%x;a=b\r\n%s\r\n" % (len(piece), piece) for piece in pieces)
+    return b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\n" + trailer + b"\r\n"
+
+
+@pytest.mark.rows("size", [1, 9, 10_000])
+@pytest.mark.rows(
+    ("raw", "status", "body"),
+    [
+        (http(b"abc", 422), 422, b"abc"),
+        (chunked(b"ab", b"c" * 40), 200, b"ab" + b"c" * 40),
+        (chunked(b"ab", trailer=b"Digest: x\r\n"), 200, b"ab"),
+        (b"HTTP/1.1 204 No Content\r\nDate: x\r\n\r\n", 204, b""),
+        (b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + http(), 200, b"{}"),
+    ],
+)
+def test_an_answer_in_any_form_and_any_pieces_keeps_the_connection(on_line, raw, status, body, size):
+    async def scenario(client):
+        for _ in range(2):
+            asked = client.start(SHORT)
+            await asyncio.sleep(0.01)
+            for begin in range(0, len(raw), size):
+                network.lines[0].come(raw[begin : begin + size])
+                await asyncio.sleep(0)
+            assert await outcome(asked) == (status, body)
+
+    network = Network()
+    on_line(scenario, network)
+    assert network.written() == [2]
+
+
+@pytest.mark.rows(
+    "raw",
+    [
+        b"HTTP/1.1 2000 OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nno colon\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nab",
+        http()[:-1],
+        chunked(b"abc")[:-3],
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nab\r\n",
+        chunked(b"a") + b"more",
+        b"x" * 65_537,
+    ],
+)
+def test_bytes_that_are_no_whole_answer_are_no_answer(on_line, raw):
+    assert on_line(lambda client: outcome(client.start(SHORT)), Network([raw])) is NoAnswer
+
+
+@pytest.mark.rows(("more", "expected"), [(0, 200), (1, NoAnswer)])
 def test_an_answer_has_at_most_64_mebibytes(on_line, more, expected):
     network, size = Network(), LARGEST_BODY_BYTES + more
 
@@ -223,6 +273,7 @@ def test_an_error_says_what_was_asked_without_its_query(on_line):
     async def scenario(client):
         with pytest.raises(NoAnswer) as silent:
             await client.ask(ASK)
+        assert SECRET not in repr(client)
         assert silent.value.where == "GET https://venue.test:8443/v2/clock"
 
     on_line(scenario, Network([None]))
@@ -296,7 +347,7 @@ def test_a_request_that_got_no_connection_in_time_was_not_sent(on_line):
     assert (found, after) == ([NotSent, NoAnswer], (200, b"{}"))
 
 
-@pytest.mark.parametrize(("asked", "opened"), [(1, 1), (2, 2), (5, 3)])
+@pytest.mark.rows(("asked", "opened"), [(1, 1), (2, 2), (5, 3)])
 def test_only_as_many_connections_are_opened_as_requests_wait_for(on_line, asked, opened):
     async def scenario(client):
         await asyncio.gather(*(client.ask(ASK) for _ in range(asked)))
@@ -320,9 +371,7 @@ def test_warming_asks_on_all_connections_and_opens_those_again_that_the_host_clo
     assert on_line(scenario, network, connections=3) == [2, 1, 2, 1]
 
 
-@pytest.mark.parametrize(
-    ("fault", "at"), [(ConnectionRefusedError(), 0.0), (TimeoutError(), 0.0), (60.0, 5.0)]
-)
+@pytest.mark.rows(("fault", "at"), [(ConnectionRefusedError(), 0.0), (TimeoutError(), 0.0), (60.0, 5.0)])
 def test_a_connection_that_fails_is_not_tried_again_before_the_next_request(on_line, fault, at):
     async def scenario(client):
         assert await outcome(client.start(ASK)) is NotSent
@@ -336,7 +385,7 @@ def test_a_connection_that_fails_is_not_tried_again_before_the_next_request(on_l
     assert len(network.tries) == 2
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("request_", "ends", "fault", "expected", "tries"),
     [
         (ASK, 1, 0.0, (200, b"{}"), 2),
@@ -381,7 +430,7 @@ def test_a_body_without_a_length_ends_with_its_connection(on_line):
     assert on_line(scenario, network) == (200, b"abc")
 
 
-@pytest.mark.parametrize("late", [http(b"late"), http(b"late", 422), b"nonsense"])
+@pytest.mark.rows("late", [http(b"late"), http(b"late", 422), b"nonsense"])
 def test_bytes_without_a_request_end_the_connection(on_line, late):
     async def scenario(client):
         await client.ask(ASK)
@@ -393,7 +442,7 @@ def test_bytes_without_a_request_end_the_connection(on_line, late):
     assert network.written() == [1, 1]
 
 
-@pytest.mark.parametrize("pause", [0.0, 0.2])
+@pytest.mark.rows("pause", [0.0, 0.2])
 def test_an_answer_that_comes_twice_never_decides_a_later_order(on_line, pause):
     refusal = http(b"no buying power", 422)
     network = Network([http(b"sd-1"), (0.1, http(b"sd-1")), http(b"sd-1"), http(b"sd-1")])
@@ -449,7 +498,7 @@ DATA = "https://data.alpaca.markets"
 STREAM = "wss://stream.data.alpaca.markets"
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("made", "trading", "data", "orders", "stocks", "options", "is_live", "is_paper"),
     [
         (
@@ -495,7 +544,7 @@ def test_the_addresses_of_an_environment(
     assert found.options_url.endswith(f"/{found.option_feed}")
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("trading", "orders", "why"),
     [
         ("http://desk.test", "wss://desk.test", "open line"),
@@ -518,7 +567,7 @@ def test_keys_go_only_where_they_may(trading, orders, why):
             build()
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("endpoints", "key", "why"),
     [
         (Endpoints.paper(), "AK1", "a live key with paper"),

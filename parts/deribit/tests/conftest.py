@@ -11,9 +11,7 @@ import pytest
 
 from scalpdesk.config.schema import Secret
 from scalpdesk.core.clock import SystemClock
-from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.intents import (
-    MultiLegOrder,
     OrderType,
     Purpose,
     Side,
@@ -136,12 +134,6 @@ class Bench:
             Purpose.HEDGE,
         )
 
-    def combo(self, numbers: tuple[int, ...], quantity: Any, net: Any = None) -> MultiLegOrder:
-        """Return one order for these options, bought, or sold below 0; ``net`` is paid for one of each."""
-        legs = tuple(self.order(number, quantity) for number in numbers)
-        limit = None if net is None else Decimal(str(net))
-        return MultiLegOrder(f"sd-test-{self.sent}-whole", legs, limit, TimeInForce.GTC)
-
     async def until(self, kind: Any, count: int = 1) -> list[Any]:
         """Wait until so many of a kind came; return all of them."""
         return await self._until(lambda: self.of(kind), count)
@@ -157,19 +149,11 @@ class Bench:
                 await self.moved.wait()
         return found()
 
-    async def round_trip(self, gateway: DeribitGateway) -> None:
-        """Wait until what either side has sent so far was read and answered."""
-        for _ in range(2):
-            await gateway._orders.request("public/get_time", {})
-
     def of(self, kind: Any) -> list[Any]:
         return [item for item in self.came if isinstance(item, kind)]
 
     def notices(self, name: str) -> list[Notice]:
         return [item for item in self.of(Notice) if item.name == name]
-
-    def quotes(self) -> list[QuoteEvent]:
-        return self.of(QuoteEvent)
 
     def advance(self, seconds: float) -> None:
         self.world.advance_to(self.world.now_ns + int(seconds * 1e9))

@@ -3,7 +3,6 @@
 import json
 import math
 from contextlib import suppress
-from datetime import date
 from decimal import Decimal
 
 import pytest
@@ -13,9 +12,8 @@ from hypothesis import strategies as st
 from scalpdesk.core.intents import MultiLegOrder, OrderType, Purpose, Side, Stop, SubmitOrder, TimeInForce
 from scalpdesk.instruments.contract import Instruments, LinearPerpetual, Perpetual
 from scalpdesk.instruments.deribit import deribit_option, perpetual
-from scalpdesk.instruments.sessions import coin_session
 from scalpdesk_deribit import wire
-from scalpdesk_deribit.wire import ErrorMeaning, Heartbeat, Notification, RpcError, RpcReply, WireError
+from scalpdesk_deribit.wire import Heartbeat, Notification, RpcReply, WireError
 
 D = Decimal
 SWAP, CALL = perpetual("BTC"), deribit_option("BTC-14MAR25-90000-C")
@@ -81,25 +79,6 @@ def test_frames_are_replies_notifications_and_heartbeats():
     assert (failed.error.code, str(failed.error)) == (10009, "not_enough_funds (10009): x")
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "[]",
-        "7",
-        "{}",
-        '{"id":"a","result":1}',
-        '{"id":1}',
-        '{"method":"subscription"}',
-        '{"method":"subscription","params":{"channel":""}}',
-        '{"id":1,"error":{"message":"no code"}}',
-    ],
-)
-def test_a_frame_that_is_none_of_them_is_refused(text):
-    with pytest.raises(WireError):
-        wire.decode_frame(text)
-
-
 @given(st.text(max_size=60) | st.binary(max_size=60))
 def test_any_bytes_end_in_a_frame_or_a_refusal(raw):
     with suppress(WireError):
@@ -115,26 +94,6 @@ def test_exact_numbers_go_out_as_numbers():
         "method": "private/buy",
         "params": {"amount": 0.3, "price": 0.0345, "label": "a"},
     }
-
-
-@pytest.mark.parametrize(
-    ("code", "meaning"),
-    [
-        (10004, ErrorMeaning.GONE),
-        (11044, ErrorMeaning.GONE),
-        (13009, ErrorMeaning.KEYS),
-        (10028, ErrorMeaning.LATER),
-        (11051, ErrorMeaning.LATER),
-        (10041, ErrorMeaning.LATER),
-        (10009, ErrorMeaning.REJECTED),
-        (99999, ErrorMeaning.REJECTED),
-        (11094, ErrorMeaning.UNKNOWN),
-    ],
-)
-def test_errors_mean_what_they_mean_for_a_request(code, meaning):
-    assert wire.refusal_of(RpcError(code, "x")) is meaning
-    assert wire.is_refusal(RpcError(code, "x")) is (meaning is not ErrorMeaning.UNKNOWN)
-    assert wire.is_refusal(TimeoutError()) is False
 
 
 # instruments, amounts -----------------------------------------------------------------------------------
@@ -174,7 +133,7 @@ def test_instruments_bring_their_terms():
 STEP = {"above_price": 0.005, "tick_size": 0.0005}
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("changes", "why"),
     [
         ({"contract_size": 0}, "no whole number of dollars: 0"),
@@ -253,7 +212,7 @@ def test_an_order_goes_out_in_the_venues_words():
     assert (method, params["amount"], "price" in params) == ("private/buy", D("0.3"), False)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("limit", "named"),
     [(None, {"type": "stop_market"}), ("89000", {"type": "stop_limit", "price": D("89000")})],
 )
@@ -275,16 +234,7 @@ def test_a_stop_goes_out_with_its_trigger_on_the_mark(limit, named):
     )
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [{"time_in_force": TimeInForce.OPG}, {"client_order_id": "x" * 65}],
-)
-def test_what_the_venue_does_not_know_is_refused(changes):
-    with pytest.raises(WireError):
-        wire.order_request(command(**changes), SWAP, 1)
-
-
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("state", "outcome"),
     [
         ("open", "open"),
@@ -370,19 +320,6 @@ def test_cash_and_positions_come_to_the_venues_equity():
     assert (account.account_id, account.currency, account.buying_power) == ("5", "BTC", D("1.5"))
 
 
-def test_a_closed_position_is_none_and_an_unknown_one_has_no_instrument():
-    assert wire.read_position(position(size=0.0), SWAP, 0) is None
-    unknown = wire.read_position(position(instrument_name="BTC-25DEC26"), None, None)
-    assert (unknown.position.instrument, unknown.position.quantity) == (None, D(-9_000))
-
-
-def test_the_market_is_open_and_its_day_of_account_ends():
-    ends_ns = coin_session(date(2025, 3, 5)).close_ns
-    clock = wire.clock_of(1_741_200_000_000, ends_ns)
-    assert clock.is_open
-    assert (clock.now_ns, clock.next_close_ns) == (1_741_200_000_000_000_000, ends_ns)
-
-
 # combos -------------------------------------------------------------------------------------------------
 
 NAMES = ("BTC-14MAR25-90000-C", "BTC-14MAR25-90000-P")
@@ -410,7 +347,7 @@ def options():
     return Instruments([deribit_option(name) for name in NAMES])
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("quantities", "sets"),
     [(("0.5", "0.5"), "0.5"), (("0.2", "-0.4"), "0.2"), (("0.3", "1"), "0.1"), (("20", "10.0"), "10")],
 )
@@ -418,7 +355,7 @@ def test_an_order_has_the_most_sets_that_leave_whole_legs(quantities, sets):
     assert combo(*quantities).sets == D(sets)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("quantities", "legs", "side"),
     [
         (("0.5", "0.5"), (1, 1), Side.BUY),
@@ -433,33 +370,7 @@ def test_a_combo_is_bought_or_sold_as_its_legs_want_it(options, quantities, legs
     assert wire.side_of_combo(combo(*quantities), options, amounts) is side
 
 
-def test_an_order_for_a_combo_has_the_price_of_its_direction(options):
-    sold = combo("-0.5", "-0.5", net="-0.03")
-    method, params = wire.combo_request(sold, options, "BTC-STRD-14MAR25-90000", Side.SELL, 7)
-    assert (method, params["instrument_name"]) == ("private/sell", "BTC-STRD-14MAR25-90000")
-    assert (params["amount"], params["price"], params["label"]) == (D("0.5"), D("0.03"), "sd-whole")
-    assert (params["type"], params["valid_until"]) == ("limit", 7)
-    _, at_market = wire.combo_request(combo("1", "1", net=None), options, "x", Side.BUY, 7)
-    assert at_market["type"] == "market"
-    assert "price" not in at_market
-
-
-def test_the_state_of_a_combo_says_what_each_leg_has_filled():
-    message = {
-        "order_id": "7", "order_state": "cancelled", "label": "sd-whole", "amount": 0.2, "filled_amount": 0.1,
-        "average_price": 0.03, "last_update_timestamp": 1,
-    }  # fmt: skip
-    command = combo("0.2", "-0.4")
-    reports = [wire.leg_report(message, leg, name) for leg, name in zip(command.legs, NAMES, strict=True)]
-    assert [report.filled for report in reports] == [D("0.1"), D("0.2")]
-    assert [report.venue_order_id for report in reports] == [f"7/{name}" for name in NAMES]
-    assert {wire.order_id_of(report.venue_order_id) for report in reports} == {"7"}
-    assert {(report.outcome, report.average_price) for report in reports} == {("cancelled", None)}
-    with pytest.raises(wire.WireError, match="an order of 0"):
-        wire.leg_report({**message, "amount": 0}, command.legs[0], NAMES[0])
-
-
-@pytest.mark.parametrize("message", [None, [], {"id": "x"}, {"id": "", "legs": []}, {"id": "x", "legs": [1]}])
+@pytest.mark.rows("message", [None, [], {"id": "x"}, {"id": "", "legs": []}, {"id": "x", "legs": [1]}])
 def test_a_combo_that_cannot_be_read_is_refused(message):
     with pytest.raises(wire.WireError):
         wire.read_combo(message)

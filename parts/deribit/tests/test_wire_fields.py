@@ -32,7 +32,7 @@ def order(name="sd-1", number=0, side=Side.BUY, quantity="50", limit=None, tif=T
 # errors -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("codes", "meaning"),
     [
         ((10004, 10010, 11008, 11044), ErrorMeaning.GONE),
@@ -45,6 +45,9 @@ def order(name="sd-1", number=0, side=Side.BUY, quantity="50", limit=None, tif=T
 )
 def test_each_code_of_an_error_has_its_meaning(codes, meaning):
     assert {wire.refusal_of(RpcError(code, "x")) for code in codes} == {meaning}
+    is_refusal = {wire.is_refusal(RpcError(code, "x")) for code in codes}
+    assert is_refusal == {meaning is not ErrorMeaning.UNKNOWN}
+    assert wire.is_refusal(TimeoutError()) is False
     assert wire.TOKEN_ENDED == 13009
 
 
@@ -64,6 +67,8 @@ def refused(message, why):
 
 def test_a_refused_frame_is_named_by_what_is_wrong_with_it():
     refused("{", "not JSON")
+    refused("7", "not an object")
+    refused({"method": "subscription", "params": {"channel": ""}}, "channel is no text")
     refused([1], "not an object: .*1")
     refused({"method": "subscription"}, "params is no object: None")
     refused({"method": "subscription", "params": {}}, "channel is no text: None")
@@ -76,7 +81,7 @@ def test_a_refused_frame_is_named_by_what_is_wrong_with_it():
     refused({"id": 7, "error": {"code": "5"}}, "code is no whole number: '5'")
 
 
-@pytest.mark.parametrize("text", ["[" + "1," * 200 + "1]", json.dumps({"id": "x" * 200})])
+@pytest.mark.rows("text", ["[" + "1," * 200 + "1]", json.dumps({"id": "x" * 200})])
 def test_of_a_frame_that_is_refused_eighty_characters_are_shown(text):
     with pytest.raises(WireError) as caught:
         wire.decode_frame(text)
@@ -101,19 +106,19 @@ def test_what_comes_on_a_channel_may_be_nothing():
 # numbers ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("value", "found"), [(5, "5"), (0.1, "0.1"), ("0.30", "0.30"), (-2, "-2"), (0, "0")])
+@pytest.mark.rows(("value", "found"), [(5, "5"), (0.1, "0.1"), ("0.30", "0.30"), (-2, "-2"), (0, "0")])
 def test_an_exact_number_is_read_as_it_was_written(value, found):
     assert str(wire.exact_field({"x": value}, "x")) == found
     assert str(wire.exact_field({"x": value}, "x", D(9))) == found
 
 
-@pytest.mark.parametrize("value", [None, True, False, [], {}, "abc", ""])
+@pytest.mark.rows("value", [None, True, False, [], {}, "abc", ""])
 def test_what_is_no_number_is_refused(value):
     with pytest.raises(WireError, match="x is no number"):
         wire.exact_field({"x": value}, "x")
 
 
-@pytest.mark.parametrize("value", ["NaN", "Infinity", math.inf, math.nan])
+@pytest.mark.rows("value", ["NaN", "Infinity", math.inf, math.nan])
 def test_a_number_that_is_not_finite_is_refused(value):
     with pytest.raises(WireError, match="x is not finite"):
         wire.exact_field({"x": value}, "x", D(1))
@@ -251,7 +256,7 @@ def test_a_perpetual_that_is_quoted_in_another_currency_is_linear():
     )
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     "changes", [{"kind": "spot"}, {"settlement_period": "week"}, {"settlement_period": None}, {"kind": None}]
 )
 def test_what_the_desk_does_not_trade_is_left_out(changes):
@@ -267,7 +272,7 @@ def test_a_perpetual_in_dollars_has_its_contract_size_and_coin():
         wire.read_instrument(FUTURE | {"quote_currency": "USD", "contract_size": 10})
 
 
-@pytest.mark.parametrize("steps", [None, [], False])
+@pytest.mark.rows("steps", [None, [], False])
 def test_without_steps_the_tick_is_the_same_at_every_price(steps):
     made = wire.read_instrument(FUTURE | {"tick_size_steps": steps})
     assert made.tick_rule == TickRule(D("0.01"))
@@ -285,11 +290,11 @@ def test_each_step_has_its_own_tick_above_its_price():
 # quotes -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("price", "size", "there"),
     [(0.03, 5.0, True), (0.0, 5.0, False), (0.03, 0.0, False), (None, 5.0, False), (-0.1, 1.0, False)],
 )
-@pytest.mark.parametrize("side", ["bid", "ask"])
+@pytest.mark.rows("side", ["bid", "ask"])
 def test_a_side_is_there_with_a_price_and_a_size_above_zero(side, price, size, there):
     ticker = {"timestamp": 3}
     for name in ("bid", "ask"):
@@ -310,7 +315,7 @@ def test_a_side_is_there_with_a_price_and_a_size_above_zero(side, price, size, t
 # orders -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("tif", "name"),
     [
         (TimeInForce.DAY, "good_til_day"),
@@ -332,7 +337,7 @@ def test_an_order_that_the_venue_has_not_is_refused_with_its_kind():
     assert wire.order_request(order("x" * 64), SWAP, 1)[1]["label"] == "x" * 64
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("name", "combo"),
     [
         ("BTC-STRD-14MAR25-90000", True),
@@ -369,19 +374,21 @@ def test_a_combo_is_asked_for_by_the_legs_of_one_set(options):
     assert wire.read_combo({"id": "BTC-X", "legs": legs}) == ("BTC-X", {CALL.symbol: D(1), PUT.symbol: D(-2)})
 
 
-@pytest.mark.parametrize(("net", "side", "price"), [("0.03", Side.BUY, "0.03"), ("0.03", Side.SELL, "-0.03")])
+@pytest.mark.rows(
+    ("net", "side", "price"),
+    [("0.03", Side.BUY, "0.03"), ("0.03", Side.SELL, "-0.03"), (None, Side.BUY, None)],
+)
 def test_the_limit_of_a_combo_is_that_of_the_side_it_is_traded_on(options, net, side, price):
     method, params = wire.combo_request(strangle(net), options, "BTC-X", side, 8)
     assert method == f"private/{side.value}"
     assert params == {
         "instrument_name": "BTC-X",
         "amount": D("0.2"),
-        "type": "limit",
+        "type": "market" if net is None else "limit",
         "label": "whole",
         "time_in_force": "immediate_or_cancel",
         "valid_until": 8,
-        "price": D(price),
-    }
+    } | ({} if price is None else {"price": D(price)})
 
 
 STATE = {
@@ -399,7 +406,7 @@ STATE = {
 }
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("changes", "average"),
     [({}, "0.05"), ({"filled_amount": 0}, None), ({"average_price": 0}, None), ({"average_price": -1}, None)],
 )
@@ -454,7 +461,7 @@ def test_an_open_order_is_shown_in_contracts_with_its_limit():
         wire.read_open_order(message | {"direction": "zero"}, SWAP, 3)
 
 
-@pytest.mark.parametrize("direction", ["buy", "sell"])
+@pytest.mark.rows("direction", ["buy", "sell"])
 def test_an_open_combo_is_shown_leg_by_leg_each_on_its_own_side(direction):
     shown = wire.legs_of_open_combo(STATE | {"direction": direction}, {CALL.symbol: D(1), PUT.symbol: D(-2)})
     call, put = shown
@@ -492,14 +499,14 @@ def test_an_execution_is_counted_in_contracts_and_becomes_a_line_of_the_history(
     assert wire.read_trade(TRADE | {"label": "a"}, SWAP).label == "a"
 
 
-@pytest.mark.parametrize("own", ["M", "T"])
-@pytest.mark.parametrize("liquidated", [None, "M", "T", "MT"])
+@pytest.mark.rows("own", ["M", "T"])
+@pytest.mark.rows("liquidated", [None, "M", "T", "MT"])
 def test_an_execution_is_of_a_liquidation_where_the_accounts_own_side_was_liquidated(own, liquidated):
     trade = wire.read_trade(TRADE | {"liquidity": own, "liquidation": liquidated}, SWAP)
     assert trade.fill.is_liquidation is (own in (liquidated or ""))
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     "changes",
     [{"fee_currency": None}, {"fee": 0, "fee_currency": "USDC"}, {"fee": None, "fee_currency": "USDC"}],
 )
@@ -512,12 +519,12 @@ def test_a_fee_of_nothing_or_without_a_currency_is_taken_as_it_is(changes):
 LINE = {"id": 12, "type": "transfer", "change": 0.5, "timestamp": 4}
 
 
-@pytest.mark.parametrize("kind", ["trade", "maker", "taker"])
+@pytest.mark.rows("kind", ["trade", "maker", "taker"])
 def test_trades_of_the_log_come_as_executions(kind):
     assert wire.read_log(LINE | {"type": kind}) is None
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("kind", "cause"),
     [
         ("settlement", ChangeCause.FUNDING),
@@ -534,7 +541,7 @@ def test_a_line_of_the_log_moves_cash_and_no_units(kind, cause):
     assert found == VenueActivity("12", kind, cause, "BTC-PERPETUAL", D(0), D(0), D("0.5"), 4_000_000)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("price", "cause"), [(0.01, ChangeCause.CASH_SETTLEMENT), (0, ChangeCause.EXPIRED_WORTHLESS)]
 )
 def test_a_delivery_takes_the_contracts_at_what_they_were_worth(price, cause):
@@ -558,7 +565,7 @@ def test_a_settlement_brings_its_funding_without_the_profit_of_the_session():
     assert (found.cause, found.quantity_change, found.cash_change) == (ChangeCause.FUNDING, 0, funding)
 
 
-@pytest.mark.parametrize(("side", "quantity"), [("close sell", "-0.5"), ("close buy", "0.5"), ("-", "0.5")])
+@pytest.mark.rows(("side", "quantity"), [("close sell", "-0.5"), ("close buy", "0.5"), ("-", "0.5")])
 def test_the_side_of_a_delivery_is_the_sign_of_its_amount(side, quantity):
     found = wire.read_log(LINE | {"type": "delivery", "amount": 0.5, "price": 0.01, "side": side})
     assert (found.cause, found.quantity_change) == (ChangeCause.CASH_SETTLEMENT, D(quantity))
@@ -587,7 +594,7 @@ def test_a_position_is_worth_what_the_venue_marks_it_at():
 SUMMARY = {"currency": "BTC", "equity": 2.0, "available_funds": 0.5, "maintenance_margin": 0.3}
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("names", "shown"),
     [
         ({"id": 5, "username": "me"}, "5"),
@@ -603,7 +610,7 @@ def test_an_account_is_named_by_its_id_its_user_or_its_coin(names, shown):
     assert (facts.may_trade, facts.may_short) == (True, True)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("equity", "balance", "fraction"),
     [
         (2.0, None, "0.15"),

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from scalpdesk_testing.selftest import judge
-from scalpdesk_testing.worked_cases import BOUND, agrees, evaluate
+from scalpdesk_testing.worked_cases import BOUND, TABLE, agrees, evaluate, row_of
 
 REFERENCE = Path(__file__).resolve().parents[3] / ".." / "shared" / "reference"
 CASES = REFERENCE / "worked_cases.json"
@@ -141,6 +141,16 @@ def test_an_edge_without_costs_is_the_gross_edge():
 def test_a_case_that_raises_is_a_failed_case(function, inputs):
     case = {"id": "x", "area": "A", "function": function, "inputs": inputs, "expected": {"result": 1.0}}
     assert judge(case)["verdict"] == "failed"
+
+
+def test_every_name_in_a_row_is_an_input_a_step_or_the_products():
+    assert all(row_of(function).steps for function in BOUND)
+
+
+def test_a_row_with_an_unknown_name_says_which(monkeypatch):
+    monkeypatch.setitem(TABLE, "odd", {"takes": "x", "result": "nobody(x)"})
+    with pytest.raises(NameError, match=r"odd\.result: nobody is not known"):
+        row_of("odd")
 
 
 @pytest.mark.skipif(not CASES.is_file(), reason="the worked cases lie beside the project")
