@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scalpdesk.backtesting import runner
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.instruments.sessions import session_on
 from scalpdesk.marketdata.bars import Timeframes
@@ -288,8 +287,7 @@ class Old:
         self.told.append((quote.bid, wake))
 
 
-def test_a_trigger_that_checks_quotes_sees_each_once_alone_and_beside_others(monkeypatch):
-    monkeypatch.setattr(runner, "SKIP_FROM_A_SECOND", 0.0)
+def test_a_trigger_that_checks_quotes_sees_each_once_alone_and_beside_others():
     path = [500.0 + 0.25 * step for step in range(9)]
     tape = TapeBuilder(straddle_book(500)).path("10:00", 0.5, path).build()
     bids = [price - 0.01 for price in path]
