@@ -5,6 +5,7 @@ the broker: the desk knows the quote that its order was filled at. A command goe
 goes to the broker; so does every other output of the engine.
 """
 
+import math
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -25,7 +26,7 @@ from scalpdesk.journal.codec import TapeRows
 from scalpdesk.marketdata.latest_quotes import InstrumentRows, LatestQuotes, SessionRows, are_options
 from scalpdesk.marketdata.tape import NO_QUOTES, MarketTape, session_bars
 from scalpdesk.marketdata.triggers import Trigger
-from scalpdesk.pricing.kernels.triggers import is_tradable
+from scalpdesk.pricing.kernels.triggers import is_tradable, next_move
 from scalpdesk.simulation.connection import BrokerConnection
 from scalpdesk.simulation.tape_reader import opening_events, session_quotes
 
@@ -41,6 +42,8 @@ FIRST_ROWS, MOST_ROWS = 512, 4_096
 Its events stay in the processor's cache. After one that ends early because the working orders changed, the
 next has the fewest rows.
 """
+LOSS_ROWS = 256
+"""Quotes ahead among which one is looked for that brings the loss near its limit; orders move that price."""
 
 
 class Journal(Protocol):
@@ -135,6 +138,7 @@ class BacktestRunner:
         ledger.sound = market.quotes.__getitem__
         self._is_option = are_options(engine.desk.instruments)
         self._rows = SessionRows(NO_QUOTES, self._is_option)
+        self._own: dict[InstrumentId, InstrumentRows] = {}
         self._searched: list[tuple[Trigger, InstrumentRows]] = []
         """Triggers that find the next of their quotes among the rows that lie ahead."""
         self._whole: AbstractSet[InstrumentId] = frozenset()
@@ -233,7 +237,7 @@ class BacktestRunner:
     def _follow(self, rows: SessionRows) -> None:
         """Move to the rows of a session, and see which of its quotes something may wait for."""
         market, triggers = self._engine.desk.market, self._engine.triggers
-        self._rows = rows
+        self._rows, self._own = rows, {}
         market.follow(rows)
         self._at_broker.follow(rows)
         self._searched, whole, judged = [], set[InstrumentId](), set[InstrumentId]()
@@ -245,7 +249,7 @@ class BacktestRunner:
                 continue
             if is_option and trigger is None:
                 continue
-            own = rows.only(number)
+            own = self._rows_of_one(number)
             if not is_option and own.leaps_from(market.quotes[number]):
                 judged.add(number)
             if trigger is not None and trigger.skips:
@@ -290,6 +294,7 @@ class BacktestRunner:
                     done += 1
                     rows.upto = stop
                     self._feed(event)
+                    self._advance(event.ts_recv_ns)
             elif not self._catch_up(now_ns, last):
                 break
         self._count_odd()
@@ -406,6 +411,7 @@ class BacktestRunner:
             is_skipped = row < limit
             rows.upto = row if is_skipped else limit
             if self._due_ns < planned_ns and loss.passes(self._due_ns):
+                self._rest()
                 self._due_ns = min(planned_ns, loss.due_ns)
                 continue
             self._advance(rows.ts_ns(row) if is_skipped else now_ns)
@@ -414,6 +420,28 @@ class BacktestRunner:
                 break
             planned_ns = self._planned_ns
         return acted
+
+    def _rest(self) -> None:
+        """Judge no loss before a quote at which it may be near its limit, where one price decides."""
+        quiet, rows, until_ns = self._engine.desk.quiet_price(), self._rows, self._planned_ns
+        if quiet is None:
+            return
+        number, low, high = quiet
+        if number is not None:
+            own = self._rows_of_one(number)
+            first = own.place(rows.upto)
+            last = min(first + LOSS_ROWS, len(own))
+            terms = low, high, until_ns, math.inf, -math.inf, 0.0
+            at = next_move(own.ts_ns, own.bid, own.ask, first, last, *terms)
+            if at < len(own):
+                until_ns = min(until_ns, rows.ts_ns(own.row(at)) + 1)
+        self._loss.rest(until_ns)
+
+    def _rows_of_one(self, number: InstrumentId) -> InstrumentRows:
+        own = self._own.get(number)
+        if own is None:
+            own = self._own[number] = self._rows.only(number)
+        return own
 
     def _open(self, session: Session) -> None:
         """Open the session at the broker, with its dividends and corporate actions, then for the strategy."""
