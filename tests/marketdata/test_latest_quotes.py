@@ -60,7 +60,7 @@ def test_reading_late_is_reading_each(sessions):
     market, broker = LatestQuotes(COUNT, valid=True), LatestQuotes(COUNT, valid=False)
     oddities = Counter()
     for rows, steps in sessions:
-        seen = SessionRows(columns(rows), np.zeros(COUNT, np.bool_))
+        seen = SessionRows.of(columns(rows), np.zeros(COUNT, np.bool_))
         market.follow(seen)
         broker.follow(seen)
         quoted = {number for number in range(COUNT) if plain.quotes[number] is not None}
@@ -96,7 +96,7 @@ def quote_prices(quote):
 
 
 def test_imperfect_rows_are_counted_once():
-    seen = SessionRows(
+    seen = SessionRows.of(
         columns([(0, (1.2, 1.1)), (1, (1.2, 1.1)), (1, (0.0, 0.05)), (0, (1.0, 1.0))]),
         np.ones(COUNT, np.bool_),
     )
@@ -111,7 +111,7 @@ def test_imperfect_rows_are_counted_once():
 
 def test_a_refused_row_replaces_nothing_and_is_not_among_the_quotes_since():
     rows = [(0, (1.0, 1.1)), (0, (2.0, 2.1)), (0, (1.1, 1.2))]
-    seen = SessionRows(columns(rows), np.zeros(COUNT, np.bool_))
+    seen = SessionRows.of(columns(rows), np.zeros(COUNT, np.bool_))
     market, bids = LatestQuotes(COUNT, valid=True), []
     market.follow(seen)
     for row in range(3):
@@ -126,13 +126,15 @@ def test_a_refused_row_replaces_nothing_and_is_not_among_the_quotes_since():
 
 
 def test_rows_are_known_by_their_time():
-    seen = SessionRows(columns([(0, (1.0, 1.1))] * 3), np.ones(COUNT, np.bool_))
+    seen = SessionRows.of(columns([(0, (1.0, 1.1))] * 3), np.ones(COUNT, np.bool_))
     assert [seen.first_at(now_ns) for now_ns in (0, 1, 2, 3, 4)] == [0, 0, 1, 2, 3]
     assert seen.quote(2) == QuoteEvent(0, 3, 3, 1.0, 1.1, 3.0, 4.0)
 
 
 def test_the_rows_of_one_instrument_alone_are_all_of_them_but_the_bad_ones():
-    seen = SessionRows(columns([(1, (1.0, 1.1)), (1, (1.2, 1.1)), (1, (1.1, 1.2))]), np.ones(COUNT, np.bool_))
+    seen = SessionRows.of(
+        columns([(1, (1.0, 1.1)), (1, (1.2, 1.1)), (1, (1.1, 1.2))]), np.ones(COUNT, np.bool_)
+    )
     assert (seen.quoted, [*seen.rows_of(1, valid=False)], [*seen.rows_of(1, valid=True)]) == (
         [1],
         [0, 1, 2],

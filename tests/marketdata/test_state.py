@@ -243,7 +243,7 @@ def columns_of(waits):
 
 @given(st.lists(st.integers(0, 3 * S), min_size=2, max_size=80), st.integers(1, 79), st.booleans())
 def test_quotes_in_force_are_found_in_rows_as_among_those_that_were_told(waits, cut, goes_on):
-    rows, cut = SessionRows(columns_of(waits), np.zeros(1, np.bool_)), min(cut, len(waits) - 1)
+    rows, cut = SessionRows.of(columns_of(waits), np.zeros(1, np.bool_)), min(cut, len(waits) - 1)
     told, read = (MarketState(Instruments([Equity("SPY")])) for _ in range(2))
     read.read(LatestQuotes(1, valid=True))
     read.follow(rows)
@@ -254,7 +254,7 @@ def test_quotes_in_force_are_found_in_rows_as_among_those_that_were_told(waits, 
             told.keep_quotes(SPY)
             read.keep_quotes(SPY)
     if goes_on:
-        read.follow(SessionRows(NO_QUOTES, np.zeros(1, np.bool_)))
+        read.follow(SessionRows.of(NO_QUOTES, np.zeros(1, np.bool_)))
     stamps = [*range(0, rows.ts_ns(len(rows) - 1) + 2, S // 2)]
     expected = [told.quote_in_force(SPY, at_ns) for at_ns in stamps]
     assert [read.quote_in_force(SPY, at_ns) for at_ns in stamps] == expected
@@ -263,7 +263,7 @@ def test_quotes_in_force_are_found_in_rows_as_among_those_that_were_told(waits, 
 
 @pytest.mark.parametrize("is_read", [False, True])
 def test_no_more_quotes_are_kept_than_wanted(is_read):
-    rows = SessionRows(columns_of([S] * (QUOTES_KEPT + 9)), np.zeros(1, np.bool_))
+    rows = SessionRows.of(columns_of([S] * (QUOTES_KEPT + 9)), np.zeros(1, np.bool_))
     state = MarketState(Instruments([Equity("SPY")]))
     if is_read:
         state.read(LatestQuotes(1, valid=True))

@@ -137,7 +137,7 @@ class BacktestRunner:
         ledger.latest, ledger.keep = self._at_broker.__getitem__, self._at_broker.__setitem__
         ledger.sound = market.quotes.__getitem__
         self._is_option = are_options(engine.desk.instruments)
-        self._rows = SessionRows(NO_QUOTES, self._is_option)
+        self._rows = SessionRows.of(NO_QUOTES, self._is_option)
         self._own: dict[InstrumentId, InstrumentRows] = {}
         self._searched: list[tuple[Trigger, InstrumentRows]] = []
         """Triggers that find the next of their quotes among the rows that lie ahead."""
@@ -204,7 +204,7 @@ class BacktestRunner:
         rows, is_cut = self._rows_of(session), self._until_ns < session.close_ns
         if is_cut:
             known = rows.columns.between(session.open_ns, self._until_ns)
-            rows = SessionRows(known, are_options(self.tape.instruments))
+            rows = SessionRows.of(known, are_options(self.tape.instruments))
         self._follow(rows)
         columns = rows.columns
         self._day, self._digest, self._journaled = session.day.isoformat(), "", 0
@@ -232,7 +232,7 @@ class BacktestRunner:
             self._engine.desk.forget(before_ns)
 
     def _sorted(self, session: Session) -> SessionRows:
-        return SessionRows(session_quotes(self.tape, session), are_options(self.tape.instruments))
+        return SessionRows.of(session_quotes(self.tape, session), are_options(self.tape.instruments))
 
     def _follow(self, rows: SessionRows) -> None:
         """Move to the rows of a session, and see which of its quotes something may wait for."""

@@ -7,7 +7,7 @@ instrument's latest quote gets the last row up to the present one, as if each ha
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +41,7 @@ class QuoteTable(NamedTuple):
 
 
 class InstrumentRows:
-    """Quotes of one instrument in one session, as columns.
+    """Quotes of one instrument in one session, as columns; of a live desk the one that has come.
 
     Parameters
     ----------
@@ -78,6 +78,12 @@ class InstrumentRows:
         self._stamps: Any = ts_ns.data
         self._untradable = untradable
 
+    @classmethod
+    def of(cls, quote: QuoteEvent) -> Self:
+        """Return a quote as the only row."""
+        ts_ns, bid, ask = np.array([quote.ts_recv_ns]), np.array([quote.bid]), np.array([quote.ask])
+        return cls(quote.instrument_id, range(1), ts_ns, bid, ask, ())
+
     def __len__(self) -> int:
         return len(self.rows)
 
@@ -111,153 +117,111 @@ def are_options(instruments: Iterable[Instrument]) -> NDArray[np.bool_]:
     return np.array([each.is_option for each in instruments], np.bool_)
 
 
-class RowPlaces(NamedTuple):
-    """What :class:`RowIndex` finds in the columns of a session, as arrays that processes may share."""
+class RowIndex(NamedTuple):
+    """Where the quotes of one session lie: worked out once, as arrays that processes may share."""
 
+    columns: QuoteColumns
+    """The quotes, in the order of events."""
+    is_option: NDArray[np.bool_]
+    """Of the instruments of the run, by number; more than have a row."""
     odd_rows: NDArray[np.intp]
-    odd_numbers: NDArray[np.int32]
-    odd_verdicts: tuple[QuoteVerdict, ...]
+    """Rows without a bid above zero and below a finite ask."""
+    odd_verdicts: Sequence[QuoteVerdict]
     odd_kinds: NDArray[np.intp]
+    """Which of the verdicts each of them has."""
     quoted: NDArray[np.int64]
+    """Instruments that have a row, ascending."""
     starts: NDArray[np.int64]
+    """Of each of these in ``by_instrument``."""
     by_instrument: NDArray[np.intp] | None
+    """Rows in the order of their instruments; None where they are all of one."""
 
-
-def _places(columns: QuoteColumns, instruments: int) -> RowPlaces:
-    bid, ask, numbers = columns.bid, columns.ask, columns.instrument_id
-    odd_rows = np.flatnonzero(~are_tradable(bid, ask) | (bid == ask))
-    verdicts, kinds = _verdicts(bid[odd_rows], ask[odd_rows])
-    order: NDArray[np.intp] | None = None
-    starts = np.zeros(min(len(numbers), 1), np.int64)
-    if len(numbers) and numbers.min() != numbers.max():
-        # numpy's stable sort of 16-bit integers is by radix: a tenth of the time
-        numbers = numbers.astype(np.uint16 if instruments <= 65_536 else np.int32)
-        order = np.argsort(numbers, kind="stable")
-        numbers = numbers[order]
-        starts = np.append(starts, np.flatnonzero(numbers[1:] != numbers[:-1]) + 1)
-    quoted = numbers[starts].astype(np.int64)
-    return RowPlaces(odd_rows, columns.instrument_id[odd_rows], tuple(verdicts), kinds, quoted, starts, order)
-
-
-class RowIndex:
-    """Where the quotes of one session lie: worked out once, and only read afterwards.
-
-    Attributes
-    ----------
-    columns
-        The quotes, in the order of events.
-    is_option
-        Of the instruments of the run, by number; more than have a row.
-    odd_rows, odd_numbers, odd_kinds
-        Rows without a bid above zero and below a finite ask, their instruments, and which of the
-        ``odd_verdicts`` each has.
-    invalid
-        Those that no desk keeps.
-    by_instrument
-        Rows in the order of their instruments; None where they are all of one.
-    quoted, is_quoted
-        Instruments that have a row, ascending; the same by number.
-    bounds
-        Of each such instrument in ``by_instrument``.
-    fields
-        The columns as memoryviews: see :class:`InstrumentRows`.
-    """
-
-    def __init__(
-        self, columns: QuoteColumns, is_option: NDArray[np.bool_], places: "RowPlaces | None" = None
-    ) -> None:
-        self.columns, self.is_option = columns, is_option
-        self.places = _places(columns, len(is_option)) if places is None else places
-        self.odd_rows, self.odd_numbers, verdicts, self.odd_kinds, quoted, starts, order = self.places
-        self.odd_verdicts: list[QuoteVerdict] = list(verdicts)
-        kept = self.are(TRADABLE) | (self.are(KEPT) & is_option[self.odd_numbers])
-        self.invalid = self.odd_rows[~kept]
-        self.by_instrument: NDArray[np.intp] | None = order
-        self.quoted: list[int] = quoted.tolist()
-        self.is_quoted = np.zeros(len(is_option), np.bool_)
-        self.is_quoted[self.quoted] = True
-        first = starts.tolist()
-        self.bounds = dict(
-            zip(self.quoted, zip(first, [*first[1:], len(columns)], strict=False), strict=True)
-        )
-        self.fields: tuple[Any, ...] = tuple(
-            np.ascontiguousarray(column).data
-            for column in (
-                columns.instrument_id,
-                columns.ts_ns,
-                columns.bid,
-                columns.ask,
-                columns.bid_size,
-                columns.ask_size,
-            )
-        )
-
-    def without_sizes(self) -> "RowIndex":
-        """Return the index of the same quotes with unknown displayed sizes."""
-        return RowIndex(self.columns.without_sizes(), self.is_option, self.places)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return RowIndex, (self.columns, self.is_option, self.places)
-
-    def are(self, verdicts: Collection[QuoteVerdict]) -> NDArray[np.bool_]:
-        """Return which of the odd rows have one of some verdicts."""
-        return np.array([each in verdicts for each in self.odd_verdicts], np.bool_)[self.odd_kinds]
+    @staticmethod
+    def of(columns: QuoteColumns, is_option: NDArray[np.bool_]) -> "RowIndex":
+        """Look through the quotes of a session."""
+        bid, ask, numbers = columns.bid, columns.ask, columns.instrument_id
+        odd_rows = np.flatnonzero(~are_tradable(bid, ask) | (bid == ask))
+        verdicts, kinds = _verdicts(bid[odd_rows], ask[odd_rows])
+        order: NDArray[np.intp] | None = None
+        starts = np.zeros(min(len(numbers), 1), np.int64)
+        if len(numbers) and numbers.min() != numbers.max():
+            # numpy's stable sort of 16-bit integers is by radix: a tenth of the time
+            numbers = numbers.astype(np.uint16 if len(is_option) <= 65_536 else np.int32)
+            order = np.argsort(numbers, kind="stable")
+            numbers = numbers[order]
+            starts = np.append(starts, np.flatnonzero(numbers[1:] != numbers[:-1]) + 1)
+        quoted = numbers[starts].astype(np.int64)
+        return RowIndex(columns, is_option, odd_rows, verdicts, kinds, quoted, starts, order)
 
 
 class SessionRows:
     """Quotes of one session in the order of events, known up to ``upto``.
 
-    Several may share an ``index``; without one they make their own.
-
     Attributes
     ----------
+    columns
+        The quotes.
     upto
-        Rows that are known: those before it.
+        Rows that are known: those before it. It only grows.
     quoted
         Instruments that have a row, ascending.
     """
 
-    def __init__(
-        self, columns: QuoteColumns, is_option: NDArray[np.bool_], index: RowIndex | None = None
-    ) -> None:
-        self._index = RowIndex(columns, is_option) if index is None else index
-        self.columns = columns
+    def __init__(self, index: RowIndex) -> None:
+        self._index, self.columns = index, index.columns
+        columns, is_option, odd = index.columns, index.is_option, index.odd_rows
         self.upto = self._odd_at = 0
-        odd = self._index.odd_rows
         self._next_odd = int(odd[0]) if len(odd) else len(columns)
         """Row from which on :meth:`count_odd` has something to count."""
-        self._invalid = self._index.invalid
+        self._odd_numbers = columns.instrument_id[odd]
+        self._is_tradable = self._are(TRADABLE)
+        kept = self._is_tradable | (self._are(KEPT) & is_option[self._odd_numbers])
+        self._invalid = odd[~kept]
+        """Rows that no desk keeps."""
         self._latest = np.full(len(is_option), -1)
         """Last row by instrument of those before ``_latest_upto``, without invalid rows."""
         self._latest_upto = 0
-        self._by_instrument, self._bounds = self._index.by_instrument, self._index.bounds
-        self.quoted = self._index.quoted
-        self._fields = self._index.fields
+        self.quoted: list[int] = index.quoted.tolist()
+        first = index.starts.tolist()
+        ends = zip(first, [*first[1:], len(columns)], strict=False)
+        self._bounds = dict(zip(self.quoted, ends, strict=True))
+        numbers, prices = columns.instrument_id, (columns.bid, columns.ask)
+        each = (numbers, columns.ts_ns, *prices, columns.bid_size, columns.ask_size)
+        # a number out of a memoryview costs a third of one out of an array
+        self._fields: tuple[Any, ...] = tuple(np.ascontiguousarray(column).data for column in each)
         self._made: tuple[int, QuoteEvent | None] = (-1, None)
         """The row that was made a quote last: the desk, its broker and its strategy read the same."""
+
+    @staticmethod
+    def of(columns: QuoteColumns, is_option: NDArray[np.bool_]) -> "SessionRows":
+        """Return the rows of quotes that nothing was worked out of yet."""
+        return SessionRows(RowIndex.of(columns, is_option))
+
+    def _are(self, verdicts: Collection[QuoteVerdict]) -> NDArray[np.bool_]:
+        index = self._index
+        return np.array([each in verdicts for each in index.odd_verdicts], np.bool_)[index.odd_kinds]
 
     def __len__(self) -> int:
         return len(self.columns)
 
     def are_quoted(self, numbers: NDArray[np.int64]) -> bool:
         """Return whether any of some instruments has a row in the session."""
-        return bool(self._index.is_quoted[numbers].any())
+        return not self._bounds.keys().isdisjoint(numbers.tolist())
 
     def rows_of(self, number: InstrumentId, *, valid: bool) -> Sequence[int]:
         """Return the rows of an instrument, ascending; without those that no desk keeps when ``valid``."""
         low, high = self._bounds.get(number, (0, 0))
         leaves_out = valid and len(self._invalid) > 0
-        if self._by_instrument is None and not leaves_out:
+        order = self._index.by_instrument
+        if order is None and not leaves_out:
             return range(low, high)
-        rows = np.arange(low, high) if self._by_instrument is None else self._by_instrument[low:high]
+        rows = np.arange(low, high) if order is None else order[low:high]
         if leaves_out:
             rows = rows[~np.isin(rows, self._invalid)]
         return cast("Sequence[int]", rows.data)
 
     def latest_rows(self) -> NDArray[np.int64]:
         """Return the last known row of each instrument that a desk keeps; -1 where there is no row."""
-        if self.upto < self._latest_upto:
-            self._latest[:], self._latest_upto = -1, 0
         rows = np.arange(self._latest_upto, self.upto)
         if len(self._invalid):
             rows = rows[~np.isin(rows, self._invalid)]
@@ -268,8 +232,7 @@ class SessionRows:
 
     def untradable(self, numbers: NDArray[np.bool_]) -> NDArray[np.intp]:
         """Return the rows of some instruments, by number, that are not tradable, ascending."""
-        index = self._index
-        return index.odd_rows[~index.are(TRADABLE) & numbers[index.odd_numbers]]
+        return self._index.odd_rows[~self._is_tradable & numbers[self._odd_numbers]]
 
     def quote(self, row: int) -> QuoteEvent:
         """Return a row as a quote."""
@@ -292,17 +255,15 @@ class SessionRows:
 
     def only(self, number: InstrumentId) -> InstrumentRows:
         """Return the rows of one instrument as columns of their own."""
-        columns, index, rows = self.columns, self._index, self.rows_of(number, valid=False)
+        columns, rows = self.columns, self.rows_of(number, valid=False)
         if len(rows) < len(columns):
             columns = columns.take(np.asarray(rows))
         # the kernel is compiled for columns that can be written
         ts_ns = np.require(columns.ts_ns, requirements=("C", "W"))
         bid, ask = (np.require(each, requirements=("C", "W")) for each in (columns.bid, columns.ask))
-        odd = np.flatnonzero(index.odd_numbers == number)
-        at, is_tradable = index.odd_rows[odd], index.are(TRADABLE)[odd]
-        if type(rows) is not range:
-            at = np.searchsorted(rows, at)
-        return InstrumentRows(number, rows, ts_ns, bid, ask, at[~is_tradable].tolist())
+        odd = self._index.odd_rows[~self._is_tradable & (self._odd_numbers == number)]
+        at = odd if type(rows) is range else np.searchsorted(rows, odd)
+        return InstrumentRows(number, rows, ts_ns, bid, ask, at.tolist())
 
     def first_at(self, now_ns: int) -> int:
         """Return the first row of an instant (UTC nanoseconds) or after it that is not known yet."""

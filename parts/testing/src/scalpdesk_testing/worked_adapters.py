@@ -62,7 +62,7 @@ from scalpdesk.margin.holdings import Holding
 from scalpdesk.marketdata.dealer_gamma import ExposureRows, gamma_exposure, gamma_flip, threshold_by_dealers
 from scalpdesk.marketdata.quotes import SpreadFilter
 from scalpdesk.marketdata.robust import weighted_median
-from scalpdesk.marketdata.triggers import OneQuote, PriceBand
+from scalpdesk.marketdata.triggers import PriceBand
 from scalpdesk.marketdata.vol_filter import VolAverage, VolFilter
 from scalpdesk.portfolio.interval import NO_LEG_PARTS, LegParts, leg_parts
 from scalpdesk.portfolio.move_meter import MoveMeter
@@ -199,11 +199,10 @@ def _hedge(c: Namespace) -> Answer:
 @answers("spread_filter", "spreads")
 def _spread_filter(c: Namespace) -> Answer:
     trigger = PriceBand(InstrumentId(0), SpreadFilter())  # every mid has reached its prices
-    row, accepted, averages = OneQuote(), [], list[float | None]()
+    accepted, averages = [], list[float | None]()
     for spread in c.spreads:
-        row.quote = QuoteEvent(trigger.instrument_id, 0, 0, 0.0, spread, 0.0, 0.0)
-        accepted.append(trigger.next_row(row, 0, 1) == 0)
-        trigger.learn(row, 0, 1)
+        quote = QuoteEvent(trigger.instrument_id, 0, 0, 0.0, spread, 0.0, 0.0)
+        accepted.append(trigger.take(quote) is not None)
         averages.append(None if math.isnan(trigger.spreads.average) else trigger.spreads.average)
     return {"accepted": accepted, "ema": averages}
 
