@@ -125,7 +125,9 @@ class BacktestRunner:
         self._fold = fold
         self._known_at_open = known_at_open
         self._answerer = answerer
-        self._rows_of = rows_of or self._sorted
+        self._rows_of = rows_of or (
+            lambda session: SessionRows.of(session_quotes(tape, session), self._is_option)
+        )
         self._every_quote = every_quote
         self._names_rows = journal is not None and not every_quote
         market, count = engine.desk.market, len(engine.desk.instruments)
@@ -146,7 +148,7 @@ class BacktestRunner:
         self._judged: AbstractSet[InstrumentId] = frozenset()
         """No options, with quotes that the desk judges one by one."""
         self._odd: Sequence[int] = ()
-        """Rows that are not tradable, of what is no option or is searched, ascending."""
+        """Rows that are not tradable, of what is no option or has a trigger, ascending."""
         self._is_whole = np.zeros(count, np.bool_)
         self._size = FIRST_ROWS
         self._next_yield_ns = 0
@@ -204,17 +206,18 @@ class BacktestRunner:
         rows, is_cut = self._rows_of(session), self._until_ns < session.close_ns
         if is_cut:
             known = rows.columns.between(session.open_ns, self._until_ns)
-            rows = SessionRows.of(known, are_options(self.tape.instruments))
+            rows = SessionRows.of(known, self._is_option)
         self._follow(rows)
         columns = rows.columns
         self._day, self._digest, self._journaled = session.day.isoformat(), "", 0
-        others: list[Event] = [*session_bars(self.tape, session), *self._known_within(session)]
         last_ns = int(columns.ts_ns[-1]) if len(columns) else 0
         # what comes after the last quote finds no market
-        others = sorted(
-            (event for event in others if event.ts_recv_ns <= last_ns), key=attrgetter("ts_recv_ns")
-        )
-        yield from self._run_rows(others)
+        others: list[Event] = [
+            event
+            for event in (*session_bars(self.tape, session), *self._known_at_open)
+            if session.open_ns < event.ts_recv_ns <= last_ns
+        ]
+        yield from self._run_rows(sorted(others, key=attrgetter("ts_recv_ns")))
         self._advance(min(session.close_ns, self._until_ns))
         if not is_cut:
             self._close(session)
@@ -230,9 +233,6 @@ class BacktestRunner:
         if not ledger.keeps_filled:
             ledger.forget(before_ns)
             self._engine.desk.forget(before_ns)
-
-    def _sorted(self, session: Session) -> SessionRows:
-        return SessionRows.of(session_quotes(self.tape, session), are_options(self.tape.instruments))
 
     def _follow(self, rows: SessionRows) -> None:
         """Move to the rows of a session, and see which of its quotes something may wait for."""
@@ -252,19 +252,15 @@ class BacktestRunner:
             own = self._rows_of_one(number)
             if not is_option and own.leaps_from(market.quotes[number]):
                 judged.add(number)
-            if trigger is not None and trigger.skips:
-                self._searched.append((trigger, own))
+            if trigger is not None:
                 is_odd[number] = True
-            elif trigger is not None:
-                whole.add(number)
+                if trigger.skips:
+                    self._searched.append((trigger, own))
+                else:
+                    whole.add(number)
         self._whole, self._judged = whole | judged, judged
         self._odd = () if self._every_quote else rows.untradable(is_odd).tolist()
         self._size = FIRST_ROWS
-
-    def _known_within(self, session: Session) -> list[Event]:
-        return [
-            event for event in self._known_at_open if session.open_ns < event.ts_recv_ns <= session.close_ns
-        ]
 
     def _run_rows(self, others: list[Event]) -> Iterator[int]:
         """Feed a session's quotes that are waited for, and the other events among them, in order."""
@@ -279,13 +275,14 @@ class BacktestRunner:
             at = min(rows.first_at(self._planned_ns), stop)
             if self._next_yield_ns < NEVER_NS:
                 at = min(at, rows.first_at(self._next_yield_ns) + 1)
-            if not self._pass(at):
-                continue
-            now_ns = rows.ts_ns(at - 1) if at else 0
-            if now_ns >= self._next_yield_ns and at:
+            is_there = self._pass(at)
+            now_ns = rows.ts_ns(rows.upto - 1) if rows.upto else 0
+            if now_ns >= self._next_yield_ns:
                 self._next_yield_ns = now_ns + self._step_ns
                 self._count_odd()
                 yield now_ns
+            elif not is_there:
+                continue
             elif at < stop:
                 self._catch_up(rows.ts_ns(at), at)
             elif done < len(others):
