@@ -100,7 +100,7 @@ def main():
         journal = make_journal(arguments.journal, tape)
     runner, engine = make_runner(tape, strategy, held=BLOCK, price=float(columns.bid[0]), journal=journal)
     if arguments.skip_ahead:  # machine code is loaded as a module is imported: once, before the clock starts
-        rows = SessionRows(columns.take(slice(0, 1)), np.ones(1, np.bool_)).only(0)
+        rows = SessionRows.of(columns.take(slice(0, 1)), np.ones(1, np.bool_)).only(0)
         PriceBand(0).next_row(rows, 0, 1)
 
     def run():

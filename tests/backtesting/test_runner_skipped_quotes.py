@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from scalpdesk import assembly
-from scalpdesk.backtesting import runner, runs
+from scalpdesk.backtesting import runs
 from scalpdesk.backtesting.runner import Journal
 from scalpdesk.backtesting.runs import assemble_backtest, build_backtest
 from scalpdesk.config.settings import load_settings
@@ -27,12 +27,6 @@ from scalpdesk_testing.kit.tape import TapeBuilder, at
 DAY = date(2018, 2, 5)
 MINUTES = 5
 AT_ONCE = ("entry.gate=off", "entry.not_before=09:31")
-
-
-@pytest.fixture(autouse=True)
-def _skips_on_every_tape(monkeypatch):
-    """Quotes are passed over however seldom they come."""
-    monkeypatch.setattr(runner, "SKIP_FROM_A_SECOND", 0.0)
 
 
 class Outputs(Journal):

@@ -37,6 +37,7 @@ from scalpdesk.instruments.corporate_actions import ActionKind, CorporateAction
 from scalpdesk.instruments.fees import NO_FEES
 from scalpdesk.instruments.sessions import session_on
 from scalpdesk.marketdata.tape import MarketTape
+from scalpdesk.marketdata.triggers import EveryQuote
 from scalpdesk.simulation.accounts import AccountTerms, BrokerAccount
 from scalpdesk.simulation.broker import Broker
 from scalpdesk.simulation.connection import BrokerConnection
@@ -155,10 +156,8 @@ def backtest(question: Question) -> tuple[Answer, list[str]]:
 
     class Engine:
         desk = build_engine(Scripted(), question.tape.instruments).desk
-        watched = frozenset(range(len(question.tape.instruments)))
-
-        def read_quotes(self, *_books):
-            """The notices are not read."""
+        triggers = (EveryQuote(0),) * len(question.tape.instruments)
+        evaluations = 0
 
         def handle(self, event):
             client.events.append(event)

@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 from decimal import Decimal
 
@@ -155,6 +156,28 @@ def test_a_loss_is_near_its_limit_from_the_price_at_which_it_is_lost(held, numbe
         desk.wait(1).quote(number, price - 0.01, price + 0.01)
         assert inner.is_near_loss_limit() is is_near, price
         assert bool(inner.loss_at_limit(inner.view.nav)) is is_near
+
+
+@pytest.mark.rows(
+    ("held", "cash", "quiet"),
+    [
+        ({0: (100, "500")}, "50000", (0, 490.0, math.inf)),
+        ({0: (-100, "500")}, "150000", (0, -math.inf, 510.0)),
+        ({0: (100, "500"), 1: (1, "5")}, "49500", (0, 495.0, math.inf)),  # without the option
+        ({1: (1, "5")}, "99500", (None, -math.inf, math.inf)),
+        ({1: (300, "5")}, "10000", None),
+        ({0: (100, "500"), 1: (30, "5")}, "49000", None),  # the share alone may have lost too much
+        ({1: (-1, "5")}, "100500", None),
+    ],
+)
+def test_no_loss_is_near_between_two_prices_of_what_decides_it_alone(held, cash, quiet):
+    _, inner = margin_of_loss(held, cash=cash)
+    found = inner.quiet_price()
+    assert (found is None) is (quiet is None)
+    if quiet is not None:
+        assert found == (quiet[0], *(pytest.approx(edge, abs=1e-4) for edge in quiet[1:]))
+        assert found[1] >= quiet[1]
+        assert found[2] <= quiet[2]
 
 
 def test_bought_options_are_asked_for_only_where_the_rest_alone_may_have_lost_too_much():

@@ -1,4 +1,3 @@
-from collections import deque
 from dataclasses import replace
 from decimal import Decimal
 
@@ -247,14 +246,13 @@ def test_an_event_of_a_foreign_order_is_kept_aside_and_an_answer_of_a_folder_wak
 def test_instruments_with_a_trigger_are_watched(desk):
     triggers = [EveryQuote(1), PriceMove(0, 0.05, 60.0)]
     one = HandDesk(Scripted(triggers=triggers))
-    assert one.engine.watched == set()
+    assert not any(one.engine.triggers)
     one.open()
-    assert one.engine.watched == {0, 1}
-    assert [one.engine.trigger(number) for number in (0, 1, 2)] == [*reversed(triggers), None]
+    assert [*one.engine.triggers[:3]] == [*reversed(triggers), None]
     one.close()
     one.strategy.start = None  # it is started once
     one.open(next_session(DAY))
-    assert one.engine.watched == {0, 1}
+    assert [*one.engine.triggers[:3]] == [*reversed(triggers), None]
 
 
 def test_the_close_begins_a_new_interval_of_the_explanation_and_a_mark_does_not(desk, monkeypatch):
@@ -276,18 +274,6 @@ def test_the_book_is_marked_each_minute_unless_told_otherwise():
     one.engine = TradingEngine(one.engine.desk, one.strategy)
     one.open()
     assert one.outputs == [SetTimer("mark", one.now_ns + 60 * SECOND)]
-
-
-def test_latest_quotes_are_kept_of_the_instruments_that_were_asked_for(desk):
-    one = desk(Scripted(triggers=[EveryQuote(0), EveryQuote(1)]))
-    kept = one.engine.desk.market.recent[1] = deque(maxlen=3)
-    one.quote(0, 499.99, 500.01)
-    assert not kept
-    for bid in (5.0, 5.1, 5.2, 5.3):
-        one.wait(1).quote(1, bid, bid + 0.1)
-        one.wait(1).quote(2, bid, bid + 0.1)
-    assert [one.bid for one in kept] == [5.1, 5.2, 5.3]
-    assert kept[-1] is one.engine.desk.market.quotes[1]
 
 
 @pytest.mark.rows(

@@ -86,7 +86,7 @@ def test_quotes_added_in_columns_close_the_same_bars(rows):
         frames.open_session(day)
     stamps = np.array([day.open_ns + seconds * S for seconds, _ in rows])
     bid, ask = (np.array([mid + side for _, mid in rows]) for side in (-0.5, 0.5))
-    columns = InstrumentRows(0, range(len(rows)), stamps, bid, ask, [], [])
+    columns = InstrumentRows(0, range(len(rows)), stamps, bid, ask, [])
     closed, closing, first = [], [], in_bulk.next_close(columns, 0, len(rows))
     for row, (seconds, mid) in enumerate(rows):
         will_close = single.next_close(columns, row, len(rows)) == row

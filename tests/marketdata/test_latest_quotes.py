@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.instruments.contract import Equity, Instruments
 from scalpdesk.marketdata.latest_quotes import LatestQuotes, QuoteTable, SessionRows
-from scalpdesk.marketdata.quotes import TRADABLE, judge_quote
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.marketdata.tape import QuoteColumns
 
@@ -33,6 +32,7 @@ SEVERAL = st.lists(st.tuples(st.integers(0, COUNT - 1), st.sampled_from(PRICES))
 ALONE = st.lists(st.tuples(st.just(1), st.sampled_from(PRICES)), min_size=1, max_size=40)
 ROWS = SEVERAL | ALONE
 STEPS = st.lists(st.tuples(st.integers(0, 5), st.frozensets(st.integers(0, COUNT - 1))), max_size=20)
+"""Rows that become known, and instruments whose quote is set then."""
 
 
 def columns(rows):
@@ -48,10 +48,6 @@ def columns(rows):
     )
 
 
-def mask(numbers):
-    return np.isin(np.arange(COUNT), list(numbers))
-
-
 def same(one, other):
     return repr(one) == repr(other)  # NaN equals NaN here
 
@@ -60,32 +56,27 @@ def same(one, other):
 def test_reading_late_is_reading_each(sessions):
     plain = MarketState(Instruments([Equity(name) for name in "ABCD"]))
     plain.widest = WIDEST
-    last, kept = {}, dict.fromkeys(range(COUNT))
-    market, broker = LatestQuotes(kept, COUNT, valid=True), LatestQuotes({}, COUNT, valid=False)
+    last = {}
+    market, broker = LatestQuotes(COUNT, valid=True), LatestQuotes(COUNT, valid=False)
     oddities = Counter()
     for rows, steps in sessions:
-        seen = SessionRows(columns(rows), np.zeros(COUNT, np.bool_))
+        seen = SessionRows.of(columns(rows), np.zeros(COUNT, np.bool_))
         market.follow(seen)
         broker.follow(seen)
         quoted = {number for number in range(COUNT) if plain.quotes[number] is not None}
         quoted |= {number for number, _ in rows}
         for number in range(COUNT):
             assert market.are_silent(np.array([number])) is (number not in quoted)
-        handed = frozenset()
         for rows_on, wanted in [*steps, (len(rows), frozenset())]:
             for row in range(seen.upto, min(seen.upto + rows_on, len(rows))):
                 quote = seen.quote(row)
                 plain.apply_quote(QuoteEvent(quote.instrument_id, 1, 1, *quote_prices(quote)))
                 last[quote.instrument_id] = quote
                 seen.upto = row + 1
-                if quote.instrument_id in handed:
-                    broker[quote.instrument_id] = quote
-                    if judge_quote(quote.bid, quote.ask) in TRADABLE:
-                        market[quote.instrument_id] = quote
-            seen.advance(seen.upto, mask(handed), oddities)
-            market.hand_over(wanted)
-            broker.hand_over(wanted)
-            handed = wanted
+            seen.count_odd(oddities)
+            assert oddities == plain.oddities
+            for number in wanted:
+                market[number] = plain.quotes[number] = QuoteEvent(number, 1, 1, 7.0, 7.1, 3.0, 4.0)
             table = market.table(np.array([*range(COUNT), -1]))
             quotes = QuoteTable.of([*(market[number] for number in range(COUNT)), None])
             for column, expected in zip(table, quotes, strict=True):
@@ -104,26 +95,46 @@ def quote_prices(quote):
     return quote.bid, quote.ask, quote.bid_size, quote.ask_size
 
 
-def test_imperfect_rows_are_counted_once_and_only_where_nobody_took_them_in():
-    seen = SessionRows(
+def test_imperfect_rows_are_counted_once():
+    seen = SessionRows.of(
         columns([(0, (1.2, 1.1)), (1, (1.2, 1.1)), (1, (0.0, 0.05)), (0, (1.0, 1.0))]),
         np.ones(COUNT, np.bool_),
     )
     oddities = Counter()
-    seen.advance(2, mask({1}), oddities)
-    assert oddities == {"crossed": 1}
-    seen.advance(4, mask(()), oddities)
-    assert oddities == {"crossed": 1, "zero_bid": 1, "locked": 1}
+    seen.upto = 2
+    seen.count_odd(oddities)
+    assert oddities == {"crossed": 2}
+    seen.upto = 4
+    seen.count_odd(oddities)
+    assert oddities == {"crossed": 2, "zero_bid": 1, "locked": 1}
+
+
+def test_a_refused_row_replaces_nothing_and_is_not_among_the_quotes_since():
+    rows = [(0, (1.0, 1.1)), (0, (2.0, 2.1)), (0, (1.1, 1.2))]
+    seen = SessionRows.of(columns(rows), np.zeros(COUNT, np.bool_))
+    market, bids = LatestQuotes(COUNT, valid=True), []
+    market.follow(seen)
+    for row in range(3):
+        seen.upto = row
+        if row == 1:
+            market.refuse(0)
+        seen.upto = row + 1
+        bids.append(market[0].bid)
+    assert bids == [1.0, 1.0, 1.1]
+    assert [quote.bid for quote in market.between(0, 0, 9)] == [1.0, 1.1]
+    assert [quote.bid for quote in market.between(0, 1, 9)] == [1.1]
 
 
 def test_rows_are_known_by_their_time():
-    seen = SessionRows(columns([(0, (1.0, 1.1))] * 3), np.ones(COUNT, np.bool_))
+    seen = SessionRows.of(columns([(0, (1.0, 1.1))] * 3), np.ones(COUNT, np.bool_))
     assert [seen.first_at(now_ns) for now_ns in (0, 1, 2, 3, 4)] == [0, 0, 1, 2, 3]
     assert seen.quote(2) == QuoteEvent(0, 3, 3, 1.0, 1.1, 3.0, 4.0)
 
 
 def test_the_rows_of_one_instrument_alone_are_all_of_them_but_the_bad_ones():
-    seen = SessionRows(columns([(1, (1.0, 1.1)), (1, (1.2, 1.1)), (1, (1.1, 1.2))]), np.ones(COUNT, np.bool_))
+    seen = SessionRows.of(
+        columns([(1, (1.0, 1.1)), (1, (1.2, 1.1)), (1, (1.1, 1.2))]), np.ones(COUNT, np.bool_)
+    )
     assert (seen.quoted, [*seen.rows_of(1, valid=False)], [*seen.rows_of(1, valid=True)]) == (
         [1],
         [0, 1, 2],

@@ -39,8 +39,8 @@ def test_a_mark_is_the_last_two_sided_mid_or_none(instrument, rows):
     bid, ask = (np.array(column) for column in zip(*rows, strict=True))
     stamps, sizes = np.arange(1, len(rows) + 1, dtype=np.int64), np.ones(len(rows))
     columns = QuoteColumns(stamps, np.zeros(len(rows), np.int32), bid, ask, sizes, sizes)
-    told, read = MarketState(book), LatestQuotes({}, 1, valid=True)
-    seen = SessionRows(columns, are_options(book))
+    told, read = MarketState(book), LatestQuotes(1, valid=True)
+    seen = SessionRows.of(columns, are_options(book))
     read.follow(seen)
     right, since = None, 0
     for at, (low, high) in enumerate(rows):

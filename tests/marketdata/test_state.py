@@ -1,5 +1,4 @@
 import math
-from collections import Counter
 from decimal import Decimal
 
 import numpy as np
@@ -21,10 +20,10 @@ from scalpdesk.core.events import (
 )
 from scalpdesk.core.units import DAY_NS, NANOS_PER_SECOND, InstrumentId
 from scalpdesk.instruments.contract import Equity, Instruments
-from scalpdesk.marketdata.latest_quotes import SessionRows
+from scalpdesk.marketdata.latest_quotes import LatestQuotes, SessionRows
 from scalpdesk.marketdata.quotes import TRADABLE, QuoteVerdict
 from scalpdesk.marketdata.state import QUOTES_KEPT, MarketState
-from scalpdesk.marketdata.tape import QuoteColumns
+from scalpdesk.marketdata.tape import NO_QUOTES, QuoteColumns
 from scalpdesk_testing.kit.instruments import straddle_book
 from scalpdesk_testing.kit.tape import quote
 
@@ -84,8 +83,8 @@ def test_a_quote_out_of_order_is_counted_and_dropped(state):
 
 def test_the_quotes_in_force_at_some_instants_are_those_at_each(state):
     state.keep_quotes(0)
-    for at_ns in (10, 12, 12, 15):
-        state.apply_quote(quote(0, at_ns, 499.0 + len(state.recent[0]), 501.0 + len(state.recent[0])))
+    for count, at_ns in enumerate((10, 12, 12, 15)):
+        state.apply_quote(quote(0, at_ns, 499.0 + count, 501.0 + count))
     stamps = [12, 9, 15, 14, 10, 99]
     found = state.quotes_in_force(0, stamps)
     assert found == [state.quote_in_force(0, at_ns) for at_ns in stamps]
@@ -242,33 +241,41 @@ def columns_of(waits):
     )
 
 
-@given(st.lists(st.integers(0, 3 * S), min_size=2, max_size=80), st.integers(1, 79))
-def test_quotes_in_force_are_found_among_those_passed_over(waits, cut):
-    rows, cut = SessionRows(columns_of(waits), np.ones(1, np.bool_)), min(cut, len(waits) - 1)
-    plain, quick = (MarketState(Instruments([Equity("SPY")])) for _ in range(2))
-    for state in (plain, quick):
-        state.apply_quote(rows.quote(0))
-        state.keep_quotes(SPY)
-    for at in range(1, len(rows)):
-        plain.apply_quote(rows.quote(at))
-    quick.pass_over(SPY, rows, range(1, cut), 0)
-    for at in range(cut, len(rows)):
-        quick.apply_quote(rows.quote(at))
+@given(st.lists(st.integers(0, 3 * S), min_size=2, max_size=80), st.integers(1, 79), st.booleans())
+def test_quotes_in_force_are_found_in_rows_as_among_those_that_were_told(waits, cut, goes_on):
+    rows, cut = SessionRows.of(columns_of(waits), np.zeros(1, np.bool_)), min(cut, len(waits) - 1)
+    told, read = (MarketState(Instruments([Equity("SPY")])) for _ in range(2))
+    read.read(LatestQuotes(1, valid=True))
+    read.follow(rows)
+    for at in range(len(rows)):
+        told.apply_quote(rows.quote(at))
+        rows.upto = at + 1
+        if at == cut:
+            told.keep_quotes(SPY)
+            read.keep_quotes(SPY)
+    if goes_on:
+        read.follow(SessionRows.of(NO_QUOTES, np.zeros(1, np.bool_)))
     stamps = [*range(0, rows.ts_ns(len(rows) - 1) + 2, S // 2)]
-    expected = [plain.quote_in_force(SPY, at_ns) for at_ns in stamps]
-    assert [quick.quote_in_force(SPY, at_ns) for at_ns in stamps] == expected
-    assert quick.quotes_in_force(SPY, stamps) == plain.quotes_in_force(SPY, stamps) == expected
-    quick.leave_rows()
-    assert list(quick.recent[SPY]) == list(plain.recent[SPY])
+    expected = [told.quote_in_force(SPY, at_ns) for at_ns in stamps]
+    assert [read.quote_in_force(SPY, at_ns) for at_ns in stamps] == expected
+    assert read.quotes_in_force(SPY, stamps) == told.quotes_in_force(SPY, stamps) == expected
 
 
-def test_no_more_quotes_are_kept_than_wanted_and_locked_ones_are_counted():
-    rows = SessionRows(columns_of([S] * (QUOTES_KEPT + 9)), np.ones(1, np.bool_))
+@pytest.mark.parametrize("is_read", [False, True])
+def test_no_more_quotes_are_kept_than_wanted(is_read):
+    rows = SessionRows.of(columns_of([S] * (QUOTES_KEPT + 9)), np.zeros(1, np.bool_))
     state = MarketState(Instruments([Equity("SPY")]))
+    if is_read:
+        state.read(LatestQuotes(1, valid=True))
+        state.follow(rows)
     state.keep_quotes(SPY)
-    state.pass_over(SPY, rows, range(len(rows)), len(rows))
-    assert [state.recent[SPY][end] for end in (0, -1)] == [9, QUOTES_KEPT + 8]
-    assert state.oddities == Counter(locked=QUOTES_KEPT + 9)
+    for at in range(len(rows)):
+        rows.upto = at + 1
+        if not is_read:
+            state.apply_quote(rows.quote(at))
+    oldest_ns = rows.ts_ns(9)
+    assert state.quote_in_force(SPY, oldest_ns) == rows.quote(9)
+    assert state.quote_in_force(SPY, oldest_ns - 1) is None
 
 
 @pytest.mark.parametrize("number", [0, 1])

@@ -7,31 +7,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scalpdesk.backtesting import runner
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.instruments.sessions import session_on
 from scalpdesk.marketdata.bars import Timeframes
 from scalpdesk.marketdata.latest_quotes import SessionRows
 from scalpdesk.marketdata.quotes import TRADABLE, SpreadFilter, judge_quote
 from scalpdesk.marketdata.tape import QuoteColumns
-from scalpdesk.marketdata.triggers import Checked, EveryQuote, OneQuote, PriceBand, PriceMove, Trigger, Wake
+from scalpdesk.marketdata.triggers import EveryQuote, PriceBand, PriceMove, Trigger, Wake
 from scalpdesk.pricing.kernels.triggers import are_tradable, is_tradable, next_move
 from scalpdesk.strategies.several.member import SharedTrigger
 from scalpdesk_strategies.hybrid import _VolWatch
-from scalpdesk_testing.kit.desk import Scripted, run_tape
-from scalpdesk_testing.kit.instruments import DAY, straddle_book
-from scalpdesk_testing.kit.tape import TapeBuilder, quote
+from scalpdesk_testing.kit.instruments import DAY
+from scalpdesk_testing.kit.tape import quote
 
 S, SPY = NANOS_PER_SECOND, InstrumentId(0)
 
 
 def ask(trigger, quote):
     """Ask about one quote as a live desk does; return the reason to call the strategy, None without."""
-    one = OneQuote()
-    one.quote = quote
-    row = trigger.next_row(one, 0, 1)
-    trigger.learn(one, 0, 1)
-    return trigger.reason(quote) if row == 0 else None
+    return trigger.take(quote)
 
 
 def think(trigger, seconds, mid, spread=0.02):
@@ -145,7 +139,7 @@ def test_a_move_is_found_in_columns_where_one_quote_is_a_move(rows, rule, first)
         return trigger
 
     stamps, bids, asks = (list(column) for column in zip(*rows, strict=True))
-    columns = SessionRows(columns_of(stamps, bids, asks), np.ones(1, np.bool_)).only(SPY)
+    columns = SessionRows.of(columns_of(stamps, bids, asks), np.ones(1, np.bool_)).only(SPY)
     one_by_one, in_bulk = made(), made()
     quotes = [quote(0, *row) for row in rows]
     fired = (at for at in range(first, len(rows)) if ask(one_by_one, quotes[at]))
@@ -261,7 +255,7 @@ MADE = {
     st.sets(st.integers(1, 80)),
 )
 def test_a_trigger_finds_the_quotes_ahead_at_which_it_fires_one_by_one(kind, steps, change, heartbeat, stops):
-    rows = SessionRows(walk(steps), np.ones(1, np.bool_))
+    rows = SessionRows.of(walk(steps), np.ones(1, np.bool_))
     plain, quick = MADE[kind](change, heartbeat), MADE[kind](change, heartbeat)
     woken, judged = called_in_bulk(quick, rows, stops)
     assert woken == called_one_by_one(plain, rows)
@@ -272,46 +266,7 @@ def test_a_trigger_finds_the_quotes_ahead_at_which_it_fires_one_by_one(kind, ste
         assert quick._frames.close_session() == plain._frames.close_session()
 
 
-class Old:
-    """A trigger of the contract before: asked about each quote by ``check``."""
-
-    instrument_id = SPY
-
-    def __init__(self):
-        self.seen, self.told = [], []
-
-    def check(self, quote):
-        self.seen.append(quote.bid)
-        return Wake.HEARTBEAT if quote.bid >= 501.0 else None
-
-    def done(self, quote, wake):
-        self.told.append((quote.bid, wake))
-
-
-def test_a_trigger_that_checks_quotes_sees_each_once_alone_and_beside_others(monkeypatch):
-    monkeypatch.setattr(runner, "SKIP_FROM_A_SECOND", 0.0)
-    path = [500.0 + 0.25 * step for step in range(9)]
-    tape = TapeBuilder(straddle_book(500)).path("10:00", 0.5, path).build()
-    bids = [price - 0.01 for price in path]
-    for others in ((), (PriceMove(SPY, 1e6, 1e6),)):
-        old = Old()
-        strategy = Scripted(triggers=(old,))
-        if others:
-            both = shared(Checked(old), *others)
-            assert not both.skips
-            strategy = Scripted(triggers=(both,))
-        run_tape(tape, strategy, every_quote=False)
-        assert old.seen == pytest.approx(bids)
-        assert [bid for bid, _ in old.told] == pytest.approx([bid for bid in bids if bid >= 501.0])
-        assert {wake for _, wake in old.told} == {Wake.HEARTBEAT}
-
-
 def test_triggers_of_the_desk_say_whether_they_pass_over_quotes():
-    assert [made.skips for made in (PriceBand(0), EveryQuote(0), Checked(Old()), Even(0))] == [
-        True,
-        False,
-        False,
-        True,
-    ]
+    assert [made.skips for made in (PriceBand(0), EveryQuote(0), Even(0))] == [True, False, True]
     assert shared(PriceMove(0, 1, 1), Even(0)).skips
     assert not bars_and(shared(PriceMove(0, 1, 1), EveryQuote(0))).skips

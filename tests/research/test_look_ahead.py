@@ -32,7 +32,7 @@ import msgspec
 
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.intents import OrderIntent, Purpose, Side
-from scalpdesk.marketdata.triggers import OneQuote, PriceMove, Trigger, Wake
+from scalpdesk.marketdata.triggers import PriceMove, Trigger, Wake
 from scalpdesk.strategies.contract import Proposal, StrategySpec
 
 
@@ -87,7 +87,7 @@ class PeekingTrigger(Trigger):
         self.ahead, self.seen = ahead, 0.0
 
     def next_row(self, quotes, first, last):
-        if not isinstance(quotes, OneQuote):
+        if len(quotes) > 1:  # of a backtest
             place = min(first + self.ahead, len(quotes.bid) - 1)
             self.seen = float(0.5 * (quotes.bid[place] + quotes.ask[place]))
         return first

@@ -19,7 +19,6 @@ from scalpdesk.simulation.tape_reader import (
     TapeReader,
     ex_instant_ns,
     opening_events,
-    quote_events,
     session_quotes,
     settlement_level,
 )
@@ -28,7 +27,7 @@ from scalpdesk_testing.kit.tape import TapeBuilder, at
 
 
 def quotes(tape, session=None):
-    return quote_events(session_quotes(tape, session or tape.sessions[0]), slice(None))
+    return session_quotes(tape, session or tape.sessions[0]).quotes(slice(None))
 
 
 def test_at_one_instant_the_options_come_before_the_underlying():

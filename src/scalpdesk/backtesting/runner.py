@@ -5,9 +5,10 @@ the broker: the desk knows the quote that its order was filled at. A command goe
 goes to the broker; so does every other output of the engine.
 """
 
+import math
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from operator import attrgetter
 from typing import Any, Protocol
@@ -23,10 +24,11 @@ from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.sessions import Session
 from scalpdesk.journal.codec import TapeRows
 from scalpdesk.marketdata.latest_quotes import InstrumentRows, LatestQuotes, SessionRows, are_options
-from scalpdesk.marketdata.quotes import GOOD, judge_quote
 from scalpdesk.marketdata.tape import NO_QUOTES, MarketTape, session_bars
+from scalpdesk.marketdata.triggers import Trigger
+from scalpdesk.pricing.kernels.triggers import is_tradable, next_move
 from scalpdesk.simulation.connection import BrokerConnection
-from scalpdesk.simulation.tape_reader import opening_events, quote_events, session_quotes
+from scalpdesk.simulation.tape_reader import opening_events, session_quotes
 
 Watcher = Callable[[Event, tuple[Output, ...]], None]
 """Sees each event that led to outputs, after the outputs are journaled."""
@@ -34,17 +36,14 @@ Answerer = Callable[[AskFolder, int], Event]
 """Returns the answer of a strategy folder as an event of the given time (UTC nanoseconds)."""
 
 
-WINDOW_ROWS, CHOSEN_ROWS, FIRST_ROWS = 4_096, 32_768, 512
-"""Rows turned into events at a time where every quote is handed over, where some are, and fewest.
+FIRST_ROWS, MOST_ROWS = 512, 4_096
+"""Fewest and most rows of a stretch in which every quote of some instrument is handed over.
 
-A window keeps conversion out of the inner loop and its events in the processor's cache. After a
-window that ends early because the working orders changed, the next has the fewest rows.
+Its events stay in the processor's cache. After one that ends early because the working orders changed, the
+next has the fewest rows.
 """
-SKIP_FROM_A_SECOND = 4.0
-"""Quote rate from which a search for the next waking quote costs less than a test of each.
-
-A search costs as much as ten quotes; at a quote a second (the embedded market) every third quote wakes.
-"""
+LOSS_ROWS = 256
+"""Quotes ahead among which one is looked for that brings the loss near its limit; orders move that price."""
 
 
 class Journal(Protocol):
@@ -126,29 +125,33 @@ class BacktestRunner:
         self._fold = fold
         self._known_at_open = known_at_open
         self._answerer = answerer
-        self._rows_of = rows_of or self._sorted
+        self._rows_of = rows_of or (
+            lambda session: SessionRows.of(session_quotes(tape, session), self._is_option)
+        )
         self._every_quote = every_quote
         self._names_rows = journal is not None and not every_quote
-        count = len(engine.desk.instruments)
-        self._all = frozenset(map(InstrumentId, range(count)))
-        kept = dict.fromkeys(self._all)
-        self._in_market = LatestQuotes(kept, count, valid=True)
-        engine.read_quotes(self._in_market, kept)
+        market, count = engine.desk.market, len(engine.desk.instruments)
+        if not every_quote:
+            market.read(LatestQuotes(count, valid=True))
         ledger = broker.broker.ledger
         ledger.keeps_filled = not ledger.faults.is_quiet  # a planned fault may come back to any order
-        self._at_broker = LatestQuotes(ledger.quotes, count, valid=False)
-        ledger.latest, ledger.sound = self._at_broker.__getitem__, self._in_market.__getitem__
-        options = are_options(engine.desk.instruments)
-        self._shown = frozenset(map(InstrumentId, np.flatnonzero(~options).tolist()))
-        """Handed over for those who look on; one side alone of such a quote is told by its event."""
-        self._is_chosen = np.zeros(count, np.bool_)
-        self._working: AbstractSet[InstrumentId] = frozenset()
-        self._chosen: AbstractSet[InstrumentId] = frozenset()
-        self._rows = SessionRows(NO_QUOTES, np.zeros(count, np.bool_))
+        self._at_broker = LatestQuotes(count, valid=False)
+        ledger.latest, ledger.keep = self._at_broker.__getitem__, self._at_broker.__setitem__
+        ledger.sound = market.quotes.__getitem__
+        self._is_option = are_options(engine.desk.instruments)
+        self._rows = SessionRows.of(NO_QUOTES, self._is_option)
         self._own: dict[InstrumentId, InstrumentRows] = {}
-        self._skipped_in: InstrumentId | None = None
-        """The instrument whose quotes are passed over while none of them wakes the strategy."""
-        self._shown_upto = self._next_yield_ns = 0
+        self._searched: list[tuple[Trigger, InstrumentRows]] = []
+        """Triggers that find the next of their quotes among the rows that lie ahead."""
+        self._whole: AbstractSet[InstrumentId] = frozenset()
+        """Instruments of which every quote is handed over, besides those of working orders."""
+        self._judged: AbstractSet[InstrumentId] = frozenset()
+        """No options, with quotes that the desk judges one by one."""
+        self._odd: Sequence[int] = ()
+        """Rows that are not tradable, of what is no option or has a trigger, ascending."""
+        self._is_whole = np.zeros(count, np.bool_)
+        self._size = FIRST_ROWS
+        self._next_yield_ns = 0
         self._day, self._digest, self._journaled = "", "", 0
         self._answers: deque[Event] = deque()
         self._timers = Timers()
@@ -203,23 +206,22 @@ class BacktestRunner:
         rows, is_cut = self._rows_of(session), self._until_ns < session.close_ns
         if is_cut:
             known = rows.columns.between(session.open_ns, self._until_ns)
-            rows = SessionRows(known, are_options(self.tape.instruments))
+            rows = SessionRows.of(known, self._is_option)
         self._follow(rows)
-        columns = self._rows.columns
+        columns = rows.columns
         self._day, self._digest, self._journaled = session.day.isoformat(), "", 0
-        self._choose()
-        others: list[Event] = [*session_bars(self.tape, session), *self._known_within(session)]
         last_ns = int(columns.ts_ns[-1]) if len(columns) else 0
         # what comes after the last quote finds no market
-        others = sorted(
-            (event for event in others if event.ts_recv_ns <= last_ns), key=attrgetter("ts_recv_ns")
-        )
-        yield from self._run_rows(others)
-        self._know(len(columns))
+        others: list[Event] = [
+            event
+            for event in (*session_bars(self.tape, session), *self._known_at_open)
+            if session.open_ns < event.ts_recv_ns <= last_ns
+        ]
+        yield from self._run_rows(sorted(others, key=attrgetter("ts_recv_ns")))
         self._advance(min(session.close_ns, self._until_ns))
         if not is_cut:
             self._close(session)
-        self.events += len(columns) + len(others)
+        self.events += len(columns)
 
     def _forget(self, before_ns: int) -> None:
         """Let desk and broker forget the orders that were over before the last session (UTC nanoseconds).
@@ -232,199 +234,159 @@ class BacktestRunner:
             ledger.forget(before_ns)
             self._engine.desk.forget(before_ns)
 
-    def _sorted(self, session: Session) -> SessionRows:
-        return SessionRows(session_quotes(self.tape, session), are_options(self.tape.instruments))
-
     def _follow(self, rows: SessionRows) -> None:
-        self._engine.desk.market.leave_rows()
+        """Move to the rows of a session, and see which of its quotes something may wait for."""
+        market, triggers = self._engine.desk.market, self._engine.triggers
         self._rows, self._own = rows, {}
-        self._in_market.follow(self._rows)
-        self._at_broker.follow(self._rows)
-
-    def _known_within(self, session: Session) -> list[Event]:
-        return [
-            event for event in self._known_at_open if session.open_ns < event.ts_recv_ns <= session.close_ns
-        ]
+        market.follow(rows)
+        self._at_broker.follow(rows)
+        self._searched, whole, judged = [], set[InstrumentId](), set[InstrumentId]()
+        is_odd = ~self._is_option
+        for number in map(InstrumentId, rows.quoted):
+            trigger, is_option = triggers[number], self._is_option[number]
+            if self._every_quote:
+                whole.add(number)
+                continue
+            if is_option and trigger is None:
+                continue
+            own = self._rows_of_one(number)
+            if not is_option and own.leaps_from(market.quotes[number]):
+                judged.add(number)
+            if trigger is not None:
+                is_odd[number] = True
+                if trigger.skips:
+                    self._searched.append((trigger, own))
+                else:
+                    whole.add(number)
+        self._whole, self._judged = whole | judged, judged
+        self._odd = () if self._every_quote else rows.untradable(is_odd).tolist()
+        self._size = FIRST_ROWS
 
     def _run_rows(self, others: list[Event]) -> Iterator[int]:
         """Feed a session's quotes that are waited for, and the other events among them, in order."""
-        rows, engine, broker = self._rows, self._engine, self.broker
-        working, kept, last = broker.working, broker.broker.ledger.quotes, len(rows)
-        copies = self._every_quote
-        stamps = [event.ts_recv_ns for event in others]
-        before = np.searchsorted(rows.columns.ts_ns, stamps, side="right").tolist()
-        low = done = 0
-        size = FIRST_ROWS
-        self._next_yield_ns = int(rows.columns.ts_ns[0]) + self._step_ns if last else 0
-        while low < last or done < len(others) or (low := self._waited_for_again(last)) < last:
-            high = min(low + size, last) if self._skipped_in is None else last
-            attention_ns = min(self._due_ns, self._next_yield_ns)
-            for event, upto in self._window(low, high, others, before, done):
-                now_ns = event.ts_recv_ns
-                acted = now_ns >= attention_ns  # only then may other orders work than before
-                if acted and self._due_ns <= now_ns:
-                    if self._catch_up(now_ns, upto - 1 if type(event) is QuoteEvent else upto):
-                        break
-                    attention_ns = min(self._due_ns, self._next_yield_ns)
-                    acted = now_ns >= attention_ns
-                if type(event) is QuoteEvent:
-                    number = event.instrument_id
-                    if working and number in working:
-                        acted = True
-                        rows.upto = upto - 1
-                        broker.on_quote(event)
-                    else:
-                        kept[number] = event
-                        if self._skipped_in is not None:
-                            self._show(event)
-                    rows.upto = upto
-                    if copies and self.journal is not None:
-                        self.journal.add_event(event)
-                else:
-                    done += 1
-                    rows.upto = upto
-                    if self.journal is not None:
-                        self._note_rows()
-                        self.journal.add_event(event)
-                outputs = engine.handle(event)
-                if outputs:
-                    acted = True
-                    self._carry(event, outputs)
-                if acted:
-                    self._advance(now_ns)  # the broker's answers to the quote among it
-                    if now_ns >= self._next_yield_ns:
-                        self._next_yield_ns = now_ns + self._step_ns
-                        yield now_ns
-                    if (working or self._working) and working.keys() != self._working:
-                        break
-                    attention_ns = min(self._due_ns, self._next_yield_ns)
-            else:
-                most = WINDOW_ROWS if self._chosen >= self._all else CHOSEN_ROWS
-                low, size = high, min(2 * size, most)
-                continue
-            self._choose()
-            low, size = rows.upto, FIRST_ROWS
-
-    def _waited_for_again(self, last: int) -> int:
-        """Execute events due among the last rows before the desk learns of these rows; no order awaited them.
-
-        Return the row from which an order awaits them now; ``last`` without such an order.
-        """
-        if last and self._catch_up(int(self._rows.columns.ts_ns[-1]), last):
-            self._choose()
-            return self._rows.upto
-        return last
-
-    def _window(
-        self, low: int, high: int, others: list[Event], before: list[int], done: int
-    ) -> Iterable[tuple[Event, int]]:
-        """Return events from row ``low`` to before ``high``, each with the number of rows known with it.
-
-        ``before`` counts the rows ahead of each of ``others``; ``done`` of these are handed over already.
-        """
-        if self._skipped_in is not None:
-            return self._first_wakes(self._skipped_in, others, before, done)
-        columns = self._rows.columns
-        known: Sequence[int]
-        if self._chosen >= self._all:  # a slice costs less than rows by number
-            events: list[Event] = [*quote_events(columns, slice(low, high))]
-            known = range(low + 1, high + 1)
-        else:
-            picked = low + np.flatnonzero(self._is_chosen[columns.instrument_id[low:high]])
-            events, known = [*quote_events(columns, picked)], (picked + 1).tolist()
-        count = bisect_left(before, high if high < len(columns) else high + 1, done)
-        if count > done:
-            events, known = [*events, *others[done:count]], [*known, *before[done:count]]
-            order = np.argsort(known, kind="stable").tolist()
-            events, known = [events[place] for place in order], [known[place] for place in order]
-        return zip(events, known, strict=True)
-
-    def _first_wakes(
-        self, number: InstrumentId, others: list[Event], before: list[int], done: int
-    ) -> Iterator[tuple[Event, int]]:
-        """Yield the events of :meth:`_window` for an instrument without the quotes that may be skipped.
-
-        Each event decides where the next lies, so the search for the next begins when it was handled.
-        """
-        rows, trigger, own = self._rows, self._engine.trigger(number), self._own[number]
-        assert trigger is not None
-        places = own.rows
-        at, count = bisect_left(places, rows.upto), len(own)
-        stops = [*(bisect_left(places, known) for known in before), count]
+        rows = self._rows
+        last, stamps = len(rows), [event.ts_recv_ns for event in others]
+        # each comes after so many rows
+        places = [*np.searchsorted(rows.columns.ts_ns, stamps, side="right").tolist(), last]
+        done = 0
+        self._next_yield_ns = rows.ts_ns(0) + self._step_ns if last else NEVER_NS
         while True:
-            stop, until_ns = stops[done], min(self._planned_ns, self._next_yield_ns)
-            end = far = min(at + WINDOW_ROWS, stop)
-            if at < far and own.known_ns(far - 1) >= until_ns:
-                end = own.first_at(until_ns, at, far)
-            end = own.tradable_until(at, end)
-            if at < end:
-                at = self._pass_over(own, at, trigger.next_row(own, at, end))
-            if at == far < stop:
+            stop = places[done]
+            at = min(rows.first_at(self._planned_ns), stop)
+            if self._next_yield_ns < NEVER_NS:
+                at = min(at, rows.first_at(self._next_yield_ns) + 1)
+            is_there = self._pass(at)
+            now_ns = rows.ts_ns(rows.upto - 1) if rows.upto else 0
+            if now_ns >= self._next_yield_ns:
+                self._next_yield_ns = now_ns + self._step_ns
+                self._count_odd()
+                yield now_ns
+            elif not is_there:
                 continue
-            if at < stop:
-                row = own.row(at)
-                at += 1
-                self._shown_upto = own.row(at) if at < count else len(rows)
-                yield rows.quote(row), row + 1
+            elif at < stop:
+                self._catch_up(rows.ts_ns(at), at)
             elif done < len(others):
-                done += 1
-                yield others[done - 1], before[done - 1]
-            else:
-                return
-
-    def _pass_over(self, own: InstrumentRows, first: int, last: int) -> int:
-        """Take in an instrument's quotes from ``first`` to before ``last`` and judge the loss among them.
-
-        Return ``last``, or the quote before which the loss is at its limit.
-        """
-        rows, loss, due_ns = self._rows, self._loss, self._loss.due_ns
-        until_ns = min(self._planned_ns - 1, own.known_ns(last - 1)) if first < last else 0
-        while due_ns <= until_ns:
-            rows.upto = rows.first_at(due_ns)
-            if not loss.passes(due_ns):
-                last = own.first_at(due_ns, first, last)
+                event = others[done]
+                if self._due_ns > event.ts_recv_ns or not self._catch_up(event.ts_recv_ns, stop):
+                    done += 1
+                    rows.upto = stop
+                    self._feed(event)
+                    self._advance(event.ts_recv_ns)
+            elif not self._catch_up(now_ns, last):
                 break
-            due_ns = loss.due_ns
-        self._engine.pass_over(rows, own, first, last)
-        self._due_ns = min(self._planned_ns, due_ns)
-        return last
+        self._count_odd()
 
-    def _show(self, quote: QuoteEvent) -> None:
-        """Show the broker and the market a quote that the desk receives while it skips others like it."""
-        self._at_broker.show(quote, self._shown_upto)
-        if judge_quote(quote.bid, quote.ask) is GOOD:
-            self._in_market.show(quote, self._shown_upto)
+    def _count_odd(self) -> None:
+        """Count the imperfect quotes for the desk, which does so itself where it is told each."""
+        if not self._every_quote:
+            self._rows.count_odd(self._engine.desk.market.oddities)
 
-    def _choose(self) -> None:
-        """Choose the instruments whose quotes are handed over: those that something waits for.
+    def _pass(self, stop: int) -> bool:
+        """Let the rows up to ``stop`` be known, and hand over those that something waits for.
 
-        If exactly one instrument is watched, it is often quoted and no order works, only the quotes that its
-        trigger finds.
+        Return False where it may wait for others now: fewer rows are known then.
         """
-        self._working = frozenset(self.broker.working)
-        self._know(self._rows.upto)
-        watched = self._engine.watched
-        self._skipped_in = None
-        self._chosen = self._all if self._every_quote else self._shown | watched | self._working
-        if len(watched) == 1 and self._chosen == watched and not (self._working or self._every_quote):
-            (number,) = watched
-            stamps = self._rows.columns.ts_ns
-            seconds = (int(stamps[-1]) - int(stamps[0])) / NANOS_PER_SECOND if len(stamps) else 0.0
-            is_dense = len(self._rows.rows_of(number, valid=False)) >= SKIP_FROM_A_SECOND * seconds
-            trigger = self._engine.trigger(number)
-            if is_dense and trigger is not None and trigger.skips:
-                if number not in self._own:
-                    self._own[number] = self._rows.only(number)
-                self._skipped_in = None if self._own[number].leaps else number
-        self._is_chosen[:] = False
-        self._is_chosen[list(self._chosen)] = True
-        whole = self._chosen if self._skipped_in is None else frozenset()
-        self._in_market.hand_over(whole)
-        self._at_broker.hand_over(whole)
+        rows = self._rows
+        if rows.upto == stop:
+            return True
+        picked, quotes, high = self._waited_for(rows.upto, stop)
+        engine, broker, searched = self._engine, self.broker, self._searched
+        working, judges = broker.working, bool(self._odd or self._judged)
+        known, planned_ns, looks = frozenset(working), self._planned_ns, engine.evaluations
+        copies = self.journal if self._every_quote else None
+        for row, quote in zip(picked, quotes, strict=True):
+            now_ns = quote.ts_recv_ns
+            if self._due_ns <= now_ns and self._catch_up(now_ns, row):
+                return False
+            is_good = not judges or self._is_good(row, quote)
+            rows.upto = row + 1
+            if copies is not None:
+                copies.add_event(quote)
+            acted = quote.instrument_id in known
+            if acted:
+                broker.on_quote(quote)
+            if searched:
+                self._take_in(quote.instrument_id, row)
+            outputs = engine.handle(quote) if is_good else ()
+            if outputs:
+                acted = True
+                self._carry(quote, outputs)
+            if acted:
+                self._advance(now_ns)  # the broker's answers to the quote among it
+                if self._planned_ns != planned_ns or working.keys() != known:
+                    self._size = FIRST_ROWS
+                    return False
+            if searched and engine.evaluations != looks:
+                return False
+        last_ns = rows.ts_ns(high - 1)
+        if self._due_ns <= last_ns and self._catch_up(last_ns, high):
+            return False
+        rows.upto = high
+        return high == stop
 
-    def _know(self, upto: int) -> None:
-        """Let the engine and the broker see the rows before ``upto``, and count the imperfect among them."""
-        self._rows.advance(upto, self._is_chosen, self._engine.desk.market.oddities)
+    def _waited_for(self, low: int, high: int) -> tuple[Sequence[int], Sequence[QuoteEvent], int]:
+        """Return the rows from ``low`` on that something waits for, their quotes, and the stretch's end."""
+        rows, working = self._rows, self.broker.working
+        columns, whole = rows.columns, self._whole | working.keys() if working else self._whole
+        if whole and high - low > self._size:
+            high, self._size = low + self._size, min(2 * self._size, MOST_ROWS)
+        found = -1
+        for trigger, own in self._searched:
+            first, last = own.place(low), own.place(high)
+            if own.learnt < first:
+                trigger.learn(own, own.learnt, first)
+                own.learnt = first
+            until = own.tradable_until(first, last)
+            at = trigger.next_row(own, first, until) if first < until else until
+            if at < last:
+                found = own.row(at)
+                high = found + 1
+        odd = self._odd[bisect_left(self._odd, low) : bisect_left(self._odd, high)] if self._odd else ()
+        if len(whole) >= len(rows.quoted):
+            return range(low, high), columns.quotes(slice(low, high)), high
+        if not whole and not odd:
+            return ((), (), high) if found < 0 else ((found,), (rows.quote(found),), high)
+        self._is_whole[:] = False
+        self._is_whole[list(whole)] = True
+        picked = {*odd, *(low + np.flatnonzero(self._is_whole[columns.instrument_id[low:high]])).tolist()}
+        each = sorted(picked | {found} if found >= 0 else picked)
+        return each, columns.quotes(np.array(each, np.int64)), high
+
+    def _is_good(self, row: int, quote: QuoteEvent) -> bool:
+        """Judge a quote before its row is known; return whether the desk's triggers are asked about it."""
+        number = quote.instrument_id
+        if is_tradable(quote.bid, quote.ask) and number not in self._judged:
+            return True
+        self._rows.upto = row
+        return not self._is_option[number] and self._engine.desk.market.apply_row(quote)
+
+    def _take_in(self, number: InstrumentId, row: int) -> None:
+        """Let the trigger of an instrument take in its quotes before one that is handed over."""
+        for trigger, own in self._searched:
+            if own.number == number:
+                at = own.place(row)
+                trigger.learn(own, own.learnt, at)
+                own.learnt = at + 1
 
     def _note_rows(self) -> None:
         """Journal the rows that are known by now."""
@@ -438,21 +400,45 @@ class BacktestRunner:
     def _catch_up(self, now_ns: int, limit: int) -> bool:
         """Let what is due by now happen at the first row, handed over or not, that is not before it.
 
-        Return whether the working orders have changed: what is left waits then.
+        Return whether anything did, but that the loss was found below its limit.
         """
-        rows, loss, planned_ns = self._rows, self._loss, self._planned_ns
+        rows, loss, planned_ns, acted = self._rows, self._loss, self._planned_ns, False
         while self._due_ns <= now_ns:
             row = rows.first_at(self._due_ns)
             is_skipped = row < limit
             rows.upto = row if is_skipped else limit
             if self._due_ns < planned_ns and loss.passes(self._due_ns):
+                self._rest()
                 self._due_ns = min(planned_ns, loss.due_ns)
                 continue
             self._advance(rows.ts_ns(row) if is_skipped else now_ns)
-            if self.broker.working.keys() != self._working:
-                return True
+            acted = True
+            if is_skipped:
+                break
             planned_ns = self._planned_ns
-        return False
+        return acted
+
+    def _rest(self) -> None:
+        """Judge no loss before a quote at which it may be near its limit, where one price decides."""
+        quiet, rows, until_ns = self._engine.desk.quiet_price(), self._rows, self._planned_ns
+        if quiet is None:
+            return
+        number, low, high = quiet
+        if number is not None:
+            own = self._rows_of_one(number)
+            first = own.place(rows.upto)
+            last = min(first + LOSS_ROWS, len(own))
+            terms = low, high, until_ns, math.inf, -math.inf, 0.0
+            at = next_move(own.ts_ns, own.bid, own.ask, first, last, *terms)
+            if at < len(own):
+                until_ns = min(until_ns, rows.ts_ns(own.row(at)) + 1)
+        self._loss.rest(until_ns)
+
+    def _rows_of_one(self, number: InstrumentId) -> InstrumentRows:
+        own = self._own.get(number)
+        if own is None:
+            own = self._own[number] = self._rows.only(number)
+        return own
 
     def _open(self, session: Session) -> None:
         """Open the session at the broker, with its dividends and corporate actions, then for the strategy."""

@@ -45,11 +45,13 @@ from scalpdesk.report.pnl_calendar import calendar_of_report
 from scalpdesk.report.run_report import Hedge, RunReport, SessionPnl, TradeResult
 from scalpdesk.report.session_tables import realised_path
 from scalpdesk.report.summary import run_summary
-from scalpdesk.simulation.tape_reader import CHUNK_ROWS, quote_events, session_quotes
+from scalpdesk.simulation.tape_reader import CHUNK_ROWS, session_quotes
 from scalpdesk.volatility.variance_time import clock_of
 
 TABLES = ("orders", "fills", "decisions", "sessions", "trades", "hedges")
 """Tables of a result beside its marks."""
+UNSEEN_SECONDS = 60.0
+"""Of market time between two readings of the processor's clock, where nobody looks on."""
 Observer = Callable[[Assembled, int], None]
 """Called after each step of market time with the run and the time (UTC nanoseconds)."""
 
@@ -273,7 +275,7 @@ def run_backtest(
             journal,
             watchers=implied_vol_recorders(settings, engine.desk, tape.underlyings, tape.name, is_live=False),
             every_quote=copies,
-            step_seconds=step_seconds,
+            step_seconds=UNSEEN_SECONDS if observer is None else step_seconds,
         )
         began = time.perf_counter()
         spent.begin()
@@ -440,7 +442,7 @@ def rows_reader(header: JournalHeader) -> RowsReader:
     def read_rows(rows: TapeRows) -> Iterator[list[QuoteEvent]]:
         columns = columns_of(rows)
         for low in range(rows.first, rows.last, CHUNK_ROWS):
-            yield quote_events(columns, slice(low, min(low + CHUNK_ROWS, rows.last)))
+            yield columns.quotes(slice(low, min(low + CHUNK_ROWS, rows.last)))
 
     return read_rows
 

@@ -164,7 +164,9 @@ def session_block(market: PreparedMarket, session: Session) -> SessionBlock:
     tape = market.tape
     bars = None if tape.bars is None else tape.bars.between(session.open_ns + 1, session.close_ns)
     morning = None if tape.morning is None else tape.morning(session)
-    return SessionBlock(RowIndex(session_quotes(tape, session), are_options(tape.instruments)), bars, morning)
+    return SessionBlock(
+        RowIndex.of(session_quotes(tape, session), are_options(tape.instruments)), bars, morning
+    )
 
 
 def head_of(market: PreparedMarket) -> bytes:

@@ -158,9 +158,11 @@ class PreparedMarket:
     def _sorted_rows(self, session: Session, has_sizes: bool) -> RowIndex:
         if self._index_of is not None:
             index = self._index_of(session)
-            return index if has_sizes else index.without_sizes()
+            return index if has_sizes else index._replace(columns=index.columns.without_sizes())
         columns = session_quotes(self.tape, session)
-        return RowIndex(columns if has_sizes else columns.without_sizes(), are_options(self.tape.instruments))
+        return RowIndex.of(
+            columns if has_sizes else columns.without_sizes(), are_options(self.tape.instruments)
+        )
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _market_of, (self._packed, self._kept_sessions), self._kept
@@ -192,8 +194,7 @@ class PreparedMarket:
 
         ``has_sizes`` keeps the sizes that they display.
         """
-        index = self._index(session, has_sizes)
-        return SessionRows(index.columns, index.is_option, index)
+        return SessionRows(self._index(session, has_sizes))
 
     def known(self, config: RunSettings, seed: int | None) -> tuple[Event, ...]:
         """Return the events of a run that are not on the tape, in order.

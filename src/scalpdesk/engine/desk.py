@@ -165,9 +165,7 @@ class Desk:
         """
         is_known = self.session_equity is self._loss_limit_of and self.positions.held() is self._units_of
         least = self._near_loss_nav if is_known else self._least_nav()
-        if self.account.cash is not self._cash_of:
-            self._cash_of, self._cash = self.account.cash, float(self.account.cash)
-        value, mark = self._cash, self.delta_engine.mark
+        value, mark = self._float_cash(), self.delta_engine.mark
         for part in self._units:
             for number, units in part:
                 price = mark(number)
@@ -177,6 +175,27 @@ class Desk:
             if value > least:
                 return False
         return True
+
+    def quiet_price(self) -> tuple[InstrumentId | None, float, float] | None:
+        """Return an instrument and between which mids the loss is not near its limit, until more is booked.
+
+        Without an instrument whatever the prices are; None where other prices decide, too.
+        """
+        spare, others = self._float_cash() - self._least_nav(), self._units[0]
+        if not others:
+            return (None, -math.inf, math.inf) if spare > 0.0 else None
+        number, units = others[0]
+        if len(others) > 1 or self.instruments.by_id[number].is_option or not units:
+            return None
+        edge = -spare / units
+        slack, mid = LOSS_SLACK * abs(edge), self.market.mark(number)
+        low, high = (edge + slack, math.inf) if units > 0.0 else (-math.inf, edge - slack)
+        return (number, low, high) if mid is not None and low < mid < high else None
+
+    def _float_cash(self) -> float:
+        if self.account.cash is not self._cash_of:
+            self._cash_of, self._cash = self.account.cash, float(self.account.cash)
+        return self._cash
 
     def _least_nav(self) -> float:
         """Return the net asset value at which the session's loss is near its limit, with the units of now."""

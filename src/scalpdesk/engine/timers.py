@@ -77,11 +77,12 @@ class LossTimer:
         self._desk = desk
 
     def plan(self, now_ns: int) -> None:
-        """Set the timer after an event, unless it is set; clear it if no loss can change."""
-        if not self._desk.can_lose():
-            self.due_ns = NEVER_NS
-        elif self.due_ns == NEVER_NS:
-            self.due_ns = _next_second(now_ns)
+        """Set the timer after an event to the next second; clear it if no loss can change."""
+        self.due_ns = min(self.due_ns, _next_second(now_ns)) if self._desk.can_lose() else NEVER_NS
+
+    def rest(self, until_ns: int) -> None:
+        """Judge nothing before an instant (UTC nanoseconds) or an event: no price reaches the limit."""
+        self.due_ns = max(self.due_ns, _next_second(until_ns - 1))
 
     def clear(self) -> None:
         """Remove the timer: it ends with its session."""

@@ -7,7 +7,6 @@ in who feeds it and who carries its commands away.
 """
 
 from collections.abc import Sequence
-from collections.abc import Set as AbstractSet
 from typing import assert_never
 
 from scalpdesk.core.enums import Mode, SessionPhase
@@ -60,7 +59,7 @@ from scalpdesk.core.intents import (
     orders_of,
 )
 from scalpdesk.core.mode import AccountMode, ModeEntry
-from scalpdesk.core.units import NANOS_PER_SECOND, ZERO, InstrumentId
+from scalpdesk.core.units import NANOS_PER_SECOND, ZERO
 from scalpdesk.engine.bookings import Bookings
 from scalpdesk.engine.cancels import CANCEL_TIMER, HALT_TIMER, Cancels
 from scalpdesk.engine.decisions import Decisions
@@ -71,9 +70,6 @@ from scalpdesk.engine.halts import TradingHalts
 from scalpdesk.engine.modes import Modes
 from scalpdesk.engine.timers import LOSS_TIMER
 from scalpdesk.engine.turn import Turn
-from scalpdesk.marketdata.latest_quotes import InstrumentRows, SessionRows, are_options
-from scalpdesk.marketdata.quotes import LEAP
-from scalpdesk.marketdata.state import OLD_NS, QuoteBook
 from scalpdesk.marketdata.triggers import EveryQuote, Trigger, Wake
 from scalpdesk.strategies.contract import (
     Proposal,
@@ -101,7 +97,6 @@ MarketFigure = (
 )
 """Events of the market that set no order and no account in motion."""
 ORDER, PRICE, SESSION = Wake.ORDER, Wake.PRICE, Wake.SESSION
-SMALL, LARGE = 1.0 - LEAP, 1.0 + LEAP
 FLATTENING = Mode.FLATTENING  # looking up an enum's member costs as much as a call
 BOOKED = (OrderFilled, FillBusted, PositionChanged)
 """Events after which a flattening desk looks again."""
@@ -134,11 +129,6 @@ class TradingEngine:
         self._halts = TradingHalts(desk, turn, cancels, flattening)
         self._bookings = Bookings(desk, turn, modes, flattening)
         self._view, self._market = desk.view, desk.market
-        self._quotes: QuoteBook = desk.market.quotes
-        self._recent = desk.market.recent
-        self._apply_quote = desk.market.apply_quote
-        self._widest = desk.market.widest
-        self._is_option = are_options(desk.instruments).tolist()
         self._on_wake = strategy.on_wake
 
     @property
@@ -185,36 +175,14 @@ class TradingEngine:
             self.strategy.take_over(self._view)
 
     @property
-    def watched(self) -> AbstractSet[InstrumentId]:
-        """Instruments whose every quote may lead to something; known once a session is open."""
-        return {InstrumentId(number) for number, trigger in enumerate(self._triggers) if trigger is not None}
-
-    def read_quotes(self, latest: QuoteBook, handled: QuoteBook) -> None:
-        """Read the latest quotes in one book and set those that are handled in another."""
-        self.desk.market.quotes = latest
-        self._quotes = handled
-
-    def trigger(self, number: InstrumentId) -> Trigger | None:
-        """Return the trigger of an instrument; known once a session is open."""
-        return self._triggers[number]
-
-    def pass_over(self, rows: SessionRows, own: InstrumentRows, first: int, last: int) -> None:
-        """Take in an instrument's quotes from ``first`` to before ``last``, at which no strategy is called.
-
-        The state is as :meth:`handle` would leave it after each of them: tradable quotes before the
-        row that the instrument's trigger has found.
-        """
-        number, market, trigger = own.number, self.desk.market, self._triggers[own.number]
-        if first == last or trigger is None:
-            return
-        self.now_ns = own.known_ns(last - 1)
-        trigger.learn(own, first, last)
-        locked = own.count_locked(first, last)
-        if locked or self._recent:
-            market.pass_over(number, rows, own.rows[first:last], locked)
+    def triggers(self) -> Sequence[Trigger | None]:
+        """Triggers by instrument, of those whose every quote may lead to something; known in a session."""
+        return self._triggers
 
     def handle(self, event: Event) -> tuple[Output, ...]:
         """Take one event in and return what follows from it, in order.
+
+        A good quote that the market reads from its rows is known there already.
 
         Raises
         ------
@@ -229,37 +197,12 @@ class TradingEngine:
         out = self._turn.out
         try:
             if type(event) is QuoteEvent:
-                number, quotes = event.instrument_id, self._quotes
-                last = quotes[number]
-                # most quotes are good at sight and only kept; the others are judged
-                if (
-                    0.0 < event.bid < event.ask < 1e300
-                    and event.ask - event.bid <= self._widest[number]
-                    and now_ns - event.ts_event_ns <= OLD_NS
-                    and (
-                        last is None
-                        or (
-                            event.ts_event_ns >= last.ts_event_ns
-                            and (
-                                self._is_option[number]
-                                or SMALL * (last.bid + last.ask)
-                                < event.bid + event.ask
-                                < LARGE * (last.bid + last.ask)
-                            )
-                        )
-                    )
-                ):
-                    quotes[number] = event
-                    self._market.changes += 1
-                elif not self._apply_quote(event):
+                market = self._market
+                if market.rows is None and not market.apply_quote(event):
                     return NOTHING
-                trigger = self._triggers[number]
+                trigger = self._triggers[event.instrument_id]
                 if trigger is None:
                     return NOTHING
-                if self._recent and number in self._recent:
-                    recent, kept = self._recent[number], quotes[number]
-                    if kept is not None and (not recent or recent[-1] is not kept):
-                        recent.append(kept)
                 wake = PRICE if type(trigger) is EveryQuote else trigger.take(event)
                 if wake is None:
                     return NOTHING

@@ -16,7 +16,7 @@ from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.events import BarEvent, PriceAdjustmentEvent, QuoteEvent
 from scalpdesk.core.units import DAY_SECONDS, NANOS_PER_SECOND, InstrumentId, count_text
 from scalpdesk.instruments.sessions import Session, whole_session
-from scalpdesk.marketdata.triggers import OneQuote, QuoteRows
+from scalpdesk.marketdata.latest_quotes import InstrumentRows
 
 MINUTE_SECONDS = 60
 """Length of the bar of a whole session, half days included."""
@@ -285,10 +285,8 @@ class Timeframes:
         mid = 0.5 * (quote.bid + quote.ask)
         return self._add_mids(quote.ts_recv_ns, mid, mid, mid, mid)
 
-    def add_quotes(self, quotes: QuoteRows, first: int, last: int) -> tuple[BarEvent, ...]:
+    def add_quotes(self, quotes: InstrumentRows, first: int, last: int) -> tuple[BarEvent, ...]:
         """Add the mids of good rows from ``first`` to before ``last``; return the bars that they close."""
-        if type(quotes) is OneQuote:  # without a column
-            return self.add_quote(quotes.quote)
         closed = NOTHING
         while first < last:
             ts_ns, end_ns = int(quotes.ts_ns[first]), self._quoted.end_ns
@@ -298,7 +296,7 @@ class Timeframes:
             first = upto
         return closed
 
-    def next_close(self, quotes: QuoteRows, first: int, last: int) -> int:
+    def next_close(self, quotes: InstrumentRows, first: int, last: int) -> int:
         """Return the first good row from ``first`` to before ``last`` that closes a bar; else ``last``."""
         day, end_ns = self._day, self._quoted.end_ns
         if day is None or self._source_seconds != inf:

@@ -1,13 +1,13 @@
 """Latest quotes of a session whose rows are known as columns: a quote is made when somebody reads it.
 
-A backtest hands the engine only the quotes that can cause something. All the others are here: a reader of
-an instrument's latest quote gets the last row up to the present one, as if each had been handed over.
+A backtest hands the engine only the quotes that can cause something. All are here: a reader of an
+instrument's latest quote gets the last row up to the present one, as if each had been handed over.
 """
 
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +41,7 @@ class QuoteTable(NamedTuple):
 
 
 class InstrumentRows:
-    """Quotes of one instrument in one session, as columns.
+    """Quotes of one instrument in one session, as columns; of a live desk the one that has come.
 
     Parameters
     ----------
@@ -51,8 +51,13 @@ class InstrumentRows:
         Their rows among the session's quotes, ascending.
     ts_ns, bid, ask
         Their columns, contiguous.
-    locked, untradable
-        Those with a bid equal to the ask, and those that no trigger is asked about, ascending.
+    untradable
+        Those that no trigger is asked about, ascending.
+
+    Attributes
+    ----------
+    learnt
+        Quotes that the instrument's trigger has taken in: those before this one.
     """
 
     def __init__(
@@ -62,19 +67,22 @@ class InstrumentRows:
         ts_ns: NDArray[np.int64],
         bid: Floats,
         ask: Floats,
-        locked: Sequence[int],
         untradable: Sequence[int],
     ) -> None:
         self.number = number
         self.rows = rows
+        self.learnt = 0
         self.ts_ns, self.bid, self.ask = ts_ns, bid, ask
         self._are_all = type(rows) is range  # the session quotes nothing else
         # a number out of a memoryview costs a third of one out of an array
         self._stamps: Any = ts_ns.data
-        self._locked, self._untradable = locked, untradable
-        mids = np.delete(bid + ask, untradable)
-        self.leaps = bool((np.abs(np.diff(mids)) > LEAP * mids[:-1]).any())
-        """Whether one of its good quotes leaps from the last: each is judged as it comes then."""
+        self._untradable = untradable
+
+    @classmethod
+    def of(cls, quote: QuoteEvent) -> Self:
+        """Return a quote as the only row."""
+        ts_ns, bid, ask = np.array([quote.ts_recv_ns]), np.array([quote.bid]), np.array([quote.ask])
+        return cls(quote.instrument_id, range(1), ts_ns, bid, ask, ())
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -83,10 +91,16 @@ class InstrumentRows:
         """Return the row of a quote among the session's."""
         return at if self._are_all else self.rows[at]
 
-    def known_ns(self, at: int) -> int:
-        """Return when a quote is known, UTC nanoseconds."""
-        stamp: int = self._stamps[at]
-        return stamp
+    def place(self, row: int) -> int:
+        """Return how many of the quotes lie before a row of the session's."""
+        return min(row, len(self.rows)) if self._are_all else bisect_left(self.rows, row)
+
+    def leaps_from(self, last: QuoteEvent | None) -> bool:
+        """Return whether one of the tradable quotes leaps from the one before it, the first from ``last``."""
+        doubled = np.delete(self.bid + self.ask, self._untradable)
+        if last is not None:
+            doubled = np.append(last.bid + last.ask, doubled)
+        return bool((np.abs(np.diff(doubled)) > LEAP * doubled[:-1]).any())
 
     def first_at(self, now_ns: int, first: int, last: int) -> int:
         """Return the first quote of an instant or after it among those before ``last``; else ``last``."""
@@ -97,161 +111,117 @@ class InstrumentRows:
         at = bisect_left(self._untradable, first) if self._untradable else 0
         return min(last, self._untradable[at]) if at < len(self._untradable) else last
 
-    def count_locked(self, first: int, last: int) -> int:
-        """Return how many quotes from ``first`` to before ``last`` have a bid equal to the ask."""
-        return bisect_left(self._locked, last) - bisect_left(self._locked, first) if self._locked else 0
-
 
 def are_options(instruments: Iterable[Instrument]) -> NDArray[np.bool_]:
     """Return which instruments are options, by number."""
     return np.array([each.is_option for each in instruments], np.bool_)
 
 
-class RowPlaces(NamedTuple):
-    """What :class:`RowIndex` finds in the columns of a session, as arrays that processes may share."""
+class RowIndex(NamedTuple):
+    """Where the quotes of one session lie: worked out once, as arrays that processes may share."""
 
+    columns: QuoteColumns
+    """The quotes, in the order of events."""
+    is_option: NDArray[np.bool_]
+    """Of the instruments of the run, by number; more than have a row."""
     odd_rows: NDArray[np.intp]
-    odd_numbers: NDArray[np.int32]
-    odd_verdicts: tuple[QuoteVerdict, ...]
+    """Rows without a bid above zero and below a finite ask."""
+    odd_verdicts: Sequence[QuoteVerdict]
     odd_kinds: NDArray[np.intp]
+    """Which of the verdicts each of them has."""
     quoted: NDArray[np.int64]
+    """Instruments that have a row, ascending."""
     starts: NDArray[np.int64]
+    """Of each of these in ``by_instrument``."""
     by_instrument: NDArray[np.intp] | None
+    """Rows in the order of their instruments; None where they are all of one."""
 
-
-def _places(columns: QuoteColumns, instruments: int) -> RowPlaces:
-    bid, ask, numbers = columns.bid, columns.ask, columns.instrument_id
-    odd_rows = np.flatnonzero(~are_tradable(bid, ask) | (bid == ask))
-    verdicts, kinds = _verdicts(bid[odd_rows], ask[odd_rows])
-    order: NDArray[np.intp] | None = None
-    starts = np.zeros(min(len(numbers), 1), np.int64)
-    if len(numbers) and numbers.min() != numbers.max():
-        # numpy's stable sort of 16-bit integers is by radix: a tenth of the time
-        numbers = numbers.astype(np.uint16 if instruments <= 65_536 else np.int32)
-        order = np.argsort(numbers, kind="stable")
-        numbers = numbers[order]
-        starts = np.append(starts, np.flatnonzero(numbers[1:] != numbers[:-1]) + 1)
-    quoted = numbers[starts].astype(np.int64)
-    return RowPlaces(odd_rows, columns.instrument_id[odd_rows], tuple(verdicts), kinds, quoted, starts, order)
-
-
-class RowIndex:
-    """Where the quotes of one session lie: worked out once, and only read afterwards.
-
-    Attributes
-    ----------
-    columns
-        The quotes, in the order of events.
-    is_option
-        Of the instruments of the run, by number; more than have a row.
-    odd_rows, odd_numbers, odd_kinds
-        Rows without a bid above zero and below a finite ask, their instruments, and which of the
-        ``odd_verdicts`` each has.
-    invalid
-        Those that no desk keeps.
-    by_instrument
-        Rows in the order of their instruments; None where they are all of one.
-    quoted, is_quoted
-        Instruments that have a row, ascending; the same by number.
-    bounds
-        Of each such instrument in ``by_instrument``.
-    fields
-        The columns as memoryviews: see :class:`InstrumentRows`.
-    """
-
-    def __init__(
-        self, columns: QuoteColumns, is_option: NDArray[np.bool_], places: "RowPlaces | None" = None
-    ) -> None:
-        self.columns, self.is_option = columns, is_option
-        self.places = _places(columns, len(is_option)) if places is None else places
-        self.odd_rows, self.odd_numbers, verdicts, self.odd_kinds, quoted, starts, order = self.places
-        self.odd_verdicts: list[QuoteVerdict] = list(verdicts)
-        kept = self.are(TRADABLE) | (self.are(KEPT) & is_option[self.odd_numbers])
-        self.invalid = self.odd_rows[~kept]
-        self.by_instrument: NDArray[np.intp] | None = order
-        self.quoted: list[int] = quoted.tolist()
-        self.is_quoted = np.zeros(len(is_option), np.bool_)
-        self.is_quoted[self.quoted] = True
-        first = starts.tolist()
-        self.bounds = dict(
-            zip(self.quoted, zip(first, [*first[1:], len(columns)], strict=False), strict=True)
-        )
-        self.fields: tuple[Any, ...] = tuple(
-            np.ascontiguousarray(column).data
-            for column in (
-                columns.instrument_id,
-                columns.ts_ns,
-                columns.bid,
-                columns.ask,
-                columns.bid_size,
-                columns.ask_size,
-            )
-        )
-
-    def without_sizes(self) -> "RowIndex":
-        """Return the index of the same quotes with unknown displayed sizes."""
-        return RowIndex(self.columns.without_sizes(), self.is_option, self.places)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return RowIndex, (self.columns, self.is_option, self.places)
-
-    def are(self, verdicts: Collection[QuoteVerdict]) -> NDArray[np.bool_]:
-        """Return which of the odd rows have one of some verdicts."""
-        return np.array([each in verdicts for each in self.odd_verdicts], np.bool_)[self.odd_kinds]
+    @staticmethod
+    def of(columns: QuoteColumns, is_option: NDArray[np.bool_]) -> "RowIndex":
+        """Look through the quotes of a session."""
+        bid, ask, numbers = columns.bid, columns.ask, columns.instrument_id
+        odd_rows = np.flatnonzero(~are_tradable(bid, ask) | (bid == ask))
+        verdicts, kinds = _verdicts(bid[odd_rows], ask[odd_rows])
+        order: NDArray[np.intp] | None = None
+        starts = np.zeros(min(len(numbers), 1), np.int64)
+        if len(numbers) and numbers.min() != numbers.max():
+            # numpy's stable sort of 16-bit integers is by radix: a tenth of the time
+            numbers = numbers.astype(np.uint16 if len(is_option) <= 65_536 else np.int32)
+            order = np.argsort(numbers, kind="stable")
+            numbers = numbers[order]
+            starts = np.append(starts, np.flatnonzero(numbers[1:] != numbers[:-1]) + 1)
+        quoted = numbers[starts].astype(np.int64)
+        return RowIndex(columns, is_option, odd_rows, verdicts, kinds, quoted, starts, order)
 
 
 class SessionRows:
     """Quotes of one session in the order of events, known up to ``upto``.
 
-    Several may share an ``index``; without one they make their own.
-
     Attributes
     ----------
+    columns
+        The quotes.
     upto
-        Rows that are known: those before it.
+        Rows that are known: those before it. It only grows.
     quoted
         Instruments that have a row, ascending.
     """
 
-    def __init__(
-        self, columns: QuoteColumns, is_option: NDArray[np.bool_], index: RowIndex | None = None
-    ) -> None:
-        self._index = RowIndex(columns, is_option) if index is None else index
-        self.columns = columns
+    def __init__(self, index: RowIndex) -> None:
+        self._index, self.columns = index, index.columns
+        columns, is_option, odd = index.columns, index.is_option, index.odd_rows
         self.upto = self._odd_at = 0
-        odd = self._index.odd_rows
         self._next_odd = int(odd[0]) if len(odd) else len(columns)
-        """Row from which on :meth:`advance` has something to count."""
-        self._invalid = self._index.invalid
+        """Row from which on :meth:`count_odd` has something to count."""
+        self._odd_numbers = columns.instrument_id[odd]
+        self._is_tradable = self._are(TRADABLE)
+        kept = self._is_tradable | (self._are(KEPT) & is_option[self._odd_numbers])
+        self._invalid = odd[~kept]
+        """Rows that no desk keeps."""
         self._latest = np.full(len(is_option), -1)
         """Last row by instrument of those before ``_latest_upto``, without invalid rows."""
         self._latest_upto = 0
-        self._by_instrument, self._bounds = self._index.by_instrument, self._index.bounds
-        self.quoted = self._index.quoted
-        self._fields = self._index.fields
+        self.quoted: list[int] = index.quoted.tolist()
+        first = index.starts.tolist()
+        ends = zip(first, [*first[1:], len(columns)], strict=False)
+        self._bounds = dict(zip(self.quoted, ends, strict=True))
+        numbers, prices = columns.instrument_id, (columns.bid, columns.ask)
+        each = (numbers, columns.ts_ns, *prices, columns.bid_size, columns.ask_size)
+        # a number out of a memoryview costs a third of one out of an array
+        self._fields: tuple[Any, ...] = tuple(np.ascontiguousarray(column).data for column in each)
+        self._made: tuple[int, QuoteEvent | None] = (-1, None)
+        """The row that was made a quote last: the desk, its broker and its strategy read the same."""
+
+    @staticmethod
+    def of(columns: QuoteColumns, is_option: NDArray[np.bool_]) -> "SessionRows":
+        """Return the rows of quotes that nothing was worked out of yet."""
+        return SessionRows(RowIndex.of(columns, is_option))
+
+    def _are(self, verdicts: Collection[QuoteVerdict]) -> NDArray[np.bool_]:
+        index = self._index
+        return np.array([each in verdicts for each in index.odd_verdicts], np.bool_)[index.odd_kinds]
 
     def __len__(self) -> int:
         return len(self.columns)
 
     def are_quoted(self, numbers: NDArray[np.int64]) -> bool:
         """Return whether any of some instruments has a row in the session."""
-        return bool(self._index.is_quoted[numbers].any())
+        return not self._bounds.keys().isdisjoint(numbers.tolist())
 
     def rows_of(self, number: InstrumentId, *, valid: bool) -> Sequence[int]:
         """Return the rows of an instrument, ascending; without those that no desk keeps when ``valid``."""
         low, high = self._bounds.get(number, (0, 0))
         leaves_out = valid and len(self._invalid) > 0
-        if self._by_instrument is None and not leaves_out:
+        order = self._index.by_instrument
+        if order is None and not leaves_out:
             return range(low, high)
-        rows = np.arange(low, high) if self._by_instrument is None else self._by_instrument[low:high]
+        rows = np.arange(low, high) if order is None else order[low:high]
         if leaves_out:
             rows = rows[~np.isin(rows, self._invalid)]
         return cast("Sequence[int]", rows.data)
 
     def latest_rows(self) -> NDArray[np.int64]:
         """Return the last known row of each instrument that a desk keeps; -1 where there is no row."""
-        if self.upto < self._latest_upto:
-            self._latest[:], self._latest_upto = -1, 0
         rows = np.arange(self._latest_upto, self.upto)
         if len(self._invalid):
             rows = rows[~np.isin(rows, self._invalid)]
@@ -260,14 +230,23 @@ class SessionRows:
         self._latest_upto = self.upto
         return self._latest
 
+    def untradable(self, numbers: NDArray[np.bool_]) -> NDArray[np.intp]:
+        """Return the rows of some instruments, by number, that are not tradable, ascending."""
+        return self._index.odd_rows[~self._is_tradable & numbers[self._odd_numbers]]
+
     def quote(self, row: int) -> QuoteEvent:
         """Return a row as a quote."""
+        known, made = self._made
+        if known == row and made is not None:
+            return made
         numbers, stamps, bid, ask, bid_size, ask_size = self._fields
         at: Any = row  # one object for all columns
         ts_ns = stamps[at]
-        return QuoteEvent(
+        quote = QuoteEvent(
             InstrumentId(numbers[at]), ts_ns, ts_ns, bid[at], ask[at], bid_size[at], ask_size[at]
         )
+        self._made = row, quote
+        return quote
 
     def ts_ns(self, row: int) -> int:
         """Return when a row is known, UTC nanoseconds."""
@@ -276,18 +255,15 @@ class SessionRows:
 
     def only(self, number: InstrumentId) -> InstrumentRows:
         """Return the rows of one instrument as columns of their own."""
-        columns, index, rows = self.columns, self._index, self.rows_of(number, valid=False)
+        columns, rows = self.columns, self.rows_of(number, valid=False)
         if len(rows) < len(columns):
             columns = columns.take(np.asarray(rows))
         # the kernel is compiled for columns that can be written
         ts_ns = np.require(columns.ts_ns, requirements=("C", "W"))
         bid, ask = (np.require(each, requirements=("C", "W")) for each in (columns.bid, columns.ask))
-        odd = np.flatnonzero(index.odd_numbers == number)
-        at, is_tradable = index.odd_rows[odd], index.are(TRADABLE)[odd]
-        if type(rows) is not range:
-            at = np.searchsorted(rows, at)
-        locked, untradable = at[is_tradable].tolist(), at[~is_tradable].tolist()
-        return InstrumentRows(number, rows, ts_ns, bid, ask, locked, untradable)
+        odd = self._index.odd_rows[~self._is_tradable & (self._odd_numbers == number)]
+        at = odd if type(rows) is range else np.searchsorted(rows, odd)
+        return InstrumentRows(number, rows, ts_ns, bid, ask, at.tolist())
 
     def first_at(self, now_ns: int) -> int:
         """Return the first row of an instant (UTC nanoseconds) or after it that is not known yet."""
@@ -296,18 +272,17 @@ class SessionRows:
             low, high = high, high + 8 * (high - low)
         return bisect_left(stamps, now_ns, low, min(high, len(stamps)))
 
-    def advance(self, upto: int, is_handed_over: NDArray[np.bool_], oddities: Counter[str]) -> None:
-        """Let the rows before ``upto`` be known; count the imperfect rows that are not handed over."""
-        self.upto = upto
-        if upto <= self._next_odd:
+    def count_odd(self, oddities: Counter[str]) -> None:
+        """Count the imperfect among the known rows, each once."""
+        if self.upto <= self._next_odd:
             return
         index, first = self._index, self._odd_at
         rows = index.odd_rows
-        last = int(np.searchsorted(rows, upto))
+        last = int(np.searchsorted(rows, self.upto))
         self._odd_at = last
         self._next_odd = int(rows[last]) if last < len(rows) else len(self.columns)
-        kinds = index.odd_kinds[first:last][~is_handed_over[index.odd_numbers[first:last]]]
-        for verdict, count in zip(index.odd_verdicts, np.bincount(kinds).tolist(), strict=False):
+        counts = np.bincount(index.odd_kinds[first:last]).tolist()
+        for verdict, count in zip(index.odd_verdicts, counts, strict=False):
             if count:
                 oddities[verdict] += count
 
@@ -326,70 +301,75 @@ def _verdicts(bid: Floats, ask: Floats) -> tuple[list[QuoteVerdict], NDArray[np.
     return [judge_quote(float(bid[row]), float(ask[row])) for row in first], which
 
 
-class QuoteStore(Protocol):
-    """Quotes by instrument id."""
-
-    def get(self, number: InstrumentId, /) -> QuoteEvent | None:
-        """Return a quote; None where there is no quote."""
-        ...
-
-    def __setitem__(self, number: InstrumentId, quote: QuoteEvent, /) -> None:
-        """Set a quote."""
-        ...
-
-
 class LatestQuotes:
-    """Latest quote by instrument: the one that was set, or a later row of the session.
+    """Latest quote by instrument: the last known row of the session, or what was set since.
 
-    Quotes that are handed over may be set in ``kept`` directly. With ``valid`` crossed and invalid rows
-    replace nothing, as for a desk. ``instruments`` is how many there are.
+    With ``valid`` crossed and invalid rows replace nothing, as for a desk. ``instruments`` is how many there
+    are.
     """
 
-    def __init__(self, kept: QuoteStore, instruments: int, *, valid: bool) -> None:
-        self._kept = kept
-        self._count = instruments
+    def __init__(self, instruments: int, *, valid: bool) -> None:
         self._valid = valid
+        self._set: list[QuoteEvent | None] = [None] * instruments
+        """What was set, or is of an earlier session: rows from ``_set_from`` on replace it."""
+        self._set_from = [0] * instruments
         self._rows_of: list[Sequence[int] | None] = [None] * instruments
-        self._kept_from = [-1] * instruments
-        """Row that what was set replaces; later rows replace it."""
         self._latest: list[QuoteEvent | None] = [None] * instruments
-        """Made from the last row that was read, and in force while no more than ``_until`` rows are known."""
+        """What was read last, of the row ``_row``; in force while no more than ``_until`` rows are known."""
+        self._row = [-1] * instruments
         self._until = [-1] * instruments
         self._is_set = np.zeros(instruments, dtype=np.bool_)
-        """Instruments that were set, or handed over, since the session's first row."""
-        self._before = QuoteTable.of(())
-        """Quotes by instrument as the session began, of a desk's."""
+        """Instruments that were set since the session's first row."""
+        self._is_known = np.zeros(instruments, dtype=np.bool_)
+        """Instruments that were set, or quoted in an earlier session."""
+        self._refused: set[int] = set()
+        """Rows of the session that do not count."""
         self.rows: SessionRows | None = None
         """Of the present session."""
-        self._handed_over: Collection[int] = frozenset()
 
     def __getitem__(self, number: InstrumentId) -> QuoteEvent | None:
         rows = self.rows
-        if rows is not None and rows.upto <= self._until[number]:
+        if rows is None:
+            return self._set[number]
+        if rows.upto <= self._until[number]:
             return self._latest[number]
-        if number in self._handed_over or rows is None or not rows.upto:
-            return self._kept.get(number)
-        known = self._rows_of[number]
-        if known is None:
-            known = self._rows_of[number] = rows.rows_of(number, valid=self._valid)
+        known = self._known(number)
         # the rows of a session of one instrument are all of its own, and of no other
         at = (min(rows.upto, len(known)) if type(known) is range else bisect_left(known, rows.upto)) - 1
-        if at < 0 or known[at] <= self._kept_from[number]:
-            return self._kept.get(number)
-        # the same object until the next row: valuations are kept by it
-        quote = self._latest[number] = rows.quote(known[at])
+        row = known[at] if at >= 0 else -1
+        if row < self._set_from[number]:
+            quote, row = self._set[number], -1
+        elif row == self._row[number]:  # the same object until the next row: valuations are kept by it
+            quote = self._latest[number]
+        else:
+            quote = rows.quote(row)
+        self._latest[number], self._row[number] = quote, row
         self._until[number] = known[at + 1] if at + 1 < len(known) else len(rows)
         return quote
 
-    def are_silent(self, numbers: NDArray[np.int64]) -> bool:
-        """Return whether none of some instruments has a quote, or gets one from the rows of this session.
+    def _known(self, number: InstrumentId) -> Sequence[int]:
+        known = self._rows_of[number]
+        if known is None:
+            assert self.rows is not None
+            known = self._rows_of[number] = self.rows.rows_of(number, valid=self._valid)
+        return known
 
-        ``valid`` belongs to a desk alone.
-        """
+    def between(self, number: InstrumentId, first: int, most: int) -> list[QuoteEvent]:
+        """Return the quotes of the known rows of an instrument from a row on, the last ``most`` of them."""
         rows = self.rows
-        if rows is None or self._is_set[numbers].any():
-            return False
-        return not (self._before.ts_event_ns[numbers].any() or rows.are_quoted(numbers))
+        if rows is None:
+            return []
+        known = self._known(number)
+        last = bisect_left(known, rows.upto)
+        picked = list(known[max(bisect_left(known, first), last - most) : last])
+        if self._refused:
+            picked = [row for row in picked if row not in self._refused]
+        return rows.columns.quotes(np.array(picked, np.int64))
+
+    def are_silent(self, numbers: NDArray[np.int64]) -> bool:
+        """Return whether none of some instruments has a quote, or gets one from the rows of this session."""
+        rows = self.rows
+        return not (rows is None or self._is_known[numbers].any() or rows.are_quoted(numbers))
 
     def table(self, numbers: NDArray[np.int64]) -> QuoteTable:
         """Return the latest quotes of instruments as columns; of a number below zero as never quoted.
@@ -398,62 +378,43 @@ class LatestQuotes:
         """
         rows = self.rows
         if rows is None or not rows.upto:
-            kept = (InstrumentId(number) for number in numbers.tolist())
-            return QuoteTable.of([self._kept.get(number) if number >= 0 else None for number in kept])
+            return QuoteTable.of(self._quotes(numbers))
         at, columns = rows.latest_rows()[numbers], rows.columns
         stamps = columns.ts_ns[at]
         found = QuoteTable(columns.bid[at], columns.ask[at], stamps, stamps.copy())
-        is_quiet = at < 0
-        if is_quiet.any():
-            quiet = numbers[is_quiet]
-            for column, before in zip(found, self._before, strict=True):
-                column[is_quiet] = before[quiet]
-        is_alone = self._is_set[numbers] | (numbers < 0)
+        is_alone = self._is_set[numbers] | (numbers < 0) | (at < 0)
         if is_alone.any():
-            alone = [InstrumentId(number) for number in numbers[is_alone].tolist()]
-            quotes = [self[number] if number >= 0 else None for number in alone]
-            for column, values in zip(found, QuoteTable.of(quotes), strict=True):
+            alone = QuoteTable.of(self._quotes(numbers[is_alone]))
+            for column, values in zip(found, alone, strict=True):
                 column[is_alone] = values
         return found
 
-    def show(self, quote: QuoteEvent, upto: int) -> None:
-        """Take the object of a row that is not set, in force while no more than ``upto`` rows are known."""
-        number = quote.instrument_id
-        self._latest[number], self._until[number] = quote, upto
+    def _quotes(self, numbers: NDArray[np.int64]) -> list[QuoteEvent | None]:
+        return [self[InstrumentId(number)] if number >= 0 else None for number in numbers.tolist()]
 
     def __setitem__(self, number: InstrumentId, quote: QuoteEvent | None) -> None:
-        self._is_set[number] = True
-        if quote is not None:
-            self._kept[number] = quote
+        self._is_set[number], self._is_known[number] = True, quote is not None
+        self._set[number] = quote
         self._until[number] = -1
-        self._kept_from[number] = -1 if self.rows is None else self.rows.upto - 1
+        self._set_from[number] = 0 if self.rows is None else self.rows.upto
+
+    def refuse(self, number: InstrumentId) -> None:
+        """Let the next row, of this instrument, replace nothing."""
+        assert self.rows is not None
+        self[number] = self[number]
+        self._set_from[number] += 1
+        self._refused.add(self.rows.upto)
 
     def follow(self, rows: SessionRows) -> None:
         """Move to another session's rows; the latest quotes of the last one stay."""
         # a span of years lists a hundred times what a session quotes
         for number in () if self.rows is None else self.rows.quoted:
             self[InstrumentId(number)] = self[InstrumentId(number)]
-        if self._valid:
-            is_first = self.rows is None
-            changed = np.arange(self._count) if is_first else np.flatnonzero(self._is_set)
-            quotes = QuoteTable.of([self._kept.get(InstrumentId(number)) for number in changed.tolist()])
-            self._before = quotes if is_first else self._before
-            for column, values in zip(self._before, quotes, strict=True):
-                column[changed] = values
-        self._kept_from = [-1] * self._count
-        self._until = [-1] * self._count
-        self._latest = [None] * self._count
-        self._rows_of = [None] * self._count
+        count = len(self._set)
+        self._set_from = [0] * count
+        self._row, self._until = [-1] * count, [-1] * count
+        self._latest = [None] * count
+        self._rows_of = [None] * count
         self._is_set[:] = False
-        self.rows, self._handed_over = rows, frozenset()
-
-    def hand_over(self, numbers: Collection[int]) -> None:
-        """Change the instruments whose every quote is set, from the present row on."""
-        for number in numbers:
-            if number not in self._handed_over:
-                self[InstrumentId(number)] = self[InstrumentId(number)]
-        assert self.rows is not None
-        for number in self._handed_over:
-            self._kept_from[number] = self.rows.upto - 1
-            self._until[number] = -1
-        self._handed_over = numbers
+        self._refused.clear()
+        self.rows = rows

@@ -6,6 +6,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import time
 from decimal import Decimal
+from operator import attrgetter
 from typing import Final, Protocol
 
 import msgspec
@@ -36,7 +37,6 @@ from scalpdesk.marketdata.quotes import (
     GOOD,
     KEPT,
     LEAP,
-    LOCKED,
     TRADABLE,
     WIDE_STRIKES,
     WIDE_TICKS,
@@ -51,6 +51,7 @@ from scalpdesk.pricing.kernels.triggers import are_tradable
 
 LOST_AFTER = 2
 """Stale ages between the quotes of an option and of its underlying, beyond which the option's is lost."""
+SMALL, LARGE = 1.0 - LEAP, 1.0 + LEAP
 OLD_NS = MINUTE_NS
 """A quote that was made longer than this before it came counts as known since it was made. A shorter time may
 be the error of a clock."""
@@ -58,6 +59,7 @@ LEAP_OF_A_SECOND = 0.0022
 """Fraction of its price by which an underlying may be quoted elsewhere unasked, by the root of the seconds
 since its latest quote: a coin moved by 1.16 % in half a minute.
 """
+WHEN = attrgetter("ts_event_ns")
 QUOTES_KEPT = 1024
 """Quotes kept of each underlying: at a quote a second the last seventeen minutes."""
 
@@ -244,6 +246,8 @@ class MarketState:
         self.instruments = instruments
         nothing: list[QuoteEvent | None] = [None] * len(instruments)
         self.quotes: QuoteBook = nothing
+        self.rows: LatestQuotes | None = None
+        """Where ``quotes`` reads the rows of a backtest: no quote is told then."""
         self.changes = 0
         """Counts the quotes that were taken in one by one, and what changes prices or terms without one."""
         self._unsound: dict[InstrumentId, tuple[QuoteEvent | None, QuoteEvent, QuoteVerdict]] = {}
@@ -252,13 +256,10 @@ class MarketState:
         self.last_trade: list[TradeEvent | None] = [None] * len(instruments)
         self._volumes: dict[tuple[type[BarEvent | TradeEvent], InstrumentId], float] = {}
         """Volume of this session as its bars and as its prints have it: a feed may bring both."""
-        self.recent: dict[InstrumentId, deque[QuoteEvent | int]] = {}
-        """Latest quotes of the underlyings that `keep_quotes` names, oldest first.
-
-        A backtest names those that it passed over by their row.
-        """
-        self._rows: SessionRows | None = None
-        """The session's rows, once quotes were passed over."""
+        self._recent: dict[InstrumentId, deque[QuoteEvent]] = {}
+        """Latest quotes of the underlyings that `keep_quotes` names, oldest first."""
+        self._recent_row: dict[InstrumentId, int] = {}
+        """Row of the session from which on they are still to be kept, of a backtest."""
         self.open_interest: dict[InstrumentId, int] = {}
         self.dividends: list[DividendEvent] = []
         self.expects_dividends = True
@@ -303,6 +304,10 @@ class MarketState:
         """Last judgement of each option's quote, with that quote and how many quotes of all were known."""
         self.bounds: Final = ChainBounds(instruments, self.widest, self.lost_ns)
 
+    def read(self, rows: LatestQuotes) -> None:
+        """Read the latest quotes from the rows of a backtest from now on."""
+        self.quotes = self.rows = rows
+
     def apply_quote(self, quote: QuoteEvent) -> bool:
         """Apply a quote; return whether it is good (two-sided, not crossed, in order).
 
@@ -317,24 +322,47 @@ class MarketState:
         if quote.ts_recv_ns - quote.ts_event_ns > OLD_NS:
             quote = msgspec.structs.replace(quote, ts_recv_ns=quote.ts_event_ns)
         self.changes += 1
-        verdict, is_option = judge_quote(quote.bid, quote.ask), self._spot_of[number] is not None
-        if verdict in TRADABLE and not is_option and last is not None and self._leaps(quote, last):
-            verdict = QuoteVerdict.CONTRADICTED
+        verdict = self._judge(quote, last)
         if verdict is not GOOD:
             self.oddities[verdict] += 1
-        if verdict in TRADABLE or (verdict in KEPT and is_option):
+        if verdict in TRADABLE or (verdict in KEPT and self._spot_of[number] is not None):
             self.quotes[number] = quote
-            if number in self.recent:
-                self.recent[number].append(quote)
-        elif not is_option:
-            self._unsound[number] = last, quote, verdict
+            if self._recent and number in self._recent:
+                self._recent[number].append(quote)
         # an index level has bid equal to ask: always locked, and good
         return verdict in TRADABLE
+
+    def apply_row(self, quote: QuoteEvent) -> bool:
+        """Judge the next row of a backtest, of what is no option; return whether it is good.
+
+        One that leaps to where its options do not follow replaces nothing. Others are counted with the
+        rows.
+        """
+        verdict = self._judge(quote, self.quotes[quote.instrument_id])
+        if verdict is QuoteVerdict.CONTRADICTED and self.rows is not None:
+            self.oddities[verdict] += 1
+            self.rows.refuse(quote.instrument_id)
+        return verdict in TRADABLE
+
+    def _judge(self, quote: QuoteEvent, last: QuoteEvent | None) -> QuoteVerdict:
+        """Return the verdict on a quote that comes after ``last``, and remember what is no price."""
+        bid, ask, number = quote.bid, quote.ask, quote.instrument_id
+        verdict = GOOD if 0.0 < bid < ask < math.inf else judge_quote(bid, ask)  # nearly all: no call
+        if self._spot_of[number] is not None:
+            return verdict
+        if verdict in TRADABLE:
+            if last is None or SMALL * (last.bid + last.ask) < bid + ask < LARGE * (last.bid + last.ask):
+                return verdict
+            if not self._leaps(quote, last):
+                return verdict
+            verdict = QuoteVerdict.CONTRADICTED
+        self._unsound[number] = last, quote, verdict
+        return verdict
 
     @property
     def version(self) -> int:
         """A number that changes with every quote, of whatever instrument, and with terms and scales."""
-        rows = self.quotes.rows if isinstance(self.quotes, LatestQuotes) else None
+        rows = None if self.rows is None else self.rows.rows
         return self.changes if rows is None else self.changes + rows.upto
 
     def _leaps(self, quote: QuoteEvent, last: QuoteEvent) -> bool:
@@ -383,9 +411,30 @@ class MarketState:
 
     def keep_quotes(self, instrument_id: InstrumentId) -> None:
         """Keep the quotes of an underlying from now on."""
-        if instrument_id not in self.recent:
+        if instrument_id not in self._recent:
             latest = self.quotes[instrument_id]
-            self.recent[instrument_id] = deque(() if latest is None else (latest,), QUOTES_KEPT)
+            self._recent[instrument_id] = deque(() if latest is None else (latest,), QUOTES_KEPT)
+            self._recent_row[instrument_id] = self._upto
+
+    @property
+    def _upto(self) -> int:
+        return 0 if self.rows is None or self.rows.rows is None else self.rows.rows.upto
+
+    def _kept(self, instrument_id: InstrumentId) -> "deque[QuoteEvent]":
+        """Return the kept quotes of an underlying, oldest first; those of rows are made when asked for."""
+        kept = self._recent[instrument_id]
+        if self.rows is not None:
+            kept.extend(self.rows.between(instrument_id, self._recent_row[instrument_id], QUOTES_KEPT))
+            self._recent_row[instrument_id] = self._upto
+        return kept
+
+    def follow(self, rows: SessionRows) -> None:
+        """Go on with the rows of another session, of a backtest."""
+        for number in self._recent:
+            self._kept(number)
+            self._recent_row[number] = 0
+        if self.rows is not None:
+            self.rows.follow(rows)
 
     def quote_in_force(self, instrument_id: InstrumentId, at_ns: int) -> QuoteEvent | None:
         """Return the quote of an underlying at an earlier instant (UTC nanoseconds).
@@ -400,53 +449,20 @@ class MarketState:
                 if at_ns < ex_ns and latest.ts_event_ns == before.ts_event_ns:
                     return before
             return latest
-        for kept in reversed(self.recent.get(instrument_id, ())):
-            if self._known_ns(kept) <= at_ns:
-                return self._kept_quote(kept)
-        return None
+        return self.quotes_in_force(instrument_id, (at_ns,))[0] if instrument_id in self._recent else None
 
     def quotes_in_force(self, instrument_id: InstrumentId, stamps: Sequence[int]) -> list[QuoteEvent | None]:
         """Return :meth:`quote_in_force` at each of some instants."""
-        if instrument_id not in self.recent:
+        if instrument_id not in self._recent:
             return [self.quote_in_force(instrument_id, at_ns) for at_ns in stamps]
-        tail, times, oldest_ns = list[QuoteEvent | int](), list[int](), min(stamps, default=0)
-        for kept in reversed(self.recent[instrument_id]):
+        tail, oldest_ns = list[QuoteEvent](), min(stamps, default=0)
+        for kept in reversed(self._kept(instrument_id)):
             tail.append(kept)
-            times.append(self._known_ns(kept))
-            if times[-1] <= oldest_ns:
+            if kept.ts_event_ns <= oldest_ns:
                 break
         tail.reverse()
-        times.reverse()
-        places = (bisect_right(times, at_ns) - 1 for at_ns in stamps)
-        return [self._kept_quote(tail[place]) if place >= 0 else None for place in places]
-
-    def pass_over(
-        self, instrument_id: InstrumentId, rows: SessionRows, passed: Sequence[int], locked: int
-    ) -> None:
-        """Take in good quotes of a session by their rows; so many of them are locked."""
-        if locked:
-            self.oddities[LOCKED] += locked
-        if instrument_id in self.recent:
-            self._rows = rows
-            self.recent[instrument_id].extend(passed[-QUOTES_KEPT:])
-
-    def leave_rows(self) -> None:
-        """Keep the quotes themselves that were passed over in the session that has closed."""
-        for number, kept in self.recent.items():
-            self.recent[number] = deque(map(self._kept_quote, kept), QUOTES_KEPT)
-        self._rows = None
-
-    def _known_ns(self, kept: QuoteEvent | int) -> int:
-        if type(kept) is QuoteEvent:
-            return kept.ts_event_ns
-        assert self._rows is not None
-        return self._rows.ts_ns(kept)
-
-    def _kept_quote(self, kept: QuoteEvent | int) -> QuoteEvent:
-        if type(kept) is QuoteEvent:
-            return kept
-        assert self._rows is not None
-        return self._rows.quote(kept)
+        places = (bisect_right(tail, at_ns, key=WHEN) - 1 for at_ns in stamps)
+        return [tail[place] if place >= 0 else None for place in places]
 
     def carry_price(
         self, source: InstrumentId, target: InstrumentId, factor: float, at_ns: int, *, paid: float = 0.0
@@ -610,15 +626,14 @@ class MarketState:
 
     def table(self, numbers: NDArray[np.int64]) -> QuoteTable:
         """Return the latest quotes of instruments as columns; of a number below zero as never quoted."""
+        if self.rows is not None:
+            return self.rows.table(numbers)
         quotes = self.quotes
-        if isinstance(quotes, LatestQuotes):
-            return quotes.table(numbers)
         return QuoteTable.of([quotes[number] if number >= 0 else None for number in numbers.tolist()])
 
     def are_silent(self, numbers: NDArray[np.int64]) -> bool:
         """Return whether some instruments are known to have no quote, and to get no quote all session."""
-        quotes = self.quotes
-        return isinstance(quotes, LatestQuotes) and quotes.are_silent(numbers)
+        return self.rows is not None and self.rows.are_silent(numbers)
 
     def are_fine(self, table: QuoteTable, numbers: NDArray[np.int64], now_ns: int) -> NDArray[np.bool_]:
         """Return where :meth:`verdict` is good or locked: two-sided, not crossed, not stale."""

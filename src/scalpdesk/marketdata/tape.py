@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from scalpdesk.core.enums import Quality
 from scalpdesk.core.errors import DataError
-from scalpdesk.core.events import BarEvent
+from scalpdesk.core.events import BarEvent, QuoteEvent
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.corporate_actions import CorporateAction
@@ -80,6 +80,22 @@ class QuoteColumns(Columns):
     def until(self, now_ns: int) -> "QuoteColumns":
         """Return the rows known by ``now_ns``."""
         return self.between(int(self.ts_ns[0]) if len(self) else 0, now_ns)
+
+    def quotes(self, rows: slice | NDArray[np.int64]) -> list[QuoteEvent]:
+        """Return these rows as events."""
+        stamps = self.ts_ns[rows].tolist()
+        return list(
+            map(
+                QuoteEvent,
+                self.instrument_id[rows].tolist(),
+                stamps,
+                stamps,
+                self.bid[rows].tolist(),
+                self.ask[rows].tolist(),
+                self.bid_size[rows].tolist(),
+                self.ask_size[rows].tolist(),
+            )
+        )
 
     def mids(self, number: InstrumentId) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Return instants (UTC nanoseconds) and mids of an instrument's two-sided quotes."""

@@ -2,10 +2,6 @@
 
 import math
 from enum import StrEnum
-from typing import Protocol, runtime_checkable
-
-import numpy as np
-from numpy.typing import NDArray
 
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.units import NANOS_PER_SECOND, NEVER_NS, InstrumentId
@@ -31,37 +27,6 @@ class Wake(StrEnum):
 _PRICE = Wake.PRICE  # an enum's member is slow to look up, and a trigger sees every quote
 
 
-class OneQuote:
-    """A live quote as the only row of its columns: see :class:`InstrumentRows`."""
-
-    def __init__(self) -> None:
-        self.quote = QuoteEvent(InstrumentId(0), 0, 0, 0.0, 0.0, 0.0, 0.0)
-
-    @property
-    def ts_ns(self) -> NDArray[np.int64]:
-        """When it is known, UTC nanoseconds."""
-        return np.array([self.quote.ts_recv_ns])
-
-    @property
-    def bid(self) -> NDArray[np.float64]:
-        """Currency per unit."""
-        return np.array([self.quote.bid])
-
-    @property
-    def ask(self) -> NDArray[np.float64]:
-        """Currency per unit."""
-        return np.array([self.quote.ask])
-
-    def first_at(self, now_ns: int, first: int, last: int) -> int:
-        """Return the first row of an instant or after it among those before ``last``; else ``last``."""
-        return first if self.quote.ts_recv_ns >= now_ns else last
-
-
-_ROW = OneQuote()
-QuoteRows = InstrumentRows | OneQuote
-"""Quotes of one instrument as columns ``ts_ns`` (UTC), ``bid`` and ``ask`` (currency per unit), in order."""
-
-
 class Trigger:
     """Finds the quotes of an instrument at which the strategy is called: a base class for triggers.
 
@@ -82,14 +47,14 @@ class Trigger:
         """Whether a backtest asks about the quotes that lie ahead, as most of them are passed over."""
         return True
 
-    def next_row(self, quotes: QuoteRows, first: int, last: int) -> int:  # noqa: ARG002 - the contract's
+    def next_row(self, quotes: InstrumentRows, first: int, last: int) -> int:  # noqa: ARG002 - the contract's
         """Return the first row from ``first`` to before ``last`` that calls the strategy; else ``last``.
 
         It learns nothing from the rows: they may be asked about again, and later rows may never come.
         """
         return first
 
-    def learn(self, quotes: QuoteRows, first: int, last: int) -> None:
+    def learn(self, quotes: InstrumentRows, first: int, last: int) -> None:
         """Take in rows, each once and in order: asked about before, and before the strategy is called."""
 
     def reason(self, quote: QuoteEvent) -> Wake:  # noqa: ARG002 - the contract's argument
@@ -98,8 +63,7 @@ class Trigger:
 
     def take(self, quote: QuoteEvent) -> Wake | None:
         """Ask about a single quote and take it in; return why the strategy is called, or None."""
-        row = _ROW
-        row.quote = quote
+        row = InstrumentRows.of(quote)
         is_found = self.next_row(row, 0, 1) == 0
         self.learn(row, 0, 1)
         return self.reason(quote) if is_found else None
@@ -115,43 +79,6 @@ class EveryQuote(Trigger):
     def skips(self) -> bool:
         """None is passed over."""
         return False
-
-
-@runtime_checkable
-class ChecksQuotes(Protocol):
-    """A trigger that is shown every quote, in a backtest too, instead of finding rows in columns."""
-
-    instrument_id: InstrumentId
-
-    def check(self, quote: QuoteEvent) -> Wake | None:
-        """Return the reason to call the strategy now, or None. It sees each good quote once."""
-        ...
-
-    def done(self, quote: QuoteEvent, wake: Wake) -> None:
-        """Move the reference after the strategy was called; not before."""
-        ...
-
-
-class Checked(EveryQuote):
-    """A trigger with ``check(quote)`` as one of rows: of a single row at a time."""
-
-    def __init__(self, trigger: ChecksQuotes) -> None:
-        super().__init__(trigger.instrument_id)
-        self._trigger = trigger
-        self._wake: Wake | None = None
-
-    def next_row(self, quotes: QuoteRows, first: int, last: int) -> int:
-        """Return the row if the trigger wants the strategy called."""
-        self._wake = self._trigger.check(quotes.quote) if isinstance(quotes, OneQuote) else _PRICE
-        return last if self._wake is None else first
-
-    def reason(self, quote: QuoteEvent) -> Wake:  # noqa: ARG002 - the contract's argument
-        """Return the trigger's own reason."""
-        return self._wake or _PRICE
-
-    def done(self, quote: QuoteEvent, wake: Wake) -> None:
-        """Let the trigger move its references."""
-        self._trigger.done(quote, wake)
 
 
 class PriceBand(Trigger):
@@ -179,13 +106,9 @@ class PriceBand(Trigger):
         self.low, self.high, self.due_ns = math.inf, -math.inf, NEVER_NS
         self.spreads = ANY_SPREAD if spread_filter is None else spread_filter
 
-    def next_row(self, quotes: QuoteRows, first: int, last: int) -> int:
+    def next_row(self, quotes: InstrumentRows, first: int, last: int) -> int:
         """Return the first row of a usual spread whose mid is at one of the prices, or that is due."""
         low, high, due_ns, spreads = self.low, self.high, self.due_ns, self.spreads
-        if type(quotes) is OneQuote:
-            live = quotes.quote
-            is_found = is_move(live.ts_recv_ns, live.bid, live.ask, low, high, due_ns, spreads.average)
-            return first if is_found else last
         return next_move(
             quotes.ts_ns,
             quotes.bid,
@@ -209,17 +132,13 @@ class PriceBand(Trigger):
             spreads.average = average_with(average, ask - bid, spreads.learn_below, spreads.tick)
         return self.reason(quote) if is_found else None
 
-    def learn(self, quotes: QuoteRows, first: int, last: int) -> None:
+    def learn(self, quotes: InstrumentRows, first: int, last: int) -> None:
         """Let the spreads enter their average."""
         spreads = self.spreads
         if spreads is ANY_SPREAD:
             return
         average, learn_below, tick = spreads.average, spreads.learn_below, spreads.tick
-        if type(quotes) is OneQuote:
-            spread = quotes.quote.ask - quotes.quote.bid
-            spreads.average = average_with(average, spread, learn_below, tick)
-        else:
-            spreads.average = average_after(quotes.bid, quotes.ask, first, last, average, learn_below, tick)
+        spreads.average = average_after(quotes.bid, quotes.ask, first, last, average, learn_below, tick)
 
 
 class PriceMove(PriceBand):

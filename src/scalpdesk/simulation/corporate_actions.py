@@ -141,9 +141,8 @@ class ActionProcessor:
         quote, factor = self._ledger.latest(share), price_scale(action)[0]
         if quote is None or factor == 1.0:
             return
-        self._ledger.quotes[share] = msgspec.structs.replace(
-            quote, bid=quote.bid * factor, ask=quote.ask * factor
-        )
+        changed = msgspec.structs.replace(quote, bid=quote.bid * factor, ask=quote.ask * factor)
+        self._ledger.keep(share, changed)
 
     def _reprice_option(self, change: PositionChanged) -> None:
         """Give an adjusted option the price and volatility of the one before, until its next quote."""
@@ -154,9 +153,8 @@ class ActionProcessor:
         before, after = ledger.instruments[old], ledger.instruments[new]
         units = change.quantity_change * after.multiplier
         factor = float(-change.source_change * before.multiplier / units)
-        ledger.quotes[new] = msgspec.structs.replace(
-            quote, instrument_id=new, bid=quote.bid * factor, ask=quote.ask * factor
-        )
+        bid, ask = quote.bid * factor, quote.ask * factor
+        ledger.keep(new, msgspec.structs.replace(quote, instrument_id=new, bid=bid, ask=ask))
         if old in ledger.last_vols:
             ledger.last_vols[new] = ledger.last_vols[old]
 

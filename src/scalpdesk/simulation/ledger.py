@@ -170,9 +170,10 @@ class Ledger:
         self.awaited: set[InstrumentId] = set()
         """Underlyings whose next quote settles an option; they stand in ``working`` meanwhile."""
         self.quotes: dict[InstrumentId, QuoteEvent] = {}
-        """As they were handed over; ``latest`` reads them."""
+        """As they were handed over; ``latest`` reads them, and ``keep`` sets one."""
         self.latest: Callable[[InstrumentId], QuoteEvent | None] = self.quotes.get
-        """The latest quote of an instrument; a backtest reads here what it does not hand over."""
+        """The latest quote of an instrument; a backtest reads its rows here."""
+        self.keep: Callable[[InstrumentId, QuoteEvent], None] = self.quotes.__setitem__
         self._sound: dict[InstrumentId, QuoteEvent] = {}
         self.sound: Callable[[InstrumentId], QuoteEvent | None] = self._sound.get
         """The latest two-sided quote of what is no option; read as ``latest`` is."""
@@ -242,7 +243,7 @@ class Ledger:
 
     def take(self, quote: QuoteEvent) -> None:
         """Let a quote be the latest of its instrument."""
-        self.quotes[quote.instrument_id] = quote
+        self.keep(quote.instrument_id, quote)
         if is_tradable(quote.bid, quote.ask):
             self._sound[quote.instrument_id] = quote
 

@@ -9,7 +9,6 @@ from decimal import Decimal
 from operator import attrgetter
 
 import numpy as np
-from numpy.typing import NDArray
 
 from scalpdesk.core.events import (
     BarEvent,
@@ -127,23 +126,6 @@ def _in_order(tape: MarketTape, from_ns: int, to_ns: int) -> QuoteColumns:
     return columns.with_rows(places, places[np.lexsort((rank[places], instant[places]))])
 
 
-def quote_events(columns: QuoteColumns, rows: slice | NDArray[np.int64]) -> list[QuoteEvent]:
-    """Return these rows as events."""
-    stamps = columns.ts_ns[rows].tolist()
-    return list(
-        map(
-            QuoteEvent,
-            columns.instrument_id[rows].tolist(),
-            stamps,
-            stamps,
-            columns.bid[rows].tolist(),
-            columns.ask[rows].tolist(),
-            columns.bid_size[rows].tolist(),
-            columns.ask_size[rows].tolist(),
-        )
-    )
-
-
 class TapeReader:
     """Plays a tape instant by instant: quotes, and the bars that end with them.
 
@@ -159,7 +141,7 @@ class TapeReader:
         sessions = tape.sessions if session is None else (session,)
         columns = _in_order(tape, sessions[0].open_ns, sessions[-1].close_ns)
         self._quotes = (
-            quote_events(columns, slice(low, low + CHUNK_ROWS)) for low in range(0, len(columns), CHUNK_ROWS)
+            columns.quotes(slice(low, low + CHUNK_ROWS)) for low in range(0, len(columns), CHUNK_ROWS)
         )
         self._bars: list[BarEvent] = [bar for played in sessions for bar in session_bars(tape, played)]
         self._bars.sort(key=attrgetter("ts_recv_ns"))

@@ -38,7 +38,7 @@ from scalpdesk.instruments.deadlines import NO_CUTOFF, VenueCutoff
 from scalpdesk.instruments.fees import NO_FEES, FeeModel
 from scalpdesk.instruments.sessions import Session
 from scalpdesk.marketdata.state import MarketState, MarketView
-from scalpdesk.marketdata.triggers import Checked, ChecksQuotes, Trigger, Wake
+from scalpdesk.marketdata.triggers import Trigger, Wake
 from scalpdesk.orders.order import Order
 from scalpdesk.orders.order_manager import OrdersView
 from scalpdesk.portfolio.delta_engine import DeltaEngine, OptionValuer
@@ -423,7 +423,7 @@ class Strategy(Protocol):
 
 
 def triggers_of(strategy: Strategy, view: DeskView) -> Sequence[Trigger]:
-    """Start a strategy and return its triggers; one with ``check(quote)`` is asked about each quote.
+    """Start a strategy and return its triggers.
 
     Raises
     ------
@@ -438,7 +438,7 @@ def triggers_of(strategy: Strategy, view: DeskView) -> Sequence[Trigger]:
             value=repr(triggers),
             fix="return a tuple, as (PriceMove(view.underlying, 0.01, 5.0),), or ()",
         )
-    return [Checked(item) if isinstance(item, ChecksQuotes) else item for item in triggers]
+    return list(triggers)
 
 
 @runtime_checkable

@@ -25,8 +25,9 @@ from scalpdesk.core.events import BarEvent, Event, ForecastEvent, QuoteEvent, Se
 from scalpdesk.core.intents import CancelIntent, OrderIntent, Purpose
 from scalpdesk.core.units import NANOS_PER_SECOND, SESSIONS_PER_YEAR, exceeds
 from scalpdesk.marketdata.bars import Absent, Timeframes
+from scalpdesk.marketdata.latest_quotes import InstrumentRows
 from scalpdesk.marketdata.state import paid_between
-from scalpdesk.marketdata.triggers import QuoteRows, Trigger, Wake
+from scalpdesk.marketdata.triggers import Trigger, Wake
 from scalpdesk.strategies.contract import DeskView, Proposal, StrategySpec
 from scalpdesk.strategies.several.member import Member, SharedTrigger
 from scalpdesk.strategies.several.right_of_way import MemberActions, Outgoing
@@ -109,11 +110,11 @@ class _VolWatch(Trigger):
     def skips(self) -> bool:
         return self._shared.skips
 
-    def next_row(self, quotes: QuoteRows, first: int, last: int) -> int:
+    def next_row(self, quotes: InstrumentRows, first: int, last: int) -> int:
         closes = first if self.has_closed else self._frames.next_close(quotes, first, last)
         return min(closes, self._shared.next_row(quotes, first, min(closes + 1, last)))
 
-    def learn(self, quotes: QuoteRows, first: int, last: int) -> None:
+    def learn(self, quotes: InstrumentRows, first: int, last: int) -> None:
         self.has_closed = bool(self._frames.add_quotes(quotes, first, last)) or self.has_closed
         self._shared.learn(quotes, first, last)
 

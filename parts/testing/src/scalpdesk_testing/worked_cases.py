@@ -31,7 +31,7 @@ from scalpdesk.instruments.sessions import NEW_YORK, new_york_ns, to_ns
 from scalpdesk.instruments.ticks import CENT_TICK
 from scalpdesk.margin.holdings import Holding
 from scalpdesk.marketdata.quotes import SpreadFilter
-from scalpdesk.marketdata.triggers import OneQuote, PriceBand
+from scalpdesk.marketdata.triggers import PriceBand
 from scalpdesk.portfolio.interval import NO_LEG_PARTS, LegParts, leg_parts
 from scalpdesk.portfolio.move_meter import MoveMeter
 from scalpdesk.portfolio.positions import FifoLots
@@ -231,11 +231,10 @@ def _candles(bars: Sequence[Mapping[str, float]]) -> list[CloudCandle]:
 def _spread_filter(spreads: Sequence[float]) -> tuple[list[bool], list[float | None]]:
     """Return which spreads a trigger accepts, and the filter's average after each."""
     trigger = PriceBand(InstrumentId(0), SpreadFilter())  # every mid has reached its prices
-    row, accepted, averages = OneQuote(), [], list[float | None]()
+    accepted, averages = [], list[float | None]()
     for spread in spreads:
-        row.quote = QuoteEvent(trigger.instrument_id, 0, 0, 0.0, spread, 0.0, 0.0)
-        accepted.append(trigger.next_row(row, 0, 1) == 0)
-        trigger.learn(row, 0, 1)
+        quote = QuoteEvent(trigger.instrument_id, 0, 0, 0.0, spread, 0.0, 0.0)
+        accepted.append(trigger.take(quote) is not None)
         averages.append(None if math.isnan(trigger.spreads.average) else trigger.spreads.average)
     return accepted, averages
 

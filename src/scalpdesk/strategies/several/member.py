@@ -7,7 +7,8 @@ import msgspec
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.intents import OrderIntent
 from scalpdesk.core.units import ZERO, InstrumentId
-from scalpdesk.marketdata.triggers import QuoteRows, Trigger, Wake
+from scalpdesk.marketdata.latest_quotes import InstrumentRows
+from scalpdesk.marketdata.triggers import Trigger, Wake
 from scalpdesk.orders.order import Order, OrderState
 from scalpdesk.orders.order_manager import OrdersView
 from scalpdesk.portfolio.book import Book
@@ -145,7 +146,7 @@ class SharedTrigger(Trigger):
         self._triggers = [entry for entry in self._triggers if entry[0] is not member]
         self.due = [entry for entry in self.due if entry[0] is not member]
 
-    def next_row(self, quotes: QuoteRows, first: int, last: int) -> int:
+    def next_row(self, quotes: InstrumentRows, first: int, last: int) -> int:
         """Return the first row at which any of them fires."""
         self.due = []
         found = last
@@ -161,7 +162,7 @@ class SharedTrigger(Trigger):
                 self.due.append(entry)
         return found
 
-    def learn(self, quotes: QuoteRows, first: int, last: int) -> None:
+    def learn(self, quotes: InstrumentRows, first: int, last: int) -> None:
         """Let each take in rows."""
         for _, trigger in self._triggers:
             trigger.learn(quotes, first, last)
