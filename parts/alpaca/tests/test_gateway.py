@@ -269,6 +269,8 @@ def test_what_is_set_up_reaches_the_gateway_and_the_rest_is_as_in_a_plain_config
         **given, absent_after_seconds=11.0, data_requests_per_minute=17, data_only=True, fees=setup().fees
     )
     assert (made._options, made._budget.per_minute) == (expected, 13)
+    streams = (made._stream, made._data._stocks.connection, made._data._options.connection)
+    assert [each._target.heartbeat_seconds for each in streams] == [19.0] * 3
     plain, section = VENUE.build(setup(), AlpacaSettings())._options, VenueSettings()
     assert (plain, plain.requests_per_minute) == (GatewayOptions(), module.REQUESTS_PER_MINUTE)
     for name in ("timeout_seconds", "heartbeat_seconds"):
