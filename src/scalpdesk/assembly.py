@@ -15,6 +15,7 @@ import msgspec
 from scalpdesk.config.settings import DataSection, DeskConfig, LoadedSettings, RunSettings, in_own_sections
 from scalpdesk.core.errors import ConfigError, DataError, JournalError, Notify
 from scalpdesk.core.events import Event, ForecastEvent, GammaExposureEvent
+from scalpdesk.core.intents import VenueCommand
 from scalpdesk.core.plugins import resolved
 from scalpdesk.core.units import NANOS_PER_MS, ZERO, InstrumentId
 from scalpdesk.core.version import BUILD
@@ -52,7 +53,7 @@ from scalpdesk.risk.gate import RiskGate
 from scalpdesk.simulation.accounts import AccountTerms
 from scalpdesk.simulation.assignment import AssignmentTerms
 from scalpdesk.simulation.broker import Broker
-from scalpdesk.simulation.connection import BrokerConnection, Delays
+from scalpdesk.simulation.connection import BrokerConnection
 from scalpdesk.simulation.faults import FaultPlan
 from scalpdesk.simulation.fills import fill_model
 from scalpdesk.simulation.hours import Hours
@@ -756,7 +757,7 @@ def connect_broker(
     *,
     fees: FeeModel | None = None,
     faults: FaultPlan | None = None,
-    delays: Delays | None = None,
+    delays: Callable[[VenueCommand], int] | None = None,
 ) -> BrokerConnection:
     """Return a simulated broker as it is configured, and the desk's connection to its account there.
 
@@ -775,7 +776,7 @@ def connect_broker(
     faults
         What goes wrong at the broker.
     delays
-        Travel times of single commands; answers then arrive at once.
+        Returns the travel time of a command; answers then arrive at once.
     """
     simulation = config.simulation
     broker = Broker(

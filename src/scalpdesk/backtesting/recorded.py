@@ -335,12 +335,11 @@ class OrderMatching:
         """Return the live run's order of an order that was noted."""
         return self._found.get(client_order_id)
 
-    def out_ns(self, command: VenueCommand, now_ns: int) -> int:
+    def out_ns(self, command: VenueCommand) -> int:
         """Return how long a command travelled in the live run; the median without a counterpart.
 
         A cancel without an answer takes the time of its order, which it cannot overtake.
         """
-        del now_ns
         orders = tuple(_orders_in(command))
         same = self.of(orders[0].client_order_id if orders else command.client_order_id)
         found = None if same is None else same.out_ns
@@ -555,7 +554,7 @@ class Counterfactual:
             {each.instrument_id: (each.quantity, each.average_price) for each in held},
             fees=fees,
             faults=_EveryOrder(),
-            delays=self.orders if terms.latency else None,
+            delays=self.orders.out_ns if terms.latency else None,
         )
         broker = self._broker.broker
         broker.actions.schedule = record.dividends

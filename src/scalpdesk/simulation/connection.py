@@ -5,8 +5,8 @@ order sent at t arrives at t + latency and meets the quote of that moment; its a
 """
 
 import heapq
-from collections.abc import Iterable
-from typing import Any, ClassVar, Protocol
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -55,14 +55,6 @@ FILLS = frozenset({"fill", "partial_fill"})
 OVER = "the session is over"
 
 
-class Delays(Protocol):
-    """Travel times of single commands, where they differ."""
-
-    def out_ns(self, command: VenueCommand, now_ns: int) -> int:
-        """Return how long a command that is sent now travels to the broker, nanoseconds."""
-        ...
-
-
 class BrokerConnection:
     """Carries the commands of one desk to one account, and what happens there back.
 
@@ -73,7 +65,7 @@ class BrokerConnection:
     out_ns, back_ns
         Time that a message takes to the broker, and back; nanoseconds.
     delays
-        Times of single commands in place of ``out_ns``.
+        Returns the time of a command in place of ``out_ns``.
     """
 
     takes_combos: ClassVar[bool] = True
@@ -86,7 +78,7 @@ class BrokerConnection:
         *,
         out_ns: int = 0,
         back_ns: int = 0,
-        delays: Delays | None = None,
+        delays: Callable[[VenueCommand], int] | None = None,
     ) -> None:
         self.broker = broker
         self.account = account
@@ -107,7 +99,7 @@ class BrokerConnection:
 
     def send(self, command: VenueCommand, now_ns: int) -> None:
         """Take a command from the desk; it arrives after the latency."""
-        out_ns = self._out_ns if self._delays is None else self._delays.out_ns(command, now_ns)
+        out_ns = self._out_ns if self._delays is None else self._delays(command)
         if out_ns:
             self._post(now_ns + out_ns, command)
             self.due_ns = min(self.due_ns, now_ns + out_ns)

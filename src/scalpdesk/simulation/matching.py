@@ -138,10 +138,8 @@ class Matcher:
             self._match_legs(order)
             return
         ledger = self._ledger
-        quote = ledger.latest(number)
-        if quote is None or resting is None or (ledger.halted and ledger.is_halted(number)):
-            return
-        if quote.ts_recv_ns < ledger.session_open_ns:
+        quote = self._quote(number)
+        if quote is None or resting is None:
             return
         if order.kind is not MARKET and order.waits_for_stop and not self._wake(order, quote):
             return
@@ -164,9 +162,7 @@ class Matcher:
             elif order.lifetime is TimeInForce.FOK:
                 return
         if order.instrument.is_option:
-            credible = credible_price(
-                order.instrument, quote, ledger.spot_of(order.instrument), price, resting.sign
-            )
+            credible = self._credible(order, quote, price)
             if credible is None:
                 return
             price = credible
@@ -206,9 +202,9 @@ class Matcher:
         """Return the quote that orders may trade at: of this session, not halted."""
         ledger = self._ledger
         quote = ledger.latest(number)
-        if quote is None or quote.ts_recv_ns < ledger.session_open_ns or ledger.is_halted(number):
+        if quote is None or quote.ts_recv_ns < ledger.session_open_ns:
             return None
-        return quote
+        return None if ledger.halted and ledger.is_halted(number) else quote
 
     def fill(self, order: BrokerOrder, quantity: Decimal, price: Decimal) -> None:
         """Book an execution of one order, report it, and settle what hangs on the order."""
