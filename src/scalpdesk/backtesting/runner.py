@@ -329,13 +329,12 @@ class BacktestRunner:
                 self._take_in(quote.instrument_id, row)
             outputs = engine.handle(quote) if is_good else ()
             if outputs:
-                acted = True
                 self._carry(quote, outputs)
-            if acted:
-                self._advance(now_ns)  # the broker's answers to the quote among it
-                if self._planned_ns != planned_ns or working.keys() != known:
-                    self._size = FIRST_ROWS
-                    return False
+            elif acted:
+                self._advance(now_ns)  # the broker's answers to the quote
+            if (outputs or acted) and (self._planned_ns != planned_ns or working.keys() != known):
+                self._size = FIRST_ROWS
+                return False
             if searched and engine.evaluations != looks:
                 return False
         last_ns = rows.ts_ns(high - 1)
