@@ -255,7 +255,9 @@ def _flat(array: Floats, shape: tuple[int, ...]) -> Floats:
     """Return an array of the one form that the kernels are compiled for: flat, contiguous and writeable."""
     if array.ndim == 0:
         return np.full(prod(shape), float(array))
-    return np.require(np.broadcast_to(array, shape), requirements=["C", "W"]).reshape(-1)
+    if array.shape == shape and array.flags.c_contiguous and array.flags.writeable:
+        return array.reshape(-1)
+    return np.broadcast_to(array, shape).flatten()
 
 
 def _packed(numbers: tuple[ArrayLike, ...], is_call: ArrayLike) -> tuple[tuple[int, ...], Floats] | None:

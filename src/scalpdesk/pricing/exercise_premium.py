@@ -1,6 +1,6 @@
 """Early-exercise premium of a chain: priced at a few strikes, interpolated between them.
 
-With cash dividends an American price takes half a millisecond. A chain needs only the premium, which is
+With cash dividends an American price takes a fifth of a millisecond. A chain needs only the premium, which is
 smooth in the strike.
 """
 

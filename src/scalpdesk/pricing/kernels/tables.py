@@ -140,14 +140,16 @@ def rows_from_table(table: Floats, vol_low: float, v: float, rows: Floats) -> No
         a0 = v * v * t0
         a1 = v * (2.0 * t0 + first)
         a2 = 2.0 * t0 + 3.0 * first + second
-        for k in range(TERMS):
+        for k in range(TERMS if whole else 0):
             c = table[0, m, k]
             rows[k] += a0 * c
             rows[TERMS + k] += a1 * c
-        if whole:
-            for k in range(TERMS):
-                rows[2 * TERMS + k] += a2 * table[0, m, k]
-                rows[3 * TERMS + k] += a0 * table[1, m, k]
+            rows[2 * TERMS + k] += a2 * c
+            rows[3 * TERMS + k] += a0 * table[1, m, k]
+        for k in range(0 if whole else TERMS):
+            c = table[0, m, k]
+            rows[k] += a0 * c
+            rows[TERMS + k] += a1 * c
         e0, e1 = e1, 4.0 * d1 + 2.0 * x * e1 - e0
         d0, d1 = d1, 2.0 * t1 + 2.0 * x * d1 - d0
         t0, t1 = t1, 2.0 * x * t1 - t0
