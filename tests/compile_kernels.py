@@ -7,8 +7,6 @@ import numpy as np
 from scalpdesk.datasets.embedded.market import reconstruct, reconstruct_span
 from scalpdesk.marketdata.chain_surface import implied_forward
 from scalpdesk.pricing import greeks, implied_vol
-from scalpdesk.pricing.american import premiums_at_yields
-from scalpdesk.pricing.kernels.grid import CashTerms, lattice_value
 from scalpdesk.research.band_lab import compare_simulated
 from scalpdesk.research.session_model import SessionModel
 
@@ -18,23 +16,17 @@ DAY = date(2018, 2, 5)
 option = (100.0, 100.0, 0.1)
 with_two_boundaries = greeks(*option, 0.2, False, rate=-0.02, dividend_yield=-0.05)
 implied_vol(with_two_boundaries.price, *option, False, rate=-0.02, dividend_yield=-0.05)
-greeks(*option, 1e-8, True, dividends=[(0.05, 1.0)], model="spot")
-lattice_value(
-    1.0, *option, 0.2, 0.0, 0.0, CashTerms(np.zeros(0), np.zeros(0), spot_model=False, american=True)
-)
 
 # cash dividends
 for style in ("american", "european"):
     paid = greeks(*option, 0.2, False, rate=0.04, dividends=[(0.05, 1.0)], style=style)
     implied_vol(paid.price, *option, False, rate=0.04, dividends=[(0.05, 1.0)], style=style)
-    greeks(*option, 0.2, False, rate=0.04, dividends=[(0.05, 1.0)], style=style, model="spot")
 
 # forwards and smiles of a chain
 strike = np.linspace(90.0, 110.0, 9)
 call, put = (greeks(100.0, strike, 0.1, 0.2, is_call, rate=0.04).price for is_call in (True, False))
 sides = (call - 0.05, call + 0.05, put - 0.05, put + 0.05)
 implied_forward(strike, *sides, spot=100.0, years=0.1, rate=0.04)
-premiums_at_yields(100.0, strike, 0.1, np.full(9, 0.2), 0.04, (0.0, 0.01))
 
 # the embedded market
 reconstruct(DAY)

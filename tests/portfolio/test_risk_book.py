@@ -13,7 +13,6 @@ from scalpdesk.instruments.deribit import deribit_option
 from scalpdesk.instruments.sessions import new_york_ns, session_on
 from scalpdesk.portfolio.risk_book import SMILES, RiskBook, RiskLeg, RiskPart, risk_leg, step_instants
 from scalpdesk.pricing import greeks
-from scalpdesk.pricing.scenarios import OptionLine, scenario_grid
 from scalpdesk.volatility.filtered_moves import term_loading
 from scalpdesk.volatility.variance_time import CALENDAR, US_SESSIONS
 
@@ -48,24 +47,21 @@ def skew(log_moneyness):
 
 @pytest.mark.rows("style", ["american", "european"])
 @pytest.mark.rows("is_call", [True, False])
-def test_pnl_is_that_of_the_scenario_grid(style, is_call):
+def test_pnl_is_that_of_the_options_priced_there(style, is_call):
     option = leg(style=style, is_call=is_call)
-    line = OptionLine(102.0, 0.1, is_call, 0.2, 10.0, rate=0.03, dividend_yield=0.01, style=style)
-    points = (-0.05, 0.0, 0.1)
-    expected = scenario_grid(
-        [line],
-        100.0,
-        spots=100.0 * (1 + MOVES),
-        vol_changes=points,
-        days_ahead=(0.0, 0.004 * 365),
-        shares=-300,
-    )["pnl_usd"]
-    for place, change in enumerate(points):
+
+    def worth(spots, years, vol):
+        terms = {"rate": 0.03, "dividend_yield": 0.01, "style": style}
+        return 1_000.0 * greeks(spots, 102.0, years, vol, is_call, **terms).price - 300.0 * spots
+
+    spots = 100.0 * (1 + MOVES)
+    for change in (-0.05, 0.0, 0.1):
         for step in (0, 1):
             found = part(option, shares=-300.0).pnl(
-                100.0 * (1 + MOVES), np.zeros(1), step=step, smile="sticky-strike", vol_points=change
+                spots, np.zeros(1), step=step, smile="sticky-strike", vol_points=change
             )
-            assert found == pytest.approx(expected[:, place, step], abs=1e-6)
+            expected = worth(spots, YEARS[step], 0.2 + change) - worth(np.array(100.0), 0.1, 0.2)
+            assert found == pytest.approx(expected, abs=1e-6)
 
 
 @settings(max_examples=20)
@@ -186,6 +182,14 @@ def test_cash_dividends_are_repriced_to_a_fraction_of_a_cent_for_many_scenarios(
     )
     base = greeks(100.0, 100.0, 0.1, 0.2, True, rate=0.03, dividends=dividends)
     assert few[0] / 1_000 == pytest.approx(float(exact.price - base.price), abs=1e-9)
+
+
+def test_cash_dividends_come_nearer_and_at_its_expiry_an_option_is_worth_its_payoff():
+    years, spots, vols = (0.1, 0.06, 0.04, 0.0), 100.0 * (1 + MOVES), np.full(len(MOVES), 0.2)
+    put = leg(is_call=False, dividends=((0.05, 3.0),), dividend_yield=0.0, years=years, clock_years=years)
+    for step, left in enumerate(([(0.05, 3.0)], [(0.01, 3.0)], [], [])):
+        expected = greeks(spots, 102.0, years[step], 0.2, False, rate=0.03, dividends=left).price
+        assert put.values(spots, vols, step) == pytest.approx(1_000.0 * expected, abs=1e-6)
 
 
 def test_the_next_session_is_the_same_time_of_day_and_not_after_its_close():

@@ -2,21 +2,6 @@ import numpy as np
 import pytest
 
 from scalpdesk.pricing import greeks
-from scalpdesk.pricing.kernels.grid import CashTerms, lattice_value
-
-
-def lattice(phi, strike, years, vol, rate, dividend_yield):
-    none = np.empty(0)
-    return lattice_value(
-        phi,
-        100.0,
-        strike,
-        years,
-        vol,
-        rate,
-        dividend_yield,
-        CashTerms(none, none, spot_model=False, american=True),
-    )
 
 
 def tree(phi, strike, years, vol, rate, dividend_yield, steps=2000):
@@ -54,15 +39,6 @@ def test_prices_agree_with_a_tree(is_call, strike, years, vol, rate, dividend_yi
     g = greeks(100.0, strike, years, vol, is_call, rate=rate, dividend_yield=dividend_yield)
     expected = tree(1.0 if is_call else -1.0, strike, years, vol, rate, dividend_yield)
     assert float(g.price) == pytest.approx(expected, abs=2e-3)
-
-
-@pytest.mark.rows("strike", [85.0, 100.0, 110.0])
-def test_finite_differences_agree_with_the_boundary_method(strike):
-    g = greeks(100.0, strike, 0.5, 0.3, False, rate=0.05, dividend_yield=0.01)
-    price, delta, gamma, _ = lattice(-1.0, strike, 0.5, 0.3, 0.05, 0.01)
-    assert price == pytest.approx(float(g.price), abs=1.5e-4)
-    assert delta == pytest.approx(float(g.delta), abs=2e-5)
-    assert gamma == pytest.approx(float(g.gamma), rel=1e-2)
 
 
 def test_in_the_exercise_region_the_option_is_its_intrinsic_value():

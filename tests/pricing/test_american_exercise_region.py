@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from scalpdesk.pricing import greeks
-from scalpdesk.pricing.kernels.grid import CashTerms, lattice_value
+from scalpdesk.pricing.american import WITHOUT
+from scalpdesk.pricing.base import checked_inputs
+from scalpdesk.pricing.kernels.grid import fill_by_grid
 
 PUT, CALL = False, True
 REGIMES = [
@@ -62,17 +64,15 @@ def test_the_boundary_method_agrees_with_finite_differences_beside_the_boundary(
 ):
     terms = {"rate": rate, "dividend_yield": dividend_yield}
     edge = exercise_spot(terms, 0.3, vol, call)
-    none = CashTerms(np.empty(0), np.empty(0), spot_model=False, american=True)
+    price, delta, gamma = found = np.empty((3, 1))
     for step in (0.02, 0.2, 0.6):
         spot = edge * np.exp((-1.0 if call else 1.0) * step * vol * np.sqrt(0.3))
         g = greeks(spot, 100.0, 0.3, vol, call, **terms)
-        price, delta, gamma, _ = lattice_value(
-            1.0 if call else -1.0, spot, 100.0, 0.3, vol, rate, dividend_yield, none
-        )
-        assert float(g.price) == pytest.approx(price, abs=1e-5 * max(spot, 100.0))
-        assert float(g.delta) == pytest.approx(delta, abs=2e-4)
+        fill_by_grid(checked_inputs(spot, 100.0, 0.3, vol, call, **terms).terms(), WITHOUT, False, found)
+        assert float(g.price) == pytest.approx(price[0], abs=1e-5 * max(spot, 100.0))
+        assert float(g.delta) == pytest.approx(delta[0], abs=2e-4)
         if step > 0.1:  # closer, the grid's own gamma smears the jump over its cells
-            assert float(g.gamma) == pytest.approx(gamma, rel=0.02)
+            assert float(g.gamma) == pytest.approx(gamma[0], rel=0.02)
 
 
 @pytest.mark.rows(("rate", "dividend_yield"), [(-0.01, -0.03), (-0.005, -0.02), (-0.02, -0.05)])

@@ -276,3 +276,19 @@ def test_two_dividends_on_one_day_are_one():
     whole = greeks(100.0, 102.0, 0.5, 0.25, [True, False], rate=0.04, dividends=[(0.2, 1.0)])
     parts = greeks(100.0, 102.0, 0.5, 0.25, [True, False], rate=0.04, dividends=[(0.2, 0.4), (0.2, 0.6)])
     assert parts.price == pytest.approx(whole.price, abs=1e-12)
+
+
+@pytest.mark.rows("model", ["escrowed", "spot"])
+def test_options_that_march_side_by_side_do_not_change_one_another(model):
+    rng, count = np.random.default_rng(5), 23
+    strike, vol = rng.uniform(80.0, 120.0, count), rng.uniform(0.1, 0.9, count)
+    years, is_call = rng.choice([0.2, 0.5], count), rng.random(count) < 0.5
+    terms = {"rate": 0.04, "dividends": PAID, "model": model}
+    together = greeks(100.0, strike, years, vol, is_call, **terms)
+    found = implied_vol(together.price, 100.0, strike, years, is_call, **terms)
+    for at in range(0, count, 4):
+        own = strike[at], years[at]
+        alone = greeks(100.0, *own, vol[at], is_call[at], **terms)
+        for name in NAMES:
+            assert getattr(together, name)[at] == float(getattr(alone, name))
+        assert found.vol[at] == float(implied_vol(alone.price, 100.0, *own, is_call[at], **terms).vol)

@@ -38,9 +38,8 @@ def contracts(request):
     inputs = checked_inputs(100.0, strike, years, vol, call == 1, rate=rate, dividend_yield=dividend_yield)
     terms = inputs.terms(futures=False)
     slots, remembered = np.empty(strike.size, dtype=np.int64), np.empty(strike.size)
-    sort_by_method(*terms, slots, remembered)
-    phi, _, _, _, vol, rate, dividend_yield = terms
-    tables, bounds = tables_for(phi, remembered, vol, rate, dividend_yield, False, slots)
+    sort_by_method(terms, slots, remembered)
+    tables, bounds = tables_for((*terms[:3], remembered, *terms[4:]), False, slots)
     assert slots.min() >= -1  # none is priced by finite differences
     return terms, slots, tables, bounds
 
@@ -65,11 +64,11 @@ def test_no_price_or_greek_meets_a_subnormal_number(contracts):
     american, european = np.empty((9, slots.size)), np.empty((9, slots.size))
 
     def price_one(at):
-        given = [np.ascontiguousarray(values[at]) for values in terms]
+        given = tuple(np.ascontiguousarray(values[at]) for values in terms)
         one = np.empty((9, 1))
-        fill_european(*given, False, one)
+        fill_european(given, False, one)
         european[:, at] = one
-        fill_american(*given, False, slots[at].copy(), tables, bounds, one)
+        fill_american(given, False, slots[at].copy(), tables, bounds, one)
         american[:, at] = one
 
     assert underflows(slots.size, price_one) == []
@@ -82,7 +81,7 @@ def test_no_implied_volatility_or_premium_meets_a_subnormal_number(contracts):
     (phi, spot, strike, years, vol, rate, dividend_yield), slots, tables, bounds = contracts
     terms = phi, spot, strike, years, vol, rate, dividend_yield
     columns = np.empty((9, slots.size))
-    fill_american(*terms, False, slots, tables, bounds, columns)
+    fill_american(terms, False, slots, tables, bounds, columns)
     with_time_value = np.flatnonzero(
         (columns[0] > np.maximum(phi * (spot - strike), 0.0) + 0.005) & (slots >= 0)
     )
@@ -94,8 +93,8 @@ def test_no_implied_volatility_or_premium_meets_a_subnormal_number(contracts):
 
     def invert_one(at):
         price, side, s, k, t, r, q, first, slot, v = (values[at].copy() for values in given)
-        fill_table_iv(price, side, s, k, t, r, q, first, slot, tables, bounds, found, verdict)
-        fill_premiums(side, s, k, t, t, v, r, q, slot, tables, bounds, premium)
+        fill_table_iv((price, side, s, k, t, r, q), first, slot, tables, bounds, found, verdict)
+        fill_premiums((side, s, k, t, v, r, q), t, slot, tables, bounds, premium)
 
     assert with_time_value.size > 200
     assert underflows(with_time_value.size, invert_one) == []

@@ -32,6 +32,33 @@ print(found.status, compiled() == before)
 """
 
 
+ONE_FORM = """
+import numpy as np
+from scalpdesk.pricing import greeks, implied_vol
+from scalpdesk.pricing.kernels import american, american_iv, black_iv, cash_premium, european, grid, tables
+
+strikes = np.array([95.0, 100.0, 105.0])
+read_only = strikes.copy()
+read_only.flags.writeable = False
+for strike in (strikes, read_only, strikes[::-1], [95, 100, 105], 100):
+    for style in ("american", "european"):
+        for dividends in (None, [(0.05, 1.0)]):
+            terms = {"rate": 0.04, "dividends": dividends, "style": style}
+            price = greeks(100, strike, 0.1, 0.2, False, **terms).price
+            implied_vol(price, 100, strike, 0.1, False, **terms)
+modules = american, american_iv, black_iv, cash_premium, european, grid, tables
+kernels = {each for module in modules for each in vars(module).values() if hasattr(each, "signatures")}
+print(max(len(each.signatures) for each in kernels))
+"""
+
+
+def test_each_kernel_is_compiled_for_one_form_of_arrays():
+    """Read-only, reversed, whole and single numbers come to it as one: another form takes seconds more."""
+    words = [sys.executable, "-c", ONE_FORM]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["1"]
+
+
 def test_no_forward_of_a_live_desk_waits_for_a_compiler():
     """On a new installation it took about five seconds in the desk's loop: the watchdog killed the desk."""
     words = [sys.executable, "-c", FORWARD_AFTER_WARMING_UP]  # in a process in which nothing is compiled

@@ -13,10 +13,10 @@ import click
 from scalpdesk.cli.waiting import Progress, progress_bar
 
 KERNELS = {
-    "every-day": ("american_iv.fill_boundless", "svi_fit.swap_variance"),
+    "every-day": ("american.fill_boundless", "svi_fit.swap_variance"),
     "all": (
-        *("american_iv.fill_boundless", "svi_fit.swap_variance", "american_iv.fill_table_iv"),
-        *("american_iv.fill_quoted", "american_iv.fill_premiums", "cash_premium.tabled_greeks"),
+        *("american.fill_boundless", "svi_fit.swap_variance", "american_iv.fill_table_iv"),
+        *("american.fill_american", "american_iv.fill_premiums", "cash_premium.tabled_greeks"),
     ),
 }
 """One that each dear step of the warm-up compiles: where all are, it was carried out."""

@@ -25,10 +25,8 @@ from scalpdesk.marketdata.robust import robust_level
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.marketdata.tape import MarketTape, QuoteColumns
 from scalpdesk.pricing import implied_vol
-from scalpdesk.pricing.american import premiums_at_yields
 from scalpdesk.pricing.base import Dividends, Schedule, dividend_schedule
 from scalpdesk.pricing.exercise_premium import exercise_premium, implied_vol_through_premium
-from scalpdesk.pricing.kernels.american_iv import out_of_money_vols
 from scalpdesk.pricing.known_dividends import BORROW_STEP, known_premiums, years_ahead
 from scalpdesk.pricing.surface import Clock, SmileQuotes, VolSurface, calendar_clock, fit_surface
 
@@ -282,38 +280,32 @@ def _premiums(
     Both options of a strike are priced at the volatility of the out-of-the-money one, whose European price is
     its mid less the ``last`` estimate of its premium.
     """
-    if dividends is None:
-        vol = out_of_money_vols(call, put, strike, last, forward, spot, years, rate, borrow)
-    else:
-        is_call, premium = strike >= forward, np.where(np.isnan(last), 0.0, last)
-        vol = implied_vol(
-            np.where(is_call, call - premium[0], put - premium[1]),
-            spot,
-            strike,
-            years,
-            is_call,
-            rate=rate,
-            dividend_yield=borrow,
-            dividends=dividends,
-            style="european",
-        ).vol
+    is_call, premium = strike >= forward, np.where(np.isnan(last), 0.0, last)
+    vol = implied_vol(
+        np.where(is_call, call - premium[0], put - premium[1]),
+        spot,
+        strike,
+        years,
+        is_call,
+        rate=rate,
+        dividend_yield=borrow,
+        dividends=dividends,
+        style="european",
+    ).vol
     known = np.isfinite(vol)
     premiums = np.full((2, len(strike)), np.nan)
     if not bool(known.any()):
         return premiums
-    # tables of exercise boundaries are kept by yield: those at round yields serve the whole day
-    low = BORROW_STEP * math.floor(borrow / BORROW_STEP)
     yields: tuple[float, ...] = (borrow,)
     shares = np.ones((1, 1))
-    found = None
     if schedule:
         found = known_premiums(spot, strike[known], years, vol[known], rate, borrow, schedule)
-    elif dividends is None:
-        share = (borrow - low) / BORROW_STEP
-        yields = around = low, low + BORROW_STEP if share else low
-        shares = np.array([[1.0 - share, share]])
-        found = premiums_at_yields(spot, strike[known], years, vol[known], rate, around)
-    if found is None:
+    else:
+        if dividends is None:
+            # tables of exercise boundaries are kept by yield: those at round yields serve the whole day
+            low = BORROW_STEP * math.floor(borrow / BORROW_STEP)
+            share = (borrow - low) / BORROW_STEP
+            yields, shares = (low, low + BORROW_STEP if share else low), np.array([[1.0 - share, share]])
         rows, count = (len(yields), 2, int(np.count_nonzero(known))), 2 * len(yields)
         found = exercise_premium(
             spot,

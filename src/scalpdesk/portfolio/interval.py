@@ -6,8 +6,9 @@ from scalpdesk.core.structs import FrozenLeaf
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import Instrument, Style
 from scalpdesk.pricing.base import OptionGreeks
+from scalpdesk.pricing.kernels.european import Corners
 from scalpdesk.pricing.known_dividends import known_corners
-from scalpdesk.pricing.scalar import Corners, PricedState, corner_prices
+from scalpdesk.pricing.scalar import PricedState, corner_prices
 
 AMERICAN = Style.AMERICAN  # looking up an enum's member costs as much as a call
 

@@ -37,7 +37,7 @@ VARIANCE_REVERSION_PER_YEAR = 12.0
 LEAST_VOL, LARGEST_VOL = 0.01, 10.0
 """Bounds of a volatility in a scenario, a fraction a year."""
 SPOT_NODES, VOL_NODES = 25, 9
-"""Nodes for the premium of early exercise of an option with cash dividends: its exact price takes 2 ms."""
+"""Nodes for the premium of early exercise of an option with cash dividends, which takes a fifth of a ms."""
 STEPS = {"now": 0, "next session": 1, "in 5 sessions": 5}
 """Times of a scenario, and the sessions until then."""
 CHUNK = 512
@@ -98,11 +98,11 @@ class RiskLeg:
             return self.units * self._with_exercise(spots, vols, step, ahead)
         return self.units * self._prices(spots, vols, step, ahead, self.style)
 
-    def greeks(self, spot: float, step: int, smile: str) -> Greeks:
-        """Return price and Greeks of one unit at a time, spot and volatility as they are."""
-        here, nothing = np.array([spot]), np.zeros(1)
-        vols = self.vols(spot, here, nothing, step, smile, nothing)
-        return self._priced(here, vols, step, self._dividends_after(step), self.style)
+    def greeks(self, spot: float, spots: Floats, step: int, smile: str) -> Greeks:
+        """Return price and Greeks of one unit at a time and at each of the spots, its level as it is."""
+        nothing = np.zeros(spots.shape)
+        vols = self.vols(spot, spots, nothing, step, smile, nothing)
+        return self._priced(spots, vols, step, self._dividends_after(step), self.style)
 
     def _dividends_after(self, step: int) -> Dividends:
         gone = self.years[0] - self.years[step]
@@ -208,7 +208,7 @@ class RiskPart:
         dollars = self.inverse_usd / self.spot
         delta, gamma, theta, vega = self.shares + dollars, -dollars / self.spot, 0.0, 0.0
         for leg in self.legs:
-            found = leg.greeks(self.spot, step, smile)
+            found = leg.greeks(self.spot, np.array([self.spot]), step, smile)
             delta += leg.units * float(found.delta[0])
             gamma += leg.units * float(found.gamma[0])
             theta += leg.units * float(found.theta[0]) / DAYS_PER_YEAR

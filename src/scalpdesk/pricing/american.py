@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scalpdesk.pricing.base import NO_DIVIDENDS, Floats, Greeks, PricingInputs, Seven, greeks_from_columns
-from scalpdesk.pricing.kernels.american import GRID, fill_american, sort_by_method
+from scalpdesk.pricing.kernels.american import GRID, TABLE, fill_american, fill_boundless, sort_by_method
 from scalpdesk.pricing.kernels.american_iv import (
     BY_GRID,
     FOUND,
@@ -28,10 +28,10 @@ from scalpdesk.pricing.kernels.american_iv import (
     fill_american_verdicts,
     fill_premiums,
     fill_table_iv,
-    lay_out_pairs,
 )
-from scalpdesk.pricing.kernels.black_iv import OK, fill_european_iv
-from scalpdesk.pricing.kernels.grid import CashTerms, fill_grid, fill_searched_iv
+from scalpdesk.pricing.kernels.black_iv import ABOVE, BELOW, OK, fill_european_iv
+from scalpdesk.pricing.kernels.european import fill_european
+from scalpdesk.pricing.kernels.grid import CashTerms, fill_by_grid, fill_grid_start
 from scalpdesk.pricing.kernels.tables import TABLE_SHAPE, fill_table, sort_into_tables
 
 TABLES_KEPT = 1024  # of 2.3 kB each
@@ -53,27 +53,15 @@ def boundary_table(
     return table if has_converged else None
 
 
-def tables_for(
-    phi: Floats,
-    years: Floats,
-    vol: Floats,
-    rate: Floats,
-    dividend_yield: Floats,
-    futures: bool,
-    slots: NDArray[np.int64],
-) -> tuple[Floats, Floats]:
+def tables_for(terms: Seven, futures: bool, slots: NDArray[np.int64]) -> tuple[Floats, Floats]:
     """Return the tables of all elements whose slot is 0, with their horizons and lowest volatilities.
 
     The index of its table goes into each element's slot, the mark for the grid where the boundary did not
     converge.
     """
-    keys = np.empty((phi.size, 5))
-    count = sort_into_tables(phi, years, vol, rate, dividend_yield, slots, keys)
-    return _tables_of(keys[:count], futures, slots)
-
-
-def _tables_of(keys: Floats, futures: bool, slots: NDArray[np.int64]) -> tuple[Floats, Floats]:
-    tables, bounds, missing = stacked_tables(keys.tobytes(), futures)
+    keys = np.empty((slots.size, 5))
+    count = sort_into_tables(terms, slots, keys)
+    tables, bounds, missing = stacked_tables(keys[:count].tobytes(), futures)
     for index in missing:
         slots[slots == index] = GRID
     return tables, bounds
@@ -97,26 +85,6 @@ def stacked_tables(keys: bytes, futures: bool) -> tuple[Floats, Floats, tuple[in
     return np.array(tables or [_NO_TABLE]), np.array(bounds).reshape(-1, 2), tuple(missing)
 
 
-def premiums_at_yields(
-    spot: float, strike: Floats, years: float, vol: Floats, rate: float, yields: tuple[float, float]
-) -> Floats | None:
-    """Return American less European prices of calls and puts at two yields: (yield, side, strike).
-
-    Those of :func:`scalpdesk.pricing.exercise_premium.exercise_premium`, to the last digit, in a third of the
-    time; None where a table does not serve.
-    """
-    count = 4 * strike.size
-    terms, slots, keys = np.empty((8, count)), np.empty(count, dtype=np.int64), np.empty((count, 5))
-    found = lay_out_pairs(spot, strike, years, vol, rate, *yields, terms, slots, keys)
-    tables, bounds = _tables_of(keys[:found], False, slots)
-    if slots.min() == GRID:  # the lowest mark
-        return None
-    premiums = np.empty(count)
-    a, b, c, d, e, f, g, h = terms
-    fill_premiums(a, b, c, d, e, f, g, h, slots, tables, bounds, premiums)
-    return premiums.reshape(2, 2, strike.size)
-
-
 BANDS_SEARCHED = 4
 HIGHEST_START = 15.9  # upper end of the search where the European volatility is no bound
 
@@ -124,6 +92,62 @@ HIGHEST_START = 15.9  # upper end of the search where the European volatility is
 def _picked(terms: Seven, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> Seven:
     a, b, c, d, e, f, g = terms
     return a[chosen], b[chosen], c[chosen], d[chosen], e[chosen], f[chosen], g[chosen]
+
+
+WITHOUT = CashTerms(*NO_DIVIDENDS, spot_model=False, american=True)
+BRACKETED, ROUNDS = 40, 80
+UNREACHED = 1e-6  # of the spot: by how much the price at the volatility found may exceed the one asked for
+
+
+def vols_by_grid(terms: Seven, cash: CashTerms) -> tuple[Floats, NDArray[np.int64]]:
+    """Return volatilities and status codes by finite differences: secants within a bracket.
+
+    All elements take each step of the search together.
+    """
+    (vol, vega), status = np.empty((2, terms[0].size)), np.empty(terms[0].size, dtype=np.int64)
+    fill_grid_start(terms, cash, vol, vega, status)
+    live = np.flatnonzero(status == OK)
+    price, phi, spot, strike, years, rate, dividend_yield = _picked(terms, live)
+
+    def off(at: NDArray[np.int64], tried: Floats) -> Floats:
+        """Price at the volatilities tried less the one asked for."""
+        out = np.empty((3, at.size))
+        option = phi[at], spot[at], strike[at], years[at], tried, rate[at], dividend_yield[at]
+        fill_by_grid(option, cash, False, out)
+        return np.asarray(out[0] - price[at])
+
+    every = np.arange(live.size)
+    high, goal = vol[live], 1e-15 * spot
+    f_high = off(every, high)
+    for _ in range(BRACKETED):
+        if not (low := np.flatnonzero(f_high < 0.0)).size:
+            break
+        high[low] *= 1.6
+        f_high[low] = off(low, high[low])
+    least, last, f_last = np.zeros(live.size), high.copy(), f_high.copy()
+    best, f_best = high.copy(), f_high.copy()
+    following = high - np.divide(f_high, vega[live], out=0.5 * high, where=vega[live] > 0.0)
+    searched = np.flatnonzero(f_high > goal)
+    for _ in range(ROUNDS):
+        if not searched.size:
+            break
+        at, a, f_a = searched, last[searched], f_last[searched]
+        b, middle = following[at], 0.5 * (least[at] + high[at])
+        b = np.where((least[at] < b) & (b < high[at]), b, middle)
+        f = off(at, b)
+        nearer = np.abs(f) < np.abs(f_best[at])
+        best[at], f_best[at] = np.where(nearer, b, best[at]), np.where(nearer, f, f_best[at])
+        high[at], least[at] = np.where(f > 0.0, b, high[at]), np.where(f > 0.0, least[at], b)
+        gap = f - f_a
+        step = np.divide(f * (b - a), gap, out=np.full(at.size, np.inf), where=gap != 0.0)
+        last[at], f_last[at], following[at] = b, f, b - step
+        # a secant step this small leaves an error far smaller still
+        is_found = (np.abs(f) <= goal[at]) | (np.abs(b - a) <= 1e-9 * b)
+        searched = at[~is_found & (high[at] - least[at] > 1e-14 * high[at])]
+    is_below = f_best > np.where(best <= 1e-6, goal, UNREACHED * spot)
+    status[live] = np.where(f_high < 0.0, ABOVE, np.where(is_below, BELOW, OK))
+    vol[live] = np.where(status[live] == OK, best, np.nan)
+    return vol, status
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,16 +168,32 @@ class AmericanModel:
         columns = np.empty((9, phi.size))
         slots = np.empty(phi.size, dtype=np.int64)
         years = np.empty(phi.size)
-        sort_by_method(*terms, slots, years)
+        sort_by_method(terms, slots, years)
         terms = phi, spot, strike, years, vol, rate, dividend_yield
-        tables, bounds = tables_for(phi, years, vol, rate, dividend_yield, self.futures, slots)
-        fill_american(*terms, self.futures, slots, tables, bounds, columns)
+        fill_boundless(terms, self.futures, slots, columns)
+        if slots.size and slots.max() >= TABLE:
+            tables, bounds = tables_for(terms, self.futures, slots)
+            fill_american(terms, self.futures, slots, tables, bounds, columns)
         if slots.size and slots.min() == GRID:  # the lowest mark
             rest = slots == GRID
             by_grid = np.empty((9, int(rest.sum())))
-            fill_grid(*_picked(terms, rest), self.futures, by_grid)
+            fill_by_grid(_picked(terms, rest), WITHOUT, self.futures, by_grid)
             columns[:, rest] = by_grid
         return greeks_from_columns(columns, inputs.shape)
+
+    def premium(self, inputs: PricingInputs) -> Floats:
+        """Return American less European prices, flat, in less than half the time of the Greeks."""
+        terms = inputs.terms(futures=self.futures)
+        slots, premiums, years = np.empty(terms[0].size, dtype=np.int64), *np.empty((2, terms[0].size))
+        sort_by_method(terms, slots, years)
+        tables, bounds = tables_for((*terms[:3], years, *terms[4:]), self.futures, slots)
+        fill_premiums(terms, years, slots, tables, bounds, premiums)
+        if (rest := slots == GRID).any():
+            by_grid, held = np.empty((2, 9, int(rest.sum())))
+            fill_by_grid(_picked(terms, rest), WITHOUT, self.futures, by_grid)
+            fill_european(_picked(terms, rest), self.futures, held)
+            premiums[rest] = np.maximum(by_grid[0] - held[0], 0.0)
+        return premiums
 
     def implied_vol(self, price: Floats, inputs: PricingInputs) -> tuple[Floats, NDArray[np.int64]]:
         """Return volatility and status code: Newton's method on the American price, residual 1e-11 S.
@@ -165,8 +205,8 @@ class AmericanModel:
         status = np.empty(price.size, dtype=np.int64)
         verdict = np.empty(price.size, dtype=np.int64)
         left = np.empty(price.size, dtype=np.int64)
-        fill_european_iv(*terms, vol, verdict)
-        fill_american_verdicts(*terms, status, left)
+        fill_european_iv(terms, vol, verdict)
+        fill_american_verdicts(terms, status, left)
         searched = left == SEARCH
         settled = ~searched & (left != BY_GRID) & (status == OK)
         status[settled] = verdict[settled]
@@ -179,24 +219,22 @@ class AmericanModel:
             vol[todo] = first
             rest = np.concatenate((rest, todo[missing]))
         if rest.size:
-            vol_rest, status_rest = np.empty(rest.size), np.empty(rest.size, dtype=np.int64)
-            none = CashTerms(*NO_DIVIDENDS, spot_model=False, american=True)
-            fill_searched_iv(*_picked(terms, rest), none, vol_rest, status_rest)
-            vol[rest], status[rest] = vol_rest, status_rest
+            vol[rest], status[rest] = vols_by_grid(_picked(terms, rest), WITHOUT)
         return vol, status
 
     def _search_tables(self, terms: Seven, vol: Floats) -> NDArray[np.int64]:
         """Replace upper bounds in ``vol`` by volatilities; return the indices of those in no table."""
-        _, phi, _, _, years, rate, dividend_yield = terms
+        _, phi, spot, strike, years, rate, dividend_yield = terms
         verdict = np.full(vol.size, LOWER, dtype=np.int64)
         inside = vol.copy()  # a volatility inside the band to search
         for _ in range(BANDS_SEARCHED):
             slots = np.where((verdict == LOWER) & (inside * np.sqrt(years) >= LEAST_SEARCHED), 0, -1)
             if not (slots == 0).any():
                 break
-            tables, bounds = tables_for(phi, years, inside, rate, dividend_yield, self.futures, slots)
+            option = phi, spot, strike, years, inside, rate, dividend_yield
+            tables, bounds = tables_for(option, self.futures, slots)
             first = vol.copy()
-            fill_table_iv(*terms, first, slots, tables, bounds, vol, verdict)
+            fill_table_iv(terms, first, slots, tables, bounds, vol, verdict)
             verdict[slots == GRID] = GRID
             lower = verdict == LOWER
             inside[lower] = 0.5 * vol[lower]

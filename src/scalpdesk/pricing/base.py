@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import inf, isfinite, prod
+from math import isfinite, prod
 from typing import NamedTuple, Protocol, TypeAlias
 
 import numpy as np
@@ -232,14 +232,6 @@ def dividend_schedule(dividends: Dividends | None) -> tuple[Floats, Floats]:
     return np.ascontiguousarray(table[:, 0]), np.ascontiguousarray(table[:, 1])
 
 
-def _all_within(values: Floats, least: float) -> bool:
-    """Whether all are finite and at least ``least``: the fast check before the search for the culprit."""
-    if values.size == 0:
-        return True
-    low, high = float(values.min()), float(values.max())  # NaN if one is
-    return isfinite(low) and isfinite(high) and low >= least
-
-
 def broadcast_flat(**arrays: Floats) -> tuple[tuple[int, ...], dict[str, Floats]]:
     """Broadcast named arrays to one shape (NumPy's rules) and flatten them.
 
@@ -260,11 +252,12 @@ def broadcast_flat(**arrays: Floats) -> tuple[tuple[int, ...], dict[str, Floats]
 
 
 def _flat(array: Floats, shape: tuple[int, ...]) -> Floats:
-    if array.shape == shape:
-        return np.ascontiguousarray(array).reshape(-1)
+    """Return an array of the one form that the kernels are compiled for: flat, contiguous and writeable."""
     if array.ndim == 0:
         return np.full(prod(shape), float(array))
-    return np.ascontiguousarray(np.broadcast_to(array, shape)).reshape(-1)
+    if array.shape == shape and array.flags.c_contiguous and array.flags.writeable:
+        return array.reshape(-1)
+    return np.broadcast_to(array, shape).flatten()
 
 
 def _packed(numbers: tuple[ArrayLike, ...], is_call: ArrayLike) -> tuple[tuple[int, ...], Floats] | None:
@@ -325,11 +318,9 @@ def checked_inputs(
         "dividend_yield": as_floats("dividend_yield", dividend_yield),
     }
     for name, values in numbers.items():
-        signed = name not in {"spot", "strike", "vol"}
-        if not _all_within(values, -inf if signed else 0.0):
-            require(name, values, np.isfinite(values), "finite")
-            if not signed:
-                require(name, values, values >= 0.0, "at least 0")
+        require(name, values, np.isfinite(values), "finite")
+        if name in {"spot", "strike", "vol"}:
+            require(name, values, values >= 0.0, "at least 0")
     shape, flat = broadcast_flat(**numbers, phi=as_phi(is_call))
     return PricingInputs(shape=shape, **flat, dividend_years=times, dividend_cash=cash)
 

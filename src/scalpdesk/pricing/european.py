@@ -30,14 +30,14 @@ class EuropeanModel:
     def greeks(self, inputs: PricingInputs) -> Greeks:
         """Return price and eight Greeks; see :class:`~scalpdesk.pricing.base.Greeks` for the units."""
         columns = np.empty((9, inputs.spot.size))
-        fill_european(*inputs.terms(futures=self.futures), self.futures, columns)
+        fill_european(inputs.terms(futures=self.futures), self.futures, columns)
         return greeks_from_columns(columns, inputs.shape)
 
     def implied_vol(self, price: Floats, inputs: PricingInputs) -> tuple[Floats, NDArray[np.int64]]:
         """Return volatility and status code, to machine precision (Jäckel 2015's normalised Black)."""
         vol = np.empty(inputs.spot.size)
         status = np.empty(inputs.spot.size, dtype=np.int64)
-        fill_european_iv(*inputs.quoted(price, futures=self.futures), vol, status)
+        fill_european_iv(inputs.quoted(price, futures=self.futures), vol, status)
         return vol, status
 
 

@@ -1,12 +1,13 @@
 """Early-exercise premium of a chain: priced at a few strikes, interpolated between them.
 
-With cash dividends an American price takes half a millisecond. A chain needs only the premium, which is
+With cash dividends an American price takes a fifth of a millisecond. A chain needs only the premium, which is
 smooth in the strike.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
+from scalpdesk.pricing.american import AmericanModel
 from scalpdesk.pricing.base import Dividends, Floats, checked_inputs
 from scalpdesk.pricing.cash_dividends import CashDividendModel
 from scalpdesk.pricing.implied import implied_vol
@@ -48,6 +49,8 @@ def exercise_premium(
     inputs = checked_inputs(
         spot, strike, years, vol, is_call, rate=rate, dividend_yield=dividend_yield, dividends=dividends
     )
+    if not inputs.has_dividends:
+        return AmericanModel().premium(inputs)
     american, european = (CashDividendModel(american=early).price(inputs) for early in (True, False))
     return np.asarray(np.maximum(american - european, 0.0))
 

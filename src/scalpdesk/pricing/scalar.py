@@ -3,7 +3,8 @@
 American options use the same tables of exercise boundaries as arrays, and give the same digits.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from math import frexp, isfinite, nan, sqrt
 from typing import NamedTuple
@@ -12,36 +13,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scalpdesk.core.errors import ArgumentError
-from scalpdesk.pricing.american import AmericanModel, boundary_table, tables_for
+from scalpdesk.pricing.american import AmericanModel, boundary_table
 from scalpdesk.pricing.base import Floats, OptionGreeks, PricingInputs, Schedule
+from scalpdesk.pricing.european import EuropeanModel
 from scalpdesk.pricing.implied import STATUSES
-from scalpdesk.pricing.kernels.american import (
-    BOUNDLESS,
-    GRID,
-    LEAST_DEVIATION,
-    TABLE,
-    boundless_option,
-    table_greeks,
-)
+from scalpdesk.pricing.kernels.american import LEAST_DEVIATION, boundless_option, table_greeks
 from scalpdesk.pricing.kernels.american_iv import (
     FOUND,
     LEAST_SEARCHED,
     LOWER,
-    NOT_FOUND,
     SEARCH,
     SETTLED,
-    american_start,
-    fill_american_verdicts,
-    fill_boundless,
-    fill_quoted,
+    american_verdict,
     table_iv,
 )
-from scalpdesk.pricing.kernels.black_iv import OK, european_iv, fill_european_iv
-from scalpdesk.pricing.kernels.boundary import MEMORY, NEVER, exercise_kind, remembered_years
-from scalpdesk.pricing.kernels.european import european_corners, european_greeks, fill_european
+from scalpdesk.pricing.kernels.black_iv import OK, european_iv
+from scalpdesk.pricing.kernels.boundary import MEMORY, NEVER, SINGLE, exercise_kind, remembered_years
+from scalpdesk.pricing.kernels.european import Corners, european_corners, european_greeks
 from scalpdesk.pricing.kernels.normal import Nine
 
-_AMERICAN = AmericanModel()
+_AMERICAN, _EUROPEAN = AmericanModel(), EuropeanModel()
 _greeks_of: Callable[[Nine], OptionGreeks] = partial(tuple.__new__, OptionGreeks)
 """As ``OptionGreeks._make``, without a call in Python: a held straddle asks four times at every look."""
 NEAR_MEMORY = 0.999 * MEMORY
@@ -49,10 +40,9 @@ _kind_of_exercise: Callable[[float, float], int] = getattr(exercise_kind, "py_fu
 """As Python: its machine code is not kept on disk, and compiling it took every process 50 ms."""
 
 
-def _has_one_boundary(phi: float, rate: float, dividend_yield: float) -> bool:
-    """Whether there is exactly one exercise boundary, the case that the tables cover."""
-    gain, cost = (rate, dividend_yield) if phi < 0.0 else (dividend_yield, rate)
-    return gain > 0.0 or (gain == 0.0 and cost < 0.0)
+def _kind(phi: float, rate: float, dividend_yield: float) -> int:
+    """Kind of early exercise: with one boundary, the case that the tables cover, with none or two."""
+    return _kind_of_exercise(*(rate, dividend_yield) if phi < 0.0 else (dividend_yield, rate))
 
 
 def option_greeks(
@@ -90,7 +80,7 @@ def option_greeks(
         years = remembered_years(phi, *terms[3:])
         terms = (*terms[:3], years, *terms[4:])
     random = years > 0.0 and vol * sqrt(years) >= LEAST_DEVIATION and spot > 0.0 and strike > 0.0
-    if random and _has_one_boundary(phi, rate, dividend_yield):
+    if random and _kind(phi, rate, dividend_yield) == SINGLE:
         power, band = frexp(years)[1], (frexp(vol)[1] - 1) // 2
         table = boundary_table(phi, terms[5], terms[6], power, band, False)
         if table is not None:
@@ -151,12 +141,17 @@ class PricedState(NamedTuple):
     """Known cash dividends before its expiry."""
 
 
-def _is_never_exercised(phi: float, rate: float, dividend_yield: float) -> bool:
-    gain, cost = (rate, dividend_yield) if phi < 0.0 else (dividend_yield, rate)
-    return _kind_of_exercise(gain, cost) == NEVER
+def corner_vols(start: PricedState, end: PricedState) -> tuple[float, float, float, float, float]:
+    """Return volatilities over the start's time, and the end's own over its time.
 
-
-Corners = tuple[float, float, float, float, float, float, float, float, float, float]
+    In order: volatility and variance time of start (0) or end (1), 00, 10, 01, 11.
+    """
+    before = after = last = 0.0
+    if start.years > 0.0:
+        before, after = sqrt(start.variance_years / start.years), sqrt(end.variance_years / start.years)
+    if end.years > 0.0:
+        last = end.vol * sqrt(end.variance_years / end.years)
+    return start.vol * before, end.vol * before, start.vol * after, end.vol * after, last
 
 
 def corner_prices(
@@ -181,45 +176,41 @@ def corner_prices(
         last with ``end_spot``; then that with the end's calendar time, rate and yield.
     """
     phi, years = 1.0 if is_call else -1.0, start.years
-    if years > 0.0:
-        before, after = sqrt(start.variance_years / years), sqrt(end.variance_years / years)
-    else:
-        before = after = 0.0
-    vols = (start.vol * before, end.vol * before, start.vol * after, end.vol * after)
-    last_vol = end.vol * sqrt(end.variance_years / end.years) if end.years > 0.0 else 0.0
-    if not american or (
-        _is_never_exercised(phi, start.rate, start.dividend_yield)
-        and _is_never_exercised(phi, end.rate, end.dividend_yield)
-    ):
-        return european_corners(
-            phi,
-            strike,
-            start.spot,
-            stepped_spot,
-            end_spot,
-            *vols,
-            years,
-            start.rate,
-            start.dividend_yield,
-            end.years,
-            last_vol,
-            end.rate,
-            end.dividend_yield,
-        )
-    v00, v10, v01, v11 = vols
-    terms = (is_call, start.rate, start.dividend_yield)
-    s0, s1 = start.spot, stepped_spot
+    vols, before = corner_vols(start, end), (years, start.rate, start.dividend_yield)
+    after = end.years, end.rate, end.dividend_yield
+    if not american or _kind(phi, *before[1:]) == NEVER == _kind(phi, *after[1:]):
+        return european_corners(phi, strike, (start.spot, stepped_spot, end_spot), vols, before, after)
+    carry = is_call, start.rate, start.dividend_yield
+
+    def price(spot: float, vol: float) -> float:
+        return option_greeks(spot, strike, years, vol, *carry).price
+
+    later = strike, end.years, vols[4], is_call, end.rate, end.dividend_yield
+    last = option_greeks(end_spot, *later).price
+    return corners_by(price, start.spot, stepped_spot, vols, price(end_spot, vols[3]), last)
+
+
+def corners_by(
+    price: Callable[[float, float], float],
+    spot: float,
+    stepped: float,
+    vols: Sequence[float],
+    paid: float,
+    last: float,
+) -> Corners:
+    """Return the corners of :func:`corner_prices` by prices at a spot and a volatility, and the last two."""
+    v00, v10, v01, v11 = vols[:4]
     return (
-        option_greeks(s0, strike, years, v00, *terms).price,
-        option_greeks(s1, strike, years, v00, *terms).price,
-        option_greeks(s0, strike, years, v10, *terms).price,
-        option_greeks(s0, strike, years, v01, *terms).price,
-        option_greeks(s1, strike, years, v10, *terms).price,
-        option_greeks(s1, strike, years, v01, *terms).price,
-        option_greeks(s0, strike, years, v11, *terms).price,
-        option_greeks(s1, strike, years, v11, *terms).price,
-        option_greeks(end_spot, strike, years, v11, *terms).price,
-        option_greeks(end_spot, strike, end.years, last_vol, is_call, end.rate, end.dividend_yield).price,
+        price(spot, v00),
+        price(stepped, v00),
+        price(spot, v10),
+        price(spot, v01),
+        price(stepped, v10),
+        price(stepped, v01),
+        price(spot, v11),
+        price(stepped, v11),
+        paid,
+        last,
     )
 
 
@@ -253,7 +244,8 @@ def implied_vol_scalar(
     if not american:
         vol, code = european_iv(*terms)
         return vol, STATUSES[code]
-    vol, code, status, left = american_start(*terms)
+    vol, code = european_iv(*terms)
+    status, left = american_verdict(*terms)
     if left == SETTLED:  # decided by bounds, or never exercised early
         return (vol, STATUSES[code]) if status == OK else (nan, STATUSES[status])
     if code == OK and left == SEARCH and vol * sqrt(years) >= LEAST_SEARCHED:
@@ -285,37 +277,20 @@ def vols_and_greeks(
 ) -> tuple[Floats, Floats]:
     """Return implied volatilities and the Greeks at them, to the last digit those of the scalar functions.
 
-    In half the time for the two dozen quotes of a smile, as each exercise boundary is sought once.
-
     Returns
     -------
     tuple
         The volatilities, NaN without a solution, and the Greeks as rows in the order of
         :class:`~scalpdesk.pricing.base.OptionGreeks`, a column for each price.
     """
-    phi, count = np.where(is_call, 1.0, -1.0), price.size
-    options = (phi, spot, strike, years)
-    first, vol, columns = np.empty(count), np.empty(count), np.empty((9, count))
-    code, status, left = np.empty((3, count), dtype=np.int64)
-    fill_european_iv(price, *options, rate, dividend_yield, first, code)
-    if not american:
-        fill_european(*options, first, rate, dividend_yield, False, columns)
-        return first, columns
-    fill_american_verdicts(price, *options, rate, dividend_yield, status, left)
-    is_settled = left == SETTLED
-    first[is_settled & (status != OK)] = nan
-    has_table = (left == SEARCH) & (code == OK) & (first * np.sqrt(years) >= LEAST_SEARCHED)
-    slots = np.where(has_table, TABLE, np.where(is_settled, BOUNDLESS, GRID))
-    terms = (price, *options, rate, dividend_yield)
-    vol[:], code[:] = first, np.where(is_settled, FOUND, NOT_FOUND)
-    fill_boundless(*options, first, rate, dividend_yield, slots, columns)
-    if has_table.any():
-        tables, bounds = tables_for(phi, years, first, rate, dividend_yield, False, slots)
-        fill_quoted(*terms, first, slots, tables, bounds, vol, columns, code)
-    for at in np.flatnonzero(code != FOUND).tolist():
-        row = [float(column[at]) for column in terms]
-        option = row[2], row[3], row[4]
-        vol[at], verdict = implied_vol_scalar(row[0], *option, bool(is_call[at]), row[5], row[6])
-        if verdict == STATUSES[OK]:
-            columns[:, at] = option_greeks(*option, float(vol[at]), bool(is_call[at]), row[5], row[6])
+    phi, none = np.where(is_call, 1.0, -1.0), np.empty(0)
+    inputs = PricingInputs(
+        price.shape, spot, strike, years, np.zeros(price.size), phi, rate, dividend_yield, none, none
+    )
+    model = _AMERICAN if american else _EUROPEAN
+    vol, _ = model.implied_vol(price, inputs)
+    is_known, columns = ~np.isnan(vol), np.full((9, price.size), nan)
+    known = replace(inputs, vol=vol).at(is_known)
+    g = model.greeks(known)
+    columns[:, is_known] = [getattr(g, name) for name in OptionGreeks._fields]
     return vol, columns

@@ -324,7 +324,9 @@ class SmileFit:
         vol = np.sqrt(np.maximum(smile.total_variance(self.k), 1e-16) / self.years)
         half = 0.5 * (self.high_vol - self.low_vol)
         mid = 0.5 * (self.high_vol + self.low_vol)
-        return float(np.sum(_huber((vol - mid) / np.maximum(half, SMALLEST_HALF_WIDTH * mid)) ** 2))
+        size = np.abs(vol - mid) / np.maximum(half, SMALLEST_HALF_WIDTH * mid)
+        far = HUBER_HALF_SPREADS * (2.0 * size - HUBER_HALF_SPREADS)
+        return float(np.sum(np.where(size > HUBER_HALF_SPREADS, far, size**2)))
 
     def _problem(self, before: SviSmile | None, after: SviSmile | None) -> "_Problem":
         theta = self.theta
@@ -417,14 +419,6 @@ class _Problem:
         vectors = np.stack((np.log(lowest), np.log(c / s), np.arctanh(rho), m, np.log(s)), axis=1)
         vectors = np.clip(vectors, _LOWER, _UPPER)
         return np.asarray(vectors[int(np.argmin(losses_of(vectors, self.terms(penalty))))])
-
-
-def _huber(r: Floats) -> Floats:
-    """Return residuals whose squares are Huber's loss."""
-    size = np.abs(r)
-    far = size > HUBER_HALF_SPREADS
-    bent = np.sqrt(HUBER_HALF_SPREADS * np.maximum(2.0 * size - HUBER_HALF_SPREADS, 0.0))
-    return np.asarray(np.where(far, np.sign(r) * bent, r))
 
 
 def _forced(

@@ -9,12 +9,10 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from scalpdesk.pricing.american import premiums_at_yields
-from scalpdesk.pricing.implied import implied_vol
-from scalpdesk.pricing.kernels.american_iv import out_of_money_vols
+from scalpdesk.pricing.exercise_premium import exercise_premium
 from scalpdesk.pricing.kernels.cash_premium import (
     SLAB_SHAPE,
-    fill_slab,
+    fill_slabs,
     held_greeks,
     is_worth_exercising,
     quoted_start,
@@ -22,7 +20,6 @@ from scalpdesk.pricing.kernels.cash_premium import (
     worth_ahead,
 )
 from scalpdesk.pricing.kernels.triggers import are_tradable, average_after, next_move
-from scalpdesk.pricing.models import greeks
 from scalpdesk.pricing.scalar import (
     PricedState,
     corner_prices,
@@ -34,11 +31,6 @@ from scalpdesk.pricing.smile_level import SviVols, swap_vol
 from scalpdesk.pricing.svi import SmileFit
 
 STRIKES = np.array([95.0, 100.0])
-
-
-def _columns(style: str) -> None:
-    g = greeks(100.0, STRIKES, 0.1, 0.2, False, rate=0.04, style=style)
-    implied_vol(g.price, 100.0, STRIKES, 0.1, False, rate=0.04, style=style)
 
 
 def _numbers(*, american: bool, rate: float = 0.04, dividend_yield: float = 0.01) -> None:
@@ -65,9 +57,7 @@ def _triggers() -> None:
 
 
 def _forwards() -> None:
-    prices = np.array([1.0, 3.0])
-    out_of_money_vols(prices, prices, STRIKES, np.zeros((2, 2)), 100.0, 100.0, 0.1, 0.04, 0.0)
-    premiums_at_yields(100.0, STRIKES, 0.1, np.array([0.2, 0.2]), 0.04, (0.0, 0.01))
+    exercise_premium(100.0, STRIKES, 0.1, np.array([0.2, 0.2]), True, rate=0.04, dividend_yield=0.01)
 
 
 def _dividends() -> None:
@@ -77,7 +67,8 @@ def _dividends() -> None:
     is_worth_exercising(-1.0, *carry, ex_date, parts)
     quoted_start(3.0, *option[:4], *carry, 0.5, True)
     held_greeks(*option, *carry, ex_date, parts)
-    fill_slab(-1.0, 0.2, *carry, ex_date, parts, -4, table)
+    strike, vol, tables = np.array([100.0]), np.array([0.2]), table[None]
+    fill_slabs(-1.0, strike, vol, *carry, ex_date, 100.0 * parts, -4, tables)
     tabled_greeks(*option, *carry, ex_date, parts, -4, -19, (table, table, table, table))
 
 
@@ -91,8 +82,6 @@ STEPS = {
     "every-day": _EVERY_DAY,
     "all": (
         *_EVERY_DAY,
-        lambda: _columns("european"),
-        lambda: _columns("american"),
         lambda: _numbers(american=True),
         _forwards,
         _dividends,

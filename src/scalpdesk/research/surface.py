@@ -1,6 +1,5 @@
 """Forwards, smiles and term structure of one chain, and a ladder for a straddle."""
 
-import math
 from datetime import date
 from typing import Any
 
@@ -11,12 +10,19 @@ from scalpdesk.core.units import DAYS_PER_YEAR, NANOS_PER_SECOND, SECONDS_PER_YE
 from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.marketdata.chain_surface import ChainSurface, ExpiryLabel
 from scalpdesk.marketdata.tape import MarketTape
-from scalpdesk.portfolio.risk_book import SMILES
-from scalpdesk.pricing.scenarios import VALUE_UNITS, OptionLine, VolOf, scenario_grid
+from scalpdesk.portfolio.risk_book import SMILES, RiskLeg, RiskPart
+from scalpdesk.pricing.base import Floats
 from scalpdesk.pricing.surface import Clock, SurfaceExpiry
 from scalpdesk.volatility.variance_time import clock_named
 
 LADDER_STEPS = 6
+LADDER_UNITS = {
+    "pnl_usd": "currency, whole position, against the book as it stands",
+    "delta_shares": "units of the underlying, whole position",
+    "gamma_shares_per_usd": "units of the underlying per 1.00 of its price, whole position",
+    "theta_usd_per_day": "currency a calendar day, whole position",
+    "vega_usd_per_point": "currency per 0.01 of volatility, whole position",
+}
 
 
 def clock_from(name: str, now_ns: int) -> Clock:
@@ -123,53 +129,57 @@ def straddle_ladder(
     vol = float(found.vol(strike))
     listed = (contract for _, contract in tape.instruments.options(tape.underlying))
     contract = next(contract for contract in listed if contract.expiry == label.expiry)
-    lines = [
-        OptionLine(
-            strike,
-            found.years,
-            is_call,
-            vol,
-            1.0,
-            float(contract.multiplier),
-            fitted.rates[label],
-            fitted.forwards[label].pricing_borrow,
-            entry.style,
+    left_days = (tape.sessions[0].close_ns - fitted.chain.ts_ns) / 86_400e9
+    years = found.years, max(found.years - left_days / DAYS_PER_YEAR, 0.0)
+
+    def shape(log_moneyness: Floats) -> Floats:
+        return found.vol(found.forward * np.exp(log_moneyness))
+
+    legs = tuple(
+        RiskLeg(
+            symbol=contract.symbol,
+            strike=strike,
+            is_call=is_call,
+            units=float(contract.multiplier),
+            vol=vol,
+            forward=found.forward,
+            years=years,
+            clock_years=years,
+            rate=fitted.rates[label],
+            dividend_yield=fitted.forwards[label].pricing_borrow,
             dividends=fitted.chain.dividends,
+            style=entry.style,
+            smile=shape,
         )
         for is_call in (True, False)
-    ]
+    )
     spot_now = fitted.forwards[label].pricing_spot
     step = 0.5 * found.atm_vol * np.sqrt(min(1.0 / SESSIONS_PER_YEAR, found.years)) * spot_now
     spots = spot_now + step * np.arange(-LADDER_STEPS, LADDER_STEPS + 1)
-    left_days = (tape.sessions[0].close_ns - fitted.chain.ts_ns) / 86_400e9
-    vol_of = None if smile == "sticky-strike" else _carried_smile(found, spot_now)
-    grid = scenario_grid(lines, spot_now, spots=spots, days_ahead=(0.0, left_days), vol_of=vol_of)
-    names = ("pnl_usd", "delta_shares", "gamma_shares_per_usd", "theta_usd_per_day", "vega_usd_per_point")
+    part = RiskPart(underlying=tape.underlying, spot=spot_now, legs=legs)
+    now, later = (part.pnl(spots, np.zeros(1), step=after, smile=smile) for after in (0, 1))
+    each = [leg.greeks(spot_now, spots, 0, smile) for leg in legs]
+    columns = (
+        now,
+        *(contract.multiplier * sum(getattr(g, name) for g in each) for name in ("delta", "gamma")),
+        contract.multiplier * sum(g.theta for g in each) / DAYS_PER_YEAR,
+        contract.multiplier * sum(g.vega for g in each) / 100.0,
+    )
     return {
         "position": f"long 1 straddle {label.expiry} {strike:g} (multiplier {contract.multiplier})",
         "strike": strike,
         "expiry": str(label.expiry),
         "vol": vol,
         "smile": smile,
-        "premium_usd": float(grid["value_usd"][LADDER_STEPS, 0, 0]),
+        "premium_usd": float(contract.multiplier * sum(g.price[LADDER_STEPS] for g in each)),
         "days_to_close": left_days,
-        "units": {name: VALUE_UNITS[name] for name in names},
+        "units": LADDER_UNITS,
         "ladder": [
             {
                 "spot": float(spot),
-                **{name: float(grid[name][i, 0, 0]) for name in names},
-                "pnl_usd_at_close": float(grid["pnl_usd"][i, 0, 1]),
+                **{name: float(column[i]) for name, column in zip(LADDER_UNITS, columns, strict=True)},
+                "pnl_usd_at_close": float(later[i]),
             }
             for i, spot in enumerate(spots)
         ],
     }
-
-
-def _carried_smile(found: SurfaceExpiry, spot_now: float) -> VolOf:
-    """Return the volatility of a smile that goes with the spot, as a risk book's does."""
-
-    def vol(strike: float, years: float, spot: float) -> float:
-        away = (math.log(strike / found.forward) - math.log(spot / spot_now)) / math.sqrt(years / found.years)
-        return float(found.vol(found.forward * math.exp(away)))
-
-    return vol

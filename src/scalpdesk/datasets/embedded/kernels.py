@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from scalpdesk.pricing.base import Floats
 from scalpdesk.pricing.kernels.compiling import kernel
-from scalpdesk.pricing.kernels.normal import Floats
 
 Ints = NDArray[np.int64]
 

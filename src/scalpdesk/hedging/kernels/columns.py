@@ -21,8 +21,9 @@ from scalpdesk.hedging.kernels.rules import (
     no_narrower_than_limit,
     rehedge_target,
 )
+from scalpdesk.pricing.base import Floats
 from scalpdesk.pricing.kernels.compiling import inner, kernel, rule
-from scalpdesk.pricing.kernels.normal import INV_SQRT_2PI, Floats, bell_quick, tail_over_density
+from scalpdesk.pricing.kernels.normal import INV_SQRT_2PI, bell_quick, tail_over_density
 
 Instants = NDArray[np.int64]
 Flags = NDArray[np.bool_]

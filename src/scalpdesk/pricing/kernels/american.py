@@ -5,11 +5,12 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from scalpdesk.pricing.base import Floats, Seven
 from scalpdesk.pricing.kernels import premium
 from scalpdesk.pricing.kernels.boundary import NEVER, SINGLE, exercise_kind, remembered_years
 from scalpdesk.pricing.kernels.compiling import inner, kernel
 from scalpdesk.pricing.kernels.european import certain_greeks, european_greeks, expired_greeks
-from scalpdesk.pricing.kernels.normal import Floats, Nine
+from scalpdesk.pricing.kernels.normal import Nine, row_of
 from scalpdesk.pricing.kernels.premium import premium_terms
 from scalpdesk.pricing.kernels.tables import ROWS, TERMS, rows_from_table
 
@@ -39,7 +40,7 @@ def greeks_over_boundary(
     integral and the European option.
     """
     p0, p1, p2, p3, vega_p, volga_p, vanna_p, rho_p, depth = premium_terms(
-        phi, S / K, T, v, r, q, futures, rows, stretch, w
+        phi, S / K, T, v, r, q, futures, rows, stretch, w, True
     )
     if depth >= 0.0:
         return phi * (S - K), phi, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
@@ -116,63 +117,49 @@ def boundless_option(
 
 
 @kernel
-def sort_by_method(
-    phi: Floats,
-    S: Floats,
-    K: Floats,
-    T: Floats,
-    v: Floats,
-    r: Floats,
-    q: Floats,
-    slots: NDArray[np.int64],
-    years: Floats,
-) -> None:
+def sort_by_method(terms: Seven, slots: NDArray[np.int64], years: Floats) -> None:
     """Mark each element: TABLE, BOUNDLESS or, with two boundaries, GRID; fill in ``remembered_years``."""
-    for i in range(S.size):
-        years[i] = remembered_years(phi[i], T[i], v[i], r[i], q[i])
-        kind = exercise_kind(r[i], q[i]) if phi[i] < 0.0 else exercise_kind(q[i], r[i])
+    for i in range(slots.size):
+        phi, S, K, T, v, r, q = row_of(terms, i)
+        years[i] = remembered_years(phi, T, v, r, q)
+        kind = exercise_kind(r, q) if phi < 0.0 else exercise_kind(q, r)
         slots[i] = TABLE if kind == SINGLE else GRID
-        if (
-            T[i] <= 0.0
-            or kind == NEVER
-            or S[i] <= 0.0
-            or K[i] <= 0.0
-            or v[i] * math.sqrt(years[i]) < LEAST_DEVIATION
-        ):
+        is_worthless = S <= 0.0 or K <= 0.0 or v * math.sqrt(years[i]) < LEAST_DEVIATION
+        if T <= 0.0 or kind == NEVER or is_worthless:
             slots[i] = BOUNDLESS
 
 
 @kernel
 def fill_american(
-    phi: Floats,
-    S: Floats,
-    K: Floats,
-    T: Floats,
-    v: Floats,
-    r: Floats,
-    q: Floats,
+    terms: Seven,
     futures: bool,
     slots: NDArray[np.int64],
     tables: Floats,
     bounds: Floats,
     out: Floats,
 ) -> None:
-    """American Greeks of each element into the columns of ``out`` (9, n); GRID elements are skipped.
+    """American Greeks of the elements with a table into the columns of ``out`` (9, n).
 
     ``slots`` holds the index of each element's table or its mark; ``bounds`` horizon and lowest volatility of
     each table.
     """
     rows = np.empty(ROWS * TERMS)
     w = np.empty(SCRATCH)
-    for i in range(S.size):
+    for i in range(slots.size):
         m = slots[i]
         if m >= 0:
-            rows_from_table(tables[m], bounds[m, 1], v[i], rows)
-            stretch = math.sqrt(T[i] / bounds[m, 0])
-            nine = greeks_over_boundary(phi[i], S[i], K[i], T[i], v[i], r[i], q[i], futures, rows, stretch, w)
-        elif m == BOUNDLESS:
-            nine = boundless_greeks(phi[i], S[i], K[i], T[i], v[i], r[i], q[i], futures)
-        else:
-            continue
-        for j in range(9):
-            out[j, i] = nine[j]
+            rows_from_table(tables[m], bounds[m, 1], terms[4][i], rows)
+            stretch = math.sqrt(terms[3][i] / bounds[m, 0])
+            nine = greeks_over_boundary(*row_of(terms, i), futures, rows, stretch, w)
+            for j in range(9):
+                out[j, i] = nine[j]
+
+
+@kernel
+def fill_boundless(terms: Seven, futures: bool, slots: NDArray[np.int64], out: Floats) -> None:
+    """Greeks of the elements that need no table: a kernel of its own, as days without rates need no other."""
+    for i in range(slots.size):
+        if slots[i] == BOUNDLESS:
+            nine = boundless_greeks(*row_of(terms, i), futures)
+            for j in range(9):
+                out[j, i] = nine[j]

@@ -5,29 +5,16 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from scalpdesk.pricing.base import Floats, Seven
 from scalpdesk.pricing.kernels import premium
-from scalpdesk.pricing.kernels.american import (
-    BOUNDLESS,
-    LEAST_DEVIATION,
-    boundless_greeks,
-    greeks_over_boundary,
-    sort_by_method,
-)
-from scalpdesk.pricing.kernels.black_iv import ABOVE, BAD, BELOW, EXPIRED, OK, european_iv
-from scalpdesk.pricing.kernels.boundary import NEVER, SINGLE, exercise_kind, remembered_years
+from scalpdesk.pricing.kernels.american import boundless_greeks
+from scalpdesk.pricing.kernels.black_iv import ABOVE, BAD, BELOW, EXPIRED, OK
+from scalpdesk.pricing.kernels.boundary import NEVER, SINGLE, exercise_kind
 from scalpdesk.pricing.kernels.compiling import inner, kernel
-from scalpdesk.pricing.kernels.european import certain_greeks, european_greeks
-from scalpdesk.pricing.kernels.normal import Floats, log_ratio, visible_cdf, visible_pdf
-from scalpdesk.pricing.kernels.premium import premium_and_vega
-from scalpdesk.pricing.kernels.tables import (
-    ROWS,
-    TERMS,
-    VOL_OCTAVES,
-    rows_from_table,
-    sort_into_tables,
-    two_rows_from_table,
-    vol_band,
-)
+from scalpdesk.pricing.kernels.european import certain_greeks, european_price
+from scalpdesk.pricing.kernels.normal import log_ratio, row_of, visible_cdf, visible_pdf
+from scalpdesk.pricing.kernels.premium import premium_terms
+from scalpdesk.pricing.kernels.tables import TERMS, VOL_OCTAVES, rows_from_table
 
 FOUND, LOWER, NOT_FOUND = 0, 1, 2  # result of a search in a table
 SETTLED, SEARCH, BY_GRID = 0, 1, 2  # method for a price
@@ -71,16 +58,6 @@ def american_verdict(
     return OK, SEARCH if kind == SINGLE else BY_GRID
 
 
-@kernel
-def american_start(
-    price: float, phi: float, S: float, K: float, T: float, r: float, q: float
-) -> tuple[float, int, int, int]:
-    """European volatility of an American price with its status; the price's own status and what remains."""
-    vol, code = european_iv(price, phi, S, K, T, r, q)
-    status, left = american_verdict(price, phi, S, K, T, r, q)
-    return vol, code, status, left
-
-
 @inner
 def price_and_vega(
     phi: float,
@@ -98,8 +75,11 @@ def price_and_vega(
     w: Floats,
 ) -> tuple[float, float]:
     """American price, at least ``floor``, and vega from a table."""
-    two_rows_from_table(table, vol_low, v, rows)
-    value, slope, depth = premium_and_vega(phi, S / K, T, v, r, q, rows, math.sqrt(T / horizon), w)
+    rows_from_table(table, vol_low, v, rows)
+    stretch = math.sqrt(T / horizon)
+    value, _, _, _, slope, _, _, _, depth = premium_terms(
+        phi, S / K, T, v, r, q, False, rows, stretch, w, False
+    )
     if depth >= 0.0:
         return phi * (S - K), 0.0
     root = math.sqrt(T)
@@ -166,13 +146,7 @@ def table_iv(
 
 @kernel
 def fill_table_iv(
-    price: Floats,
-    phi: Floats,
-    S: Floats,
-    K: Floats,
-    T: Floats,
-    r: Floats,
-    q: Floats,
+    quoted: Seven,
     first: Floats,
     slots: NDArray[np.int64],
     tables: Floats,
@@ -181,182 +155,24 @@ def fill_table_iv(
     verdict: NDArray[np.int64],
 ) -> None:
     """``table_iv`` of each element whose slot is a table."""
-    for i in range(S.size):
+    for i in range(slots.size):
         m = slots[i]
         if m >= 0:
-            vol[i], verdict[i] = table_iv(
-                price[i],
-                phi[i],
-                S[i],
-                K[i],
-                T[i],
-                r[i],
-                q[i],
-                first[i],
-                tables[m],
-                bounds[m, 0],
-                bounds[m, 1],
-            )
+            own = first[i], tables[m], bounds[m, 0], bounds[m, 1]
+            vol[i], verdict[i] = table_iv(*row_of(quoted, i), *own)
 
 
 @kernel
-def fill_american_verdicts(
-    price: Floats,
-    phi: Floats,
-    S: Floats,
-    K: Floats,
-    T: Floats,
-    r: Floats,
-    q: Floats,
-    status: NDArray[np.int64],
-    left: NDArray[np.int64],
-) -> None:
+def fill_american_verdicts(quoted: Seven, status: NDArray[np.int64], left: NDArray[np.int64]) -> None:
     """``american_verdict`` of each element."""
-    for i in range(S.size):
-        status[i], left[i] = american_verdict(price[i], phi[i], S[i], K[i], T[i], r[i], q[i])
-
-
-@kernel
-def fill_quoted(
-    price: Floats,
-    phi: Floats,
-    S: Floats,
-    K: Floats,
-    T: Floats,
-    r: Floats,
-    q: Floats,
-    first: Floats,
-    slots: NDArray[np.int64],
-    tables: Floats,
-    bounds: Floats,
-    vol: Floats,
-    columns: Floats,
-    verdict: NDArray[np.int64],
-) -> None:
-    """Implied volatility of each price by the table of its European one, ``first``, and the Greeks at it.
-
-    ``slots`` as for ``fill_american``; elements without a table are left alone. NOT_FOUND where the table
-    does not give both.
-    """
-    rows = np.empty(ROWS * TERMS)
-    w = np.empty(premium.ROOM)
-    for i in range(S.size):
-        m = slots[i]
-        if m < 0:
-            continue
-        vol[i], verdict[i] = table_iv(
-            price[i],
-            phi[i],
-            S[i],
-            K[i],
-            T[i],
-            r[i],
-            q[i],
-            first[i],
-            tables[m],
-            bounds[m, 0],
-            bounds[m, 1],
-        )
-        v = vol[i]
-        if (
-            verdict[i] != FOUND
-            or vol_band(v) != vol_band(bounds[m, 1])
-            or v * math.sqrt(T[i]) < LEAST_DEVIATION
-            or remembered_years(phi[i], T[i], v, r[i], q[i]) != T[i]
-        ):
-            verdict[i] = NOT_FOUND
-            continue
-        rows_from_table(tables[m], bounds[m, 1], v, rows)
-        stretch = math.sqrt(T[i] / bounds[m, 0])
-        nine = greeks_over_boundary(phi[i], S[i], K[i], T[i], v, r[i], q[i], False, rows, stretch, w)
-        for j in range(9):
-            columns[j, i] = nine[j]
-
-
-@kernel
-def fill_boundless(
-    phi: Floats,
-    S: Floats,
-    K: Floats,
-    T: Floats,
-    v: Floats,
-    r: Floats,
-    q: Floats,
-    slots: NDArray[np.int64],
-    columns: Floats,
-) -> None:
-    """Greeks of the elements that need no table: a kernel of its own, as days without rates need no other."""
-    for i in range(S.size):
-        if slots[i] == BOUNDLESS:
-            nine = boundless_greeks(phi[i], S[i], K[i], T[i], v[i], r[i], q[i], False)
-            for j in range(9):
-                columns[j, i] = nine[j]
-
-
-@kernel
-def out_of_money_vols(
-    call: Floats,
-    put: Floats,
-    K: Floats,
-    premium: Floats,
-    forward: float,
-    S: float,
-    T: float,
-    r: float,
-    q: float,
-) -> Floats:
-    """European volatility of each strike's out-of-the-money option, less its early-exercise premium if known.
-
-    ``premium`` has a row for the calls and one for the puts. NaN where there is no volatility.
-    """
-    vol = np.empty(K.size)
-    for i in range(K.size):
-        side = 0 if K[i] >= forward else 1
-        price = call[i] if side == 0 else put[i]
-        if not math.isnan(premium[side, i]):
-            price -= premium[side, i]
-        vol[i], _ = european_iv(price, 1.0 if side == 0 else -1.0, S, K[i], T, r, q)
-    return vol
-
-
-@kernel
-def lay_out_pairs(
-    S: float,
-    K: Floats,
-    T: float,
-    v: Floats,
-    r: float,
-    low: float,
-    high: float,
-    terms: Floats,
-    slots: NDArray[np.int64],
-    keys: Floats,
-) -> int:
-    """Arguments of ``fill_premiums`` for calls and puts at two yields (yield, side, strike), in eight rows.
-
-    Marks and tables go into ``slots`` and ``keys`` as by ``sort_by_method`` and ``sort_into_tables``; returns
-    the number of tables.
-    """
-    for i in range(4 * K.size):
-        strike = i % K.size
-        terms[0, i] = 1.0 if i // K.size % 2 == 0 else -1.0
-        terms[1, i], terms[2, i], terms[3, i], terms[5, i], terms[6, i] = S, K[strike], T, v[strike], r
-        terms[7, i] = low if i < 2 * K.size else high
-    phi, years, vols, rates, yields = terms[0], terms[4], terms[5], terms[6], terms[7]
-    sort_by_method(phi, terms[1], terms[2], terms[3], vols, rates, yields, slots, years)
-    return sort_into_tables(phi, years, vols, rates, yields, slots, keys)
+    for i in range(status.size):
+        status[i], left[i] = american_verdict(*row_of(quoted, i))
 
 
 @kernel
 def fill_premiums(
-    phi: Floats,
-    S: Floats,
-    K: Floats,
-    T: Floats,
+    terms: Seven,
     remembered: Floats,
-    v: Floats,
-    r: Floats,
-    q: Floats,
     slots: NDArray[np.int64],
     tables: Floats,
     bounds: Floats,
@@ -368,17 +184,18 @@ def fill_premiums(
     """
     rows = np.empty(2 * TERMS)
     w = np.empty(premium.ROOM)
-    for i in range(S.size):
+    for i in range(slots.size):
+        phi, S, K, T, v, r, q = row_of(terms, i)
         m, years = slots[i], remembered[i]
         if m >= 0:
-            two_rows_from_table(tables[m], bounds[m, 1], v[i], rows)
+            rows_from_table(tables[m], bounds[m, 1], v, rows)
             stretch = math.sqrt(years / bounds[m, 0])
-            value, _, depth = premium_and_vega(phi[i], S[i] / K[i], years, v[i], r[i], q[i], rows, stretch, w)
-            if depth >= 0.0:
-                price = phi[i] * (S[i] - K[i])
+            found = premium_terms(phi, S / K, years, v, r, q, False, rows, stretch, w, False)
+            if found[8] >= 0.0:
+                price = phi * (S - K)
             else:
-                price = european_greeks(phi[i], S[i], K[i], years, v[i], r[i], q[i])[0] + K[i] * value
-                price = max(price, certain_greeks(phi[i], S[i], K[i], years, r[i], q[i], True)[0])
+                price = european_price(phi, S, K, years, v, r, q) + K * found[0]
+                price = max(price, certain_greeks(phi, S, K, years, r, q, True)[0])
         else:
-            price = boundless_greeks(phi[i], S[i], K[i], years, v[i], r[i], q[i], False)[0]
-        out[i] = max(price - european_greeks(phi[i], S[i], K[i], T[i], v[i], r[i], q[i])[0], 0.0)
+            price = boundless_greeks(phi, S, K, years, v, r, q, False)[0]
+        out[i] = max(price - european_price(phi, S, K, T, v, r, q), 0.0)

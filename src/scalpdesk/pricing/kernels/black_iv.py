@@ -5,14 +5,15 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from scalpdesk.pricing.base import Floats, Seven
 from scalpdesk.pricing.kernels.compiling import inner, kernel
 from scalpdesk.pricing.kernels.normal import (
     INV_SQRT_2PI,
-    Floats,
     log_ratio,
     mills,
     mills_and_slope,
     norm_cdf,
+    row_of,
 )
 
 OK, BELOW, ABOVE, EXPIRED, BAD = 0, 1, 2, 3, 4
@@ -207,17 +208,7 @@ def european_iv(
 
 
 @kernel
-def fill_european_iv(
-    price: Floats,
-    phi: Floats,
-    S: Floats,
-    K: Floats,
-    T: Floats,
-    r: Floats,
-    q: Floats,
-    vol: Floats,
-    status: NDArray[np.int64],
-) -> None:
+def fill_european_iv(quoted: Seven, vol: Floats, status: NDArray[np.int64]) -> None:
     """Fill ``vol`` with each element's European implied volatility and ``status`` with its status code."""
-    for i in range(S.size):
-        vol[i], status[i] = european_iv(price[i], phi[i], S[i], K[i], T[i], r[i], q[i])
+    for i in range(vol.size):
+        vol[i], status[i] = european_iv(*row_of(quoted, i))

@@ -16,10 +16,10 @@ import math
 
 import numpy as np
 
+from scalpdesk.pricing.base import Floats
 from scalpdesk.pricing.kernels.compiling import inner, kernel
 from scalpdesk.pricing.kernels.normal import (
     INV_SQRT_2PI,
-    Floats,
     exp_quick,
     norm_cdf,
     norm_pdf,

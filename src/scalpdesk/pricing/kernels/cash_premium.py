@@ -14,32 +14,37 @@ import math
 from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
+from scalpdesk.pricing.base import Floats, Seven
 from scalpdesk.pricing.kernels.american_iv import bounds_verdict
 from scalpdesk.pricing.kernels.black_iv import BAD, OK, european_iv
-from scalpdesk.pricing.kernels.boundary import NEVER, exercise_kind
 from scalpdesk.pricing.kernels.compiling import inner, kernel
 from scalpdesk.pricing.kernels.european import european_dividend_greeks, european_greeks
 from scalpdesk.pricing.kernels.grid import (
-    GRADING,
-    GRID_STEPS,
-    LEAST_STEPS,
-    MOST_REFINED,
-    PIECES,
+    CENTRE,
+    HALF,
+    LANES,
+    NODES,
+    RATE,
+    ROOM,
+    STEP,
+    STRIKE,
+    VOL,
+    YIELD,
     CashTerms,
-    dividends_ahead,
-    exercise_on_grid,
-    march,
-    spread_kink,
+    course_of,
+    march_lanes,
+    quick_price,
 )
-from scalpdesk.pricing.kernels.normal import Floats, Nine
+from scalpdesk.pricing.kernels.normal import Nine, exp_quick, row_of
 
-HALF = 200  # nodes on each side of the strike
 REACH = 7.0  # deviations of the longest time that they reach to either side
 NEAR_ENDS = 3.0  # deviations from the ends of the grid within which nothing is read
 TIMES = 8  # in an octave of the time to the ex-date
 VOLS = 8.0  # volatilities in an octave
-SLAB_SHAPE = (TIMES + 3, 2 * HALF + 1)  # one time before the octave, two from its end on
+SLAB_SHAPE = (TIMES + 3, NODES)  # one time before the octave, two from its end on
+PLAIN, CLOSED, STEPPED = 0, 1, 2  # how an element with a schedule is priced
 EXERCISED = 1e-7  # of the strike: a value nearer to the payoff is that of exercise
 
 Slabs: TypeAlias = tuple[Floats, Floats, Floats, Floats]
@@ -58,90 +63,48 @@ def _slab_step(v: float, longest: float) -> float:
     return REACH * v * math.sqrt(longest) / HALF
 
 
-@inner
-def _fill_marched(
-    phi: float, T: float, v: float, r: float, q: float, cash: CashTerms, power: int, refined: int, out: Floats
-) -> None:
-    """Value at each of a table's times and nodes, of calls in shares; ``T`` years from the last of them."""
-    times, amounts, _, _ = cash
-    dx = _slab_step(v, T)
-    X = np.exp(-phi * (np.arange(2 * HALF + 1) - HALF) * dx)
-    grown = X * math.exp((r - q) * T)
-    V = np.maximum(phi * (grown - 1.0), 0.0)
-    if phi > 0.0:
-        V /= grown
-    spread_kink(V, phi * math.log(grown[0]) / dx, dx)
-    kind = exercise_kind(r, q) if phi < 0.0 else exercise_kind(q, r)
-    held = CashTerms(times, amounts, False, kind != NEVER)  # else exercised at ex-dates only
-    drift = abs(r - q) * math.sqrt(T) / (2.0 * v)
-    whole_steps = GRID_STEPS * min(max(drift, 4.0 * (abs(r) + abs(q)) * T, 1.0), MOST_REFINED)
-    now, is_kinked = T, True
-    for event in range(times.size - 1, -1, -1):
-        now = _marched_to(V, phi, X, T, v, r, q, held, now, times[event], dx, whole_steps, refined, is_kinked)
-        if phi > 0.0:
-            grown = X * math.exp((r - q) * now)
-            exercise_on_grid(V, 1.0 - (1.0 - dividends_ahead(now, T, r, cash, True)) / grown)
-        is_kinked = phi > 0.0 and held.american
-    for place in range(out.shape[0]):
-        until = times[0] - _slab_time(power, place)
-        if place == 0:
-            _marched_to(V, phi, X, T, v, r, q, held, now, until, dx, whole_steps, refined, is_kinked)
-        else:
-            count = max(math.ceil(whole_steps * math.sqrt((now - until) / T) / 3.0), 1)
-            march(V, phi, X, 1.0, T, v, r, q, held, now, until, dx, refined * count, False)
-        now = until
-        out[place] = V
-
-
-@inner
-def _marched_to(
-    V: Floats,
+@kernel
+def fill_slabs(
     phi: float,
-    X: Floats,
-    T: float,
-    v: float,
+    K: Floats,
+    v: Floats,
     r: float,
     q: float,
-    held: CashTerms,
-    now: float,
-    until: float,
-    dx: float,
-    whole_steps: float,
-    refined: int,
-    is_kinked: bool,
-) -> float:
-    """Step back from a kink; return the time reached."""
-    whole, start = now - until, now
-    pieces = PIECES if is_kinked else 1
-    count = max(math.ceil(whole_steps * math.sqrt(whole / T) / pieces), LEAST_STEPS)
-    for part in range(1 - pieces, 1):
-        end = start - whole * GRADING**part if part < 0 else until
-        march(V, phi, X, 1.0, T, v, r, q, held, now, end, dx, refined * count, True)
-        now = end
-    return until
-
-
-@kernel
-def fill_slab(
-    phi: float, v: float, r: float, q: float, before: Floats, amounts: Floats, power: int, out: Floats
+    before: Floats,
+    amounts: Floats,
+    power: int,
+    out: NDArray[np.float64],
 ) -> None:
-    """Table what exercise adds at a volatility: for times to the next ex-date in the octave to 2**``power``.
+    """Table what exercise adds at strikes and volatilities, in parts of the strike: (option, time, node).
 
-    ``before`` are the years from each ex-date to the expiry, descending; ``amounts`` parts of the strike.
+    For times to the next ex-date in the octave to 2**``power``. ``before`` are the years from each ex-date to
+    the expiry, descending; ``amounts`` in currency.
     """
-    T = before[0] + _slab_time(power, out.shape[0] - 1)
+    T = before[0] + _slab_time(power, TIMES + 2)
     cash = CashTerms(T - before, amounts, False, True)
-    fine = np.empty_like(out)
-    _fill_marched(phi, T, v, r, q, cash, power, 2, fine)
-    _fill_marched(phi, T, v, r, q, cash, power, 1, out)
-    dx = _slab_step(v, T)
-    for place in range(out.shape[0]):
-        left = before[0] + _slab_time(power, place)
-        growth = math.exp((r - q) * (T - left))
-        for i in range(out.shape[1]):
-            x = math.exp(-phi * (i - HALF) * dx) * growth
-            value = (4.0 * fine[place, i] - out[place, i]) / 3.0 * (x if phi > 0.0 else 1.0)
-            out[place, i] = value - european_greeks(phi, x, 1.0, left, v, r, q)[0]
+    stops = np.empty(TIMES + 3)
+    for place in range(stops.size):
+        stops[place] = cash.times[0] - _slab_time(power, place)
+    w = np.empty(ROOM)
+    fine, coarse = np.empty((stops.size, LANES, NODES)), np.empty((stops.size, LANES, NODES))
+    for first in range(0, K.size, LANES):
+        count = min(LANES, K.size - first)
+        course = course_of(phi, T, v[first], r, q, cash)
+        for m in range(count):
+            at = first + m
+            w[STRIKE + m], w[VOL + m], w[RATE + m], w[YIELD + m] = K[at], v[at], r, q
+            w[CENTRE + m], w[STEP + m] = K[at], _slab_step(v[at], T)
+        march_lanes(w, count, course, cash, 2, stops, fine)
+        march_lanes(w, count, course, cash, 1, stops, coarse)
+        for m in range(count):
+            own, dx = v[first + m], w[STEP + m]
+            for place in range(stops.size):
+                left = before[0] + _slab_time(power, place)
+                for i in range(NODES):
+                    level = -phi * (i - HALF) * dx + (r - q) * (T - left)
+                    value = (4.0 * fine[place, m, i] - coarse[place, m, i]) / 3.0
+                    value *= exp_quick(level) if phi > 0.0 else 1.0 / K[first + m]
+                    out[first + m, place, i] = value - quick_price(phi, level, left, own, r, q)
 
 
 @inner
@@ -217,6 +180,24 @@ def is_worth_exercising(phi: float, r: float, q: float, before: Floats, amounts:
         if coming > -math.expm1(-r * before[k]):
             return True
     return False
+
+
+@kernel
+def sort_with_dividends(terms: Seven, cash: CashTerms, kinds: NDArray[np.int64], worth: Floats) -> None:
+    """Mark each element PLAIN, CLOSED or STEPPED, and fill in what its dividends are worth now.
+
+    PLAIN are American options without a dividend by expiry; CLOSED have a closed form.
+    """
+    for i in range(kinds.size):
+        phi, _, K, T, _, r, q = row_of(terms, i)
+        is_due = cash.times <= T
+        before, amounts = T - cash.times[is_due], cash.amounts[is_due]
+        worth[i] = worth_ahead(T, r, before, amounts)
+        kinds[i] = CLOSED
+        if before.size == 0:
+            kinds[i] = PLAIN if cash.american else CLOSED
+        elif cash.spot_model or (cash.american and is_worth_exercising(phi, r, q, before, amounts / K)):
+            kinds[i] = STEPPED
 
 
 @kernel

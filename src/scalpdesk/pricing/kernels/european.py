@@ -1,9 +1,11 @@
 """European exercise, and options without randomness."""
 
 import math
+from typing import TypeAlias
 
+from scalpdesk.pricing.base import Floats, Seven
 from scalpdesk.pricing.kernels.compiling import inner, kernel
-from scalpdesk.pricing.kernels.normal import Floats, Nine, log_ratio, visible_cdf, visible_pdf
+from scalpdesk.pricing.kernels.normal import Nine, log_ratio, row_of, visible_cdf, visible_pdf
 
 TINY_DEVIATION = 1e-12  # v·sqrt(T) below which the payoff is certain to double precision
 
@@ -45,6 +47,17 @@ def certain_greeks(phi: float, S: float, K: float, T: float, r: float, q: float,
         return best, delta, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
     theta = r * best - (r - q) * S * delta
     return best, delta, 0.0, theta, 0.0, rho, 0.0, 0.0, q * delta
+
+
+@inner
+def european_price(phi: float, S: float, K: float, T: float, v: float, r: float, q: float) -> float:
+    """Price of :func:`european_greeks` alone, to the last digit."""
+    sd = v * math.sqrt(max(T, 0.0))
+    if sd < TINY_DEVIATION or S <= 0.0 or K <= 0.0:
+        return european_greeks(phi, S, K, T, v, r, q)[0]
+    d1 = min(max((log_ratio(S, K) + (r - q) * T) / sd + 0.5 * sd, -1e10), 1e10)
+    spot_leg = phi * math.exp(-q * T) * visible_cdf(phi * d1)
+    return max(S * spot_leg - phi * (K * math.exp(-r * T)) * visible_cdf(phi * (d1 - sd)), 0.0)
 
 
 @kernel
@@ -96,12 +109,11 @@ def european_dividend_greeks(
 
 
 @kernel
-def fill_european(
-    phi: Floats, S: Floats, K: Floats, T: Floats, v: Floats, r: Floats, q: Floats, futures: bool, out: Floats
-) -> None:
+def fill_european(terms: Seven, futures: bool, out: Floats) -> None:
     """European Greeks of each element into the columns of ``out`` (9, n)."""
+    _, S, _, T, _, _, _ = terms
     for i in range(S.size):
-        nine = european_greeks(phi[i], S[i], K[i], T[i], v[i], r[i], q[i])
+        nine = european_greeks(*row_of(terms, i))
         for j in range(9):
             out[j, i] = nine[j]
         if futures and T[i] > 0.0:
@@ -109,59 +121,43 @@ def fill_european(
 
 
 @kernel
-def fill_european_dividend(
-    phi: Floats,
-    S: Floats,
-    K: Floats,
-    T: Floats,
-    v: Floats,
-    r: Floats,
-    q: Floats,
-    times: Floats,
-    amounts: Floats,
-    out: Floats,
-) -> None:
+def fill_european_dividend(terms: Seven, times: Floats, amounts: Floats, out: Floats) -> None:
     """European Greeks of each element in the escrowed model into the columns of ``out`` (9, n)."""
-    for i in range(S.size):
-        nine = european_dividend_greeks(phi[i], S[i], K[i], T[i], v[i], r[i], q[i], times, amounts)
+    for i in range(terms[0].size):
+        nine = european_dividend_greeks(*row_of(terms, i), times, amounts)
         for j in range(9):
             out[j, i] = nine[j]
+
+
+Corners: TypeAlias = tuple[float, float, float, float, float, float, float, float, float, float]
 
 
 @kernel
 def european_corners(
     phi: float,
     K: float,
-    S0: float,
-    S1: float,
-    S2: float,
-    v00: float,
-    v10: float,
-    v01: float,
-    v11: float,
-    T0: float,
-    r0: float,
-    q0: float,
-    T1: float,
-    v2: float,
-    r1: float,
-    q1: float,
-) -> tuple[float, float, float, float, float, float, float, float, float, float]:
-    """Prices of one option at all combinations of two spots, volatilities and times, and two end states.
+    spots: tuple[float, float, float],
+    vols: tuple[float, float, float, float, float],
+    start: tuple[float, float, float],
+    end: tuple[float, float, float],
+) -> Corners:
+    """Prices of one option at two spots, volatilities and times, at a third spot, and at the end.
 
-    ``v10`` is the volatility of the end over the time of the start, and so on: all over ``T0``. In order:
-    spot, volatility and time 000, 100, 010, 001, 110, 101, 011, 111; then spot ``S2`` with the latter two;
-    then the end state (``S2``, ``T1``, ``v2``, ``r1``, ``q1``).
+    ``vols`` are those of start and end over the time of the start, over that of the end, and the end's own;
+    ``start`` and ``end`` years, rate and yield. In order: spot, volatility and time 000, 100, 010, 001, 110,
+    101, 011, 111; then the third spot with the latter two; then the end.
     """
+    (S0, S1, S2), (v00, v10, v01, v11, last) = spots, vols
+    (T, r, q), (T1, r1, q1) = start, end
     return (
-        european_greeks(phi, S0, K, T0, v00, r0, q0)[0],
-        european_greeks(phi, S1, K, T0, v00, r0, q0)[0],
-        european_greeks(phi, S0, K, T0, v10, r0, q0)[0],
-        european_greeks(phi, S0, K, T0, v01, r0, q0)[0],
-        european_greeks(phi, S1, K, T0, v10, r0, q0)[0],
-        european_greeks(phi, S1, K, T0, v01, r0, q0)[0],
-        european_greeks(phi, S0, K, T0, v11, r0, q0)[0],
-        european_greeks(phi, S1, K, T0, v11, r0, q0)[0],
-        european_greeks(phi, S2, K, T0, v11, r0, q0)[0],
-        european_greeks(phi, S2, K, T1, v2, r1, q1)[0],
+        european_price(phi, S0, K, T, v00, r, q),
+        european_price(phi, S1, K, T, v00, r, q),
+        european_price(phi, S0, K, T, v10, r, q),
+        european_price(phi, S0, K, T, v01, r, q),
+        european_price(phi, S1, K, T, v10, r, q),
+        european_price(phi, S1, K, T, v01, r, q),
+        european_price(phi, S0, K, T, v11, r, q),
+        european_price(phi, S1, K, T, v11, r, q),
+        european_price(phi, S2, K, T, v11, r, q),
+        european_price(phi, S2, K, T1, last, r1, q1),
     )

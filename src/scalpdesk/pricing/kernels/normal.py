@@ -9,19 +9,26 @@ import math
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-import numpy as np
 from numba import types
 from numba.extending import intrinsic
-from numpy.typing import NDArray
 
+from scalpdesk.pricing.base import Seven
 from scalpdesk.pricing.kernels.compiling import inner
 
-Floats: TypeAlias = NDArray[np.float64]
 Nine: TypeAlias = tuple[float, float, float, float, float, float, float, float, float]
+
+Row: TypeAlias = tuple[float, float, float, float, float, float, float]
 
 SQRT_HALF = math.sqrt(0.5)
 INV_SQRT_2PI = 1.0 / math.sqrt(2.0 * math.pi)
 VANISHING = 37.0  # deviations from which tail and density, some 1e-298, are 0: at 38 they turn subnormal
+
+
+@inner
+def row_of(columns: Seven, i: int) -> Row:
+    """One element of the columns of a kernel."""
+    a, b, c, d, e, f, g = columns
+    return a[i], b[i], c[i], d[i], e[i], f[i], g[i]
 
 
 @inner

@@ -6,14 +6,16 @@ fixed.
 """
 
 import math
+from collections.abc import Callable
 from typing import TypeAlias
 
 import numpy as np
 
+from scalpdesk.pricing.base import Floats
+from scalpdesk.pricing.kernels.boundary import limit_at_expiry
 from scalpdesk.pricing.kernels.compiling import inner
 from scalpdesk.pricing.kernels.normal import (
     INV_SQRT_2PI,
-    Floats,
     bell_quick,
     exp_quick,
     sine_quick,
@@ -42,14 +44,6 @@ def _panel() -> tuple[Floats, Floats, Floats, Floats, Floats]:
 
 
 AT, WEIGHT, SINE, COSINE, ANGLE_WEIGHT = _panel()
-
-
-@inner
-def log_limit_of(phi: float, r: float, q: float) -> float:
-    """Logarithm of the boundary at expiry, strike 1: put min(1, r/q), call max(1, r/q)."""
-    if phi < 0.0:
-        return 0.0 if q <= r else math.log(r / q)
-    return 0.0 if r <= q else math.log(r / q)
 
 
 @inner
@@ -124,71 +118,84 @@ def sum_series(rows: Floats, count: int, n: int, w: Floats) -> None:
                 w[(5 + c) * LINE + p] += a * w[4 * LINE + p]
 
 
-@inner
-def all_terms(
-    phi: float,
-    S: float,
-    log_S: float,
-    T: float,
-    v: float,
-    r: float,
-    q: float,
-    futures: bool,
-    limit: float,
-    limit_slope: float,
-    least: float,
-    n: int,
-    w: Floats,
-) -> None:
-    """Integrands times weights into lines 5 to 12 of ``w``, from the points and the series there.
+def _terms(whole: bool) -> Callable[..., None]:
+    """Compile the integrands with ``whole`` as a constant: a branch in the loop costs a tenth."""
 
-    ``least`` keeps H, which vanishes at expiry, above the error of its series.
-    """
-    root_T = math.sqrt(T)
-    drift = r - q - 0.5 * v * v
-    moved = 1.0 if futures else 0.0
-    for p in range(n):
-        root = root_T * w[p]
-        weight = T * w[LINE + p]
-        u = root * root
-        sd = v * root
-        inv_sd = 1.0 / sd
-        s = math.sqrt(max(w[5 * LINE + p], least))
-        half = 0.5 * phi / s
-        b = limit + phi * s
-        b_v = w[6 * LINE + p] * half
-        b_vv = w[7 * LINE + p] * half - phi * b_v * b_v / s
-        b_r = limit_slope + w[8 * LINE + p] * half
-        dm = (log_S - b + drift * u) * inv_sd
-        dp = dm + sd
-        eq = exp_quick(-q * u)
-        er = exp_quick(-r * u)
-        per_strike = exp_quick(-b)
-        mass = eq * INV_SQRT_2PI * bell_quick(dp)
-        tail_p = mass * tail_over_density(dp)
-        tail_m = S * mass * per_strike * tail_over_density(dm)
-        cash = phi * (tail_m if phi * dm < 0.0 else er - tail_m)
-        share = phi * (tail_p if phi * dp < 0.0 else eq - tail_p)
-        earned = r * per_strike
-        c = q - earned
-        density = mass * inv_sd
-        tilt = density * c
-        spot_side = q * share + tilt
-        bend = density / S * (q - dp * c * inv_sd)
-        dp_v = -dp / v + root - b_v * inv_sd
-        dp_vv = (dp / v - dp_v + b_v * inv_sd) / v - b_vv * inv_sd
-        k1 = c * dp_v + earned * root
-        k2 = c * dp_vv + earned * b_v * (dp_v - root)
-        dp_r = ((1.0 - moved) * u - b_r) * inv_sd
-        Sm = S * mass
-        w[5 * LINE + p] = weight * (S * q * share - r * cash)
-        w[6 * LINE + p] = weight * spot_side
-        w[7 * LINE + p] = weight * bend
-        w[8 * LINE + p] = -weight * (bend * (dp * inv_sd + 1.0) + tilt * inv_sd * inv_sd / S) / S
-        w[9 * LINE + p] = weight * Sm * k1
-        w[10 * LINE + p] = weight * Sm * (k2 - dp * dp_v * k1)
-        w[11 * LINE + p] = weight * (q * mass * dp_v + density * (earned * b_v - c / v - dp * dp_v * c))
-        w[12 * LINE + p] = weight * (Sm * c * dp_r - (1.0 - r * u) * cash + moved * S * (1.0 - q * u) * share)
+    @inner
+    def terms(
+        phi: float,
+        S: float,
+        log_S: float,
+        T: float,
+        v: float,
+        r: float,
+        q: float,
+        futures: bool,
+        limit: float,
+        limit_slope: float,
+        least: float,
+        n: int,
+        w: Floats,
+    ) -> None:
+        """Integrands times weights into lines 5 to 12 of ``w``, from the points and the series there.
+
+        ``least`` keeps H, which vanishes at expiry, above the error of its series. Without ``whole`` those of
+        the value and of its slope in the volatility alone, into lines 5 and 9.
+        """
+        root_T = math.sqrt(T)
+        drift = r - q - 0.5 * v * v
+        moved = 1.0 if futures else 0.0
+        for p in range(n):
+            root = root_T * w[p]
+            weight = T * w[LINE + p]
+            u = root * root
+            sd = v * root
+            inv_sd = 1.0 / sd
+            s = math.sqrt(max(w[5 * LINE + p], least))
+            half = 0.5 * phi / s
+            b = limit + phi * s
+            b_v = w[6 * LINE + p] * half
+            dm = (log_S - b + drift * u) * inv_sd
+            dp = dm + sd
+            eq = exp_quick(-q * u)
+            er = exp_quick(-r * u)
+            per_strike = exp_quick(-b)
+            mass = eq * INV_SQRT_2PI * bell_quick(dp)
+            tail_p = mass * tail_over_density(dp)
+            tail_m = S * mass * per_strike * tail_over_density(dm)
+            cash = phi * (tail_m if phi * dm < 0.0 else er - tail_m)
+            share = phi * (tail_p if phi * dp < 0.0 else eq - tail_p)
+            earned = r * per_strike
+            c = q - earned
+            dp_v = -dp / v + root - b_v * inv_sd
+            k1 = c * dp_v + earned * root
+            Sm = S * mass
+            w[5 * LINE + p] = weight * (S * q * share - r * cash)
+            w[9 * LINE + p] = weight * Sm * k1
+            if whole:
+                b_vv = w[7 * LINE + p] * half - phi * b_v * b_v / s
+                b_r = limit_slope + w[8 * LINE + p] * half
+                density = mass * inv_sd
+                tilt = density * c
+                spot_side = q * share + tilt
+                bend = density / S * (q - dp * c * inv_sd)
+                dp_vv = (dp / v - dp_v + b_v * inv_sd) / v - b_vv * inv_sd
+                k2 = c * dp_vv + earned * b_v * (dp_v - root)
+                dp_r = ((1.0 - moved) * u - b_r) * inv_sd
+                by_rate = Sm * c * dp_r - (1.0 - r * u) * cash + moved * S * (1.0 - q * u) * share
+                w[6 * LINE + p] = weight * spot_side
+                w[7 * LINE + p] = weight * bend
+                w[8 * LINE + p] = -weight * (bend * (dp * inv_sd + 1.0) + tilt * inv_sd * inv_sd / S) / S
+                w[10 * LINE + p] = weight * Sm * (k2 - dp * dp_v * k1)
+                w[11 * LINE + p] = weight * (
+                    q * mass * dp_v + density * (earned * b_v - c / v - dp * dp_v * c)
+                )
+                w[12 * LINE + p] = weight * by_rate
+
+    return terms
+
+
+all_terms, two_terms = _terms(True), _terms(False)
 
 
 @inner
@@ -203,13 +210,16 @@ def premium_terms(
     rows: Floats,
     stretch: float,
     w: Floats,
+    whole: bool,
 ) -> Premium:
-    """Early-exercise premium and its slopes, strike 1, for the four series in ``rows``.
+    """Early-exercise premium and its slopes, strike 1, for the series in ``rows``.
 
     They are series over a horizon of which ``T`` is the fraction ``stretch`` squared. The last value is the
-    depth of ln S inside the exercise region (negative outside). ``w`` is scratch of size ROOM.
+    depth of ln S inside the exercise region (negative outside). ``w`` is scratch of size ROOM. Without
+    ``whole`` value, slope in the volatility and depth alone, from the first two of the four series.
     """
-    limit = log_limit_of(phi, r, q)
+    # of the boundary at expiry; a call's is the reciprocal of the mirrored put's
+    limit = limit_at_expiry(r, q) if phi < 0.0 else -limit_at_expiry(q, r)
     reach = outward(rows, 2.0 * stretch - 1.0)
     depth = phi * (math.log(S) - limit) - reach
     if depth >= 0.0 or is_never_reached(-depth - reach, T, v, r, q):
@@ -217,12 +227,20 @@ def premium_terms(
     sd_T = v * math.sqrt(T)
     gap = max(-depth, NEAREST * sd_T)
     n = place_points(gap, sd_T, stretch, w)
-    sum_series(rows, ROWS, n, w)
+    sum_series(rows, ROWS if whole else 2, n, w)
     limit_slope = 1.0 / r if limit != 0.0 and not futures else 0.0
     log_S = math.log(S) - phi * (gap + depth)
     least = max(NOISE * reach * reach, LEAST_HEIGHT * sd_T * sd_T)
-    all_terms(phi, S, log_S, T, v, r, q, futures, limit, limit_slope, least, n, w)
+    if whole:
+        all_terms(phi, S, log_S, T, v, r, q, futures, limit, limit_slope, least, n, w)
+    else:
+        two_terms(phi, S, log_S, T, v, r, q, futures, limit, limit_slope, least, n, w)
     a = b = c = d = e = f = g = h = 0.0
+    if not whole:
+        for p in range(n):
+            a += w[5 * LINE + p]
+            e += w[9 * LINE + p]
+        return a, b, c, d, e, f, g, h, depth
     for p in range(n):
         a += w[5 * LINE + p]
         b += w[6 * LINE + p]
@@ -233,50 +251,3 @@ def premium_terms(
         g += w[11 * LINE + p]
         h += w[12 * LINE + p]
     return a, b, c, d, e, f, g, h, depth
-
-
-@inner
-def premium_and_vega(
-    phi: float, S: float, T: float, v: float, r: float, q: float, rows: Floats, stretch: float, w: Floats
-) -> tuple[float, float, float]:
-    """Value, slope in the volatility and depth of ``premium_terms`` alone, for the implied volatility."""
-    limit = log_limit_of(phi, r, q)
-    log_S = math.log(S)
-    reach = outward(rows, 2.0 * stretch - 1.0)
-    depth = phi * (log_S - limit) - reach
-    if depth >= 0.0 or is_never_reached(-depth - reach, T, v, r, q):
-        return 0.0, 0.0, depth
-    root_T = math.sqrt(T)
-    n = place_points(max(-depth, NEAREST * v * root_T), v * root_T, stretch, w)
-    sum_series(rows, 2, n, w)
-    drift = r - q - 0.5 * v * v
-    least = max(NOISE * reach * reach, LEAST_HEIGHT * v * v * T)
-    for p in range(n):
-        root = root_T * w[p]
-        weight = T * w[LINE + p]
-        u = root * root
-        sd = v * root
-        inv_sd = 1.0 / sd
-        s = math.sqrt(max(w[5 * LINE + p], least))
-        b = limit + phi * s
-        b_v = w[6 * LINE + p] * 0.5 * phi / s
-        dm = (log_S - b + drift * u) * inv_sd
-        dp = dm + sd
-        eq = exp_quick(-q * u)
-        er = exp_quick(-r * u)
-        per_strike = exp_quick(-b)
-        mass = eq * INV_SQRT_2PI * bell_quick(dp)
-        tail_p = mass * tail_over_density(dp)
-        tail_m = S * mass * per_strike * tail_over_density(dm)
-        cash = phi * (tail_m if phi * dm < 0.0 else er - tail_m)
-        share = phi * (tail_p if phi * dp < 0.0 else eq - tail_p)
-        dp_v = -dp / v + root - b_v * inv_sd
-        earned = r * per_strike
-        w[5 * LINE + p] = weight * (S * q * share - r * cash)
-        w[6 * LINE + p] = weight * S * mass * ((q - earned) * dp_v + earned * root)
-    value = 0.0
-    vega = 0.0
-    for p in range(n):
-        value += w[5 * LINE + p]
-        vega += w[6 * LINE + p]
-    return value, vega, depth

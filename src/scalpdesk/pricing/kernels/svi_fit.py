@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from scalpdesk.pricing.base import Floats
 from scalpdesk.pricing.kernels.compiling import inner, kernel
-from scalpdesk.pricing.kernels.normal import Floats
 
 HUBER_HALF_SPREADS = 1.0
 """Residuals beyond this many half-spreads count linearly, to limit the weight of a bad quote."""

@@ -9,6 +9,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from scalpdesk.pricing.base import Floats, Seven
 from scalpdesk.pricing.kernels.boundary import (
     NODES,
     ROOM,
@@ -17,7 +18,7 @@ from scalpdesk.pricing.kernels.boundary import (
     solve_boundary,
 )
 from scalpdesk.pricing.kernels.compiling import inner, kernel
-from scalpdesk.pricing.kernels.normal import Floats, bits_of
+from scalpdesk.pricing.kernels.normal import bits_of, row_of
 
 TERMS = NODES + 1  # of a series in the root of the time
 ROWS = 4  # series of H, its first and second slope in the volatility, its slope in the rate
@@ -124,10 +125,11 @@ def fill_table(
 
 @inner
 def rows_from_table(table: Floats, vol_low: float, v: float, rows: Floats) -> None:
-    """The four series at volatility ``v``, one after the other in ``rows``."""
+    """The series at volatility ``v``, one after the other in ``rows``: four, or the first two."""
+    whole = rows.size == ROWS * TERMS
     scale = 2.0 / (VOL_OCTAVES * LN2)
     x = math.log(v / vol_low) * scale - 1.0
-    for k in range(ROWS * TERMS):
+    for k in range(rows.size):
         rows[k] = 0.0
     t0, t1 = 1.0, x
     d0, d1 = 0.0, 1.0
@@ -138,88 +140,52 @@ def rows_from_table(table: Floats, vol_low: float, v: float, rows: Floats) -> No
         a0 = v * v * t0
         a1 = v * (2.0 * t0 + first)
         a2 = 2.0 * t0 + 3.0 * first + second
-        for k in range(TERMS):
+        for k in range(TERMS if whole else 0):
             c = table[0, m, k]
             rows[k] += a0 * c
             rows[TERMS + k] += a1 * c
             rows[2 * TERMS + k] += a2 * c
             rows[3 * TERMS + k] += a0 * table[1, m, k]
+        for k in range(0 if whole else TERMS):
+            c = table[0, m, k]
+            rows[k] += a0 * c
+            rows[TERMS + k] += a1 * c
         e0, e1 = e1, 4.0 * d1 + 2.0 * x * e1 - e0
         d0, d1 = d1, 2.0 * t1 + 2.0 * x * d1 - d0
         t0, t1 = t1, 2.0 * x * t1 - t0
 
 
-@inner
-def two_rows_from_table(table: Floats, vol_low: float, v: float, rows: Floats) -> None:
-    """The first two series of ``rows_from_table``."""
-    scale = 2.0 / (VOL_OCTAVES * LN2)
-    x = math.log(v / vol_low) * scale - 1.0
-    for k in range(2 * TERMS):
-        rows[k] = 0.0
-    t0, t1 = 1.0, x
-    d0, d1 = 0.0, 1.0
-    for m in range(VOL_NODES):
-        a0 = v * v * t0
-        a1 = v * (2.0 * t0 + d0 * scale)
-        for k in range(TERMS):
-            c = table[0, m, k]
-            rows[k] += a0 * c
-            rows[TERMS + k] += a1 * c
-        d0, d1 = d1, 2.0 * t1 + 2.0 * x * d1 - d0
-        t0, t1 = t1, 2.0 * x * t1 - t0
-
-
-@inner
-def horizon_power(T: float) -> int:
-    """Smallest power of two above ``T``: the horizon of its table."""
-    return math.frexp(T)[1]
-
-
-@inner
-def vol_band(v: float) -> int:
-    """Band of two octaves of ``v``: from 4**band up to four times that."""
-    return (math.frexp(v)[1] - 1) // 2
-
-
 @kernel
-def sort_into_tables(
-    phi: Floats, T: Floats, v: Floats, r: Floats, q: Floats, slots: NDArray[np.int64], keys: Floats
-) -> int:
+def sort_into_tables(terms: Seven, slots: NDArray[np.int64], keys: Floats) -> int:
     """Assign tables to the elements with ``slots`` 0, and return the number of tables.
 
-    The index goes into ``slots``; side, rate, yield, power of the horizon and band of the volatility go into
-    the table's row of ``keys``.
+    The index goes into ``slots``; side, rate, yield, power of the horizon (the smallest power of two above
+    the time) and band of the volatility (two octaves from 4**band) go into the table's row of ``keys``.
     """
     count = 0
     size = 4
-    while size < 2 * phi.size:
+    while size < 2 * slots.size:
         size *= 2
     home = np.full(size, -1, dtype=np.int64)
-    for i in range(phi.size):
+    for i in range(slots.size):
         if slots[i] < 0:
             continue
-        power = horizon_power(T[i])
-        band = vol_band(v[i])
-        mixed = bits_of(r[i]) * 31 + bits_of(q[i])
-        mixed = (mixed ^ (mixed >> 29)) * 31 + power * 1021 + band * 8191 + (1 if phi[i] > 0.0 else 0)
+        phi, _, _, T, v, r, q = row_of(terms, i)
+        power = math.frexp(T)[1]
+        band = (math.frexp(v)[1] - 1) // 2
+        mixed = bits_of(r) * 31 + bits_of(q)
+        mixed = (mixed ^ (mixed >> 29)) * 31 + power * 1021 + band * 8191 + (1 if phi > 0.0 else 0)
         at = (mixed ^ (mixed >> 17)) & (size - 1)
-        while True:
+        while home[at] >= 0:
             m = home[at]
-            if m < 0:
-                home[at] = count
-                keys[count, 0], keys[count, 1], keys[count, 2] = phi[i], r[i], q[i]
-                keys[count, 3], keys[count, 4] = power, band
-                slots[i] = count
-                count += 1
-                break
-            if (
-                keys[m, 0] == phi[i]
-                and keys[m, 1] == r[i]
-                and keys[m, 2] == q[i]
-                and keys[m, 3] == power
-                and keys[m, 4] == band
-            ):
-                slots[i] = m
+            is_side = keys[m, 0] == phi and keys[m, 1] == r and keys[m, 2] == q
+            if is_side and keys[m, 3] == power and keys[m, 4] == band:
                 break
             at = (at + 1) & (size - 1)
+        if home[at] < 0:
+            home[at] = count
+            keys[count, 0], keys[count, 1], keys[count, 2] = phi, r, q
+            keys[count, 3], keys[count, 4] = power, band
+            count += 1
+        slots[i] = home[at]
     return count

@@ -5,8 +5,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from scalpdesk.pricing.base import Floats
 from scalpdesk.pricing.kernels.compiling import kernel, rule
-from scalpdesk.pricing.kernels.normal import Floats
 
 
 @rule
