@@ -68,12 +68,45 @@ def half_of_itself(quotes, bid, ask):
     bid[rows], ask[rows] = 0.5 * bid[rows], 0.5 * ask[rows]
 
 
+def wide_at_the_same_mid(quotes, bid, ask):
+    rows = between(quotes, time(10, 40), time(10, 43)) & (quotes.instrument_id == 0)
+    bid[rows], ask[rows] = 1.0, bid[rows] + ask[rows] - 1.0
+
+
+def stands_still(quotes, bid, ask):
+    rows = between(quotes, time(10, 40), time(11, 10)) & (quotes.instrument_id == 0)
+    bid[rows], ask[rows] = bid[rows][0], ask[rows][0]
+
+
+def half_of_the_chain(quotes, bid, ask):
+    rows = between(quotes, time(10, 40), time(10, 43)) & (quotes.instrument_id != 0)
+    bid[rows], ask[rows] = np.round(0.5 * bid[rows], 2), np.round(0.5 * ask[rows], 2)
+
+
+def twice_the_chain(quotes, bid, ask):
+    rows = between(quotes, time(10, 40), time(10, 43)) & (quotes.instrument_id != 0)
+    bid[rows], ask[rows] = 2.0 * bid[rows], 2.0 * ask[rows]
+
+
 def locked_chain(quotes, bid, ask):
     rows = between(quotes, time(10, 40), time(10, 43)) & (quotes.instrument_id != 0)
     bid[rows] = ask[rows] = 3.0
 
 
-@pytest.mark.parametrize("change", [crossed, locked_elsewhere, far_apart, half_of_itself, locked_chain])
+@pytest.mark.parametrize(
+    "change",
+    [
+        crossed,
+        locked_elsewhere,
+        far_apart,
+        wide_at_the_same_mid,
+        half_of_itself,
+        stands_still,
+        locked_chain,
+        half_of_the_chain,
+        twice_the_chain,
+    ],
+)
 def test_rows_that_are_no_prices_sell_nothing_and_cost_what_waiting_costs(plain, change):
     run = run_of(change)
     assert run.summary()["mode"] == "ACTIVE"

@@ -72,7 +72,7 @@ from scalpdesk.engine.modes import Modes
 from scalpdesk.engine.timers import LOSS_TIMER
 from scalpdesk.engine.turn import Turn
 from scalpdesk.marketdata.latest_quotes import InstrumentRows, SessionRows, are_options
-from scalpdesk.marketdata.quotes import LEAP
+from scalpdesk.marketdata.quotes import LEAP, WIDEST
 from scalpdesk.marketdata.state import OLD_NS, QuoteBook
 from scalpdesk.marketdata.triggers import EveryQuote, Trigger, Wake
 from scalpdesk.strategies.contract import (
@@ -238,14 +238,17 @@ class TradingEngine:
                     and event.ask - event.bid <= self._widest[number]
                     and now_ns - event.ts_event_ns <= OLD_NS
                     and (
-                        last is None
-                        or (
+                        last is not None
+                        and (
                             event.ts_event_ns >= last.ts_event_ns
                             and (
                                 self._is_option[number]
-                                or SMALL * (last.bid + last.ask)
-                                < event.bid + event.ask
-                                < LARGE * (last.bid + last.ask)
+                                or (
+                                    SMALL * (last.bid + last.ask)
+                                    < event.bid + event.ask
+                                    < LARGE * (last.bid + last.ask)
+                                    and event.ask <= WIDEST * event.bid
+                                )
                             )
                         )
                     )

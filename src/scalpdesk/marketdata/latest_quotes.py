@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import Instrument
-from scalpdesk.marketdata.quotes import KEPT, LEAP, TRADABLE, QuoteVerdict, judge_quote
+from scalpdesk.marketdata.quotes import KEPT, LEAP, TRADABLE, WIDEST, QuoteVerdict, judge_quote
 from scalpdesk.marketdata.tape import QuoteColumns
 from scalpdesk.pricing.kernels.triggers import are_tradable
 
@@ -119,10 +119,15 @@ class RowPlaces(NamedTuple):
     by_instrument: NDArray[np.intp] | None
 
 
-def _places(columns: QuoteColumns, instruments: int) -> RowPlaces:
+def _places(columns: QuoteColumns, is_option: NDArray[np.bool_]) -> RowPlaces:
     bid, ask, numbers = columns.bid, columns.ask, columns.instrument_id
-    odd_rows = np.flatnonzero(~are_tradable(bid, ask) | (bid == ask))
+    is_sound, instruments = are_tradable(bid, ask), len(is_option)
+    wide = np.flatnonzero(is_sound & (ask > WIDEST * bid))
+    wide = wide[~is_option[numbers[wide]]]
+    odd_rows = np.union1d(np.flatnonzero(~is_sound | (bid == ask)), wide)
     verdicts, kinds = _verdicts(bid[odd_rows], ask[odd_rows])
+    kinds[np.searchsorted(odd_rows, wide)] = len(verdicts)
+    verdicts.append(QuoteVerdict.CONTRADICTED)
     order: NDArray[np.intp] | None = None
     starts = np.zeros(min(len(numbers), 1), np.int64)
     if len(numbers) and numbers.min() != numbers.max():
@@ -145,8 +150,8 @@ class RowIndex:
     is_option
         Of the instruments of the run, by number; more than have a row.
     odd_rows, odd_numbers, odd_kinds
-        Rows without a bid above zero and below a finite ask, their instruments, and which of the
-        ``odd_verdicts`` each has.
+        Rows without a bid above zero and below a finite ask, or with sides too far apart, their instruments,
+        and which of the ``odd_verdicts`` each has.
     invalid
         Those that no desk keeps.
     by_instrument
@@ -163,7 +168,7 @@ class RowIndex:
         self, columns: QuoteColumns, is_option: NDArray[np.bool_], places: "RowPlaces | None" = None
     ) -> None:
         self.columns, self.is_option = columns, is_option
-        self.places = _places(columns, len(is_option)) if places is None else places
+        self.places = _places(columns, is_option) if places is None else places
         self.odd_rows, self.odd_numbers, verdicts, self.odd_kinds, quoted, starts, order = self.places
         self.odd_verdicts: list[QuoteVerdict] = list(verdicts)
         kept = self.are(TRADABLE) | (self.are(KEPT) & is_option[self.odd_numbers])

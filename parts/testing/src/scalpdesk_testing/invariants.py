@@ -311,11 +311,23 @@ class Scene:
         return next((leg for leg in combo.legs if leg.instrument_id == number), None) if combo else None
 
     def closed_by_venue(self, number: InstrumentId) -> Decimal:
-        """Return the units that the venue closed by force, or by assignment, beside what the desk knew."""
-        orders, symbol = self.account.by_client_id.values(), self.engine.desk.instruments[number].symbol
-        forced = (order.filled for order in orders if order.is_forced and order.instrument_id == number)
-        lines = (line for line in self.account.activities if (line.kind, line.symbol) == (ASSIGNED, symbol))
-        return sum((*forced, *(abs(line.quantity) for line in lines)), ZERO)
+        """Return the units that the venue closed by force, or by assignment, while an order was on its way.
+
+        Of what came to the venue later than the desk looks at its account again, the desk has to know.
+        """
+        orders = [each for each in self.account.orders.values() if each.instrument_id == number]
+        closed = [(each.filled_ns, each.filled) for each in orders if each.is_forced]
+        symbol = self.engine.desk.instruments[number].symbol
+        for line in self.account.activities:
+            if (line.kind, line.symbol) == (ASSIGNED, symbol):
+                closed.append((line.ts_ns, abs(line.quantity)))
+        own = [each for each in orders if not each.is_forced]
+        crossed = (
+            units
+            for at_ns, units in closed
+            if any(each.created_ns <= at_ns + QUIET_NS and each.updated_ns >= at_ns for each in own)
+        )
+        return sum(crossed, ZERO)
 
     def sent_as(self, order: BrokerOrder) -> str:
         """Return the id that the desk sent an order under: of a leg its combo's."""
