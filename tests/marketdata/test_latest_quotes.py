@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.instruments.contract import Equity, Instruments
 from scalpdesk.marketdata.latest_quotes import LatestQuotes, QuoteTable, SessionRows
-from scalpdesk.marketdata.quotes import TRADABLE, judge_quote
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.marketdata.tape import QuoteColumns
 
@@ -75,12 +74,12 @@ def test_reading_late_is_reading_each(sessions):
         for rows_on, wanted in [*steps, (len(rows), frozenset())]:
             for row in range(seen.upto, min(seen.upto + rows_on, len(rows))):
                 quote = seen.quote(row)
-                plain.apply_quote(QuoteEvent(quote.instrument_id, 1, 1, *quote_prices(quote)))
+                is_taken = plain.apply_quote(QuoteEvent(quote.instrument_id, 1, 1, *quote_prices(quote)))
                 last[quote.instrument_id] = quote
                 seen.upto = row + 1
                 if quote.instrument_id in handed:
                     broker[quote.instrument_id] = quote
-                    if judge_quote(quote.bid, quote.ask) in TRADABLE:
+                    if is_taken:
                         market[quote.instrument_id] = quote
             seen.advance(seen.upto, mask(handed), oddities)
             market.hand_over(wanted)

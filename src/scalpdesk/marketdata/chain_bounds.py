@@ -13,7 +13,7 @@ underlying whose quote stands still, nobody knows which of the two is right.
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date
 from operator import itemgetter
 from typing import NamedTuple, Protocol
@@ -38,8 +38,10 @@ STRIKES_EACH_SIDE = 3
 """Strikes below and above that are looked through for a quote."""
 FLAT = 0.1
 """Part of their distance by which two strikes near the money differ in worth at least."""
-LEAST_PAIRS, MOST_PAIRS = 3, 12
-"""Strikes with a call and a put that tell the spot: one alone may lag."""
+LEAST_PAIRS, GLANCED = 3, 4
+"""Strikes with a call and a put that tell the spot, as one alone may lag; those that are looked at first."""
+EARLY_PART = 0.25
+"""Part of the carry that early exercise is worth 5 % in the money at most."""
 NEAR_MONEY = 0.05
 """Distance of strikes from the spot, a fraction of it, up to which calls and puts tell the spot."""
 
@@ -179,7 +181,7 @@ class ChainBounds:
         symbol, price, new = self._instruments.by_id[quote.instrument_id].symbol, last.mid, quote.mid
         for chain in self.chains_of(symbol):
             near = self._near(chain, price)
-            votes = [abs(told - price) < abs(told - new) for told, _ in self._told(near, quote, quotes)]
+            votes = [abs(told - price) < abs(told - new) for _, told, *_ in self._told(near, quote, quotes)]
             if len(votes) >= LEAST_PAIRS:
                 return 2 * sum(votes) > len(votes)
         return False
@@ -199,32 +201,34 @@ class ChainBounds:
     ) -> bool | None:
         """Return whether an expiry's calls and puts tell another price than the underlying's.
 
-        By more than :data:`LEAP`, at three strikes or more. None where the expiry is off by a factor, so that
-        each strike tells another one. ``spots_then`` returns what the underlying was worth at some instants
-        to who gets it at a later one.
+        By more than :data:`LEAP`, at most of three strikes or more. None where three or more tell prices that
+        rise or fall with them: they are off by a factor. ``spots_then`` returns what the underlying was worth
+        at some instants to who gets it at a later one.
         """
         price, near = spot.mid, self._near(chain, spot.mid)
-        ends = [next(self._told(each, spot, quotes), None) for each in (near, near[::-1])]
-        if ends[0] is None or ends[1] is None:
+        if len(near) < LEAST_PAIRS:
             return False
         contract = self._instruments.by_id[near[0][1]]
         assert contract.is_option
-        expires_ns = expiry_instant_ns(contract)
-        years = max(expires_ns - spot.ts_recv_ns, 0) / NANOS_PER_YEAR
-        room = (LEAP + YEARLY_CARRY * years) * price + 0.5 * (spot.ask - spot.bid)
-        (first, _), (last, _) = ends[0], ends[1]
-        if abs(last - first) <= room and abs(0.5 * (first + last) - price) <= room:
+        expires_ns, apart = expiry_instant_ns(contract), 0.5 * (spot.ask - spot.bid)
+        carry = YEARLY_CARRY * max(expires_ns - spot.ts_recv_ns, 0) / NANOS_PER_YEAR
+        room, box_room = (LEAP + carry) * price + apart, (LEAP + EARLY_PART * carry) * price
+        some = (near[at * (len(near) - 1) // (GLANCED - 1)] for at in range(GLANCED))
+        if all(abs(told - price) <= box_room for _, told, *_ in self._told(some, spot, quotes)):
             return False
-        found = [*self._told(near[:: 1 + len(near) // MOST_PAIRS], spot, quotes)]
-        then = spots_then([at_ns for _, at_ns in found], expires_ns)
-        gaps = [told - known for (told, _), known in zip(found, then, strict=True) if known is not None]
+        found = [*self._told(near, spot, quotes)]
+        then = spots_then([at_ns for each in found for at_ns in each[2:]], expires_ns)
+        gaps = list[tuple[float, float]]()
+        for (strike, told, *_), first, last in zip(found, then[::2], then[1::2], strict=True):
+            if first is not None and last is not None:  # the option in the money tells at which of the two
+                gaps.append((strike, told - min(max(told, min(first, last)), max(first, last))))
         if len(gaps) < LEAST_PAIRS:
             return False
-        part = len(gaps) // 3
-        low, high = gaps[:part], gaps[-part:]
-        if min(high) - max(low) > room or min(low) - max(high) > room:
-            return None
-        return min(gaps) > room or max(gaps) < -room
+        middle = sorted(gap for _, gap in gaps)[len(gaps) // 2]
+        if abs(middle) > room:
+            return True
+        off = [(strike - price) * (gap - middle) for strike, gap in gaps if abs(gap - middle) > box_room]
+        return None if len(off) >= LEAST_PAIRS and (min(off) > 0.0 or max(off) < 0.0) else False
 
     def _near(self, chain: Chain, price: float) -> list[Pair]:
         pairs, width = self._pairs.get(chain, []), NEAR_MONEY * price
@@ -232,16 +236,18 @@ class ChainBounds:
         return pairs[first : bisect_right(pairs, price + width, key=itemgetter(0))]
 
     def _told(
-        self, pairs: Sequence[Pair], spot: QuoteEvent, quotes: QuotesInForce
-    ) -> Iterator[tuple[float, int]]:
-        """Yield the underlying's price that each call and put tell, and since when (UTC nanoseconds)."""
+        self, pairs: Iterable[Pair], spot: QuoteEvent, quotes: QuotesInForce
+    ) -> Iterator[tuple[float, float, int, int]]:
+        """Yield each strike with a call and a put: what underlying they tell, and their instants."""
         for strike, call, put in pairs:
             bought, sold = (self._price(each, spot.ts_recv_ns, quotes) for each in (call, put))
             if bought is not None and sold is not None:
                 is_inverse = self._instruments.by_id[call].is_inverse
                 told = strike / (1.0 - bought + sold) if is_inverse else strike + bought - sold
-                stamps = (0 if each is None else each.ts_event_ns for each in (quotes[call], quotes[put]))
-                yield told, max(stamps)
+                first, last = (
+                    0 if each is None else each.ts_event_ns for each in (quotes[call], quotes[put])
+                )
+                yield strike, told, first, last
 
     def _price(self, number: InstrumentId | None, now_ns: int, quotes: QuotesInForce) -> float | None:
         """Return the mid of an option; None where its quote is lost or tells no price."""

@@ -60,6 +60,8 @@ LEAP_OF_A_SECOND = 0.0022
 """Fraction of its price by which an underlying may be quoted elsewhere unasked, by the root of the seconds
 since its latest quote: a coin moved by 1.16 % in half a minute.
 """
+STIRRED = 0.2
+"""Part of its price, or of an underlying's leap, by which an option moves until its expiry is judged again."""
 QUOTES_KEPT = 1024
 """Quotes kept of each underlying: at a quote a second the last seventeen minutes."""
 
@@ -305,6 +307,8 @@ class MarketState:
         """Last judgement of each option's quote, with that quote and how many quotes of all were known."""
         self._off: dict[Chain, tuple[int, bool | None]] = {}
         """Last answer about each expiry, and how many quotes of all were known."""
+        self._fine: dict[InstrumentId, float] = {}
+        """Mid of each option when nothing was against its expiry, currency per unit."""
         self.bounds: Final = ChainBounds(instruments, self.widest, self.lost_ns)
 
     def apply_quote(self, quote: QuoteEvent) -> bool:
@@ -322,9 +326,12 @@ class MarketState:
             quote = msgspec.structs.replace(quote, ts_recv_ns=quote.ts_event_ns)
         self.changes += 1
         verdict, is_option = judge_quote(quote.bid, quote.ask), self._spot_of[number] is not None
-        if verdict in TRADABLE and not is_option:
-            if quote.ask > WIDEST * quote.bid or (last is not None and self._leaps(quote, last)):
-                verdict = QuoteVerdict.CONTRADICTED
+        if (
+            verdict in TRADABLE
+            and not is_option
+            and (quote.ask > WIDEST * quote.bid or (last is not None and self._leaps(quote, last)))
+        ):
+            verdict = QuoteVerdict.CONTRADICTED
         if verdict is not GOOD:
             self.oddities[verdict] += 1
         if verdict in TRADABLE or (verdict in KEPT and is_option):
@@ -374,11 +381,15 @@ class MarketState:
         if known is not None and known[0] is quote and known[1] == seen:
             return known[2]
         found = self.bounds.contradict(quote, spot, quotes)
-        if not found and share is not None:
+        fine, mid = self._fine.get(number, math.nan), quote.mid
+        moves = max(STIRRED * self.widest[number], min(STIRRED * fine, STIRRED * LEAP * spot.mid))
+        if not (found or abs(mid - fine) <= moves) and share is not None:  # NaN compares with nothing
             option = self.instruments.by_id[number]
             assert option.is_option
             tells_otherwise = self._tells_otherwise(share, (option.root, option.underlying, option.expiry))
             found = tells_otherwise is None or (tells_otherwise and self._stands_still(share))
+            if not found:
+                self._fine[number] = mid
         self._judged[number] = quote, seen, found
         return found
 
