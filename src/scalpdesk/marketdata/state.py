@@ -61,7 +61,7 @@ LEAP_OF_A_SECOND = 0.0022
 since its latest quote: a coin moved by 1.16 % in half a minute.
 """
 STIRRED = 0.2
-"""Part of its price, or of an underlying's leap, by which an option moves until its expiry is judged again."""
+"""Part of its price, or of an underlying's leap, by which an option moves until its expiry is judged anew."""
 QUOTES_KEPT = 1024
 """Quotes kept of each underlying: at a quote a second the last seventeen minutes."""
 

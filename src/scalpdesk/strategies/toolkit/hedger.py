@@ -246,7 +246,7 @@ class DeltaHedger:
         # of one instant's events the first hedge counts: what the next one shows is not a move yet
         if view.now_ns == self._sent_ns and self._unfinished is None:
             return []
-        if view.is_halted(number):
+        if view.is_halted(number) or not view.is_compared:  # refused, a second order would be forgotten
             return []
         self._unfinished = None
         target = judged.target_delta_shares if not judged.inside or unfinished is None else unfinished
