@@ -530,7 +530,7 @@ class Trial(ABC):
             raise Stuck(why, where=repr(event)[:120])
         self._digest.update(msgspec.msgpack.encode(event))
         scene.event, scene.now_ns = event, self.engine.now_ns
-        if is_quote and event.instrument_id == SHARE:
+        if type(event) is QuoteEvent and event.instrument_id == SHARE:
             scene.share_seen_ns = scene.share_seen_ns or event.ts_event_ns
         if not is_quote or scene.outputs:
             scene.note_decided()
