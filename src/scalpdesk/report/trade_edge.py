@@ -108,7 +108,7 @@ class MarkedBook:
         held = sum(shares for ts_ns, _, shares in self._flows if ts_ns <= from_ns)
         flows = [(paid, shares) for ts_ns, paid, shares in self._flows if from_ns < ts_ns < at_ns]
         shares = held + sum(shares for _, shares in flows)
-        if not self._spots[last] or (base >= 0 and not self._spots[base]):
+        if (shares and not self._spots[last]) or (held and not self._spots[base]):
             return None, "the underlying had no price yet"
         start = held * self._spots[base] if base >= 0 else 0.0
         paid = sum(paid for paid, _ in flows)
