@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import date, time
+from functools import partial
 
 import numpy as np
 import pytest
@@ -16,14 +17,14 @@ DAY = date(2017, 5, 17)
 CONFIG = BacktestConfig.of(load_settings("gamma-scalper", overrides=("entry.gate=off",)), seed=1)
 
 
-def run_of(change=None):
+def run_of(change=None, config=CONFIG):
     tape = until(embedded.reconstruct(DAY), time(11, 30))
     quotes = tape.quotes.whole()
     if change is not None:
         bid, ask = quotes.bid.copy(), quotes.ask.copy()
         change(quotes, bid, ask)
         quotes = replace(quotes, bid=bid, ask=ask)
-    return simulate(CONFIG, PreparedMarket(replace(tape, quotes=quotes, loaded=None, load_again=None)))
+    return simulate(config, PreparedMarket(replace(tape, quotes=quotes, loaded=None, load_again=None)))
 
 
 @pytest.fixture(scope="module")
@@ -68,12 +69,33 @@ def half_of_itself(quotes, bid, ask):
     bid[rows], ask[rows] = 0.5 * bid[rows], 0.5 * ask[rows]
 
 
+def half_of_the_chain(quotes, bid, ask, until=time(10, 43)):
+    rows = between(quotes, time(10, 40), until) & (quotes.instrument_id != 0)
+    bid[rows], ask[rows] = np.round(0.5 * bid[rows], 2), np.round(0.5 * ask[rows], 2)
+
+
+def twice_the_chain(quotes, bid, ask):
+    rows = between(quotes, time(10, 40), time(10, 43)) & (quotes.instrument_id != 0)
+    bid[rows], ask[rows] = 2.0 * bid[rows], 2.0 * ask[rows]
+
+
 def locked_chain(quotes, bid, ask):
     rows = between(quotes, time(10, 40), time(10, 43)) & (quotes.instrument_id != 0)
     bid[rows] = ask[rows] = 3.0
 
 
-@pytest.mark.parametrize("change", [crossed, locked_elsewhere, far_apart, half_of_itself, locked_chain])
+@pytest.mark.parametrize(
+    "change",
+    [
+        crossed,
+        locked_elsewhere,
+        far_apart,
+        half_of_itself,
+        locked_chain,
+        half_of_the_chain,
+        twice_the_chain,
+    ],
+)
 def test_rows_that_are_no_prices_sell_nothing_and_cost_what_waiting_costs(plain, change):
     run = run_of(change)
     assert run.summary()["mode"] == "ACTIVE"
@@ -87,3 +109,12 @@ def test_a_run_that_ends_without_two_sides_of_its_underlying_says_so(plain, chan
     assert abs(pnl_of(run) - pnl_of(plain)) < 2.0
     assert "on_model" not in plain.summary()
     assert run.summary()["on_model"]["options"] == ["SPY"]
+
+
+def test_a_sale_by_the_hour_waits_until_chain_and_share_agree():
+    settings = load_settings("gamma-scalper", overrides=("entry.gate=off", "exits.close_at=10:42"))
+    config = BacktestConfig.of(settings, seed=1)
+    on_time = run_of(config=config)
+    late = run_of(partial(half_of_the_chain, until=time(10, 50)), config)
+    assert on_time.summary()["end_positions"] == late.summary()["end_positions"] == {}
+    assert abs(pnl_of(late) - pnl_of(on_time)) < 40.0  # what waiting costs: it was 289.00

@@ -142,3 +142,20 @@ def test_the_line_names_each_delta_and_each_pair():
         assert part in late
     assert "SPY/QQQ 1.00" in late
     assert "27,200 by" in late
+
+
+@pytest.mark.rows(("quoted_first", "counted"), [((QQQ,), 0.0), ((SPY,), 0.0), ((SPY, QQQ), 40.0)])
+def test_a_share_without_a_price_counts_as_no_number_of_another(quoted_first, counted):
+    book = Instruments([share(), option("C", 500), share("QQQ"), option("C", 400, root="QQQ")])
+    desk = HandDesk(Scripted(), book, limits=RiskLimits(betas={"QQQ": 1.0, "SPY": 1.0}))
+    desk.engine.desk.divide_by_underlying(["SPY", "QQQ"])
+    desk.adopt({QQQ: (50, "400")})
+    desk.open()
+    for number in quoted_first:
+        price = 500.0 if number == SPY else 400.0
+        desk.quote(number, price - 0.01, price + 0.01)
+    inner = desk.engine.desk
+    assert account_greeks(inner, desk.now_ns).net_delta_shares == pytest.approx(counted)
+    assert [*exposure(inner, desk.now_ns)["underlyings"]] == [
+        symbol for number, symbol in ((SPY, "SPY"), (QQQ, "QQQ")) if number in quoted_first
+    ]

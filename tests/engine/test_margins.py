@@ -231,6 +231,29 @@ def test_shares_that_an_order_before_it_sells_cover_no_call(desk):
     assert len(orders(propose(bare, shares, sell(CALL[510]), all_or_none=False))) == 1
 
 
+@pytest.mark.rows("sold_first", [True, False])
+@pytest.mark.rows(
+    ("held", "cover", "written"),
+    [
+        ({CALL[520]: (1, "5")}, leg(CALL[520], Side.SELL, purpose=Purpose.CLOSE), CALL[510]),
+        ({PUT[480]: (1, "5")}, leg(PUT[480], Side.SELL, purpose=Purpose.CLOSE), PUT[490]),
+    ],
+)
+def test_what_an_exit_of_the_same_proposal_sells_covers_nothing(desk, held, cover, written, sold_first):
+    """Wherever the exit stands: both may be filled."""
+    one = desk(held=held, cash=D(5_000))
+    legs = [cover, sell(written)]
+    (order,) = orders(propose(one, *(legs if sold_first else legs[::-1]), all_or_none=False))
+    assert order.purpose is Purpose.CLOSE
+    assert orders(propose(desk(held=held, cash=D(5_000)), sell(written))) != []
+
+
+def test_a_cover_that_is_on_its_way_out_covers_nothing_and_frees_nothing(desk):
+    one = desk(held={CALL[520]: (1, "5")}, cash=D(5_000))
+    propose(one, leg(CALL[520], Side.SELL, 1, "9.5", purpose=Purpose.CLOSE))
+    assert any("ties up" in why for why in reasons(propose(one, sell(CALL[510]))))
+
+
 def test_what_was_sold_before_counts_and_wings_take_away(desk):
     one = desk()
     alone = asked(one, sell(CALL[500])).day_loss

@@ -99,6 +99,10 @@ def test_laws_hold_over_tws(seed):
         ),  # a share's row without sides, and an option lost the volatility that it had shown
         ("tws", 90_012),  # a forced sale's commission came with the first answer alone
         ("alpaca", 90_156),  # a leg was assigned while its exit was on its way
+        ("tws", 310_178),  # a second order was refused before the account was compared, and forgotten
+        ("alpaca", 310_126),  # a late hedge was judged at a quote without a price
+        ("alpaca", 320_026),  # an option that left the feed before the desk saw the share
+        ("tws", 320_155),  # options that the session had not quoted yet
         ("tws", 310_027),  # a bust of a dead desk's time, whose place an execution of later was moved to
         ("tws", 51_088),  # the stream's positions stood beside those of the answer
         ("alpaca", 129),  # a wing was sold while its leg could not be bought back

@@ -3,6 +3,7 @@
 What it comes to at the simulated exchange is held in ``tests/faults/test_watchdog_flatten.py``.
 """
 
+import asyncio
 from decimal import Decimal
 from itertools import pairwise
 
@@ -285,6 +286,26 @@ def test_without_a_quote_nothing_is_sent_at_a_limit():
     venue.loop.call_later(20.0, venue.held.clear)
     assert venue.clear(flatten=True, limits=RiskLimits(allowed_order_types=(OrderType.LIMIT,))) is True
     assert venue.sent == []
+
+
+def test_a_look_in_which_an_event_came_is_no_ground_to_send_an_order():
+    """It may have been an execution: what was shown is held no more."""
+    venue = EmergencyVenue(SPY=-30)
+    look = venue.snapshot
+
+    async def disturbed():
+        shown = await look()
+        if venue.now < 5.0:
+            venue.tell(OrderAccepted("call", 0, 0, "v-call"))
+            await asyncio.sleep(0.01)
+        return shown
+
+    venue.snapshot = disturbed
+    venue.loop.call_later(20.0, lambda: venue.tell(OrderCancelled("call", 0, 0, "at last")))
+    assert venue.clear(desk_order("call", number=CALL), flatten=True) is True
+    ((sent_at, *order),) = venue.orders()
+    assert order[:2] == ["buy", 30]
+    assert sent_at > 5.0
 
 
 def test_an_order_that_still_works_is_not_sent_again_in_its_instrument():

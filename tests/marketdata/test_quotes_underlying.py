@@ -44,7 +44,7 @@ def test_a_mark_is_the_last_two_sided_mid_or_none(instrument, rows):
     read.follow(seen)
     right, since = None, 0
     for at, (low, high) in enumerate(rows):
-        if 0.0 < low <= high < INF:
+        if 0.0 < low <= high < INF and high <= 1.1 * low:
             right, since = 0.5 * (low + high), at + 1
         told.apply_quote(QuoteEvent(0, at + 1, at + 1, low, high, 1.0, 1.0))
         seen.upto = at + 1

@@ -873,6 +873,27 @@ def test_the_headline_has_the_sign_of_realised_minus_implied_variance_on_95_of_1
     assert agree >= 0.95 * 250
 
 
+@pytest.mark.rows("legs", [(1,), (1, 2)])
+def test_no_gamma_is_counted_from_the_last_options_sale_to_the_next_purchase(legs):
+    """The hedge that is held on earns and costs no gamma, however far the share goes."""
+    book = Book()
+    book.market(NOON, 500.0)
+    book.attribution.begin(NOON)
+    for leg in legs:
+        book.trade(NOON, leg, 2, str(book.state.quotes[leg].mid))
+    book.trade(NOON, 0, -10, "500")
+    sold_ns = NOON + 10 * MINUTE
+    book.market(sold_ns, 501.0)
+    for leg in legs:
+        book.trade(sold_ns, leg, -2, str(book.state.quotes[leg].mid))
+    earned = book.attribution.legs.meter.total.figures()
+    assert book.attribution.legs.meter.interval is None
+    book.market(sold_ns + 60 * MINUTE, 515.0)
+    book.trade(sold_ns + 60 * MINUTE, 0, 10, "515")
+    book.trade(sold_ns + 60 * MINUTE, legs[0], 2, str(book.state.quotes[legs[0]].mid))
+    assert book.attribution.legs.meter.total.figures() == earned
+
+
 def test_meter_since_an_earlier_state_has_only_what_was_added():
     whole, later = MoveMeter(), MoveMeter()
     whole.add(3.0, 270.0, 1.5, 0.18, 1e-4)

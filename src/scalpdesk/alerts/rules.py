@@ -305,8 +305,10 @@ def _of_desk(watch: DeskWatch) -> Iterator[Alert]:
         )
     left = desk.attribution.sums.unexplained()
     share, gross = float(left["of_gross"]), float(left["gross"])
-    in_usd = gross * (desk.market.mark(desk.view.underlying) or 0.0 if follower.price_places != 2 else 1.0)
-    is_large = in_usd >= LEAST_GROSS_USD and share > settings.residual_fraction
+    coin_usd = 1.0 if follower.price_places == 2 else desk.market.mark(desk.view.underlying)
+    is_large = (
+        coin_usd is not None and gross * coin_usd >= LEAST_GROSS_USD and share > settings.residual_fraction
+    )
     # of a small P&L the noise of one quote is a large share
     if is_large and watch.lasts("residual", now_ns, settings.residual_seconds) is not None:
         yield Alert(

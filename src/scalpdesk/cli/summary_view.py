@@ -570,7 +570,8 @@ class LiveView:
         mode = desk.gate.mode.value
         shown_mode = mode if mode == "ACTIVE" else f"[bold red]{mode}[/]"
         prices = "  ".join(
-            f"[bold]{symbol}[/] {price or 0.0:,.2f}" for symbol, price in spots_of(desk).items()
+            f"[bold]{symbol}[/] {'not quoted' if price is None else f'{price:,.2f}'}"
+            for symbol, price in spots_of(desk).items()
         )
         head.add_row(prices, clock, self._kind, count_text(hedges, "hedge"), shown_mode)
         state = Table.grid(padding=(0, 2))

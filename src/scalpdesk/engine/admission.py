@@ -49,6 +49,8 @@ class ProposalFacts:
         self._desk = desk
         self.now_ns = 0
         self.before: Sequence[OrderIntent] = ()
+        self.closing: Sequence[OrderIntent] = ()
+        """Exits that come later in the same proposal: what they sell covers nothing."""
         self.instrument_id = InstrumentId(0)
         self.trade: Sequence[OrderIntent] = ()
         """The order under check and the legs that are judged together with it."""
@@ -93,7 +95,7 @@ class ProposalFacts:
         return known[2]
 
     def _ask(self, trade: Sequence[OrderIntent]) -> Written:
-        others = [intent for intent in self.before if not any(intent is leg for leg in trade)]
+        others = [each for each in (*self.before, *self.closing) if not any(each is leg for leg in trade)]
         return self._desk.margins.written(self._working(others), self._sent(trade), self.now_ns)
 
     def tied_up(self) -> Decimal | None:
@@ -181,7 +183,8 @@ class OrderAdmission:
         together = all_or_none and len(intents) > 1
         refuse = self._desk.gate.refusals
         whole = tuple(intents) if together and self._facts.writes(intents) else ()
-        for wanted in intents:
+        for place, wanted in enumerate(intents, 1):
+            self._facts.closing = [each for each in intents[place:] if each.purpose in EXITS]
             intent = self._within_one_order(wanted, notes) if wanted.purpose in EXITS else wanted
             against = refuse(self.context(intent, admitted, now_ns, whole))
             if against:

@@ -4,6 +4,7 @@ A beta-weighted delta counts each underlying as its beta's part of the index, as
 combined delta takes them by the measured correlation of their returns: √(Σᵢⱼ ρᵢⱼ dᵢ dⱼ) of the dollars dᵢ.
 """
 
+import math
 from collections.abc import Mapping
 from itertools import combinations
 from typing import Any
@@ -27,16 +28,22 @@ def spots_of(desk: Desk) -> dict[str, float | None]:
 
 
 def dollars_a_share(desk: Desk) -> dict[str, float]:
-    """Return by underlying what a delta of one share counts, beta-weighted: beta times price, in currency."""
-    betas = {**BETAS, **desk.gate.limits.betas}
-    return {symbol: betas.get(symbol, 1.0) * (spot or 0.0) for symbol, spot in spots_of(desk).items()}
+    """Return by underlying what a delta of one share counts, beta-weighted: beta times price, in currency.
+
+    Those without a price yet are left out.
+    """
+    betas, spots = {**BETAS, **desk.gate.limits.betas}, spots_of(desk).items()
+    return {symbol: betas.get(symbol, 1.0) * spot for symbol, spot in spots if spot is not None}
 
 
 def _in_main_shares(desk: Desk) -> dict[str, float]:
-    """Return by underlying how many shares of the main one a share of it counts as."""
+    """Return by underlying how many shares of the main one a share of it counts as; 0 where one has no price.
+
+    What has no price has no Greeks either.
+    """
     dollars = dollars_a_share(desk)
-    main = dollars[desk.instruments[desk.view.underlying].symbol]
-    return {symbol: each / main for symbol, each in dollars.items()} if main else {}
+    main = dollars.get(desk.instruments[desk.view.underlying].symbol, math.inf)
+    return {symbol: dollars.get(symbol, 0.0) / main for symbol in spots_of(desk)}
 
 
 def greeks_by_underlying(desk: Desk, now_ns: int) -> dict[str, PositionGreeks]:

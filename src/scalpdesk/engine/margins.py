@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 
-from scalpdesk.core.intents import EXITS, OrderIntent, Side, SubmitOrder
+from scalpdesk.core.intents import EXITS, OrderIntent, Purpose, Side, SubmitOrder
 from scalpdesk.core.units import ZERO, InstrumentId, exact
 from scalpdesk.instruments.contract import Instrument, Instruments, underlying_of
 from scalpdesk.margin.coin import CoinMargin
@@ -195,7 +195,16 @@ class Margins:
         self.free_at_report = self.figures([working_order(self._instruments, *each) for each in sent]).free
 
     def written(self, others: Sequence[Working], trade: Sequence[Working], now_ns: int) -> Written:
-        """Return what a trade asks of the account beside its other orders; see :class:`Written`."""
+        """Return what a trade asks of the account beside its other orders; see :class:`Written`.
+
+        Sales among them that close may be filled or not: the case that leaves less counts.
+        """
+        both = [self._written(others, trade, now_ns)]
+        if (sold := _once_sold(others)) != others:
+            both.append(self._written(sold, trade, now_ns))
+        return max(both, key=lambda each: (each.refusal is not None, each.need - each.free))
+
+    def _written(self, others: Sequence[Working], trade: Sequence[Working], now_ns: int) -> Written:
         model, before = self._model, self.account(others)
         legs = [Holding(order.instrument, order.signed_leaves, self._price(order)) for order in trade]
         refused = model.permission(before, legs)
@@ -215,8 +224,8 @@ class Margins:
         """Return equity less what is free once orders are filled; None where no option is sold then."""
         if not self.has_written(working):
             return None
-        figures = self.figures(working)
-        return figures.equity - figures.free
+        both = self.figures(working), self.figures(_once_sold(working))
+        return max(each.equity - each.free for each in both)
 
     def distance(self, used: Decimal, now_ns: int) -> MarginDistance | None:
         """Return how far prices are from the broker's liquidation; None while an option held has no value.
@@ -296,6 +305,14 @@ class Margins:
             holding = Holding(instrument, quantity, exact_price(mark))
             lines.append(StressLine(holding, symbol, beta, state))
         return lines
+
+
+def _once_sold(working: Sequence[Working]) -> list[Working]:
+    """Return orders with the sales that close as ones that count as filled: what they sell covers nothing."""
+    return [
+        each._replace(purpose=Purpose.HEDGE) if each.purpose in EXITS and each.side is Side.SELL else each
+        for each in working
+    ]
 
 
 def working_order(

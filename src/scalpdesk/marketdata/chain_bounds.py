@@ -6,10 +6,14 @@ of its neighbours is off. With one neighbour, or without any, it is off where it
 
 Near the money neighbours differ. Where one is worth as much as its neighbour, strikes farther away are asked:
 by these bounds, and by the box of two calls and two puts, which is worth the distance of its strikes.
+
+A whole expiry that is off by a factor keeps these bounds. Its boxes are off by it: the price that call
+and put tell rises or falls from strike to strike. Where all strikes tell one price, and it is not that of an
+underlying whose quote stands still, nobody knows which of the two is right.
 """
 
-from bisect import bisect_left
-from collections.abc import Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date
 from operator import itemgetter
 from typing import NamedTuple, Protocol
@@ -18,7 +22,7 @@ from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.units import NANOS_PER_SECOND, SECONDS_PER_YEAR, InstrumentId
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.sessions import expiry_instant_ns
-from scalpdesk.marketdata.quotes import shows_price
+from scalpdesk.marketdata.quotes import LEAP, shows_price
 
 NANOS_PER_YEAR = SECONDS_PER_YEAR * NANOS_PER_SECOND
 MARGIN = 0.10
@@ -34,10 +38,18 @@ STRIKES_EACH_SIDE = 3
 """Strikes below and above that are looked through for a quote."""
 FLAT = 0.1
 """Part of their distance by which two strikes near the money differ in worth at least."""
-LEAST_PAIRS = 3
-"""Strikes with a call and a put that tell the spot: one alone may lag."""
+LEAST_PAIRS, GLANCED = 3, 4
+"""Strikes with a call and a put that tell the spot, as one alone may lag; those that are looked at first."""
+EARLY_PART = 0.25
+"""Part of the carry that early exercise is worth 5 % in the money at most."""
 NEAR_MONEY = 0.05
 """Distance of strikes from the spot, a fraction of it, up to which calls and puts tell the spot."""
+
+
+Chain = tuple[str, str, date]
+"""Root, underlying and expiry."""
+Pair = tuple[float, InstrumentId, InstrumentId]
+"""Strike, call and put."""
 
 
 class QuotesInForce(Protocol):
@@ -83,6 +95,7 @@ class ChainBounds:
         self._places: dict[InstrumentId, _Place | None] = {}
         self._chains: dict[tuple[str, str, date, bool], list[tuple[float, InstrumentId]]] = {}
         """Strikes of each expiry and right, ascending."""
+        self._pairs: dict[Chain, list[Pair]] = {}
         self._known = 0
 
     def contradict(self, quote: QuoteEvent, spot: QuoteEvent, quotes: QuotesInForce) -> bool:
@@ -165,25 +178,76 @@ class ChainBounds:
 
         By the calls and puts of the first expiry that quotes both at some strikes near the money.
         """
-        if self._known != len(self._instruments):
-            self._learn()
         symbol, price, new = self._instruments.by_id[quote.instrument_id].symbol, last.mid, quote.mid
-        keys = sorted((key for key in self._chains if key[1] == symbol and key[3]), key=itemgetter(2))
-        for root, _, expiry, _ in keys:
-            puts, votes = dict(self._chains.get((root, symbol, expiry, False), ())), list[bool]()
-            for strike, number in self._chains[root, symbol, expiry, True]:
-                if abs(strike - price) > NEAR_MONEY * price:
-                    continue
-                call, put = (
-                    self._price(each, quote.ts_recv_ns, quotes) for each in (number, puts.get(strike))
-                )
-                if call is not None and put is not None:
-                    is_inverse = self._instruments.by_id[number].is_inverse
-                    told = strike / (1.0 - call + put) if is_inverse else strike + call - put
-                    votes.append(abs(told - price) < abs(told - new))
+        for chain in self.chains_of(symbol):
+            near = self._near(chain, price)
+            votes = [abs(told - price) < abs(told - new) for _, told, *_ in self._told(near, quote, quotes)]
             if len(votes) >= LEAST_PAIRS:
                 return 2 * sum(votes) > len(votes)
         return False
+
+    def chains_of(self, symbol: str) -> list[Chain]:
+        """Return the expiries of an underlying, the first first."""
+        if self._known != len(self._instruments):
+            self._learn()
+        return sorted((chain for chain in self._pairs if chain[1] == symbol), key=itemgetter(2))
+
+    def tells_otherwise(
+        self,
+        chain: Chain,
+        spot: QuoteEvent,
+        quotes: QuotesInForce,
+        spots_then: Callable[[Sequence[int], int], Sequence[float | None]],
+    ) -> bool | None:
+        """Return whether an expiry's calls and puts tell another price than the underlying's.
+
+        By more than :data:`LEAP`, at most of three strikes or more. None where three or more tell prices that
+        rise or fall with them: they are off by a factor. ``spots_then`` returns what the underlying was worth
+        at some instants to who gets it at a later one.
+        """
+        price, near = spot.mid, self._near(chain, spot.mid)
+        if len(near) < LEAST_PAIRS:
+            return False
+        contract = self._instruments.by_id[near[0][1]]
+        assert contract.is_option
+        expires_ns, apart = expiry_instant_ns(contract), 0.5 * (spot.ask - spot.bid)
+        carry = YEARLY_CARRY * max(expires_ns - spot.ts_recv_ns, 0) / NANOS_PER_YEAR
+        room, box_room = (LEAP + carry) * price + apart, (LEAP + EARLY_PART * carry) * price
+        some = (near[at * (len(near) - 1) // (GLANCED - 1)] for at in range(GLANCED))
+        if all(abs(told - price) <= box_room for _, told, *_ in self._told(some, spot, quotes)):
+            return False
+        found = [*self._told(near, spot, quotes)]
+        then = spots_then([at_ns for each in found for at_ns in each[2:]], expires_ns)
+        gaps = list[tuple[float, float]]()
+        for (strike, told, *_), first, last in zip(found, then[::2], then[1::2], strict=True):
+            if first is not None and last is not None:  # the option in the money tells at which of the two
+                gaps.append((strike, told - min(max(told, min(first, last)), max(first, last))))
+        if len(gaps) < LEAST_PAIRS:
+            return False
+        middle = sorted(gap for _, gap in gaps)[len(gaps) // 2]
+        if abs(middle) > room:
+            return True
+        off = [(strike - price) * (gap - middle) for strike, gap in gaps if abs(gap - middle) > box_room]
+        return None if len(off) >= LEAST_PAIRS and (min(off) > 0.0 or max(off) < 0.0) else False
+
+    def _near(self, chain: Chain, price: float) -> list[Pair]:
+        pairs, width = self._pairs.get(chain, []), NEAR_MONEY * price
+        first = bisect_left(pairs, price - width, key=itemgetter(0))
+        return pairs[first : bisect_right(pairs, price + width, key=itemgetter(0))]
+
+    def _told(
+        self, pairs: Iterable[Pair], spot: QuoteEvent, quotes: QuotesInForce
+    ) -> Iterator[tuple[float, float, int, int]]:
+        """Yield each strike with a call and a put: what underlying they tell, and their instants."""
+        for strike, call, put in pairs:
+            bought, sold = (self._price(each, spot.ts_recv_ns, quotes) for each in (call, put))
+            if bought is not None and sold is not None:
+                is_inverse = self._instruments.by_id[call].is_inverse
+                told = strike / (1.0 - bought + sold) if is_inverse else strike + bought - sold
+                first, last = (
+                    0 if each is None else each.ts_event_ns for each in (quotes[call], quotes[put])
+                )
+                yield strike, told, first, last
 
     def _price(self, number: InstrumentId | None, now_ns: int, quotes: QuotesInForce) -> float | None:
         """Return the mid of an option; None where its quote is lost or tells no price."""
@@ -223,11 +287,16 @@ class ChainBounds:
         )
 
     def _learn(self) -> None:
-        self._chains, self._places = {}, {}
+        self._chains, self._places, self._pairs = {}, {}, {}
         for number, each in enumerate(self._instruments):
             if each.is_option:
                 key = each.root, each.underlying, each.expiry, each.is_call
                 self._chains.setdefault(key, []).append((float(each.strike), InstrumentId(number)))
         for chain in self._chains.values():
             chain.sort()
+        for (root, symbol, expiry, is_call), calls in self._chains.items():
+            puts = dict(self._chains.get((root, symbol, expiry, False), ())) if is_call else {}
+            pairs = [(strike, number, puts[strike]) for strike, number in calls if strike in puts]
+            if pairs:
+                self._pairs[root, symbol, expiry] = pairs
         self._known = len(self._instruments)

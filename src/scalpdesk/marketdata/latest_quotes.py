@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import Instrument
-from scalpdesk.marketdata.quotes import KEPT, LEAP, TRADABLE, QuoteVerdict, judge_quote
+from scalpdesk.marketdata.quotes import KEPT, LEAP, TRADABLE, WIDEST, QuoteVerdict, judge_quote
 from scalpdesk.marketdata.tape import QuoteColumns
 from scalpdesk.pricing.kernels.triggers import are_tradable
 
@@ -125,7 +125,7 @@ class RowIndex(NamedTuple):
     is_option: NDArray[np.bool_]
     """Of the instruments of the run, by number; more than have a row."""
     odd_rows: NDArray[np.intp]
-    """Rows without a bid above zero and below a finite ask."""
+    """Rows without a bid above zero and below a finite ask, or with sides too far apart."""
     odd_verdicts: Sequence[QuoteVerdict]
     odd_kinds: NDArray[np.intp]
     """Which of the verdicts each of them has."""
@@ -140,8 +140,13 @@ class RowIndex(NamedTuple):
     def of(columns: QuoteColumns, is_option: NDArray[np.bool_]) -> "RowIndex":
         """Look through the quotes of a session."""
         bid, ask, numbers = columns.bid, columns.ask, columns.instrument_id
-        odd_rows = np.flatnonzero(~are_tradable(bid, ask) | (bid == ask))
+        is_sound = are_tradable(bid, ask)
+        wide = np.flatnonzero(is_sound & (ask > WIDEST * bid))
+        wide = wide[~is_option[numbers[wide]]]
+        odd_rows = np.union1d(np.flatnonzero(~is_sound | (bid == ask)), wide)
         verdicts, kinds = _verdicts(bid[odd_rows], ask[odd_rows])
+        kinds[np.searchsorted(odd_rows, wide)] = len(verdicts)
+        verdicts.append(QuoteVerdict.CONTRADICTED)
         order: NDArray[np.intp] | None = None
         starts = np.zeros(min(len(numbers), 1), np.int64)
         if len(numbers) and numbers.min() != numbers.max():

@@ -21,7 +21,9 @@ class QuoteVerdict(StrEnum):
     NEGATIVE = "negative"
     OUT_OF_ORDER = "out_of_order"
     CONTRADICTED = "contradicted"
-    """An underlying's leaps to where the quotes of its options do not follow."""
+    """An underlying's sides lie too far apart, or its options tell another price: it leaps and they do not
+    follow, or they move and it stands still.
+    """
 
 
 GOOD, LOCKED = QuoteVerdict.GOOD, QuoteVerdict.LOCKED  # looking up an enum's member costs as much as a call
@@ -37,6 +39,12 @@ LEAP = 0.005
 """Fraction of its price by which an underlying may always be quoted elsewhere than before."""
 WIDE_PART = 0.35
 """Sides that are this part of their mid apart show a price to a sixth, whatever they are in currency."""
+WIDEST = 1.1
+"""What is no option shows a price up to an ask of so many bids: its mid is off by a twentieth at most.
+
+Exchanges stop the trade in a liquid share that is 5 % off, and bind its market makers to 8 % around the best
+price. In a thin one that is quoted wider before the open, hedging waits.
+"""
 WIDE_STRIKES, WIDE_TICKS = 0.001, 5
 """Sides also show a price while they are a thousandth of the strike (for an inverse option: of a coin) or
 five ticks apart. That is half a dollar on SPY, where wings are quoted 0.05 by 0.30.

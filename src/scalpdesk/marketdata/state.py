@@ -6,6 +6,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import time
 from decimal import Decimal
+from functools import partial
 from operator import attrgetter
 from typing import Final, Protocol
 
@@ -30,7 +31,7 @@ from scalpdesk.core.events import (
 from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, InstrumentId
 from scalpdesk.instruments.contract import Instrument, Instruments, OptionContract
 from scalpdesk.instruments.sessions import new_york_ns, to_new_york
-from scalpdesk.marketdata.chain_bounds import ChainBounds
+from scalpdesk.marketdata.chain_bounds import Chain, ChainBounds
 from scalpdesk.marketdata.dealer_gamma import MAX_AGE_SECONDS
 from scalpdesk.marketdata.latest_quotes import LatestQuotes, QuoteTable, SessionRows
 from scalpdesk.marketdata.quotes import (
@@ -40,6 +41,7 @@ from scalpdesk.marketdata.quotes import (
     TRADABLE,
     WIDE_STRIKES,
     WIDE_TICKS,
+    WIDEST,
     QuoteVerdict,
     is_stub,
     judge_quote,
@@ -60,6 +62,8 @@ LEAP_OF_A_SECOND = 0.0022
 since its latest quote: a coin moved by 1.16 % in half a minute.
 """
 WHEN = attrgetter("ts_event_ns")
+STIRRED = 0.2
+"""Part of its price, or of an underlying's leap, by which an option moves until its expiry is judged anew."""
 QUOTES_KEPT = 1024
 """Quotes kept of each underlying: at a quote a second the last seventeen minutes."""
 
@@ -302,6 +306,10 @@ class MarketState:
         """Distance of an option's sides up to which any quote shows a price, currency per unit."""
         self._judged: dict[InstrumentId, tuple[QuoteEvent, int, bool]] = {}
         """Last judgement of each option's quote, with that quote and how many quotes of all were known."""
+        self._off: dict[Chain, tuple[int, bool | None]] = {}
+        """Last answer about each expiry, and how many quotes of all were known."""
+        self._fine: dict[InstrumentId, float] = {}
+        """Mid of each option, currency per unit, that was learnt when nothing was against its expiry."""
         self.bounds: Final = ChainBounds(instruments, self.widest, self.lost_ns)
 
     def read(self, rows: LatestQuotes) -> None:
@@ -339,7 +347,8 @@ class MarketState:
         rows.
         """
         verdict = self._judge(quote, self.quotes[quote.instrument_id])
-        if verdict is QuoteVerdict.CONTRADICTED and self.rows is not None:
+        is_leap = verdict is QuoteVerdict.CONTRADICTED and quote.ask <= WIDEST * quote.bid
+        if is_leap and self.rows is not None:
             self.oddities[verdict] += 1
             self.rows.refuse(quote.instrument_id)
         return verdict in TRADABLE
@@ -351,9 +360,10 @@ class MarketState:
         if self._spot_of[number] is not None:
             return verdict
         if verdict in TRADABLE:
-            if last is None or SMALL * (last.bid + last.ask) < bid + ask < LARGE * (last.bid + last.ask):
-                return verdict
-            if not self._leaps(quote, last):
+            is_near = last is None or SMALL * (last.bid + last.ask) < bid + ask < LARGE * (
+                last.bid + last.ask
+            )
+            if ask <= WIDEST * bid and (is_near or last is None or not self._leaps(quote, last)):
                 return verdict
             verdict = QuoteVerdict.CONTRADICTED
         self._unsound[number] = last, quote, verdict
@@ -397,8 +407,45 @@ class MarketState:
         if known is not None and known[0] is quote and known[1] == seen:
             return known[2]
         found = self.bounds.contradict(quote, spot, quotes)
+        fine, mid = self._fine.get(number, math.nan), quote.mid
+        moves = max(STIRRED * self.widest[number], min(STIRRED * fine, STIRRED * LEAP * spot.mid))
+        if not (found or abs(mid - fine) <= moves) and share is not None:  # NaN compares with nothing
+            option = self.instruments.by_id[number]
+            assert option.is_option
+            tells_otherwise = self._tells_otherwise(share, (option.root, option.underlying, option.expiry))
+            found = tells_otherwise is None or (tells_otherwise and self._stands_still(share))
         self._judged[number] = quote, seen, found
         return found
+
+    def learn(self, quote: QuoteEvent) -> None:
+        """Remember the price of an option's latest quote, where nothing is against it."""
+        if not self.is_contradicted(quote):
+            self._fine[quote.instrument_id] = quote.mid
+
+    def _tells_otherwise(self, share: InstrumentId, chain: Chain) -> bool | None:
+        """Return :meth:`ChainBounds.tells_otherwise` of an expiry now."""
+        spot, seen, known = self.quotes[share], self.version, self._off.get(chain)
+        if spot is None:
+            return False
+        if known is None or known[0] != seen:
+            found = self.bounds.tells_otherwise(chain, spot, self.quotes, partial(self._worth_then, share))
+            known = self._off[chain] = seen, found
+        return known[1]
+
+    def _worth_then(self, share: InstrumentId, stamps: Sequence[int], to_ns: int) -> list[float | None]:
+        paid = [paid_between(self.dividends, share, at_ns, to_ns) for at_ns in stamps]
+        quotes = self.quotes_in_force(share, stamps)
+        return [None if q is None else q.mid - less for q, less in zip(quotes, paid, strict=True)]
+
+    def _stands_still(self, share: InstrumentId) -> bool:
+        """Return whether an underlying has shown the same quote for as long as a quote may lag."""
+        latest = self.quotes[share]
+        for quote in reversed(self._kept(share)) if share in self._recent else ():
+            if latest is None or (quote.bid, quote.ask) != (latest.bid, latest.ask):
+                return False
+            if latest.ts_event_ns - quote.ts_event_ns >= self.lost_ns[share]:
+                return True
+        return False
 
     def is_stub(self, quote: QuoteEvent) -> bool:
         """Return whether a quote tells no price although it has sides: too far apart, or contradicted."""
@@ -611,8 +658,14 @@ class MarketState:
         if quote is None:
             return QuoteVerdict.ABSENT
         verdict = judge_quote(quote.bid, quote.ask)
-        if verdict in TRADABLE and now_ns - quote.ts_recv_ns > self._stale_ns[instrument_id]:
+        if verdict not in TRADABLE:
+            return verdict
+        if now_ns - quote.ts_recv_ns > self._stale_ns[instrument_id]:
             return QuoteVerdict.STALE
+        if self._spot_of[instrument_id] is None and self._stands_still(instrument_id):
+            chains = self.bounds.chains_of(self.instruments[instrument_id].symbol)
+            if any(self._tells_otherwise(instrument_id, each) for each in chains):
+                return QuoteVerdict.CONTRADICTED
         return verdict
 
     def outdate(self, numbers: Iterable[InstrumentId], now_ns: int) -> None:

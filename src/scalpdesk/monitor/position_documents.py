@@ -326,13 +326,13 @@ def _legs_of_shape(follower: RunFollower, text: str) -> list[str]:
     lister.learn(options_in_order(desk.instruments, desk.instruments[desk.view.underlying].symbol))
     window = today + timedelta(days=1), today + timedelta(days=2 * LOOKED_DAYS)
     chain = SeenChain(desk.market, desk.delta_engine, follower.now_ns)
-    spot = _spot(follower) or 0.0
+    spot = _spot(follower)
     listed = [
         each
         for each in lister.list_now(chain, follower.now_ns, window, centres=1)
         if window[0] <= each.first_expiry <= window[1] and all(chain.traded(each.option_ids))
     ]
-    if not listed:
+    if spot is None or not listed:
         fix = "add its legs by their symbols"
         raise ArgumentError("the chain has no such structure now", where="leg", value=text, fix=fix)
     wanted = today + timedelta(days=LOOKED_DAYS)

@@ -164,8 +164,9 @@ class HeldLegs:
         side, strike = -1.0 if contract.is_call else 1.0, float(contract.strike)
         level = strike / (1.0 + side * price) if contract.is_inverse else strike - side * price
         if not price:
-            last = self._state.mark(leg.underlying) or level
-            level = min(last, level) if contract.is_call else max(last, level)
+            last = self._state.mark(leg.underlying)
+            ends = (level,) if last is None else (last, level)
+            level = min(ends) if contract.is_call else max(ends)
         end = state._replace(spot=level, variance_years=0.0, years=0.0)
         leg.final = explain(start, structs.replace(start, mark=price, state=end))
         self._ended.append(leg)

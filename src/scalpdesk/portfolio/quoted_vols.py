@@ -110,6 +110,7 @@ class QuotedVols:
         # one without a volatility takes the place of none that has shown one
         if solved is None or solved is known or (solved.found is None and known is not None):
             return False
+        self._state.learn(quote)
         self.learnt[option.instrument_id] = solved
         return True
 

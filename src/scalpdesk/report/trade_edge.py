@@ -108,6 +108,8 @@ class MarkedBook:
         held = sum(shares for ts_ns, _, shares in self._flows if ts_ns <= from_ns)
         flows = [(paid, shares) for ts_ns, paid, shares in self._flows if from_ns < ts_ns < at_ns]
         shares = held + sum(shares for _, shares in flows)
+        if (shares and not self._spots[last]) or (held and not self._spots[base]):
+            return None, "the underlying had no price yet"
         start = held * self._spots[base] if base >= 0 else 0.0
         paid = sum(paid for paid, _ in flows)
         return self._value[last] - before + paid - (shares * self._spots[last] - start), ""

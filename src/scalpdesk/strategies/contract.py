@@ -4,7 +4,6 @@ A strategy reads the :class:`DeskView` and changes only itself. It never sends o
 actions, and the risk gate and the order manager do the rest. The same class runs in every mode.
 """
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
@@ -352,9 +351,10 @@ class WritableDeskView:
         """Return the delta of a quantity of what hedges at a price, in units of the underlying."""
         instrument = self.instruments.by_id[self.hedge]
         proxy = self.delta_engine.proxies.get(self.hedge)
-        if proxy is None:
+        spot = None if proxy is None else self.market.mark(self.underlying)
+        if proxy is None or spot is None:  # before its first quote: as if it hedged itself
             return instrument.delta(quantity, price)
-        return proxy.delta(instrument, quantity, price, self.market.mark(self.underlying) or math.nan)
+        return proxy.delta(instrument, quantity, price, spot)
 
     def mark(self, instrument_id: InstrumentId) -> float | None:
         """Value of one unit at the latest market, currency per unit; None when never quoted."""

@@ -10,6 +10,7 @@ import pytest
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import (
+    AccountComparison,
     DividendEvent,
     FillBusted,
     ForecastEvent,
@@ -495,6 +496,18 @@ def test_the_second_order_of_a_hedge_across_zero_goes_even_when_little_is_left(s
     assert 0 < rest < 20  # inside the band by itself
     (second,) = orders(desk.fill(first))
     assert int(second.quantity) == rest
+
+
+def test_the_second_order_of_a_hedge_waits_until_the_account_is_compared(scalper):
+    """Refused, it was forgotten, and what was left lay inside the band."""
+    desk = hold(scalper(hedge={"threshold_shares": 20.0}))
+    desk.fill(orders(desk.wait(1).market(512.0))[0])
+    (first,) = orders(desk.wait(1).market(494.0))
+    desk.handle(AccountComparison(desk.now_ns, desk.now_ns, is_compared=False))
+    assert orders(desk.fill(first)) == []
+    desk.handle(AccountComparison(desk.now_ns, desk.now_ns, is_compared=True))
+    (second,) = orders(desk.wait(1).market(493.6))
+    assert (second.side, int(second.quantity)) == (first.side, round(-option_delta(desk)))
 
 
 def test_an_odd_quote_of_the_underlying_hedges_nothing(scalper):

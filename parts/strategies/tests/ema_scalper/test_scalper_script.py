@@ -164,7 +164,9 @@ class EmaBench:
         beside = [
             number
             for number, each in enumerate(book)
-            if each.is_option and (each.expiry, each.right) == (bought.expiry, bought.right)
+            if each.is_option
+            and (each.expiry, each.right) == (bought.expiry, bought.right)
+            and abs(each.strike - bought.strike) <= 3
         ]
         outputs = ()
         for number in sorted(beside, key=lambda each: each == order.instrument_id):

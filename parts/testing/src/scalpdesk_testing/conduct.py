@@ -474,6 +474,7 @@ class Conduct:
         is_flattening = desk.gate.mode is Mode.FLATTENING
         is_due = is_flattening or (scene.phase == "holding" and desk.gate.mode is Mode.ACTIVE)
         is_able = self._is_compared and not self._halted and scene.connected()
+        is_able = is_able and desk.market.verdict(SHARE, now_ns).value == "good"  # a look asks for a price
         if not is_due or not is_able or scene.plan.members > 1:
             return
         seconds = hedge.order_ttl_seconds + (hedge.passive_seconds or 0.0) + 12.0

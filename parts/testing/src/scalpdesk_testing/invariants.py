@@ -110,6 +110,8 @@ class Scene:
     uneven_since_ns: int | None = None
     open_at_venue: tuple[BrokerOrder, ...] = ()
     now_ns: int = 0
+    share_seen_ns: int = 0
+    """When the first quote of the share that came to the desk was made, UTC nanoseconds."""
     phase: str = ""
     """Phase of the strategy, after the event; of several, the phase that they share."""
     references: set[str] = field(default_factory=set)
@@ -189,7 +191,9 @@ class Scene:
         return self._delta_and_vega(vol_of)[0]
 
     def mark_is_off(self, mark: Mark) -> str | None:
-        """Return which Greek of a mark is not the one at the market's own volatility."""
+        """Return which Greek of a mark is not that at the market's own volatility, where quotes tell it."""
+        if self._delta_by_old_quotes():
+            return None
         delta, vega = self._delta_and_vega(self.implied_vol)
         if abs(mark.net_delta_shares - delta) > max(0.05 * abs(delta), FAR_DELTA_SHARES):
             return f"a mark's delta is {mark.net_delta_shares:+.1f}, outside {delta:+.1f} shares"
@@ -245,10 +249,10 @@ class Scene:
         return min(nets), max(nets)
 
     def _delta_by_old_quotes(self) -> list[float]:
-        """Return the net delta at what quotes of earlier days show at the spot of now; empty without any.
+        """Return the net delta at what old quotes show at the spot of now; empty without any.
 
-        The desk has not seen the share at their instant, so that it cannot know with which volatility they
-        were made.
+        Old are those made before the session, or before the desk first saw the share: it cannot know with
+        which volatility they were made.
         """
         desk, spot = self.engine.desk, self.engine.desk.market.mark(SHARE)
         net, is_old = float(desk.positions.quantity(SHARE)), False
@@ -258,7 +262,8 @@ class Scene:
             if not contract.is_option or quote is None or spot is None:
                 continue
             vol = self.implied_vol(self.now_ns)
-            if quote.ts_event_ns < self.session.open_ns:
+            made_ns = min(quote.ts_event_ns, self.shown_ns.get(number, quote.ts_event_ns))
+            if made_ns < max(self.session.open_ns, self.share_seen_ns):
                 years = years_between(self.now_ns, expiry_instant_ns(contract))
                 terms = quote.mid, spot, float(contract.strike), years, contract.is_call
                 shown, status = implied_vol_scalar(*terms, american=False)
@@ -311,11 +316,22 @@ class Scene:
         return next((leg for leg in combo.legs if leg.instrument_id == number), None) if combo else None
 
     def closed_by_venue(self, number: InstrumentId) -> Decimal:
-        """Return the units that the venue closed by force, or by assignment, beside what the desk knew."""
-        orders, symbol = self.account.by_client_id.values(), self.engine.desk.instruments[number].symbol
-        forced = (order.filled for order in orders if order.is_forced and order.instrument_id == number)
-        lines = (line for line in self.account.activities if (line.kind, line.symbol) == (ASSIGNED, symbol))
-        return sum((*forced, *(abs(line.quantity) for line in lines)), ZERO)
+        """Return the units that the venue closed by force, or by assignment, while an order was on its way.
+
+        Of what came to the venue later than the desk looks at its account again, the desk has to know.
+        """
+        orders = [each for each in self.account.orders.values() if each.instrument_id == number]
+        closed = [(each.filled_ns, each.filled) for each in orders if each.is_forced]
+        symbol = self.engine.desk.instruments[number].symbol
+        lines = [each for each in self.account.activities if (each.kind, each.symbol) == (ASSIGNED, symbol)]
+        closed += [(each.ts_ns, abs(each.quantity)) for each in lines]
+        own = [each for each in orders if not each.is_forced]
+        crossed = (
+            units
+            for at_ns, units in closed
+            if any(each.created_ns <= at_ns + QUIET_NS and each.updated_ns >= at_ns for each in own)
+        )
+        return sum(crossed, ZERO)
 
     def sent_as(self, order: BrokerOrder) -> str:
         """Return the id that the desk sent an order under: of a leg its combo's."""

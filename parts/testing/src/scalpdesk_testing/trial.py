@@ -530,6 +530,8 @@ class Trial(ABC):
             raise Stuck(why, where=repr(event)[:120])
         self._digest.update(msgspec.msgpack.encode(event))
         scene.event, scene.now_ns = event, self.engine.now_ns
+        if type(event) is QuoteEvent and event.instrument_id == SHARE:
+            scene.share_seen_ns = scene.share_seen_ns or event.ts_event_ns
         if not is_quote or scene.outputs:
             scene.note_decided()
             phases = {member.phase for member in self._members(self.engine)}

@@ -246,7 +246,7 @@ class DeltaHedger:
         # of one instant's events the first hedge counts: what the next one shows is not a move yet
         if view.now_ns == self._sent_ns and self._unfinished is None:
             return []
-        if view.is_halted(number):
+        if view.is_halted(number) or not view.is_compared:  # refused, a second order would be forgotten
             return []
         self._unfinished = None
         target = judged.target_delta_shares if not judged.inside or unfinished is None else unfinished
@@ -358,7 +358,7 @@ class DeltaHedger:
         quote = view.market.quotes[number]
         if view.market.verdict(number, view.now_ns) is CONTRADICTED:
             symbol = view.instruments[number].symbol
-            self.unusable = f"{symbol}: its quote and those of its options contradict each other"
+            self.unusable = f"{symbol}: its sides, or its quote and its options', contradict each other"
             return None
         known = self._leg_greeks(view, legs, 1.0)
         # at the expiry instant the payoff is fixed: settlement decides, not a hedge
@@ -433,13 +433,14 @@ class DeltaHedger:
     ) -> _LegGreeks | None:
         """Greeks of what is held, at the chosen volatility times a factor; None while unknown."""
         number = view.hedge
-        hedge, spot = view.instruments.by_id[number], view.market.mark(view.underlying) or math.nan
+        hedge, spot = view.instruments.by_id[number], view.market.mark(view.underlying)
         owned = float(view.positions.quantity(number) + view.orders.pending(number))
+        price = spot if number == view.underlying or not owned else view.mark(number)
+        if spot is None or price is None:
+            self._note_unusable(view, view.underlying if spot is None else number, QuoteVerdict.ABSENT)
+            return None
         total = GreekSum()
-        if number == view.underlying:
-            total.shares = hedge.delta(owned, spot)
-        elif owned:
-            total.shares = view.hedge_delta(owned, view.mark(number) or math.nan)
+        total.shares = view.hedge_delta(owned, price)
         noise = bent = vol_sum = by_gamma = gamma_sum = first_vol = 0.0
         years, is_one_vol = math.inf, True
         multiplier, model, forecast_vol = 1, self._delta_model, partial(self._forecast_vol, view)

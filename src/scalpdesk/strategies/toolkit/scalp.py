@@ -169,10 +169,11 @@ class Scalp:
 
     def facts(self, view: DeskView) -> Facts:
         """Return its figures, for the record of a decision."""
+        price = view.mark(self.number)
         return self.tag | {
             "contract": self.contract.symbol,
             "entry_price": float(self.entry_price),
-            "price": view.mark(self.number) or 0.0,
+            **({} if price is None else {"price": price}),
             "held_contracts": int(self.held(view)),
         }
 

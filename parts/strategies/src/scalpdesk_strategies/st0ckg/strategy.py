@@ -121,11 +121,8 @@ class SignalScalp(Scalp):
 
     def facts(self, view: DeskView) -> Facts:
         """Return its figures, for the record of a decision."""
-        spots: Facts = {
-            "entry_spot": float(self.entry_spot or 0),
-            "spot": view.market.mark(view.underlying) or 0.0,
-        }
-        return super().facts(view) | spots
+        spots = {"entry_spot": self.entry_spot, "spot": view.market.mark(view.underlying)}
+        return super().facts(view) | {name: float(spot) for name, spot in spots.items() if spot is not None}
 
     def _seen(self, view: DeskView, entry_spot: Decimal) -> ScalpView:
         spot, price = view.market.mark(view.underlying), view.mark(self.number)
