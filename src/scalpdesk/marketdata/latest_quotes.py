@@ -258,6 +258,11 @@ class SessionRows:
         stamp: int = self._fields[1][row]
         return stamp
 
+    def differ(self, row: int, other: int) -> bool:
+        """Return whether two rows have other prices."""
+        _, _, bid, ask, *_ = self._fields
+        return bool(bid[row] != bid[other] or ask[row] != ask[other])
+
     def only(self, number: InstrumentId) -> InstrumentRows:
         """Return the rows of one instrument as columns of their own."""
         columns, rows = self.columns, self.rows_of(number, valid=False)
@@ -358,6 +363,15 @@ class LatestQuotes:
             assert self.rows is not None
             known = self._rows_of[number] = self.rows.rows_of(number, valid=self._valid)
         return known
+
+    def has_moved(self, number: InstrumentId) -> bool:
+        """Return whether the last known row of an instrument has other prices than the one before."""
+        rows = self.rows
+        if rows is None:
+            return False
+        known = self._known(number)
+        at = bisect_left(known, rows.upto) - 1
+        return at > 0 and rows.differ(known[at - 1], known[at])
 
     def between(self, number: InstrumentId, first: int, most: int) -> list[QuoteEvent]:
         """Return the quotes of the known rows of an instrument from a row on, the last ``most`` of them."""

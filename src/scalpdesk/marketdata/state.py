@@ -440,7 +440,9 @@ class MarketState:
     def _stands_still(self, share: InstrumentId) -> bool:
         """Return whether an underlying has shown the same quote for as long as a quote may lag."""
         latest = self.quotes[share]
-        for quote in reversed(self._kept(share)) if share in self._recent else ():
+        if share not in self._recent or (self.rows is not None and self.rows.has_moved(share)):
+            return False
+        for quote in reversed(self._kept(share)):
             if latest is None or (quote.bid, quote.ask) != (latest.bid, latest.ask):
                 return False
             if latest.ts_event_ns - quote.ts_event_ns >= self.lost_ns[share]:
