@@ -49,7 +49,7 @@ from scalpdesk.pricing.smile_level import SviVols, level_between, level_of
 from scalpdesk.strategies.contract import DeskView, Facts
 from scalpdesk.strategies.gamma_scalper.config import EntryConfig
 from scalpdesk.strategies.gamma_scalper.horizon import HorizonForecast, days_a_year
-from scalpdesk.strategies.toolkit.exits import LAST_HOUR_NS
+from scalpdesk.strategies.toolkit.exits import LAST_HOUR_NS, NO_GAIN
 from scalpdesk.strategies.toolkit.hedger import FINE, TRADING_YEARS, DeltaHedger
 from scalpdesk.strategies.toolkit.sizing import StraddleRisk, pnl_deviation
 from scalpdesk.volatility.forecast import VolForecast
@@ -62,7 +62,6 @@ long: on the wildest sessions of the embedded market it fell by 0.08 in 5 minute
 """
 SELECTED_NS = 1_800 * NANOS_PER_SECOND
 """For so long the level is measured on the expiry that was chosen last."""
-NO_GAIN = -math.inf, False
 PAYOFF_ERROR = 0.005
 """Half a tick: an option is worth its payoff to this."""
 

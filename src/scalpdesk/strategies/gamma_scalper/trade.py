@@ -36,9 +36,8 @@ from scalpdesk.strategies.toolkit.exits import (
     StopLoss,
     first_reason,
     minutes_before,
-    most_pnl,
     quiet_of,
-    quoted_ns,
+    shown,
     stops,
     straddle_rules,
 )
@@ -442,8 +441,8 @@ class TradeSide:
 
     def reason(self, view: DeskView) -> str | None:
         """Return why to close it now, or None."""
-        legs, pnl = self.structure.option_ids, self.pnl(view)
-        quoted = quoted_ns(view.market, legs)
+        pnl = self.pnl(view)
+        quoted_ns, most_pnl = shown(view, self.structure.option_ids, pnl)
         if self.at_risk is NOT_KNOWN:
             self.at_risk = capital_at_risk(view, self.structure)
         seen = PositionView(
@@ -454,9 +453,9 @@ class TradeSide:
             premium_paid=self.at_risk.amount,
             basis=self.at_risk.basis,
             pnl=pnl,
-            most_pnl=most_pnl(view, legs, pnl) if quoted is None else None,
+            most_pnl=most_pnl,
             currency=self.structure.lead.contract.currency,
-            quoted_ns=quoted,
+            quoted_ns=quoted_ns,
         )
         found, self.quiet = first_reason(self._stops, seen), quiet_of(self._stops, seen)
         self.pnl_then = float(pnl)
