@@ -445,10 +445,11 @@ class BacktestRunner:
             row = rows.first_at(self._due_ns)
             is_skipped = row < limit
             rows.upto = row if is_skipped else limit
-            if self._due_ns < planned_ns and loss.passes(self._due_ns):
+            until_ns = rows.ts_ns(row) if is_skipped else now_ns
+            if self._due_ns < planned_ns and loss.passes(self._due_ns, until_ns):
                 self._due_ns = min(planned_ns, loss.due_ns)
                 continue
-            self._advance(rows.ts_ns(row) if is_skipped else now_ns)
+            self._advance(until_ns)
             if self.broker.working.keys() != self._working:
                 return True
             planned_ns = self._planned_ns

@@ -409,16 +409,15 @@ class MarketState:
         """Return :meth:`quote_in_force` at each of some instants."""
         if instrument_id not in self.recent:
             return [self.quote_in_force(instrument_id, at_ns) for at_ns in stamps]
-        tail, times, oldest_ns = list[QuoteEvent | int](), list[int](), min(stamps, default=0)
-        for kept in reversed(self.recent[instrument_id]):
-            tail.append(kept)
-            times.append(self._known_ns(kept))
+        kept, times, oldest_ns = self.recent[instrument_id], list[int](), min(stamps, default=0)
+        for each in reversed(kept):
+            times.append(each.ts_event_ns if type(each) is QuoteEvent else self._known_ns(each))
             if times[-1] <= oldest_ns:
                 break
-        tail.reverse()
         times.reverse()
-        places = (bisect_right(times, at_ns) - 1 for at_ns in stamps)
-        return [self._kept_quote(tail[place]) if place >= 0 else None for place in places]
+        first = len(kept) - len(times) - 1
+        places = (bisect_right(times, at_ns) for at_ns in stamps)
+        return [self._kept_quote(kept[first + place]) if place else None for place in places]
 
     def pass_over(
         self, instrument_id: InstrumentId, rows: SessionRows, passed: Sequence[int], locked: int

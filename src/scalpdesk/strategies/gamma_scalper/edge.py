@@ -41,6 +41,7 @@ from scalpdesk.instruments.structure import Structure, StructureLeg
 from scalpdesk.margin.holdings import Holding
 from scalpdesk.margin.pairing import Pairing
 from scalpdesk.marketdata.state import paid_between
+from scalpdesk.portfolio.delta_engine import OptionState
 from scalpdesk.portfolio.greeks import gamma_beside_perpetual, gamma_in_coin
 from scalpdesk.portfolio.strike_vols import ExpirySmile
 from scalpdesk.pricing.base import Floats, OptionGreeks
@@ -298,16 +299,17 @@ class StraddleEdge:
         engine, now_ns, contract = view.delta_engine, view.now_ns, structure.lead.contract
         by_expiry = structure.by_expiry
         smiles = [engine.observe_smile(legs[0].option_id, now_ns) for legs in by_expiry]
-        states = [engine.state(leg, now_ns) for leg in structure.option_ids]
+        states = {leg: engine.state(leg, now_ns) for leg in structure.option_ids}
         share = view.market.quotes[view.underlying]
-        if None in states or not forecast.known:
+        values = {leg: value for leg, value in states.items() if value is not None}
+        if len(values) < len(states) or not forecast.known:
             return None
         if share is None or view.market.verdict(view.underlying, 0) not in FINE:  # however old it is
             return None  # of one side alone: what hedging costs is not known
         known = [smile for smile in smiles if smile is not None and smile.variance_years > 0.0]
         if len(known) < len(smiles):
             return None
-        on_smile = [_LegsOnSmile(view, legs, smile) for legs, smile in zip(by_expiry, known, strict=True)]
+        on_smile = [_LegsOnSmile(values, legs, smile) for legs, smile in zip(by_expiry, known, strict=True)]
         gammas = (each.total(lambda at: _hedged_gamma(view, at, share.mid)) for each in on_smile)
         gamma = abs(sum(gammas, 0.0))
         nearest = known[0]
@@ -440,8 +442,10 @@ class StraddleEdge:
 class _LegsOnSmile:
     """Legs of one expiry, priced at volatilities of its smile."""
 
-    def __init__(self, view: DeskView, legs: Sequence[StructureLeg], smile: ExpirySmile) -> None:
-        self._view, self._legs = view, legs
+    def __init__(
+        self, values: Mapping[InstrumentId, OptionState], legs: Sequence[StructureLeg], smile: ExpirySmile
+    ) -> None:
+        self._legs, self._values = legs, [values[leg.option_id] for leg in legs]
         self._to_calendar = math.sqrt(smile.variance_years / smile.years)
         strikes = np.array([smile.log_moneyness(leg.contract) for leg in legs])
         svi = SviVols(smile.svi, smile.variance_years)
@@ -449,10 +453,8 @@ class _LegsOnSmile:
         self._greeks = self._greeks_at(smile.vols(strikes))
 
     def _greeks_at(self, vols: Floats) -> list[OptionGreeks]:
-        engine, now_ns = self._view.delta_engine, self._view.now_ns
-        pairs = zip(self._legs, vols.tolist(), strict=True)
-        found = [engine.greeks_at(leg.option_id, now_ns, vol * self._to_calendar) for leg, vol in pairs]
-        return [each for each in found if each is not None]
+        pairs = zip(self._values, vols.tolist(), strict=True)
+        return [value.greeks_at(vol * self._to_calendar) for value, vol in pairs]
 
     def total(self, figure: Callable[[OptionGreeks], float]) -> float:
         """Return a figure of the legs on the market's smile, by their signed ratios."""
