@@ -32,6 +32,7 @@ from scalpdesk.strategies.gamma_scalper.trade import (
 )
 from scalpdesk.strategies.toolkit.entry_legs import ABANDONED, AGAIN_IN, EntryStatus, LegEntry, entry_facts
 from scalpdesk.strategies.toolkit.exits import (
+    EdgeGone,
     PositionView,
     event_ahead,
     first_reason,
@@ -39,7 +40,7 @@ from scalpdesk.strategies.toolkit.exits import (
     shown,
 )
 from scalpdesk.strategies.toolkit.liquidation import Liquidation
-from scalpdesk.strategies.toolkit.quiet import Calm, Quiet, calm_of
+from scalpdesk.strategies.toolkit.quiet import Calm, Quiet, band_of, calm_of
 from scalpdesk.strategies.toolkit.resume import Adopted, Flat, Holdings, ResumeRefused, resume
 
 PRICE, HEARTBEAT = Wake.PRICE, Wake.HEARTBEAT  # looking up an enum's member costs as much as a call
@@ -347,23 +348,22 @@ class HoldingState(TradingState):
     def step(self, view: DeskView, wake: Wake, event: Event | None) -> Step:
         """Hold the straddle while it is whole."""
         del event
-        if self.calm is not None and (wake is PRICE or wake is HEARTBEAT) and self._is_calm(view, self.calm):
-            return self, ()
+        tools, calm = self.tools, self.calm
+        if calm is not None and (wake is PRICE or wake is HEARTBEAT) and calm.holds(view, tools.hedger):
+            reason = self._edge_gone(view)
+            if reason is not None:
+                return self.leave(view, reason)
+            if calm.is_inside(view):
+                return self, ()
+            hedges = tools.hedge(view, tools.held(view))
+            calm.band = band_of(view, calm, tools.hedger, tools.usual)
+            self.calm = None if hedges else calm
+            return self, hedges
         self.calm = None
         # of an expiry one leg is booked before the other: an account's change alone proves nothing
-        if wake is Wake.ACCOUNT or self.tools.adopts or self.is_whole(view):
+        if wake is Wake.ACCOUNT or tools.adopts or self.is_whole(view):
             return self.hold(view)
-        return self.leave(view, f"the {self.tools.name} is not whole any more: a leg was taken away")
-
-    def _is_calm(self, view: DeskView, calm: Calm) -> bool:
-        """Return whether nothing can be decided now."""
-        if not calm.holds(view, self.tools.hedger):
-            return False
-        if not calm.follows:
-            return True
-        pnl = view.trade_pnl(self.start)
-        is_shown = all(view.market.is_valid(leg) for leg in self.trade.structure.option_ids)
-        return is_shown and all(follows(pnl) for follows in calm.follows)
+        return self.leave(view, f"the {tools.name} is not whole any more: a leg was taken away")
 
     def is_whole(self, view: DeskView) -> bool:
         """Return whether the legs are held in their ratios; half a straddle is a bet."""
@@ -430,17 +430,16 @@ class HoldingState(TradingState):
                 return None
             way = min(way, pnl - quiet.least_pnl, quiet.most_pnl - pnl)
         assert found is not None
-        if tools.watch is not None:
-            found = found.and_within(tools.watch.quiet)
-        if tools.config.exits.edge_gone:
-            until_ns = tools.edge_looks.due_ns
         if trade.is_of_shape:
             if any(x is not None for x in (recentre.gamma_fraction, recentre.roll_dte, recentre.roll_delta)):
                 until_ns = min(until_ns, tools.strike_looks.due_ns)
             if trade.scale is not None:
                 until_ns = min(until_ns, trade.scale.due_ns)
         found = found.and_within(Quiet(until_ns=until_ns))
-        return calm_of(view, trade.structure, tools.hedger, found, way, tools.partners)
+        calm = calm_of(view, trade.structure, self.start, tools.hedger, found, way, tools.partners)
+        if calm is not None:
+            calm.band = band_of(view, calm, tools.hedger, tools.usual)
+        return calm
 
     def _exercise_gain(self, view: DeskView) -> tuple[float, bool] | None:
         """Return what exercising a leg gains over holding it, where an exit asks for it."""
@@ -473,6 +472,17 @@ class HoldingState(TradingState):
             return None, 0.0
         errors = tools.config.entry.k_stderr * edge.stderr_usd
         return edge.net_usd, max(errors, structure.nearest.multiplier * cost_of_one(view, structure))
+
+    def _edge_gone(self, view: DeskView) -> str | None:
+        """Return why to leave for the edge alone, or None."""
+        edge_usd, slack_usd = self._edge_left(view)
+        if edge_usd is None:
+            return None
+        currency = self.trade.structure.lead.contract.currency
+        seen = PositionView(
+            now_ns=view.now_ns, edge_usd=edge_usd, edge_slack_usd=slack_usd, currency=currency
+        )
+        return first_reason([rule for rule in self.trade.exits if isinstance(rule, EdgeGone)], seen)
 
     # another straddle -------------------------------------------------------------------------------
 

@@ -44,7 +44,7 @@ from scalpdesk.strategies.toolkit.exits import (
 from scalpdesk.strategies.toolkit.hedger import DeltaHedger
 from scalpdesk.strategies.toolkit.liquidation import Liquidation
 from scalpdesk.strategies.toolkit.order_life import ReportOnce, surplus_cancels
-from scalpdesk.strategies.toolkit.quiet import Quiet
+from scalpdesk.strategies.toolkit.quiet import USUAL, Quiet
 from scalpdesk.strategies.toolkit.resume import Adopted, cost_of, held_of
 from scalpdesk.strategies.toolkit.sizing import ScaleRule, straddle_size
 from scalpdesk.strategies.toolkit.watch import PositionWatch
@@ -209,6 +209,11 @@ class ScalperTools:
         if self.watch is None:
             return [*surplus_cancels(view), *self.hedger.step(view, legs)]
         return self.watch.hedge(view, legs, self.hedger)
+
+    @property
+    def usual(self) -> tuple[int, float]:
+        """Until when, and to what multiple of the band's half width, no net delta is unusual."""
+        return USUAL if self.watch is None else self.watch.usual
 
     def exit_facts(self, view: DeskView, start: TradeStart) -> Facts:
         """Return the figures of the trade for the record of an exit order."""

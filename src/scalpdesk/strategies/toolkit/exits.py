@@ -559,27 +559,29 @@ class TrailingStop:
         """Return why to exit, or None."""
         if not self._marks.decide(trade.quoted_ns):
             return None
-        is_kept = self.keeps(trade.pnl)
+        left = self.follow(trade.pnl)
         if not self.is_armed:
             self.is_armed = float(trade.pnl) >= self.arm_fraction * float(trade.premium_paid) > 0
             return None
-        if is_kept:
+        if left >= 0.0:
             return None
         places = money_decimals(trade.currency)
         given = f"gave back {self.giveback_fraction:.0%} of {self.best_pnl:.{places}f}"
         armed = f"armed at {_part(self.arm_fraction, trade)}"
         return f"trailing: P&L {trade.pnl:.{places}f} {given}, {armed}"
 
-    def keeps(self, pnl: Decimal) -> bool:
-        """Take in a P&L as valid quotes have it; return whether enough of the best profit is left."""
+    def follow(self, pnl: Decimal) -> float:
+        """Take in a P&L as valid quotes have it; return the change that means nothing, below zero to exit."""
         self.best_pnl = max(self.best_pnl, pnl)
-        return float(pnl) > float(self.best_pnl) * (1.0 - self.giveback_fraction)
+        now, best = float(pnl), float(self.best_pnl)
+        least = best * (1.0 - self.giveback_fraction)
+        return min(now - least, best - now) if now > least else -1.0
 
     def quiet(self, trade: PositionView) -> Quiet | None:
         """Return where it arms; once armed it is told each profit."""
         arms_at = self.arm_fraction * float(trade.premium_paid)
         stated = Quiet(most_pnl=arms_at) if arms_at > 0.0 else ALWAYS
-        return self._marks.quiet(trade.quoted_ns, Quiet(follows=(self.keeps,)) if self.is_armed else stated)
+        return self._marks.quiet(trade.quoted_ns, Quiet(follows=(self.follow,)) if self.is_armed else stated)
 
 
 def _part(fraction: float, trade: PositionView) -> str:

@@ -290,16 +290,20 @@ class DeltaHedger:
             self._judged = exposure.inputs.now_ns, exposure, self.band.judge(exposure.inputs)
         return self._judged[2]
 
+    def measured(self, now_ns: int) -> HedgedPosition | None:
+        """Return the position of a look of now; None where there was none."""
+        return None if self._judged is None or self._judged[0] != now_ns else self._judged[1]
+
     def quiet(self, now_ns: int) -> tuple[HedgedPosition, QuietBand, float] | None:
         """Return the position of a look of now, what its band states, and the least hedge, in deltas.
 
         None where the band states nothing, or a second order is to come.
         """
-        if self._judged is None or self._states_quiet is None or self._unfinished is not None:
+        position = self.measured(now_ns)
+        if position is None or self._states_quiet is None or self._unfinished is not None:
             return None
-        at_ns, position, verdict = self._judged
-        found = self._states_quiet.quiet(position.inputs, verdict)
-        if at_ns != now_ns or found is None:
+        found = self._states_quiet.quiet(position.inputs, self.verdict(position))
+        if found is None:
             return None
         return position, found, (position.least_shares - 0.5) * position.inputs.smallest_hedge
 

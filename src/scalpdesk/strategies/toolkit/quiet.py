@@ -25,7 +25,7 @@ from scalpdesk.core.units import (
 from scalpdesk.instruments.structure import Structure
 from scalpdesk.portfolio.positions import Position
 from scalpdesk.portfolio.strike_vols import LARGEST_DEVIATION, OLDEST_NS, WIDEST_SPREAD
-from scalpdesk.strategies.contract import DeskView
+from scalpdesk.strategies.contract import DeskView, TradeStart
 from scalpdesk.strategies.toolkit.hedger import LARGEST, DeltaHedger
 
 FARTHEST, WIDTH_POWER = 2.5, 2.0 / 3.0
@@ -46,8 +46,8 @@ of the spot: its delta, and as much on the way from its mid to what parity says.
 """
 SOUND = LARGEST_DEVIATION * math.sqrt(3.0)
 """Spread over vega of half the noise at which a quote would be no measurement of its strike's volatility."""
-PART_OF_LIFE = 0.01
-"""Part of the time to expiry in which Greeks stay what they are."""
+PART_OF_LIFE, LONGEST_NS = 0.01, 5 * MINUTE_NS
+"""Part of the time to expiry in which Greeks stay what they are. Longest that exits are not asked."""
 LEAST_WAY = 0.01
 """A way of the spot, both sides together, below which no look is spared, currency per unit."""
 
@@ -61,12 +61,12 @@ class Quiet(FrozenLeaf, frozen=True, gc=False):
     """UTC nanoseconds."""
     price_way: float = math.inf
     """Change of a leg's price, currency per unit, before which it has none."""
-    half_widths: float = LARGEST
-    """Net delta, in half widths of the band, up to which it has none."""
     same_quotes: bool = False
     """Whether it may have one once an option is quoted anew."""
-    follows: tuple[Callable[[Decimal], bool], ...] = ()
-    """Asked with the trade's P&L at each look that is spared: whether it still has none."""
+    follows: tuple[Callable[[Decimal], float], ...] = ()
+    """Take in the trade's P&L at spared looks. Each returns the change of it, in currency, before it has to
+    be told again; below zero where it has a reason.
+    """
 
     def and_within(self, other: "Quiet") -> "Quiet":
         """Return the bounds of both."""
@@ -78,7 +78,6 @@ class Quiet(FrozenLeaf, frozen=True, gc=False):
             min(other.most_pnl, mine.most_pnl),
             min(other.until_ns, mine.until_ns),
             min(other.price_way, mine.price_way),
-            min(other.half_widths, mine.half_widths),
             mine.same_quotes or other.same_quotes,
             mine.follows + other.follows,
         )
@@ -87,64 +86,80 @@ class Quiet(FrozenLeaf, frozen=True, gc=False):
 ALWAYS = Quiet()
 """Of a rule that has no reason before an event that wakes the strategy anyway."""
 SAME_QUOTES = Quiet(same_quotes=True)
+USUAL = NEVER_NS, LARGEST
+"""Where nothing watches the net delta."""
 
 
 class CalmLeg(NamedTuple):
     """A leg as it was looked at, and its latest quote since."""
 
     number: InstrumentId
+    units: float
+    mark: float
+    """At the look, currency per unit."""
     quote: QuoteEvent
     is_settled: bool
     """Whether it shows its strike's volatility, and the underlying was quoted later: of one instant another
     spot may still come.
     """
     lost_ns: int
-    """When the quote is lost, or shows that volatility no more, UTC nanoseconds."""
-    units: float
-    mark: float
+    """When it is lost, or shows that volatility no more, UTC nanoseconds."""
     vol: float
-    """``mark``, ``vol``: Of the look: currency per unit; volatility of the hedge, a year."""
+    """By which it is hedged now, a year."""
+
+
+class CalmBand(NamedTuple):
+    """Where, until when and while what stands the band has nothing to do."""
+
+    low: float
+    high: float
+    until_ns: int
+    """``low``, ``high``, ``until_ns``: As of the exits."""
+    least_spread: float
+    """Of the underlying: at a narrower one a hedge costs less, and a band is narrower."""
+    vols: tuple[tuple[float, float], ...]
+    """Bounds of each leg's volatility."""
+    proxy: QuoteEvent | None
+    """Quote of a hedge that is not the underlying."""
+    dealers: tuple[GammaExposureEvent, ...]
+    """Dealer gamma that is known."""
 
 
 class Calm(Leaf, gc=False):
-    """Where, until when and while what stands a look finds what the last one found."""
+    """Where, until when and while what stands no exit has a reason."""
 
+    start: TradeStart
     low: float
     high: float
     """``low``, ``high``: Mids of the underlying strictly between which it holds, currency per unit."""
     until_ns: int
-    least_spread: float
-    """Of the underlying: at a narrower one a hedge costs less, and a band is narrower."""
     legs: list[CalmLeg]
     room_usd: float
-    """Sum of the changes of the legs' marks below which it holds, currency."""
-    proxy: QuoteEvent | None
-    """Quote of a hedge that is not the underlying."""
-    held: Sequence[Position]
-    dealers: tuple[GammaExposureEvent, ...]
-    """Dealer gamma that is known."""
     price_room: float
-    """Change of a leg's mark below which it holds, currency per unit."""
-    vol_way: float
-    """And of its volatility, a part of it."""
-    follows: tuple[Callable[[Decimal], bool], ...]
-    """As of the rules' bounds."""
+    """``room_usd``, ``price_room``: Change of the legs' marks together, in currency, and of one, currency per
+    unit, below which it holds.
+    """
+    held: Sequence[Position]
+    quiet: Quiet
+    slope: float
+    """What the P&L may change by with the spot, currency a unit of it."""
+    band: CalmBand | None = None
+    told: tuple[float, float] = (0.0, 0.0)
+    """Mids strictly between which no rule need be told the P&L."""
 
     def holds(self, view: DeskView, hedger: DeltaHedger) -> bool:
-        """Return whether nothing can be decided now."""
-        market, now_ns = view.market, view.now_ns
-        quotes, exposures = market.quotes, market.gamma_exposures
-        spot, is_same = quotes[view.underlying], True
+        """Return whether no exit has a reason now."""
+        quotes, now_ns = view.market.quotes, view.now_ns
+        quote, is_same = quotes[view.underlying], True
+        if quote is None:
+            return False
+        spot = 0.5 * (quote.bid + quote.ask)
         if (
-            spot is None
-            or now_ns >= self.until_ns
-            or not self.low < 0.5 * (spot.bid + spot.ask) < self.high
-            or spot.ask - spot.bid < self.least_spread
+            now_ns >= self.until_ns
+            or not self.low < spot < self.high
             or view.mode is not Mode.ACTIVE
             or view.orders.live
             or view.positions.held() is not self.held  # another list once something is booked
-            or (self.proxy is not None and quotes[view.hedge] is not self.proxy)
-            or ((exposures or self.dealers) and tuple(exposures.values()) != self.dealers)
         ):
             return False
         for leg in self.legs:
@@ -152,27 +167,50 @@ class Calm(Leaf, gc=False):
                 is_same = False
             elif now_ns >= leg.lost_ns:
                 return False
-        return is_same or self._stays(view, spot, hedger)
+        if not is_same and not self._takes_in(view, quote, hedger):
+            return False
+        if not self.quiet.follows or (is_same and self.told[0] < spot < self.told[1]):
+            return True
+        pnl = view.trade_pnl(self.start)
+        way = min(follows(pnl) for follows in self.quiet.follows) / self.slope
+        self.told = spot - way, spot + way
+        return way >= 0.0 and all(view.market.is_valid(leg.number) for leg in self.legs)
 
-    def _stays(self, view: DeskView, spot: QuoteEvent, hedger: DeltaHedger) -> bool:
+    def _takes_in(self, view: DeskView, spot: QuoteEvent, hedger: DeltaHedger) -> bool:
         """Take in new quotes of legs; return whether these are worth about what they were."""
         hedger.learn(view, [leg.number for leg in self.legs])
         room = self.room_usd
         for place, leg in enumerate(self.legs):
-            found = _leg_of(view, leg.number, spot, leg.units, hedger)
+            found = _leg_of(view, leg.number, leg.units, spot, hedger)
             if found is None:
                 return False
             change = abs(found.mark - leg.mark)
             room -= abs(leg.units) * change
-            is_near = change < self.price_room and abs(found.vol - leg.vol) <= self.vol_way * leg.vol
-            if not room > 0.0 or not is_near:
+            if not room > 0.0 or not change < self.price_room:
                 return False
-            self.legs[place] = found._replace(mark=leg.mark, vol=leg.vol)
+            if self.band is not None:
+                low, high = self.band.vols[place]
+                self.band = self.band if low <= found.vol <= high else None
+            self.legs[place] = found._replace(mark=leg.mark)
         return True
+
+    def is_inside(self, view: DeskView) -> bool:
+        """Return whether the band has nothing to do now."""
+        band, market = self.band, view.market
+        spot, exposures = market.quotes[view.underlying], market.gamma_exposures
+        return not (
+            band is None
+            or spot is None
+            or view.now_ns >= band.until_ns
+            or not band.low < 0.5 * (spot.bid + spot.ask) < band.high
+            or spot.ask - spot.bid < band.least_spread
+            or (band.proxy is not None and market.quotes[view.hedge] is not band.proxy)
+            or ((exposures or band.dealers) and tuple(exposures.values()) != band.dealers)
+        )
 
 
 def _leg_of(
-    view: DeskView, number: InstrumentId, spot: QuoteEvent, units: float, hedger: DeltaHedger
+    view: DeskView, number: InstrumentId, units: float, spot: QuoteEvent, hedger: DeltaHedger
 ) -> CalmLeg | None:
     """Return a leg as it is now; None where its quote shows no price."""
     quote, value = view.market.quotes[number], view.delta_engine.state(number, view.now_ns)
@@ -182,91 +220,112 @@ def _leg_of(
     is_sound = width < WIDEST_SPREAD * quote.mid and width < SOUND * value.hedge_greeks.vega
     is_settled = is_sound and quote.ts_event_ns < spot.ts_event_ns
     vol = value.vol if hedger.goes_by_quotes else value.hedge_vol
-    return CalmLeg(number, quote, is_settled, quote.ts_event_ns + lost_ns, units, value.mark, vol)
+    return CalmLeg(number, units, value.mark, quote, is_settled, quote.ts_event_ns + lost_ns, vol)
 
 
 def calm_of(
     view: DeskView,
     structure: Structure,
+    start: TradeStart,
     hedger: DeltaHedger,
     quiet: Quiet,
     way_usd: float,
     partners: Mapping[InstrumentId, InstrumentId],
 ) -> Calm | None:
-    """Return where and until when nothing can be decided on a structure that was just looked at.
+    """Return where and until when no exit of a structure that was just looked at has a reason.
 
-    None where that is not known: the hedger has not measured at this instant, its band states no width, or a
-    leg is valued by the model.
+    None where that is not known: the hedger has not measured now, or a leg is valued by the model.
 
     Parameters
     ----------
-    view, structure, hedger
-        The desk, the options held, and what hedges them.
+    view, structure, start, hedger
+        The desk, the options held and from when, and what hedges them.
     quiet, way_usd
         Where the exits have no reason, and the change of the P&L before which none has, currency.
     partners
         The other option of an option's strike: in the money it shows the volatility.
     """
-    known, market, now_ns = hedger.quiet(view.now_ns), view.market, view.now_ns
-    spot_quote = market.quotes[view.underlying]
-    if known is None or spot_quote is None:
+    position, quote, now_ns = hedger.measured(view.now_ns), view.market.quotes[view.underlying], view.now_ns
+    if position is None or quote is None:
         return None
-    position, stated, least = known
     inputs, spot = position.inputs, position.inputs.spot
     low, high, deviation = 0.0, math.inf, spot * inputs.vol * math.sqrt(inputs.years)
-    legs, deep, sizes = list[CalmLeg](), list[tuple[float, float]](), 0.0
+    legs, deep = list[CalmLeg](), list[tuple[float, float]]()
     for number, contract, _ in structure.legs:
         strike, units = float(contract.strike), float(view.positions.quantity(number)) * contract.multiplier
-        asked, size = [(number, units)], abs(units)
-        sizes += size
-        within = spot - strike if contract.is_call else strike - spot
+        asked, within = [(number, units)], spot - strike if contract.is_call else strike - spot
         if within > 0.0:
-            deep.append((within / max(deviation, 1e-9), size))
+            deep.append((within / max(deviation, 1e-9), abs(units)))
             if partners.get(number, number) not in structure.ratios:
                 asked.append((partners[number], 0.0))
         for option, held in asked:
-            leg = _leg_of(view, option, spot_quote, held, hedger)
+            leg = _leg_of(view, option, held, quote, hedger)
             if leg is None:
                 return None
             legs.append(leg)
         # beyond it the strike's other leg shows its volatility
         low, high = (max(low, strike), high) if strike < spot else (low, min(high, strike))
-    proxy = None if view.hedge == view.underlying else market.quotes[view.hedge]
-    life_ns = int(PART_OF_LIFE * inputs.years * SECONDS_PER_YEAR * NANOS_PER_SECOND)
-    until_ns = min(quiet.until_ns, stated.until_ns, now_ns + MINUTE_NS, now_ns + life_ns)
+    until_ns = min(quiet.until_ns, now_ns + LONGEST_NS)
     decay = 2.0 * abs(position.greeks.theta_usd_per_day) * DAYS_PER_YEAR
     way_usd -= decay * (until_ns - now_ns) / NANOS_PER_SECOND / SECONDS_PER_YEAR
     way_usd, price_room = 0.5 * way_usd, 0.5 * quiet.price_way  # the other halves are for new quotes
-    owned, unit = abs(position.greeks.owned_shares), 1.0
+    owned, way, slope = abs(position.greeks.owned_shares), 0.0, 0.0
     if view.instruments.by_id[view.hedge].is_inverse:
-        unit = spot
-    net, gamma = inputs.net_delta_shares, inputs.gamma_shares_per_usd
-    gross, down, up = max(position.gross_gamma, abs(gamma)), 0.0, 0.0
-    room = (
-        min(stated.width, LARGEST)
-        + (hedger.least_fraction * stated.width if stated.to_edge else 0.0)
-        - abs(net)
+        owned /= spot
+    for reach in (*REACHES, 1.0):
+        units = sum(size for depth, size in deep if depth + reach > SHALLOW)
+        slope = max(PRICE_SLOPE * units + owned, 1e-9)
+        way = max(
+            way, min(reach * deviation, way_usd / slope, price_room / PRICE_SLOPE if units else math.inf)
+        )
+    low, high = max(low, spot - way), min(high, spot + way)
+    if not (low < spot < high and high - low > LEAST_WAY and until_ns > now_ns):
+        return None
+    room = 0.0 if quiet.same_quotes else way_usd
+    return Calm(start, low, high, until_ns, legs, room, price_room, view.positions.held(), quiet, slope)
+
+
+def band_of(view: DeskView, calm: Calm, hedger: DeltaHedger, usual: tuple[int, float]) -> CalmBand | None:
+    """Return where and until when the band has nothing to do on a position just measured; None if unknown.
+
+    ``usual`` is until when, and to what multiple of the half width, no net delta is unusual.
+    """
+    known, quote, market, now_ns = (
+        hedger.quiet(view.now_ns),
+        view.market.quotes[view.underlying],
+        view.market,
+        view.now_ns,
     )
+    if known is None or quote is None:
+        return None
+    position, stated, least = known
+    inputs, sizes = position.inputs, sum(abs(leg.units) for leg in calm.legs)
+    deviation = inputs.spot * inputs.vol * math.sqrt(inputs.years)
+    life_ns = min(int(PART_OF_LIFE * inputs.years * SECONDS_PER_YEAR * NANOS_PER_SECOND), MINUTE_NS)
+    net, gamma, fraction = (
+        inputs.net_delta_shares,
+        inputs.gamma_shares_per_usd,
+        hedger.least_fraction if stated.to_edge else 0.0,
+    )
+    gross, down, up = max(position.gross_gamma, abs(gamma)), 0.0, 0.0
+    room = min((1.0 + fraction) * stated.width, LARGEST) - abs(net)
     vol_way = min(max(VOL_ROOM * room / max(position.vol_slope, 1e-9), LEAST_VOL_WAY), MOST_VOL_WAY)
     for reach in REACHES:
         change = FARTHEST * reach + GAMMA_BY_VOL * vol_way
         width = stated.width if stated.is_fixed else stated.width * math.exp(-WIDTH_POWER * change)
-        width = max(width, least) if not stated.to_edge else width + max(hedger.least_fraction * width, least)
-        width = min(width, quiet.half_widths * stated.width)
+        width = width + max(fraction * width, least) if stated.to_edge else max(width, least)
+        width = min(width, usual[1] * stated.width)
         width -= vol_way * (position.vol_slope + VANNA_BY_SPOT * reach * sizes)
-        unsure = math.expm1(change) * gross
+        unsure, way = math.expm1(change) * gross, reach * deviation
         rises, falls = max(gamma + unsure, 1e-9), max(unsure - gamma, 1e-9)
-        units = sum(held for depth, held in deep if depth + reach > SHALLOW)
-        way = min(reach * deviation, way_usd * unit / max(PRICE_SLOPE * units + owned, 1e-9))
-        if units:
-            way = min(way, price_room / PRICE_SLOPE)
         above, beneath = width - net, width + net
         ways = min(way, beneath / rises, above / falls), min(way, above / rises, beneath / falls)
         if min(ways) > 0.0 and sum(ways) > down + up:
             down, up = ways
-    low, high = max(low, spot - down), min(high, spot + up)
-    if not (low < spot < high and high - low > LEAST_WAY and until_ns > now_ns):
+    if not (down > 0.0 and down + up > LEAST_WAY):
         return None
-    least_spread, dealers = 0.99 * (spot_quote.ask - spot_quote.bid), tuple(market.gamma_exposures.values())
-    stands = legs, 0.0 if quiet.same_quotes else way_usd, proxy, view.positions.held(), dealers
-    return Calm(low, high, until_ns, least_spread, *stands, price_room, vol_way, quiet.follows)
+    until_ns = min(stated.until_ns, now_ns + life_ns, usual[0])
+    vols = tuple(((1.0 - vol_way) * leg.vol, (1.0 + vol_way) * leg.vol) for leg in calm.legs)
+    proxy = None if view.hedge == view.underlying else market.quotes[view.hedge]
+    bounds = inputs.spot - down, inputs.spot + up, until_ns, 0.99 * (quote.ask - quote.bid)
+    return CalmBand(*bounds, vols, proxy, tuple(market.gamma_exposures.values()))

@@ -15,7 +15,7 @@ from scalpdesk.core.units import NANOS_PER_SECOND, ZERO, InstrumentId
 from scalpdesk.strategies.contract import Action, DeskView, Facts, Proposal, TradeStart
 from scalpdesk.strategies.toolkit.hedger import DeltaHedger, HedgedPosition
 from scalpdesk.strategies.toolkit.order_life import ReportOnce, surplus_cancels
-from scalpdesk.strategies.toolkit.quiet import ALWAYS, Quiet
+from scalpdesk.strategies.toolkit.quiet import USUAL
 
 BLIND_SECONDS = 60.0
 """Without a delta to hedge on for so long, a person should know."""
@@ -265,14 +265,10 @@ class PositionWatch:
         self._blind_since_ns = None
 
     @property
-    def quiet(self) -> Quiet:
-        """Return where, and until when, no net delta is unusual."""
+    def usual(self) -> tuple[int, float]:
+        """Until when (UTC nanoseconds), and to what multiple of the threshold, no net delta is unusual."""
         config = self._config
-        return (
-            ALWAYS
-            if config.delta_z is None
-            else Quiet(until_ns=self._alerts.due_ns, half_widths=config.delta_multiple)
-        )
+        return USUAL if config.delta_z is None else (self._alerts.due_ns, config.delta_multiple)
 
     def note_fill(self, view: DeskView, event: OrderFilled) -> Sequence[Action]:
         """Measure a fill of the hedge, and report it where that is wanted."""
