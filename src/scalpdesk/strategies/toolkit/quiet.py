@@ -32,14 +32,20 @@ FARTHEST, WIDTH_POWER = 2.5, 2.0 / 3.0
 """Deviations from the strike up to which a gamma that changes faster counts; the power of gamma by which the
 width of a band goes at most.
 """
-REACHES = 0.02, 0.06, 0.15
-"""Deviations to expiry within which the spot may stay. The reach that gives the widest way counts."""
 GAMMA_BY_VOL, VANNA_BY_SPOT = 5.25, 0.4
 """Part by which gamma changes at most for that of a volatility, and by how much a unit's delta changes more
 with it for each deviation that the spot goes.
 """
-LEAST_VOL_WAY, MOST_VOL_WAY, VOL_ROOM = 0.002, 0.008, 0.1
-"""Bounds of the part by which new quotes may change a volatility; part of a band's room that is for it."""
+VOL_WAY = 0.004
+"""Part by which new quotes may change a leg's volatility."""
+REACHES = tuple(
+    (reach, math.expm1(change), math.exp(-WIDTH_POWER * change))
+    for reach in (0.02, 0.06, 0.15)
+    for change in (FARTHEST * reach + GAMMA_BY_VOL * VOL_WAY,)
+)
+"""Deviations to expiry within which the spot may stay, by how much gamma changes there, and what is left of a
+width. The reach that gives the widest way counts.
+"""
 SHALLOW, PRICE_SLOPE = 0.2, 2.0
 """Deviations in the money up to which a mark is its mid, and stands. What a mark farther in may gain a unit
 of the spot: its delta, and as much on the way from its mid to what parity says.
@@ -48,8 +54,6 @@ SOUND = LARGEST_DEVIATION * math.sqrt(3.0)
 """Spread over vega of half the noise at which a quote would be no measurement of its strike's volatility."""
 PART_OF_LIFE, LONGEST_NS = 0.01, 5 * MINUTE_NS
 """Part of the time to expiry in which Greeks stay what they are. Longest that exits are not asked."""
-LEAST_WAY = 0.01
-"""A way of the spot, both sides together, below which no look is spared, currency per unit."""
 
 
 class Quiet(FrozenLeaf, frozen=True, gc=False):
@@ -95,13 +99,13 @@ class CalmLeg(NamedTuple):
 
     number: InstrumentId
     units: float
+    is_measured: bool
+    """Whether its strike's volatility is that of its quotes: out of the money."""
     mark: float
     """At the look, currency per unit."""
     quote: QuoteEvent
     is_settled: bool
-    """Whether it shows its strike's volatility, and the underlying was quoted later: of one instant another
-    spot may still come.
-    """
+    """Whether it measures well, and the underlying was quoted later: of one instant another spot may come."""
     lost_ns: int
     """When it is lost, or shows that volatility no more, UTC nanoseconds."""
     vol: float
@@ -117,8 +121,8 @@ class CalmBand(NamedTuple):
     """``low``, ``high``, ``until_ns``: As of the exits."""
     least_spread: float
     """Of the underlying: at a narrower one a hedge costs less, and a band is narrower."""
-    vols: tuple[tuple[float, float], ...]
-    """Bounds of each leg's volatility."""
+    vols: tuple[float, ...]
+    """Of each leg."""
     proxy: QuoteEvent | None
     """Quote of a hedge that is not the underlying."""
     dealers: tuple[GammaExposureEvent, ...]
@@ -140,7 +144,8 @@ class Calm(Leaf, gc=False):
     unit, below which it holds.
     """
     held: Sequence[Position]
-    quiet: Quiet
+    follows: tuple[Callable[[Decimal], float], ...]
+    """As of the rules' bounds."""
     slope: float
     """What the P&L may change by with the spot, currency a unit of it."""
     band: CalmBand | None = None
@@ -150,7 +155,7 @@ class Calm(Leaf, gc=False):
     def holds(self, view: DeskView, hedger: DeltaHedger) -> bool:
         """Return whether no exit has a reason now."""
         quotes, now_ns = view.market.quotes, view.now_ns
-        quote, is_same = quotes[view.underlying], True
+        quote, is_same, is_settled = quotes[view.underlying], True, True
         if quote is None:
             return False
         spot = 0.5 * (quote.bid + quote.ask)
@@ -163,34 +168,36 @@ class Calm(Leaf, gc=False):
         ):
             return False
         for leg in self.legs:
-            if not leg.is_settled or quotes[leg.number] is not leg.quote:
+            if quotes[leg.number] is not leg.quote:
                 is_same = False
             elif now_ns >= leg.lost_ns:
                 return False
-        if not is_same and not self._takes_in(view, quote, hedger):
+            is_settled = is_settled and leg.is_settled
+        if not (is_same and is_settled) and not self._takes_in(view, quote, hedger, is_same=is_same):
             return False
-        if not self.quiet.follows or (is_same and self.told[0] < spot < self.told[1]):
+        if not self.follows or (is_same and self.told[0] < spot < self.told[1]):
             return True
         pnl = view.trade_pnl(self.start)
-        way = min(follows(pnl) for follows in self.quiet.follows) / self.slope
+        way = min(follows(pnl) for follows in self.follows) / self.slope
         self.told = spot - way, spot + way
         return way >= 0.0 and all(view.market.is_valid(leg.number) for leg in self.legs)
 
-    def _takes_in(self, view: DeskView, spot: QuoteEvent, hedger: DeltaHedger) -> bool:
+    def _takes_in(self, view: DeskView, spot: QuoteEvent, hedger: DeltaHedger, *, is_same: bool) -> bool:
         """Take in new quotes of legs; return whether these are worth about what they were."""
-        hedger.learn(view, [leg.number for leg in self.legs])
+        asked = [place for place, leg in enumerate(self.legs) if not (is_same and leg.is_settled)]
+        hedger.learn(view, [self.legs[place].number for place in asked])
         room = self.room_usd
-        for place, leg in enumerate(self.legs):
-            found = _leg_of(view, leg.number, leg.units, spot, hedger)
+        for place in asked:
+            leg = self.legs[place]
+            found = _leg_of(view, spot, hedger, *leg[:3])
             if found is None:
                 return False
-            change = abs(found.mark - leg.mark)
+            change, band = abs(found.mark - leg.mark), self.band
             room -= abs(leg.units) * change
             if not room > 0.0 or not change < self.price_room:
                 return False
-            if self.band is not None:
-                low, high = self.band.vols[place]
-                self.band = self.band if low <= found.vol <= high else None
+            if band is not None and not abs(found.vol - band.vols[place]) <= VOL_WAY * band.vols[place]:
+                self.band = None
             self.legs[place] = found._replace(mark=leg.mark)
         return True
 
@@ -210,7 +217,12 @@ class Calm(Leaf, gc=False):
 
 
 def _leg_of(
-    view: DeskView, number: InstrumentId, units: float, spot: QuoteEvent, hedger: DeltaHedger
+    view: DeskView,
+    spot: QuoteEvent,
+    hedger: DeltaHedger,
+    number: InstrumentId,
+    units: float,
+    is_measured: bool,
 ) -> CalmLeg | None:
     """Return a leg as it is now; None where its quote shows no price."""
     quote, value = view.market.quotes[number], view.delta_engine.state(number, view.now_ns)
@@ -218,9 +230,10 @@ def _leg_of(
         return None
     width, lost_ns = quote.ask - quote.bid, min(view.market.lost_ns[number], OLDEST_NS)
     is_sound = width < WIDEST_SPREAD * quote.mid and width < SOUND * value.hedge_greeks.vega
-    is_settled = is_sound and quote.ts_event_ns < spot.ts_event_ns
+    is_settled = (is_sound or not is_measured) and quote.ts_event_ns < spot.ts_event_ns
     vol = value.vol if hedger.goes_by_quotes else value.hedge_vol
-    return CalmLeg(number, units, value.mark, quote, is_settled, quote.ts_event_ns + lost_ns, vol)
+    ends_ns = quote.ts_event_ns + lost_ns
+    return CalmLeg(number, units, is_measured, value.mark, quote, is_settled, ends_ns, vol)
 
 
 def calm_of(
@@ -253,13 +266,14 @@ def calm_of(
     legs, deep = list[CalmLeg](), list[tuple[float, float]]()
     for number, contract, _ in structure.legs:
         strike, units = float(contract.strike), float(view.positions.quantity(number)) * contract.multiplier
-        asked, within = [(number, units)], spot - strike if contract.is_call else strike - spot
+        within = spot - strike if contract.is_call else strike - spot
+        asked = [(number, units, not within > 0.0)]
         if within > 0.0:
             deep.append((within / max(deviation, 1e-9), abs(units)))
             if partners.get(number, number) not in structure.ratios:
-                asked.append((partners[number], 0.0))
-        for option, held in asked:
-            leg = _leg_of(view, option, held, quote, hedger)
+                asked.append((partners[number], 0.0, True))
+        for option, held, is_measured in asked:
+            leg = _leg_of(view, quote, hedger, option, held, is_measured)
             if leg is None:
                 return None
             legs.append(leg)
@@ -269,20 +283,16 @@ def calm_of(
     decay = 2.0 * abs(position.greeks.theta_usd_per_day) * DAYS_PER_YEAR
     way_usd -= decay * (until_ns - now_ns) / NANOS_PER_SECOND / SECONDS_PER_YEAR
     way_usd, price_room = 0.5 * way_usd, 0.5 * quiet.price_way  # the other halves are for new quotes
+    unit = spot if view.instruments.by_id[view.hedge].is_inverse else 1.0
     owned, way, slope = abs(position.greeks.owned_shares), 0.0, 0.0
-    if view.instruments.by_id[view.hedge].is_inverse:
-        owned /= spot
-    for reach in (*REACHES, 1.0):
+    for reach in (*(reach for reach, _, _ in REACHES), 1.0):
         units = sum(size for depth, size in deep if depth + reach > SHALLOW)
-        slope = max(PRICE_SLOPE * units + owned, 1e-9)
-        way = max(
-            way, min(reach * deviation, way_usd / slope, price_room / PRICE_SLOPE if units else math.inf)
-        )
-    low, high = max(low, spot - way), min(high, spot + way)
-    if not (low < spot < high and high - low > LEAST_WAY and until_ns > now_ns):
-        return None
-    room = 0.0 if quiet.same_quotes else way_usd
-    return Calm(start, low, high, until_ns, legs, room, price_room, view.positions.held(), quiet, slope)
+        slope = max(PRICE_SLOPE * units + owned, 1e-9) / unit
+        by_price = price_room / PRICE_SLOPE if units else math.inf
+        way = max(way, min(reach * deviation, way_usd / slope, by_price))
+    low, high, room = max(low, spot - way), min(high, spot + way), 0.0 if quiet.same_quotes else way_usd
+    bounds = start, low, high, until_ns, legs, room, price_room
+    return Calm(*bounds, view.positions.held(), quiet.follows, slope)
 
 
 def band_of(view: DeskView, calm: Calm, hedger: DeltaHedger, usual: tuple[int, float]) -> CalmBand | None:
@@ -290,42 +300,29 @@ def band_of(view: DeskView, calm: Calm, hedger: DeltaHedger, usual: tuple[int, f
 
     ``usual`` is until when, and to what multiple of the half width, no net delta is unusual.
     """
-    known, quote, market, now_ns = (
-        hedger.quiet(view.now_ns),
-        view.market.quotes[view.underlying],
-        view.market,
-        view.now_ns,
-    )
+    known, market, now_ns = hedger.quiet(view.now_ns), view.market, view.now_ns
+    quote = market.quotes[view.underlying]
     if known is None or quote is None:
         return None
     position, stated, least = known
     inputs, sizes = position.inputs, sum(abs(leg.units) for leg in calm.legs)
     deviation = inputs.spot * inputs.vol * math.sqrt(inputs.years)
     life_ns = min(int(PART_OF_LIFE * inputs.years * SECONDS_PER_YEAR * NANOS_PER_SECOND), MINUTE_NS)
-    net, gamma, fraction = (
-        inputs.net_delta_shares,
-        inputs.gamma_shares_per_usd,
-        hedger.least_fraction if stated.to_edge else 0.0,
-    )
+    net, gamma = inputs.net_delta_shares, inputs.gamma_shares_per_usd
     gross, down, up = max(position.gross_gamma, abs(gamma)), 0.0, 0.0
-    room = min((1.0 + fraction) * stated.width, LARGEST) - abs(net)
-    vol_way = min(max(VOL_ROOM * room / max(position.vol_slope, 1e-9), LEAST_VOL_WAY), MOST_VOL_WAY)
-    for reach in REACHES:
-        change = FARTHEST * reach + GAMMA_BY_VOL * vol_way
-        width = stated.width if stated.is_fixed else stated.width * math.exp(-WIDTH_POWER * change)
-        width = width + max(fraction * width, least) if stated.to_edge else max(width, least)
+    for reach, changes, left in REACHES:
+        width = stated.width if stated.is_fixed else stated.width * left
+        width = max(width, least) if not stated.to_edge else width + max(hedger.least_fraction * width, least)
         width = min(width, usual[1] * stated.width)
-        width -= vol_way * (position.vol_slope + VANNA_BY_SPOT * reach * sizes)
-        unsure, way = math.expm1(change) * gross, reach * deviation
+        width -= VOL_WAY * (position.vol_slope + VANNA_BY_SPOT * reach * sizes)
+        unsure, way = changes * gross, reach * deviation
         rises, falls = max(gamma + unsure, 1e-9), max(unsure - gamma, 1e-9)
         above, beneath = width - net, width + net
         ways = min(way, beneath / rises, above / falls), min(way, above / rises, beneath / falls)
         if min(ways) > 0.0 and sum(ways) > down + up:
             down, up = ways
-    if not (down > 0.0 and down + up > LEAST_WAY):
-        return None
     until_ns = min(stated.until_ns, now_ns + life_ns, usual[0])
-    vols = tuple(((1.0 - vol_way) * leg.vol, (1.0 + vol_way) * leg.vol) for leg in calm.legs)
     proxy = None if view.hedge == view.underlying else market.quotes[view.hedge]
     bounds = inputs.spot - down, inputs.spot + up, until_ns, 0.99 * (quote.ask - quote.bid)
-    return CalmBand(*bounds, vols, proxy, tuple(market.gamma_exposures.values()))
+    stands = tuple(leg.vol for leg in calm.legs), proxy, tuple(market.gamma_exposures.values())
+    return CalmBand(*bounds, *stands)
