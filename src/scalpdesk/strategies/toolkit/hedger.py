@@ -297,10 +297,10 @@ class DeltaHedger:
     def quiet(self, now_ns: int) -> tuple[HedgedPosition, QuietBand, float] | None:
         """Return the position of a look of now, what its band states, and the least hedge, in deltas.
 
-        None where the band states nothing, or a second order is to come.
+        None where the band states nothing, a second order is to come, or deltas go by a smile of each minute.
         """
-        position = self.measured(now_ns)
-        if position is None or self._states_quiet is None or self._unfinished is not None:
+        position, by_smile = self.measured(now_ns), self._delta_model.dynamics == "sticky_delta"
+        if position is None or self._states_quiet is None or self._unfinished is not None or by_smile:
             return None
         found = self._states_quiet.quiet(position.inputs, self.verdict(position))
         if found is None:
