@@ -406,11 +406,12 @@ class BacktestRunner:
             row = rows.first_at(self._due_ns)
             is_skipped = row < limit
             rows.upto = row if is_skipped else limit
-            if self._due_ns < planned_ns and loss.passes(self._due_ns):
+            until_ns = rows.ts_ns(row) if is_skipped else now_ns
+            if self._due_ns < planned_ns and loss.passes(self._due_ns, until_ns):
                 self._rest()
                 self._due_ns = min(planned_ns, loss.due_ns)
                 continue
-            self._advance(rows.ts_ns(row) if is_skipped else now_ns)
+            self._advance(until_ns)
             acted = True
             if is_skipped:
                 break

@@ -117,8 +117,6 @@ class Desk:
         self._units_of: Sequence[Position] = ()
         self._units: tuple[list[tuple[InstrumentId, float]], ...] = ([], [])
         """Signed units of what is held, the options that were bought apart."""
-        self._judged_at = -1, -1
-        """What the last judgement of the loss rests on: quotes and what was learnt."""
         self._judged_cash: Decimal | None = None
         """Cash as the session's loss was last found below its limit."""
         self.started = False
@@ -147,11 +145,6 @@ class Desk:
 
     def has_lost_too_much(self) -> bool:
         """Judge the session's loss at current marks: whether it is at the limit that ends its trading."""
-        rests_on = self.market.version, self.delta_engine.vols.learnt
-        is_known = self.positions.held() is self._units_of and self.session_equity is self._loss_limit_of
-        if rests_on == self._judged_at and is_known and self.account.cash is self._judged_cash:
-            return False  # no mark has changed since
-        self._judged_at = rests_on
         if self.is_near_loss_limit() and self.loss_at_limit(self.view.nav):
             self._judged_cash = None
             return True

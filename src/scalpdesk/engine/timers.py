@@ -102,14 +102,15 @@ class LossTimer:
         self.due_ns = _next_second(now_ns)
         return TimerEvent(due_ns, now_ns, LOSS_TIMER)
 
-    def passes(self, now_ns: int) -> bool:
+    def passes(self, now_ns: int, until_ns: int = 0) -> bool:
         """Judge the loss at the marks of now; below its limit go on to the next second, else stay due.
 
-        Nothing but quotes has changed since the timer was planned.
+        Nothing but quotes has changed since the timer was planned, and until ``until_ns`` none will.
         """
         if self._desk.has_lost_too_much():
             return False
-        self.due_ns = _next_second(now_ns)
+        at_ns = now_ns if now_ns > until_ns else until_ns  # noqa: FURB136 - a call less
+        self.due_ns = at_ns - at_ns % NANOS_PER_SECOND + NANOS_PER_SECOND
         return True
 
 

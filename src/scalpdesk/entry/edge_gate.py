@@ -445,12 +445,8 @@ class GatePasses:
         self._spacing_ns = int(spacing_seconds * NANOS_PER_SECOND)
         self.count = 0
         """Passes in a row so far."""
-        self._next_ns: int | None = None
-
-    @property
-    def due_ns(self) -> int:
+        self.due_ns = 0
         """When the next evaluation counts, UTC nanoseconds; 0 for at once."""
-        return self._next_ns or 0
 
     def is_due(self, now_ns: int) -> bool:
         """Return whether an evaluation counts now."""
@@ -458,13 +454,13 @@ class GatePasses:
 
     def note(self, now_ns: int, *, passed: bool) -> bool:
         """Count an evaluation; return whether enough in a row have passed."""
-        self._next_ns = now_ns + self._spacing_ns
+        self.due_ns = now_ns + self._spacing_ns
         self.count = self.count + 1 if passed else 0
         return self.count >= self.needed
 
     def forget(self) -> None:
         """Reset the count, as after an entry or a night."""
-        self.count, self._next_ns = 0, None
+        self.count = self.due_ns = 0
 
 
 class EdgeCourse:

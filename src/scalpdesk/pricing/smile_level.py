@@ -6,7 +6,7 @@ a fair forecast compared with it shows an edge that is not there.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -106,7 +106,7 @@ def shifted_smile(
 
     def moved_by(amount: float) -> Smile:
         if is_factor and isinstance(smile, SviVols):
-            return replace(smile, factor=smile.factor * amount)
+            return SviVols(smile.svi, smile.years, smile.factor * amount)
         if is_factor:
             return lambda k: amount * smile(k / amount)
         return lambda k: smile(k) + amount

@@ -548,6 +548,15 @@ def test_unusual_delta_and_greeks_are_said_once():
     assert not any("unusual" in one.reasons[0] for one in decisions(desk.outputs))
 
 
+def test_a_delta_counts_into_the_mean_once_in_half_a_minute_however_often_it_is_looked():
+    desk = desk_of(held=straddle(), watch={"min_observations": 5, "delta_z": 3.0, "delta_multiple": 0.0})
+    desk.go_to("12:00")
+    alerts = desk.strategy.tools.watch._alerts
+    for step in range(12):
+        desk.wait(10).market(500.0 + 0.01 * (step % 2))
+    assert alerts._count == 4
+
+
 def test_a_usual_delta_is_not_said():
     desk = desk_of(held=straddle(), watch={"min_observations": 5, "delta_multiple": 0.0})
     desk.go_to("12:00")

@@ -41,6 +41,7 @@ from scalpdesk.instruments.structure import Structure, StructureLeg
 from scalpdesk.margin.holdings import Holding
 from scalpdesk.margin.pairing import Pairing
 from scalpdesk.marketdata.state import paid_between
+from scalpdesk.portfolio.delta_engine import OptionState
 from scalpdesk.portfolio.greeks import gamma_beside_perpetual, gamma_in_coin
 from scalpdesk.portfolio.strike_vols import ExpirySmile
 from scalpdesk.pricing.base import Floats, OptionGreeks
@@ -49,7 +50,7 @@ from scalpdesk.pricing.smile_level import SviVols, level_between, level_of
 from scalpdesk.strategies.contract import DeskView, Facts
 from scalpdesk.strategies.gamma_scalper.config import EntryConfig
 from scalpdesk.strategies.gamma_scalper.horizon import HorizonForecast, days_a_year
-from scalpdesk.strategies.toolkit.exits import LAST_HOUR_NS
+from scalpdesk.strategies.toolkit.exits import LAST_HOUR_NS, NO_GAIN
 from scalpdesk.strategies.toolkit.hedger import FINE, TRADING_YEARS, DeltaHedger
 from scalpdesk.strategies.toolkit.sizing import StraddleRisk, pnl_deviation
 from scalpdesk.volatility.forecast import VolForecast
@@ -62,7 +63,6 @@ long: on the wildest sessions of the embedded market it fell by 0.08 in 5 minute
 """
 SELECTED_NS = 1_800 * NANOS_PER_SECOND
 """For so long the level is measured on the expiry that was chosen last."""
-NO_GAIN = -math.inf, False
 PAYOFF_ERROR = 0.005
 """Half a tick: an option is worth its payoff to this."""
 
@@ -300,16 +300,17 @@ class StraddleEdge:
         by_expiry = structure.by_expiry
         engine.follow([legs[0].option_id for legs in by_expiry], now_ns)
         smiles = [engine.smile(legs[0].option_id, now_ns) for legs in by_expiry]
-        states = [engine.state(leg, now_ns) for leg in structure.option_ids]
+        states = {leg: engine.state(leg, now_ns) for leg in structure.option_ids}
         share = view.market.quotes[view.underlying]
-        if None in states or not forecast.known:
+        values = {leg: value for leg, value in states.items() if value is not None}
+        if len(values) < len(states) or not forecast.known:
             return None
         if share is None or view.market.verdict(view.underlying, 0) not in FINE:  # however old it is
             return None  # of one side alone: what hedging costs is not known
         known = [smile for smile in smiles if smile is not None and smile.variance_years > 0.0]
         if len(known) < len(smiles):
             return None
-        on_smile = [_LegsOnSmile(view, legs, smile) for legs, smile in zip(by_expiry, known, strict=True)]
+        on_smile = [_LegsOnSmile(values, legs, smile) for legs, smile in zip(by_expiry, known, strict=True)]
         gammas = (each.total(lambda at: _hedged_gamma(view, at, share.mid)) for each in on_smile)
         gamma = abs(sum(gammas, 0.0))
         nearest = known[0]
@@ -442,8 +443,10 @@ class StraddleEdge:
 class _LegsOnSmile:
     """Legs of one expiry, priced at volatilities of its smile."""
 
-    def __init__(self, view: DeskView, legs: Sequence[StructureLeg], smile: ExpirySmile) -> None:
-        self._view, self._legs = view, legs
+    def __init__(
+        self, values: Mapping[InstrumentId, OptionState], legs: Sequence[StructureLeg], smile: ExpirySmile
+    ) -> None:
+        self._legs, self._values = legs, [values[leg.option_id] for leg in legs]
         self._to_calendar = math.sqrt(smile.variance_years / smile.years)
         strikes = np.array([smile.log_moneyness(leg.contract) for leg in legs])
         svi = SviVols(smile.svi, smile.variance_years)
@@ -451,10 +454,8 @@ class _LegsOnSmile:
         self._greeks = self._greeks_at(smile.vols(strikes))
 
     def _greeks_at(self, vols: Floats) -> list[OptionGreeks]:
-        engine, now_ns = self._view.delta_engine, self._view.now_ns
-        pairs = zip(self._legs, vols.tolist(), strict=True)
-        found = [engine.greeks_at(leg.option_id, now_ns, vol * self._to_calendar) for leg, vol in pairs]
-        return [each for each in found if each is not None]
+        pairs = zip(self._values, vols.tolist(), strict=True)
+        return [value.greeks_at(vol * self._to_calendar) for value, vol in pairs]
 
     def total(self, figure: Callable[[OptionGreeks], float]) -> float:
         """Return a figure of the legs on the market's smile, by their signed ratios."""

@@ -19,7 +19,7 @@ from scalpdesk.entry.straddle_selector import Candidate, Selection
 from scalpdesk.instruments.structure import Structure, can_exchange, exchanged
 from scalpdesk.marketdata.triggers import Wake
 from scalpdesk.strategies.contract import Action, DeskView, Facts, Proposal, TradeStart
-from scalpdesk.strategies.gamma_scalper.edge import NO_GAIN, cost_of_one, early_exercise_gain
+from scalpdesk.strategies.gamma_scalper.edge import cost_of_one, early_exercise_gain
 from scalpdesk.strategies.gamma_scalper.trade import (
     NOT_KNOWN,
     ScalperTools,
@@ -32,15 +32,15 @@ from scalpdesk.strategies.gamma_scalper.trade import (
 )
 from scalpdesk.strategies.toolkit.entry_legs import ABANDONED, AGAIN_IN, EntryStatus, LegEntry, entry_facts
 from scalpdesk.strategies.toolkit.exits import (
+    EdgeGone,
     PositionView,
     event_ahead,
     first_reason,
-    most_pnl,
     quiet_of,
-    quoted_ns,
+    shown,
 )
 from scalpdesk.strategies.toolkit.liquidation import Liquidation
-from scalpdesk.strategies.toolkit.quiet import Calm, Quiet, calm_of
+from scalpdesk.strategies.toolkit.quiet import Calm, Quiet, band_of, calm_of
 from scalpdesk.strategies.toolkit.resume import Adopted, Flat, Holdings, ResumeRefused, resume
 
 PRICE, HEARTBEAT = Wake.PRICE, Wake.HEARTBEAT  # looking up an enum's member costs as much as a call
@@ -348,13 +348,22 @@ class HoldingState(TradingState):
     def step(self, view: DeskView, wake: Wake, event: Event | None) -> Step:
         """Hold the straddle while it is whole."""
         del event
-        if self.calm is not None and (wake is PRICE or wake is HEARTBEAT) and self.calm.holds(view):
-            return self, ()
+        tools, calm = self.tools, self.calm
+        if calm is not None and (wake is PRICE or wake is HEARTBEAT) and calm.holds(view, tools.hedger):
+            reason = self._edge_gone(view)
+            if reason is not None:
+                return self.leave(view, reason)
+            if calm.is_inside(view):
+                return self, ()
+            hedges = tools.hedge(view, tools.held(view))
+            calm.band = band_of(view, calm, tools.hedger, tools.usual)
+            self.calm = None if hedges else calm
+            return self, hedges
         self.calm = None
         # of an expiry one leg is booked before the other: an account's change alone proves nothing
-        if wake is Wake.ACCOUNT or self.tools.adopts or self.is_whole(view):
+        if wake is Wake.ACCOUNT or tools.adopts or self.is_whole(view):
             return self.hold(view)
-        return self.leave(view, f"the {self.tools.name} is not whole any more: a leg was taken away")
+        return self.leave(view, f"the {tools.name} is not whole any more: a leg was taken away")
 
     def is_whole(self, view: DeskView) -> bool:
         """Return whether the legs are held in their ratios; half a straddle is a bet."""
@@ -370,9 +379,9 @@ class HoldingState(TradingState):
         if tools.adopts:
             trade.regroup(view, tools, legs)
         trade.measure(view)
-        pnl, quoted = view.trade_pnl(trade.start), quoted_ns(view.market, trade.structure.option_ids)
+        pnl = view.trade_pnl(trade.start)
+        quoted_ns, most_pnl = shown(view, trade.structure.option_ids, pnl)
         edge_usd, slack_usd = self._edge_left(view)
-        exercise = self._exercise_gain(view)
         seen = PositionView(
             now_ns=view.now_ns,
             session=view.session,
@@ -382,14 +391,13 @@ class HoldingState(TradingState):
             premium_paid=trade.at_risk.amount,
             basis=trade.at_risk.basis,
             pnl=pnl,
-            most_pnl=most_pnl(view, trade.structure.option_ids, pnl) if quoted is None else None,
+            most_pnl=most_pnl,
             sessions_held=trade.sessions_held,
             edge_usd=edge_usd,
             edge_slack_usd=slack_usd,
             currency=trade.structure.lead.contract.currency,
-            exercise_gain=exercise if exercise[0] > 0.0 else None,
-            exercise_way=-exercise[0],
-            quoted_ns=quoted,
+            exercise_gain=self._exercise_gain(view),
+            quoted_ns=quoted_ns,
             ex_dividends_ns=tools.ex_dividends_ns(view),
         )
         reason = first_reason(trade.exits, seen)
@@ -416,26 +424,28 @@ class HoldingState(TradingState):
         is_known = trade.at_risk is not NOT_KNOWN and seen.quoted_ns is not None and view.mode is Mode.ACTIVE
         if not is_known or tools.is_watched or view.orders.live:
             return None
-        found = quiet_of(trade.exits, seen)
-        stated = [(found, float(seen.pnl)), *((side.quiet, side.pnl_then) for side in trade.sides)]
-        way, until_ns = math.inf, tools.edge_looks.due_ns if tools.config.exits.edge_gone else NEVER_NS
-        for quiet, pnl in stated:
+        found, way, until_ns = quiet_of(trade.exits, seen), math.inf, NEVER_NS
+        for quiet, pnl in ((found, float(seen.pnl)), *((side.quiet, side.pnl_then) for side in trade.sides)):
             if quiet is None:
                 return None
             way = min(way, pnl - quiet.least_pnl, quiet.most_pnl - pnl)
+        assert found is not None
         if trade.is_of_shape:
             if any(x is not None for x in (recentre.gamma_fraction, recentre.roll_dte, recentre.roll_delta)):
                 until_ns = min(until_ns, tools.strike_looks.due_ns)
             if trade.scale is not None:
                 until_ns = min(until_ns, trade.scale.due_ns)
-        assert found is not None
-        return calm_of(view, trade.structure, tools.hedger, found.and_within(Quiet(until_ns=until_ns)), way)
+        found = found.and_within(Quiet(until_ns=until_ns))
+        calm = calm_of(view, trade.structure, self.start, tools.hedger, found, way, tools.partners)
+        if calm is not None:
+            calm.band = band_of(view, calm, tools.hedger, tools.usual)
+        return calm
 
-    def _exercise_gain(self, view: DeskView) -> tuple[float, bool]:
+    def _exercise_gain(self, view: DeskView) -> tuple[float, bool] | None:
         """Return what exercising a leg gains over holding it, where an exit asks for it."""
         tools = self.tools
         if not tools.config.exits.early_exercise:
-            return NO_GAIN
+            return None
         return early_exercise_gain(view, self.trade.structure, tools.partners)
 
     def _close_side(self, view: DeskView, side: TradeSide, why: str) -> Step:
@@ -462,6 +472,17 @@ class HoldingState(TradingState):
             return None, 0.0
         errors = tools.config.entry.k_stderr * edge.stderr_usd
         return edge.net_usd, max(errors, structure.nearest.multiplier * cost_of_one(view, structure))
+
+    def _edge_gone(self, view: DeskView) -> str | None:
+        """Return why to leave for the edge alone, or None."""
+        edge_usd, slack_usd = self._edge_left(view)
+        if edge_usd is None:
+            return None
+        currency = self.trade.structure.lead.contract.currency
+        seen = PositionView(
+            now_ns=view.now_ns, edge_usd=edge_usd, edge_slack_usd=slack_usd, currency=currency
+        )
+        return first_reason([rule for rule in self.trade.exits if isinstance(rule, EdgeGone)], seen)
 
     # another straddle -------------------------------------------------------------------------------
 

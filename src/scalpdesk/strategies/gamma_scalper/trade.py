@@ -36,16 +36,15 @@ from scalpdesk.strategies.toolkit.exits import (
     StopLoss,
     first_reason,
     minutes_before,
-    most_pnl,
     quiet_of,
-    quoted_ns,
+    shown,
     stops,
     straddle_rules,
 )
 from scalpdesk.strategies.toolkit.hedger import DeltaHedger
 from scalpdesk.strategies.toolkit.liquidation import Liquidation
 from scalpdesk.strategies.toolkit.order_life import ReportOnce, surplus_cancels
-from scalpdesk.strategies.toolkit.quiet import Quiet
+from scalpdesk.strategies.toolkit.quiet import USUAL, Quiet
 from scalpdesk.strategies.toolkit.resume import Adopted, cost_of, held_of
 from scalpdesk.strategies.toolkit.sizing import ScaleRule, straddle_size
 from scalpdesk.strategies.toolkit.watch import PositionWatch
@@ -210,6 +209,11 @@ class ScalperTools:
         if self.watch is None:
             return [*surplus_cancels(view), *self.hedger.step(view, legs)]
         return self.watch.hedge(view, legs, self.hedger)
+
+    @property
+    def usual(self) -> tuple[int, float]:
+        """Until when, and to what multiple of the band's half width, no net delta is unusual."""
+        return USUAL if self.watch is None else self.watch.usual
 
     def exit_facts(self, view: DeskView, start: TradeStart) -> Facts:
         """Return the figures of the trade for the record of an exit order."""
@@ -442,8 +446,8 @@ class TradeSide:
 
     def reason(self, view: DeskView) -> str | None:
         """Return why to close it now, or None."""
-        legs, pnl = self.structure.option_ids, self.pnl(view)
-        quoted = quoted_ns(view.market, legs)
+        pnl = self.pnl(view)
+        quoted_ns, most_pnl = shown(view, self.structure.option_ids, pnl)
         if self.at_risk is NOT_KNOWN:
             self.at_risk = capital_at_risk(view, self.structure)
         seen = PositionView(
@@ -454,9 +458,9 @@ class TradeSide:
             premium_paid=self.at_risk.amount,
             basis=self.at_risk.basis,
             pnl=pnl,
-            most_pnl=most_pnl(view, legs, pnl) if quoted is None else None,
+            most_pnl=most_pnl,
             currency=self.structure.lead.contract.currency,
-            quoted_ns=quoted,
+            quoted_ns=quoted_ns,
         )
         found, self.quiet = first_reason(self._stops, seen), quiet_of(self._stops, seen)
         self.pnl_then = float(pnl)

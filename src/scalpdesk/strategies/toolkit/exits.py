@@ -35,9 +35,8 @@ from scalpdesk.instruments.contract import OptionContract, Right
 from scalpdesk.instruments.deadlines import BUFFER_MINUTES, NO_CUTOFF, exit_deadline_ns
 from scalpdesk.instruments.events import EventKind, ScheduledEvent, events_between
 from scalpdesk.instruments.sessions import REGULAR_CLOSE, Session, final_close_ns, next_session, to_new_york
-from scalpdesk.marketdata.state import MarketView
 from scalpdesk.strategies.contract import DeskView
-from scalpdesk.strategies.toolkit.quiet import ALWAYS, Quiet
+from scalpdesk.strategies.toolkit.quiet import ALWAYS, SAME_QUOTES, Quiet
 
 RISK_HALT = "risk halt: the desk is flattening"
 EDGE_SPACING_NS = MINUTE_NS
@@ -45,6 +44,7 @@ EDGE_TIMES = 3
 MINUTES_PER_DAY = 1_440.0
 LAST_HOUR_NS = 60 * MINUTE_NS
 """Of a session: in it the gain of an exercise is looked at."""
+NO_GAIN = -math.inf, False
 OPENS, CLOSES = time(9, 30), time(16, 15)
 """A full session of the longest kind (options on broad indices), New York."""
 
@@ -91,11 +91,9 @@ class PositionView(msgspec.Struct, frozen=True, kw_only=True):
     edge_slack_usd: float = 0.0
     """So far below zero an edge is within its error, or less than what leaving costs."""
     exercise_gain: tuple[float, bool] | None = None
-    """Gain of exercising a leg now over holding it, per unit, and whether that leg is sold; None where
-    holding is better.
+    """Gain of exercising a leg now over holding it, per unit, and whether that leg is sold; not above zero
+    where holding is better, None where no rule asks.
     """
-    exercise_way: float = math.inf
-    """So far below zero that gain is, currency per unit."""
     ex_dividends_ns: tuple[int, ...] = ()
     """Opens of the sessions in which the underlying trades without a declared dividend, UTC nanoseconds."""
 
@@ -136,7 +134,7 @@ def quiet_of(rules: Sequence[ExitRule[Seen]], trade: Seen) -> Quiet | None:
     """Return where none of some rules has a reason after a look at which none had.
 
     A rule may have ``quiet(trade)``: it returns bounds strictly within which it has no reason while the
-    latest quotes of the options stay, or None. Of a rule without it, and of one that returns None, nothing
+    quotes of the options show prices, or None. Of a rule without it, and of one that returns None, nothing
     is known: it is asked at every look.
     """
     found = ALWAYS
@@ -361,27 +359,20 @@ class ExitConfig(PremiumExits, frozen=True, forbid_unknown_fields=True, kw_only=
             )
 
 
-def quoted_ns(market: MarketView, legs: Sequence[InstrumentId]) -> int | None:
-    """Return :attr:`PositionView.quoted_ns` of a straddle's legs."""
-    stamps = list[int]()
+def shown(view: DeskView, legs: Sequence[InstrumentId], pnl: Decimal) -> tuple[int | None, Decimal | None]:
+    """Return :attr:`PositionView.quoted_ns` and :attr:`PositionView.most_pnl` of legs that are held."""
+    stamps, most = list[int](), pnl
     for leg in legs:
-        quote = market.quotes[leg]
-        if quote is None or not market.is_valid(leg):
-            return None
-        stamps.append(quote.ts_event_ns)
-    return min(stamps)
-
-
-def most_pnl(view: DeskView, legs: Sequence[InstrumentId], pnl: Decimal) -> Decimal | None:
-    """Return :attr:`PositionView.most_pnl` of legs that are held; None where a leg is not valued."""
-    for leg in legs:
-        units, value = view.positions.quantity(leg), view.delta_engine.state(leg, view.now_ns)
-        if value is None:
-            return None
+        quote, value = view.market.quotes[leg], view.delta_engine.state(leg, view.now_ns)
+        if quote is None or value is None:
+            return None, None
         if value.is_modelled:
+            units = view.positions.quantity(leg)
             best = value.high if units > 0 else value.low
-            pnl += units * view.instruments[leg].multiplier * (exact(best) - exact(value.mark))
-    return pnl
+            most += units * view.instruments[leg].multiplier * (exact(best) - exact(value.mark))
+        else:
+            stamps.append(quote.ts_event_ns)
+    return (min(stamps), None) if len(stamps) == len(legs) else (None, most)
 
 
 class NearExpiry:
@@ -439,9 +430,9 @@ class EarlyExercise:
 
     def reason(self, trade: PositionView) -> str | None:
         """Return why to exit, or None."""
-        if trade.exercise_gain is None:
+        gain, is_sold = trade.exercise_gain or NO_GAIN
+        if not gain > 0.0:
             return None
-        gain, is_sold = trade.exercise_gain
         if is_sold:
             return (
                 f"assignment ahead: a leg that was sold is worth {gain:.2f} a unit more exercised than held"
@@ -450,11 +441,10 @@ class EarlyExercise:
 
     def quiet(self, trade: PositionView) -> Quiet | None:
         """Return what a leg's price may change; before the last hour it is not asked."""
-        session, way = trade.session, trade.exercise_way
-        if session is None:
-            return ALWAYS
-        begins_ns = session.close_ns - LAST_HOUR_NS
-        return Quiet(until_ns=begins_ns) if trade.now_ns < begins_ns else Quiet(price_way=way)
+        begins_ns = 0 if trade.session is None else trade.session.close_ns - LAST_HOUR_NS
+        if trade.now_ns < begins_ns:
+            return Quiet(until_ns=begins_ns)
+        return Quiet(price_way=-(trade.exercise_gain or NO_GAIN)[0])
 
 
 class BeforeExpiry:
@@ -490,6 +480,12 @@ class QuotedMarks:
             return False
         return quoted_ns > self._after_ns
 
+    def quiet(self, quoted_ns: int | None, stated: Quiet) -> Quiet | None:
+        """Return what a rule states where it may decide; until then the next quotes."""
+        if self.decide(quoted_ns):
+            return stated
+        return None if quoted_ns is None else SAME_QUOTES
+
 
 class StopLoss:
     """Exit at a loss of a fraction of the capital at risk, by valid quotes, or by every price possible.
@@ -506,28 +502,22 @@ class StopLoss:
         self.fraction = fraction
         self._of = of
         self._marks = QuotedMarks()
-        self._premium = ZERO
-        self._least_pnl = 0.0
 
     def reason(self, trade: PositionView) -> str | None:
         """Return why to exit, or None."""
-        if trade.premium_paid is not self._premium:
-            self._premium = trade.premium_paid
-            self._least_pnl = -self.fraction * float(trade.premium_paid)
-        is_decided = self._marks.decide(trade.quoted_ns)
-        if not self._least_pnl < 0.0 or trade.basis not in self._of:
-            return None
-        pnl = trade.pnl if is_decided else trade.most_pnl
-        if pnl is None or float(pnl) > self._least_pnl:
+        pnl = trade.pnl if self._marks.decide(trade.quoted_ns) else trade.most_pnl
+        loss = self.fraction * float(trade.premium_paid)
+        if not loss > 0.0 or trade.basis not in self._of or pnl is None or float(pnl) > -loss:
             return None
         places = money_decimals(trade.currency)
         return f"stop: P&L {pnl:.{places}f} is a loss of {_part(self.fraction, trade)}"
 
     def quiet(self, trade: PositionView) -> Quiet | None:
         """Return the loss at which it fires."""
-        if not self._least_pnl < 0.0 or trade.basis not in self._of:
+        loss = self.fraction * float(trade.premium_paid)
+        if not loss > 0.0 or trade.basis not in self._of:
             return ALWAYS
-        return Quiet(least_pnl=self._least_pnl) if self._marks.decide(trade.quoted_ns) else None
+        return self._marks.quiet(trade.quoted_ns, Quiet(least_pnl=-loss))
 
 
 class CreditEarned:
@@ -552,7 +542,7 @@ class CreditEarned:
         profit = self.fraction * float(trade.premium_paid)
         if not profit > 0.0 or trade.basis not in self._of:
             return ALWAYS
-        return Quiet(most_pnl=profit) if self._marks.decide(trade.quoted_ns) else None
+        return self._marks.quiet(trade.quoted_ns, Quiet(most_pnl=profit))
 
 
 class TrailingStop:
@@ -564,35 +554,34 @@ class TrailingStop:
         self.giveback_fraction = giveback_fraction
         self.is_armed = False
         self.best_pnl = ZERO
-        self._premium = ZERO
-        self._arms_at = 0.0
 
     def reason(self, trade: PositionView) -> str | None:
         """Return why to exit, or None."""
         if not self._marks.decide(trade.quoted_ns):
             return None
-        self.best_pnl = max(self.best_pnl, trade.pnl)
-        if trade.premium_paid is not self._premium:
-            self._premium = trade.premium_paid
-            self._arms_at = self.arm_fraction * float(trade.premium_paid)
+        left = self.follow(trade.pnl)
         if not self.is_armed:
-            self.is_armed = float(trade.pnl) >= self._arms_at > 0
+            self.is_armed = float(trade.pnl) >= self.arm_fraction * float(trade.premium_paid) > 0
             return None
-        if float(trade.pnl) > float(self.best_pnl) * (1.0 - self.giveback_fraction):
+        if left >= 0.0:
             return None
         places = money_decimals(trade.currency)
         given = f"gave back {self.giveback_fraction:.0%} of {self.best_pnl:.{places}f}"
         armed = f"armed at {_part(self.arm_fraction, trade)}"
         return f"trailing: P&L {trade.pnl:.{places}f} {given}, {armed}"
 
+    def follow(self, pnl: Decimal) -> float:
+        """Take in a P&L as valid quotes have it; return the change that means nothing, below zero to exit."""
+        self.best_pnl = max(self.best_pnl, pnl)
+        now, best = float(pnl), float(self.best_pnl)
+        least = best * (1.0 - self.giveback_fraction)
+        return min(now - least, best - now) if now > least else -1.0
+
     def quiet(self, trade: PositionView) -> Quiet | None:
-        """Return where it arms; once armed where it fires, and the best profit so far."""
-        if not self._marks.decide(trade.quoted_ns):
-            return None
-        if not self.is_armed:
-            return Quiet(most_pnl=self._arms_at) if self._arms_at > 0.0 else ALWAYS
-        best = float(self.best_pnl)
-        return Quiet(best * (1.0 - self.giveback_fraction), best)
+        """Return where it arms; once armed it is told each profit."""
+        arms_at = self.arm_fraction * float(trade.premium_paid)
+        stated = Quiet(most_pnl=arms_at) if arms_at > 0.0 else ALWAYS
+        return self._marks.quiet(trade.quoted_ns, Quiet(follows=(self.follow,)) if self.is_armed else stated)
 
 
 def _part(fraction: float, trade: PositionView) -> str:

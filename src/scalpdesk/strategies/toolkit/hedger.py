@@ -69,6 +69,8 @@ class HedgedPosition(FrozenLeaf, frozen=True, gc=False):
     """Legs without a quote, whose delta is the model's, in words; empty where all are quoted."""
     gross_gamma: float = 0.0
     """Sum of the sizes of the legs' gammas, shares per currency unit."""
+    vol_slope: float = 0.0
+    """Sum of the sizes of what the legs' deltas gain with their volatility, as a part of it, shares."""
 
     @property
     def net_delta_contracts(self) -> float:
@@ -84,6 +86,7 @@ class _LegGreeks(FrozenLeaf, frozen=True, gc=False):
     least_shares: int
     modelled: str
     gross_gamma: float
+    vol_slope: float
 
 
 def no_forecast(_view: DeskView) -> None:
@@ -131,6 +134,8 @@ class DeltaHedger:
         self._judged: tuple[int, HedgedPosition, BandVerdict] | None = None
         """The last look: its instant, the position and the band's verdict."""
         self._delta_model = delta_model
+        self.goes_by_quotes = delta_model.source == "implied"
+        """Whether each leg's delta goes by its own quote, not by its strike's volatility."""
         self._order_ttl_seconds = order_ttl_seconds
         self.least_fraction = least_fraction
         self._passive_seconds = passive_seconds
@@ -285,16 +290,20 @@ class DeltaHedger:
             self._judged = exposure.inputs.now_ns, exposure, self.band.judge(exposure.inputs)
         return self._judged[2]
 
+    def measured(self, now_ns: int) -> HedgedPosition | None:
+        """Return the position of a look of now; None where there was none."""
+        return None if self._judged is None or self._judged[0] != now_ns else self._judged[1]
+
     def quiet(self, now_ns: int) -> tuple[HedgedPosition, QuietBand, float] | None:
         """Return the position of a look of now, what its band states, and the least hedge, in deltas.
 
-        None where the band states nothing, a second order is to come, or the model gives a leg's delta.
+        None where the band states nothing, a second order is to come, or deltas go by a smile of each minute.
         """
-        if self._judged is None or self._states_quiet is None or self._unfinished is not None:
+        position, by_smile = self.measured(now_ns), self._delta_model.dynamics == "sticky_delta"
+        if position is None or self._states_quiet is None or self._unfinished is not None or by_smile:
             return None
-        at_ns, position, verdict = self._judged
-        found = self._states_quiet.quiet(position.inputs, verdict)
-        if at_ns != now_ns or position.modelled or found is None:
+        found = self._states_quiet.quiet(position.inputs, self.verdict(position))
+        if found is None:
             return None
         return position, found, (position.least_shares - 0.5) * position.inputs.smallest_hedge
 
@@ -376,7 +385,8 @@ class DeltaHedger:
                     gamma_shares_per_usd=again.greeks.gamma_shares_per_usd,
                     vol=again.vol,
                 )
-        return HedgedPosition(known.greeks, inputs, known.least_shares, known.modelled, known.gross_gamma)
+        sizes = known.gross_gamma, known.vol_slope
+        return HedgedPosition(known.greeks, inputs, known.least_shares, known.modelled, *sizes)
 
     def _inputs(
         self, view: DeskView, quote: QuoteEvent, known: _LegGreeks, legs: Sequence[InstrumentId]
@@ -441,7 +451,7 @@ class DeltaHedger:
             return None
         total = GreekSum()
         total.shares = view.hedge_delta(owned, price)
-        noise = bent = vol_sum = by_gamma = gamma_sum = first_vol = 0.0
+        noise = bent = vol_sum = by_gamma = gamma_sum = first_vol = vol_slope = 0.0
         years, is_one_vol = math.inf, True
         multiplier, model, forecast_vol = 1, self._delta_model, partial(self._forecast_vol, view)
         modelled: list[str] = []
@@ -458,9 +468,8 @@ class DeltaHedger:
             if valuation is None:
                 self._note_unusable(view, leg, verdict)
                 return None
-            implied, deviation = valuation.own_vol, 0.0
-            if model.source == "smile":
-                implied, deviation = valuation.strike_vol or (implied, 0.0)
+            of_strike = valuation.strike_vol if model.source == "smile" else None
+            implied, deviation = of_strike or (valuation.own_vol, 0.0)
             vol = model.vol(leg, implied, forecast_vol) * vol_factor
             greeks = valuation.greeks_at(vol)
             if not abs(greeks.delta + (greeks.price if hedge.is_inverse else 0.0)) <= 1.0 + 1e-6:
@@ -474,7 +483,9 @@ class DeltaHedger:
             bent += units * greeks.delta
             if model.dynamics != "sticky_strike":
                 total.delta += units * self._by_dynamics(view, leg, greeks, valuation, vol)
-            noise += units * greeks.vanna * deviation
+            bend = units * greeks.vanna
+            noise += bend * deviation
+            vol_slope += vol * (bend if bend > 0.0 else -bend)
             weight = units * greeks.gamma
             weight = weight if weight > 0.0 else -weight
             vol_sum += vol
@@ -498,8 +509,9 @@ class DeltaHedger:
             least = least_hedge(noise / unit)
         # the band of the whole position goes by the volatility of its gamma
         mean_vol = by_gamma / gamma_sum if gamma_sum > 0.0 and not is_one_vol else vol_sum / len(legs)
-        words = "; ".join(modelled) if modelled else ""
-        return _LegGreeks(found, mean_vol, years, multiplier, least, words, gamma_sum)
+        return _LegGreeks(
+            found, mean_vol, years, multiplier, least, "; ".join(modelled), gamma_sum, vol_slope
+        )
 
     def _note_unusable(self, view: DeskView, leg: InstrumentId, verdict: QuoteVerdict) -> None:
         self.unusable = f"{view.instruments[leg].symbol}: quote {verdict}, no delta to hedge on"

@@ -7,12 +7,13 @@ the last one found, and is not made.
 """
 
 import math
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
 from scalpdesk.core.enums import Mode
 from scalpdesk.core.events import GammaExposureEvent, QuoteEvent
-from scalpdesk.core.structs import FrozenLeaf
+from scalpdesk.core.structs import FrozenLeaf, Leaf
 from scalpdesk.core.units import (
     DAYS_PER_YEAR,
     MINUTE_NS,
@@ -22,16 +23,25 @@ from scalpdesk.core.units import (
     InstrumentId,
 )
 from scalpdesk.instruments.structure import Structure
-from scalpdesk.strategies.contract import DeskView
-from scalpdesk.strategies.toolkit.hedger import DeltaHedger
+from scalpdesk.portfolio.positions import Position
+from scalpdesk.portfolio.strike_vols import LARGEST_DEVIATION, OLDEST_NS, WIDEST_SPREAD
+from scalpdesk.strategies.contract import DeskView, TradeStart
+from scalpdesk.strategies.toolkit.hedger import LARGEST, DeltaHedger
 
 FARTHEST, WIDTH_POWER = 2.5, 2.0 / 3.0
 """Deviations from the strike up to which a gamma that changes faster counts; the power of gamma by which the
 width of a band goes at most.
 """
+GAMMA_BY_VOL, VANNA_BY_SPOT = 5.25, 0.4
+"""Part by which gamma changes at most for that of a volatility, and by how much a unit's delta changes more
+with it for each deviation that the spot goes.
+"""
+VOL_WAY = 0.004
+"""Part by which new quotes may change a leg's volatility."""
 REACHES = tuple(
-    (reach, math.expm1(FARTHEST * reach), math.exp(-FARTHEST * reach * WIDTH_POWER))
+    (reach, math.expm1(change), math.exp(-WIDTH_POWER * change))
     for reach in (0.02, 0.06, 0.15)
+    for change in (FARTHEST * reach + GAMMA_BY_VOL * VOL_WAY,)
 )
 """Deviations to expiry within which the spot may stay, by how much gamma changes there, and what is left of a
 width. The reach that gives the widest way counts.
@@ -40,10 +50,10 @@ SHALLOW, PRICE_SLOPE = 0.2, 2.0
 """Deviations in the money up to which a mark is its mid, and stands. What a mark farther in may gain a unit
 of the spot: its delta, and as much on the way from its mid to what parity says.
 """
-PART_OF_LIFE = 0.01
-"""Part of the time to expiry in which Greeks stay what they are."""
-LEAST_WAY = 0.01
-"""A way of the spot, currency per unit, below which no look is spared."""
+SOUND = LARGEST_DEVIATION * math.sqrt(3.0)
+"""Spread over vega of half the noise at which a quote would be no measurement of its strike's volatility."""
+PART_OF_LIFE, LONGEST_NS = 0.01, 5 * MINUTE_NS
+"""Part of the time to expiry in which Greeks stay what they are. Longest that exits are not asked."""
 
 
 class Quiet(FrozenLeaf, frozen=True, gc=False):
@@ -55,6 +65,12 @@ class Quiet(FrozenLeaf, frozen=True, gc=False):
     """UTC nanoseconds."""
     price_way: float = math.inf
     """Change of a leg's price, currency per unit, before which it has none."""
+    same_quotes: bool = False
+    """Whether it may have one once an option is quoted anew."""
+    follows: tuple[Callable[[Decimal], float], ...] = ()
+    """Take in the trade's P&L at spared looks. Each returns the change of it, in currency, before it has to
+    be told again; below zero where it has a reason.
+    """
 
     def and_within(self, other: "Quiet") -> "Quiet":
         """Return the bounds of both."""
@@ -66,118 +82,246 @@ class Quiet(FrozenLeaf, frozen=True, gc=False):
             min(other.most_pnl, mine.most_pnl),
             min(other.until_ns, mine.until_ns),
             min(other.price_way, mine.price_way),
+            mine.same_quotes or other.same_quotes,
+            mine.follows + other.follows,
         )
 
 
 ALWAYS = Quiet()
 """Of a rule that has no reason before an event that wakes the strategy anyway."""
+SAME_QUOTES = Quiet(same_quotes=True)
+USUAL = NEVER_NS, LARGEST
+"""Where nothing watches the net delta."""
 
 
-class Calm(NamedTuple):
-    """Where, until when and while what stands a look finds what the last one found."""
+class CalmLeg(NamedTuple):
+    """A leg as it was looked at, and its latest quote since."""
 
+    number: InstrumentId
+    units: float
+    is_measured: bool
+    """Whether its strike's volatility is that of its quotes: out of the money."""
+    mark: float
+    """At the look, currency per unit."""
+    quote: QuoteEvent
+    is_settled: bool
+    """Whether it measures well, and the underlying was quoted later: of one instant another spot may come."""
+    lost_ns: int
+    """When it is lost, or shows that volatility no more, UTC nanoseconds."""
+    vol: float
+    """By which it is hedged now, a year."""
+
+
+class CalmBand(NamedTuple):
+    """Where, until when and while what stands the band has nothing to do."""
+
+    low: float
+    high: float
+    until_ns: int
+    """``low``, ``high``, ``until_ns``: As of the exits."""
+    least_spread: float
+    """Of the underlying: at a narrower one a hedge costs less, and a band is narrower."""
+    vols: tuple[float, ...]
+    """Of each leg."""
+    proxy: QuoteEvent | None
+    """Quote of a hedge that is not the underlying."""
+    dealers: tuple[GammaExposureEvent, ...]
+    """Dealer gamma that is known."""
+
+
+class Calm(Leaf, gc=False):
+    """Where, until when and while what stands no exit has a reason."""
+
+    start: TradeStart
     low: float
     high: float
     """``low``, ``high``: Mids of the underlying strictly between which it holds, currency per unit."""
     until_ns: int
-    least_spread: float
-    """Of the underlying: at a narrower one a hedge costs less, and a band is narrower."""
-    quotes: tuple[tuple[InstrumentId, QuoteEvent, Decimal], ...]
-    """Those of the legs, and of a hedge that is not the underlying, with the quantity held."""
-    owned: Decimal
-    """Quantity held of the hedge."""
-    dealers: tuple[GammaExposureEvent, ...]
-    """Dealer gamma that is known."""
+    legs: list[CalmLeg]
+    room_usd: float
+    price_room: float
+    """``room_usd``, ``price_room``: Change of the legs' marks together, in currency, and of one, currency per
+    unit, below which it holds.
+    """
+    held: Sequence[Position]
+    follows: tuple[Callable[[Decimal], float], ...]
+    """As of the rules' bounds."""
+    slope: float
+    """What the P&L may change by with the spot, currency a unit of it."""
+    band: CalmBand | None = None
+    told: tuple[float, float] = (0.0, 0.0)
+    """Mids strictly between which no rule need be told the P&L."""
 
-    def holds(self, view: DeskView) -> bool:
-        """Return whether nothing can be decided now."""
-        market = view.market
-        spot = market.quotes[view.underlying]
+    def holds(self, view: DeskView, hedger: DeltaHedger) -> bool:
+        """Return whether no exit has a reason now."""
+        quotes, now_ns = view.market.quotes, view.now_ns
+        quote, is_same, is_settled = quotes[view.underlying], True, True
+        if quote is None:
+            return False
+        spot = 0.5 * (quote.bid + quote.ask)
         if (
-            spot is None
-            or view.now_ns >= self.until_ns
-            or not self.low < 0.5 * (spot.bid + spot.ask) < self.high
-            or spot.ask - spot.bid < self.least_spread
+            now_ns >= self.until_ns
+            or not self.low < spot < self.high
             or view.mode is not Mode.ACTIVE
             or view.orders.live
-            or tuple(market.gamma_exposures.values()) != self.dealers
+            or view.positions.held() is not self.held  # another list once something is booked
         ):
             return False
-        quantity = view.positions.quantity
-        if quantity(view.hedge) != self.owned:
-            return False
-        for number, quote, held in self.quotes:
-            if market.quotes[number] is not quote or quantity(number) != held:
+        for leg in self.legs:
+            if quotes[leg.number] is not leg.quote:
+                is_same = False
+            elif now_ns >= leg.lost_ns:
                 return False
+            is_settled = is_settled and leg.is_settled
+        if not (is_same and is_settled) and not self._takes_in(view, quote, hedger, is_same=is_same):
+            return False
+        if not self.follows or (is_same and self.told[0] < spot < self.told[1]):
+            return True
+        pnl = view.trade_pnl(self.start)
+        way = min(follows(pnl) for follows in self.follows) / self.slope
+        self.told = spot - way, spot + way
+        return way >= 0.0 and all(view.market.is_valid(leg.number) for leg in self.legs)
+
+    def _takes_in(self, view: DeskView, spot: QuoteEvent, hedger: DeltaHedger, *, is_same: bool) -> bool:
+        """Take in new quotes of legs; return whether these are worth about what they were."""
+        asked = [place for place, leg in enumerate(self.legs) if not (is_same and leg.is_settled)]
+        room = self.room_usd
+        for place in asked:
+            leg = self.legs[place]
+            found = _leg_of(view, spot, hedger, *leg[:3])
+            if found is None:
+                return False
+            change, band = abs(found.mark - leg.mark), self.band
+            room -= abs(leg.units) * change
+            if not room > 0.0 or not change < self.price_room:
+                return False
+            if band is not None and not abs(found.vol - band.vols[place]) <= VOL_WAY * band.vols[place]:
+                self.band = None
+            self.legs[place] = found._replace(mark=leg.mark)
         return True
+
+    def is_inside(self, view: DeskView) -> bool:
+        """Return whether the band has nothing to do now."""
+        band, market = self.band, view.market
+        spot, exposures = market.quotes[view.underlying], market.gamma_exposures
+        return not (
+            band is None
+            or spot is None
+            or view.now_ns >= band.until_ns
+            or not band.low < 0.5 * (spot.bid + spot.ask) < band.high
+            or spot.ask - spot.bid < band.least_spread
+            or (band.proxy is not None and market.quotes[view.hedge] is not band.proxy)
+            or ((exposures or band.dealers) and tuple(exposures.values()) != band.dealers)
+        )
+
+
+def _leg_of(
+    view: DeskView,
+    spot: QuoteEvent,
+    hedger: DeltaHedger,
+    number: InstrumentId,
+    units: float,
+    is_measured: bool,
+) -> CalmLeg | None:
+    """Return a leg as it is now; None where its quote shows no price."""
+    quote, value = view.market.quotes[number], view.delta_engine.state(number, view.now_ns)
+    if quote is None or value is None or value.is_modelled:
+        return None
+    width, lost_ns = quote.ask - quote.bid, min(view.market.lost_ns[number], OLDEST_NS)
+    is_sound = width < WIDEST_SPREAD * quote.mid and width < SOUND * value.greeks.vega
+    is_settled = (is_sound or not is_measured) and quote.ts_event_ns < spot.ts_event_ns
+    vol = value.own_vol if hedger.goes_by_quotes else value.vol
+    ends_ns = quote.ts_event_ns + lost_ns
+    return CalmLeg(number, units, is_measured, value.mark, quote, is_settled, ends_ns, vol)
 
 
 def calm_of(
-    view: DeskView, structure: Structure, hedger: DeltaHedger, quiet: Quiet, way_usd: float
+    view: DeskView,
+    structure: Structure,
+    start: TradeStart,
+    hedger: DeltaHedger,
+    quiet: Quiet,
+    way_usd: float,
+    partners: Mapping[InstrumentId, InstrumentId],
 ) -> Calm | None:
-    """Return where and until when nothing can be decided on a structure that was just looked at.
+    """Return where and until when no exit of a structure that was just looked at has a reason.
 
-    None where that is not known: the hedger has not measured at this instant, its band states no width, or a
-    leg is valued by the model, or at a spot that is not settled.
+    None where that is not known: the hedger has not measured now, or a leg is valued by the model.
 
     Parameters
     ----------
-    view, structure, hedger
-        The desk, the options held, and what hedges them.
+    view, structure, start, hedger
+        The desk, the options held and from when, and what hedges them.
     quiet, way_usd
         Where the exits have no reason, and the change of the P&L before which none has, currency.
+    partners
+        The other option of an option's strike: in the money it shows the volatility.
     """
-    known, market, now_ns = hedger.quiet(view.now_ns), view.market, view.now_ns
-    spot_quote = market.quotes[view.underlying]
-    if known is None or spot_quote is None:
+    position, quote, now_ns = hedger.measured(view.now_ns), view.market.quotes[view.underlying], view.now_ns
+    if position is None or quote is None:
         return None
-    position, stated, least = known
     inputs, spot = position.inputs, position.inputs.spot
     low, high, deviation = 0.0, math.inf, spot * inputs.vol * math.sqrt(inputs.years)
-    quotes, deep = list[tuple[InstrumentId, QuoteEvent, Decimal]](), list[tuple[float, float]]()
-    until_ns, lost_ns = min(quiet.until_ns, stated.until_ns, now_ns + MINUTE_NS), market.lost_ns
-    for leg, contract, _ in structure.legs:
-        quote, strike = market.quotes[leg], float(contract.strike)
-        # of one instant another spot may still come
-        if quote is None or quote.ts_event_ns >= spot_quote.ts_event_ns:
-            return None
-        until_ns = min(until_ns, quote.ts_recv_ns + lost_ns[leg])
-        held = view.positions.quantity(leg)
-        quotes.append((leg, quote, held))
+    legs, deep = list[CalmLeg](), list[tuple[float, float]]()
+    for number, contract, _ in structure.legs:
+        strike, units = float(contract.strike), float(view.positions.quantity(number)) * contract.multiplier
         within = spot - strike if contract.is_call else strike - spot
+        asked = [(number, units, not within > 0.0)]
         if within > 0.0:
-            deep.append((within / max(deviation, 1e-9), abs(float(held)) * contract.multiplier))
+            deep.append((within / max(deviation, 1e-9), abs(units)))
+            if partners.get(number, number) not in structure.ratios:
+                asked.append((partners[number], 0.0, True))
+        for option, held, is_measured in asked:
+            leg = _leg_of(view, quote, hedger, option, held, is_measured)
+            if leg is None:
+                return None
+            legs.append(leg)
         # beyond it the strike's other leg shows its volatility
         low, high = (max(low, strike), high) if strike < spot else (low, min(high, strike))
-    if view.hedge != view.underlying:
-        quote = market.quotes[view.hedge]
-        if quote is None:
-            return None
-        quotes.append((view.hedge, quote, view.positions.quantity(view.hedge)))
-    life_ns = int(PART_OF_LIFE * inputs.years * SECONDS_PER_YEAR * NANOS_PER_SECOND)
-    until_ns = min(until_ns, now_ns + life_ns)
+    until_ns = min(quiet.until_ns, now_ns + LONGEST_NS)
     decay = 2.0 * abs(position.greeks.theta_usd_per_day) * DAYS_PER_YEAR
     way_usd -= decay * (until_ns - now_ns) / NANOS_PER_SECOND / SECONDS_PER_YEAR
-    owned, unit = abs(position.greeks.owned_shares), 1.0
-    if view.instruments.by_id[view.hedge].is_inverse:
-        unit = spot
+    way_usd, price_room = 0.5 * way_usd, 0.5 * quiet.price_way  # the other halves are for new quotes
+    unit = spot if view.instruments.by_id[view.hedge].is_inverse else 1.0
+    owned, way, slope = abs(position.greeks.owned_shares), 0.0, 0.0
+    for reach in (*(reach for reach, _, _ in REACHES), 1.0):
+        units = sum(size for depth, size in deep if depth + reach > SHALLOW)
+        slope = max(PRICE_SLOPE * units + owned, 1e-9) / unit
+        by_price = price_room / PRICE_SLOPE if units else math.inf
+        way = max(way, min(reach * deviation, way_usd / slope, by_price))
+    low, high, room = max(low, spot - way), min(high, spot + way), 0.0 if quiet.same_quotes else way_usd
+    bounds = start, low, high, until_ns, legs, room, price_room
+    return Calm(*bounds, view.positions.held(), quiet.follows, slope)
+
+
+def band_of(view: DeskView, calm: Calm, hedger: DeltaHedger, usual: tuple[int, float]) -> CalmBand | None:
+    """Return where and until when the band has nothing to do on a position just measured; None if unknown.
+
+    ``usual`` is until when, and to what multiple of the half width, no net delta is unusual.
+    """
+    known, market, now_ns = hedger.quiet(view.now_ns), view.market, view.now_ns
+    quote = market.quotes[view.underlying]
+    if known is None or quote is None:
+        return None
+    position, stated, least = known
+    inputs, sizes = position.inputs, sum(abs(leg.units) for leg in calm.legs)
+    deviation = inputs.spot * inputs.vol * math.sqrt(inputs.years)
+    life_ns = min(int(PART_OF_LIFE * inputs.years * SECONDS_PER_YEAR * NANOS_PER_SECOND), MINUTE_NS)
     net, gamma = inputs.net_delta_shares, inputs.gamma_shares_per_usd
     gross, down, up = max(position.gross_gamma, abs(gamma)), 0.0, 0.0
     for reach, changes, left in REACHES:
         width = stated.width if stated.is_fixed else stated.width * left
         width = max(width, least) if not stated.to_edge else width + max(hedger.least_fraction * width, least)
-        unsure = changes * gross
+        width = min(width, usual[1] * stated.width)
+        width -= VOL_WAY * (position.vol_slope + VANNA_BY_SPOT * reach * sizes)
+        unsure, way = changes * gross, reach * deviation
         rises, falls = max(gamma + unsure, 1e-9), max(unsure - gamma, 1e-9)
-        units = sum(held for depth, held in deep if depth + reach > SHALLOW)
-        way = min(reach * deviation, way_usd * unit / max(PRICE_SLOPE * units + owned, 1e-9))
-        if units:
-            way = min(way, quiet.price_way / PRICE_SLOPE)
         above, beneath = width - net, width + net
         ways = min(way, beneath / rises, above / falls), min(way, above / rises, beneath / falls)
-        if min(ways) > min(down, up):
+        if min(ways) > 0.0 and sum(ways) > down + up:
             down, up = ways
-    low, high = max(low, spot - down), min(high, spot + up)
-    if not (low < spot - LEAST_WAY and high > spot + LEAST_WAY and until_ns > now_ns):
-        return None
-    spread, dealers = spot_quote.ask - spot_quote.bid, tuple(market.gamma_exposures.values())
-    return Calm(low, high, until_ns, spread, tuple(quotes), view.positions.quantity(view.hedge), dealers)
+    until_ns = min(stated.until_ns, now_ns + life_ns, usual[0])
+    proxy = None if view.hedge == view.underlying else market.quotes[view.hedge]
+    bounds = inputs.spot - down, inputs.spot + up, until_ns, 0.99 * (quote.ask - quote.bid)
+    stands = tuple(leg.vol for leg in calm.legs), proxy, tuple(market.gamma_exposures.values())
+    return CalmBand(*bounds, *stands)

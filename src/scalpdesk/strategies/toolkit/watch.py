@@ -15,9 +15,12 @@ from scalpdesk.core.units import NANOS_PER_SECOND, ZERO, InstrumentId
 from scalpdesk.strategies.contract import Action, DeskView, Facts, Proposal, TradeStart
 from scalpdesk.strategies.toolkit.hedger import DeltaHedger, HedgedPosition
 from scalpdesk.strategies.toolkit.order_life import ReportOnce, surplus_cancels
+from scalpdesk.strategies.toolkit.quiet import USUAL
 
 BLIND_SECONDS = 60.0
 """Without a delta to hedge on for so long, a person should know."""
+OBSERVED_NS = 30 * NANOS_PER_SECOND
+"""Between two net deltas that count into their mean, however often it is looked."""
 
 Size = Annotated[float, at_least(0, 1e12, "a size, whatever its sign")]
 
@@ -31,7 +34,7 @@ class WatchConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_o
     delta_multiple: Annotated[float, at_least(0, 1e6, "a multiple of the threshold")] = 3.0
     """And at least so many times the hedging threshold."""
     min_observations: Annotated[int, at_least(2, 1_000_000, "a number of observations")] = 60
-    """Net deltas seen before a standard deviation means anything."""
+    """Net deltas seen, half a minute apart, before a standard deviation means anything."""
     max_gamma_shares_per_usd: Size | None = None
     max_vega_usd_per_point: Size | None = None
     max_theta_usd_per_day: Size | None = None
@@ -46,13 +49,13 @@ class WatchConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_o
     @property
     def is_on(self) -> bool:
         """Whether it reports anything."""
-        return self.report_hedges or self.asks_looks
+        return self.report_hedges or self.delta_z is not None or self.asks_looks
 
     @property
     def asks_looks(self) -> bool:
-        """Whether it goes by the position at every look."""
+        """Whether it goes by the position's Greeks at every look."""
         limits = (self.max_gamma_shares_per_usd, self.max_vega_usd_per_point, self.max_theta_usd_per_day)
-        return any(limit is not None for limit in (self.delta_z, *limits))
+        return any(limit is not None for limit in limits)
 
 
 class HedgeTotals(msgspec.Struct):
@@ -172,11 +175,13 @@ class ExposureAlerts:
         self._count = 0
         self._mean = 0.0
         self._squares = 0.0
+        self.due_ns = 0
+        """When the next net delta counts, UTC nanoseconds."""
         self._reported_ns: dict[str, int] = {}
 
     def begin(self) -> None:
         """Start a session's statistics."""
-        self._count, self._mean, self._squares = 0, 0.0, 0.0
+        self._count, self._mean, self._squares, self.due_ns = 0, 0.0, 0.0, 0
         self._reported_ns.clear()
 
     def check(self, view: DeskView, exposure: HedgedPosition, threshold: float) -> Sequence[Proposal]:
@@ -186,7 +191,7 @@ class ExposureAlerts:
         """
         found: list[tuple[str, str, Facts]] = []
         net = exposure.net_delta_contracts
-        score = self._score(net)
+        score = self._score(net, view.now_ns)
         config = self._config
         if (
             config.delta_z is not None
@@ -218,13 +223,15 @@ class ExposureAlerts:
                 alerts.append(Proposal(DecisionKind.ALERT, (f"unusual {name}: {reason}",), facts))
         return alerts
 
-    def _score(self, net: float) -> float | None:
-        """Return how far off the mean of all before it a net delta is; then count it in (Welford)."""
+    def _score(self, net: float, now_ns: int) -> float | None:
+        """Return how far off the mean of those before it a net delta is; count it in when due (Welford)."""
         score = None
         if self._count >= self._config.min_observations:
             deviation = math.sqrt(self._squares / (self._count - 1))
             score = (net - self._mean) / deviation if deviation > 0.0 else None
-        self._count += 1
+        if now_ns < self.due_ns:
+            return score
+        self._count, self.due_ns = self._count + 1, now_ns + OBSERVED_NS
         step = net - self._mean
         self._mean += step / self._count
         self._squares += step * (net - self._mean)
@@ -256,6 +263,12 @@ class PositionWatch:
         self._alerts.begin()
         self._blindness.forget()
         self._blind_since_ns = None
+
+    @property
+    def usual(self) -> tuple[int, float]:
+        """Until when (UTC nanoseconds), and to what multiple of the threshold, no net delta is unusual."""
+        config = self._config
+        return USUAL if config.delta_z is None else (self._alerts.due_ns, config.delta_multiple)
 
     def note_fill(self, view: DeskView, event: OrderFilled) -> Sequence[Action]:
         """Measure a fill of the hedge, and report it where that is wanted."""

@@ -11,7 +11,7 @@ from decimal import Decimal
 from scalpdesk.core.enums import DecisionKind, Mode
 from scalpdesk.core.events import BarEvent, Event, OrderFilled, QuoteEvent
 from scalpdesk.core.intents import OrderIntent, Purpose, Side
-from scalpdesk.core.units import exact
+from scalpdesk.core.units import ZERO, exact
 from scalpdesk.entry.scalp_selector import ScalpCandidate, ScalpContractSelector, buy_limit
 from scalpdesk.instruments.broker_terms import venue_cutoff
 from scalpdesk.instruments.contract import OptionContract
@@ -34,9 +34,9 @@ from scalpdesk.strategies.toolkit.exits import (
     ScalpView,
     first_reason,
     is_beyond,
-    quoted_ns,
     scale_out_contracts,
     scalp_rules,
+    shown,
 )
 from scalpdesk.strategies.toolkit.liquidation import Liquidation
 from scalpdesk.strategies.toolkit.order_life import ReportOnce
@@ -134,7 +134,7 @@ class SignalScalp(Scalp):
             session=view.session,
             pnl=view.trade_pnl(self.trade),
             premium_paid=self.premium_paid,
-            quoted_ns=quoted_ns(view.market, (self.number,)),
+            quoted_ns=shown(view, (self.number,), ZERO)[0],
             expiry=self.contract.expiry,
             right=self.contract.right,
             entry_spot=entry_spot,
