@@ -360,7 +360,7 @@ def test_a_proposal_returned_without_a_sequence_is_refused():
         desk.quote(0, 499.99, 500.01)
 
 
-@pytest.mark.parametrize("returned", [None, EveryQuote(0)])
+@pytest.mark.parametrize("returned", [None, EveryQuote(0), ["one of another form"]])
 def test_a_start_that_returns_no_sequence_of_triggers_is_refused(returned):
     strategy = Scripted()
     strategy.start = lambda view: returned

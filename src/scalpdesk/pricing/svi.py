@@ -226,6 +226,8 @@ _COARSE = np.concatenate(
 _LOWER = np.array([-18.0, -14.0, -3.8, -12.0, -4.0])
 _UPPER = np.array([4.0, 9.0, 3.8, 12.0, 2.1])
 _FEW_LOWER, _FEW_UPPER = np.array([-6.0, -2.0]), np.array([6.0, 2.0])
+_SEARCHED = [grid.reshape(-1) for grid in np.meshgrid(np.linspace(-2.0, 2.0, 13), np.geomspace(0.05, 4.0, 9))]
+"""Places and widths of a smile's lowest point, of which a cold fit begins with the best."""
 _COLD_ENOUGH, _COLD_STEPS = 1e-9, 100
 _HELD_ENOUGH, _HELD_STEPS = 1e-4, 25
 """Smallest relative gain of a step, and most steps: along a kinked wall the fit converges slowly."""
@@ -399,9 +401,7 @@ class _Problem:
 
     def searched(self, penalty: float) -> Floats:
         """Solve level, skew and curvature on a grid of (m, s); return the best under the penalty."""
-        m, s = (
-            grid.reshape(-1) for grid in np.meshgrid(np.linspace(-2.0, 2.0, 13), np.geomspace(0.05, 4.0, 9))
-        )
+        m, s = _SEARCHED
         y = (self.x[None, :] - m[:, None]) / s[:, None]
         basis = np.stack((np.ones_like(y), y, np.hypot(y, 1.0)), axis=2)
         # an error dw of the variance is an error dw / (2 root) of the volatility
@@ -409,9 +409,9 @@ class _Problem:
         weight = np.minimum(weight, 20.0 * np.median(weight))
         weighted = basis * weight[None, :, None]
         target = self.root**2 * weight
-        normal = np.einsum("gni,gnj->gij", weighted, weighted) + 1e-9 * np.eye(3) * np.sum(weight**2)
-        right = np.einsum("gni,n->gi", weighted, target)
-        a, d, c = np.linalg.solve(normal, right[:, :, None])[:, :, 0].T
+        turned = weighted.transpose(0, 2, 1)
+        normal = turned @ weighted + 1e-9 * np.eye(3) * np.sum(weight**2)
+        a, d, c = np.linalg.solve(normal, (turned @ target)[:, :, None])[:, :, 0].T
         c = np.maximum(c, 1e-4)
         d = np.clip(d, -0.99 * c, 0.99 * c)
         rho = d / c

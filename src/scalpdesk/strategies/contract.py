@@ -428,17 +428,20 @@ def triggers_of(strategy: Strategy, view: DeskView) -> Sequence[Trigger]:
     Raises
     ------
     ArgumentError
-        When it returned no sequence, such as None or one trigger by itself.
+        When it returned no sequence of triggers, such as None or one trigger by itself.
     """
     triggers: object = strategy.start(view)
-    if not isinstance(triggers, Iterable):
+    given: list[object] = list(triggers) if isinstance(triggers, Iterable) else [None]
+    found = [each for each in given if isinstance(each, Trigger)]
+    if len(found) < len(given):
         raise ArgumentError(
             "a strategy returned no sequence of triggers",
             where=f"start of {strategy.name}",
             value=repr(triggers),
-            fix="return a tuple, as (PriceMove(view.underlying, 0.01, 5.0),), or ()",
+            fix="return a tuple, as (PriceMove(view.underlying, 0.01, 5.0),), or (); "
+            "a trigger of your own derives from Trigger and gives next_row",
         )
-    return list(triggers)
+    return found
 
 
 @runtime_checkable
