@@ -18,7 +18,7 @@ MEASURED_BY_OTHERS = """\
 `openquanter` 2 is ahead in the dead-band work: its Python tier with margin does it to equal fills, holding
 and profit in 0.394 µs a quote, where this engine takes 0.973 and `nautilus_trader` 4.84. Others measured
 these on an Intel processor in November 2026. `make bench` runs it too and holds it to the same answer, which
-it gives; the table has its row once the case is measured again. The gap is the order (49 µs: fill with mark
+it gives; the table has its row. The gap is the order (49 µs: fill with mark
 and explain 40 %, exchange 25 %, decision and gate 22 %) and the quote (0.54 µs against 0.39).
 """
 
