@@ -127,7 +127,7 @@ def test_a_run_on_a_named_catalogue_is_replayed_from_there(recorded_catalog, tmp
     settings = {"underlying": "GOOG", "entry.gate": "off", "exits.min_dte": None}
     settings |= {"selection.min_expiration_days": 0, "selection.max_expiration_days": 30}
     run = backtest("gamma-scalper", day, settings=settings, runs_dir=tmp_path / "runs", clock=ManualClock(1))
-    assert run.summary["pnl"]["total"] == "-122.60"
+    assert run.summary["pnl"]["total"] == "-125.62"
     assert replay(run.run_dir).identical
 
 
