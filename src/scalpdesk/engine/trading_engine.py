@@ -46,6 +46,7 @@ from scalpdesk.core.events import (
     TradeEvent,
     TradingHalt,
     UnmatchedOrderEvent,
+    is_order_event,
 )
 from scalpdesk.core.intents import (
     EXITS,
@@ -59,7 +60,7 @@ from scalpdesk.core.intents import (
     orders_of,
 )
 from scalpdesk.core.mode import AccountMode, ModeEntry
-from scalpdesk.core.units import NANOS_PER_SECOND, ZERO
+from scalpdesk.core.units import NANOS_PER_SECOND, ZERO, InstrumentId
 from scalpdesk.engine.bookings import Bookings
 from scalpdesk.engine.cancels import CANCEL_TIMER, HALT_TIMER, Cancels
 from scalpdesk.engine.decisions import Decisions
@@ -301,7 +302,7 @@ class TradingEngine:
         if view.session is None and wake is not SESSION:
             return
         now_ns = self._turn.now_ns
-        self.desk.learn(now_ns)
+        self.desk.learn(now_ns, self._concerned(event))
         view.now_ns = now_ns
         if self._turn.is_led:
             return
@@ -319,6 +320,14 @@ class TradingEngine:
                 self._turn.out.append(action)
             else:
                 raise not_an_action(action, self.strategy.name)
+
+    def _concerned(self, event: Event) -> InstrumentId | None:
+        """Return the instrument that an event is about; None where it concerns the account."""
+        if type(event) is QuoteEvent or type(event) is BarEvent:
+            return event.instrument_id
+        if is_order_event(event):
+            return self.desk.orders.order(event.client_order_id).submitted.instrument_id
+        return None
 
     def _follow(self, event: Event) -> None:
         """Do what comes after the strategy: look again at a book that is being closed, end a session."""

@@ -396,13 +396,13 @@ class DeltaEngine:
                     option.carry.has_smile = True
                     self.vols.learn(option, now_ns)
 
-    def learn(self, held: Iterable[OptionFacts], now_ns: int) -> None:
+    def learn(self, held: Iterable[OptionFacts], now_ns: int, of: InstrumentId | None = None) -> None:
         """Measure the forwards that are due, and learn from the latest quotes of what is held.
 
-        ``now_ns`` in UTC nanoseconds.
+        ``now_ns`` in UTC nanoseconds. ``of``: the one underlying that it concerns.
         """
         if now_ns >= self.vols.carry.due_ns:
-            self.vols.carry.measure_due(now_ns)
+            self.vols.carry.measure_due(now_ns, of)
             self.vols.learnt += 1
         for option in held:
             self.vols.learn(option, now_ns)
