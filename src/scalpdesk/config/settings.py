@@ -8,13 +8,14 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from datetime import time
 from decimal import Decimal
 from functools import lru_cache
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -46,7 +47,14 @@ from scalpdesk.instruments.classes import OptionClass
 from scalpdesk.instruments.deadlines import ExpiryRule
 from scalpdesk.marketdata.dealer_gamma import ExposureSettings
 from scalpdesk.risk.limits import RiskLimits, check_account, check_sizes
-from scalpdesk.strategies.registry import SEVERAL, bound_config, canonical_name, find_strategy, member_names
+from scalpdesk.strategies.registry import (
+    LABEL,
+    SEVERAL,
+    bound_config,
+    canonical_name,
+    find_strategy,
+    member_names,
+)
 from scalpdesk.strategies.toolkit.exits import PremiumExits
 from scalpdesk.venues.registry import find_venue
 
@@ -128,8 +136,53 @@ LATER_OF_ONE: dict[str, tuple[tuple[str, str, object], ...]] = {
 """Likewise, of one strategy whose section has keys that another's had before."""
 FIRST_EXITS = {"exits": ("rules", "stop_fraction", "arm_fraction", "giveback_fraction"), "exit": ("rules",)}
 """A structure's stops and targets that were there at first, by section: others count where they are set."""
-GONE = {("venue", "poll_seconds"): 0.002}
-"""Keys of earlier versions without effect, each with its usual value: an unfinished run of then goes on."""
+GONE: dict[str, dict[str, object]] = {
+    "venue": {"poll_seconds": 0.002},
+    "risk": {
+        "duplicate_window_seconds": 0.5,
+        "reject_window_seconds": 300.0,
+        "size_window_seconds": 60.0,
+        "stress_sigmas": 4.0,
+        "throttle_reserve_fraction": 0.2,
+    },
+    "alerts": {"group_seconds": 10.0, "repeat_seconds": 300.0, "settle_seconds": 15.0},
+    "strategies.gamma-scalper": {
+        "entry.level": "swap",
+        "entry.nowcast": True,
+        "entry.pass_seconds": 60.0,
+        "entry.passes": 3,
+        "entry.spaced_attempts": False,
+        "exits.alert_after": 3,
+        "exits.deadline.at": None,
+        "exits.deadline.buffer_minutes": 5.0,
+        "exits.deadline.minutes_before_close": None,
+        "exits.deadline.venue": None,
+        "exits.retry_seconds": None,
+        "hedge.first_at_once": False,
+        "hedge.strict_quotes": False,
+        "recentre.check_seconds": 300.0,
+        "scale.hysteresis": 0.5,
+        "scale.pass_seconds": 60.0,
+        "scale.passes": 3,
+        "selection.today_only": False,
+        "size.k_stderr": 1.0,
+        "watch.again_after_seconds": 900.0,
+        "watch.min_observations": 60,
+    },
+    "strategies.zero-dte": {
+        "recentre.check_seconds": 300.0,
+        "watch.again_after_seconds": 900.0,
+        "watch.min_observations": 60,
+    },
+}
+"""Former keys that are constants now, by section, each with its value; any other value is refused."""
+SUCCESSORS = {
+    "size.k_stderr": "set entry.k_stderr, which counts for both",
+    "exits.deadline": "set exits.close_at or exits.flat_minutes_before_close, or run zero-dte",
+    "hedge.strict_quotes": "run zero-dte, which hedges on no such quote",
+    "selection.today_only": "run zero-dte, which trades options of today",
+}
+"""What to do where another value than the constant was wanted, by the end of the former key."""
 FOLDERS = (("desk", "runs_dir"), ("data", "catalog"))
 """Keys that say where files lie: what a run does is the same for each."""
 
@@ -368,11 +421,11 @@ class AlertSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """``22:00-07:00``: only alarms are sent in them, the rest when they end."""
     timezone: str = "America/New_York"
     """Time zone of the quiet hours."""
-    group_seconds: NonNegative = 10.0
+    group_seconds: ClassVar[float] = 10.0
     """Time for which notices, but not alarms, are collected into one message."""
-    repeat_seconds: NonNegative = 300.0
+    repeat_seconds: ClassVar[float] = 300.0
     """The same alert is not sent sooner again; how often it came is counted."""
-    settle_seconds: NonNegative = 15.0
+    settle_seconds: ClassVar[float] = 15.0
     """A condition is over once it has been gone for so long."""
     escalate_seconds: Positive = 300.0
     """An unacknowledged alarm is sent again after this time, then after twice as long, and so on."""
@@ -553,8 +606,7 @@ class RunSettings:
             is_set = bool(self.config.venues.get(venue))
             tree[section][key] = getattr(self.venue_settings(venue), key) if is_set else MOVED_KEYS[key]
             tree["venues"].get(venue, {}).pop(key, None)
-        for (section, key), usual in GONE.items():
-            tree[section][key] = usual
+        _put_back(tree)
         for section, key, default in LATER:
             if tree[section][key] == default:
                 tree[section].pop(key)
@@ -732,7 +784,19 @@ def load_settings(
         except ConfigError as error:
             errors.append(error)
     schema = Schema(DeskConfig, _strategy_config_type, lambda name: find_venue(name).settings, strategy)
-    entries = [replace(entry, path=_moved(entry.path)) for entry in entries]
+    current, entries = [replace(entry, path=_moved(entry.path)) for entry in entries], []
+    for entry in current:
+        owners = () if strategy is None or entry.source != OVERRIDE else (strategy, *member_names(strategy))
+        paths = [
+            entry.path,
+            ("strategies", *entry.path),
+            *(("strategies", name, *entry.path) for name in owners),
+        ]
+        try:
+            if not any(_is_gone(path, entry.value, entry.source) for path in paths):
+                entries.append(entry)
+        except ConfigError as error:
+            errors.append(error)
     if path is not None:
         keys = [each for each in in_file if each.value and is_secret(each.path) and schema.knows(each)]
         try:
@@ -742,7 +806,6 @@ def load_settings(
     values: dict[KeyPath, Entry] = {}
     for entry in spread(entries, schema, strategy):
         try:
-            _refuse_gone(entry)
             placed = schema.place(entry)
         except ConfigError as error:
             if all(error.render() != known.render() for known in errors):  # an unknown section counts once
@@ -773,27 +836,75 @@ def changed_settings(strategy: str, config: Mapping[str, Any]) -> dict[str, Any]
 def _defaults(strategy: str) -> dict[KeyPath, Any]:
     try:
         usual = load_settings(strategy, cwd=Path(os.devnull)).effective()
+        _put_back(usual)
         return dict(leaves(json.loads(json.dumps(usual, default=str))))
     except ConfigError:
         return {}
 
 
 def in_own_sections(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a stored configuration with the keys of :data:`MOVED` in their section, without :data:`GONE`."""
-    tree = {name: dict(section) for name, section in config.items()}
+    """Return a stored configuration with the keys of :data:`MOVED` in their section, without :data:`GONE`.
+
+    Raises
+    ------
+    ConfigError
+        When one of them had another value than it has now.
+    """
+    tree: dict[str, Any] = deepcopy(dict(config))
     for (section, key), (venues, venue, _) in MOVED.items():
         if key in tree.get(section, {}):
             tree.setdefault(venues, {}).setdefault(venue, {})[key] = tree[section].pop(key)
-    for section, key in GONE:
-        tree.get(section, {}).pop(key, None)
+    for path, value in [*leaves(tree)]:
+        if _is_gone(path, value, "the run's journal"):
+            holders = [tree]
+            for name in path[:-1]:
+                holders.append(holders[-1][name])
+            holders[-1].pop(path[-1])
+            if not holders[-1]:  # a table of former keys alone
+                holders[-2].pop(path[-2])
     return tree
 
 
-def _refuse_gone(entry: Entry) -> None:
-    if entry.path in GONE:
+_FORMER = {
+    tuple(f"{section}.{key}".replace("_", "-").split(".")): (key, usual)
+    for section, keys in GONE.items()
+    for key, usual in keys.items()
+}
+
+
+def _is_gone(path: KeyPath, value: object, source: str) -> bool:
+    """Return whether a key of this full path is a former key, with the value that is constant now.
+
+    Raises
+    ------
+    ConfigError
+        When its value is another one.
+    """
+    words = tuple(word.partition(LABEL)[0].lower().replace("_", "-") for word in path)
+    if words not in _FORMER:
+        return False
+    key, usual = _FORMER[words]
+    other = "null" if usual is None else str(usual).removesuffix(".0").lower()
+    if str(value).lower() not in {str(usual).lower(), other}:
+        fix = next((what for former, what in SUCCESSORS.items() if key.startswith(former)), "take it out")
         raise ConfigError(
-            "this key has no effect any more", where=entry.source, value=dotted(entry.path), fix="take it out"
+            f"this key is a constant now: {usual}", where=f"{dotted(path)} ({source})", value=value, fix=fix
         )
+    return True
+
+
+def _put_back(tree: dict[str, Any]) -> None:
+    """Put former keys into a tree of settings, for the hash of a run of an earlier version."""
+    for section, own in [
+        *tree.items(),
+        *((f"strategies.{name}", own) for name, own in tree["strategies"].items()),
+    ]:
+        for key, usual in GONE.get(section.partition(LABEL)[0], {}).items():
+            *tables, last = key.split(".")
+            holder = own
+            for name in tables:
+                holder = holder.setdefault(name, {})
+            holder[last] = usual
 
 
 def _moved(path: KeyPath) -> KeyPath:

@@ -15,7 +15,7 @@ from scalpdesk.marketdata.state import MarketState
 from scalpdesk.orders.order_manager import OrderManager
 from scalpdesk.portfolio.delta_engine import DeltaEngine
 from scalpdesk.portfolio.positions import Account, Position, PositionManager, exact_price
-from scalpdesk.portfolio.stress import StressLine, day_moves, largest_loss, price_of
+from scalpdesk.portfolio.stress import STRESS_SIGMAS, StressLine, day_moves, largest_loss, price_of
 from scalpdesk.risk.context import Working, Written
 from scalpdesk.risk.gate import RiskGate
 
@@ -281,7 +281,7 @@ class Margins:
         if before is None or after is None:
             return None
         days = self._delta_engine.terms.days_per_year
-        moves = day_moves(after, self._gate.limits.stress_sigmas / math.sqrt(days))
+        moves = day_moves(after, STRESS_SIGMAS / math.sqrt(days))
         loss = largest_loss(after, moves)
         return loss if loss > largest_loss(before, moves) else ZERO
 

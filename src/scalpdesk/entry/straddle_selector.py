@@ -66,10 +66,6 @@ class SelectionConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     strike: Decimal | None = None
     expiry: date | None = None
     """``strike``, ``expiry``: Take exactly this strike (currency) or expiry instead of choosing."""
-    today_only: bool = False
-    """Only options that trade last today, whatever their date; other options of the account are left alone,
-    and what is left of an earlier session's trade is closed at the open.
-    """
 
     def __post_init__(self) -> None:
         """Refuse an expiry window that is empty."""

@@ -9,6 +9,8 @@ from scalpdesk.core.units import ZERO, exact
 from scalpdesk.margin.holdings import Holding
 from scalpdesk.portfolio.delta_engine import OptionState
 
+STRESS_SIGMAS = 4.0
+"""Move at which a book is priced again before an option is written, in standard deviations of a day."""
 LOWEST = -0.99
 """No price falls further."""
 MOVES = (-1.0, -0.5, 0.5, 1.0)

@@ -261,10 +261,7 @@ def is_no_duplicate(context: OrderContext) -> str | None:
             and order.order_type == intent.order_type
             and order.owner == intent.owner
         ):
-            return (
-                f"an equal order was sent less than {window_seconds:g} s ago"
-                " and still works (risk.duplicate_window_seconds)"
-            )
+            return f"an equal order was sent less than {window_seconds:g} s ago and still works"
     return None
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import cast
+from typing import ClassVar, cast
 
 from msgspec.structs import replace
 
@@ -98,6 +98,11 @@ def small_config() -> GammaScalperConfig:
     )  # fmt: skip
 
 
+class _QuickScale(ScaleConfig, frozen=True, kw_only=True):
+    passes: ClassVar[int] = 2
+    pass_seconds: ClassVar[float] = 4.0
+
+
 @dataclass(frozen=True)
 class DeskPlan:
     """Settings of the desk of a trial.
@@ -160,8 +165,8 @@ class DeskPlan:
         )
         if schedule.max_multiple is not None:
             # bought whatever the edge is, changed as it changes
-            entry = replace(config.entry, gate="advise", forecast_vol=FORECAST_VOL, passes=1)
-            scale = ScaleConfig(max_multiple=schedule.max_multiple, passes=2, pass_seconds=4.0)
+            entry = replace(config.entry, gate="advise", forecast_vol=FORECAST_VOL)
+            scale = _QuickScale(max_multiple=schedule.max_multiple)
             config = replace(config, entry=entry, scale=scale)
         limits = self.limits
         if schedule.is_sold:
