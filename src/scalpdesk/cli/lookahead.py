@@ -1,4 +1,4 @@
-"""``scalpdesk lookahead``: a test whether a strategy decides by what is known only later."""
+"""``scalpdesk research lookahead``: a test whether a strategy decides by what is known only later."""
 
 from datetime import date
 from typing import Annotated
@@ -26,8 +26,8 @@ class LookaheadSpan(DaySpan, frozen=True, kw_only=True):
 @desk_command(
     "lookahead",
     example=(
-        "scalpdesk lookahead gamma-scalper --set entry.gate=advise",
-        "scalpdesk lookahead st0cka --start 2018-02-05 --end 2018-02-06 --cuts 20 --json",
+        "scalpdesk research lookahead gamma-scalper --set entry.gate=advise",
+        "scalpdesk research lookahead st0cka --start 2018-02-05 --end 2018-02-06 --cuts 20 --json",
     ),
 )
 @click.argument("strategy")

@@ -60,7 +60,7 @@ afternoon: change `src/morning_straddle/strategy.py` into yours.
     pip install -e . pytest
     scalpdesk backtest morning-straddle
     scalpdesk replay last --verify
-    scalpdesk lookahead morning-straddle --start 2018-02-05
+    scalpdesk research lookahead morning-straddle --start 2018-02-05
     scalpdesk sweep morning-straddle --start 2018-02-05 --param delta_shares=2,10 --param buy_at=10:00,12:00
     scalpdesk walkforward morning-straddle --start 2018-02-05 --end 2018-02-16 --param delta_shares=2,5,10,20
     python -m pytest

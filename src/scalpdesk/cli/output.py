@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 EXIT_INTERRUPTED = 130
 
-FORMER_OPTIONS = {"--session": "--start"}
+FORMER_OPTIONS = {"--price": "--paid", "--session": "--start"}
 """Options by the name that they had in some commands; it still works, and no help shows it."""
 
 

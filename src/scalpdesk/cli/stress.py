@@ -1,4 +1,4 @@
-"""``scalpdesk stress``: a test whether disturbed quotes of held options change what a strategy trades."""
+"""``scalpdesk research stress``: a strategy's trades when quotes of held options are disturbed."""
 
 import click
 import msgspec
@@ -14,8 +14,8 @@ from scalpdesk.datasets.embedded import RECONSTRUCTED
 @desk_command(
     "stress",
     example=(
-        "scalpdesk stress gamma-scalper --draws 50 --set entry.gate=off",
-        "scalpdesk stress zero-dte --start 2017-05-17 --draws 200 --json",
+        "scalpdesk research stress gamma-scalper --draws 50 --set entry.gate=off",
+        "scalpdesk research stress zero-dte --start 2017-05-17 --draws 200 --json",
     ),
 )
 @click.argument("strategy")
