@@ -58,13 +58,8 @@ def state_folder() -> Path:
     return state_dir(os.environ)
 
 
-def running_desk(run_id: str | None, folder: Path, command: str = "status") -> Path | None:
+def running_desk(run_id: str | None, folder: Path) -> Path | None:
     """Return the folder of the running desk that is meant, None where no desk runs.
-
-    Parameters
-    ----------
-    command
-        Shown in the commands to choose from.
 
     Raises
     ------
@@ -89,7 +84,7 @@ def running_desk(run_id: str | None, folder: Path, command: str = "status") -> P
         )
     if not found:
         return None
-    raise several_desks(found, folder, command)
+    raise several_desks(found, folder, "status")
 
 
 def desks_meant(run_id: str | None, folder: Path) -> list[Path]:

@@ -168,12 +168,11 @@ def contract_deadline_ns(
     cutoff: VenueCutoff,
     *,
     exit_minutes: float = EXIT_MINUTES,
-    buffer_minutes: float = BUFFER_MINUTES,
 ) -> int:
     """Return the latest exit from a contract at a venue, UTC nanoseconds; see :func:`exit_deadline_ns`."""
     return exit_deadline_ns(
         final_close_ns(contract),
         exit_minutes=exit_minutes,
         cutoff_minutes=cutoff.of(contract.underlying),
-        buffer_minutes=buffer_minutes,
+        buffer_minutes=BUFFER_MINUTES,
     )
