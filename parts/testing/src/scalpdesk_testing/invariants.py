@@ -191,10 +191,17 @@ class Scene:
         return self._delta_and_vega(vol_of)[0]
 
     def mark_is_off(self, mark: Mark) -> str | None:
-        """Return which Greek of a mark is not that at the market's own volatility, where quotes tell it."""
+        """Return which Greek of a mark is at no volatility of the market, where quotes tell it.
+
+        After a leap that of before counts, too: the desk believes the third quote that shows another.
+        """
         if self._delta_by_old_quotes():
             return None
-        delta, vega = self._delta_and_vega(self.implied_vol)
+        earlier_ns = VOL_SECONDS * NANOS_PER_SECOND
+        vols = self.implied_vol, lambda at_ns: self.implied_vol(at_ns - earlier_ns)
+        deltas, vegas = zip(*map(self._delta_and_vega, vols), strict=True)
+        delta = sorted((*deltas, mark.net_delta_shares))[1]  # the mark's own where it lies between the two
+        vega = sorted((*vegas, mark.vega_usd_per_point))[1]
         if abs(mark.net_delta_shares - delta) > max(0.05 * abs(delta), FAR_DELTA_SHARES):
             return f"a mark's delta is {mark.net_delta_shares:+.1f}, outside {delta:+.1f} shares"
         if abs(mark.vega_usd_per_point - vega) > 0.1 * abs(vega) + 1.0:
