@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from scalpdesk.config import settings
 from scalpdesk.config.schema import ManyConfigError, Schema, Secret
-from scalpdesk.config.settings import GONE, in_own_sections, load_settings
+from scalpdesk.config.settings import GONE, GONE_LATER, in_own_sections, load_settings
 from scalpdesk.config.sources import LEGACY_NAMES, read_dotenv
 from scalpdesk.core.errors import ArgumentError, ConfigError, nearest_name
 from scalpdesk.strategies.registry import find_strategy
@@ -606,7 +606,12 @@ def test_a_symbol_with_a_dot_is_one_name(load):
     assert load(environ={"SCALPDESK_RISK__BETAS__BRK.B": "0.8"}).config.risk.betas == {"BRK.B": 0.8}
 
 
-FORMER = [(section, key, usual) for section, keys in GONE.items() for key, usual in keys.items()]
+FORMER = [
+    (section, key, usual)
+    for former in (GONE, GONE_LATER)
+    for section, keys in former.items()
+    for key, usual in keys.items()
+]
 
 
 @pytest.mark.rows(("section", "key", "usual"), FORMER)

@@ -14,7 +14,6 @@ from scalpdesk.cli.market import (
     instant_ns,
     load_tape,
     seed_option,
-    time_option,
 )
 from scalpdesk.cli.output import (
     around,
@@ -63,7 +62,7 @@ CHAIN_FILES = "chain files"
     metavar="DATE",
     help=f"Trading day [default: {DEFAULT_SESSION}; of --chain: its latest].",
 )
-@time_option("--at")
+@click.option("--at", "clock", default="12:00", metavar="HH:MM", show_default=True, help="New York time.")
 @click.option(
     "--chain", "chain_file", default=None, metavar="FILE", help="A chain from a CSV or Parquet file."
 )

@@ -79,7 +79,6 @@ LATER: tuple[tuple[str, str, object], ...] = (
     ("desk", "at_expiry", "close"),
     ("simulation", "early_assignment", "worth"),
     ("simulation", "after_close_move", 0.0),
-    ("risk", "stress_sigmas", 4.0),
     ("simulation", "options_level", None),
     ("simulation", "day_trading_rule", "intraday"),
 )
@@ -94,20 +93,9 @@ LATER_OF_STRATEGIES: tuple[tuple[str, str, object], ...] = (
     ("structure", "ratio", 2),
     ("structure", "far_days", 28),
     ("structure", "after_event", None),
-    ("exits", "retry_seconds", None),
-    ("exits", "alert_after", 3),
-    (
-        "exits",
-        "deadline",
-        {"at": None, "minutes_before_close": None, "venue": None, "buffer_minutes": 5.0},
-    ),
-    ("entry", "spaced_attempts", False),
     ("entry", "again_minutes", 0.0),
     ("entry", "max_entries", None),
     ("entry", "again_next_session", False),
-    ("hedge", "strict_quotes", False),
-    ("hedge", "first_at_once", False),
-    ("selection", "today_only", False),
     ("recentre", "roll_delta", None),
     ("recentre", "roll_for_credit", False),
 )
@@ -118,11 +106,9 @@ LATER_OF_ONE: dict[str, tuple[tuple[str, str, object], ...]] = {
         for key, default in (
             ("delta_z", None),
             ("delta_multiple", 3.0),
-            ("min_observations", 60),
             ("max_gamma_shares_per_usd", None),
             ("max_vega_usd_per_point", None),
             ("max_theta_usd_per_day", None),
-            ("again_after_seconds", 900.0),
             ("report_hedges", False),
         )
     ),
@@ -130,7 +116,6 @@ LATER_OF_ONE: dict[str, tuple[tuple[str, str, object], ...]] = {
         ("entry", "again_after_exit", False),
         ("recentre", "roll_dte", None),
         ("recentre", "gamma_fraction", None),
-        ("recentre", "check_seconds", 300.0),
     ),
 }
 """Likewise, of one strategy whose section has keys that another's had before."""
@@ -142,15 +127,26 @@ GONE: dict[str, dict[str, object]] = {
         "duplicate_window_seconds": 0.5,
         "reject_window_seconds": 300.0,
         "size_window_seconds": 60.0,
-        "stress_sigmas": 4.0,
         "throttle_reserve_fraction": 0.2,
     },
-    "alerts": {"group_seconds": 10.0, "repeat_seconds": 300.0, "settle_seconds": 15.0},
     "strategies.gamma-scalper": {
         "entry.level": "swap",
         "entry.nowcast": True,
         "entry.pass_seconds": 60.0,
         "entry.passes": 3,
+        "recentre.check_seconds": 300.0,
+        "scale.hysteresis": 0.5,
+        "scale.pass_seconds": 60.0,
+        "scale.passes": 3,
+        "size.k_stderr": 1.0,
+    },
+    "strategies.zero-dte": {"watch.again_after_seconds": 900.0, "watch.min_observations": 60},
+}
+"""Former keys that are constants now, by section, each with its value; any other value is refused."""
+GONE_LATER: dict[str, dict[str, object]] = {
+    "risk": {"stress_sigmas": 4.0},
+    "alerts": {"group_seconds": 10.0, "repeat_seconds": 300.0, "settle_seconds": 15.0},
+    "strategies.gamma-scalper": {
         "entry.spaced_attempts": False,
         "exits.alert_after": 3,
         "exits.deadline.at": None,
@@ -160,22 +156,13 @@ GONE: dict[str, dict[str, object]] = {
         "exits.retry_seconds": None,
         "hedge.first_at_once": False,
         "hedge.strict_quotes": False,
-        "recentre.check_seconds": 300.0,
-        "scale.hysteresis": 0.5,
-        "scale.pass_seconds": 60.0,
-        "scale.passes": 3,
         "selection.today_only": False,
-        "size.k_stderr": 1.0,
         "watch.again_after_seconds": 900.0,
         "watch.min_observations": 60,
     },
-    "strategies.zero-dte": {
-        "recentre.check_seconds": 300.0,
-        "watch.again_after_seconds": 900.0,
-        "watch.min_observations": 60,
-    },
+    "strategies.zero-dte": {"recentre.check_seconds": 300.0},
 }
-"""Former keys that are constants now, by section, each with its value; any other value is refused."""
+"""Those that had come later, or are in no hash."""
 SUCCESSORS = {
     "size.k_stderr": "set entry.k_stderr, which counts for both",
     "exits.deadline": "set exits.close_at or exits.flat_minutes_before_close, or run zero-dte",
@@ -837,6 +824,7 @@ def _defaults(strategy: str) -> dict[KeyPath, Any]:
     try:
         usual = load_settings(strategy, cwd=Path(os.devnull)).effective()
         _put_back(usual)
+        _put_back(usual, GONE_LATER)
         return dict(leaves(json.loads(json.dumps(usual, default=str))))
     except ConfigError:
         return {}
@@ -867,7 +855,7 @@ def in_own_sections(config: Mapping[str, Any]) -> dict[str, Any]:
 
 _FORMER = {
     tuple(f"{section}.{key}".replace("_", "-").split(".")): (key, usual)
-    for section, keys in GONE.items()
+    for section, keys in (*GONE.items(), *GONE_LATER.items())
     for key, usual in keys.items()
 }
 
@@ -893,13 +881,13 @@ def _is_gone(path: KeyPath, value: object, source: str) -> bool:
     return True
 
 
-def _put_back(tree: dict[str, Any]) -> None:
+def _put_back(tree: dict[str, Any], former: Mapping[str, Mapping[str, object]] = GONE) -> None:
     """Put former keys into a tree of settings, for the hash of a run of an earlier version."""
     for section, own in [
         *tree.items(),
         *((f"strategies.{name}", own) for name, own in tree["strategies"].items()),
     ]:
-        for key, usual in GONE.get(section.partition(LABEL)[0], {}).items():
+        for key, usual in former.get(section.partition(LABEL)[0], {}).items():
             *tables, last = key.split(".")
             holder = own
             for name in tables:
