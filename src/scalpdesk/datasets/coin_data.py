@@ -385,7 +385,7 @@ PROCESSED: dict[str, dict[str, str]] = {
     "term_structure": {"ts": "TIMESTAMPTZ", "expiry": "DATE"} | dict.fromkeys(_SMILE, "DOUBLE"),
     "variance_premium": {"day": "DATE"} | dict.fromkeys(_PREMIUM, "DOUBLE"),
 }
-"""Columns of the tables in ``data/processed``. Meaning and units: docs/howto/deribit-data.md."""
+"""Columns of the tables in ``data/processed``. Meaning and units: docs/howto/venue-data.md."""
 
 
 def research_tables(

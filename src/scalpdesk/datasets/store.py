@@ -96,7 +96,7 @@ SCHEMAS: dict[str, dict[str, str]] = {
     }
     | dict.fromkeys(_TERMS, "DOUBLE"),
 }
-"""Columns of every table, with their DuckDB types. Meaning and units: docs/reference/catalogue.md."""
+"""Columns of every table, with their DuckDB types. Meaning and units: docs/howto/data.md."""
 
 DATED_TABLES = tuple(table for table in SCHEMAS if "ts" in SCHEMAS[table])
 COIN_TABLES = ("tickers", "prints", "settlements", "volatility_index", "funding")
