@@ -48,7 +48,6 @@ from scalpdesk.instruments.deadlines import ExpiryRule
 from scalpdesk.marketdata.dealer_gamma import ExposureSettings
 from scalpdesk.risk.limits import RiskLimits, check_account, check_sizes
 from scalpdesk.strategies.registry import (
-    LABEL,
     SEVERAL,
     bound_config,
     canonical_name,
@@ -868,7 +867,7 @@ def _is_gone(path: KeyPath, value: object, source: str) -> bool:
     ConfigError
         When its value is another one.
     """
-    words = tuple(word.partition(LABEL)[0].lower().replace("_", "-") for word in path)
+    words = tuple(word.partition("@")[0].lower().replace("_", "-") for word in path)
     if words not in _FORMER:
         return False
     key, usual = _FORMER[words]
@@ -887,7 +886,7 @@ def _put_back(tree: dict[str, Any], former: Mapping[str, Mapping[str, object]] =
         *tree.items(),
         *((f"strategies.{name}", own) for name, own in tree["strategies"].items()),
     ]:
-        for key, usual in former.get(section.partition(LABEL)[0], {}).items():
+        for key, usual in former.get(section.partition("@")[0], {}).items():
             *tables, last = key.split(".")
             holder = own
             for name in tables:

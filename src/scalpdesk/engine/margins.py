@@ -1,6 +1,5 @@
 """The desk's account as a margin model reads it, and what its book may lose in a day of large moves."""
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 
@@ -15,7 +14,7 @@ from scalpdesk.marketdata.state import MarketState
 from scalpdesk.orders.order_manager import OrderManager
 from scalpdesk.portfolio.delta_engine import DeltaEngine
 from scalpdesk.portfolio.positions import Account, Position, PositionManager, exact_price
-from scalpdesk.portfolio.stress import STRESS_SIGMAS, StressLine, day_moves, largest_loss, price_of
+from scalpdesk.portfolio.stress import StressLine, day_moves, largest_loss, price_of
 from scalpdesk.risk.context import Working, Written
 from scalpdesk.risk.gate import RiskGate
 
@@ -280,8 +279,7 @@ class Margins:
         after = self._lines(units, now_ns)
         if before is None or after is None:
             return None
-        days = self._delta_engine.terms.days_per_year
-        moves = day_moves(after, STRESS_SIGMAS / math.sqrt(days))
+        moves = day_moves(after, self._delta_engine.terms.days_per_year)
         loss = largest_loss(after, moves)
         return loss if loss > largest_loss(before, moves) else ZERO
 

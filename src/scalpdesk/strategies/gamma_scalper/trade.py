@@ -21,7 +21,7 @@ from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.sessions import Session, expiry_instant_ns, final_close_ns, to_new_york
 from scalpdesk.instruments.structure import Structure, StructureLeg
 from scalpdesk.margin.holdings import Holding
-from scalpdesk.portfolio.stress import STRESS_SIGMAS, StressLine, worths_of_day
+from scalpdesk.portfolio.stress import StressLine, worths_of_day
 from scalpdesk.strategies.contract import Action, DeskView, Facts, Proposal, TradeStart
 from scalpdesk.strategies.gamma_scalper.config import GammaScalperConfig
 from scalpdesk.strategies.gamma_scalper.edge import StraddleEdge, option_fees
@@ -499,7 +499,7 @@ def sides_of(structure: Structure, start: TradeStart, config: ExitConfig) -> lis
 def capital_at_risk(view: DeskView, structure: Structure) -> AtRisk:
     """Return what stops and targets of a structure that is held go by; not known while a leg has no value.
 
-    The premium, where no more than it can be lost in a day of ``STRESS_SIGMAS``; the credit, where it is
+    The premium, where no more than it can be lost in a day of four deviations; the credit, where it is
     most of what can be gained then or more than can be lost; else the largest loss then.
     """
     paid = cost_of(view, structure.option_ids)
@@ -512,7 +512,7 @@ def capital_at_risk(view: DeskView, structure: Structure) -> AtRisk:
             return NOT_KNOWN
         holding = Holding(contract, view.positions.quantity(leg), exact(state.mark))
         lines.append(StressLine(holding, contract.underlying, 1.0, state))
-    worths = worths_of_day(lines, STRESS_SIGMAS / math.sqrt(days_a_year(view)))
+    worths = worths_of_day(lines, days_a_year(view))
     loss, gain = paid - min(worths), max(worths) - paid
     if paid > 0 and paid >= loss:
         return AtRisk(paid, Basis.PREMIUM)
