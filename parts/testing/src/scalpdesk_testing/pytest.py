@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 
 pytest.register_assert_rewrite("scalpdesk_testing.venue_conformance")
 Answer = TypeVar("Answer")
-DEFAULT_DAYS = {"embedded-btc": "2025-03-05", "embedded-eth": "2025-03-05"}
-DEFAULT_DAY = "2018-02-05"
+_DEFAULT_DAYS = {"embedded-btc": "2025-03-05", "embedded-eth": "2025-03-05"}
+_DEFAULT_DAY = "2018-02-05"
 COINS = {"BTC": "embedded-btc", "ETH": "embedded-eth"}
 LAST_YEAR = 2028
 """Expiries that are listed in it lie before the end of the calendar."""
-LONGEST_CALL_SECONDS = 120.0
+_LONGEST_CALL_SECONDS = 120.0
 """A day of the market plays within seconds; what takes longer hangs."""
 POLL_SECONDS = 0.01
 
@@ -220,7 +220,7 @@ class ServedExchange:
         return answer
 
     def _wait(self, asked: Coroutine[Any, Any, Answer]) -> Answer:
-        return asyncio.run_coroutine_threadsafe(asked, self._loop).result(LONGEST_CALL_SECONDS)
+        return asyncio.run_coroutine_threadsafe(asked, self._loop).result(_LONGEST_CALL_SECONDS)
 
 
 @contextmanager
@@ -256,14 +256,14 @@ def serve_exchange(
     thread = threading.Thread(target=loop.run_forever, name=f"{protocol} exchange", daemon=True)
     thread.start()
     try:
-        asyncio.run_coroutine_threadsafe(server.start(), loop).result(LONGEST_CALL_SECONDS)
+        asyncio.run_coroutine_threadsafe(server.start(), loop).result(_LONGEST_CALL_SECONDS)
         try:
             yield ServedExchange(server, loop)
         finally:
-            asyncio.run_coroutine_threadsafe(_end(server), loop).result(LONGEST_CALL_SECONDS)
+            asyncio.run_coroutine_threadsafe(_end(server), loop).result(_LONGEST_CALL_SECONDS)
     finally:
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(LONGEST_CALL_SECONDS)
+        thread.join(_LONGEST_CALL_SECONDS)
         loop.close()
 
 
@@ -346,7 +346,7 @@ def _reconstructed(
             value=symbol,
             fix=f"use one of {', '.join(COINS)}" if is_coin else "use SPY or QQQ",
         )
-    tape = _tape(data, symbol, settings.get("day", DEFAULT_DAYS.get(data, DEFAULT_DAY)), seed)
+    tape = _tape(data, symbol, settings.get("day", _DEFAULT_DAYS.get(data, _DEFAULT_DAY)), seed)
     session, clock = tape.sessions[0], _clock(settings.get("at", "12:00" if is_coin else "10:00"))
     utc_ns = to_ns(datetime.combine(session.day, clock, tzinfo=UTC))
     begins_ns = utc_ns if is_coin else session.clock_ns(f"{clock:%H:%M:%S}")

@@ -38,7 +38,7 @@ from scalpdesk_testing.kit.tape import TapeBuilder
 from scalpdesk_testing.venue_conformance import Listener
 
 D = Decimal
-PATIENT = {"timeout_seconds": 20.0, "most_clock_skew_seconds": 60.0}
+_PATIENT = {"timeout_seconds": 20.0, "most_clock_skew_seconds": 60.0}
 """Options of a gateway whose exchange may be slow to answer: both share one loop, and it may be busy."""
 PATIENCE_SECONDS = 60
 ACCEPTANCE_SECONDS = 0.4
@@ -152,7 +152,7 @@ class AlpacaBench(VenueBench):
     def gateway(self) -> Any:
         """Return a new gateway."""
         transport = part("scalpdesk_alpaca.transport")
-        options = {"options_level": 3, "absent_after_seconds": ACCEPTANCE_SECONDS} | PATIENT
+        options = {"options_level": 3, "absent_after_seconds": ACCEPTANCE_SECONDS} | _PATIENT
         return part("scalpdesk_alpaca.gateway").AlpacaGateway(
             endpoints=transport.Endpoints.at(self.server.url),
             keys=transport.ApiKeys(*self.keys()),
