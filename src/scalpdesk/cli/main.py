@@ -274,7 +274,7 @@ def _as_refusal(problem: Exception) -> ScalpdeskError:
         )
     if isinstance(problem, OSError) and problem.errno is not None:
         return _system_refusal(problem)
-    if found := UNCACHED.match(str(problem)):
+    if found := _UNCACHED.match(str(problem)):
         return ScalpdeskError(
             "compiled code cannot be kept: neither the folder of the program nor that of the user's caches"
             " can be written",
@@ -290,7 +290,7 @@ def _as_refusal(problem: Exception) -> ScalpdeskError:
     )
 
 
-UNCACHED = re.compile(r"cannot cache function .*: no locator available for file '(.*)'")
+_UNCACHED = re.compile(r"cannot cache function .*: no locator available for file '(.*)'")
 """Message of numba where it finds no folder for compiled code."""
 
 STDOUT = "stdout"
@@ -298,7 +298,7 @@ STDOUT = "stdout"
 _ACCESS = "give the user that runs this access to it, or name another place"
 _SPACE = "free disk space, or name another place"
 _FILES = "raise the number of open files: ulimit -n 4096"
-SYSTEM_FIXES = {
+_SYSTEM_FIXES = {
     **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), _ACCESS),
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), _SPACE),
     **dict.fromkeys((errno.EMFILE, errno.ENFILE), _FILES),
@@ -315,7 +315,7 @@ def _system_refusal(problem: OSError) -> ScalpdeskError:
     names = [
         os.fsdecode(name) for name in (problem.filename, problem.filename2) if isinstance(name, str | bytes)
     ]
-    fix = SYSTEM_FIXES.get(
+    fix = _SYSTEM_FIXES.get(
         problem.errno or 0, "check the file and its disk, or the address; --debug shows where"
     )
     what = f"the system refused this: {problem.strerror or problem}"

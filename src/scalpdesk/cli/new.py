@@ -13,7 +13,7 @@ from scalpdesk.core.errors import ConfigError
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 STARTER = "morning-straddle"
 """Name of the strategy that a new package begins with: the module `starter`."""
-PYPROJECT = """\
+_PYPROJECT = """\
 [build-system]
 requires = ["hatchling>=1.25"]
 build-backend = "hatchling.build"
@@ -71,7 +71,7 @@ def project_files(name: str) -> dict[str, str]:
     """Return the files of a new strategy's package by path."""
     module = name.replace("-", "_")
     texts = {
-        "pyproject.toml": PYPROJECT,
+        "pyproject.toml": _PYPROJECT,
         "README.md": README,
         f"src/{module}/__init__.py": "",
         f"src/{module}/strategy.py": files("scalpdesk.cli").joinpath("starter.py").read_text("utf-8"),

@@ -13,7 +13,7 @@ from scalpdesk.cli.waiting import progress_bar
 if TYPE_CHECKING:
     from scalpdesk.research.reruns import OtherRun
 
-NICENESS = 10
+_NICENESS = 10
 """Added to the priority of a process that the dashboard started: a desk on the machine goes first."""
 
 
@@ -26,7 +26,7 @@ def rerun(run_dir: Path, *, fill_models: bool, paths: int, beside_desk: bool, as
     from scalpdesk.research import reruns
 
     if beside_desk:
-        os.nice(NICENESS)
+        os.nice(_NICENESS)
         threading.Thread(target=end_with_parent, name="parent", daemon=True).start()
     with progress_bar(as_json=as_json) as report:
         found = reruns.rerun(run_dir, SystemClock(), report, fill_models=fill_models, paths=paths)

@@ -94,7 +94,7 @@ def surface(
     if scenario:
         document["scenario"] = straddle_ladder(tape, fitted, wanted, smile)
     if plot_file is not None:
-        draw_smiles(fitted, Path(plot_file), f"{tape.underlying} {day} {moment.clock} ({tape.kind})")
+        _draw_smiles(fitted, Path(plot_file), f"{tape.underlying} {day} {moment.clock} ({tape.kind})")
         document["plot"] = plot_file
     if as_json:
         print_json(document)
@@ -159,7 +159,7 @@ def _print_ladder(ladder: dict[str, Any]) -> None:
     print_table(table)
 
 
-def draw_smiles(fitted: "ChainSurface", path: Path, title: str) -> None:
+def _draw_smiles(fitted: "ChainSurface", path: Path, title: str) -> None:
     """Draw every smile with its bid–ask bars into a file; the ending says in which format.
 
     Raises
