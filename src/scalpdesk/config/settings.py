@@ -58,15 +58,15 @@ from scalpdesk.strategies.toolkit.exits import PremiumExits
 from scalpdesk.venues.registry import find_venue
 
 Positive = Annotated[float, Meta(gt=0)]
-NonNegative = Annotated[float, Meta(ge=0)]
+_NonNegative = Annotated[float, Meta(ge=0)]
 Requests = Annotated[int, Meta(ge=10)]
 Folder = Annotated[str, Meta(min_length=1)]
 Units = Annotated[int | Decimal, at_least(-(10**8), 10**8, "shares or contracts")]
 
 
-MOVED_KEYS = {"stock_feed": "iex", "option_feed": "indicative", "data_requests_per_minute": 200}
+_MOVED_KEYS = {"stock_feed": "iex", "option_feed": "indicative", "data_requests_per_minute": 200}
 """Alpaca's keys that were in the section of all venues, with the defaults that they had there."""
-MOVED = {("venue", key): ("venues", "alpaca", key) for key in MOVED_KEYS}
+MOVED = {("venue", key): ("venues", "alpaca", key) for key in _MOVED_KEYS}
 """Where such a key is now; both places are read."""
 LATER: tuple[tuple[str, str, object], ...] = (
     ("data", "hedge_set", None),
@@ -82,7 +82,7 @@ LATER: tuple[tuple[str, str, object], ...] = (
     ("simulation", "day_trading_rule", "intraday"),
 )
 """Keys that came later, with their defaults: left out, so that runs from before them keep their ids."""
-LATER_OF_STRATEGIES: tuple[tuple[str, str, object], ...] = (
+_LATER_OF_STRATEGIES: tuple[tuple[str, str, object], ...] = (
     ("structure", "shape", "straddle"),
     ("structure", "side", "long"),
     ("structure", "right", "call"),
@@ -99,7 +99,7 @@ LATER_OF_STRATEGIES: tuple[tuple[str, str, object], ...] = (
     ("recentre", "roll_for_credit", False),
 )
 """The same within a strategy's own section; a section that is empty then is left out too."""
-LATER_OF_ONE: dict[str, tuple[tuple[str, str, object], ...]] = {
+_LATER_OF_ONE: dict[str, tuple[tuple[str, str, object], ...]] = {
     "gamma-scalper": tuple(
         ("watch", key, default)
         for key, default in (
@@ -118,7 +118,7 @@ LATER_OF_ONE: dict[str, tuple[tuple[str, str, object], ...]] = {
     ),
 }
 """Likewise, of one strategy whose section has keys that another's had before."""
-FIRST_EXITS = {"exits": ("rules", "stop_fraction", "arm_fraction", "giveback_fraction"), "exit": ("rules",)}
+_FIRST_EXITS = {"exits": ("rules", "stop_fraction", "arm_fraction", "giveback_fraction"), "exit": ("rules",)}
 """A structure's stops and targets that were there at first, by section: others count where they are set."""
 GONE: dict[str, dict[str, object]] = {
     "venue": {"poll_seconds": 0.002},
@@ -162,7 +162,7 @@ GONE_LATER: dict[str, dict[str, object]] = {
     "strategies.zero-dte": {"recentre.check_seconds": 300.0},
 }
 """Those that had come later, or are in no hash."""
-SUCCESSORS = {
+_SUCCESSORS = {
     "size.k_stderr": "set entry.k_stderr, which counts for both",
     "exits.deadline": "set exits.close_at or exits.flat_minutes_before_close, or run zero-dte",
     "hedge.strict_quotes": "run zero-dte, which hedges on no such quote",
@@ -196,13 +196,13 @@ class VenueSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """The watchdog also closes the positions (``--watchdog-flatten``)."""
     reconcile_seconds: Positive | None = None
     """Between two views of the account; None is 60, with ``exchange_time`` 5."""
-    confirm_seconds: NonNegative = 1.0
+    confirm_seconds: _NonNegative = 1.0
     """Between the two views that must agree on a difference."""
     resolve_seconds: Positive = 1.0
     """Between the first two questions about an order in doubt."""
     absent_after_seconds: Positive | None = None
     """Time in which the venue may accept an order after its request ended; None: 10, or 2 with ``url``."""
-    silent_seconds: NonNegative = 60.0
+    silent_seconds: _NonNegative = 60.0
     """A data stream silent for this long in a session is reconnected, and a share, perpetual, or held option
     is asked for again; 0: never.
     """
@@ -212,13 +212,13 @@ class VenueSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """Time-out of a request on the order path; queries may take four times as long."""
     requests_per_minute: Requests | None = None
     """Limit of the trading interface; the venue's headers correct it. None: 200, Deribit 300."""
-    deadline_margin_seconds: NonNegative = 300.0
+    deadline_margin_seconds: _NonNegative = 300.0
     """Time before the venue's cut-off at which the desk begins to close expiring options."""
     flatten_seconds: Positive = 120.0
     """Longest wait of a stop with ``flatten`` until the venue shows a flat account."""
 
 
-QuoteSeconds = Annotated[float, Meta(ge=0, le=600)]
+_QuoteSeconds = Annotated[float, Meta(ge=0, le=600)]
 """Seconds, not milliseconds: an age of ten minutes is old in any market."""
 Rate = Annotated[float, Meta(ge=-0.2, le=1)]
 """A fraction a year: 0.05 is 5 %."""
@@ -318,11 +318,11 @@ class SimulationSection(BoundedSettings, frozen=True, forbid_unknown_fields=True
 class MarketDataSection(Struct, frozen=True, forbid_unknown_fields=True):
     """When a quote is too old to act on."""
 
-    stale_seconds_underlying: QuoteSeconds = 5.0
+    stale_seconds_underlying: _QuoteSeconds = 5.0
     """Age at which a quote of the underlying is stale; at least 2.5 times the pace of the data."""
-    stale_seconds_option: QuoteSeconds = 60.0
+    stale_seconds_option: _QuoteSeconds = 60.0
     """Age at which an option's quote is stale; at least 5 times the pace of the data."""
-    floor_seconds: QuoteSeconds = 1.0
+    floor_seconds: _QuoteSeconds = 1.0
     """Shortest time to expiry that options are priced with before they expire."""
     mark_seconds: Annotated[float, Meta(ge=0.001, le=3_600)] = 60.0
     """Interval between marks of the book, each with its P&L explained; every fill is marked too."""
@@ -421,22 +421,22 @@ class AlertSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """Send the account of each session when it closes."""
     exit_refusals: Annotated[int, Meta(ge=1)] = 3
     """An exit refused so many times in a row is an alarm."""
-    pin_deviations: NonNegative = 1.0
+    pin_deviations: _NonNegative = 1.0
     """In the last hour of a sold option that delivers shares: an alert while its strike lies within so many
     standard deviations of what is left. 0: never."""
-    unhedged_seconds: NonNegative = 60.0
+    unhedged_seconds: _NonNegative = 60.0
     """Net delta outside of its band for so long is an alarm."""
-    quote_seconds: NonNegative = 60.0
+    quote_seconds: _NonNegative = 60.0
     """A held contract without a quote for so long is an alert, where no other of its underlying has one."""
-    unknown_seconds: NonNegative = 30.0
+    unknown_seconds: _NonNegative = 30.0
     """An order in doubt for so long is an alert."""
-    disconnect_seconds: NonNegative = 15.0
+    disconnect_seconds: _NonNegative = 15.0
     """A stream of the venue that is down for so long is an alert."""
-    silent_seconds: NonNegative = 10.0
+    silent_seconds: _NonNegative = 10.0
     """A desk that does not answer for so long is an alarm."""
     residual_fraction: Annotated[float, Meta(ge=0, le=1)] = 0.05
     """A larger share of the P&L that the model does not explain is an alert."""
-    residual_seconds: NonNegative = 60.0
+    residual_seconds: _NonNegative = 60.0
     """It is one once the share has been as large for so long."""
     margin_fraction: Annotated[float, Meta(ge=0, le=1)] = 0.1
     """Less buying power than this share of the equity is an alarm."""
@@ -590,7 +590,7 @@ class RunSettings:
             tree.pop("budgets")
         for (section, key), (_, venue, _) in MOVED.items():  # an unfinished run of an earlier version goes on
             is_set = bool(self.config.venues.get(venue))
-            tree[section][key] = getattr(self.venue_settings(venue), key) if is_set else MOVED_KEYS[key]
+            tree[section][key] = getattr(self.venue_settings(venue), key) if is_set else _MOVED_KEYS[key]
             tree["venues"].get(venue, {}).pop(key, None)
         _put_back(tree)
         for section, key, default in LATER:
@@ -607,8 +607,8 @@ class RunSettings:
             hedge = own.get("hedge", {}) if isinstance(own, dict) else {}
             if isinstance(hedge, dict) and hedge.get("instrument", "") is None:
                 del hedge["instrument"], hedge["beta"]
-            _drop_later(own, LATER_OF_STRATEGIES)
-            _drop_later(own, LATER_OF_ONE.get(name.partition("@")[0], ()))
+            _drop_later(own, _LATER_OF_STRATEGIES)
+            _drop_later(own, _LATER_OF_ONE.get(name.partition("@")[0], ()))
             _drop_later(own, _later_exits(_strategy_config_type(name)))
         for key in ("readable_paths", "writable_paths", "connect_ports", "must_be_confined"):
             if not tree["strategies"].get("external", {}).get(key, True):
@@ -620,7 +620,7 @@ class RunSettings:
 def _later_exits(config: type[Struct]) -> Iterator[tuple[str, str, object]]:
     """Yield stops and targets that came later, with their defaults, of a strategy that trades structures."""
     for section in structs.fields(config):
-        kind, first = section.type, FIRST_EXITS.get(section.name)
+        kind, first = section.type, _FIRST_EXITS.get(section.name)
         if first is not None and isinstance(kind, type) and issubclass(kind, PremiumExits):
             shared = [each for each in structs.fields(kind) if each.name in PremiumExits.__struct_fields__]
             yield from ((section.name, each.name, each.default) for each in shared if each.name not in first)
@@ -873,7 +873,7 @@ def _is_gone(path: KeyPath, value: object, source: str) -> bool:
     key, usual = _FORMER[words]
     other = "null" if usual is None else str(usual).removesuffix(".0").lower()
     if str(value).lower() not in {str(usual).lower(), other}:
-        fix = next((what for former, what in SUCCESSORS.items() if key.startswith(former)), "take it out")
+        fix = next((what for former, what in _SUCCESSORS.items() if key.startswith(former)), "take it out")
         raise ConfigError(
             f"this key is a constant now: {usual}", where=f"{dotted(path)} ({source})", value=value, fix=fix
         )
