@@ -18,7 +18,7 @@ from scalpdesk.portfolio.stress import StressLine, day_moves, largest_loss, pric
 from scalpdesk.risk.context import Working, Written
 from scalpdesk.risk.gate import RiskGate
 
-DAY_TRADER = 4
+_DAY_TRADER = 4
 """Leverage in shares within the day that the account is judged with; options do not depend on it."""
 
 
@@ -46,7 +46,7 @@ class DeskAccount:
         What the account may trade.
     """
 
-    multiplier = DAY_TRADER
+    multiplier = _DAY_TRADER
     day_trades_blocked = False
     unsettled = ZERO
 
