@@ -16,8 +16,8 @@ OrderTypeName = Literal["market", "limit", "stop", "stop_limit"]
 
 Money = Annotated[Decimal, above(0, 10**9, "an amount in the account's currency")]
 Fraction = Annotated[float, above(0, 1, "a fraction of equity: 0.05 is 5 %")]
-MarginFraction = Annotated[float, above(0, 1, "maintenance margin over collateral: 0.6 is 60 %")]
-PerMinute = Annotated[int, above(0, 1_000_000, "a number a minute")]
+_MarginFraction = Annotated[float, above(0, 1, "maintenance margin over collateral: 0.6 is 60 %")]
+_PerMinute = Annotated[int, above(0, 1_000_000, "a number a minute")]
 Beta = Annotated[float, above(0, 10, "the move for a move of 1 of the index")]
 
 
@@ -61,7 +61,7 @@ class RiskLimits(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_on
     """Largest short position in one contract; 0 sells only what is held."""
     max_position_shares: Annotated[int, above(0, 100_000_000, "shares")] | None = None
     """Largest position in shares, long or short. None takes 5 times ``max_order_shares``."""
-    max_orders_per_minute: PerMinute = 120
+    max_orders_per_minute: _PerMinute = 120
     """Orders sent in any 60 seconds; exits and hedges included."""
     max_messages_per_minute: Annotated[int, above(0, 10_000_000, "a number a minute")] | None = None
     """Orders and cancels sent in any 60 seconds; a cancel is counted and never held back. None takes 1.5
@@ -99,9 +99,9 @@ class RiskLimits(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_on
     """``max_vega_fraction``, ``max_theta_fraction``: Vega of one volatility point, and theta of one calendar
     day, at most what time value is left.
     """
-    max_margin_fraction: MarginFraction | None = 0.5
-    reduce_margin_fraction: MarginFraction | None = 0.6
-    flatten_margin_fraction: MarginFraction | None = 0.8
+    max_margin_fraction: _MarginFraction | None = 0.5
+    reduce_margin_fraction: _MarginFraction | None = 0.6
+    flatten_margin_fraction: _MarginFraction | None = 0.8
     """``max_margin_fraction``, ``reduce_margin_fraction``, ``flatten_margin_fraction``: Maintenance margin
     over collateral (the smaller of equity and margin balance) at which nothing is opened, the desk goes to
     reducing, and it closes everything: of accounts in coin, and where a venue closes positions by it. None
@@ -125,8 +125,8 @@ class RiskLimits(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_on
     """``max_window_contracts``, ``max_window_shares``: Quantity ordered in any ``size_window_seconds``, exits
     aside. None takes 10 times the largest order.
     """
-    max_repeats_per_minute: PerMinute | None = None
-    max_flips_per_minute: PerMinute | None = None
+    max_repeats_per_minute: _PerMinute | None = None
+    max_flips_per_minute: _PerMinute | None = None
     """``max_repeats_per_minute``, ``max_flips_per_minute``: Executions on one side of an instrument in a row,
     and departures from flat, in any 60 seconds, after which the desk only reduces until a person resumes it.
     None takes a half and a sixth of ``max_orders_per_minute``.
