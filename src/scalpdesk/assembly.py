@@ -684,7 +684,7 @@ def settings_from_header(header: JournalHeader) -> RunSettings:
         When the journal's configuration is not one of this version.
     """
     config = _config_of(header)
-    sections = header.config.get("strategies", {})
+    sections = in_own_sections(header.config).get("strategies", {})
     try:
         configs = {
             name: msgspec.convert(sections.get(name, {}), find_strategy(name).config, strict=False)

@@ -22,7 +22,7 @@ from scalpdesk.research.sweep import (
     run_job,
     stored_sweep,
 )
-from scalpdesk.research.sweep_engines import run_local
+from scalpdesk.research.sweep_engines import LocalEngine
 
 HALF_DAY = date(2017, 7, 3)
 
@@ -112,7 +112,8 @@ def test_a_row_is_the_backtest_of_its_configuration_in_whatever_process(market):
     assert here[0].hedges > here[1].hedges > 0
     assert here[2].pnl == {}
     assert "QQQ" in here[2].problem
-    there = {row.config_hash: row for row in run_local(jobs, market, workers=2)}
+    with LocalEngine(market, 2, [job.config for job in jobs]) as engine:
+        there = {row.config_hash: row for row in engine.run(jobs)}
     assert len(there) == 3
     for row in here:
         assert timeless(there[row.config_hash]) == timeless(row)

@@ -34,7 +34,7 @@ from scalpdesk.config.settings import CredentialsSection, LoadedSettings, RunSet
 from scalpdesk.config.sources import overrides_of
 from scalpdesk.core.errors import ArgumentError, ScalpdeskError
 from scalpdesk.core.events import AccountSnapshot, Event, HeldPosition
-from scalpdesk.core.frames import in_library
+from scalpdesk.core.frames import Framed
 from scalpdesk.core.intents import MARK_STATE, Mark
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.core.version import BUILD
@@ -234,7 +234,7 @@ def _market_of(packed: bytes, kept_sessions: int) -> PreparedMarket:
 
 
 @dataclass(frozen=True, slots=True)
-class BacktestResult:
+class BacktestResult(Framed):
     """Result of a backtest; amounts are exact, in the currency of the desk."""
 
     strategy: str
@@ -271,15 +271,9 @@ class BacktestResult:
         nothing = dict.fromkeys(("total", *part_names(self.pnl)), Decimal(0))
         return {session.day: nothing | sums.of_day(session.day) for session in self.sessions}
 
-    def to_frame(self, library: str = "pandas") -> Any:
-        """Return the marks as a frame, as :func:`marks_frame` has it.
-
-        Parameters
-        ----------
-        library
-            ``pandas``, or ``polars`` through Arrow: :func:`~scalpdesk.core.frames.in_library`.
-        """
-        return in_library(marks_frame(self.marks), library)
+    def _frame(self) -> Any:
+        """Return the marks as a frame, as :func:`marks_frame` has it."""
+        return marks_frame(self.marks)
 
 
 def marks_frame(marks: Sequence[Mark]) -> Any:

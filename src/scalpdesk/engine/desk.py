@@ -96,7 +96,6 @@ class Desk:
             instruments, market, delta_engine, self.positions, orders, self.account, underlying
         )
         self.view.halted, self.view.desk_mode = gate.halted, gate.desk_mode
-        self.view.stress_sigmas = gate.limits.stress_sigmas
         self.session_equity = cash
         self.rescaled_ns: dict[InstrumentId, int] = {}
         """When the latest corporate action in units of an instrument went ex, UTC nanoseconds."""

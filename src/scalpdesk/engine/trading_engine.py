@@ -83,9 +83,9 @@ from scalpdesk.strategies.contract import (
     triggers_of,
 )
 
-MARK_TIMER = "mark"
+_MARK_TIMER = "mark"
 NOTHING: tuple[Output, ...] = ()
-MarketFigure = (
+_MarketFigure = (
     TradeEvent
     | OpenInterestEvent
     | RateEvent
@@ -99,7 +99,7 @@ MarketFigure = (
 """Events of the market that set no order and no account in motion."""
 ORDER, PRICE, SESSION = Wake.ORDER, Wake.PRICE, Wake.SESSION
 FLATTENING = Mode.FLATTENING  # looking up an enum's member costs as much as a call
-BOOKED = (OrderFilled, FillBusted, PositionChanged)
+_BOOKED = (OrderFilled, FillBusted, PositionChanged)
 """Events after which a flattening desk looks again."""
 
 
@@ -273,7 +273,7 @@ class TradingEngine:
                 self._note_market(event)
         return None
 
-    def _note_market(self, event: MarketFigure) -> None:
+    def _note_market(self, event: _MarketFigure) -> None:
         """Let a figure of the market take effect; each kind has a branch, as the type checker proves."""
         market = self.desk.market
         match event:
@@ -331,7 +331,7 @@ class TradingEngine:
 
     def _follow(self, event: Event) -> None:
         """Do what comes after the strategy: look again at a book that is being closed, end a session."""
-        if type(event) in BOOKED and self.desk.gate.desk_mode.mode is FLATTENING:
+        if type(event) in _BOOKED and self.desk.gate.desk_mode.mode is FLATTENING:
             self._flattening.follow()
         elif type(event) is SessionEvent and event.phase is SessionPhase.CLOSE:
             self._bookings.mark(is_anchor=True)
@@ -382,12 +382,12 @@ class TradingEngine:
                 desk.started = True
                 for trigger in triggers_of(self.strategy, desk.view):
                     self._triggers[trigger.instrument_id] = trigger
-            out.append(SetTimer(MARK_TIMER, self.now_ns + self._mark_ns))
+            out.append(SetTimer(_MARK_TIMER, self.now_ns + self._mark_ns))
         return SESSION
 
     def _on_timer(self, event: TimerEvent) -> Wake | None:
         now_ns, name = self.now_ns, event.name
-        if name == MARK_TIMER:
+        if name == _MARK_TIMER:
             self.desk.learn(now_ns)
             self._bookings.mark()
             if self.desk.correlation is not None:
@@ -395,7 +395,7 @@ class TradingEngine:
             self._cancels.watch()
             session = self._view.session
             if session is not None and now_ns < session.close_ns:
-                self._turn.out.append(SetTimer(MARK_TIMER, now_ns + self._mark_ns))
+                self._turn.out.append(SetTimer(_MARK_TIMER, now_ns + self._mark_ns))
         elif name == LOSS_TIMER:
             self._bookings.mark()
         elif name == CANCEL_TIMER:

@@ -20,7 +20,7 @@ from scalpdesk.backtesting.simulate import PreparedMarket, prepared
 from scalpdesk.config.settings import LoadedSettings
 from scalpdesk.core.errors import ArgumentError, DataError, nearest_name
 from scalpdesk.core.figures import html_table, new_figure, show_plain_log
-from scalpdesk.core.frames import in_library
+from scalpdesk.core.frames import Framed
 from scalpdesk.core.sockets import HEDGE_BANDS
 from scalpdesk.hedging.bands.fixed import FixedBand, FixedConfig
 from scalpdesk.hedging.bands.leland import LelandBand
@@ -170,7 +170,7 @@ class Recommendation(msgspec.Struct, frozen=True, kw_only=True):
     """Number of bands within two standard errors of the best."""
 
 
-class BandReport(msgspec.Struct, frozen=True, kw_only=True):
+class BandReport(Framed, msgspec.Struct, frozen=True, kw_only=True):
     """Every band over the same sessions, and the recommendation."""
 
     market: dict[str, Any]
@@ -185,26 +185,14 @@ class BandReport(msgspec.Struct, frozen=True, kw_only=True):
     recommendation: Recommendation | None
     """None where no band keeps to the cap."""
 
-    def to_frame(self, library: str = "pandas") -> Any:
-        """Return the bands as a frame, a row a band.
-
-        Parameters
-        ----------
-        library
-            ``pandas``, or ``polars`` through Arrow: :func:`~scalpdesk.core.frames.in_library`.
-        """
+    def _frame(self) -> Any:
+        """Return the bands as a frame, a row a band."""
         import pandas as pd  # noqa: PLC0415 - a second that only a notebook pays
 
-        return in_library(pd.DataFrame([msgspec.structs.asdict(row) for row in self.rows]), library)
+        return pd.DataFrame([msgspec.structs.asdict(row) for row in self.rows])
 
     def plot(self) -> Any:
-        """Draw spread against cost, a line a band; return a figure (extra ``plots``).
-
-        Raises
-        ------
-        ConfigError
-            When matplotlib is not installed.
-        """
+        """Draw spread against cost, a line a band; return a figure (extra ``plots``)."""
         figure = new_figure(9, 6)
         panel = figure.subplots()
         families = dict.fromkeys(row.band for row in self.rows)

@@ -197,18 +197,6 @@ class LocalEngine(_Engine):
                     ) from error
 
 
-def run_local(jobs: Sequence[Job], market: PreparedMarket, workers: int) -> Iterator[SweepRow]:
-    """Run backtests in processes of this machine; yield each row as it ends.
-
-    Raises
-    ------
-    RetryError
-        When processes end in the middle again and again, for want of memory as a rule.
-    """
-    with LocalEngine(market, workers, [job.config for job in jobs]) as engine:
-        yield from engine.run(jobs)
-
-
 @contextmanager
 def block_folder(parent: Path | None = None) -> Iterator[Path]:
     """Make a temporary folder for the rows of a market; remove it, and those that killed sweeps have left.

@@ -772,7 +772,7 @@ class LeavingState(State):
         self, tools: ScalperTools, start: TradeStart, trade: StraddleTrade | None, rests_in: State | None
     ) -> None:
         super().__init__(tools, start)
-        entry, exits = tools.config.entry, tools.config.exits
+        entry = tools.config.entry
         structure = None if trade is None or trade.is_adopted else trade.structure
         has_sold = structure is not None and not structure.all_bought
         self.at_risk = NOT_KNOWN if trade is None else trade.at_risk
@@ -782,8 +782,8 @@ class LeavingState(State):
         """The state to go back to, where a late trade is cleared up."""
         self.liquidation = Liquidation(
             tools.hedger,
-            retry_seconds=exits.retry_seconds or entry.order_ttl_seconds,
-            alert_after=exits.alert_after,
+            retry_seconds=tools.manner.retry_seconds or entry.order_ttl_seconds,
+            alert_after=tools.manner.alert_after,
             timer=f"{tools.manner.label}: exit again",
             leg_orders=entry.orders,
             limits_only=has_sold,  # one order has one type, and a quote may be too old for the market

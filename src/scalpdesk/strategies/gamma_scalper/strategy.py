@@ -159,9 +159,7 @@ class StructureScalper:
         if isinstance(state, TradingState):
             state.trade.begin_session(session.day)
         is_new = isinstance(state, DoneState) and self.tools.config.entry.again_next_session
-        if (
-            is_new or self.tools.config.selection.today_only
-        ):  # what expired with its session is no trade any more
+        if is_new or tools.manner.deadline is not None:  # what expired with its session is no trade any more
             state = self.state = WaitingState(tools, state.start)
         if not isinstance(state, WaitingState):
             return [*warning, *first]

@@ -1,7 +1,7 @@
 """The gamma scalper's trade in a straddle, and what all of its states work with."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -64,6 +64,17 @@ class Manner(NamedTuple):
     """Reason to leave where no option of the trade is held any more."""
     has_figures: bool = True
     """Whether a refusal has the counts of its filters, and an exit order the P&L so far."""
+    deadline: Callable[[DeskView, Iterable[OptionContract]], int] | None = None
+    """By when to be out of options that trade last in the session, UTC nanoseconds, whatever the state of the
+    trade. They alone are traded then, whatever their date: other options of the account are left alone, and
+    what is left of an earlier session's trade is closed at the open. Entries are tried again where what
+    refused one may pass, the first hedge waits for no time since the last, and none is sent on a leg whose
+    latest quote is absent, crossed or no number. None: options of any expiry are traded.
+    """
+    retry_seconds: float | None = None
+    """Age at which an exit order that is not filled gets a new price; None is ``entry.order_ttl_seconds``."""
+    alert_after: int = 3
+    """So many tries of one leg that came to nothing are an alert."""
 
 
 OWN_MANNER = Manner()
@@ -127,9 +138,9 @@ class ScalperTools:
             order_ttl_seconds=hedge.order_ttl_seconds,
             passive_seconds=hedge.passive_seconds,
             forecast_vol=self.edge.horizon.vol,
-            strict_quotes=hedge.strict_quotes,
+            strict_quotes=manner.deadline is not None,
         )
-        self.watch = PositionWatch(config.watch) if config.watch.is_on or hedge.strict_quotes else None
+        self.watch = PositionWatch(config.watch) if config.watch.is_on or manner.deadline else None
         """Watch over the position; None where nothing is to be reported."""
         self.is_watched = config.watch.asks_looks
         """Whether its figures are taken at every look."""
@@ -167,29 +178,24 @@ class ScalperTools:
 
     def begin_session(self, view: DeskView) -> Sequence[Action]:
         """Find the options of the day and by when to be out of them."""
-        config, session = self.config, view.session
+        session, deadline = view.session, self.manner.deadline
         assert session is not None
         self.entries = self.again_ns = 0
         expiring = []
-        if config.exits.deadline.is_on or config.selection.today_only:
-            expiring = [
+        if deadline is not None:
+            expiring = sorted(
                 (number, contract)
                 for number, contract in self._listed
                 if session.open_ns < final_close_ns(contract) <= session.close_ns
-            ]
-        if config.selection.today_only:
+            )
             self._refusals.forget()
-            self._trade_in(sorted(expiring))
-        elif config.selection.min_expiration_days:
-            held = set(self.held(view))
-            expiring = [each for each in expiring if each[0] in held]
+            self._trade_in(expiring)
         if self.watch is not None:
             self.watch.begin(view.begin_trade((*self.options, view.hedge)))
         self.deadline_ns = None
-        if config.exits.deadline.is_on and self.options:
-            self.deadline_ns = config.exits.deadline.instant_ns(view, [contract for _, contract in expiring])
-        if self.deadline_ns is None:
+        if deadline is None or not expiring:
             return ()
+        self.deadline_ns = deadline(view, [contract for _, contract in expiring])
         return (SetTimer(f"{self.manner.label}: deadline", self.deadline_ns),)
 
     def must_leave(self, view: DeskView) -> str:
@@ -268,7 +274,7 @@ class ScalperTools:
             straddles,
             ttl_seconds=entry.order_ttl_seconds,
             max_attempts=entry.max_attempts,
-            timer=f"{self.manner.label}: entry" if entry.spaced_attempts else "",
+            timer=f"{self.manner.label}: entry" if self.manner.deadline else "",
             leg_orders=entry.orders if walks else LegOrders.LEGS,
             walk_steps=entry.walk_steps if walks else 0,
             name=self.name,
@@ -293,7 +299,13 @@ class ScalperTools:
             return config.straddles, (), {}
         equity, risk = float(view.nav), self.edge.risk_of(best, view, edge)
         found = straddle_size(
-            config.sizing, equity, risk, fixed=fixed or 1, config=config.size, buying_power=equity
+            config.sizing,
+            equity,
+            risk,
+            fixed=fixed or 1,
+            config=config.size,
+            k_stderr=config.entry.k_stderr,
+            buying_power=equity,
         )
         name = config.sizing.replace("_", " ")
         why = f"size: {found.straddles} straddles by {name} ({found.raw:.2f}), bound by {found.bound_by}"
@@ -352,7 +364,7 @@ class StraddleTrade:
             if leg not in self.entry_vols:
                 valuation = view.delta_engine.state(leg, view.now_ns)
                 self.entry_vols[leg] = valuation.vol if valuation is not None else 0.0
-        since_ns = None if config.hedge.first_at_once else view.now_ns
+        since_ns = None if tools.manner.deadline else view.now_ns
         tools.hedger.begin(since_ns, entry_vols=self.entry_vols, sets=self.straddles)
         self.sides = sides_of(self.structure, self.start, config.exits)
         self.exits = straddle_rules(config.exits, had_edge=self.had_edge)
@@ -487,7 +499,7 @@ def sides_of(structure: Structure, start: TradeStart, config: ExitConfig) -> lis
 def capital_at_risk(view: DeskView, structure: Structure) -> AtRisk:
     """Return what stops and targets of a structure that is held go by; not known while a leg has no value.
 
-    The premium, where no more than it can be lost in a day of ``risk.stress_sigmas``; the credit, where it is
+    The premium, where no more than it can be lost in a day of four deviations; the credit, where it is
     most of what can be gained then or more than can be lost; else the largest loss then.
     """
     paid = cost_of(view, structure.option_ids)
@@ -500,7 +512,7 @@ def capital_at_risk(view: DeskView, structure: Structure) -> AtRisk:
             return NOT_KNOWN
         holding = Holding(contract, view.positions.quantity(leg), exact(state.mark))
         lines.append(StressLine(holding, contract.underlying, 1.0, state))
-    worths = worths_of_day(lines, view.stress_sigmas / math.sqrt(days_a_year(view)))
+    worths = worths_of_day(lines, days_a_year(view))
     loss, gain = paid - min(worths), max(worths) - paid
     if paid > 0 and paid >= loss:
         return AtRisk(paid, Basis.PREMIUM)
