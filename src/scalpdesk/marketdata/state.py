@@ -465,6 +465,11 @@ class MarketState:
             self._recent[instrument_id] = deque(() if latest is None else (latest,), QUOTES_KEPT)
             self._recent_row[instrument_id] = self._upto
 
+    def kept_since(self, instrument_id: InstrumentId) -> int:
+        """Return when the oldest kept quote of an underlying was made, UTC nanoseconds; 0 without any."""
+        kept = self._kept(instrument_id) if instrument_id in self._recent else ()
+        return kept[0].ts_event_ns if kept else 0
+
     @property
     def _upto(self) -> int:
         return 0 if self.rows is None or self.rows.rows is None else self.rows.rows.upto

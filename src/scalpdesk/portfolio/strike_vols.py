@@ -14,13 +14,12 @@ from numpy.typing import NDArray
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.instruments.contract import Instruments, OptionContract
-from scalpdesk.marketdata.chain_surface import ForwardStatus, ImpliedForward
+from scalpdesk.marketdata.chain_surface import ForwardStatus, ImpliedForward, implied_forward
 from scalpdesk.marketdata.quotes import TRADABLE, mark_price
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.marketdata.vol_filter import VolAverage, VolFilter
-from scalpdesk.portfolio.option_pricer import ContractPricer
 from scalpdesk.pricing.base import Floats, Schedule
-from scalpdesk.pricing.svi import SviSmile
+from scalpdesk.pricing.svi import SmileFit, SviSmile
 from scalpdesk.volatility.variance_time import US_SESSIONS
 
 WIDEST_SPREAD = 0.25
@@ -172,8 +171,6 @@ class StrikeVols:
         Invert a quote, and those of an expiry.
     half_life_seconds
         Of an exponentially weighted mean in the filter's place; None filters.
-    pricer
-        Measures forwards and fits smiles.
     """
 
     def __init__(
@@ -183,9 +180,7 @@ class StrikeVols:
         quote_vol: QuoteVol,
         quote_vols: QuoteVols,
         half_life_seconds: float | None = None,
-        pricer: ContractPricer | None = None,
     ) -> None:
-        self._pricer = ContractPricer() if pricer is None else pricer
         self._half_life_seconds = half_life_seconds
         self._instruments = instruments
         self._state = state
@@ -303,8 +298,15 @@ class StrikeVols:
                 rows.append((price, call.bid + up, call.ask + up, put.bid - down, put.ask - down))
         if len(rows) < LEAST_PAIRS:
             return None
-        style = contract.style.value
-        found = self._pricer.forward(np.array(rows).T, spot, years, rate, style, dividends, borrow)
+        found = implied_forward(
+            *np.array(rows).T,
+            spot=spot,
+            years=years,
+            rate=rate,
+            style=contract.style.value,
+            schedule=dividends,
+            later_borrow=borrow if dividends else 0.0,
+        )
         return found if found.status is ForwardStatus.OK else None
 
     def _moved_since(self, underlying: InstrumentId, quote: QuoteEvent, spot: float) -> float:
@@ -370,7 +372,7 @@ class StrikeVols:
             return None
         k = np.array([math.log(price / forward) for price in prices.tolist()])
         half_width = np.minimum(half / vega, 0.9 * vol)
-        svi = self._pricer.smile(k, vol - half_width, vol + half_width, years)
+        svi = SmileFit(k, vol - half_width, vol + half_width, years).free()
         return ExpirySmile(forward, years, variance_years, svi, len(k), (k[0], k[-1]))
 
     def _chain(self, key: tuple[str, str, date]) -> _Chain:
