@@ -194,6 +194,10 @@ class SessionRows:
         each = (numbers, columns.ts_ns, *prices, columns.bid_size, columns.ask_size)
         # a number out of a memoryview costs a third of one out of an array
         self._fields: tuple[Any, ...] = tuple(np.ascontiguousarray(column).data for column in each)
+        self.stamps: Any = self._fields[1]
+        """When each row is known, UTC nanoseconds."""
+        self._first_at: dict[int, int] = {}
+        """Rows of instants that were asked for."""
         self._made: tuple[int, QuoteEvent | None] = (-1, None)
         """The row that was made a quote last: the desk, its broker and its strategy read the same."""
 
@@ -255,7 +259,7 @@ class SessionRows:
 
     def ts_ns(self, row: int) -> int:
         """Return when a row is known, UTC nanoseconds."""
-        stamp: int = self._fields[1][row]
+        stamp: int = self.stamps[row]
         return stamp
 
     def differ(self, row: int, other: int) -> bool:
@@ -277,10 +281,14 @@ class SessionRows:
 
     def first_at(self, now_ns: int) -> int:
         """Return the first row of an instant (UTC nanoseconds) or after it that is not known yet."""
-        stamps, low, high = self._fields[1], self.upto, self.upto + NEAR_ROWS
+        found = self._first_at.get(now_ns, -1)
+        if found >= self.upto:
+            return found
+        stamps, low, high = self.stamps, self.upto, self.upto + NEAR_ROWS
         while high < len(stamps) and stamps[high] < now_ns:
             low, high = high, high + 8 * (high - low)
-        return bisect_left(stamps, now_ns, low, min(high, len(stamps)))
+        found = self._first_at[now_ns] = bisect_left(stamps, now_ns, low, min(high, len(stamps)))
+        return found
 
     def count_odd(self, oddities: Counter[str]) -> None:
         """Count the imperfect among the known rows, each once."""
@@ -372,6 +380,28 @@ class LatestQuotes:
         known = self._known(number)
         at = bisect_left(known, rows.upto) - 1
         return at > 0 and rows.differ(known[at - 1], known[at])
+
+    def in_force(
+        self, number: InstrumentId, stamps: Sequence[int], first: int, most: int
+    ) -> list[QuoteEvent | None] | None:
+        """Return the quotes of an instrument at instants, from its last ``most`` known rows from a row on.
+
+        None where one is of before these, or a row was refused.
+        """
+        rows, found = self.rows, list[QuoteEvent | None]()
+        if rows is None or self._refused:
+            return None
+        known, ts_ns = self._known(number), rows.stamps
+        last = bisect_left(known, rows.upto)
+        least = max(bisect_left(known, first), last - most)
+        for at_ns in stamps:
+            at = last - 1
+            while at >= least and ts_ns[known[at]] > at_ns:
+                at -= 1
+            if at < least:
+                return None
+            found.append(rows.quote(known[at]))
+        return found
 
     def between(self, number: InstrumentId, first: int, most: int) -> list[QuoteEvent]:
         """Return the quotes of the known rows of an instrument from a row on, the last ``most`` of them."""
