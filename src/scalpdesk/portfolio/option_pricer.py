@@ -1,5 +1,8 @@
 """Pricer of contracts, each by its own exercise style and in its own currency."""
 
+import math
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -8,6 +11,8 @@ from scalpdesk.pricing.base import Floats, OptionGreeks, Schedule
 from scalpdesk.pricing.known_dividends import known_greeks, known_implied_vol, known_vols_and_greeks
 from scalpdesk.pricing.scalar import coin_greeks, implied_vol_scalar, option_greeks, vols_and_greeks
 
+PAYOFF_ERROR = 0.005
+"""Half a tick: an option is worth its payoff to this."""
 AMERICAN = Style.AMERICAN  # looking up an enum's member costs as much as a call
 
 
@@ -113,3 +118,49 @@ class ContractPricer:
                 option = float(spot[at]), float(strike[at]), float(years[at]), float(vol[at])
                 greeks[:, at] = coin_greeks(*option, bool(is_call[at]))
         return vol, greeks
+
+
+def exercise_gain(
+    contract: OptionContract,
+    spot: float,
+    opposite: float,
+    *,
+    years: float,
+    rate: float,
+    night_years: float,
+    tonight: float,
+    ahead: float,
+    put_price: Callable[[], float | None],
+) -> float:
+    """Return what exercising an American option at the close gains its holder over keeping it, per unit.
+
+    Below zero by what is missing, minus infinity where nothing that is missing would do, 0 where that is not
+    known. A call is exercised on the evening before an ex-date alone, when the dividend is more than the put
+    of its strike and the interest on the strike (Merton 1973). A put is exercised when the interest on the
+    strike is more than the call and the dividends, and it is worth no more than its payoff: what it loses
+    then is the night's interest.
+
+    Parameters
+    ----------
+    contract, spot, opposite
+        The option, the price of its underlying and of the other option at its strike; currency per unit.
+    years, night_years, rate
+        Until the expiry and the next opening; continuously compounded rate a year.
+    tonight, ahead
+        Dividends that go ex at the next opening, and until the expiry; currency a share.
+    put_price
+        Returns the put's price at the volatility of its strike's call; None where it is not known.
+    """
+    strike, payoff = float(contract.strike), contract.payoff(spot)
+    if not payoff > 0.0 or (contract.is_call and not tonight):
+        return -math.inf
+    interest = strike * -math.expm1(-rate * years)
+    less = (tonight if contract.is_call else interest - ahead) - opposite
+    if contract.is_call:
+        return less - interest
+    if less <= 0.0:
+        return less
+    price = put_price()
+    if price is None or price - payoff > PAYOFF_ERROR:
+        return 0.0
+    return strike * -math.expm1(-rate * night_years) - tonight
