@@ -408,8 +408,12 @@ class DeltaEngine:
         if now_ns >= self.vols.carry.due_ns:
             self.vols.carry.measure_due(now_ns)
             self.vols.learnt += 1
+        last: OptionFacts | None = None
         for option in held:
-            self.vols.learn(option, now_ns)
+            # call and put of a strike, one after the other, have one volatility
+            is_other = last is None or option.carry is not last.carry or option.strike != last.strike
+            self.vols.learn(option, now_ns, of_strike=is_other)
+            last = option
 
     def variance_years(self, start_ns: int, end_ns: int) -> float:
         """Return years of the variance clock between two instants; by the calendar where it knows no more."""

@@ -129,8 +129,8 @@ class OptionVols:
                 self.carry.follow(option.carry, now_ns)
                 self.learnt += 1
 
-    def learn(self, option: OptionFacts, now_ns: int) -> None:
-        """Take in the latest quotes of an option and of its strike.
+    def learn(self, option: OptionFacts, now_ns: int, *, of_strike: bool = True) -> None:
+        """Take in the latest quotes of an option and, with ``of_strike``, of its strike.
 
         Where they show its strike's volatility no more, the smile of the expiry is fitted once a minute.
         """
@@ -139,9 +139,10 @@ class OptionVols:
             self.follow(option, now_ns)
         quote = self._state.quotes[option.instrument_id]
         is_new = quote is not None and self.quoted.learn(option, quote)
-        is_new = self.strikes.measure(option.contract, is_assumed=carry.is_assumed) or is_new
-        if carry.has_smile or self.strikes.measured(option.contract, now_ns) is None:
-            is_new = self._renew_smile(option, now_ns) or is_new
+        if of_strike:
+            is_new = self.strikes.measure(option.contract, is_assumed=carry.is_assumed) or is_new
+            if carry.has_smile or self.strikes.measured(option.contract, now_ns) is None:
+                is_new = self._renew_smile(option, now_ns) or is_new
         self.learnt += is_new
 
     def _carry_of(self, contract: OptionContract, underlying: InstrumentId) -> ExpiryCarry:
