@@ -13,6 +13,7 @@ from scalpdesk.pricing.scalar import coin_greeks, implied_vol_scalar, option_gre
 
 PAYOFF_ERROR = 0.005
 """Half a tick: an option is worth its payoff to this."""
+VEGA = OptionGreeks._fields.index("vega")
 AMERICAN = Style.AMERICAN  # looking up an enum's member costs as much as a call
 
 
@@ -89,7 +90,7 @@ class ContractPricer:
         )
         return vol if status == "ok" else None
 
-    def vols_and_greeks(
+    def vols_and_vegas(
         self,
         contract: OptionContract,
         price: Floats,
@@ -101,7 +102,7 @@ class ContractPricer:
         dividend_yield: Floats,
         dividends: Schedule = (),
     ) -> tuple[Floats, Floats]:
-        """Return volatilities of prices, NaN without one, and the Greeks at them, a column for each price.
+        """Return volatilities of prices, and the vegas there; NaN without one.
 
         For options of the contract's kind, whatever their strikes and sides.
         """
@@ -111,13 +112,11 @@ class ContractPricer:
             price, rate, dividend_yield = price * spot, np.zeros_like(rate), np.zeros_like(rate)
         terms = price, is_call, spot, strike, years, rate, dividend_yield
         if dividends:
-            return known_vols_and_greeks(*terms, dividends, american=american)
-        vol, greeks = vols_and_greeks(*terms, american=american)
-        if is_inverse:
-            for at in np.flatnonzero(~np.isnan(vol)).tolist():
-                option = float(spot[at]), float(strike[at]), float(years[at]), float(vol[at])
-                greeks[:, at] = coin_greeks(*option, bool(is_call[at]))
-        return vol, greeks
+            vol, greeks = known_vols_and_greeks(*terms, dividends, american=american)
+        else:
+            vol, greeks = vols_and_greeks(*terms, american=american)
+        vega = np.where(np.isnan(vol), np.nan, greeks[VEGA])
+        return vol, vega / spot if is_inverse else vega
 
 
 def exercise_gain(

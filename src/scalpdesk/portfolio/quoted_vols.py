@@ -17,9 +17,7 @@ from scalpdesk.portfolio.carry import ExpiryCarry
 from scalpdesk.portfolio.option_pricer import ContractPricer
 from scalpdesk.portfolio.strike_vols import LegQuotes
 from scalpdesk.portfolio.time_and_rate import TimeAndRate
-from scalpdesk.pricing.base import Floats, OptionGreeks, Schedule
-
-VEGA = OptionGreeks._fields.index("vega")
+from scalpdesk.pricing.base import Floats, Schedule
 
 
 class OptionFacts(NamedTuple):
@@ -181,7 +179,7 @@ class QuotedVols:
         contract = carry.contract
         expires_ns, stamps = expiry_instant_ns(contract), quotes.ts_event_ns
         years = [self._terms.years(expires_ns, at_ns) for at_ns in stamps]
-        vol, greeks = self._pricer.vols_and_greeks(
+        return self._pricer.vols_and_vegas(
             contract,
             quotes.mid,
             quotes.is_call,
@@ -192,4 +190,3 @@ class QuotedVols:
             np.full(len(years), dividend_yield),
             carry.dividends,
         )
-        return vol, np.where(np.isnan(vol), np.nan, greeks[VEGA])
