@@ -440,10 +440,14 @@ class MarketState:
     def _stands_still(self, share: InstrumentId) -> bool:
         """Return whether an underlying has shown the same quote for as long as a quote may lag."""
         latest = self.quotes[share]
-        if share not in self._recent or (self.rows is not None and self.rows.has_moved(share)):
+        if share not in self._recent or latest is None:
             return False
+        if self.rows is not None:
+            found = self.rows.stands(latest, self._recent_row[share], self.lost_ns[share])
+            if found is not None:
+                return found
         for quote in reversed(self._kept(share)):
-            if latest is None or (quote.bid, quote.ask) != (latest.bid, latest.ask):
+            if (quote.bid, quote.ask) != (latest.bid, latest.ask):
                 return False
             if latest.ts_event_ns - quote.ts_event_ns >= self.lost_ns[share]:
                 return True
