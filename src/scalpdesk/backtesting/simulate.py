@@ -45,7 +45,7 @@ from scalpdesk.journal.codec import SCHEMA, JournalHeader
 from scalpdesk.marketdata.latest_quotes import RowIndex, SessionRows, are_options
 from scalpdesk.marketdata.tape import LazyQuotes, MarketTape
 from scalpdesk.portfolio.explain import PARTS, part_names
-from scalpdesk.portfolio.option_pricer import ContractPricer
+from scalpdesk.portfolio.option_vols import SharedSmiles
 from scalpdesk.portfolio.positions import mark_decimal
 from scalpdesk.report.fold import RunFold
 from scalpdesk.report.run_report import RunReport, report_of
@@ -350,12 +350,12 @@ def simulate_by_session(
     market: PreparedMarket,
     *,
     after_session: AfterSession | None = None,
-    pricer: ContractPricer | None = None,
+    smiles: SharedSmiles | None = None,
 ) -> Generator[Session, None, BacktestResult]:
     """Run a backtest session by session, so that several go through the market side by side.
 
-    Arguments, result and refusals are those of :func:`simulate`, which runs the whole; ``pricer`` may be
-    shared by runs over one market.
+    Arguments, result and refusals are those of :func:`simulate`, which runs the whole; ``smiles`` may be
+    shared by runs over one market with equal terms.
 
     Yields
     ------
@@ -363,7 +363,7 @@ def simulate_by_session(
         The session that has closed.
     """
     header, engine = build_backtest(
-        config, market, run_id="", mode="backtest", started_ns=0, seed=config.seed, pricer=pricer
+        config, market, run_id="", mode="backtest", started_ns=0, seed=config.seed, smiles=smiles
     )
     run = assemble_backtest(config, market, header, engine, None, most_bytes=0)
     done = 0
@@ -451,7 +451,7 @@ def build_backtest(
     mode: str,
     started_ns: int,
     seed: int | None,
-    pricer: ContractPricer | None = None,
+    smiles: SharedSmiles | None = None,
 ) -> tuple[JournalHeader, TradingEngine]:
     """Return journal header and engine of a run; a replay rebuilds the engine from the header alone."""
     assert settings.strategy is not None
@@ -481,7 +481,7 @@ def build_backtest(
         seed=seed,
     )
     engine = build_engine(
-        settings.config, settings.strategy, settings.strategy_config, tape.instruments, tape_facts, pricer
+        settings.config, settings.strategy, settings.strategy_config, tape.instruments, tape_facts, smiles
     )
     return header, engine
 

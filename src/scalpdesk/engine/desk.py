@@ -413,6 +413,7 @@ class Desk:
         if event.cause is ChangeCause.CORPORATE_ACTION:
             self._carry_prices(event)
             self.market.changes += 1  # the other leg of a strike has another price at this instant
+            self.delta_engine.vols.shared = None
         elif event.cause is ChangeCause.TRANSFER and instrument.currency == self.account.currency:
             self.session_equity += posting.income
         self._post(posting, more_follow=event.more_follow)

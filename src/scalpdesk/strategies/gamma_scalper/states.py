@@ -350,7 +350,7 @@ class HoldingState(TradingState):
         del event
         tools, calm = self.tools, self.calm
         if calm is not None and (wake is PRICE or wake is HEARTBEAT) and calm.holds(view, tools.hedger):
-            reason = self._edge_gone(view)
+            reason = self._edge_gone(view) if view.now_ns >= tools.edge_looks.due_ns else None
             if reason is not None:
                 return self.leave(view, reason)
             if calm.is_inside(view):
