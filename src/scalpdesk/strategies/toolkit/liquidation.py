@@ -7,31 +7,18 @@ A strategy that sends limit orders alone begins with such a limit, a tick beyond
 rests at the mid for a while. One that walks begins with limits that go from the mid to the other side.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from functools import partial
 
-import msgspec
-
-from scalpdesk.closing.closer import (
-    BOTH_TYPES,
-    COVER_TRIES,
-    LIMITS_ALONE,
-    Closer,
-    ClosingLine,
-    Tries,
-)
-from scalpdesk.closing.covers import keep_covers
-from scalpdesk.closing.leg import LONGEST_UNSOLD_SECONDS, ClosingStyle, Sight
+from scalpdesk.closing.leg import LONGEST_UNSOLD_SECONDS, Sight, Style, Tried
+from scalpdesk.closing.plan import Line, Memory, Plan, Target, World, plan
 from scalpdesk.core.enums import DecisionKind, Mode
 from scalpdesk.core.events import Event, OrderNotFound, OrderRejected
 from scalpdesk.core.intents import (
     EXITS,
     CancelIntent,
-    Intent,
     LegOrders,
-    OrderIntent,
     Purpose,
     SetTimer,
     Side,
@@ -52,8 +39,6 @@ ALERT_AFTER_SECONDS, LONGEST_ALERT_SECONDS = 30.0, 1_800.0
 STALE_HEDGE_NS = MINUTE_NS
 """Into the exit; so long another instrument than the underlying is unwound only at a fresh quote."""
 COVER_FIRST = "leg by leg: those that were sold are bought back before what covers them is sold"
-COVER_NS = MINUTE_NS
-"""Into the exit; so long nothing is sold at most while a sold leg can be bought back."""
 LAST_CALL_NS = MINUTE_NS
 """Before the close: a hedge of options that are settled in cash would be naked after it."""
 
@@ -130,11 +115,13 @@ class Liquidation:
     ) -> None:
         self._hedger = hedger
         self._unwinds = unwinds or hedger is not None
-        allowed = LIMITS_ALONE if limits_only else BOTH_TYPES
-        style = ClosingStyle(retry_seconds=retry_seconds, pause_seconds=retry_seconds, walks=walks)
-        self._options = Closer(style, allowed)
-        style = msgspec.structs.replace(style, walks=False, market_tries=math.inf, unwinds_shares=True)
-        self._shares = Closer(style)
+        self._style = Style(
+            retry_seconds=retry_seconds,
+            pause_seconds=retry_seconds,
+            limits_only=limits_only,
+            unwinds_shares=self._unwinds,
+            walks=walks,
+        )
         self._alert_after = alert_after
         self._timer = timer
         self._step = step
@@ -151,8 +138,8 @@ class Liquidation:
         self.why = ""
         self.since_ns: int | None = None
         """When leaving began; None while there is no reason to."""
-        self._options.begin()
-        self._shares.begin()
+        self._mid_until_ns = 0
+        self._memory: Memory = {}
         self._alert_due_ns = 0
         self._alerts = 0
         self._hedged_for: dict[InstrumentId, Decimal] = {}
@@ -166,7 +153,7 @@ class Liquidation:
         if self.since_ns is None:
             self.since_ns = now_ns
             self.why = why
-            self._options.begin(now_ns, rest_seconds)
+            self._mid_until_ns = now_ns + int(rest_seconds * NANOS_PER_SECOND)
 
     def note_refused(self, view: DeskView, event: Event | None) -> list[Action]:
         """Wait 1, 2, 4 … seconds after an order that the event refuses; nothing for any other event.
@@ -181,10 +168,11 @@ class Liquidation:
         is_unsold = order.submitted.side is Side.SELL and seen.has_no_bid
         is_late = is_past_cutoff(seen.instrument, view.cutoff, view.now_ns)
         longest = LONGEST_UNSOLD_SECONDS if is_unsold or is_late else LONGEST_PAUSE_SECONDS
-        is_hedge = self._unwinds and number == view.hedge
-        leg = (self._shares if is_hedge else self._options).leg(number)
-        leg.refusals = max(leg.tries - 1, 0)  # of its own tries: the desk's last resort has pauses of its own
-        timer = SetTimer(self._timer, leg.refuse(view.now_ns, 1.0, longest))
+        leg = self._tried(number)
+        # of its own tries: the desk's last resort has pauses of its own
+        leg = leg._replace(refusals=max(leg.tries - 1, 0)).after_refusal(view.now_ns, 1.0, longest)
+        self._memory = {**self._memory, ("", number): leg}
+        timer = SetTimer(self._timer, leg.not_before_ns)
         if order.submitted.purpose not in EXITS:
             return [timer]
         why = f"exit order refused: {order.reason or 'never reached the venue'}"
@@ -211,12 +199,14 @@ class Liquidation:
         """
         self._facts = facts or {}
         self._closed.update(legs)
-        actions: list[Action] = list(self.take_off(view))
+        held = view.positions.quantity
+        found = self._plan(view, [Line("", leg, (own or {}).get(leg, held(leg))) for leg in legs])
+        self._memory = found.memory
+        actions, closing = self._taken_off(found), self._closing(view, found)
         if legs:
-            closing = self._close(view, legs, own or {})
             actions += closing
             # orders that go out now are counted from the next wake on
-            if not any(isinstance(item, Proposal) for item in closing):
+            if not found.orders:
                 actions += self._keep_hedged(view, legs)
         elif self._unwinds:
             actions += self._take_off_hedges(view)
@@ -229,30 +219,24 @@ class Liquidation:
     def _hedge_held(self, view: DeskView) -> Decimal:
         return view.positions.quantity(view.hedge) if self._unwinds else ZERO
 
+    def _tried(self, number: InstrumentId) -> Tried:
+        return self._memory.get(("", number), Tried())
+
     def is_flat(self, view: DeskView, legs: Sequence[InstrumentId]) -> bool:
         """Return whether nothing is held and nothing is on its way."""
         return not legs and not view.positions.quantity(view.hedge) and not view.orders.live
 
     def take_off(self, view: DeskView) -> Sequence[Action]:
         """Cancel what was bought or hedged before, and exit orders that stand unfilled."""
-        since_ns, look = self.since_ns or 0, partial(sight_of, view)
-        cancels: list[Intent] = []
-        for order in view.orders.live.values():
-            sent, why = order.submitted, ""
-            if order.state in UNCERTAIN or (not self._unwinds and sent.instrument_id not in self._closed):
-                continue
-            if sent.purpose is Purpose.OPEN or order.created_ns < since_ns:
-                why = "leaving"
-            elif self._options.is_late(order, look, view.now_ns):
-                why = "exit not filled in time"
-            if why:
-                cancels.append(CancelIntent(order.client_order_id, why))
+        return self._taken_off(self._plan(view, ()))
+
+    def _taken_off(self, found: Plan) -> list[Action]:
         reasons = (self.why, "take back what is in the way of the exit")
-        return (Proposal(DecisionKind.EXIT, reasons, {}, tuple(cancels)),) if cancels else ()
+        return [Proposal(DecisionKind.EXIT, reasons, {}, found.cancels)] if found.cancels else []
 
     def _take_off_hedges(self, view: DeskView) -> Sequence[Action]:
         """Cancel hedges after the last option: at once, or in time what brings the shares towards zero."""
-        held, limit_ns = self._hedge_held(view), view.now_ns - self._options.retry_ns
+        held, limit_ns = self._hedge_held(view), view.now_ns - self._style.retry_ns
         late = []
         for order in view.orders.live_for(view.hedge):
             closes = abs(held + order.signed_leaves) < abs(held)
@@ -267,93 +251,53 @@ class Liquidation:
 
     # options and their hedge ------------------------------------------------------------------------
 
-    def _close(
-        self, view: DeskView, legs: Sequence[InstrumentId], own: Mapping[InstrumentId, Decimal]
-    ) -> list[Action]:
-        held, live_for = view.positions.quantity, view.orders.live_for
-        is_hurried = view.mode is Mode.FLATTENING
-        if not is_hurried and any(order.parent_id for leg in legs for order in live_for(leg)):
-            legs = [leg for leg in legs if live_for(leg)]  # an order over several legs ends leg by leg
-        lines = [ClosingLine("", leg, own.get(leg, held(leg))) for leg in legs]
-        found = self._tries(view, self._options, lines, is_hurried=is_hurried)
+    def _closing(self, view: DeskView, found: Plan) -> list[Action]:
         actions: list[Action] = []
         if found.orders:
-            facts, tries = dict(self._facts), {leg: self._options.leg(leg).tries for leg in legs}
-            for order in found.orders:
-                number = order.instrument_id
-                facts[f"try_{view.instruments[number].symbol}"] = tries[number]
-            is_first = all(count <= 1 for count in tries.values())
-            are_quoted = all(
-                not (seen.is_unquoted or seen.has_no_bid) for seen in (sight_of(view, leg) for leg in legs)
-            )
-            goes_on = are_quoted and len(set(tries.values())) == 1 and not has_rejected_combo(view, legs)
-            is_whole = (is_first or (goes_on and not is_hurried)) and self._is_in_ratio(found.orders)
-            orders, reasons = found.orders, (self.why, self._step) if self._step else (self.why,)
-            is_of_one_type = len({order.type_name for order in orders}) == 1
-            goes_as_one = is_whole and is_of_one_type and len(orders) == len(legs)
-            goes_as_one = goes_as_one and self._leg_orders is not LegOrders.LEGS
-            if not goes_as_one and self._is_covering(view, legs, orders):
-                orders = [order for order in orders if order.side is Side.BUY]
-                reasons = (*reasons, COVER_FIRST)
-            elif not goes_as_one:
-                orders = keep_covers(orders, self._left_of(view, legs), view.instruments)
-            for number in {order.instrument_id for order in found.orders}:
-                if all(order.instrument_id != number for order in orders):
-                    self._options.leg(number).hold_back()
-        if found.orders and orders:
+            tries = {
+                f"try_{view.instruments[order.instrument_id].symbol}": self._tried(order.instrument_id).tries
+                for order in found.orders
+            }
+            steps = (self._step,) if self._step else ()
+            reasons = (self.why, *steps, *((COVER_FIRST,) if found.is_held_back else ()))
             actions.append(
                 Proposal(
                     DecisionKind.EXIT,
                     reasons,
-                    facts,
-                    tuple(orders),
+                    {**self._facts, **tries},
+                    found.orders,
                     all_or_none=False,
-                    leg_orders=self._leg_orders if is_whole else LegOrders.LEGS,
+                    leg_orders=self._leg_orders if found.goes_as_one else LegOrders.LEGS,
                 )
             )
         if found.due_ns:
             actions.append(SetTimer(self._timer, min(found.due_ns)))
         return actions
 
-    def _is_covering(
-        self, view: DeskView, legs: Sequence[InstrumentId], orders: Sequence[OrderIntent]
-    ) -> bool:
-        """Return whether sold legs go first: nothing else is sold while one can be bought back."""
-        sold = [leg for leg in legs if view.positions.quantity(leg) < 0]
-        tries = max((self._options.leg(leg).tries for leg in sold), default=0)
-        is_under_way = any(order.side is Side.BUY for order in orders) or any(map(view.orders.live_for, sold))
-        is_patient = view.now_ns - (self.since_ns or 0) < COVER_NS
-        return is_under_way and is_patient and tries <= COVER_TRIES
-
-    @staticmethod
-    def _left_of(view: DeskView, legs: Sequence[InstrumentId]) -> dict[InstrumentId, Decimal]:
-        """Return what is held of the legs, less what working sales may still take away."""
-        sales = {
-            leg: sum((min(order.signed_leaves, ZERO) for order in view.orders.live_for(leg)), ZERO)
-            for leg in legs
-        }
-        return {leg: view.positions.quantity(leg) + sales[leg] for leg in legs}
-
-    def _is_in_ratio(self, orders: Sequence[OrderIntent]) -> bool:
-        """Return whether orders are for whole sets of what is closed; of no structure for as many each."""
-        of_set = (abs(self.ratios.get(order.instrument_id, 1)) for order in orders)
-        return len({order.quantity / ratio for order, ratio in zip(orders, of_set, strict=True)}) == 1
-
-    def _tries(
-        self, view: DeskView, closer: Closer, lines: Sequence[ClosingLine], *, is_hurried: bool = False
-    ) -> Tries:
-        orders = view.orders
-        return closer.tries(
+    def _plan(self, view: DeskView, lines: Sequence[Line]) -> Plan:
+        orders, legs = view.orders, [line.instrument_id for line in lines]
+        live = orders.live.values()
+        target = Target(
             lines,
-            lambda line: orders.live_for(line.instrument_id),
-            partial(sight_of, view),
+            self._style,
             self.why,
-            has_sent=lambda number, at_ns: any(
+            self.ratios,
+            LegOrders.LEGS if has_rejected_combo(view, legs) else self._leg_orders,
+            since_ns=self.since_ns or 0,
+            mid_until_ns=self._mid_until_ns,
+            is_hurried=view.mode is Mode.FLATTENING,
+        )
+        world = World(
+            view.now_ns,
+            view.instruments,
+            partial(sight_of, view),
+            [each for each in live if self._unwinds or each.submitted.instrument_id in self._closed],
+            lambda number, at_ns: any(
                 order.created_ns == at_ns and order.submitted.instrument_id == number
                 for order in orders.orders.values()
             ),
-            is_hurried=is_hurried,
         )
+        return plan(target, world, self._memory)
 
     def _keep_hedged(self, view: DeskView, legs: Sequence[InstrumentId]) -> Sequence[Action]:
         """Hedge what could not be left yet; at the last call drop the hedge of what is paid in cash."""
@@ -364,7 +308,7 @@ class Liquidation:
             contracts = [view.instruments[leg] for leg in legs]
             if all(item.is_option and not item.delivers for item in contracts):
                 return self._unwind(view)
-        young_ns = view.now_ns - self._options.retry_ns
+        young_ns = view.now_ns - self._style.retry_ns
         if any(
             order.created_ns > young_ns and not sight_of(view, leg).is_unquoted
             for leg in legs
@@ -385,24 +329,29 @@ class Liquidation:
         """Flatten the shares, whatever the threshold says."""
         number = view.hedge
         if number != view.underlying and view.market.verdict(number, view.now_ns) not in TRADABLE:
-            retry_ns = view.now_ns + self._options.retry_ns
+            retry_ns = view.now_ns + self._style.retry_ns
             if retry_ns < (self.since_ns or 0) + STALE_HEDGE_NS:
                 return (SetTimer(self._timer, retry_ns),)
-        found = self._tries(view, self._shares, [ClosingLine("", number, view.positions.quantity(number))])
+        found = self._plan(view, [Line("", number, view.positions.quantity(number))])
+        self._memory = found.memory
         if not found.orders:
             return ()
         facts: Facts = {**self._facts, "owned_shares": int(view.positions.quantity(number))}
         # the timer looks after it: a fill wakes the strategy anyway, a refusal by the gate does not
         return (
-            Proposal(DecisionKind.EXIT, (self.why, "unwind the hedge"), facts, tuple(found.orders)),
+            Proposal(DecisionKind.EXIT, (self.why, "unwind the hedge"), facts, found.orders),
             SetTimer(self._timer, min(found.due_ns)),
         )
+
+    def _note(self, legs: Sequence[InstrumentId], **said: bool) -> None:
+        told = {("", leg): self._tried(leg)._replace(**said) for leg in legs}
+        self._memory = {**self._memory, **told}
 
     # alerts -------------------------------------------------------------------------------------
 
     def _alert(self, view: DeskView, legs: Sequence[InstrumentId]) -> Sequence[Action]:
         """Report what resists, and again later each time while it does; once a leg without a bid."""
-        closing = {leg: self._options.leg(leg) for leg in legs}
+        closing = {leg: self._tried(leg) for leg in legs}
         seen = {leg: sight_of(view, leg) for leg in legs}
         resting = [
             leg
@@ -411,8 +360,7 @@ class Liquidation:
             and any(closing[leg].rests_rightly(order, seen[leg], ()) for order in view.orders.live_for(leg))
         ]
         news = [leg for leg in resting if not closing[leg].is_worthless]
-        for leg in news:
-            closing[leg].is_worthless = True
+        self._note(news, is_worthless=True)
         if news:
             names = _names(view, news)
             reason = f"no bid for {names}: offered at its payoff or the smallest price, else it expires"
@@ -422,8 +370,7 @@ class Liquidation:
             for leg in sorted(set(legs).difference(resting))
             if seen[leg].has_no_bid and closing[leg].tries > self._alert_after and not closing[leg].is_unsold
         ]
-        for leg in news:
-            closing[leg].is_unsold = True
+        self._note(news, is_unsold=True)
         if news:
             reason = f"no bid for {_names(view, news)}, and the venue takes no offer"
             reason += ": sold when it is bid for, else it expires"
