@@ -5,17 +5,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scalpdesk.closing.ladder import DEEPEST, LEAST_PART, PriceLadder
-from scalpdesk.closing.leg import Rung, Sight, Style, Tried
-from scalpdesk.closing.plan import BOTH_TYPES, LIMITS_ALONE, Line, Target, World, plan
+from scalpdesk.closing.leg import Rung, Sight, Tactics, Tried
+from scalpdesk.closing.plan import BOTH_TYPES, LIMITS_ALONE, Target, TargetLine, World, plan
 from scalpdesk.core.intents import OrderType, Purpose, Side, SubmitOrder, TimeInForce
 from scalpdesk.instruments.contract import Equity
 from scalpdesk.orders.order import Order, OrderState
 from scalpdesk_testing.kit.instruments import straddle_book
 from scalpdesk_testing.kit.tape import quote
 
-STYLE = Style(retry_seconds=5.0, pause_seconds=5.0)
+STYLE = Tactics(retry_seconds=5.0, pause_seconds=5.0)
 BOOK = straddle_book(500)
-OUT = Target([Line("", 1, Decimal(3))], STYLE, "out")
+OUT = Target([TargetLine("", 1, Decimal(3))], STYLE, "out")
 KEY = ("", 1)
 TICK, D95 = Decimal("0.01"), Decimal("0.95")
 CALL = BOOK[1]

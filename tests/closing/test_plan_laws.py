@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from scalpdesk.closing.covers import uncovered
 from scalpdesk.closing.last_resort import AT_THE_MARKET, Flattener
-from scalpdesk.closing.leg import Sight, Style
-from scalpdesk.closing.plan import BOTH_TYPES, LIMITS_ALONE, Line, Target, World, plan
+from scalpdesk.closing.leg import Sight, Tactics
+from scalpdesk.closing.plan import BOTH_TYPES, LIMITS_ALONE, Target, TargetLine, World, plan
 from scalpdesk.core.intents import LegOrders, Purpose
 from scalpdesk.core.units import NANOS_PER_SECOND, NEVER_NS
 from scalpdesk.entry.shapes import SHAPES, At
@@ -77,7 +77,7 @@ class Venue:
 
     def lines(self, wanted):
         return [
-            Line("", number, D(self.held[number]), D(wanted.get(number, 0)))
+            TargetLine("", number, D(self.held[number]), D(wanted.get(number, 0)))
             for number in {**wanted, **{number: 0 for number, units in self.held.items() if units}}
         ]
 
@@ -133,7 +133,7 @@ SHAPE = st.sampled_from(sorted(SHAPES))
 SIGN = st.sampled_from([1, -1])
 SETS = st.integers(0, 3)
 STYLE = st.builds(
-    Style,
+    Tactics,
     retry_seconds=st.sampled_from([2.0, 15.0]),
     pause_seconds=st.sampled_from([0.0, 15.0]),
     opening_pause_seconds=st.sampled_from([0.0, 15.0]),
@@ -161,6 +161,7 @@ def aim(venue, wanted, style, ratios, leg_orders, until_ns, allowed, **more):
         venue.lines(wanted),
         style,
         "change",
+        "straddle",
         ratios,
         leg_orders,
         allowed,
@@ -250,11 +251,11 @@ def test_where_nothing_may_open_nothing_does_and_that_is_told(change):
 @given(SHAPE, SIGN, st.integers(1, 3))
 def test_what_opens_is_given_up_after_so_many_tries_and_an_exit_never_is(most, shape, sign, sets):
     ratios = structure(shape, sign)
-    style = Style(retry_seconds=5.0, pause_seconds=5.0, opening_pause_seconds=5.0, max_tries=most)
+    style = Tactics(retry_seconds=5.0, pause_seconds=5.0, opening_pause_seconds=5.0, max_tries=most)
     for held, wanted in (({}, times(ratios, sets)), (times(ratios, sets), {})):
         venue, memory, tries = Venue(held, None), {}, 0
         for _ in range(40):
-            found = plan(Target(venue.lines(wanted), style, "change", ratios), venue.world(), memory)
+            found = plan(Target(venue.lines(wanted), style, "change", ratios=ratios), venue.world(), memory)
             tries, memory = tries + bool(found.orders), found.memory
             venue.now_ns += 6 * S
             if found.is_given_up:

@@ -16,8 +16,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from scalpdesk.closing.leg import LONGEST_UNSOLD_SECONDS, Sight, Style
-from scalpdesk.closing.plan import Line, Memory, Target, World, plan
+from scalpdesk.closing.leg import LONGEST_UNSOLD_SECONDS, Sight, Tactics
+from scalpdesk.closing.plan import Memory, Target, TargetLine, World, plan
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.intents import (
     EXITS,
@@ -42,7 +42,7 @@ STEP_SECONDS = 2.0
 LONGEST_STEP_SECONDS = 30.0
 PATIENCE_SECONDS = 15.0
 """An exit order that has not been filled by then is cancelled and sent again."""
-AT_THE_MARKET = Style(
+AT_THE_MARKET = Tactics(
     retry_seconds=PATIENCE_SECONDS,
     pause_seconds=0.0,
     market_tries=math.inf,
@@ -82,14 +82,14 @@ class Flattener:
 
     def begin(self) -> None:
         """Restart without a memory of earlier steps."""
-        self._tried: Sequence[Line] = ()
+        self._tried: Sequence[TargetLine] = ()
         self._times = 0
         self._memory: Memory = {}
 
     def step(
         self,
         now_ns: int,
-        lines: Sequence[Line],
+        lines: Sequence[TargetLine],
         working: Sequence[Order],
         quotes: Mapping[InstrumentId, QuoteEvent | None] | QuoteBook,
         limits: RiskLimits,
@@ -230,7 +230,7 @@ def closing_again(
     return wanted if all(left(leg) == leg.submitted.quantity for leg in legs) else None
 
 
-def _opposes(order: Order, lines: Sequence[Line]) -> bool:
+def _opposes(order: Order, lines: Sequence[TargetLine]) -> bool:
     """Return whether an exit of one strategy is on the other side of what closes another's line."""
     sent = order.submitted
     return sent.purpose in EXITS and any(

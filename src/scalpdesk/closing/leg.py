@@ -53,7 +53,7 @@ class Rung(StrEnum):
     """For an option without a bid; the order rests there."""
 
 
-class Style(msgspec.Struct, frozen=True, kw_only=True):
+class Tactics(msgspec.Struct, frozen=True, kw_only=True):
     """How orders are tried."""
 
     retry_seconds: float

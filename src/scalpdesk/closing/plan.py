@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from scalpdesk.closing.covers import keep_covers, uncovered
-from scalpdesk.closing.leg import HasSent, Look, Rung, Sight, Style, Tried
+from scalpdesk.closing.leg import HasSent, Look, Rung, Sight, Tactics, Tried
 from scalpdesk.core.intents import EXITS, CancelIntent, LegOrders, OrderIntent, OrderType, Purpose, Side
 from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, ZERO, InstrumentId
 from scalpdesk.instruments.contract import Instruments
@@ -27,7 +27,7 @@ Memory = Mapping[tuple[str, InstrumentId], Tried]
 """What was tried so far, by owner and instrument."""
 
 
-class Line(NamedTuple):
+class TargetLine(NamedTuple):
     """What an owner holds of an instrument, and what it wants to hold, signed."""
 
     owner: str
@@ -57,10 +57,12 @@ class Line(NamedTuple):
 class Target(NamedTuple):
     """What is wanted, and how to get there."""
 
-    lines: Sequence[Line]
-    style: Style
+    lines: Sequence[TargetLine]
+    tactics: Tactics
     why: str
-    """Reason of the orders; of those that open the structure's name."""
+    """Reason of the orders that close."""
+    name: str = ""
+    """What is opened, in words."""
     ratios: Mapping[InstrumentId, int] = {}
     """Contracts of one set by option, where the lines are a structure."""
     leg_orders: LegOrders = LegOrders.LEGS
@@ -118,7 +120,7 @@ def plan(target: Target, world: World, memory: Memory) -> Plan:
     memory
         Of the plan before, empty at first.
     """
-    style, now_ns = target.style, world.now_ns
+    tactics, now_ns = target.tactics, world.now_ns
     own = {line: [order for order in world.orders if line.is_of(order)] for line in target.lines}
     opening = {line.instrument_id for line in target.lines if line.opens}
     cancels = tuple(
@@ -134,10 +136,10 @@ def plan(target: Target, world: World, memory: Memory) -> Plan:
         key = line.owner, line.instrument_id
         leg = legs.setdefault(key, Tried(first_ns=now_ns))
         missing = line.missing(working)
-        waits = working and not (style.tops_up and all(one.submitted.purpose in EXITS for one in working))
+        waits = working and not (tactics.tops_up and all(one.submitted.purpose in EXITS for one in working))
         if waits or not missing:
             if working:  # its end is an event, and the timer looks after it
-                due_ns.append(now_ns + style.retry_ns - (now_ns - working[0].created_ns) % style.retry_ns)
+                due_ns.append(now_ns + tactics.retry_ns - (now_ns - working[0].created_ns) % tactics.retry_ns)
             continue
         if holds_all or (line.opens and holds_opening):
             continue
@@ -148,13 +150,13 @@ def plan(target: Target, world: World, memory: Memory) -> Plan:
         leg = leg.after_sight(seen)
         if now_ns < leg.not_before_ns:
             due_ns.append(leg.not_before_ns)
-        elif line.opens and (leg.tries >= style.max_tries or not target.may_open):
+        elif line.opens and (leg.tries >= tactics.max_tries or not target.may_open):
             is_given_up = True
         else:
             order, rung = _try(leg, line, missing, seen, target)
             # counts as an attempt whatever its outcome: the gate may refuse it without an event
             is_sent = leg.sent_ns is None or world.has_sent(line.instrument_id, leg.sent_ns)
-            pause = style.opening_pause_seconds if line.opens else style.pause_seconds
+            pause = tactics.opening_pause_seconds if line.opens else tactics.pause_seconds
             leg = leg.after_try(seen, rung, pause, is_sent=is_sent)
             due_ns.append(leg.not_before_ns)
             if order is not None and rung is not None:
@@ -177,13 +179,13 @@ def plan(target: Target, world: World, memory: Memory) -> Plan:
 
 def is_late(order: Order, target: Target, world: World, memory: Memory) -> bool:
     """Return whether an exit order was not filled in time and does not rest where it should."""
-    style, sent = target.style, order.submitted
-    if sent.purpose not in EXITS or order.created_ns > world.now_ns - style.retry_ns:
+    tactics, sent = target.tactics, order.submitted
+    if sent.purpose not in EXITS or order.created_ns > world.now_ns - tactics.retry_ns:
         return False
-    if not style.walks and world.now_ns < target.mid_until_ns:
+    if not tactics.walks and world.now_ns < target.mid_until_ns:
         return False
     leg = memory.get((sent.owner, sent.instrument_id)) or memory.get(("", sent.instrument_id), Tried())
-    allowed = LIMITS_ALONE if style.limits_only else target.allowed
+    allowed = LIMITS_ALONE if tactics.limits_only else target.allowed
     return not leg.rests_rightly(order, world.look(sent.instrument_id), allowed)
 
 
@@ -191,27 +193,27 @@ def _why_off(
     order: Order, target: Target, world: World, memory: Memory, opening: Collection[InstrumentId]
 ) -> str:
     """Return why an order is taken off; empty where it stays."""
-    sent, style = order.submitted, target.style
+    sent, tactics = order.submitted, target.tactics
     if order.state in UNCERTAIN:
         return ""
     opens = sent.purpose is Purpose.OPEN
     is_foreign = order.created_ns < target.since_ns or target.is_unwanted(order)
     if is_foreign or (opens and sent.instrument_id not in opening):
-        return style.off
-    if opens and order.created_ns <= world.now_ns - style.retry_ns:
-        return f"not filled within {style.retry_seconds:g} s"
-    return style.late if is_late(order, target, world, memory) else ""
+        return tactics.off
+    if opens and order.created_ns <= world.now_ns - tactics.retry_ns:
+        return f"not filled within {tactics.retry_seconds:g} s"
+    return tactics.late if is_late(order, target, world, memory) else ""
 
 
 def _try(
-    leg: Tried, line: Line, missing: Decimal, seen: Sight, target: Target
+    leg: Tried, line: TargetLine, missing: Decimal, seen: Sight, target: Target
 ) -> tuple[OrderIntent | None, Rung | None]:
     """Return the next order at a leg, and its rung; None while nothing can be sent, or it has no price."""
-    style, side = target.style, Side.BUY if missing > 0 else Side.SELL
-    is_hedge = style.unwinds_shares and not seen.instrument.is_option
+    tactics, side = target.tactics, Side.BUY if missing > 0 else Side.SELL
+    is_hedge = tactics.unwinds_shares and not seen.instrument.is_option
     is_patient = not (is_hedge or target.is_hurried) and seen.now_ns < target.mid_until_ns
-    allowed = target.allowed if is_hedge or not style.limits_only else LIMITS_ALONE
-    most = math.inf if is_hedge else style.market_tries
+    allowed = target.allowed if is_hedge or not tactics.limits_only else LIMITS_ALONE
+    most = math.inf if is_hedge else tactics.market_tries
     rung = leg.rung(seen, side, most, allowed, is_patient=is_patient)
     if line.opens and seen.quote is not None:
         rung = Rung.MID if is_patient and seen.quote.bid > 0 else Rung.LIMIT
@@ -222,7 +224,7 @@ def _try(
     if rung is Rung.MARKET:
         return OrderIntent(*terms, why, owner=line.owner), rung
     walked = 0.0
-    if style.walks and is_patient:
+    if tactics.walks and is_patient:
         walked = (seen.now_ns - target.since_ns) / (target.mid_until_ns - target.since_ns)
     ticks = 0 if line.opens else leg.tries + (OrderType.MARKET not in allowed)
     price = leg.price(rung, seen, side, ticks=ticks, walked=walked)
@@ -230,9 +232,9 @@ def _try(
         return None, rung
     if line.opens:
         far = "ask" if side is Side.BUY else "bid"
-        why = f"{why} leg at the {far}"
+        why = f"{target.name} leg at the {far}"
         if rung is Rung.MID:
-            why = f"{target.why} leg, {walked:.0%} of the way from the mid to the {far}"
+            why = f"{target.name} leg, {walked:.0%} of the way from the mid to the {far}"
     else:
         why = f"{why}; try {leg.tries + 1}"
     if rung is Rung.MODEL:
@@ -260,7 +262,7 @@ def _in_sequence(
     orders: Sequence[OrderIntent],
     target: Target,
     world: World,
-    own: Mapping[Line, Sequence[Order]],
+    own: Mapping[TargetLine, Sequence[Order]],
     legs: Memory,
 ) -> list[OrderIntent]:
     """Return orders without those that wait: purchases go first where options are sold, covers go last."""
@@ -269,7 +271,7 @@ def _in_sequence(
     if not sold and not any(line.wanted < 0 for line in lines):
         return list(orders)
     is_under_way = any(own[line] for line in sold) or any(order.side is Side.BUY for order in orders)
-    since_ns = world.now_ns - int(target.style.cover_seconds * NANOS_PER_SECOND)
+    since_ns = world.now_ns - int(target.tactics.cover_seconds * NANOS_PER_SECOND)
     tried = [legs[line.owner, line.instrument_id] for line in sold]
     is_patient = all(leg.tries <= COVER_TRIES and (leg.first_ns or 0) > since_ns for leg in tried)
     if sold and is_under_way and is_patient:
@@ -287,7 +289,9 @@ def _in_sequence(
     return keep_covers(due, held, world.instruments, uncovered(wanted, world.instruments))
 
 
-def closing_lines(positions: PositionManager, books: Mapping[str, PositionManager] | None) -> list[Line]:
+def closing_lines(
+    positions: PositionManager, books: Mapping[str, PositionManager] | None
+) -> list[TargetLine]:
     """Return what is to be closed: the account's positions, by strategy where several share it.
 
     What two strategies hold against each other is not at the venue: selling it for one and buying it
@@ -295,7 +299,7 @@ def closing_lines(positions: PositionManager, books: Mapping[str, PositionManage
     """
     held = positions.held()
     if books is None:
-        return [Line("", position.instrument_id, position.quantity) for position in held]
+        return [TargetLine("", position.instrument_id, position.quantity) for position in held]
     left = {position.instrument_id: position.quantity for position in held}
     lines = []
     for owner, book in books.items():
@@ -304,5 +308,5 @@ def closing_lines(positions: PositionManager, books: Mapping[str, PositionManage
             if at_venue and (at_venue > 0) is (position.quantity > 0):
                 part = min(position.quantity, at_venue, key=abs)
                 left[position.instrument_id] = at_venue - part
-                lines.append(Line(owner, position.instrument_id, part))
+                lines.append(TargetLine(owner, position.instrument_id, part))
     return lines

@@ -10,7 +10,7 @@ from types import MappingProxyType
 import msgspec
 
 from scalpdesk.closing.last_resort import Flattener, closing_again
-from scalpdesk.closing.plan import Line
+from scalpdesk.closing.plan import TargetLine
 from scalpdesk.core.errors import RetryError, StopError
 from scalpdesk.core.events import OrderFilled, OrderNotFound, QuoteEvent, TradingHalt, is_order_event
 from scalpdesk.core.intents import MultiLegOrder, OrderType, Purpose, Side, SubmitOrder, TimeInForce
@@ -89,7 +89,7 @@ class EmergencyTrader:
         """Signed executions since then."""
         self._seen: tuple[dict[InstrumentId, Decimal], float] | None = None
         """The positions shown last, and since when they have been the same."""
-        self._lines: list[Line] = []
+        self._lines: list[TargetLine] = []
         self._next_step_at = 0.0
         self._may_be_flat_at = 0.0
         """Not before this is the account called flat; the loop's time."""
@@ -287,7 +287,7 @@ class EmergencyTrader:
         if not self._believes(view) or not knows_halts:
             return False
         assert self._trusted is not None
-        lines = [Line("", number, quantity) for number, quantity in self._trusted.items()]
+        lines = [TargetLine("", number, quantity) for number, quantity in self._trusted.items()]
         if not lines and is_clear:
             if asyncio.get_running_loop().time() < self._may_be_flat_at:
                 return False
@@ -342,7 +342,7 @@ class EmergencyTrader:
         self._filled.clear()
         return True
 
-    async def _close(self, lines: list[Line], view: VenueView) -> None:
+    async def _close(self, lines: list[TargetLine], view: VenueView) -> None:
         """Send the next closing orders, at growing intervals while the same positions stay."""
         now = asyncio.get_running_loop().time()
         halted = [line.instrument_id for line in lines if self._is_halted(line.instrument_id)]
@@ -402,7 +402,7 @@ class EmergencyTrader:
         )
         return Order(submitted, now_ns, OrderState.PENDING_CANCEL, filled=order.filled)
 
-    async def _quotes(self, lines: list[Line]) -> dict[InstrumentId, QuoteEvent]:
+    async def _quotes(self, lines: list[TargetLine]) -> dict[InstrumentId, QuoteEvent]:
         """Return quotes where limits are needed; a market order goes without."""
         quotes: defaultdict[InstrumentId, QuoteEvent] = defaultdict(lambda: NO_QUOTE)
         if OrderType.MARKET not in self._limits.allowed_order_types:

@@ -9,11 +9,10 @@ rests at the mid for a while. One that walks begins with limits that go from the
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from functools import partial
 
-from scalpdesk.closing.leg import LONGEST_UNSOLD_SECONDS, Sight, Style, Tried
-from scalpdesk.closing.plan import Line, Memory, Plan, Target, World, plan
-from scalpdesk.core.enums import DecisionKind, Mode
+from scalpdesk.closing.leg import LONGEST_UNSOLD_SECONDS, Tactics
+from scalpdesk.closing.plan import TargetLine
+from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.events import Event, OrderNotFound, OrderRejected
 from scalpdesk.core.intents import (
     EXITS,
@@ -24,57 +23,24 @@ from scalpdesk.core.intents import (
     Side,
 )
 from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, ZERO, InstrumentId
-from scalpdesk.instruments.contract import underlying_of
-from scalpdesk.instruments.deadlines import is_past_cutoff, must_go_now
-from scalpdesk.marketdata.quotes import TRADABLE, QuoteVerdict
+from scalpdesk.instruments.deadlines import is_past_cutoff
+from scalpdesk.marketdata.quotes import TRADABLE
 from scalpdesk.marketdata.state import holds_up_no_hedge
-from scalpdesk.orders.order import UNCERTAIN, OrderState
+from scalpdesk.orders.order import UNCERTAIN, Order, OrderState
 from scalpdesk.strategies.contract import Action, DeskView, Facts, Proposal
 from scalpdesk.strategies.toolkit.hedger import DeltaHedger
-from scalpdesk.strategies.toolkit.order_life import has_rejected_combo
+from scalpdesk.strategies.toolkit.pursuit import Pursuit, sight_of
 
 LONGEST_PAUSE_SECONDS = 15.0
 ALERT_AFTER_SECONDS, LONGEST_ALERT_SECONDS = 30.0, 1_800.0
 """Into the exit, and the longest time between two alerts, which doubles with each."""
 STALE_HEDGE_NS = MINUTE_NS
 """Into the exit; so long another instrument than the underlying is unwound only at a fresh quote."""
-COVER_FIRST = "leg by leg: those that were sold are bought back before what covers them is sold"
 LAST_CALL_NS = MINUTE_NS
 """Before the close: a hedge of options that are settled in cash would be naked after it."""
 
 
-def sight_of(view: DeskView, number: InstrumentId) -> Sight:
-    """Return an instrument as a strategy sees it now."""
-    contract, quote, now_ns = view.instruments[number], view.market.quotes[number], view.now_ns
-    verdict = view.market.verdict(number, now_ns)
-    shows_no_price = contract.is_option and quote is not None and view.market.is_stub(quote)
-    return Sight(
-        now_ns,
-        contract,
-        quote,
-        view.market.mark(view.instruments.id_of(underlying_of(contract))),
-        is_fine=verdict in TRADABLE and not shows_no_price,
-        has_no_bid=contract.is_option and quote is not None and not (quote.bid > 0 or shows_no_price),
-        is_halted=view.is_halted(number),
-        is_unquoted=contract.is_option and (verdict is QuoteVerdict.STALE or shows_no_price),
-        shows_no_price=shows_no_price,
-        must_go=contract.is_option
-        and (view.mode is Mode.FLATTENING or must_go_now(contract, view.session, now_ns)),
-        model=partial(_model, view, number),
-    )
-
-
-def _model(view: DeskView, number: InstrumentId) -> tuple[float, float] | None:
-    contract, valuation = view.instruments[number], view.delta_engine.state(number, view.now_ns)
-    if valuation is None or not contract.is_option:
-        return None
-    # at the volatility of the marks: the risk gate holds the limit against the mark
-    return valuation.mark if valuation.is_modelled else valuation.greeks_at(
-        valuation.own_vol
-    ).price, contract.payoff(valuation.spot)
-
-
-class Liquidation:
+class Liquidation(Pursuit):
     """Closes a position: options first, then their hedge.
 
     Parameters
@@ -113,47 +79,27 @@ class Liquidation:
         limits_only: bool = False,
         walks: bool = False,
     ) -> None:
-        self._hedger = hedger
         self._unwinds = unwinds or hedger is not None
-        self._style = Style(
+        tactics = Tactics(
             retry_seconds=retry_seconds,
             pause_seconds=retry_seconds,
             limits_only=limits_only,
             unwinds_shares=self._unwinds,
             walks=walks,
         )
+        super().__init__(tactics, timer=timer, leg_orders=leg_orders, step=step)
+        self._hedger = hedger
         self._alert_after = alert_after
-        self._timer = timer
-        self._step = step
-        self._leg_orders = leg_orders
-        self._facts: Facts = {}
-        self.ratios: Mapping[InstrumentId, int] = {}
-        """Contracts of one set by option, where what is closed is a structure."""
         self.forget()
 
     def forget(self) -> None:
         """Reset for the next session."""
         self._closed: set[InstrumentId] = set()
         """Legs so far, where there is no hedge."""
-        self.why = ""
-        self.since_ns: int | None = None
-        """When leaving began; None while there is no reason to."""
-        self._mid_until_ns = 0
-        self._memory: Memory = {}
+        self.why, self.since_ns, self._mid_until_ns, self._memory = "", None, 0, {}
         self._alert_due_ns = 0
         self._alerts = 0
         self._hedged_for: dict[InstrumentId, Decimal] = {}
-
-    def begin(self, now_ns: int, why: str, *, rest_seconds: float = 0.0) -> None:
-        """Start to leave; a second reason changes nothing.
-
-        With ``rest_seconds`` the first order rests at the mid for as long, or walks from it: for what can
-        wait.
-        """
-        if self.since_ns is None:
-            self.since_ns = now_ns
-            self.why = why
-            self._mid_until_ns = now_ns + int(rest_seconds * NANOS_PER_SECOND)
 
     def note_refused(self, view: DeskView, event: Event | None) -> list[Action]:
         """Wait 1, 2, 4 … seconds after an order that the event refuses; nothing for any other event.
@@ -168,7 +114,7 @@ class Liquidation:
         is_unsold = order.submitted.side is Side.SELL and seen.has_no_bid
         is_late = is_past_cutoff(seen.instrument, view.cutoff, view.now_ns)
         longest = LONGEST_UNSOLD_SECONDS if is_unsold or is_late else LONGEST_PAUSE_SECONDS
-        leg = self._tried(number)
+        leg = self.tried(number)
         # of its own tries: the desk's last resort has pauses of its own
         leg = leg._replace(refusals=max(leg.tries - 1, 0)).after_refusal(view.now_ns, 1.0, longest)
         self._memory = {**self._memory, ("", number): leg}
@@ -197,21 +143,21 @@ class Liquidation:
             Signed quantities to close where the account holds more than the trade; all that is held is
             closed without.
         """
-        self._facts = facts or {}
         self._closed.update(legs)
         held = view.positions.quantity
-        found = self._plan(view, [Line("", leg, (own or {}).get(leg, held(leg))) for leg in legs])
-        self._memory = found.memory
-        actions, closing = self._taken_off(found), self._closing(view, found)
+        lines = [TargetLine("", leg, (own or {}).get(leg, held(leg))) for leg in legs]
+        found = self.plan(view, lines, self._live(view))
+        actions = self.exits(view, found, facts or {})
         if legs:
-            actions += closing
+            if found.due_ns:
+                actions.append(SetTimer(self._timer, min(found.due_ns)))
             # orders that go out now are counted from the next wake on
             if not found.orders:
-                actions += self._keep_hedged(view, legs)
+                actions += self._keep_hedged(view, legs, facts or {})
         elif self._unwinds:
             actions += self._take_off_hedges(view)
             if self._hedge_held(view):
-                actions += self._unwind(view)
+                actions += self._unwind(view, facts or {})
         if legs or self._hedge_held(view):
             actions += self._alert(view, legs)
         return actions
@@ -219,24 +165,21 @@ class Liquidation:
     def _hedge_held(self, view: DeskView) -> Decimal:
         return view.positions.quantity(view.hedge) if self._unwinds else ZERO
 
-    def _tried(self, number: InstrumentId) -> Tried:
-        return self._memory.get(("", number), Tried())
-
     def is_flat(self, view: DeskView, legs: Sequence[InstrumentId]) -> bool:
         """Return whether nothing is held and nothing is on its way."""
         return not legs and not view.positions.quantity(view.hedge) and not view.orders.live
 
     def take_off(self, view: DeskView) -> Sequence[Action]:
         """Cancel what was bought or hedged before, and exit orders that stand unfilled."""
-        return self._taken_off(self._plan(view, ()))
+        return self.exits(view, self.plan(view, (), self._live(view)), {})
 
-    def _taken_off(self, found: Plan) -> list[Action]:
-        reasons = (self.why, "take back what is in the way of the exit")
-        return [Proposal(DecisionKind.EXIT, reasons, {}, found.cancels)] if found.cancels else []
+    def _live(self, view: DeskView) -> list[Order]:
+        live = view.orders.live.values()
+        return [each for each in live if self._unwinds or each.submitted.instrument_id in self._closed]
 
     def _take_off_hedges(self, view: DeskView) -> Sequence[Action]:
         """Cancel hedges after the last option: at once, or in time what brings the shares towards zero."""
-        held, limit_ns = self._hedge_held(view), view.now_ns - self._style.retry_ns
+        held, limit_ns = self._hedge_held(view), view.now_ns - self._tactics.retry_ns
         late = []
         for order in view.orders.live_for(view.hedge):
             closes = abs(held + order.signed_leaves) < abs(held)
@@ -251,55 +194,7 @@ class Liquidation:
 
     # options and their hedge ------------------------------------------------------------------------
 
-    def _closing(self, view: DeskView, found: Plan) -> list[Action]:
-        actions: list[Action] = []
-        if found.orders:
-            tries = {
-                f"try_{view.instruments[order.instrument_id].symbol}": self._tried(order.instrument_id).tries
-                for order in found.orders
-            }
-            steps = (self._step,) if self._step else ()
-            reasons = (self.why, *steps, *((COVER_FIRST,) if found.is_held_back else ()))
-            actions.append(
-                Proposal(
-                    DecisionKind.EXIT,
-                    reasons,
-                    {**self._facts, **tries},
-                    found.orders,
-                    all_or_none=False,
-                    leg_orders=self._leg_orders if found.goes_as_one else LegOrders.LEGS,
-                )
-            )
-        if found.due_ns:
-            actions.append(SetTimer(self._timer, min(found.due_ns)))
-        return actions
-
-    def _plan(self, view: DeskView, lines: Sequence[Line]) -> Plan:
-        orders, legs = view.orders, [line.instrument_id for line in lines]
-        live = orders.live.values()
-        target = Target(
-            lines,
-            self._style,
-            self.why,
-            self.ratios,
-            LegOrders.LEGS if has_rejected_combo(view, legs) else self._leg_orders,
-            since_ns=self.since_ns or 0,
-            mid_until_ns=self._mid_until_ns,
-            is_hurried=view.mode is Mode.FLATTENING,
-        )
-        world = World(
-            view.now_ns,
-            view.instruments,
-            partial(sight_of, view),
-            [each for each in live if self._unwinds or each.submitted.instrument_id in self._closed],
-            lambda number, at_ns: any(
-                order.created_ns == at_ns and order.submitted.instrument_id == number
-                for order in orders.orders.values()
-            ),
-        )
-        return plan(target, world, self._memory)
-
-    def _keep_hedged(self, view: DeskView, legs: Sequence[InstrumentId]) -> Sequence[Action]:
+    def _keep_hedged(self, view: DeskView, legs: Sequence[InstrumentId], facts: Facts) -> Sequence[Action]:
         """Hedge what could not be left yet; at the last call drop the hedge of what is paid in cash."""
         if self._hedger is None:
             return ()
@@ -307,8 +202,8 @@ class Liquidation:
         if session is not None and view.now_ns >= session.close_ns - LAST_CALL_NS:
             contracts = [view.instruments[leg] for leg in legs]
             if all(item.is_option and not item.delivers for item in contracts):
-                return self._unwind(view)
-        young_ns = view.now_ns - self._style.retry_ns
+                return self._unwind(view, facts)
+        young_ns = view.now_ns - self._tactics.retry_ns
         if any(
             order.created_ns > young_ns and not sight_of(view, leg).is_unquoted
             for leg in legs
@@ -317,7 +212,7 @@ class Liquidation:
             return ()  # a sale is under way: hedging its half would be paid twice
         quotes, held = view.market.quotes, {leg: view.positions.quantity(leg) for leg in legs}
         if all(holds_up_no_hedge(view.instruments, quotes, leg, held[leg]) for leg in legs):
-            return self._unwind(view)
+            return self._unwind(view, facts)
         exposure = self._hedger.measure(view, legs)
         if exposure is None:
             return ()
@@ -325,18 +220,18 @@ class Liquidation:
         self._hedged_for = held
         return self._hedger.step(view, legs, exposure, at_once=at_once)
 
-    def _unwind(self, view: DeskView) -> Sequence[Action]:
+    def _unwind(self, view: DeskView, facts: Facts) -> Sequence[Action]:
         """Flatten the shares, whatever the threshold says."""
         number = view.hedge
         if number != view.underlying and view.market.verdict(number, view.now_ns) not in TRADABLE:
-            retry_ns = view.now_ns + self._style.retry_ns
+            retry_ns = view.now_ns + self._tactics.retry_ns
             if retry_ns < (self.since_ns or 0) + STALE_HEDGE_NS:
                 return (SetTimer(self._timer, retry_ns),)
-        found = self._plan(view, [Line("", number, view.positions.quantity(number))])
-        self._memory = found.memory
+        line = TargetLine("", number, view.positions.quantity(number))
+        found = self.plan(view, [line], view.orders.live_for(number))
         if not found.orders:
             return ()
-        facts: Facts = {**self._facts, "owned_shares": int(view.positions.quantity(number))}
+        facts = {**facts, "owned_shares": int(view.positions.quantity(number))}
         # the timer looks after it: a fill wakes the strategy anyway, a refusal by the gate does not
         return (
             Proposal(DecisionKind.EXIT, (self.why, "unwind the hedge"), facts, found.orders),
@@ -344,14 +239,14 @@ class Liquidation:
         )
 
     def _note(self, legs: Sequence[InstrumentId], **said: bool) -> None:
-        told = {("", leg): self._tried(leg)._replace(**said) for leg in legs}
+        told = {("", leg): self.tried(leg)._replace(**said) for leg in legs}
         self._memory = {**self._memory, **told}
 
     # alerts -------------------------------------------------------------------------------------
 
     def _alert(self, view: DeskView, legs: Sequence[InstrumentId]) -> Sequence[Action]:
         """Report what resists, and again later each time while it does; once a leg without a bid."""
-        closing = {leg: self._tried(leg) for leg in legs}
+        closing = {leg: self.tried(leg) for leg in legs}
         seen = {leg: sight_of(view, leg) for leg in legs}
         resting = [
             leg
