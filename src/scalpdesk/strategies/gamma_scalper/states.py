@@ -6,7 +6,7 @@ simply wanted again.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
 
 from scalpdesk.core.enums import DecisionKind, Mode
@@ -58,6 +58,8 @@ class State:
         self.tools = tools
         self.start = start
         """Start of the present trade, else of the last: the P&L of an exit is measured from it."""
+        self.phase = type(self).__name__.removesuffix("State").lower()
+        """Its name, as ``holding``."""
 
     def step(self, view: DeskView, wake: Wake, event: Event) -> "Step":
         """Act on a wake within a session."""
@@ -278,7 +280,15 @@ class WaitingState(RestingState):
         )
         if answer is not None:
             reasons = (*reasons, answer.reason)
-        return EnteringState(tools, trade, move), [*move.start(view, reasons, facts), *self.report(view)]
+
+        def entered(now: DeskView) -> StraddleTrade:
+            tools.entries += 1
+            trade.straddles = trade.first_straddles = move.sets
+            trade.begin_holding(now, tools)
+            return trade
+
+        state = ChangingState(tools, trade, "entering", move, entered)
+        return state, [*move.start(view, reasons, facts), *self.report(view)]
 
     def report(self, view: DeskView, due_ns: int | None = None) -> Sequence[Action]:
         """Put the edge's course on record: once it is due, or whatever there is without ``due_ns``."""
@@ -412,7 +422,16 @@ class HoldingState(TradingState):
             return self.leave(view, why)
         move = tools.move(side.structure, 0)
         facts: Facts = {"side": side.name, "side_pnl_usd": float(side.pnl(view)), **side.at_risk.facts()}
-        return TrimmingState(tools, trade, move, side, view.now_ns), move.start(view, (why,), facts)
+        state = ChangingState(
+            tools,
+            trade,
+            "trimming",
+            move,
+            lambda _: trade.without(side),
+            until_ns=view.now_ns + SALE_NS,
+            too_late=f"the {side.name} could not be closed alone",
+        )
+        return state, move.start(view, (why,), facts)
 
     def _edge_left(self, view: DeskView) -> tuple[float | None, float]:
         """Return the edge left and what of it is no reason to leave, once a minute.
@@ -534,7 +553,19 @@ class HoldingState(TradingState):
         until_ns = view.now_ns + int(seconds * NANOS_PER_SECOND)
         old = [leg.option_id for leg in exchanged(trade.structure, structure)[0]]
         move = tools.move(structure, trade.straddles, gone=old, as_one=False)
-        state = RecentringState(tools, trade, move, until_ns, had_edge=had_edge)
+
+        def moved(now: DeskView) -> StraddleTrade:
+            new = StraddleTrade(now, structure, move.sets, had_edge=had_edge)
+            new.first_straddles = trade.first_straddles
+            new.begin_holding(now, tools)
+            new.sessions_held, new.entry_session = trade.sessions_held, trade.entry_session
+            return new
+
+        abandoned = "change of straddles abandoned: a leg could not be"
+        late, no_more = f"{abandoned} sold", f"{abandoned} bought"
+        state = ChangingState(
+            *(tools, trade, "recentring", move, moved), until_ns=until_ns, too_late=late, gave_up=no_more
+        )
         return state, move.start(view, (why,), facts)
 
     # another size -----------------------------------------------------------------------------------
@@ -563,7 +594,19 @@ class HoldingState(TradingState):
         rule.forget()
         facts |= {"straddles_wanted": wanted}
         move = tools.move(trade.structure, wanted)
-        return ScalingState(tools, trade, move, view.now_ns + SALE_NS), move.start(view, (why,), facts)
+        state = self._scaling(move, view.now_ns + SALE_NS)
+        return state, move.start(view, (why,), facts)
+
+    def _scaling(self, move: Move, until_ns: int = NEVER_NS) -> "ChangingState":
+        tools, trade = self.tools, self.trade
+
+        def scaled(view: DeskView) -> StraddleTrade:
+            trade.straddles = move.sets
+            trade.at_risk = max(trade.at_risk, capital_at_risk(view, trade.structure))
+            tools.hedger.resize(move.sets)
+            return trade
+
+        return ChangingState(tools, trade, "scaling", move, scaled, until_ns=until_ns)
 
     def _add(self, view: DeskView, wanted: int, now: str, facts: Facts) -> Step:
         """Buy more of the straddle, if it would be bought afresh and its size leaves room."""
@@ -592,87 +635,89 @@ class HoldingState(TradingState):
         move = tools.move(trade.structure, wanted, walks=True)
         reasons = (why, *sizes, *verdict.reasons)
         facts |= {"straddles_wanted": wanted}
-        return ScalingState(tools, trade, move), move.start(view, reasons, facts)
+        return self._scaling(move), move.start(view, reasons, facts)
 
 
 class ChangingState(TradingState):
-    """What is held of the trade becomes what is wanted of it, and is hedged meanwhile."""
+    """What is held of the trade becomes what is wanted of it; a trade that was whole is hedged meanwhile.
 
-    is_hedged = True
-    too_late = ""
-    """Why the whole trade is left where it takes too long."""
+    Parameters
+    ----------
+    phase
+        Its name.
+    move
+        From what is held to what is wanted.
+    done
+        Returns the trade that goes on once it is held.
+    until_ns, too_late
+        By when that is, and why the whole trade is left then.
+    gave_up
+        Why the whole trade is left where an opening is given up; what is whole is kept without.
+    """
 
     def __init__(
-        self, tools: ScalperTools, trade: StraddleTrade, move: Move, until_ns: int = NEVER_NS
+        self,
+        tools: ScalperTools,
+        trade: StraddleTrade,
+        phase: str,
+        move: Move,
+        done: Callable[[DeskView], StraddleTrade],
+        *,
+        until_ns: int = NEVER_NS,
+        too_late: str = "change of size abandoned: the straddle is not whole",
+        gave_up: str = "",
     ) -> None:
         super().__init__(tools, trade)
+        self.phase = phase
         self.move = move
-        self.until_ns = until_ns
-        """By when it is through, or the whole trade is left."""
+        self._done = done
+        self._until_ns, self._too_late, self._gave_up = until_ns, too_late, gave_up
+        self._is_entry = trade.entry_session is None
 
     def step(self, view: DeskView, wake: Wake, event: Event | None) -> Step:
         """Follow the move until what is wanted is held."""
-        tools = self.tools
-        stopped = self.stop(view)
-        if stopped is not None:
-            return stopped
+        tools, session = self.tools, view.session
+        if self._is_entry and session is not None and view.now_ns >= tools.leaves_ns(session):
+            return self.leave(view, f"{ABANDONED}: the minutes before the close have come")
+        is_gone = not (tools.held(view) or self._gave_up)  # between two straddles there may be none
+        if not self._is_entry and (is_gone or view.mode is Mode.FLATTENING):
+            return HoldingState(tools, self.trade).hold(view)
         status, actions = self.move.step(view)
         if status is MoveStatus.GIVEN_UP:
-            return self.give_up(view, wake, event)
+            return self._give_up(view, wake, event)
         if status is MoveStatus.DONE:
-            return self.hold(view, actions)
-        if view.now_ns >= self.until_ns:
-            return self.leave(view, self.too_late)
+            return self._hold(view, actions)
+        if view.now_ns >= self._until_ns:
+            return self.leave(view, self._too_late)
         is_moving = any(order.submitted.instrument_id != view.hedge for order in view.orders.live.values())
-        if actions or is_moving or not self.is_hedged:
+        if actions or is_moving or self._is_entry:
             return self, actions  # legs are on their way: what is left is hedged once they are through
         return self, tools.hedger.step(view, tools.held(view))
 
-    def hold(self, view: DeskView, actions: Sequence[Action] = ()) -> Step:
-        """Hold what is wanted."""
-        state, held = HoldingState(self.tools, self.done(view)).hold(view)
+    def _hold(self, view: DeskView, actions: Sequence[Action]) -> Step:
+        state, held = HoldingState(self.tools, self._done(view)).hold(view)
         return state, [*actions, *held]
 
-    def stop(self, view: DeskView) -> Step | None:
-        """Return the step that ends the change whatever became of it; None where it goes on."""
-        if self.tools.held(view) and view.mode is not Mode.FLATTENING:
-            return None
-        return HoldingState(self.tools, self.trade).hold(view)
-
-    def give_up(self, view: DeskView, wake: Wake, event: Event | None) -> Step:
-        """Return the step after as many attempts at a leg as allowed."""
-        raise NotImplementedError
-
-    def done(self, view: DeskView) -> StraddleTrade:
-        """Return the trade that goes on."""
-        raise NotImplementedError
-
-
-class EnteringState(ChangingState):
-    """The legs of the straddle are at the venue."""
-
-    is_hedged = False
-
-    def stop(self, view: DeskView) -> Step | None:
-        """Give the entry up when it is time to leave."""
-        if view.session is None or view.now_ns < self.tools.leaves_ns(view.session):
-            return None
-        return self.leave(view, f"{ABANDONED}: the minutes before the close have come")
-
-    def give_up(self, view: DeskView, wake: Wake, event: Event | None) -> Step:
-        """Keep the sets that are whole; else sell what was bought, and look again later."""
-        del wake, event
+    def _give_up(self, view: DeskView, wake: Wake, event: Event | None) -> Step:
+        """Keep the sets that are whole, and sell what is left over; of an entry all, and look again later."""
         tools, structure, quantity = self.tools, self.trade.structure, view.positions.quantity
-        sets = structure.sets_held(quantity)
+        sets, entry = structure.sets_held(quantity), tools.config.entry
+        if self._gave_up:
+            return self.leave(view, self._gave_up)
+        if not self._is_entry:
+            tools.no_more.fail(view.now_ns)
+            self._until_ns = view.now_ns + SALE_NS
+            self.move.end_at(view, "change of size: sell what is left over", sets)
+            return self.step(view, wake, event)
         if sets > 0 and structure.is_whole(quantity):
             why = f"{sets} of {self.trade.straddles} straddles could be bought"
             if not structure.is_straddle:
                 why = f"{sets} of {self.trade.straddles} sets could be opened"
             self.move.sets = sets
-            return self.hold(view, [Proposal(DecisionKind.ENTRY, (why,), {"straddles": sets})])
+            return self._hold(view, [Proposal(DecisionKind.ENTRY, (why,), {"straddles": sets})])
         if tools.held(view):
             return self.leave(view, f"{ABANDONED}: one leg could not be bought")
-        why, entry = f"{ABANDONED}: nothing was filled", tools.config.entry
+        why = f"{ABANDONED}: nothing was filled"
         if entry.again_next_session and not entry.again_after_exit:
             closed = Proposal(DecisionKind.ENTRY, (why, CLOSED))
             return DoneState(tools, self.start), (closed,)
@@ -682,84 +727,6 @@ class EnteringState(ChangingState):
             Proposal(DecisionKind.ENTRY, (why, f"looks again in {wait_s:g} s"), {AGAIN_IN: wait_s}),
             SetTimer(f"{tools.manner.label}: after an abandoned entry", until_ns),
         )
-
-    def done(self, view: DeskView) -> StraddleTrade:
-        """Count the entry, and begin to hold."""
-        self.tools.entries += 1
-        self.trade.straddles = self.trade.first_straddles = self.move.sets
-        self.trade.begin_holding(view, self.tools)
-        return self.trade
-
-
-class RecentringState(ChangingState):
-    """The straddle is sold and another bought."""
-
-    too_late = "change of straddles abandoned: a leg could not be sold"
-
-    def __init__(
-        self, tools: ScalperTools, trade: StraddleTrade, move: Move, until_ns: int, *, had_edge: bool
-    ) -> None:
-        super().__init__(tools, trade, move, until_ns)
-        self.had_edge = had_edge
-
-    def stop(self, view: DeskView) -> Step | None:
-        """Leave where nothing may be opened."""
-        if view.mode is Mode.ACTIVE:
-            return None
-        return self.leave(view, "the desk opens nothing: the change of straddles is given up")
-
-    def give_up(self, view: DeskView, wake: Wake, event: Event | None) -> Step:
-        """Leave the whole trade."""
-        del wake, event
-        return self.leave(view, "change of straddles abandoned: a leg could not be bought")
-
-    def done(self, view: DeskView) -> StraddleTrade:
-        """Begin a trade in what was bought, which counts its sessions on."""
-        old, move = self.trade, self.move
-        moved = StraddleTrade(view, move.structure, move.sets, had_edge=self.had_edge)
-        moved.first_straddles = old.first_straddles
-        moved.begin_holding(view, self.tools)
-        moved.sessions_held, moved.entry_session = old.sessions_held, old.entry_session
-        return moved
-
-
-class ScalingState(ChangingState):
-    """More of the straddle is bought, or part of it sold."""
-
-    too_late = "change of size abandoned: the straddle is not whole"
-
-    def give_up(self, view: DeskView, wake: Wake, event: Event | None) -> Step:
-        """Keep the straddle whole: what cannot be bought is given up, and what is left over sold."""
-        self.tools.no_more.fail(view.now_ns)
-        self.until_ns = view.now_ns + SALE_NS
-        sets = self.trade.structure.sets_held(view.positions.quantity)
-        self.move.end_at(view, "change of size: sell what is left over", sets)
-        return self.step(view, wake, event)
-
-    def done(self, view: DeskView) -> StraddleTrade:
-        """Note the size that is held."""
-        trade, sets = self.trade, self.move.sets
-        trade.straddles = sets
-        trade.at_risk = max(trade.at_risk, capital_at_risk(view, trade.structure))
-        self.tools.hedger.resize(sets)
-        return trade
-
-
-class TrimmingState(ChangingState):
-    """One side is closed by its own stop; the other is kept and hedged."""
-
-    def __init__(
-        self, tools: ScalperTools, trade: StraddleTrade, move: Move, side: TradeSide, now_ns: int
-    ) -> None:
-        super().__init__(tools, trade, move, now_ns + SALE_NS)
-        self.side = side
-        self.too_late = f"the {side.name} could not be closed alone"
-
-    def done(self, view: DeskView) -> StraddleTrade:
-        """Go on without the side."""
-        del view
-        self.trade.drop_side(self.side)
-        return self.trade
 
 
 class LeavingState(State):

@@ -63,7 +63,7 @@ class StructureScalper:
     @property
     def phase(self) -> str:
         """Name of its state, as ``holding``."""
-        return type(self.state).__name__.removesuffix("State").lower()
+        return self.state.phase
 
     @property
     def is_done(self) -> bool:

@@ -381,12 +381,13 @@ class StraddleTrade:
                 return side, reason
         return None
 
-    def drop_side(self, side: "TradeSide") -> None:
+    def without(self, side: "TradeSide") -> "StraddleTrade":
         """Go on without a side that was closed: the P&L and what it is measured by stay the whole trade's."""
         rest = [leg for leg in self.structure.legs if leg.option_id not in side.structure.ratios]
         self.structure = Structure(tuple(rest))
         self.sides = [each for each in self.sides if each is not side]
         self.is_of_shape = False
+        return self
 
     def begin_session(self, day: date) -> None:
         """Count a night held, and restart the counts of a change of size."""
