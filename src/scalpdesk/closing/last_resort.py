@@ -212,16 +212,13 @@ def closing_again(
     live
         Orders that may still fill, oldest first: the quantities of older orders are left out.
     """
+    working = tuple(live)
 
     def left(leg: Order) -> Decimal:
-        sent = leg.submitted
-        most = -sent.side.sign * held(sent.instrument_id)
-        for other in live:
-            if other is leg:
-                break
-            if (other.submitted.instrument_id, other.submitted.side) == (sent.instrument_id, sent.side):
-                most -= other.leaves
-        return min(most, sent.quantity)
+        sent, older = leg.submitted, working[: working.index(leg) if leg in working else None]
+        line = TargetLine("", sent.instrument_id, held(sent.instrument_id))
+        missing = line.missing([order for order in older if line.is_of(order)])
+        return min(missing * sent.side.sign, sent.quantity)
 
     wanted = command_of(legs)
     if isinstance(wanted, SubmitOrder):

@@ -133,36 +133,25 @@ def plan(target: Target, world: World, memory: Memory) -> Plan:
     holds_opening = any(own[line] for line in target.lines if line.opens)
     legs, tried, due_ns, is_given_up = dict(memory), list[tuple[OrderIntent, Rung]](), list[int](), False
     for line, working in own.items():
-        key = line.owner, line.instrument_id
-        leg = legs.setdefault(key, Tried(first_ns=now_ns))
+        key, retry_ns = (line.owner, line.instrument_id), tactics.retry_ns
+        leg = legs[key] = memory.get(key) or Tried(first_ns=now_ns)
+        tops_up = tactics.tops_up and all(order.submitted.purpose in EXITS for order in working)
         missing = line.missing(working)
-        waits = working and not (tactics.tops_up and all(one.submitted.purpose in EXITS for one in working))
-        if waits or not missing:
-            if working:  # its end is an event, and the timer looks after it
-                due_ns.append(now_ns + tactics.retry_ns - (now_ns - working[0].created_ns) % tactics.retry_ns)
-            continue
-        if holds_all or (line.opens and holds_opening):
-            continue
-        seen = world.look(line.instrument_id)
-        if seen.is_halted:  # nothing may be sent; tried at once when it trades again
-            legs[key] = leg._replace(not_before_ns=0)
-            continue
-        leg = leg.after_sight(seen)
-        if now_ns < leg.not_before_ns:
-            due_ns.append(leg.not_before_ns)
-        elif line.opens and (leg.tries >= tactics.max_tries or not target.may_open):
-            is_given_up = True
-        else:
-            order, rung = _try(leg, line, missing, seen, target)
-            # counts as an attempt whatever its outcome: the gate may refuse it without an event
-            is_sent = leg.sent_ns is None or world.has_sent(line.instrument_id, leg.sent_ns)
-            pause = tactics.opening_pause_seconds if line.opens else tactics.pause_seconds
-            leg = leg.after_try(seen, rung, pause, is_sent=is_sent)
-            due_ns.append(leg.not_before_ns)
-            if order is not None and rung is not None:
-                tried.append((order, rung))
-            if line.opens or order is not None:
-                leg = leg._replace(tries=leg.tries + 1)
+        if working and not (tops_up and missing):  # its end is an event, and the timer looks after it
+            due_ns.append(now_ns + retry_ns - (now_ns - working[0].created_ns) % retry_ns)
+        elif missing and not (holds_all or (line.opens and holds_opening)):
+            seen = world.look(line.instrument_id)
+            leg = leg.after_sight(seen)
+            is_due = now_ns >= leg.not_before_ns
+            if seen.is_halted:  # nothing may be sent; tried at once when it trades again
+                leg = leg._replace(not_before_ns=0)
+            elif is_due and line.opens and (leg.tries >= tactics.max_tries or not target.may_open):
+                is_given_up = True
+            else:
+                if is_due:
+                    leg, order, rung = _try(leg, line, missing, seen, target, world)
+                    tried += [] if order is None or rung is None else [(order, rung)]
+                due_ns.append(leg.not_before_ns)
         legs[key] = leg
     goes_as_one = _goes_as_one(tried, target, legs)
     orders = [order for order, _ in tried]
@@ -177,22 +166,10 @@ def plan(target: Target, world: World, memory: Memory) -> Plan:
     return Plan(cancels, tuple(orders), goes_as_one, is_held_back, is_given_up, tuple(due_ns), legs)
 
 
-def is_late(order: Order, target: Target, world: World, memory: Memory) -> bool:
-    """Return whether an exit order was not filled in time and does not rest where it should."""
-    tactics, sent = target.tactics, order.submitted
-    if sent.purpose not in EXITS or order.created_ns > world.now_ns - tactics.retry_ns:
-        return False
-    if not tactics.walks and world.now_ns < target.mid_until_ns:
-        return False
-    leg = memory.get((sent.owner, sent.instrument_id)) or memory.get(("", sent.instrument_id), Tried())
-    allowed = LIMITS_ALONE if tactics.limits_only else target.allowed
-    return not leg.rests_rightly(order, world.look(sent.instrument_id), allowed)
-
-
 def _why_off(
     order: Order, target: Target, world: World, memory: Memory, opening: Collection[InstrumentId]
 ) -> str:
-    """Return why an order is taken off; empty where it stays."""
+    """Return why an order is taken off: not wanted, or not filled in time where it does not rest rightly."""
     sent, tactics = order.submitted, target.tactics
     if order.state in UNCERTAIN:
         return ""
@@ -200,12 +177,30 @@ def _why_off(
     is_foreign = order.created_ns < target.since_ns or target.is_unwanted(order)
     if is_foreign or (opens and sent.instrument_id not in opening):
         return tactics.off
-    if opens and order.created_ns <= world.now_ns - tactics.retry_ns:
+    if order.created_ns > world.now_ns - tactics.retry_ns:
+        return ""
+    if opens:
         return f"not filled within {tactics.retry_seconds:g} s"
-    return tactics.late if is_late(order, target, world, memory) else ""
+    if sent.purpose not in EXITS or (not tactics.walks and world.now_ns < target.mid_until_ns):
+        return ""
+    leg = memory.get((sent.owner, sent.instrument_id)) or memory.get(("", sent.instrument_id), Tried())
+    allowed = LIMITS_ALONE if tactics.limits_only else target.allowed
+    return "" if leg.rests_rightly(order, world.look(sent.instrument_id), allowed) else tactics.late
 
 
 def _try(
+    leg: Tried, line: TargetLine, missing: Decimal, seen: Sight, target: Target, world: World
+) -> tuple[Tried, OrderIntent | None, Rung | None]:
+    """Return a leg after a try, the order and its rung; without an order while it has no price."""
+    order, rung = _order(leg, line, missing, seen, target)
+    # counts as an attempt whatever its outcome: the gate may refuse it without an event
+    is_sent = leg.sent_ns is None or world.has_sent(line.instrument_id, leg.sent_ns)
+    pause = target.tactics.opening_pause_seconds if line.opens else target.tactics.pause_seconds
+    leg = leg.after_try(seen, rung, pause, is_sent=is_sent)
+    return leg._replace(tries=leg.tries + (line.opens or order is not None)), order, rung
+
+
+def _order(
     leg: Tried, line: TargetLine, missing: Decimal, seen: Sight, target: Target
 ) -> tuple[OrderIntent | None, Rung | None]:
     """Return the next order at a leg, and its rung; None while nothing can be sent, or it has no price."""

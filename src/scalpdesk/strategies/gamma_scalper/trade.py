@@ -7,6 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import NamedTuple
 
+from scalpdesk.closing.leg import Tactics
 from scalpdesk.core.backoff import BackOff
 from scalpdesk.core.enums import DecisionKind, Mode
 from scalpdesk.core.intents import LegOrders, SetTimer
@@ -270,15 +271,22 @@ class ScalperTools:
     ) -> Move:
         """Return the move to so many sets of a structure; with ``walks`` it opens from the mid on."""
         entry = self.config.entry
+        ttl, steps = entry.order_ttl_seconds, entry.walk_steps if walks else 0
+        tactics = Tactics(
+            retry_seconds=ttl,
+            pause_seconds=ttl,
+            opening_pause_seconds=ttl if entry.spaced_attempts else 0.0,
+            max_tries=entry.max_attempts + steps + 1,
+            walks=True,
+        )
         return Move(
             structure,
             sets,
-            gone=gone,
-            ttl_seconds=entry.order_ttl_seconds,
-            max_attempts=entry.max_attempts,
+            gone,
+            tactics,
+            rest_seconds=steps * ttl,
             timer=f"{self.manner.label}: entry" if entry.spaced_attempts else "",
             leg_orders=entry.orders if as_one else LegOrders.LEGS,
-            walk_steps=entry.walk_steps if walks else 0,
             name=self.name,
         )
 

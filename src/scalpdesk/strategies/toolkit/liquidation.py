@@ -159,7 +159,7 @@ class Liquidation(Pursuit):
             if self._hedge_held(view):
                 actions += self._unwind(view, facts or {})
         if legs or self._hedge_held(view):
-            actions += self._alert(view, legs)
+            actions += self._of_unbid(view, legs) or self._alert(view, legs)
         return actions
 
     def _hedge_held(self, view: DeskView) -> Decimal:
@@ -244,37 +244,40 @@ class Liquidation(Pursuit):
 
     # alerts -------------------------------------------------------------------------------------
 
+    def _rests(self, view: DeskView, leg: InstrumentId) -> bool:
+        """Return whether an option without a bid is offered at the least."""
+        tried, seen = self.tried(leg), sight_of(view, leg)
+        return seen.has_no_bid and any(
+            tried.rests_rightly(order, seen, ()) for order in view.orders.live_for(leg)
+        )
+
+    def _of_unbid(self, view: DeskView, legs: Sequence[InstrumentId]) -> Sequence[Action]:
+        """Report once of a leg without a bid that it rests at the least, or that the venue takes no offer."""
+        unbid = [leg for leg in sorted(legs) if sight_of(view, leg).has_no_bid]
+        resting = [leg for leg in unbid if self._rests(view, leg)]
+        news = [leg for leg in resting if not self.tried(leg).is_worthless]
+        if news:
+            self._note(news, is_worthless=True)
+            why = f"no bid for {_names(view, news)}"
+            why += ": offered at its payoff or the smallest price, else it expires"
+            return (Proposal(DecisionKind.EXIT, (why,)),)
+        most = self._alert_after
+        unsold = [leg for leg in unbid if leg not in resting and self.tried(leg).tries > most]
+        news = [leg for leg in unsold if not self.tried(leg).is_unsold]
+        if news:
+            self._note(news, is_unsold=True)
+            why = f"no bid for {_names(view, news)}, and the venue takes no offer"
+            why += ": sold when it is bid for, else it expires"
+            return (Proposal(DecisionKind.ALERT, (why,), {"tries": most + 1}),)
+        return ()
+
     def _alert(self, view: DeskView, legs: Sequence[InstrumentId]) -> Sequence[Action]:
-        """Report what resists, and again later each time while it does; once a leg without a bid."""
-        closing = {leg: self.tried(leg) for leg in legs}
-        seen = {leg: sight_of(view, leg) for leg in legs}
-        resting = [
-            leg
-            for leg in sorted(legs)
-            if seen[leg].has_no_bid
-            and any(closing[leg].rests_rightly(order, seen[leg], ()) for order in view.orders.live_for(leg))
-        ]
-        news = [leg for leg in resting if not closing[leg].is_worthless]
-        self._note(news, is_worthless=True)
-        if news:
-            names = _names(view, news)
-            reason = f"no bid for {names}: offered at its payoff or the smallest price, else it expires"
-            return (Proposal(DecisionKind.EXIT, (reason,)),)
-        news = [
-            leg
-            for leg in sorted(set(legs).difference(resting))
-            if seen[leg].has_no_bid and closing[leg].tries > self._alert_after and not closing[leg].is_unsold
-        ]
-        self._note(news, is_unsold=True)
-        if news:
-            reason = f"no bid for {_names(view, news)}, and the venue takes no offer"
-            reason += ": sold when it is bid for, else it expires"
-            return (Proposal(DecisionKind.ALERT, (reason,), {"tries": self._alert_after + 1}),)
-        legs = [leg for leg in legs if leg not in resting and not closing[leg].is_unsold]
+        """Report what resists, and again later each time while it does."""
+        legs = [leg for leg in legs if not (self._rests(view, leg) or self.tried(leg).is_unsold)]
         hedge = self._hedge_held(view)
         if not legs and not hedge:
             return ()
-        worst = max((closing[leg].tries for leg in legs), default=0)
+        worst = max((self.tried(leg).tries for leg in legs), default=0)
         seconds = (view.now_ns - (self.since_ns or view.now_ns)) / NANOS_PER_SECOND
         if worst <= self._alert_after and seconds < ALERT_AFTER_SECONDS:
             return ()
@@ -290,7 +293,7 @@ class Liquidation(Pursuit):
         reason = f"still held {seconds:.0f} s into the exit, after {worst} tries: {names}"
         if view.is_halted(view.hedge):
             reason += f"; trading is halted in {view.instruments[view.hedge].symbol}"
-        silent = [view.instruments[leg].symbol for leg in legs if seen[leg].is_unquoted]
+        silent = [view.instruments[leg].symbol for leg in legs if sight_of(view, leg).is_unquoted]
         if silent:
             reason += f"; no quote of {', '.join(silent)}"
         return (Proposal(DecisionKind.ALERT, (reason,), {"tries": worst, "seconds": seconds}),)

@@ -13,7 +13,6 @@ from scalpdesk.closing.plan import Memory, Plan, Target, TargetLine, World, plan
 from scalpdesk.core.enums import DecisionKind, Mode
 from scalpdesk.core.intents import LegOrders, OrderIntent, Purpose, SetTimer
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
-from scalpdesk.entry.shapes import STRADDLE
 from scalpdesk.instruments.contract import underlying_of
 from scalpdesk.instruments.deadlines import must_go_now
 from scalpdesk.instruments.structure import Structure
@@ -183,41 +182,29 @@ class Move(Pursuit):
         What is wanted in the end.
     gone
         Legs of which nothing is wanted.
-    ttl_seconds
-        Age at which an order that is not filled is cancelled and gets a new price.
-    max_attempts
-        Orders at the far side after the first that may be tried of what opens.
-    timer
-        Name of a timer; with one, attempts are ``ttl_seconds`` apart.
-    walk_steps
-        Times ``ttl_seconds`` from the mid to the far side; 0 begins there.
+    tactics, timer, leg_orders, name
+        As of a pursuit.
+    rest_seconds
+        So long what opens walks from the mid.
     """
 
     def __init__(
         self,
         structure: Structure,
         sets: int,
+        gone: Sequence[InstrumentId],
+        tactics: Tactics,
         *,
-        gone: Sequence[InstrumentId] = (),
-        ttl_seconds: float,
-        max_attempts: int = 0,
-        timer: str = "",
-        leg_orders: LegOrders = LegOrders.LEGS,
-        walk_steps: int = 0,
-        name: str = STRADDLE.name,
+        rest_seconds: float,
+        timer: str,
+        leg_orders: LegOrders,
+        name: str,
     ) -> None:
-        tactics = Tactics(
-            retry_seconds=ttl_seconds,
-            pause_seconds=ttl_seconds,
-            opening_pause_seconds=ttl_seconds if timer else 0.0,
-            max_tries=max_attempts + walk_steps + 1,
-            walks=True,
-        )
         super().__init__(tactics, timer=timer, leg_orders=leg_orders, name=name)
         self.structure = structure
         self.sets = sets
         self._gone = gone
-        self._rest_seconds = walk_steps * ttl_seconds
+        self._rest_seconds = rest_seconds
         self.ratios = structure.ratios
         self._told: tuple[tuple[str, ...], Facts] | None = None
         """Reasons and figures of the first order that opens."""
