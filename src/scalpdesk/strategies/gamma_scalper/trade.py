@@ -7,6 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import NamedTuple
 
+from scalpdesk.closing.leg import Tactics
 from scalpdesk.core.backoff import BackOff
 from scalpdesk.core.enums import DecisionKind, Mode
 from scalpdesk.core.intents import LegOrders, SetTimer
@@ -26,7 +27,6 @@ from scalpdesk.strategies.contract import Action, DeskView, Facts, Proposal, Tra
 from scalpdesk.strategies.gamma_scalper.config import GammaScalperConfig
 from scalpdesk.strategies.gamma_scalper.edge import StraddleEdge, option_fees
 from scalpdesk.strategies.gamma_scalper.horizon import days_a_year
-from scalpdesk.strategies.toolkit.entry_legs import LegEntry
 from scalpdesk.strategies.toolkit.exits import (
     RISK_HALT,
     Basis,
@@ -42,8 +42,8 @@ from scalpdesk.strategies.toolkit.exits import (
     straddle_rules,
 )
 from scalpdesk.strategies.toolkit.hedger import DeltaHedger
-from scalpdesk.strategies.toolkit.liquidation import Liquidation
 from scalpdesk.strategies.toolkit.order_life import ReportOnce, surplus_cancels
+from scalpdesk.strategies.toolkit.pursuit import Move
 from scalpdesk.strategies.toolkit.quiet import USUAL, Quiet
 from scalpdesk.strategies.toolkit.resume import Adopted, cost_of, held_of
 from scalpdesk.strategies.toolkit.sizing import ScaleRule, straddle_size
@@ -266,29 +266,35 @@ class ScalperTools:
             return ()
         return tuple(item.ts_ex_ns for item in view.market.dividends if item.instrument_id == view.underlying)
 
-    def leg_entry(self, structure: Structure, straddles: int, *, walks: bool = False) -> LegEntry:
-        """Return an entry at the ask, or with ``walks`` from the mid to there and as one order."""
+    def move(
+        self,
+        structure: Structure,
+        sets: int,
+        *,
+        gone: Sequence[InstrumentId] = (),
+        as_one: bool = True,
+        walks: bool = False,
+    ) -> Move:
+        """Return the move to so many sets of a structure; with ``walks`` it opens from the mid on."""
         entry = self.config.entry
-        return LegEntry(
+        ttl, steps = entry.order_ttl_seconds, entry.walk_steps if walks else 0
+        tactics = Tactics(
+            retry_seconds=ttl,
+            pause_seconds=ttl,
+            opening_pause_seconds=ttl if self.manner.deadline else 0.0,
+            max_tries=entry.max_attempts + steps + 1,
+            walks=True,
+        )
+        return Move(
             structure,
-            straddles,
-            ttl_seconds=entry.order_ttl_seconds,
-            max_attempts=entry.max_attempts,
+            sets,
+            gone,
+            tactics,
+            rest_seconds=steps * ttl,
             timer=f"{self.manner.label}: entry" if self.manner.deadline else "",
-            leg_orders=entry.orders if walks else LegOrders.LEGS,
-            walk_steps=entry.walk_steps if walks else 0,
+            leg_orders=entry.orders if as_one else LegOrders.LEGS,
             name=self.name,
         )
-
-    def leg_sale(
-        self, view: DeskView, structure: Structure, why: str, leg_orders: LegOrders = LegOrders.LEGS
-    ) -> Liquidation:
-        """Begin to close legs while the strategy stays."""
-        seconds = self.config.entry.order_ttl_seconds
-        sale = Liquidation(None, retry_seconds=seconds, timer="", step="", leg_orders=leg_orders)
-        sale.ratios = structure.ratios
-        sale.begin(view.now_ns, why)
-        return sale
 
     def size(
         self, best: Candidate, view: DeskView, edge: Edge | None, fixed: int | None = None
@@ -395,12 +401,13 @@ class StraddleTrade:
                 return side, reason
         return None
 
-    def drop_side(self, side: "TradeSide") -> None:
+    def without(self, side: "TradeSide") -> "StraddleTrade":
         """Go on without a side that was closed: the P&L and what it is measured by stay the whole trade's."""
         rest = [leg for leg in self.structure.legs if leg.option_id not in side.structure.ratios]
         self.structure = Structure(tuple(rest))
         self.sides = [each for each in self.sides if each is not side]
         self.is_of_shape = False
+        return self
 
     def begin_session(self, day: date) -> None:
         """Count a night held, and restart the counts of a change of size."""
@@ -408,23 +415,6 @@ class StraddleTrade:
             self.scale.forget()
         if self.entry_session is not None and self.entry_session != day:
             self.sessions_held += 1
-
-    def sell(
-        self,
-        view: DeskView,
-        sale: Liquidation,
-        facts: Facts | None = None,
-        keep: int = 0,
-        part: Structure | None = None,
-    ) -> list[Action]:
-        """Return orders for what is held of the straddle, or a part, beyond ``keep`` and not on sale yet."""
-        structure = part or self.structure
-        missing = structure.missing(keep, view.positions.quantity)
-        over = {leg: -quantity for leg, quantity in missing.items()}
-        ratios = structure.ratios
-        legs = [leg for leg in over if over[leg] * ratios[leg] > 0]
-        # without its timer: the next wake sells on, and hedges at its own time
-        return [item for item in sale.step(view, legs, facts, over) if isinstance(item, Proposal)]
 
 
 class TradeSide:
