@@ -15,8 +15,9 @@ from scalpdesk.core.intents import Decision, Mark
 from scalpdesk.datasets.daily_history import vix_before
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.portfolio.explain import PARTS
-from scalpdesk.report.session_tables import SessionSums, gate_record, grouped, performance
+from scalpdesk.report.session_tables import SessionSums, grouped, performance
 from scalpdesk.report.statistics import bootstrap_interval, trade_figures
+from scalpdesk.report.trade_edge import Promise, gate_record
 from scalpdesk.volatility.variance_time import clock_of
 
 COMMAND = (
@@ -162,10 +163,13 @@ def _groups(run: Run, kind: str) -> dict[str, list[float]]:
 
 
 def _edges(run: Run) -> None:
+    names = ("edge_usd", "edge_stderr_usd", "forecast_vol", "implied_level")
     found = gate_record(
-        each["facts"] | {"pnl": each["pnl"], "closed_ns": each["ended"], "realised_vol": None}
-        for each in run.closed
-        if "edge_usd" in each["facts"]
+        [
+            Promise(*(each["facts"][name] for name in names), each["pnl"], None)
+            for each in run.closed
+            if "edge_usd" in each["facts"]
+        ]
     )
     if "difference_interval" not in found:
         return
@@ -174,7 +178,7 @@ def _edges(run: Run) -> None:
         f"The gate promised {found['promised']:.2f} USD a straddle on average (forecast over implied"
         f" {found['forecast_over_implied']:.2f}); they earned {found['earned']:.2f}:"
         f" {found['difference']:+.2f} apart, 95 % from {low:.2f} to {high:.2f}. Promise and P&L are"
-        f" correlated by {found['correlation']:.2f} over {found['straddles']} straddles."
+        f" correlated by {found['correlation']:.2f} over {found['trades']} straddles."
         " `scalpdesk vol --track RUN` lists them.\n"
     )
 

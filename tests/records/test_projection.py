@@ -32,7 +32,7 @@ def all_rows(store):
         for table in (RunRow, *CHILD_TABLES):
             keys = table.__table__.primary_key.columns
             found = session.scalars(select(table).order_by(*keys))
-            rows[table.__tablename__] = [repr(sorted(row.as_dict().items())) for row in found]
+            rows[table.__table__.name] = [repr(sorted(row.as_dict().items())) for row in found]
     return rows
 
 

@@ -74,21 +74,21 @@ def test_the_sheet_counts_every_decision_of_the_run(document, run, ended_runs):
     assert run.decisions.maxlen is None
 
 
-def test_sessions_and_straddles_of_the_sheet_sum_to_the_result(document, stored, ended_runs):
+def test_sessions_and_trades_of_the_sheet_sum_to_the_result(document, stored, ended_runs):
     _, summary = ended_runs
-    for name in ("sessions", "straddles"):
+    for name in ("sessions", "trades"):
         rows = document[name]
         amounts = [Decimal(row["pnl"].replace("−", "-").replace(",", "")) for row in rows]
         assert sum(amounts) == Decimal(summary["nav_change"]), name
-    (straddle,) = document["straddles"]
-    assert straddle["opened"].startswith("2017-07-03 09:")
-    assert straddle["closed"] > straddle["opened"]
-    assert straddle["hedges"] == str(sum(fill["purpose"] == "hedge" for fill in stored.fills))
+    (trade,) = document["trades"]
+    assert trade["opened"].startswith("2017-07-03 09:")
+    assert trade["closed"] > trade["opened"]
+    assert trade["hedges"] == str(sum(fill["purpose"] == "hedge" for fill in stored.fills))
     legs = [fill for fill in stored.fills if fill["symbol"] != "SPY"]
-    assert straddle["legs"].count("1 × SPY ") == len({fill["symbol"] for fill in legs}) == 2
     bought = sum(fill["quantity"] * fill["price"] * 100 for fill in legs if fill["side"] == "buy")
-    assert straddle["paid"].replace(",", "") == f"{bought:.2f}"
-    assert straddle["why"].startswith("clock: ")
+    assert trade["cash"][0].replace("−", "-").replace(",", "") == f"{-bought:.2f}"
+    assert trade["entry"].startswith("bought ")
+    assert "USD: clock: " in trade["exit"]
     greeks = document["greeks"]
     held = [mark for mark in stored.marks if mark["gamma_shares_per_usd"]]
     assert max(greeks["gamma_shares_per_usd"]) == pytest.approx(

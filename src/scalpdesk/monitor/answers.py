@@ -923,25 +923,28 @@ class CalendarRow(TypedDict):
 
 
 class JournalTrade(TypedDict):
-    """A trade with its edge: volatility bought, forecast and sold, worth after 1, 5 and 30 minutes.
+    """A trade in words, with cash and volatility of both ends, its worth after 1, 5 and 30 minutes.
 
-    Amounts in the page's currency, those that were booked exact as text; volatilities fractions a year.
+    Amounts in the page's currency, those that were booked exact as text: cash above zero is a credit.
+    Volatilities are fractions a year of the run's variance clock.
     """
 
     run_id: str
     number: int
     structure: str
+    entry: str
+    exit: str | None
     opened: str
     closed: str | None
     days_to_expiry: int
     pnl: str
-    paid: str
-    bought_vol: float | None
+    cash_in: str
+    cash_out: str
+    vol_in: float | None
     forecast_vol: float | None
-    sold_vol: float | None
+    vol_out: float | None
     worth: list[float | None]
     worth_note: str | None
-    why: str | None
 
 
 class JournalPage(TypedDict):

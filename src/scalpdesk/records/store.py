@@ -35,7 +35,7 @@ from scalpdesk.records.tables import (
 )
 
 STORE_FILE = "desk.sqlite"
-HEAD_REVISION = "r0005"
+HEAD_REVISION = "r0006"
 """Newest migration. A store that stands there already is opened without loading Alembic."""
 MIGRATIONS = Path(__file__).parent / "migrations"
 _ADVISORY_LOCK = 0x5CA1DE5C

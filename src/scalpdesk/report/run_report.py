@@ -1,34 +1,26 @@
 """The report of a run: the value that the terminal, the pages, the tear sheet, SQL and Python format."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
-from operator import itemgetter
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import msgspec
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
 from scalpdesk.core.intents import Decision, Mark, Side
 from scalpdesk.core.units import ZERO, money_decimals, run_currency
 from scalpdesk.engine.desk import REST
-from scalpdesk.entry.shape_names import structure_text
 from scalpdesk.hedging.sizing import least_fraction_of
 from scalpdesk.instruments.contract import Equity, Instrument, underlying_of
 from scalpdesk.instruments.postings import Posting
-from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.journal.codec import JournalHeader
 from scalpdesk.journal.cut import sessions_begun
 from scalpdesk.portfolio.explain import parts_in_cents
 from scalpdesk.report.fold import Fill, RunFold, SentOrder
-from scalpdesk.report.session_tables import (
-    divided_to_cents,
-    exposure,
-    is_hedge,
-    performance,
-    straddle_rows,
-)
-from scalpdesk.report.trade_edge import MarkedBook, stamp_of
+from scalpdesk.report.session_tables import divided_to_cents, performance
+from scalpdesk.report.trades import BookRecord, Trade, exposure, is_hedge, trades_of
 from scalpdesk.volatility.variance_time import VarianceClock, clock_of
 
 _EXACT = 10
@@ -58,53 +50,6 @@ class SessionPnl(msgspec.Struct, frozen=True, omit_defaults=True):
         return found if shared is None else found | {"strategies": _texts(shared)}
 
 
-class TradeResult(msgspec.Struct, frozen=True, kw_only=True):
-    """A straddle or other structure: from when options are held until none is."""
-
-    number: int
-    strategy: str = ""
-    """Whose it is, where several share the desk."""
-    structure: str | None
-    opened_ns: int
-    closed_ns: int | None
-    """UTC nanoseconds; None while it is held."""
-    legs: dict[str, str]
-    """Largest quantity of each option, signed."""
-    paid: Decimal
-    received: Decimal
-    why: str | None
-    """Reason of its exit."""
-    hedges: int
-    pnl: Decimal
-    """Up to the next one's opening, exact: all of them together are the run."""
-    parts: dict[str, Decimal]
-    costs: Decimal
-    implied_vol: float | None
-    forecast_vol: float | None
-    implied_level: float | None
-    realised_vol: float | None
-    edge_usd: float | None
-    edge_stderr_usd: float | None
-    """What the entry's gate promised for all of it, and how sure it was."""
-    days_to_expiry: int
-    """From its opening to its nearest expiry."""
-    exit_vol: float | None
-    """Implied volatility at its last mark: what was sold, as ``implied_vol`` was bought."""
-    worth_after_1: float | None
-    worth_after_5: float | None
-    worth_after_30: float | None
-    """What its options were worth at the marks so many minutes after its opening."""
-    worth_note: str | None
-    """Why one of these is not known."""
-
-    def row(self) -> dict[str, Any]:
-        """Return it by name; a strategy only where there are several."""
-        found = asdict(self)
-        if not self.strategy:
-            del found["strategy"]
-        return found
-
-
 class Hedge(msgspec.Struct, frozen=True, kw_only=True):
     """A hedge, and what was earned since the one before it."""
 
@@ -129,17 +74,6 @@ class Hedge(msgspec.Struct, frozen=True, kw_only=True):
         return found
 
 
-class StrategyRecord(msgspec.Struct, frozen=True):
-    """What is one strategy's of a shared run, in order; of a run by itself, all of it."""
-
-    marks: Sequence[Any]
-    """``ts_ns``, ``nav_change``, ``parts``, ``spot`` of its own underlying and ``net_delta_shares``."""
-    changes: Sequence[Posting]
-    fills: Sequence[Fill]
-    decisions: Sequence[Decision]
-    """Its own, and the desk's."""
-
-
 class RunReport(msgspec.Struct, frozen=True, kw_only=True):
     """A run: its figures, sessions, trades and hedges, and all that it decided and sent."""
 
@@ -150,7 +84,7 @@ class RunReport(msgspec.Struct, frozen=True, kw_only=True):
     sessions: tuple[SessionPnl, ...]
     hours: dict[str, dict[int, Decimal]]
     """By session, exact: what each hour of it earned, by the New York clock."""
-    trades: tuple[TradeResult, ...] | None
+    trades: tuple[Trade, ...] | None
     """None where a shared run cannot be divided any more."""
     hedges: tuple[Hedge, ...]
     performance: dict[str, Any]
@@ -159,23 +93,13 @@ class RunReport(msgspec.Struct, frozen=True, kw_only=True):
     fills: Sequence[Fill]
     decisions: Sequence[Decision]
     marks: Sequence[Mark]
-    strategies: dict[str, StrategyRecord]
+    strategies: dict[str, BookRecord]
     """By name, where several strategies shared the desk; else empty."""
 
     def document(self) -> dict[str, Any]:
         """Return what is sealed with a journal and shown as JSON: figures, sessions and statistics."""
         sessions = [each.row() for each in self.sessions]
         return self.figures | {"sessions": sessions, "performance": self.performance}
-
-
-class Rowed:
-    """Rows of a log as maps, made as they are read."""
-
-    def __init__(self, log: Sequence[msgspec.Struct]) -> None:
-        self._log = log
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        return map(asdict, self._log)
 
 
 def report_of(
@@ -225,7 +149,7 @@ class RunTables(NamedTuple):
     """Sessions and trades of a run, or of what of it there is, without the levels of the VIX."""
 
     sessions: tuple[SessionPnl, ...]
-    trades: tuple[TradeResult, ...]
+    trades: tuple[Trade, ...]
     """None of a shared run without its desk."""
     statistics: dict[str, Any]
     """Of the sessions, without exposure."""
@@ -253,9 +177,9 @@ class _Maker:
         self.records = _divided(fold)
 
     @property
-    def _whole(self) -> StrategyRecord:
+    def _whole(self) -> BookRecord:
         fold = self._fold
-        return StrategyRecord(fold.marks, fold.changes, fold.fills, fold.decisions)
+        return BookRecord(fold.marks, fold.changes, fold.fills, fold.decisions)
 
     def sessions(self, vix_before: VixBefore) -> tuple[SessionPnl, ...]:
         days = [session.day for session in self._spans]
@@ -270,22 +194,15 @@ class _Maker:
                 row["strategies"] = divided_to_cents(amounts, Decimal(row["pnl"]), self._unit)
         return tuple(msgspec.convert(row, SessionPnl) for row in rows)
 
-    def trades(self) -> tuple[TradeResult, ...] | None:
+    def trades(self) -> tuple[Trade, ...] | None:
         if self._is_shared and not self.records:
             return None
         owners = self.records or {"": self._whole}
-        rows = [
-            {"strategy": name} | row for name, record in owners.items() for row in self._straddles(record)
-        ]
-        rows.sort(key=itemgetter("opened_ns"))
-        contracts = {each.symbol: each for each in self._listed}
-        found = []
-        for number, row in enumerate(rows, start=1):
-            legs = ((contracts[symbol], Decimal(held)) for symbol, held in row["legs"].items())
-            found.append(TradeResult(**row | {"number": number, "structure": structure_text(legs)}))
-        return tuple(found)
+        found = [trade for name, record in owners.items() for trade in self._trades(name, record)]
+        found.sort(key=attrgetter("opened_ns"))
+        return tuple(replace(trade, number=number) for number, trade in enumerate(found, start=1))
 
-    def _straddles(self, record: StrategyRecord) -> list[dict[str, Any]]:
+    def _trades(self, name: str, record: BookRecord) -> list[Trade]:
         listed = self._listed
         underlyings = {each.symbol: underlying_of(each) for each in listed}
         traded = {underlyings[fill.symbol] for fill in record.fills if fill.symbol is not None}
@@ -295,25 +212,9 @@ class _Maker:
             for event in self._fold.dividends
             if listed[event.instrument_id].symbol == own
         }
-        options = {
-            each.symbol: (expiry_instant_ns(each), each.multiplier) for each in listed if each.is_option
-        }
-        symbols = [each.symbol for each in listed]
-        rows = straddle_rows(
-            Rowed(record.fills),
-            Rowed(record.marks),
-            Rowed(record.decisions),
-            options,
-            self._clock,
-            record.changes,
-            symbols,
-            list(paid.items()),
-        )
-        if not rows:
-            return []
         shares = own if any(each.is_share and each.symbol == own for each in listed) else None
-        book = MarkedBook(Rowed(record.marks), Rowed(record.fills), options, record.changes, symbols, shares)
-        return [row | stamp_of(row, book, options) for row in rows]
+        dividends = list(paid.items())
+        return trades_of(record, listed, self._clock, underlying=shares, dividends=dividends, strategy=name)
 
     def hedges(self) -> tuple[Hedge, ...]:
         if self._is_shared and not self.records:
@@ -324,7 +225,7 @@ class _Maker:
         ]
         return tuple(sorted(found, key=lambda hedge: hedge.ts_ns))
 
-    def _explained(self, record: StrategyRecord) -> list[dict[str, Any]]:
+    def _explained(self, record: BookRecord) -> list[dict[str, Any]]:
         """Return each hedge with the parts of the interval that led up to it, from the hedge before on.
 
         All intervals together are the run up to its last hedge. A hedge through zero goes in two orders and
@@ -336,7 +237,7 @@ class _Maker:
         for decision in record.decisions:
             if decision.kind == "hedge_second_order" and explained:
                 explained[-1]["quantity_shares"] += _hedged_quantity(decision, sent)
-            if not is_hedge(asdict(decision)):
+            if not is_hedge(decision):
                 continue
             parts: dict[str, Decimal] = {}
             while (waiting := waiting or next(marks, None)) is not None and waiting.ts_ns <= decision.ts_ns:
@@ -357,9 +258,7 @@ class _Maker:
             )
         return explained
 
-    def performance(
-        self, sessions: Sequence[SessionPnl], trades: Sequence[TradeResult] | None
-    ) -> dict[str, Any]:
+    def performance(self, sessions: Sequence[SessionPnl], trades: Sequence[Trade] | None) -> dict[str, Any]:
         if not sessions:
             return {}
         first = next(iter(self._fold.marks), None)
@@ -368,7 +267,7 @@ class _Maker:
         found = performance(rows, starting, self._clock.days_per_year)
         return found | self._exposures(trades) if self._spans and trades is not None else found
 
-    def _exposures(self, trades: Sequence[TradeResult]) -> dict[str, Any]:
+    def _exposures(self, trades: Sequence[Trade]) -> dict[str, Any]:
         """Return how long options were held and how long beyond the band; by strategy, too, if several."""
         held = self._exposure(self._whole, trades)
         if not self.records:
@@ -381,13 +280,13 @@ class _Maker:
         minutes = sum(figures["unhedged_minutes"] for figures in own.values())
         return held | {"unhedged_minutes": minutes, "strategies": own}
 
-    def _exposure(self, record: StrategyRecord, trades: Sequence[TradeResult]) -> dict[str, Any]:
+    def _exposure(self, record: BookRecord, trades: Sequence[Trade]) -> dict[str, Any]:
         hedge: Instrument = next((each for each in self._listed if each.is_perpetual), Equity(""))
         return dict(
             exposure(
-                Rowed(record.marks),
-                Rowed(record.decisions),
-                [asdict(trade) for trade in trades],
+                record.marks,
+                record.decisions,
+                [(trade.opened_ns, trade.closed_ns) for trade in trades],
                 [(session.open_ns, session.close_ns) for session in self._spans],
                 hedges=hedge_deltas(record.fills, hedge),
                 least_fraction=least_fraction_of(self._header.config),
@@ -422,7 +321,7 @@ def _texts(amounts: Mapping[str, Decimal]) -> dict[str, str]:
     return {name: f"{amount:f}" for name, amount in amounts.items()}
 
 
-def _divided(fold: RunFold) -> dict[str, StrategyRecord]:
+def _divided(fold: RunFold) -> dict[str, BookRecord]:
     """Return what is each strategy's; positions without a strategy have a record."""
     if not fold.owned:
         return {}
@@ -434,7 +333,7 @@ def _divided(fold: RunFold) -> dict[str, StrategyRecord]:
     for posting in fold.owned_changes:
         changes[posting.owner or REST].append(posting)
     return {
-        name: StrategyRecord(
+        name: BookRecord(
             strategy.marks,
             changes[name],
             fills[name],

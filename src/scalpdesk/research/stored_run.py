@@ -1,6 +1,7 @@
 """A finished run as tables: those of the store, and its report."""
 
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from scalpdesk.datasets.daily_history import vix_before
 from scalpdesk.records.projection import Projection, project_journal
 from scalpdesk.records.store import Store, load_run, load_tables, pnl_in_cents, read_runs
 from scalpdesk.report.run_report import RunReport, report_of
+from scalpdesk.report.trades import Trade
 from scalpdesk.volatility.variance_time import VarianceClock, clock_of
 
 
@@ -37,10 +39,9 @@ class StoredRun:
         return [each.row() for each in self.report.sessions]
 
     @property
-    def straddles(self) -> list[dict[str, Any]] | None:
-        """Those of every strategy; None where a shared run cannot be divided any more."""
-        trades = self.report.trades
-        return None if trades is None else [each.row() for each in trades]
+    def trades(self) -> tuple[Trade, ...]:
+        """Those of every strategy; none where a shared run cannot be divided any more."""
+        return self.report.trades or ()
 
     def hedges(self) -> list[dict[str, Any]]:
         """Return each hedge explained, with the marks of the strategy that sent it."""
@@ -65,6 +66,11 @@ class StoredRun:
     def decimals(self) -> int:
         """Decimals of its amounts."""
         return money_decimals(self.currency)
+
+    @property
+    def unit(self) -> Decimal:
+        """Smallest amount of its account."""
+        return Decimal(1).scaleb(-self.decimals)
 
 
 def read_stored(run_dir: Path, records_url: str | None = None) -> StoredRun:

@@ -18,7 +18,7 @@ from scalpdesk.records.projection import project_journal, project_missing
 from scalpdesk.records.store import Store, read_runs
 from scalpdesk.records.tables import SessionRow, TradeRow
 from scalpdesk.report.pnl_calendar import DayResult, ExpiryResult, calendar_of
-from scalpdesk.report.trade_edge import MINUTES, bought_vol
+from scalpdesk.report.trade_edge import MINUTES
 from scalpdesk.web.runs import is_found, listed_run, noted_runs
 
 TABLES = ("days", "months", "weekdays", "hours", "days_to_expiry", "regimes")
@@ -150,16 +150,18 @@ def _trade(row: Mapping[str, Any]) -> answers.JournalTrade:
         "run_id": row["run_id"],
         "number": row["number"],
         "structure": row["structure"]
-        or ", ".join(f"{held} {symbol}" for symbol, held in row["legs"].items()),
+        or ", ".join(f"{leg['quantity']} {leg['symbol']}" for leg in row["legs"]),
+        "entry": row["entry"],
+        "exit": row["exit"],
         "opened": f"{day_of(row['opened_ns'])} {clock(row['opened_ns'])}",
         "closed": None if closed is None else f"{day_of(closed)} {clock(closed)}",
         "days_to_expiry": row["days_to_expiry"],
         "pnl": number_text(row["pnl"]),
-        "paid": number_text(row["paid"]),
-        "bought_vol": bought_vol(row),
+        "cash_in": number_text(row["cash_in"]),
+        "cash_out": number_text(row["cash_out"]),
+        "vol_in": row["vol_in"],
         "forecast_vol": row["forecast_vol"],
-        "sold_vol": row["exit_vol"],
+        "vol_out": row["vol_out"],
         "worth": [row[f"worth_after_{minutes}"] for minutes in MINUTES],
         "worth_note": row["worth_note"],
-        "why": row["why"],
     }

@@ -65,7 +65,7 @@ export function create(main) {
     h(
       "section",
       { class: "card w4" },
-      h("div", { class: "top" }, h("h2", {}, "Gamma earned against theta paid"), legend(key("gamma", "up"), key("theta", "down", true))),
+      h("div", { class: "top" }, h("h2", {}, "Gamma against theta"), legend(key("gamma", "up"), key("theta", "down", true))),
       parts.rent,
     ),
     h(

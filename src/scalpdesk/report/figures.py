@@ -1,0 +1,42 @@
+"""A report's structs as JSON types and as rows of a table: one rule for terminal, files, frames and SQL."""
+
+from decimal import Decimal
+from math import isfinite
+from typing import Any
+
+import msgspec
+from msgspec.structs import asdict
+
+SPREAD = {"parts": "pnl_", "strategies": "pnl_of_", "facts": ""}
+"""Maps of a row that become columns of their own, with the beginning of their names."""
+
+
+def document(value: Any) -> Any:
+    """Return a value in JSON types: exact amounts are plain text, a figure that is not finite is None.
+
+    >>> document({"pnl": Decimal("0E-8"), "ratios": (1.0, float("nan"))})
+    {'pnl': '0.00000000', 'ratios': [1.0, None]}
+    """
+    if isinstance(value, Decimal):
+        return f"{value:f}"
+    if isinstance(value, float):
+        return float(value) if isfinite(value) else None
+    if isinstance(value, msgspec.Struct):
+        value = asdict(value)
+    if isinstance(value, dict):
+        return {str(name): document(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [document(each) for each in value]
+    return value
+
+
+def flat(row: msgspec.Struct) -> dict[str, Any]:
+    """Return a row of a table: parts of a P&L are columns of their own, other inner values JSON types."""
+    found: dict[str, Any] = {}
+    for name, value in asdict(row).items():
+        if name in SPREAD:
+            found |= {f"{SPREAD[name]}{inner}": each for inner, each in (value or {}).items()}
+        else:
+            is_plain = not isinstance(value, tuple | list | dict | msgspec.Struct)
+            found[name] = value if is_plain else document(value)
+    return found
