@@ -51,11 +51,11 @@ class Run:
         sums = SessionSums(clock_of(reader.header.data), self.days[0])
         for mark in marks:
             sums.add(mark.ts_ns, mark.nav_change, mark.parts, mark.net_delta_shares)
-        self.rows = sums.rows(self.days, vix_before, decimals=6)
+        self.rows = sums.sessions(self.days, vix_before, decimals=6)
         self.figures = performance(self.rows, float(marks[0].nav - marks[0].nav_change))
         self.parts = {name: sum(float(mark.parts[name]) for mark in marks) for name in PARTS}
         self.realised_vs_implied = sum(mark.gamma_rent for mark in marks)
-        self.held = sum(bool(abs(float(row["pnl"])) > 0) for row in self.rows)
+        self.held = sum(bool(abs(float(row.pnl)) > 0) for row in self.rows)
         self.digest = reader.decisions.hex() if reader.sealed else "the run has not ended"
 
     def _note(self, decision: Decision) -> None:
@@ -92,7 +92,7 @@ def _interval(ends: list[float] | None, form: str = "{:.2f}") -> str:
 
 def _facts(run: Run) -> list[str]:
     found, figures = run.figures, trade_figures([each["pnl"] for each in run.closed])
-    pnl = [float(row["pnl"]) for row in run.rows]
+    pnl = [float(row.pnl) for row in run.rows]
     fall = found["drawdown"]
     straddle = ""
     if len(run.closed) > 4:
@@ -151,7 +151,7 @@ LABELS = [
 def _by_year(run: Run) -> dict[str, list[float]]:
     found: dict[str, list[float]] = defaultdict(list)
     for row in run.rows:
-        found[row["session"][:4]].append(float(row["pnl"]))
+        found[row.session[:4]].append(float(row.pnl))
     return found
 
 

@@ -213,8 +213,8 @@ def test_the_report_has_each_straddle_as_its_lone_run_has_it(both, day, symbol):
         assert getattr(row, key) == getattr(lone, key), key
     assert row.vol_in == pytest.approx(lone.vol_in, rel=0.02)
     assert row.realised_vol == pytest.approx(lone.realised_vol, rel=0.05)
-    hedges = [each for each in found.hedges() if each["strategy"] == name]
-    assert len(hedges) == len(alone.hedges())
+    hedges = [each for each in found.hedges if each.strategy == name]
+    assert len(hedges) == len(alone.hedges)
 
 
 @pytest.mark.parametrize(

@@ -85,12 +85,12 @@ def test_the_tables_of_a_shared_run_are_each_strategys_own_and_sum_to_the_accoun
     assert 0.05 < trade.vol_in < 2.0
     # rounded so that the strategies sum to the account
     assert to_cents(trade.pnl) == pytest.approx(totals["gamma-scalper"], abs=D("0.01"))
-    assert trade.hedges == sum(fill["purpose"] == "hedge" for fill in stored.fills)
+    assert trade.hedges == sum(fill.purpose == "hedge" for fill in stored.fills)
     parts = run.summary["strategies"]["gamma-scalper"]["pnl"]
     assert to_cents(trade.parts["gamma"]) == D(parts["gamma"])
     (session,) = stored.sessions
-    own = {name: D(amount) for name, amount in session["strategies"].items()}
-    assert sum(own.values()) == D(session["pnl"]) == D(run.summary["nav_change"])
+    own = session.strategies
+    assert sum(own.values()) == session.pnl == D(run.summary["nav_change"])
     assert own == totals
     marks = [record.marks for record in stored.report.strategies.values()]
     for mark, *rows in zip(stored.report.marks, *marks, strict=True):
@@ -98,7 +98,7 @@ def test_the_tables_of_a_shared_run_are_each_strategys_own_and_sum_to_the_accoun
         assert sum(row.net_delta_shares for row in rows) == pytest.approx(mark.net_delta_shares)
         for row in rows:
             assert (row.ts_ns, sum(row.parts.values())) == (mark.ts_ns, row.nav_change)
-    assert {row["strategy"] for row in stored.hedges()} == {"gamma-scalper"}
+    assert {each.strategy for each in stored.hedges} == {"gamma-scalper"}
     shown = run.report.performance
     assert shown == stored.report.performance == run.summary["performance"]
     own_minutes = shown["strategies"]["gamma-scalper"]["unhedged_minutes"]

@@ -13,8 +13,10 @@ from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.intents import Decision
 from scalpdesk.core.units import DAYS_PER_YEAR, ZERO
 from scalpdesk.instruments.sessions import coin_session, session_on
+from scalpdesk.report.figures import document
 from scalpdesk.report.fold import BookMark
 from scalpdesk.report.session_tables import (
+    SessionPnl,
     SessionSums,
     grouped,
     performance,
@@ -30,7 +32,7 @@ def session_rows(marks, sessions, vix, clock, decimals=2):
     sums = SessionSums(clock, sessions[0] if sessions else None)
     for each in marks:
         sums.add(each["ts_ns"], Decimal(each["nav_change"]), each["parts"], each["net_delta_shares"])
-    return sums.rows(sessions, vix, decimals)
+    return sums.sessions(sessions, vix, decimals)
 
 
 SESSIONS = [date(2018, 2, day) for day in (1, 2, 5, 6, 7, 8)]
@@ -56,15 +58,15 @@ MARKS = [
 ]
 
 
-def rows() -> list[dict[str, Any]]:
+def rows() -> list[SessionPnl]:
     return session_rows(MARKS, SESSIONS, VIX.get, US_SESSIONS)
 
 
 def test_sessions_carry_every_cent_once() -> None:
-    assert [row["pnl"] for row in rows()] == ["6.25", "-20.00", "7.75", "0.00", "1.00", "0.00"]
-    assert rows()[0]["parts"] == {"gamma": "8.75", "theta": "-2.50", "residual": "0.00"}
-    assert rows()[0]["largest_net_delta_shares"] == 8.0
-    total = sum(Decimal(row["pnl"]) for row in rows())
+    assert [str(row.pnl) for row in rows()] == ["6.25", "-20.00", "7.75", "0.00", "1.00", "0.00"]
+    assert document(rows()[0].parts) == {"gamma": "8.75", "theta": "-2.50", "residual": "0.00"}
+    assert rows()[0].largest_net_delta_shares == 8.0
+    total = sum(row.pnl for row in rows())
     for groups in grouped(rows()).values():
         assert sum(Decimal(group["pnl"]) for group in groups.values()) == total
         assert sum(group["sessions"] for group in groups.values()) == len(SESSIONS)
@@ -75,14 +77,14 @@ def test_the_parts_of_a_session_sum_to_its_cents_as_those_of_the_run_do() -> Non
     marks = [mark(at, "0.015", gamma="3.004", theta="-2.004", vega="-0.985004", residual="0.000004")]
     row = session_rows(marks, SESSIONS, VIX.get, US_SESSIONS)[0]
     # half a cent goes away from zero, and the residual takes what rounding leaves
-    assert row["pnl"] == "0.02"
-    assert row["parts"] == {"gamma": "3.00", "theta": "-2.00", "vega": "-0.99", "residual": "0.01"}
-    assert sum(map(Decimal, row["parts"].values())) == Decimal(row["pnl"])
+    assert row.pnl == Decimal("0.02")
+    assert document(row.parts) == {"gamma": "3.00", "theta": "-2.00", "vega": "-0.99", "residual": "0.01"}
+    assert sum(row.parts.values()) == row.pnl
 
 
 def test_a_coin_desks_net_delta_keeps_its_digits() -> None:
     marks = [mark(datetime(2018, 2, 1, 15, tzinfo=UTC), "0", -0.00213456)]
-    assert session_rows(marks, SESSIONS, VIX.get, US_SESSIONS, 8)[0]["largest_net_delta_shares"] == 0.00213456
+    assert session_rows(marks, SESSIONS, VIX.get, US_SESSIONS, 8)[0].largest_net_delta_shares == 0.00213456
 
 
 def test_groups_by_period_and_by_the_vix_of_the_day_before() -> None:
@@ -111,7 +113,7 @@ def test_performance_of_the_sessions() -> None:
     low, high = facts["mean_pnl_interval"]
     assert low < facts["mean_pnl"] < high
     assert "sharpe" not in facts  # of four sessions that traded
-    more = [{"session": f"2018-03-0{day}", "pnl": "-1.00", "largest_net_delta_shares": 0.0} for day in (1, 2)]
+    more = [SessionPnl(f"2018-03-0{day}", Decimal(-1), {}, 0.0, None) for day in (1, 2)]
     assert performance([*rows(), *more], 1_000.0)["sharpe"] < 0
 
 
@@ -120,7 +122,7 @@ def test_few_sessions_give_no_ratio() -> None:
     assert "sharpe" not in performance(session_rows([], SESSIONS, VIX.get, US_SESSIONS), 1_000.0)
 
 
-def coin_rows() -> list[dict[str, Any]]:
+def coin_rows() -> list[SessionPnl]:
     """A week of account from 08:00 UTC: amounts on both sides of each New York midnight and at each close."""
     days = [date(2025, 3, 5) + timedelta(days=n) for n in range(7)]
     marks = [mark(datetime(2025, 3, 5, 8, tzinfo=UTC), "0.00000500")]  # the first opening
@@ -134,7 +136,7 @@ def coin_rows() -> list[dict[str, Any]]:
 def test_samples_of_equal_sessions_have_no_sharpe_and_no_part_in_its_interval() -> None:
     amounts = ("0.10", "0.10", "0.10", "0.10", "0.20", "0.10", "0.10")
     rows = [
-        {"session": f"2024-01-{day:02d}", "pnl": amount, "largest_net_delta_shares": 0.0}
+        SessionPnl(f"2024-01-{day:02d}", Decimal(amount), {}, 0.0, None)
         for day, amount in enumerate(amounts, 2)
     ]
     facts = performance(rows, 1000.0)
@@ -144,9 +146,9 @@ def test_samples_of_equal_sessions_have_no_sharpe_and_no_part_in_its_interval() 
 
 def test_a_market_that_never_closes_has_a_session_for_each_day_of_account() -> None:
     found = coin_rows()
-    assert [row["session"] for row in found] == [f"2025-03-{day:02d}" for day in range(5, 12)]
+    assert [row.session for row in found] == [f"2025-03-{day:02d}" for day in range(5, 12)]
     # 1 h, 20 h (00:00 in New York), 22 h and 24 h after 08:00 UTC: -0.00074 a day, times its number
-    assert [row["pnl"] for row in found] == [
+    assert [f"{row.pnl:f}" for row in found] == [
         f"{Decimal('-0.00074') * n + (Decimal('0.000005') if n == 1 else 0):.8f}" for n in range(1, 8)
     ]
     # of the US the same instants belong to New York's dates, of which there are eight
@@ -162,7 +164,7 @@ def test_a_market_that_never_closes_has_a_session_for_each_day_of_account() -> N
 
 def test_ratios_of_a_market_that_never_closes_are_of_365_days() -> None:
     found = coin_rows()
-    pnl = [float(row["pnl"]) for row in found]
+    pnl = [float(row.pnl) for row in found]
     facts, by_sessions = performance(found, 2.0, DAYS_PER_YEAR), performance(found, 2.0)
     mean, root = statistics.mean(pnl), math.sqrt(365.0)
     assert facts["sharpe"] == pytest.approx(mean / statistics.stdev(pnl) * root)

@@ -329,12 +329,12 @@ def test_the_terminals_view_counts_a_perpetual_in_coin(coin):
 def test_the_report_of_a_coin_is_of_365_days_and_by_the_calendar(coin):
     stored = history.read_stored(coin.run_dir)
     (trade,), (session,) = stored.trades, stored.sessions
-    assert session["session"] == DAY.isoformat()
-    looks = [(mark["ts_ns"], mark["spot"]) for mark in stored.marks if mark["ts_ns"] >= trade.opened_ns]
+    assert session.session == DAY.isoformat()
+    looks = [(mark.ts_ns, mark.spot) for mark in stored.marks if mark.ts_ns >= trade.opened_ns]
     squares = sum(math.log(after / before) ** 2 for (_, before), (_, after) in pairwise(looks))
     years = (looks[-1][0] - looks[0][0]) / (365 * 86_400e9)
     assert trade.realised_vol == pytest.approx(math.sqrt(squares / years))
-    fold, pnl = replayed(coin.run_dir), [float(session["pnl"])]
+    fold, pnl = replayed(coin.run_dir), [float(session.pnl)]
     for n, amount in enumerate(("-0.00649052", "0.0011", "-0.0007", "0.0004", "0.0002"), start=1):
         fold.sums.add(looks[-1][0] + n * 86_400 * 10**9, Decimal(amount), {}, 0.0)
         pnl.append(float(amount))

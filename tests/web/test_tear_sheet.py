@@ -83,16 +83,16 @@ def test_sessions_and_trades_of_the_sheet_sum_to_the_result(document, stored, en
     (trade,) = document["trades"]
     assert trade["opened"].startswith("2017-07-03 09:")
     assert trade["closed"] > trade["opened"]
-    assert trade["hedges"] == str(sum(fill["purpose"] == "hedge" for fill in stored.fills))
-    legs = [fill for fill in stored.fills if fill["symbol"] != "SPY"]
-    bought = sum(fill["quantity"] * fill["price"] * 100 for fill in legs if fill["side"] == "buy")
+    assert trade["hedges"] == str(sum(fill.purpose == "hedge" for fill in stored.fills))
+    legs = [fill for fill in stored.fills if fill.symbol != "SPY"]
+    bought = sum(fill.quantity * fill.price * 100 for fill in legs if fill.side == "buy")
     assert trade["cash"][0].replace("−", "-").replace(",", "") == f"{-bought:.2f}"
     assert trade["entry"].startswith("bought ")
     assert "USD: clock: " in trade["exit"]
     greeks = document["greeks"]
-    held = [mark for mark in stored.marks if mark["gamma_shares_per_usd"]]
+    held = [mark for mark in stored.marks if mark.gamma_shares_per_usd]
     assert max(greeks["gamma_shares_per_usd"]) == pytest.approx(
-        max(mark["gamma_shares_per_usd"] for mark in held), abs=1e-6
+        max(mark.gamma_shares_per_usd for mark in held), abs=1e-6
     )
     assert all(len(column) == len(greeks["t"]) for column in greeks.values())
 

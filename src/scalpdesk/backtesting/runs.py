@@ -42,8 +42,8 @@ from scalpdesk.marketdata.tape import NO_QUOTES, MarketTape, QuoteColumns
 from scalpdesk.portfolio.explain import part_names
 from scalpdesk.report.fold import Fill, RunFold, SentOrder
 from scalpdesk.report.pnl_calendar import calendar_of_report
-from scalpdesk.report.run_report import Hedge, RunReport, SessionPnl
-from scalpdesk.report.session_tables import realised_path
+from scalpdesk.report.run_report import Hedge, RunReport
+from scalpdesk.report.session_tables import SessionPnl, realised_path
 from scalpdesk.report.summary import run_summary
 from scalpdesk.report.trades import Trade
 from scalpdesk.simulation.tape_reader import CHUNK_ROWS, session_quotes

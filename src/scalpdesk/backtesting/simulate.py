@@ -310,7 +310,10 @@ def rows_frame(rows: Sequence[msgspec.Struct]) -> Any:
 
     return pd.DataFrame(
         [
-            {name: float(each) if isinstance(each, Decimal) else each for name, each in flat(row).items()}
+            {
+                name: float(each) if isinstance(each, Decimal) else each
+                for name, each in flat(row, "facts").items()
+            }
             for row in rows
         ]
     )

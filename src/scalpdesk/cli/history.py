@@ -227,18 +227,16 @@ def report(
     from scalpdesk.report.figures import document
     from scalpdesk.report.session_tables import grouped
 
-    explained = stored.hedges()
-    rows, statistics = stored.sessions, stored.report.performance
+    explained, sessions, statistics = stored.hedges, stored.sessions, stored.report.performance
     trades = [each.in_cents(stored.unit) for each in stored.trades]
     if as_json:
-        by = grouped(rows)
         print_json(
             {
                 **stored.summary,
-                "hedge_explain": explained,
-                "sessions": rows,
+                "hedge_explain": document(explained),
+                "sessions": document(sessions),
                 "trades": document(trades),
-                "by": by,
+                "by": grouped(sessions),
                 "performance": statistics,
             }
         )
@@ -251,8 +249,8 @@ def report(
     underlying = stored.run["underlying"] or ""
     show_hedges(out, explained, hedges, stored.decimals, hedge_unit(underlying))
     show_trades(out, trades, stored.currency)
-    if len(rows) > 1:
-        show_performance(out, rows, grouped(rows), statistics, stored.currency, underlying)
+    if len(sessions) > 1:
+        show_performance(out, sessions, grouped(sessions), statistics, stored.currency, underlying)
 
 
 def _refuse_together(compare: list[str], files: list[str]) -> None:
@@ -275,27 +273,31 @@ def _end_of(row: dict[str, Any]) -> str:
 
 
 def _draw(stored: "StoredRun", path: Path) -> None:
-    from scalpdesk.backtesting.runs import RunResult
     from scalpdesk.cli.output import save_figure
 
     if not stored.marks:
         raise ArgumentError("the run has no marks to draw", where="--plot", value=str(path))
     with new_own_file(path):
-        save_figure(RunResult(stored.summary, None, stored.report).plot(), path)
+        save_figure(stored.plot(), path)
 
 
 def _write_tables(stored: "StoredRun", folder: Path, form: str) -> list[dict[str, Any]]:
     """Write every table of a run that has rows; return the files and their rows."""
+    from scalpdesk.backtesting.runs import TABLES
     from scalpdesk.datasets.store import write_rows
     from scalpdesk.report.figures import flat
 
     tables = {
         "runs": [{name: value for name, value in stored.run.items() if name != "summary"}],
-        **{name: getattr(stored, name) for name in ("orders", "fills", "decisions", "positions", "notes")},
-        "marks": [_spread_parts(row) for row in stored.marks],
-        "sessions": [_spread_parts(row) for row in stored.sessions],
-        "trades": [flat(each) for each in stored.trades],
-        "hedges": [_spread_parts(row) for row in stored.hedges()],
+        **{
+            name: [
+                {"run_id": stored.run["run_id"], "number": number, **flat(each)}
+                for number, each in enumerate(getattr(stored, name), start=1)
+            ]
+            for name in ("marks", *TABLES)
+        },
+        "positions": stored.positions,
+        "notes": stored.notes,
     }
     tables = {name: rows for name, rows in tables.items() if rows}
     try:
@@ -307,16 +309,6 @@ def _write_tables(stored: "StoredRun", folder: Path, form: str) -> list[dict[str
             f"cannot write the tables: {error.strerror}", where=f"--{form}", value=str(folder)
         ) from error
     return [{"file": str(folder / f"{name}.{form}"), "rows": len(rows)} for name, rows in tables.items()]
-
-
-def _spread_parts(row: dict[str, Any]) -> dict[str, Any]:
-    """Return a row with its parts, and strategies, as columns of their own, amounts as numbers."""
-    flat = {name: value for name, value in row.items() if name not in ("parts", "strategies")}
-    flat |= {f"pnl_of_{name}": Decimal(amount) for name, amount in row.get("strategies", {}).items()}
-    for name in ("pnl", "price"):
-        if isinstance(flat.get(name), str):
-            flat[name] = Decimal(flat[name])
-    return flat | {f"pnl_{name}": Decimal(amount) for name, amount in row["parts"].items()}
 
 
 def _compare(run_dirs: list[Path], records_url: str | None, *, as_json: bool) -> None:

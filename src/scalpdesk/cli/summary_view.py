@@ -4,7 +4,6 @@ import math
 import time
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
-from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -27,6 +26,8 @@ if TYPE_CHECKING:
     from scalpdesk.engine.trading_engine import TradingEngine
     from scalpdesk.instruments.sessions import Session
     from scalpdesk.marketdata.tape import MarketTape
+    from scalpdesk.report.run_report import Hedge
+    from scalpdesk.report.session_tables import SessionPnl
     from scalpdesk.report.trades import Trade
 
 LABELS = {
@@ -132,7 +133,7 @@ def show_summary(
         f"[bold]{summary['strategy']}[/] on {traded}, {data.get('session') or summary['venue']}"
         f"  ([bold]{data.get('kind')}[/] market '{data.get('name')}'{quality})",
     )
-    is_whole = "gamma_rent" in summary  # of one that did not end the store knows less
+    is_whole = "pnl_detail" in summary  # of one that did not end the store knows less
     if is_whole and data.get("open") is not None:
         out.print(
             f"underlying: open {data['open']}  high {data['high']}  low {data['low']}  close {data['close']}"
@@ -231,7 +232,7 @@ def _show_parts(out: "Console", summary: dict[str, Any], pnl: dict[str, float]) 
         out.print(f"\nin USD: {change}, of it {trading} by trading, {held} by the price of the coin held")
     if paying := summary.get("gamma_paying"):
         out.print(f"\n[bold]Is gamma paying?[/] {verdict_text(paying)}")
-    findings = (line(summary.get("explain")) for line in (unexplained_line, better_line, one_price_line))
+    findings = (line(summary.get("pnl_detail")) for line in (unexplained_line, better_line, one_price_line))
     for line in filter(None, (*findings, on_model_line(summary))):
         out.print(f"[bold red]{line}[/]")
 
@@ -329,7 +330,7 @@ def show_strategies(
 
 
 def show_hedges(
-    out: "Console", explained: Sequence[dict[str, Any]], count: int, decimals: int = 2, unit: str = "shares"
+    out: "Console", explained: Sequence["Hedge"], count: int, decimals: int = 2, unit: str = "shares"
 ) -> None:
     """Show the last hedges with the P&L of the interval that led up to each."""
     if not explained:
@@ -340,22 +341,19 @@ def show_hedges(
     columns |= {"higher order": ("higher_order",), "costs": ("spread", "fees", "slippage")}
     # columns add up to the interval's P&L: what is seldom there has one where it is
     columns |= {
-        name: (name,)
-        for name in ("carry", "residual")
-        if any(float(row["parts"].get(name, 0)) for row in shown)
+        name: (name,) for name in ("carry", "residual") if any(each.parts.get(name) for each in shown)
     }
     table = new_table("New York", unit, "price", *columns, "interval P&L", title=title)
-    for row in shown:
-        parts = {name: Decimal(amount) for name, amount in row["parts"].items()}
+    for each in shown:
         table.add_row(
-            f"{to_new_york(row['ts_ns']):%m-%d %H:%M:%S}",
-            f"{row['quantity_shares']:+}",
-            str(row["price"] or "not filled"),
+            f"{to_new_york(each.ts_ns):%m-%d %H:%M:%S}",
+            f"{each.quantity_shares:+}",
+            str(each.price or "not filled"),
             *(
-                money(float(sum((parts.get(name, ZERO) for name in names), ZERO)), decimals)
+                money(float(sum((each.parts.get(name, ZERO) for name in names), ZERO)), decimals)
                 for names in columns.values()
             ),
-            money(float(row["pnl"]), decimals),
+            money(float(each.pnl), decimals),
         )
     print_table(table, out, first_to_go=("higher order", "vega", "theta", "costs"))
 
@@ -398,23 +396,23 @@ def show_words(out: "Console", trades: Sequence["Trade"]) -> None:
 
 def show_performance(
     out: "Console",
-    rows: Sequence[dict[str, Any]],
+    sessions: Sequence["SessionPnl"],
     groups: dict[str, dict[str, dict[str, Any]]],
     figures: dict[str, Any],
     currency: str = "USD",
     underlying: str = "",
 ) -> None:
     """Show what each session, weekday and level of the VIX earned, and the ratios with their intervals."""
-    shown = rows if len(rows) <= LONGEST_TABLE else ()
+    shown = sessions if len(sessions) <= LONGEST_TABLE else ()
     n, (unit, places) = money_decimals(currency), delta_unit(underlying)
-    names = list(dict.fromkeys(name for row in rows for name in row.get("strategies", ())))
+    names = list(dict.fromkeys(name for each in sessions for name in each.strategies))
     table = new_table("session", f"P&L {currency}", "largest net delta", "VIX before", *names)
-    for row in shown:
-        vix = "" if row["vix_before"] is None else f"{row['vix_before']:.2f}"
-        own = [money(float(row["strategies"].get(name, 0)), n) for name in names]
-        largest = f"{row['largest_net_delta_shares']:.{places}f}"
-        table.add_row(row["session"], money(float(row["pnl"]), n), largest, vix, *own)
-    for kind in ("month", "weekday", "vix") if len(rows) > LONGEST_TABLE else ():
+    for each in shown:
+        vix = "" if each.vix_before is None else f"{each.vix_before:.2f}"
+        own = [money(float(each.strategies.get(name, 0)), n) for name in names]
+        largest = f"{each.largest_net_delta_shares:.{places}f}"
+        table.add_row(each.session, money(float(each.pnl), n), largest, vix, *own)
+    for kind in ("month", "weekday", "vix") if len(sessions) > LONGEST_TABLE else ():
         for name, group in groups[kind].items():
             rate = "" if group["hit_rate"] is None else f"{group['hit_rate']:.0%} of {group['sessions']} won"
             table.add_row(name, money(float(group["pnl"]), n), rate, "", *("" for _ in names))

@@ -199,13 +199,6 @@ class PremiumBlock(TypedDict):
     price_decimals: int
 
 
-class SinceMark(TypedDict):
-    """What the book has moved since the mark that the sources are of, and the time of that mark."""
-
-    pnl: str
-    time: str
-
-
 class Costs(TypedDict):
     """Costs of the session, positive; those of hedging also as a share of what gamma and theta earned.
 
@@ -232,7 +225,6 @@ class DeskPage(TypedDict):
     pnl: str
     hedges: int
     fills: int
-    since_mark: SinceMark | None
     parts: list[Bar]
     costs: Costs
     residual_share: float | None

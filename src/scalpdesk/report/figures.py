@@ -30,11 +30,11 @@ def document(value: Any) -> Any:
     return value
 
 
-def flat(row: msgspec.Struct) -> dict[str, Any]:
-    """Return a row of a table: parts of a P&L are columns of their own, other inner values JSON types."""
+def flat(row: msgspec.Struct, *spread: str) -> dict[str, Any]:
+    """Return a row of a table: P&L by part and the maps ``spread`` as columns, the rest in JSON types."""
     found: dict[str, Any] = {}
     for name, value in asdict(row).items():
-        if name in SPREAD:
+        if name in ("parts", "strategies", *spread):
             found |= {f"{SPREAD[name]}{inner}": each for inner, each in (value or {}).items()}
         else:
             is_plain = not isinstance(value, tuple | list | dict | msgspec.Struct)

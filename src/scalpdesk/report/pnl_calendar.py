@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from scalpdesk.core.units import ZERO
 from scalpdesk.report.run_report import RunReport
-from scalpdesk.report.session_tables import VIX_BUCKETS, divided_to_cents, grouped
+from scalpdesk.report.session_tables import VIX_BUCKETS, SessionPnl, divided_to_cents, grouped
 
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 EXPIRY_BUCKETS = ((0, 0), (1, 1), (2, 7), (8, 30), (31, 60))
@@ -53,11 +53,11 @@ def calendar_of(days: Sequence[DayResult], trades: Iterable[ExpiryResult], unit:
         by_day[day.session] += day.pnl
         for hour, pnl in day.hours.items():
             hours[hour] += pnl
-    rows = [{"session": name, "pnl": by_day[name], "vix_before": vix[name]} for name in sorted(by_day)]
-    groups = grouped(rows)
+    sessions = [SessionPnl(name, by_day[name], {}, 0.0, vix[name]) for name in sorted(by_day)]
+    groups = grouped(sessions)
     return {
         "total": f"{total:f}",
-        "days": [{"name": row["session"], "pnl": f"{row['pnl']:f}"} for row in rows],
+        "days": [{"name": each.session, "pnl": f"{each.pnl:f}"} for each in sessions],
         "months": _named(groups["month"], sorted(groups["month"])),
         "weekdays": _named(groups["weekday"], WEEKDAYS),
         "hours": _shares({f"{hour:02d}:00": hours[hour] for hour in sorted(hours)}, total, unit),
@@ -96,7 +96,8 @@ def _shares(amounts: Mapping[str, Decimal], total: Decimal, unit: Decimal) -> li
     """Return amounts, rounded so that they sum to the total."""
     if not amounts:
         return []
-    return [{"name": name, "pnl": pnl} for name, pnl in divided_to_cents(amounts, total, unit).items()]
+    rounded = divided_to_cents(amounts, total, unit)
+    return [{"name": name, "pnl": f"{pnl:f}"} for name, pnl in rounded.items()]
 
 
 def _by_expiry(trades: Iterable[ExpiryResult], total: Decimal, unit: Decimal) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 import msgspec
-from msgspec.structs import asdict, replace
+from msgspec.structs import replace
 
 from scalpdesk.core.intents import Decision, Mark, Side
 from scalpdesk.core.units import ZERO, money_decimals, run_currency
@@ -18,8 +18,9 @@ from scalpdesk.instruments.postings import Posting
 from scalpdesk.journal.codec import JournalHeader
 from scalpdesk.journal.cut import sessions_begun
 from scalpdesk.portfolio.explain import parts_in_cents
+from scalpdesk.report.figures import document
 from scalpdesk.report.fold import Fill, RunFold, SentOrder
-from scalpdesk.report.session_tables import divided_to_cents, performance
+from scalpdesk.report.session_tables import SessionPnl, divided_to_cents, performance
 from scalpdesk.report.trades import BookRecord, Trade, exposure, is_hedge, trades_of
 from scalpdesk.volatility.variance_time import VarianceClock, clock_of
 
@@ -27,27 +28,6 @@ _EXACT = 10
 """Decimals of amounts that are yet to be summed."""
 VixBefore = Callable[[date], float | None]
 """Returns the last close of the VIX that was known on a day, in points."""
-
-
-class SessionPnl(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a session earned; a night counts with the session after it."""
-
-    session: str
-    """Its day, ``YYYY-MM-DD``."""
-    pnl: Decimal
-    parts: dict[str, Decimal]
-    """They sum to ``pnl``."""
-    largest_net_delta_shares: float
-    vix_before: float | None
-    """Last close of the VIX before it, in points."""
-    strategies: dict[str, Decimal] | None = None
-    """P&L of each, where several share the desk."""
-
-    def row(self) -> dict[str, Any]:
-        """Return it in JSON types."""
-        found = asdict(self) | {"pnl": f"{self.pnl:f}", "parts": _texts(self.parts)}
-        shared = found.pop("strategies")
-        return found if shared is None else found | {"strategies": _texts(shared)}
 
 
 class Hedge(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,15 +43,6 @@ class Hedge(msgspec.Struct, frozen=True, kw_only=True):
     """None while it is not filled."""
     pnl: Decimal
     parts: dict[str, Decimal]
-
-    def row(self) -> dict[str, Any]:
-        """Return it in JSON types; a strategy only where there are several."""
-        price = None if self.price is None else str(self.price)
-        texts = {"price": price, "pnl": f"{self.pnl:f}", "parts": _texts(self.parts)}
-        found = asdict(self) | texts
-        if not self.strategy:
-            del found["strategy"]
-        return found
 
 
 class RunReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,8 +69,7 @@ class RunReport(msgspec.Struct, frozen=True, kw_only=True):
 
     def document(self) -> dict[str, Any]:
         """Return what is sealed with a journal and shown as JSON: figures, sessions and statistics."""
-        sessions = [each.row() for each in self.sessions]
-        return self.figures | {"sessions": sessions, "performance": self.performance}
+        return self.figures | {"sessions": document(self.sessions), "performance": self.performance}
 
 
 def report_of(
@@ -183,16 +153,22 @@ class _Maker:
 
     def sessions(self, vix_before: VixBefore) -> tuple[SessionPnl, ...]:
         days = [session.day for session in self._spans]
-        rows = self._fold.sums.rows(days, vix_before, self._decimals)
+        found = self._fold.sums.sessions(days, vix_before, self._decimals)
         own = {
-            name: strategy.sums.rows(days, lambda _: None, _EXACT)
+            name: strategy.sums.sessions(days, lambda _: None, _EXACT)
             for name, strategy in self._fold.owned.items()
         }
-        for place, row in enumerate(rows):
-            if own:
-                amounts = {name: Decimal(parts[place]["pnl"]) for name, parts in own.items()}
-                row["strategies"] = divided_to_cents(amounts, Decimal(row["pnl"]), self._unit)
-        return tuple(msgspec.convert(row, SessionPnl) for row in rows)
+        if not own:
+            return tuple(found)
+        return tuple(
+            replace(
+                each,
+                strategies=divided_to_cents(
+                    {name: sessions[place].pnl for name, sessions in own.items()}, each.pnl, self._unit
+                ),
+            )
+            for place, each in enumerate(found)
+        )
 
     def trades(self) -> tuple[Trade, ...] | None:
         if self._is_shared and not self.records:
@@ -263,8 +239,7 @@ class _Maker:
             return {}
         first = next(iter(self._fold.marks), None)
         starting = 0.0 if first is None else float(first.nav - first.nav_change)
-        rows = [each.row() for each in sessions]
-        found = performance(rows, starting, self._clock.days_per_year)
+        found = performance(sessions, starting, self._clock.days_per_year)
         return found | self._exposures(trades) if self._spans and trades is not None else found
 
     def _exposures(self, trades: Sequence[Trade]) -> dict[str, Any]:
@@ -315,10 +290,6 @@ def _hedged_quantity(decision: Decision, orders: Mapping[str, SentOrder]) -> int
         (Side(line.side).sign * line.quantity for line in sent if line.symbol == sent[0].symbol), ZERO
     )
     return int(total) if total == int(total) else float(total)
-
-
-def _texts(amounts: Mapping[str, Decimal]) -> dict[str, str]:
-    return {name: f"{amount:f}" for name, amount in amounts.items()}
 
 
 def _divided(fold: RunFold) -> dict[str, BookRecord]:

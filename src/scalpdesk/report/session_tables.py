@@ -13,6 +13,7 @@ from decimal import Decimal
 from itertools import accumulate
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from scalpdesk.core.units import SESSIONS_PER_YEAR, ZERO, to_cents
@@ -89,47 +90,47 @@ class SessionSums:
                 parts[name] = parts.get(name, ZERO) + amount
         return sum(self._pnl.values(), ZERO), parts
 
-    def rows(
-        self, sessions: Iterable[date], vix_before: Callable[[date], float | None], decimals: int
-    ) -> list[dict[str, Any]]:
-        """Return a row a session: P&L and its parts, largest net delta, VIX before it (points).
+    def sessions(
+        self, days: Iterable[date], vix_before: Callable[[date], float | None], decimals: int
+    ) -> "list[SessionPnl]":
+        """Return what each session earned.
 
         Amounts and net delta are rounded; those of a desk in coin are in coin.
 
         Parameters
         ----------
-        sessions
+        days
             Every session of the run, so that days without a mark count too.
         vix_before
             Last close of the VIX that was known on a day, in points.
         decimals
             Of the amounts and the net delta.
         """
-        unit = Decimal(1).scaleb(-decimals)
-        return [
-            {
-                "session": day.isoformat(),
-                **amounts_in_cents(self._pnl.get(day, ZERO), self._parts.get(day, {}), unit),
-                "largest_net_delta_shares": round(self._largest.get(day, 0.0), decimals),
-                "vix_before": vix_before(day),
-            }
-            for day in sorted({*sessions, *self._pnl})
-        ]
+        unit, found = Decimal(1).scaleb(-decimals), []
+        for day in sorted({*days, *self._pnl}):
+            own = self._parts.get(day, {})
+            parts = parts_in_cents(dict(own), self._pnl.get(day, ZERO), unit)
+            pnl, largest = parts.pop("total"), round(self._largest.get(day, 0.0), decimals)
+            found.append(SessionPnl(day.isoformat(), pnl, parts if own else {}, largest, vix_before(day)))
+        return found
 
 
-def amounts_in_cents(
-    pnl: Decimal, parts: Mapping[str, Decimal], unit: Decimal
-) -> dict[str, str | dict[str, str]]:
-    """Return ``pnl`` and its ``parts`` as texts that sum, rounded to a unit; no parts where nothing was."""
-    rounded = parts_in_cents(dict(parts), pnl, unit)
-    total = rounded.pop("total")
-    return {
-        "pnl": f"{total:f}",
-        "parts": {name: f"{amount:f}" for name, amount in rounded.items()} if parts else {},
-    }
+class SessionPnl(msgspec.Struct, frozen=True):
+    """What a session earned; a night counts with the session after it."""
+
+    session: str
+    """Its day, ``YYYY-MM-DD``."""
+    pnl: Decimal
+    parts: dict[str, Decimal]
+    """They sum to ``pnl``."""
+    largest_net_delta_shares: float
+    vix_before: float | None
+    """Last close of the VIX before it, in points."""
+    strategies: dict[str, Decimal] = {}
+    """P&L of each, where several share the desk."""
 
 
-def divided_to_cents(amounts: Mapping[str, Decimal], total: Decimal, unit: Decimal) -> dict[str, str]:
+def divided_to_cents(amounts: Mapping[str, Decimal], total: Decimal, unit: Decimal) -> dict[str, Decimal]:
     """Return amounts in cents that sum to ``total``, which is in cents; the largest takes the half cents.
 
     The row without a strategy is left out while it is zero.
@@ -137,11 +138,11 @@ def divided_to_cents(amounts: Mapping[str, Decimal], total: Decimal, unit: Decim
     Examples
     --------
     >>> divided_to_cents({"a": Decimal("1.005"), "b": Decimal("0.005")}, Decimal("1.01"), Decimal("0.01"))
-    {'a': '1.00', 'b': '0.01'}
+    {'a': Decimal('1.00'), 'b': Decimal('0.01')}
     """
     cents = {name: to_cents(amount, unit) for name, amount in amounts.items()}
     cents[max(cents, key=lambda name: abs(cents[name]))] += total - sum(cents.values(), ZERO)
-    return {name: f"{amount + ZERO:f}" for name, amount in cents.items() if amount or name != REST}
+    return {name: amount + ZERO for name, amount in cents.items() if amount or name != REST}
 
 
 def realised_path(
@@ -190,19 +191,19 @@ def _vix_bucket(level: float | None) -> str:
     return f"VIX {low:.0f} and above" if high is None else f"VIX {low:.0f} to {high:.0f}"
 
 
-def grouped(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, dict[str, Any]]]:
+def grouped(sessions: Iterable[SessionPnl]) -> dict[str, dict[str, dict[str, Any]]]:
     """Return sessions, P&L and hit rate by week, month, weekday and VIX bucket."""
-    names: dict[str, Callable[[date, Mapping[str, Any]], str]] = {
+    names: dict[str, Callable[[date, SessionPnl], str]] = {
         "week": lambda day, _: f"{day.isocalendar().year}-W{day.isocalendar().week:02d}",
         "month": lambda day, _: f"{day:%Y-%m}",
         "weekday": lambda day, _: f"{day:%A}",
-        "vix": lambda _, row: _vix_bucket(row["vix_before"]),
+        "vix": lambda _, each: _vix_bucket(each.vix_before),
     }
     groups: dict[str, dict[str, list[Decimal]]] = {kind: defaultdict(list) for kind in names}
-    for row in rows:
-        day = date.fromisoformat(row["session"])
+    for each in sessions:
+        day = date.fromisoformat(each.session)
         for kind, name in names.items():
-            groups[kind][name(day, row)].append(Decimal(row["pnl"]))
+            groups[kind][name(day, each)].append(each.pnl)
     return {
         kind: {
             name: {
@@ -233,14 +234,14 @@ def rolling(pnl: Sequence[float], days_per_year: float = SESSIONS_PER_YEAR) -> l
 
 
 def performance(
-    rows: Sequence[Mapping[str, Any]], starting_nav: float, days_per_year: float = SESSIONS_PER_YEAR
+    sessions: Sequence[SessionPnl], starting_nav: float, days_per_year: float = SESSIONS_PER_YEAR
 ) -> dict[str, Any]:
     """Return the statistics of sessions: ratios with their 95 % intervals, drawdown, hit rate, exposure.
 
     Parameters
     ----------
-    rows
-        From `SessionSums.rows`.
+    sessions
+        Of the run, in order.
     starting_nav
         Value of the book before the first session (USD), for the drawdown's fraction.
     days_per_year
@@ -251,11 +252,11 @@ def performance(
         ratio = sharpe_ratio(sample, days_per_year, lags=0) if varies(sample) else None
         return np.nan if ratio is None else ratio.annual_independent
 
-    pnl = [float(row["pnl"]) for row in rows]
+    pnl = [float(each.pnl) for each in sessions]
     figures = trade_figures(pnl)
     curve = list(accumulate(pnl, initial=starting_nav))
     fall = drawdown(curve)
-    days = ["start", *(row["session"] for row in rows)]
+    days = ["start", *(each.session for each in sessions)]
     facts: dict[str, Any] = {
         "sessions": figures.number,
         "sessions_with_pnl": sessions_traded(pnl),
@@ -263,7 +264,7 @@ def performance(
         "hit_rate": figures.hit_rate,
         "profit_factor": figures.profit_factor,
         "payoff": figures.payoff,
-        "largest_net_delta_shares": max(row["largest_net_delta_shares"] for row in rows),
+        "largest_net_delta_shares": max(each.largest_net_delta_shares for each in sessions),
         "drawdown": {
             "amount": fall.amount,
             "fraction": fall.fraction,

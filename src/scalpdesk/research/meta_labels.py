@@ -148,9 +148,7 @@ def straddle_entries(stored: StoredRun) -> list[PastEntry]:
 
 def scalp_entries(stored: StoredRun, scalps: Iterable[Mapping[str, Any]]) -> list[PastEntry]:
     """Return a run's scalps that are over (rows of the scalps' table), with the facts of their decisions."""
-    decided = {
-        order_id: decision for decision in stored.decisions for order_id in decision["client_order_ids"]
-    }
+    decided = {order_id: each for each in stored.report.decisions for order_id in each.client_order_ids}
     found = []
     for row in scalps:
         decision = decided.get(row["order_id"])
@@ -164,7 +162,7 @@ def scalp_entries(stored: StoredRun, scalps: Iterable[Mapping[str, Any]]) -> lis
                 opened_ns,
                 closed_ns,
                 row["pnl"],
-                entry_features(decision["facts"], decision["ts_ns"]),
+                entry_features(decision.facts, decision.ts_ns),
             )
         )
     return found

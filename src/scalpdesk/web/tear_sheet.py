@@ -39,8 +39,8 @@ from scalpdesk.monitor.texts import clock, json_safe, part_label, per_cent, plai
 from scalpdesk.portfolio.explain import part_names
 from scalpdesk.portfolio.gamma_verdict import GammaVerdict
 from scalpdesk.report.pnl_calendar import calendar_of_report
-from scalpdesk.report.run_report import RunReport, SessionPnl
-from scalpdesk.report.session_tables import ROLLING_SESSIONS, rolling
+from scalpdesk.report.run_report import RunReport
+from scalpdesk.report.session_tables import ROLLING_SESSIONS, SessionPnl, rolling
 from scalpdesk.report.trades import Trade
 from scalpdesk.research.reruns import OtherRun, overrides_of, result_of
 from scalpdesk.strategies.contract import Showcase

@@ -149,8 +149,8 @@ export function create(main) {
     setText(parts.range, rangeText(desk));
     setText(parts.pnl, booked(desk.pnl), true);
     parts.pnl.className = `big ${bookedTone(desk.pnl)}`;
-    const { since_mark: since, premium, position } = desk;
-    setText(parts.pnlNote, `${counted(desk.hedges, "hedge")}, ${counted(desk.fills, "fill")}${since ? `; ${booked(since.pnl)} since the mark at ${since.time}` : ""}`);
+    const { premium, position } = desk;
+    setText(parts.pnlNote, `${counted(desk.hedges, "hedge")}, ${counted(desk.fills, "fill")}`);
     parts.fall.replaceChildren(waterfall(desk.parts));
     setText(parts.costs, costSentence(desk.costs, desk.residual_share));
     setText(parts.bandNote, bandNote(desk));
