@@ -13,7 +13,7 @@ from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.intents import Decision
 from scalpdesk.core.units import DAYS_PER_YEAR, ZERO
 from scalpdesk.instruments.sessions import coin_session, session_on
-from scalpdesk.report.figures import document
+from scalpdesk.report.figures import json_safe
 from scalpdesk.report.fold import BookMark
 from scalpdesk.report.session_tables import (
     SessionPnl,
@@ -64,7 +64,7 @@ def rows() -> list[SessionPnl]:
 
 def test_sessions_carry_every_cent_once() -> None:
     assert [str(row.pnl) for row in rows()] == ["6.25", "-20.00", "7.75", "0.00", "1.00", "0.00"]
-    assert document(rows()[0].parts) == {"gamma": "8.75", "theta": "-2.50", "residual": "0.00"}
+    assert json_safe(rows()[0].parts) == {"gamma": "8.75", "theta": "-2.50", "residual": "0.00"}
     assert rows()[0].largest_net_delta_shares == 8.0
     total = sum(row.pnl for row in rows())
     for groups in grouped(rows()).values():
@@ -78,7 +78,7 @@ def test_the_parts_of_a_session_sum_to_its_cents_as_those_of_the_run_do() -> Non
     row = session_rows(marks, SESSIONS, VIX.get, US_SESSIONS)[0]
     # half a cent goes away from zero, and the residual takes what rounding leaves
     assert row.pnl == Decimal("0.02")
-    assert document(row.parts) == {"gamma": "3.00", "theta": "-2.00", "vega": "-0.99", "residual": "0.01"}
+    assert json_safe(row.parts) == {"gamma": "3.00", "theta": "-2.00", "vega": "-0.99", "residual": "0.01"}
     assert sum(row.parts.values()) == row.pnl
 
 

@@ -15,7 +15,7 @@ from scalpdesk.cli.main import main
 from scalpdesk.config.schema import Secret
 from scalpdesk.config.settings import AlertSettings, load_settings
 from scalpdesk.core.clock import SystemClock
-from scalpdesk.monitor.texts import json_safe
+from scalpdesk.report.figures import json_safe
 from scalpdesk.research.stored_run import read_stored
 from scalpdesk.web.feed import DeskFeed
 from scalpdesk.web.routes.pages import PAGES

@@ -26,8 +26,8 @@ from scalpdesk.monitor.follower import (
     Series,
     market_speed,
 )
-from scalpdesk.monitor.texts import json_safe
 from scalpdesk.portfolio.explain import PARTS
+from scalpdesk.report.figures import json_safe
 from scalpdesk_testing.kit.clock import ManualClock
 from scalpdesk_testing.kit.instruments import straddle_book
 from scalpdesk_testing.kit.tape import TapeBuilder, at

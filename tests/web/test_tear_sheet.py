@@ -17,7 +17,7 @@ from scalpdesk.core.events import QuoteEvent
 from scalpdesk.journal.codec import TapeRows
 from scalpdesk.monitor.documents import cut_of
 from scalpdesk.monitor.follower import RunFollower
-from scalpdesk.monitor.texts import json_safe
+from scalpdesk.report.figures import json_safe
 from scalpdesk.research.reruns import (
     OtherRun,
     carry_out,

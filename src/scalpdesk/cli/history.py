@@ -224,7 +224,7 @@ def report(
         else:
             click.echo("\n".join(f"{each['file']}: {count_text(each['rows'], 'row')}" for each in files))
         return
-    from scalpdesk.report.figures import document
+    from scalpdesk.report.figures import json_safe
     from scalpdesk.report.session_tables import grouped
 
     explained, sessions, statistics = stored.hedges, stored.sessions, stored.report.performance
@@ -233,9 +233,9 @@ def report(
         print_json(
             {
                 **stored.summary,
-                "hedge_explain": document(explained),
-                "sessions": document(sessions),
-                "trades": document(trades),
+                "hedge_explain": json_safe(explained),
+                "sessions": json_safe(sessions),
+                "trades": json_safe(trades),
                 "by": grouped(sessions),
                 "performance": statistics,
             }

@@ -231,7 +231,7 @@ def _show_parts(out: "Console", summary: dict[str, Any], pnl: dict[str, float]) 
         )
         out.print(f"\nin USD: {change}, of it {trading} by trading, {held} by the price of the coin held")
     if paying := summary.get("gamma_paying"):
-        out.print(f"\n[bold]Is gamma paying?[/] {verdict_text(paying)}")
+        out.print(f"\n[bold]{msgspec.convert(paying, GammaVerdict).question}[/] {verdict_text(paying)}")
     findings = (line(summary.get("pnl_detail")) for line in (unexplained_line, better_line, one_price_line))
     for line in filter(None, (*findings, on_model_line(summary))):
         out.print(f"[bold red]{line}[/]")
@@ -260,7 +260,7 @@ def on_model_line(summary: Mapping[str, Any]) -> str:
 
 
 def verdict_text(paying: Mapping[str, Any]) -> str:
-    """Return the answer to "is gamma paying?" of a run summary in words, as the dashboard has it."""
+    """Return the answer to the question of a run summary in words, as the dashboard has it."""
     from scalpdesk.monitor.texts import verdict_pieces
 
     pieces = verdict_pieces(msgspec.convert(paying, GammaVerdict))

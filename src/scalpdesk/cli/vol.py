@@ -153,7 +153,7 @@ def track_gate(
     """Report the edges that the entry gate let through, and what the straddles then earned."""
     from scalpdesk.cli.history import find_run, read_stored
     from scalpdesk.instruments.sessions import to_new_york
-    from scalpdesk.report.figures import document
+    from scalpdesk.report.figures import json_safe
     from scalpdesk.report.trade_edge import gate_record
 
     folders = [find_run(config_file, overrides, run) for run in runs]
@@ -175,7 +175,7 @@ def track_gate(
     ]
     record = gate_record([trade.promise for _, trade in trades if trade.promise is not None])
     if as_json:
-        rows = [{"run_id": name, **document(trade)} for name, trade in trades]
+        rows = [{"run_id": name, **json_safe(trade)} for name, trade in trades]
         print_json({"runs": [folder.name for folder in folders], "record": record, "trades": rows})
         return
     table = new_table("in (New York)", "forecast %", "implied %", "realised %", "edge", "stderr", "earned")

@@ -217,6 +217,7 @@ class DeskPage(TypedDict):
     ``residual_share`` is that of the total; ``exposure`` a sentence on the deltas of several underlyings.
     """
 
+    question: str
     verdict: list[Piece]
     underlying: str
     spot: float | None

@@ -39,6 +39,7 @@ from scalpdesk.portfolio.explain import explain_lines, part_names, parts_in_cent
 from scalpdesk.portfolio.gamma_verdict import (
     COSTS,
     GAMMA_AND_THETA,
+    GAMMA_QUESTION,
     VEGA,
     GammaVerdict,
     gamma_verdict,
@@ -158,6 +159,7 @@ def desk_page(follower: RunFollower) -> answers.DeskPage | answers.Empty:
     paying, pnl = session_verdict(follower, parts), pnl_today(follower)
     fold = follower.fold
     return {
+        "question": GAMMA_QUESTION if paying is None else paying.question,
         "verdict": verdict(follower, parts, paying),
         "underlying": desk.instruments[desk.view.underlying].symbol,
         "spot": desk.market.mark(desk.view.underlying),
@@ -247,7 +249,7 @@ def verdict(
     if lost is not None:
         moved = _implied_moved(follower) if lost.causes[0][0] == VEGA else ""
         between = f"{moved.capitalize()}. " if moved else ""
-        question = "" if paying is None else "Is gamma paying? "
+        question = "" if paying is None else f"{paying.question} "
         return [*loss_pieces(lost), {"text": between + question}, *answer]
     if paying is None:
         return answer

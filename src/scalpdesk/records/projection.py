@@ -44,7 +44,7 @@ from scalpdesk.records.tables import (
     SessionRow,
     TradeRow,
 )
-from scalpdesk.report.figures import document
+from scalpdesk.report.figures import json_safe
 from scalpdesk.report.fold import RunFold, shown
 from scalpdesk.report.run_report import RunTables, tables_of
 from scalpdesk.report.trades import Trade
@@ -300,7 +300,7 @@ class Projection:
 
 
 def _trade_row(trade: Trade) -> dict[str, Any]:
-    return asdict(trade) | {name: document(getattr(trade, name)) for name in ("legs", "outlook", "parts")}
+    return asdict(trade) | {name: json_safe(getattr(trade, name)) for name in ("legs", "outlook", "parts")}
 
 
 def _in_columns(parts: Mapping[str, Decimal]) -> dict[str, Decimal]:

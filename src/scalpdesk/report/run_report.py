@@ -18,7 +18,7 @@ from scalpdesk.instruments.postings import Posting
 from scalpdesk.journal.codec import JournalHeader
 from scalpdesk.journal.cut import sessions_begun
 from scalpdesk.portfolio.explain import parts_in_cents
-from scalpdesk.report.figures import document
+from scalpdesk.report.figures import json_safe
 from scalpdesk.report.fold import Fill, RunFold, SentOrder
 from scalpdesk.report.session_tables import SessionPnl, divided_to_cents, performance
 from scalpdesk.report.trades import BookRecord, Trade, exposure, is_hedge, trades_of
@@ -69,7 +69,7 @@ class RunReport(msgspec.Struct, frozen=True, kw_only=True):
 
     def document(self) -> dict[str, Any]:
         """Return what is sealed with a journal and shown as JSON: figures, sessions and statistics."""
-        return self.figures | {"sessions": document(self.sessions), "performance": self.performance}
+        return self.figures | {"sessions": json_safe(self.sessions), "performance": self.performance}
 
 
 def report_of(

@@ -12,11 +12,12 @@ from scalpdesk.core.units import money_decimals, number_text, run_currency
 from scalpdesk.datasets.daily_history import vix_before
 from scalpdesk.journal.reader import run_dirs, run_named, written_ns
 from scalpdesk.monitor import answers
-from scalpdesk.monitor.texts import clock, day_of, json_safe
+from scalpdesk.monitor.texts import clock, day_of
 from scalpdesk.records.notes import list_notes
 from scalpdesk.records.projection import project_journal, project_missing
 from scalpdesk.records.store import Store, read_runs
 from scalpdesk.records.tables import SessionRow, TradeRow
+from scalpdesk.report.figures import json_safe
 from scalpdesk.report.pnl_calendar import DayResult, ExpiryResult, calendar_of
 from scalpdesk.report.trade_edge import MINUTES
 from scalpdesk.web.runs import is_found, listed_run, noted_runs

@@ -32,12 +32,13 @@ export function create(main) {
     decisionsNote: h("span", { class: "muted" }),
     decisions: h("div"),
     currency: h("span", {}, "USD"),
+    question: h("h2", {}, "Is gamma paying?"),
   };
   main.replaceChildren(
     h(
       "section",
       { class: "card w8" },
-      h("h2", {}, "Is gamma paying?"),
+      parts.question,
       parts.verdict,
       h(
         "div",
@@ -145,6 +146,7 @@ export function create(main) {
     const { head } = /** @type {State} */ (store.state);
     setText(parts.currency, head.currency);
     setText(parts.name, desk.underlying);
+    setText(parts.question, desk.question);
     parts.verdict.replaceChildren(...pieces(desk.verdict));
     setText(parts.range, rangeText(desk));
     setText(parts.pnl, booked(desk.pnl), true);
