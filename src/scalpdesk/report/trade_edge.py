@@ -1,12 +1,14 @@
-"""What a trade's options were worth soon after its opening, and the record of the entry gate.
+"""What the marks say of a trade: worth soon after its opening, volatilities; and the entry gate's record.
 
-The worth is read from the marks of the run. A mark is made before the fills of its instant are booked, so
+They are read from the marks of the run. A mark is made before the fills of its instant are booked, so
 that one between fills knows all before it.
 """
 
+import math
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +20,8 @@ from scalpdesk.instruments.postings import Posting
 from scalpdesk.report.fold import BookMark, Fill
 from scalpdesk.report.session_tables import ENOUGH_SESSIONS
 from scalpdesk.report.statistics import bootstrap_interval, varies
+from scalpdesk.report.trade_words import OpenedLeg, Opening, is_determined
+from scalpdesk.volatility.variance_time import VarianceClock
 
 MINUTES = (1, 5, 30)
 """After the opening, at which a trade's options are valued."""
@@ -26,7 +30,7 @@ OLDEST_NS = 60 * NANOS_PER_SECOND
 
 
 class MarkedBook:
-    """A book at its marks: what its options are worth by the change of its value and its fills.
+    """A book at its marks: what its options are worth by the change of its value and its fills; volatilities.
 
     Parameters
     ----------
@@ -48,13 +52,15 @@ class MarkedBook:
         changes: Sequence[Posting],
         underlying: str | None,
     ) -> None:
-        self._stamps, self._value, self._spots = array("q"), array("d"), array("d")
+        self._stamps, self._value = array("q"), array("d")
+        self._spots, self._vols = array("d"), array("d")
         value = 0.0
         for mark in marks:
             value += float(mark.nav_change) - float(mark.parts.get("fees", 0))
             self._stamps.append(mark.ts_ns)
             self._value.append(value)
             self._spots.append(mark.spot)
+            self._vols.append(mark.implied_vol)
         self._changes = sorted(change.ts_ns for change in changes)
         self._underlying = underlying
         self._others = False
@@ -123,6 +129,65 @@ class MarkedBook:
         start = held * self._spots[base] if base >= 0 else 0.0
         paid = sum(paid for paid, _ in flows)
         return self._value[last] - before + paid - (shares * self._spots[last] - start), ""
+
+    @property
+    def last_ns(self) -> int:
+        """Instant of the last mark, UTC nanoseconds; 0 without one."""
+        return self._stamps[-1] if self._stamps else 0
+
+    def spot_at(self, ts_ns: int) -> float | None:
+        """Return the price of the last mark up to an instant that has one, else of the first after it."""
+        place = bisect_right(self._stamps, ts_ns)
+        near = (*reversed(self._spots[:place][-5:]), *self._spots[place : place + 5])
+        return next((spot for spot in near if spot > 0.0), None)
+
+    def vol_in(self, opening: Opening, until_ns: int) -> float | None:
+        """Return the volatility at the first mark after an opening that knows all of its instant's fills."""
+        for place in range(bisect_right(self._stamps, opening.ts_ns), bisect_right(self._stamps, until_ns)):
+            if self._vols[place] and self._stamps[place] not in self._traded:
+                return self._determined(place, opening.ts_ns, opening.legs)
+        return None
+
+    def vol_out(self, closing: Opening, opened_ns: int) -> float | None:
+        """Return the volatility at the last mark before a closing."""
+        place = bisect_right(self._stamps, closing.ts_ns) - 1
+        while place >= 0 and self._stamps[place] > opened_ns and not self._vols[place]:
+            place -= 1
+        if place < 0 or self._stamps[place] <= opened_ns:
+            return None
+        return self._determined(place, self._stamps[place], closing.legs)
+
+    def _determined(self, place: int, ts_ns: int, legs: Sequence[OpenedLeg]) -> float | None:
+        """Return the volatility of a mark; None where a leg's price determines none."""
+        spot, vol = self._spots[place], self._vols[place]
+        priced = [leg for leg in legs if leg.price is not None]
+        return vol if spot > 0.0 and all(is_determined(leg, spot, ts_ns, vol) for leg in priced) else None
+
+    def realised(
+        self,
+        from_ns: int,
+        until_ns: int,
+        clock: VarianceClock,
+        adjustments: Sequence[int],
+        dividends: Sequence[tuple[int, float]],
+    ) -> float | None:
+        """Return the volatility of the spots between two instants; None where too little is known.
+
+        Dividends are added back. A step in which the terms of the share changed counts neither as move nor
+        time.
+        """
+        first, end = bisect_left(self._stamps, from_ns), bisect_right(self._stamps, until_ns)
+        looks = zip(self._stamps[first:end], self._spots[first:end], strict=True)
+        known = [(ts_ns, spot) for ts_ns, spot in looks if spot > 0.0]
+        years = clock.years(known[0][0], known[-1][0]) if len(known) > 1 else 0.0
+        total = 0.0
+        for (start_ns, before), (end_ns, after) in pairwise(known):
+            if any(start_ns <= at_ns <= end_ns for at_ns in adjustments):
+                years -= clock.years(start_ns, end_ns)
+                continue
+            paid = sum(amount for ex_ns, amount in dividends if start_ns < ex_ns <= end_ns)
+            total += math.log((after + paid) / before) ** 2
+        return math.sqrt(total / years) if years > 0.0 else None
 
 
 class Promise(NamedTuple):

@@ -4,7 +4,6 @@ A trade's P&L reaches from its opening to the next one's, so that all trades tog
 """
 
 import math
-from array import array
 from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
@@ -35,7 +34,6 @@ from scalpdesk.report.trade_words import (
     Outlook,
     entry_words,
     exit_words,
-    is_determined,
     outlook_of,
 )
 from scalpdesk.volatility.variance_time import VarianceClock
@@ -159,14 +157,12 @@ def trades_of(
     dividends
         Of the underlying: when it goes ex (UTC nanoseconds), and currency a share.
     """
-    marks = _Marks(record.marks)
+    marks = MarkedBook(record.marks, record.fills, listed, record.changes, underlying)
     held = _Holdings(listed)
     held.walk(record.fills, record.changes, marks.last_ns)
     if not held.found:
         return []
-    book = MarkedBook(record.marks, record.fills, listed, record.changes, underlying)
     entries, exits, hedged = _told_by(record.decisions)
-    traded = {fill.ts_recv_ns for fill in record.fills}
     adjustments = [change.ts_ns for change in record.changes if change.source is not None]
     trades = []
     ends = [*(each.opened_ns for each in held.found[1:]), None]
@@ -192,12 +188,12 @@ def trades_of(
                 legs=tuple(leg.shown(symbol) for symbol, leg in each.legs.items()),
                 cash_in=each.cash_in,
                 cash_out=each.cash_out,
-                vol_in=marks.vol_in(opening, until_ns, traded),
-                vol_out=None if each.closed_ns is None else marks.vol_out(each, held.contracts),
+                vol_in=marks.vol_in(opening, until_ns),
+                vol_out=marks.vol_out(each.closing(held.contracts), each.opened_ns),
                 realised_vol=marks.realised(each.opened_ns, until_ns, clock, adjustments, dividends),
                 **_promised(each, entries),
                 outlook=outlook,
-                **book.worths(each.opened_ns, each.closed_ns),
+                **marks.worths(each.opened_ns, each.closed_ns),
                 hedges=last - bisect_left(hedged, each.opened_ns),
                 why=why,
                 costs=sum((parts.get(name, ZERO) for name in COSTS), ZERO),
@@ -315,6 +311,11 @@ class _OpenTrade:
         )
         return Opening(tuple(legs), self.opened_ns, spot)
 
+    def closing(self, contracts: Mapping[str, OptionContract]) -> Opening:
+        """Return its legs at the prices at which they were closed."""
+        legs = (OpenedLeg(contracts[symbol], leg.most, leg.price_out) for symbol, leg in self.legs.items())
+        return Opening(tuple(legs), self.closed_ns or 0, None)
+
 
 class _Holdings:
     """Walks fills and changes of a book, and finds each time options were held."""
@@ -401,76 +402,6 @@ class _Holdings:
     def _end(self, now_ns: int, why: str | None = None) -> None:
         if not self._held:
             self.found[-1].closed_ns, self.found[-1].ended_by = now_ns, why
-
-
-class _Marks:
-    """Marks of a book as columns: when, the underlying's price, the implied volatility of what was held."""
-
-    def __init__(self, marks: Iterable[Mark | BookMark]) -> None:
-        self._stamps, self._spots, self._vols = array("q"), array("d"), array("d")
-        for mark in marks:
-            self._stamps.append(mark.ts_ns)
-            self._spots.append(mark.spot)
-            self._vols.append(mark.implied_vol)
-
-    @property
-    def last_ns(self) -> int:
-        return self._stamps[-1] if self._stamps else 0
-
-    def spot_at(self, ts_ns: int) -> float | None:
-        """Return the price of the last mark up to an instant that has one, else of the first after it."""
-        place = bisect_right(self._stamps, ts_ns)
-        near = (*reversed(self._spots[:place][-5:]), *self._spots[place : place + 5])
-        return next((spot for spot in near if spot > 0.0), None)
-
-    def vol_in(self, opening: Opening, until_ns: int, traded: set[int]) -> float | None:
-        """Return the volatility at the first mark after an opening that knows all of its instant's fills."""
-        for place in range(bisect_right(self._stamps, opening.ts_ns), bisect_right(self._stamps, until_ns)):
-            if self._vols[place] and self._stamps[place] not in traded:
-                return self._determined(place, opening.ts_ns, opening.legs)
-        return None
-
-    def vol_out(self, trade: _OpenTrade, contracts: Mapping[str, OptionContract]) -> float | None:
-        """Return the volatility at the last mark before a closing."""
-        legs = [OpenedLeg(contracts[symbol], leg.most, leg.price_out) for symbol, leg in trade.legs.items()]
-        place = bisect_right(self._stamps, trade.closed_ns or 0) - 1
-        while place >= 0 and self._stamps[place] > trade.opened_ns:
-            if self._vols[place]:
-                return self._determined(place, self._stamps[place], [leg for leg in legs if leg.price])
-            place -= 1
-        return None
-
-    def _determined(self, place: int, ts_ns: int, legs: Sequence[OpenedLeg]) -> float | None:
-        """Return the volatility of a mark; None where a leg's price determines none."""
-        spot, vol = self._spots[place], self._vols[place]
-        priced = [leg for leg in legs if leg.price is not None]
-        return vol if spot > 0.0 and all(is_determined(leg, spot, ts_ns, vol) for leg in priced) else None
-
-    def realised(
-        self,
-        from_ns: int,
-        until_ns: int,
-        clock: VarianceClock,
-        adjustments: Sequence[int],
-        dividends: Sequence[tuple[int, float]],
-    ) -> float | None:
-        """Return the volatility of the spots between two instants; None where too little is known.
-
-        Dividends are added back. A step in which the terms of the share changed counts neither as move nor
-        time.
-        """
-        first, end = bisect_left(self._stamps, from_ns), bisect_right(self._stamps, until_ns)
-        looks = zip(self._stamps[first:end], self._spots[first:end], strict=True)
-        known = [(ts_ns, spot) for ts_ns, spot in looks if spot > 0.0]
-        years = clock.years(known[0][0], known[-1][0]) if len(known) > 1 else 0.0
-        total = 0.0
-        for (start_ns, before), (end_ns, after) in pairwise(known):
-            if any(start_ns <= at_ns <= end_ns for at_ns in adjustments):
-                years -= clock.years(start_ns, end_ns)
-                continue
-            paid = sum(amount for ex_ns, amount in dividends if start_ns < ex_ns <= end_ns)
-            total += math.log((after + paid) / before) ** 2
-        return math.sqrt(total / years) if years > 0.0 else None
 
 
 def _told_by(
