@@ -20,8 +20,9 @@ from scalpdesk.report.trades import Trade
 from scalpdesk.research.stored_run import read_stored
 from scalpdesk.strategies.registry import find_strategy
 from scalpdesk.web.feed import DeskFeed
-from scalpdesk.web.journal import TABLES, journal_of
+from scalpdesk.web.journal import journal_of
 
+TABLES = ("days", "months", "weekdays", "hours", "days_to_expiry", "regimes")
 KEY = {"authorization": "Bearer viewer-token"}
 HALF_DAY = date(2017, 7, 3)
 

@@ -70,7 +70,7 @@ def journal(
 
 
 def _show(title: str, rows: list[dict[str, Any]], currency: str) -> None:
-    counts = [name for name in ("sessions", "trades") if name in rows[0]]
+    counts = [name for name in ("sessions", "trades") if rows[0][name] is not None]
     table = new_table(title, f"P&L {currency}", *counts, left=1)
     for row in rows:
         pnl = Decimal(row["pnl"])

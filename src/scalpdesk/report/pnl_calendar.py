@@ -57,7 +57,7 @@ def calendar_of(days: Sequence[DayResult], trades: Iterable[ExpiryResult], unit:
     groups = grouped(sessions)
     return {
         "total": f"{total:f}",
-        "days": [{"name": each.session, "pnl": f"{each.pnl:f}"} for each in sessions],
+        "days": [_row(each.session, each.pnl) for each in sessions],
         "months": _named(groups["month"], sorted(groups["month"])),
         "weekdays": _named(groups["weekday"], WEEKDAYS),
         "hours": _shares({f"{hour:02d}:00": hours[hour] for hour in sorted(hours)}, total, unit),
@@ -76,8 +76,14 @@ def calendar_of_report(report: RunReport, unit: Decimal) -> dict[str, Any]:
     return calendar_of(days, trades, unit)
 
 
+def _row(name: str, pnl: Decimal | str, **counted: Any) -> dict[str, Any]:
+    """Return a row of a table; what it does not count is None."""
+    counts = {"sessions": None, "trades": None, "hit_rate": None}
+    return {"name": name, "pnl": f"{Decimal(pnl):f}"} | counts | counted
+
+
 def _named(group: Mapping[str, Mapping[str, Any]], names: Iterable[str]) -> list[dict[str, Any]]:
-    return [{"name": name, **group[name]} for name in names if name in group]
+    return [_row(name, **group[name]) for name in names if name in group]
 
 
 def _vix_names(names: Iterable[str]) -> list[str]:
@@ -97,7 +103,7 @@ def _shares(amounts: Mapping[str, Decimal], total: Decimal, unit: Decimal) -> li
     if not amounts:
         return []
     rounded = divided_to_cents(amounts, total, unit)
-    return [{"name": name, "pnl": f"{pnl:f}"} for name, pnl in rounded.items()]
+    return [_row(name, pnl) for name, pnl in rounded.items()]
 
 
 def _by_expiry(trades: Iterable[ExpiryResult], total: Decimal, unit: Decimal) -> list[dict[str, Any]]:

@@ -22,8 +22,6 @@ from scalpdesk.report.pnl_calendar import DayResult, ExpiryResult, calendar_of
 from scalpdesk.report.trade_edge import MINUTES
 from scalpdesk.web.runs import is_found, listed_run, noted_runs
 
-TABLES = ("days", "months", "weekdays", "hours", "days_to_expiry", "regimes")
-
 
 def journal_of(
     runs_dir: Path, names: Sequence[str], search: str = "", records_url: str | None = None
@@ -115,34 +113,15 @@ def journal_page(
 ) -> answers.JournalPage:
     """Return the Journal page: the figures of :func:`journal_of`, and how many decimals they have."""
     found = journal_of(runs_dir, names, search, records_url)
-    tables = {name: [_row(each) for each in found[name]] for name in TABLES}
-    page: answers.JournalPage = {
-        "runs": found["runs"],
-        "left_out": found["left_out"],
-        "currency": found["currency"],
-        "decimals": money_decimals(found["currency"]) if found["currency"] else 2,
-        "total": found["total"],
-        "days": tables["days"],
-        "months": tables["months"],
-        "weekdays": tables["weekdays"],
-        "hours": tables["hours"],
-        "days_to_expiry": tables["days_to_expiry"],
-        "regimes": tables["regimes"],
-        "trades": [_trade(row) for row in found["trades"]],
-        "notes": found["notes"],
-    }
-    safe: answers.JournalPage = json_safe(page)
-    return safe
-
-
-def _row(row: Mapping[str, Any]) -> answers.CalendarRow:
-    return {
-        "name": row["name"],
-        "pnl": row["pnl"],
-        "sessions": row.get("sessions"),
-        "trades": row.get("trades"),
-        "hit_rate": row.get("hit_rate"),
-    }
+    currency = found["currency"]
+    page: answers.JournalPage = json_safe(
+        found
+        | {
+            "decimals": money_decimals(currency) if currency else 2,
+            "trades": [_trade(row) for row in found["trades"]],
+        }
+    )
+    return page
 
 
 def _trade(row: Mapping[str, Any]) -> answers.JournalTrade:
