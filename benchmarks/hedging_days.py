@@ -102,7 +102,7 @@ def measured(day, ways=WAYS, choice=lambda _: (), seed=1):
             return found | {"refused": summary["verdict"]}
         pnl = {part: float(amount) for part, amount in summary["pnl"].items()}
         cost = -pnl["spread"] - pnl["fees"] - pnl["slippage"]
-        explain = summary["explain"]
+        explain = summary["pnl_detail"]
         found[name] = {
             "hedges": summary["hedges"],
             "cost": cost,

@@ -15,8 +15,9 @@ from scalpdesk.core.intents import Decision, Mark
 from scalpdesk.datasets.daily_history import vix_before
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.portfolio.explain import PARTS
-from scalpdesk.report.session_tables import SessionSums, gate_record, grouped, performance
+from scalpdesk.report.session_tables import SessionSums, grouped, performance
 from scalpdesk.report.statistics import bootstrap_interval, trade_figures
+from scalpdesk.report.trade_edge import Promise, gate_record
 from scalpdesk.volatility.variance_time import clock_of
 
 COMMAND = (
@@ -50,11 +51,11 @@ class Run:
         sums = SessionSums(clock_of(reader.header.data), self.days[0])
         for mark in marks:
             sums.add(mark.ts_ns, mark.nav_change, mark.parts, mark.net_delta_shares)
-        self.rows = sums.rows(self.days, vix_before, decimals=6)
+        self.rows = sums.sessions(self.days, vix_before, decimals=6)
         self.figures = performance(self.rows, float(marks[0].nav - marks[0].nav_change))
         self.parts = {name: sum(float(mark.parts[name]) for mark in marks) for name in PARTS}
         self.realised_vs_implied = sum(mark.gamma_rent for mark in marks)
-        self.held = sum(bool(abs(float(row["pnl"])) > 0) for row in self.rows)
+        self.held = sum(bool(abs(float(row.pnl)) > 0) for row in self.rows)
         self.digest = reader.decisions.hex() if reader.sealed else "the run has not ended"
 
     def _note(self, decision: Decision) -> None:
@@ -91,7 +92,7 @@ def _interval(ends: list[float] | None, form: str = "{:.2f}") -> str:
 
 def _facts(run: Run) -> list[str]:
     found, figures = run.figures, trade_figures([each["pnl"] for each in run.closed])
-    pnl = [float(row["pnl"]) for row in run.rows]
+    pnl = [float(row.pnl) for row in run.rows]
     fall = found["drawdown"]
     straddle = ""
     if len(run.closed) > 4:
@@ -150,7 +151,7 @@ LABELS = [
 def _by_year(run: Run) -> dict[str, list[float]]:
     found: dict[str, list[float]] = defaultdict(list)
     for row in run.rows:
-        found[row["session"][:4]].append(float(row["pnl"]))
+        found[row.session[:4]].append(float(row.pnl))
     return found
 
 
@@ -162,10 +163,13 @@ def _groups(run: Run, kind: str) -> dict[str, list[float]]:
 
 
 def _edges(run: Run) -> None:
+    names = ("edge_usd", "edge_stderr_usd", "forecast_vol", "implied_level")
     found = gate_record(
-        each["facts"] | {"pnl": each["pnl"], "closed_ns": each["ended"], "realised_vol": None}
-        for each in run.closed
-        if "edge_usd" in each["facts"]
+        [
+            Promise(*(each["facts"][name] for name in names), each["pnl"], None)
+            for each in run.closed
+            if "edge_usd" in each["facts"]
+        ]
     )
     if "difference_interval" not in found:
         return
@@ -174,7 +178,7 @@ def _edges(run: Run) -> None:
         f"The gate promised {found['promised']:.2f} USD a straddle on average (forecast over implied"
         f" {found['forecast_over_implied']:.2f}); they earned {found['earned']:.2f}:"
         f" {found['difference']:+.2f} apart, 95 % from {low:.2f} to {high:.2f}. Promise and P&L are"
-        f" correlated by {found['correlation']:.2f} over {found['straddles']} straddles."
+        f" correlated by {found['correlation']:.2f} over {found['trades']} straddles."
         " `scalpdesk vol --track RUN` lists them.\n"
     )
 

@@ -116,9 +116,9 @@ def test_a_summary_counts_the_hedges_without_a_spread_and_an_assumed_one_costs_i
         )
         for each in (0, 2)
     )
-    fills = free["explain"]["without_spread"]
+    fills = free["pnl_detail"]["without_spread"]
     assert fills["fills"] == fills["of"] > 50
-    assert paid["explain"]["without_spread"]["fills"] == 0
+    assert paid["pnl_detail"]["without_spread"]["fills"] == 0
     assert float(paid["gamma_paying"]["hedging"]) < float(free["gamma_paying"]["hedging"]) == 0
     _, shown, _ = tell("backtest", "zero-dte", *MARKET, *STUDY[:-1])
     assert f"{fills['fills']} of {fills['of']} fills" in " ".join(shown.split())

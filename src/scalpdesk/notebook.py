@@ -408,7 +408,7 @@ def parity(
 
 
 def load_run(run: RunResult | str | Path) -> "StoredRun":
-    """Load a journaled run as tables.
+    """Load a journaled run.
 
     Parameters
     ----------
@@ -418,8 +418,7 @@ def load_run(run: RunResult | str | Path) -> "StoredRun":
     Returns
     -------
     StoredRun
-        ``orders``, ``fills``, ``decisions``, ``marks``, ``sessions``, ``straddles`` and ``hedges()``: rows
-        by column name, which ``pandas.DataFrame`` takes.
+        A result as :func:`backtest` gives it, with ``positions``, ``notes`` and its row in the store.
 
     Raises
     ------

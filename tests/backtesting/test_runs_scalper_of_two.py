@@ -207,13 +207,14 @@ def test_the_replay_is_exact(both):
 def test_the_report_has_each_straddle_as_its_lone_run_has_it(both, day, symbol):
     alone = read_stored(day(symbol).run_dir)
     name, found = f"gamma-scalper:{symbol}", read_stored(both.run_dir)
-    (row,) = [each for each in found.straddles if each["strategy"] == name]
-    (lone,) = alone.straddles
-    for key in ("legs", "hedges", "why", "opened_ns", "closed_ns", "pnl", "implied_vol"):
-        assert row[key] == lone[key], key
-    assert row["realised_vol"] == pytest.approx(lone["realised_vol"], rel=0.05)
-    hedges = [each for each in found.hedges() if each["strategy"] == name]
-    assert len(hedges) == len(alone.hedges())
+    (row,) = [each for each in found.trades if each.strategy == name]
+    (lone,) = alone.trades
+    for key in ("entry", "exit", "legs", "hedges", "why", "opened_ns", "closed_ns", "pnl"):
+        assert getattr(row, key) == getattr(lone, key), key
+    assert row.vol_in == pytest.approx(lone.vol_in, rel=0.02)
+    assert row.realised_vol == pytest.approx(lone.realised_vol, rel=0.05)
+    hedges = [each for each in found.hedges if each.strategy == name]
+    assert len(hedges) == len(alone.hedges)
 
 
 @pytest.mark.parametrize(
@@ -262,6 +263,6 @@ def test_a_dividend_of_one_is_no_move_of_the_other(tmp_path):
         tape = assembly.load_market(settings, "embedded", underlying=symbols, start=first, end=last, seed=1)
         assert [each.symbol for each in tape.dividends] == ["SPY"] * ("SPY" in symbols)
         stored = read_stored(run_backtest(settings, tape, ManualClock(), seed=1, runs_dir=tmp_path).run_dir)
-        rows = [each for each in stored.straddles if next(iter(each["legs"])).startswith("QQQ")]
-        found[symbols] = rows[0]["realised_vol"]
+        first = next(each for each in stored.trades if each.legs[0].symbol.startswith("QQQ"))
+        found[symbols] = first.realised_vol
     assert found["SPY,QQQ"] == pytest.approx(found["QQQ"], rel=0.02)

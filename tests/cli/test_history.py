@@ -89,7 +89,7 @@ def summary(fills: int, amount: str):
         "verdict": "no trade: the gate refuses",
         "fills": fills,
         "pnl": pnl,
-        "gamma_rent": "0.00",
+        "pnl_detail": {},
         "theta_paid": "0.00",
         "end_positions": {},
         "mode": "ACTIVE",

@@ -11,12 +11,15 @@ from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from scalpdesk.cli import vol
 from scalpdesk.cli.main import main
+from scalpdesk.core.units import CENT, SATOSHI
 from scalpdesk.datasets.daily_history import find_history, packaged_history
 from scalpdesk.datasets.embedded.coin import reconstruct_coin
 from scalpdesk.instruments.sessions import session_on
+from scalpdesk.report.trades import Trade
 from scalpdesk.volatility.variance_time import EMBEDDED_SESSIONS
 
 REPORT = ["vol", "spy", "--session", "2018-02-05"]
@@ -335,32 +338,35 @@ def test_the_packaged_series_are_whole():
 
 
 def test_the_gates_edges_stand_beside_what_was_earned(capsys, monkeypatch):
-    row = {
-        "opened_ns": 1_517_841_300_000_000_000, "closed_ns": 1_517_845_000_000_000_000, "why": "edge gone",
-        "forecast_vol": 0.18, "implied_level": 0.15, "realised_vol": 0.21, "edge_usd": 12.5,
-        "edge_stderr_usd": 4.0, "pnl": Decimal("9.754"),
-    }  # fmt: skip
-    ungated = {**row, "edge_usd": None}
-    stored = SimpleNamespace(straddles=[row, ungated], decimals=2, currency="USD")
+    zero = Decimal(0)
+    row = Trade(
+        opened_ns=1_517_841_300_000_000_000, closed_ns=1_517_845_000_000_000_000, why="edge gone", parts={},
+        forecast_vol=0.18, implied_level=0.15, realised_vol=0.21, edge_usd=12.5, edge_stderr_usd=4.0,
+        pnl=Decimal("9.754"), entry="", exit="", days_to_expiry=1, legs=(), cash_in=zero, cash_out=zero,
+        vol_in=None, vol_out=None, outlook=None, worth_after_1=None, worth_after_5=None, worth_after_30=None,
+        worth_note=None, hedges=0, costs=zero,
+    )  # fmt: skip
+    ungated = replace(row, edge_usd=None)
+    stored = SimpleNamespace(trades=[row, ungated], decimals=2, unit=CENT, currency="USD")
     monkeypatch.setattr("scalpdesk.cli.history.find_run", lambda *_: Path("20180205-one"))
     monkeypatch.setattr("scalpdesk.cli.history.read_stored", lambda *_: stored)
     assert main(["vol", "--track", "last", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["runs"] == ["20180205-one"]
-    assert told["record"]["straddles"] == 1
+    assert told["record"]["trades"] == 1
     assert told["record"]["promised"] == 12.5
-    (listed,) = told["straddles"]
+    (listed,) = told["trades"]
     assert (listed["pnl"], listed["edge_usd"], listed["why"]) == ("9.75", 12.5, "edge gone")
     assert main(["vol", "--track", "last"]) == 0
     shown = capsys.readouterr().out
-    assert "1 straddles" not in shown
-    assert "1 straddle: the gate promised 12.50 each, they earned 9.75" in shown
+    assert "1 trades" not in shown
+    assert "1 trade: the gate promised 12.50 each, they earned 9.75" in shown
     assert "forecast over implied 1.20, realised over implied 1.40" in shown
-    monkeypatch.setattr(stored, "straddles", [ungated])
+    monkeypatch.setattr(stored, "trades", [ungated])
     assert main(["vol", "--track", "last"]) == 0
     assert "nothing to compare" in capsys.readouterr().out
-    coin = {**row, "edge_usd": 0.000525, "edge_stderr_usd": 0.0001, "pnl": Decimal("-0.00415078")}
-    in_coin = SimpleNamespace(straddles=[coin], decimals=8, currency="BTC")
+    coin = replace(row, edge_usd=0.000525, edge_stderr_usd=0.0001, pnl=Decimal("-0.00415078"))
+    in_coin = SimpleNamespace(trades=[coin], decimals=8, unit=SATOSHI, currency="BTC")
     monkeypatch.setattr("scalpdesk.cli.history.read_stored", lambda *_: in_coin)
     assert main(["vol", "--track", "last"]) == 0
     assert "promised 0.00052500 each, they earned -0.00415078;" in capsys.readouterr().out

@@ -29,14 +29,14 @@ def test_an_ended_run_answers_by_number_by_order_and_with_its_latest(ended, caps
     stored, folder = ended
     latest = asked(capsys, folder)
     assert latest["number"] == len(stored.decisions)
-    assert latest["reasons"] == stored.decisions[-1]["reasons"]
-    hedge = next(row for row in stored.decisions if row["kind"] == "hedge")
-    assert asked(capsys, folder, str(hedge["number"]))["facts"] == hedge["facts"]
-    (order_id,) = hedge["client_order_ids"]
+    assert latest["reasons"] == list(stored.decisions[-1].reasons)
+    number, hedge = next(pair for pair in enumerate(stored.decisions, 1) if pair[1].kind == "hedge")
+    assert asked(capsys, folder, str(number))["facts"] == hedge.facts
+    (order_id,) = hedge.client_order_ids
     found = asked(capsys, folder, order_id[-6:], "--run", "last")
-    assert (found["order"]["id"], found["decision"]["number"]) == (order_id, hedge["number"])
-    sent = next(row for row in stored.orders if row["client_order_id"] == order_id)
-    assert Decimal(found["order"]["filled"]) == sent["filled_quantity"]
+    assert (found["order"]["id"], found["decision"]["number"]) == (order_id, number)
+    sent = next(row for row in stored.orders if row.client_order_id == order_id)
+    assert Decimal(found["order"]["filled"]) == sent.filled_quantity
 
 
 def test_the_list_has_every_decision_with_the_fills_of_its_orders(ended, capsys):
@@ -45,10 +45,10 @@ def test_the_list_has_every_decision_with_the_fills_of_its_orders(ended, capsys)
     assert len(found) == len(stored.decisions)
     orders = [order for row in found for order in row["orders"]]
     filled = sum(Decimal(order["fill"]["quantity"]) for order in orders if order["fill"])
-    assert filled == sum(fill["quantity"] for fill in stored.fills)
+    assert filled == sum(fill.quantity for fill in stored.fills)
     assert main(["why", "--list", "--runs-dir", str(folder)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    kinds = Counter(row["kind"] for row in stored.decisions if row["taken"])
+    kinds = Counter(row.kind for row in stored.decisions if row.taken)
     assert sum(" hedge: " in line and "no hedge" not in line for line in lines) == kinds["hedge"]
 
 

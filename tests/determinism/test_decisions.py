@@ -72,7 +72,7 @@ def test_a_market_session_replayed_from_its_journal_decides_the_same(tmp_path):
     assert replayed["identical"] is True
     assert replayed["difference"] is None
     assert (replayed["decision_hash"], replayed["events"]) == (told["decision_hash"], told["events"])
-    for key in ("pnl", "end_positions", "fills", "scalp_realized", "gamma_rent", "verdict"):
+    for key in ("pnl", "end_positions", "fills", "scalp_realized", "realised_vs_implied", "verdict"):
         assert replayed["summary"][key] == told[key], key
     other = desk_command(tmp_path, "1", *session, "--seed", "2")
     assert other["decision_hash"] != told["decision_hash"]

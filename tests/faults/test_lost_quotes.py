@@ -198,13 +198,13 @@ def test_nothing_is_sold_below_what_it_pays_and_the_jump_is_flagged(crash):
     }
     assert set(sold) == set(LEGS)
     assert float(sold[LEGS[1]]) > 280.0 - spot
-    left = summary["explain"]["unexplained"]
+    left = summary["pnl_detail"]["unexplained"]
     assert left["flagged"]
     assert float(left["amount"]) == pytest.approx(float(summary["pnl"]["residual"]), abs=1.0)
-    assert float(summary["explain"]["details"]["mark_noise"]) == pytest.approx(
+    assert float(summary["pnl_detail"]["details"]["mark_noise"]) == pytest.approx(
         float(left["amount"]), rel=0.05
     )
-    assert unexplained_line(summary["explain"]).startswith("UNEXPLAINED: residual and three-way term of")
+    assert unexplained_line(summary["pnl_detail"]).startswith("UNEXPLAINED: residual and three-way term of")
     assert unexplained_line({"unexplained": {**left, "flagged": False}}) == ""
 
 

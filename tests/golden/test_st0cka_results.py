@@ -202,7 +202,7 @@ def test_no_purchase_beats_the_quote_that_filled_it(tmp_path):
     summary = run_backtest(settings, tape, ManualClock(0), seed=1, runs_dir=tmp_path).summary
     assert summary["orders"] > 60
     # 20 fills for 1.25 USD where each is held against the quote before
-    assert summary["explain"]["better_than_quoted"] == {"fills": 0, "amount": "0.00"}
+    assert summary["pnl_detail"]["better_than_quoted"] == {"fills": 0, "amount": "0.00"}
 
 
 @pytest.fixture(scope="module")

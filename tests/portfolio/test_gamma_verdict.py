@@ -32,6 +32,7 @@ def test_the_answer_is_yes_exactly_where_the_net_figure_is_above_zero(gamma, the
     paying = verdict_of(gamma, theta, hedging, entry_exit)
     told = paying.document()
     assert told["is_paying"] is (D(told["net"]) > 0)
+    assert ("premium" in paying.question) is (theta > 0)  # who received theta sold gamma
     assert D(told["net"]) == D(told["gamma"]) + D(told["theta"]) + D(told["hedging"])
     assert D(told["all_in"]) == D(told["net"]) + D(told["entry_exit"])
 

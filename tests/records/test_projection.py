@@ -17,13 +17,11 @@ from scalpdesk.records import projection
 from scalpdesk.records.projection import project_journal, project_missing
 from scalpdesk.records.store import (
     alembic_config,
-    load_decisions,
-    load_fills,
     load_marks,
     load_run,
     open_store,
 )
-from scalpdesk.records.tables import CHILD_TABLES, OrderRow, PositionRow, RunRow
+from scalpdesk.records.tables import CHILD_TABLES, DecisionRow, FillRow, OrderRow, PositionRow, RunRow
 
 
 def all_rows(store):
@@ -32,13 +30,13 @@ def all_rows(store):
         for table in (RunRow, *CHILD_TABLES):
             keys = table.__table__.primary_key.columns
             found = session.scalars(select(table).order_by(*keys))
-            rows[table.__tablename__] = [repr(sorted(row.as_dict().items())) for row in found]
+            rows[table.__table__.name] = [repr(sorted(row.as_dict().items())) for row in found]
     return rows
 
 
-def load_orders(store, run_id):
+def by_number(store, table, run_id):
     with store.session() as session:
-        return list(session.scalars(select(OrderRow).filter_by(run_id=run_id).order_by(OrderRow.number)))
+        return list(session.scalars(select(table).filter_by(run_id=run_id).order_by(table.number)))
 
 
 def load_positions(store, run_id):
@@ -74,7 +72,7 @@ def test_the_run_has_its_summary(projected, header):
 
 
 def test_orders_show_how_they_ended_and_how_they_came_there(projected, header):
-    bought, sold = load_orders(projected, "demo-1")
+    bought, sold = by_number(projected, OrderRow, "demo-1")
     assert (bought.state, bought.filled_quantity, bought.venue_order_id) == ("filled", 3, "v-1")
     assert (bought.limit_price, bought.order_type, bought.purpose) == (Decimal("3.50"), "limit", "open")
     assert (bought.trigger_price, sold.trigger_price, sold.order_type) == (None, Decimal("273.50"), "stop")
@@ -95,7 +93,7 @@ def test_orders_show_how_they_ended_and_how_they_came_there(projected, header):
 
 
 def test_fills_count_once_and_a_stranger_is_shown_as_one(projected):
-    fills = load_fills(projected, "demo-1")
+    fills = by_number(projected, FillRow, "demo-1")
     assert [(fill.client_order_id, fill.execution_id, fill.busted) for fill in fills] == [
         ("d-1", "x-1", False),
         ("d-1", "x-2", False),
@@ -108,7 +106,7 @@ def test_fills_count_once_and_a_stranger_is_shown_as_one(projected):
 
 
 def test_decisions_and_marks_keep_their_numbers(projected):
-    entry, skipped, hedge = load_decisions(projected, "demo-1")
+    entry, skipped, hedge = by_number(projected, DecisionRow, "demo-1")
     assert entry.facts == {"edge": 1.5, "vol": "nan"}
     assert (entry.event_number, entry.client_order_ids) == (2, ["d-1"])
     assert (skipped.taken, skipped.reasons) == (False, ["inside the band"])
@@ -172,10 +170,10 @@ def test_a_run_that_was_cut_says_so(tmp_path, header, story, store, write):
 def test_an_execution_beyond_the_order_is_told_in_its_row(tmp_path, header, story, store, write):
     too_much = OrderFilled("d-1", 1, 2, "x-9", Decimal(9), Decimal(1), Decimal(0))
     project_journal(write(tmp_path, header, [*story[:2], ([too_much], ())]), store)
-    (row,) = load_orders(store, "demo-1")
+    (row,) = by_number(store, OrderRow, "demo-1")
     assert "beyond its quantity" in row.reason
     assert row.filled_quantity == 0
-    assert [fill.quantity for fill in load_fills(store, "demo-1")] == [9]
+    assert [fill.quantity for fill in by_number(store, FillRow, "demo-1")] == [9]
 
 
 def test_a_run_without_events_has_a_row(tmp_path, header, store, write):
@@ -190,7 +188,7 @@ def test_long_runs_go_in_by_batches(tmp_path, header, story, store, write, monke
     project_journal(write(tmp_path, header, steps), store)
     with store.session() as session:
         assert session.scalar(select(func.count()).select_from(CHILD_TABLES[2])) == 50
-    assert [row.number for row in load_decisions(store, "demo-1")] == list(range(1, 51))
+    assert [row.number for row in by_number(store, DecisionRow, "demo-1")] == list(range(1, 51))
 
 
 def test_missing_runs_are_added_and_damage_hides_no_other(tmp_path, header, story, store, write, monkeypatch):
@@ -222,11 +220,11 @@ def test_a_bust_told_twice_or_of_something_unknown_changes_nothing_more(
         OrderStatusUnknown("d-2", *stamps, "late word"),
     ]
     project_journal(write(tmp_path, header, [*story, (busts, ())]), store)
-    fills = load_fills(store, "demo-1")
+    fills = by_number(store, FillRow, "demo-1")
     assert [fill.busted for fill in fills] == [False, False, False, True, True]
     spy, _ = load_positions(store, "demo-1")
     assert spy.quantity == -90
-    assert load_orders(store, "demo-1")[1].state == "cancelled"
+    assert by_number(store, OrderRow, "demo-1")[1].state == "cancelled"
     assert load_run(store, "demo-1").fills == 3
 
 
@@ -239,7 +237,7 @@ def test_account_lines_and_changes_are_booked_once(tmp_path, header, story, stor
 def test_a_cancel_of_an_order_that_is_over_is_no_change(tmp_path, header, story, store, write):
     late = ([TimerEvent(header.started_ns + 130, header.started_ns + 130, "beat")], (CancelOrder("d-1"),))
     project_journal(write(tmp_path, header, [*story, late]), store)
-    assert load_orders(store, "demo-1")[0].state == "filled"
+    assert by_number(store, OrderRow, "demo-1")[0].state == "filled"
 
 
 def test_what_moved_the_holdings_and_the_dividends_are_kept_as_they_pass(

@@ -21,8 +21,8 @@ from scalpdesk.records.store import (
     STORE_FILE,
     alembic_config,
     list_runs,
-    load_fills,
     load_run,
+    load_tables,
     open_store,
     read_runs,
     store_url,
@@ -204,7 +204,9 @@ def test_runs_are_read_from_their_journals_where_the_store_cannot_be_written(
     assert read_runs(tmp_path, listed) == ({}, ["demo-1", "demo-2"])
     assert (tmp_path / STORE_FILE).read_bytes() == before
     assert "attempt to write a readonly database; the runs are read from their journals" in caplog.text
-    fills = read_runs(tmp_path, lambda store: (listed(store), load_fills(store, "demo-1"))[1])
+    fills = read_runs(
+        tmp_path, lambda store: (listed(store), load_tables(store, "demo-1", "fills")["fills"])[1]
+    )
     assert len(fills) == 5
 
 

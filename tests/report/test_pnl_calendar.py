@@ -4,12 +4,17 @@ from decimal import Decimal
 
 import pytest
 
+from scalpdesk.instruments.contract import Equity
+from scalpdesk.report.fold import BookMark, Fill
 from scalpdesk.report.pnl_calendar import NO_TRADE, DayResult, ExpiryResult, calendar_of
-from scalpdesk.report.trade_edge import MarkedBook, days_to_expiry
+from scalpdesk.report.trade_edge import MarkedBook
+from scalpdesk.report.trades import days_to_expiry
+from scalpdesk_testing.kit.instruments import option
 
 CENT = Decimal("0.01")
 MINUTE = 60_000_000_000
-OPTIONS = {"C": (10**18, 100)}
+LISTED = (option("C"), Equity("S"))
+CALL = LISTED[0].symbol
 
 
 def day(session, pnl, hours, vix=None):
@@ -54,37 +59,33 @@ def test_a_calendar_of_nothing_is_empty():
 
 
 def fill(ts, symbol, side, quantity, price):
-    return {
-        "ts_recv_ns": ts, "symbol": symbol, "side": side, "quantity": Decimal(quantity),
-        "price": Decimal(price), "busted": False,
-    }  # fmt: skip
+    return Fill(
+        0, str(ts), str(ts), ts, ts, symbol, side, "open", Decimal(quantity), Decimal(price), Decimal(0)
+    )
 
 
-def mark(ts, change, spot, vol=0.0, fees="0"):
-    return {
-        "ts_ns": ts, "nav_change": Decimal(change), "parts": {"fees": Decimal(fees)}, "spot": spot,
-        "implied_vol": vol,
-    }  # fmt: skip
+def mark(ts, change, spot, fees="0"):
+    return BookMark(ts, Decimal(change), {"fees": Decimal(fees)}, spot, 0.0, 0.0)
 
 
 def book(marks, fills, changes=(), underlying="S"):
-    return MarkedBook(marks, fills, OPTIONS, changes, ["C", "S"], underlying)
+    return MarkedBook(marks, fills, LISTED, changes, underlying)
 
 
 T0 = 100 * MINUTE
 FILLS = [
-    fill(T0, "C", "buy", 2, "3.00"),  # 600 paid, 1.30 of fees
+    fill(T0, CALL, "buy", 2, "3.00"),  # 600 paid, 1.30 of fees
     fill(T0 + 20_000_000_000, "S", "sell", 40, "200.00"),  # a hedge
-    fill(T0 + 10 * MINUTE, "C", "sell", 2, "3.50"),
+    fill(T0 + 10 * MINUTE, CALL, "sell", 2, "3.50"),
 ]
 MARKS = [
     mark(T0 - MINUTE, "0", 199.0),
     # half a dollar of spread a contract and the fee: worth 2.995 at the mark
-    mark(T0 + 20_000_000_000, "-2.30", 200.0, 0.20, "-1.30"),
+    mark(T0 + 20_000_000_000, "-2.30", 200.0, "-1.30"),
     # a dollar up: options worth 720 at the mark, 40 shares short lost 40
-    mark(T0 + MINUTE, "81", 201.0, 0.21),
-    mark(T0 + 9 * MINUTE, "5", 201.0, 0.22),
-    mark(T0 + 10 * MINUTE, "0", 201.0, 0.23),
+    mark(T0 + MINUTE, "81", 201.0),
+    mark(T0 + 9 * MINUTE, "5", 201.0),
+    mark(T0 + 10 * MINUTE, "0", 201.0),
     mark(T0 + 40 * MINUTE, "0", 201.0),
 ]
 
@@ -97,8 +98,6 @@ def test_what_a_trade_was_worth_is_the_books_change_without_its_hedge_and_fees()
     assert found.worth_after(T0, closed, 5) == (None, "no mark in the minute before")
     assert found.worth_after(T0, closed, 30)[1] == "closed by then"
     assert found.worth_after(T0, None, 60)[1] == "the run has no mark so late"
-    assert found.exit_vol(T0, closed) == 0.23
-    assert found.exit_vol(T0, None) is None
     other = book(MARKS, [*FILLS, fill(T0 + 1, "F", "buy", 1, "10")])
     assert other.worth_after(T0, closed, 1)[0] is None
 

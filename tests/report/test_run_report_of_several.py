@@ -22,7 +22,7 @@ from scalpdesk.live.recovery import rebuild
 from scalpdesk.marketdata.triggers import PriceMove, Wake
 from scalpdesk.notebook import backtest
 from scalpdesk.report.run_report import hedge_deltas
-from scalpdesk.report.session_tables import exposure
+from scalpdesk.report.trades import exposure
 from scalpdesk.research import stored_run
 from scalpdesk.research.stored_run import read_stored
 from scalpdesk.strategies.contract import Proposal
@@ -80,16 +80,17 @@ def test_the_tables_of_a_shared_run_are_each_strategys_own_and_sum_to_the_accoun
     stored = read_stored(run.run_dir)
     totals = {name: D(row["pnl"]["total"]) for name, row in run.summary["strategies"].items()}
     assert totals["st0cka"] != 0
-    (straddle,) = stored.straddles
-    assert straddle["strategy"] == "gamma-scalper"
+    (trade,) = stored.trades
+    assert trade.strategy == "gamma-scalper"
+    assert 0.05 < trade.vol_in < 2.0
     # rounded so that the strategies sum to the account
-    assert to_cents(straddle["pnl"]) == pytest.approx(totals["gamma-scalper"], abs=D("0.01"))
-    assert straddle["hedges"] == sum(fill["purpose"] == "hedge" for fill in stored.fills)
+    assert to_cents(trade.pnl) == pytest.approx(totals["gamma-scalper"], abs=D("0.01"))
+    assert trade.hedges == sum(fill.purpose == "hedge" for fill in stored.fills)
     parts = run.summary["strategies"]["gamma-scalper"]["pnl"]
-    assert to_cents(straddle["parts"]["gamma"]) == D(parts["gamma"])
+    assert to_cents(trade.parts["gamma"]) == D(parts["gamma"])
     (session,) = stored.sessions
-    own = {name: D(amount) for name, amount in session["strategies"].items()}
-    assert sum(own.values()) == D(session["pnl"]) == D(run.summary["nav_change"])
+    own = session.strategies
+    assert sum(own.values()) == session.pnl == D(run.summary["nav_change"])
     assert own == totals
     marks = [record.marks for record in stored.report.strategies.values()]
     for mark, *rows in zip(stored.report.marks, *marks, strict=True):
@@ -97,14 +98,14 @@ def test_the_tables_of_a_shared_run_are_each_strategys_own_and_sum_to_the_accoun
         assert sum(row.net_delta_shares for row in rows) == pytest.approx(mark.net_delta_shares)
         for row in rows:
             assert (row.ts_ns, sum(row.parts.values())) == (mark.ts_ns, row.nav_change)
-    assert {row["strategy"] for row in stored.hedges()} == {"gamma-scalper"}
+    assert {each.strategy for each in stored.hedges} == {"gamma-scalper"}
     shown = run.report.performance
     assert shown == stored.report.performance == run.summary["performance"]
     own_minutes = shown["strategies"]["gamma-scalper"]["unhedged_minutes"]
     by_account = exposure(
-        stored.marks,
-        stored.decisions,
-        stored.straddles,
+        stored.report.marks,
+        stored.report.decisions,
+        [(each.opened_ns, each.closed_ns) for each in stored.trades],
         [(each.open_ns, each.close_ns) for each in JournalReader(run.run_dir).header.sessions],
         hedges=hedge_deltas(run.fills, Equity("")),
     )
@@ -114,21 +115,16 @@ def test_the_tables_of_a_shared_run_are_each_strategys_own_and_sum_to_the_accoun
 
 
 def test_the_time_in_which_two_strategies_hold_options_counts_once():
-    rows = [
-        {"opened_ns": 0, "closed_ns": 50},
-        {"opened_ns": 20, "closed_ns": 40},
-        {"opened_ns": 45, "closed_ns": 60},
-    ]
-    assert exposure([], [], rows, [(0, 100)])["exposure"] == 0.6
+    assert exposure([], [], [(0, 50), (20, 40), (45, 60)], [(0, 100)])["exposure"] == 0.6
 
 
-def test_a_shared_run_that_cannot_be_replayed_shows_no_straddle_as_a_strategys(run, monkeypatch):
+def test_a_shared_run_that_cannot_be_replayed_shows_no_trade_as_a_strategys(run, monkeypatch):
     def gone(*_):
         raise DataError("the tape has changed")
 
     monkeypatch.setattr(stored_run, "replayed", gone)
     stored = read_stored(run.run_dir)
-    assert (stored.straddles, stored.report.strategies) == (None, {})
+    assert (stored.report.trades, stored.report.strategies) == (None, {})
     assert stored.undivided == "the tape has changed"
 
 
@@ -277,13 +273,13 @@ def test_shares_held_against_each_other_go_over_a_dividend_and_a_split(short, ki
     assert sum(book.account.cash for book in books.values()) == desk.account.cash
 
 
-def test_options_that_were_taken_over_are_a_straddle_of_who_holds_them(carried):
+def test_options_that_were_taken_over_are_a_trade_of_who_holds_them(carried):
     """They were sold short where they were sold, else not there; without an order no table was divided."""
     owner, run = carried
-    (straddle,) = read_stored(run.run_dir).straddles
-    assert (straddle["strategy"], straddle["paid"], straddle["closed_ns"]) == (owner, 0, None)
-    assert set(straddle["legs"].values()) == {"2"}
-    assert to_cents(straddle["pnl"]) == D(run.summary["nav_change"])
+    (trade,) = read_stored(run.run_dir).trades
+    assert (trade.strategy, trade.cash_in, trade.closed_ns) == (owner, 0, None)
+    assert {leg.quantity for leg in trade.legs} == {2}
+    assert to_cents(trade.pnl) == D(run.summary["nav_change"])
 
 
 def test_a_coin_market_without_the_underlying_names_a_setting_that_there_is(tmp_path):

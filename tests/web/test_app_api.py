@@ -26,7 +26,7 @@ from scalpdesk.core.clock import SystemClock
 from scalpdesk.core.errors import RetryError
 from scalpdesk.live.run import operate
 from scalpdesk.records.projection import project_journal
-from scalpdesk.records.store import list_runs, load_fills, load_run, open_store, store_url
+from scalpdesk.records.store import list_runs, load_run, load_tables, open_store, store_url
 from scalpdesk.web import app as web
 from scalpdesk.web import static_files
 from scalpdesk.web.access import MOST_READS, WRONG_TOKENS
@@ -205,7 +205,7 @@ def test_one_truth_from_page_to_database(client_of, ended_feed, ended_runs):
     api = client_of(ended_feed)
     with open_store(store_url(folder)) as store:
         run_id = project_journal(folder / summary["run_id"], store).header.run_id
-        row, fills = load_run(store, run_id).as_dict(), load_fills(store, run_id)
+        row, fills = load_run(store, run_id).as_dict(), load_tables(store, run_id, "fills")["fills"]
     shown = api.get("/api/performance").json()
     page = api.get("/api/desk").json()["desk"]
     assert shown["pnl"] == summary["pnl"]
@@ -222,8 +222,8 @@ def test_one_truth_from_page_to_database(client_of, ended_feed, ended_runs):
         assert float(row[f"pnl_{name}"]) == pytest.approx(float(amount), abs=0.005)
         assert metrics["scalpdesk_pnl_usd", name] == pytest.approx(float(amount), abs=0.005)
     columns = api.get("/api/fills").json()["columns"]
-    assert columns["price"] == [float(fill.price) for fill in fills]
-    assert [side > 0 for side in columns["side"]] == [fill.side == "buy" for fill in fills]
+    assert columns["price"] == [float(fill["price"]) for fill in fills]
+    assert [side > 0 for side in columns["side"]] == [fill["side"] == "buy" for fill in fills]
     assert api.get("/api/orders?limit=5000").json()["total"] == row["orders"]
 
 

@@ -199,9 +199,9 @@ def test_the_metrics_of_amounts_are_named_by_the_coin(coin):
 def test_the_tear_sheets_straddles_and_curves_have_the_coins_decimals(coin):
     stored = history.read_stored(coin.run_dir)
     sheet = sheet_document(coin)
-    (stored_row,), (row,) = stored.straddles, sheet["straddles"]
-    shown = [amount(row[name]) for name in ("paid", "received", "pnl")]
-    assert shown == [round(stored_row[name], 8) for name in ("paid", "received", "pnl")]
+    (trade,), (row,) = stored.trades, sheet["trades"]
+    shown = [amount(text) for text in (*row["cash"], row["pnl"])]
+    assert shown == [round(each, 8) for each in (trade.cash_in, trade.cash_out, trade.pnl)]
     assert {each.as_tuple().exponent for each in (*shown, *map(amount, row["parts"]))} == {-8}
     assert row["pnl"] == sheet["sessions"][0]["pnl"]
     equity = [value for value in coin.series.columns["equity"] if value is not None]
@@ -286,7 +286,7 @@ def test_a_run_on_record_keeps_the_coins_decimals_in_lists_report_and_comparison
     words = [f"--set=desk.runs_dir={folder}"]
     assert main(["report", name, "--json", *words]) == 0
     report = json.loads(capsys.readouterr().out)
-    (straddle,) = report["straddles"]
+    (straddle,) = report["trades"]
     hedges = report["hedge_explain"]
     (session,) = report["sessions"]
     amounts = [
@@ -328,13 +328,13 @@ def test_the_terminals_view_counts_a_perpetual_in_coin(coin):
 
 def test_the_report_of_a_coin_is_of_365_days_and_by_the_calendar(coin):
     stored = history.read_stored(coin.run_dir)
-    (straddle,), (session,) = stored.straddles, stored.sessions
-    assert session["session"] == DAY.isoformat()
-    looks = [(mark["ts_ns"], mark["spot"]) for mark in stored.marks if mark["ts_ns"] >= straddle["opened_ns"]]
+    (trade,), (session,) = stored.trades, stored.sessions
+    assert session.session == DAY.isoformat()
+    looks = [(mark.ts_ns, mark.spot) for mark in stored.marks if mark.ts_ns >= trade.opened_ns]
     squares = sum(math.log(after / before) ** 2 for (_, before), (_, after) in pairwise(looks))
     years = (looks[-1][0] - looks[0][0]) / (365 * 86_400e9)
-    assert straddle["realised_vol"] == pytest.approx(math.sqrt(squares / years))
-    fold, pnl = replayed(coin.run_dir), [float(session["pnl"])]
+    assert trade.realised_vol == pytest.approx(math.sqrt(squares / years))
+    fold, pnl = replayed(coin.run_dir), [float(session.pnl)]
     for n, amount in enumerate(("-0.00649052", "0.0011", "-0.0007", "0.0004", "0.0002"), start=1):
         fold.sums.add(looks[-1][0] + n * 86_400 * 10**9, Decimal(amount), {}, 0.0)
         pnl.append(float(amount))

@@ -15,7 +15,7 @@ from scalpdesk.cli.main import main
 from scalpdesk.config.schema import Secret
 from scalpdesk.config.settings import AlertSettings, load_settings
 from scalpdesk.core.clock import SystemClock
-from scalpdesk.monitor.texts import json_safe
+from scalpdesk.report.figures import json_safe
 from scalpdesk.research.stored_run import read_stored
 from scalpdesk.web.feed import DeskFeed
 from scalpdesk.web.routes.pages import PAGES
@@ -47,7 +47,7 @@ def test_a_runs_result_is_one_on_every_surface(client_of, ended_feed, ended_runs
         "page": amount(page["desk"]["pnl"]),
         "page's header": amount(page["head"]["pnl"]),
         "SQL": stored.run["nav_change"],
-        "SQL, its marks": sum((mark["nav_change"] for mark in stored.marks), Decimal(0)),
+        "SQL, its marks": sum((mark.nav_change for mark in stored.marks), Decimal(0)),
         "tear sheet": amount(sheet["result"]),
         "alert": amount(alert.partition("P&L ")[2].partition(" ")[0]),
         "alert, /status": amount(
@@ -69,7 +69,7 @@ def test_a_runs_result_is_one_on_every_surface(client_of, ended_feed, ended_runs
     orders = api.get("/api/orders?limit=5000").json()
     by_id = {row["id"]: (row["symbol"], row["side"], Decimal(row["filled"])) for row in orders["orders"]}
     assert by_id == {
-        row["client_order_id"]: (row["symbol"], row["side"], row["filled_quantity"]) for row in stored.orders
+        row.client_order_id: (row.symbol, row.side, row.filled_quantity) for row in stored.orders
     }
     assert orders["total"] == line["orders"] == performance["orders"] == stored.run["orders"]
     assert f"{orders['total']} orders and {line['fills']} fills" in alert

@@ -27,19 +27,11 @@ from scalpdesk.monitor.documents import account_kind
 from scalpdesk.monitor.follower import COLUMNS, Series
 from scalpdesk.monitor.held_book import held_book
 from scalpdesk.monitor.position_documents import break_even, crossings
-from scalpdesk.monitor.texts import (
-    json_safe,
-    leg_label,
-    per_cent,
-    plain,
-    signed,
-    span,
-    tone,
-    verdict_pieces,
-)
+from scalpdesk.monitor.texts import leg_label, per_cent, plain, signed, span, tone, verdict_pieces
 from scalpdesk.portfolio.explain import PARTS
 from scalpdesk.portfolio.gamma_verdict import GammaVerdict, loss_of
 from scalpdesk.pricing import greeks
+from scalpdesk.report.figures import json_safe
 from scalpdesk.report.summary import with_loss
 from scalpdesk.web.feed import DeskFeed
 from scalpdesk.web.tear_sheet import sheet_document

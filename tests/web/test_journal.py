@@ -5,23 +5,24 @@ import sqlite3
 from datetime import date
 from decimal import Decimal
 
+import msgspec
 import pytest
 
 from scalpdesk.assembly import load_market
 from scalpdesk.cli.main import main
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.clock import SystemClock
-from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.notebook import backtest
 from scalpdesk.records.store import STORE_FILE
 from scalpdesk.report.pnl_calendar import calendar_of_report
-from scalpdesk.report.run_report import Rowed
 from scalpdesk.report.trade_edge import MarkedBook
+from scalpdesk.report.trades import Trade
 from scalpdesk.research.stored_run import read_stored
 from scalpdesk.strategies.registry import find_strategy
 from scalpdesk.web.feed import DeskFeed
-from scalpdesk.web.journal import TABLES, journal_of
+from scalpdesk.web.journal import journal_of
 
+TABLES = ("days", "months", "weekdays", "hours", "days_to_expiry", "regimes")
 KEY = {"authorization": "Bearer viewer-token"}
 HALF_DAY = date(2017, 7, 3)
 
@@ -50,11 +51,17 @@ def test_page_terminal_sql_and_python_agree(ended_runs, client_of, capsys):
     assert len(terminal["hours"]) > 1
     (trade,) = terminal["trades"]
     (own,) = report.trades
-    assert (trade["exit_vol"], trade["worth_after_5"]) == (own.exit_vol, own.worth_after_5)
-    assert page["trades"][0]["worth"][1] == own.worth_after_5
-    assert Decimal(page["trades"][0]["pnl"]) == own.pnl
-    assert own.implied_level != own.implied_vol  # the gate's clock, as the forecast's, and the calendar
-    assert page["trades"][0]["bought_vol"] == own.implied_level
+    assert msgspec.convert(trade, Trade) == own
+    (shown,) = page["trades"]
+    assert shown["worth"][1] == own.worth_after_5
+    names = ("entry", "exit", "vol_in", "vol_out", "forecast_vol")
+    assert [shown[name] for name in names] == [getattr(own, name) for name in names]
+    assert [Decimal(shown[name]) for name in ("pnl", "cash_in", "cash_out")] == [
+        own.pnl,
+        own.cash_in,
+        own.cash_out,
+    ]
+    assert own.vol_in == pytest.approx(own.implied_level, rel=0.05)  # one clock, the gate's and the marks'
     with sqlite3.connect(folder / STORE_FILE) as connection:
         (days,) = connection.execute("SELECT sum(CAST(pnl AS REAL)) FROM sessions").fetchone()
         (trades,) = connection.execute("SELECT sum(CAST(pnl AS REAL)) FROM trades").fetchone()
@@ -64,11 +71,7 @@ def test_page_terminal_sql_and_python_agree(ended_runs, client_of, capsys):
 def test_options_at_a_mark_are_worth_what_the_engine_says(held):
     """From the change of the book and its fills alone, against the marks of the engine's own book."""
     report, desk = held.report(), held.desk
-    options = {
-        each.symbol: (expiry_instant_ns(each), each.multiplier) for each in desk.instruments if each.is_option
-    }
-    symbols = [each.symbol for each in desk.instruments]
-    book = MarkedBook(Rowed(report.marks), Rowed(report.fills), options, (), symbols, "SPY")
+    book = MarkedBook(report.marks, report.fills, desk.instruments.by_id, (), "SPY")
     (trade,) = report.trades
     marked = desk.attribution.marks
     worth = sum(
@@ -79,8 +82,8 @@ def test_options_at_a_mark_are_worth_what_the_engine_says(held):
     assert any(fill.purpose == "hedge" for fill in report.fills)
     found, _ = book.worth_at(trade.opened_ns, len(report.marks) - 1)
     assert found == pytest.approx(float(worth), abs=1e-6)
-    assert trade.worth_after_1 == pytest.approx(float(trade.paid), rel=0.05)
-    assert (trade.worth_after_30, trade.exit_vol) == (None, None)
+    assert trade.worth_after_1 == pytest.approx(-float(trade.cash_in), rel=0.05)
+    assert (trade.worth_after_30, trade.vol_out, trade.exit) == (None, None, None)
     assert "30 min" in trade.worth_note
     assert trade.days_to_expiry == 39
 

@@ -20,9 +20,9 @@ from scalpdesk.marketdata.chain_gamma import price_tape
 from scalpdesk.marketdata.dealer_gamma import covered, covered_text, gamma_exposure
 from scalpdesk.monitor.held_book import followed_to
 from scalpdesk.monitor.market import picker_page, volatility_page, volatility_sentence
-from scalpdesk.monitor.texts import json_safe
 from scalpdesk.portfolio.explain import PARTS
 from scalpdesk.pricing import implied_vol
+from scalpdesk.report.figures import json_safe
 from scalpdesk.research.stored_run import read_stored
 from scalpdesk.web.runs import listed_run, run_page, runs_page, thinned
 from scalpdesk_strategies.ema_scalper.config import ScalpConfig

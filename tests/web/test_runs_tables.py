@@ -14,57 +14,11 @@ from scalpdesk.cli.main import main
 from scalpdesk.config.settings import load_settings
 from scalpdesk.datasets.store import connect, write_rows
 from scalpdesk.notebook import backtest
-from scalpdesk.report.session_tables import realised_path, straddle_rows
+from scalpdesk.report.session_tables import realised_path
 from scalpdesk.strategies.registry import find_strategy
-from scalpdesk.volatility.variance_time import EMBEDDED_SESSIONS, US_SESSIONS
+from scalpdesk.volatility.variance_time import EMBEDDED_SESSIONS
 
 DAY = date(2017, 7, 3)
-
-
-def fill(ts, symbol, side, quantity, price, purpose="open", busted=False):
-    return {
-        "ts_recv_ns": ts, "symbol": symbol, "side": side, "quantity": Decimal(quantity),
-        "price": Decimal(price), "purpose": purpose, "busted": busted,
-    }  # fmt: skip
-
-
-def mark(ts, change):
-    return {"ts_ns": ts, "nav_change": Decimal(change), "parts": {"gamma": change, "spread": "0.00"}}
-
-
-def test_each_time_options_are_held_is_a_row_and_the_rows_are_the_run():
-    options = {"C": (1_000, 100), "P": (1_000, 100), "D": (50, 100)}
-    fills = [
-        fill(10, "C", "buy", 2, "1.50"),
-        fill(10, "P", "buy", 2, "1.00"),
-        fill(12, "P", "buy", 9, "9.99", busted=True),
-        fill(15, "S", "sell", 30, "280.00", "hedge"),
-        fill(20, "C", "sell", 2, "2.00", "close"),
-        fill(21, "P", "sell", 2, "0.50", "close"),
-        fill(22, "S", "buy", 30, "281.00", "unwind_hedge"),
-        fill(40, "D", "buy", 1, "0.25"),
-        fill(60, "C", "buy", 1, "1.00"),
-    ]
-    marks = [
-        mark(ts, change)
-        for ts, change in ((5, "1"), (10, "2"), (21, "4"), (30, "8"), (40, "16"), (60, "32"), (70, "64"))
-    ]
-    taken = {"kind": "exit", "taken": True, "client_order_ids": ["a"]}
-    decisions = [
-        {**taken, "ts_ns": 15, "reasons": ["delta"], "kind": "hedge"},
-        {"ts_ns": 19, "reasons": ["clock: 15:45"], **taken},
-        {"ts_ns": 45, "reasons": ["late"], **taken},
-    ]
-    first, second, third = straddle_rows(fills, marks, decisions, options, US_SESSIONS)
-    assert (first["opened_ns"], first["closed_ns"]) == (10, 21)
-    assert first["legs"] == {"C": "2", "P": "2"}
-    assert (first["paid"], first["received"]) == (Decimal(500), Decimal(500))
-    assert (first["hedges"], first["why"]) == (1, "clock: 15:45")
-    assert first["pnl"] == 15  # what came before it, and until the next one opens
-    assert (second["opened_ns"], second["closed_ns"], second["legs"]) == (40, 50, {"D": "1"})  # it expired
-    assert second["pnl"] == 16  # with what its own entry cost
-    assert (third["closed_ns"], third["why"], third["pnl"]) == (None, None, 96)
-    assert third["parts"] == {"gamma": Decimal(96), "spread": Decimal(0)}
 
 
 def test_rows_in_parquet_keep_their_types_and_what_is_unknown(tmp_path):
@@ -104,7 +58,7 @@ def test_report_writes_every_table_and_compares_runs(ended_runs, tmp_path, capsy
     assert files["orders.parquet"] == summary["orders"]
     assert files["hedges.csv"] == summary["hedges"]
     with connect() as connection:
-        for table, column in (("marks", "nav_change"), ("sessions", "pnl"), ("straddles", "pnl")):
+        for table, column in (("marks", "nav_change"), ("sessions", "pnl"), ("trades", "pnl")):
             (total,) = connection.execute(f"SELECT sum({column}) FROM '{target}/{table}.parquet'").fetchone()
             assert total == Decimal(summary["nav_change"]), table
         (hedged, last_ns, rows) = connection.execute(
@@ -162,7 +116,7 @@ def test_a_run_in_a_notebook_shows_its_summary_and_draws(result):
     implied, realised = (line.get_ydata() for line in vols.lines)
     assert np.nanmax(implied) == pytest.approx(100.0 * frame["implied_vol"].max())
     assert 1.0 < np.nanmin(realised) < np.nanmax(realised) < 40.0
-    looks = [{"ts_ns": at.value, "spot": spot} for at, spot in frame["spot"].items()]
+    looks = [(at.value, spot) for at, spot in frame["spot"].items()]
     known = [math.nan if vol is None else 100.0 * vol for vol in realised_path(looks, EMBEDDED_SESSIONS)]
     assert realised == pytest.approx(np.array(known), nan_ok=True)
 

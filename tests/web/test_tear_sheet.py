@@ -17,7 +17,7 @@ from scalpdesk.core.events import QuoteEvent
 from scalpdesk.journal.codec import TapeRows
 from scalpdesk.monitor.documents import cut_of
 from scalpdesk.monitor.follower import RunFollower
-from scalpdesk.monitor.texts import json_safe
+from scalpdesk.report.figures import json_safe
 from scalpdesk.research.reruns import (
     OtherRun,
     carry_out,
@@ -74,25 +74,25 @@ def test_the_sheet_counts_every_decision_of_the_run(document, run, ended_runs):
     assert run.decisions.maxlen is None
 
 
-def test_sessions_and_straddles_of_the_sheet_sum_to_the_result(document, stored, ended_runs):
+def test_sessions_and_trades_of_the_sheet_sum_to_the_result(document, stored, ended_runs):
     _, summary = ended_runs
-    for name in ("sessions", "straddles"):
+    for name in ("sessions", "trades"):
         rows = document[name]
         amounts = [Decimal(row["pnl"].replace("−", "-").replace(",", "")) for row in rows]
         assert sum(amounts) == Decimal(summary["nav_change"]), name
-    (straddle,) = document["straddles"]
-    assert straddle["opened"].startswith("2017-07-03 09:")
-    assert straddle["closed"] > straddle["opened"]
-    assert straddle["hedges"] == str(sum(fill["purpose"] == "hedge" for fill in stored.fills))
-    legs = [fill for fill in stored.fills if fill["symbol"] != "SPY"]
-    assert straddle["legs"].count("1 × SPY ") == len({fill["symbol"] for fill in legs}) == 2
-    bought = sum(fill["quantity"] * fill["price"] * 100 for fill in legs if fill["side"] == "buy")
-    assert straddle["paid"].replace(",", "") == f"{bought:.2f}"
-    assert straddle["why"].startswith("clock: ")
+    (trade,) = document["trades"]
+    assert trade["opened"].startswith("2017-07-03 09:")
+    assert trade["closed"] > trade["opened"]
+    assert trade["hedges"] == str(sum(fill.purpose == "hedge" for fill in stored.fills))
+    legs = [fill for fill in stored.fills if fill.symbol != "SPY"]
+    bought = sum(fill.quantity * fill.price * 100 for fill in legs if fill.side == "buy")
+    assert trade["cash"][0].replace("−", "-").replace(",", "") == f"{-bought:.2f}"
+    assert trade["entry"].startswith("bought ")
+    assert "USD: clock: " in trade["exit"]
     greeks = document["greeks"]
-    held = [mark for mark in stored.marks if mark["gamma_shares_per_usd"]]
+    held = [mark for mark in stored.marks if mark.gamma_shares_per_usd]
     assert max(greeks["gamma_shares_per_usd"]) == pytest.approx(
-        max(mark["gamma_shares_per_usd"] for mark in held), abs=1e-6
+        max(mark.gamma_shares_per_usd for mark in held), abs=1e-6
     )
     assert all(len(column) == len(greeks["t"]) for column in greeks.values())
 

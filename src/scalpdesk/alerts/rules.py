@@ -560,12 +560,12 @@ def status_text(follower: RunFollower, *, is_running: bool) -> str:
 def daily_summary(follower: RunFollower) -> Alert:
     """Return the account of the session that has closed."""
     row, fold = follower.session_results()[-1], follower.fold
-    day, pnl, parts = row["session"], Decimal(row["pnl"]), row["parts"]
+    day, pnl, parts = row.session, row.pnl, row.parts
     lines = ", ".join(
-        f"{part_label(name).lower()} {signed(Decimal(parts.get(name, 0)))}" for name in part_names(parts)
+        f"{part_label(name).lower()} {signed(parts[name])}" for name in part_names(parts) if name in parts
     )
     nav, mode = follower.money(follower.desk.attribution.nav), follower.mode.value
-    lost = loss_of({name: Decimal(amount) for name, amount in parts.items()} | {"total": pnl})
+    lost = loss_of(parts | {"total": pnl})
     lead = "" if lost is None else "".join(piece["text"] for piece in loss_pieces(lost))
     return Alert(
         f"summary {day}",

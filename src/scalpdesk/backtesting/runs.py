@@ -42,9 +42,10 @@ from scalpdesk.marketdata.tape import NO_QUOTES, MarketTape, QuoteColumns
 from scalpdesk.portfolio.explain import part_names
 from scalpdesk.report.fold import Fill, RunFold, SentOrder
 from scalpdesk.report.pnl_calendar import calendar_of_report
-from scalpdesk.report.run_report import Hedge, RunReport, SessionPnl, TradeResult
-from scalpdesk.report.session_tables import realised_path
+from scalpdesk.report.run_report import Hedge, RunReport
+from scalpdesk.report.session_tables import SessionPnl, realised_path
 from scalpdesk.report.summary import run_summary
+from scalpdesk.report.trades import Trade
 from scalpdesk.simulation.tape_reader import CHUNK_ROWS, session_quotes
 from scalpdesk.volatility.variance_time import clock_of
 
@@ -93,7 +94,7 @@ class RunResult:
         return self.report.sessions
 
     @property
-    def trades(self) -> tuple[TradeResult, ...]:
+    def trades(self) -> tuple[Trade, ...]:
         """Straddles and other structures, from when options are held until none is."""
         return self.report.trades or ()
 
@@ -186,8 +187,9 @@ class RunResult:
         ):
             panel.plot(frame.index, frame[name], linewidth=1, label=label)
             panel.set_ylabel(unit)
-        looks = [{"ts_ns": mark.ts_ns, "spot": mark.spot} for mark in self.marks]
-        realised = realised_path(looks, clock_of(self.summary["data"]))
+        realised = realised_path(
+            ((mark.ts_ns, mark.spot) for mark in self.marks), clock_of(self.summary["data"])
+        )
         percent = [None if vol is None else 100.0 * vol for vol in realised]
         implied = 100.0 * frame["implied_vol"].where(frame["implied_vol"] > 0.0)
         vols.plot(frame.index, implied, linewidth=1, label="implied")

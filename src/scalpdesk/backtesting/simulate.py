@@ -47,6 +47,7 @@ from scalpdesk.marketdata.tape import LazyQuotes, MarketTape
 from scalpdesk.portfolio.explain import PARTS, part_names
 from scalpdesk.portfolio.option_vols import SharedSmiles
 from scalpdesk.portfolio.positions import mark_decimal
+from scalpdesk.report.figures import flat
 from scalpdesk.report.fold import RunFold
 from scalpdesk.report.run_report import RunReport, report_of
 from scalpdesk.report.session_tables import SessionSums
@@ -301,13 +302,15 @@ def rows_frame(rows: Sequence[msgspec.Struct]) -> Any:
     """Return rows as a pandas frame: amounts as numbers, each part of a P&L a column of its own."""
     import pandas as pd  # noqa: PLC0415 - a second that only a notebook pays
 
-    return pd.DataFrame([_flat(msgspec.structs.asdict(row)) for row in rows])
-
-
-def _flat(row: dict[str, Any]) -> dict[str, Any]:
-    """Return a row with its P&L's parts, and a decision's facts, as columns, and amounts as numbers."""
-    inner = {f"pnl_{name}": each for name, each in row.pop("parts", {}).items()} | row.pop("facts", {})
-    return {name: float(each) if isinstance(each, Decimal) else each for name, each in (row | inner).items()}
+    return pd.DataFrame(
+        [
+            {
+                name: float(each) if isinstance(each, Decimal) else each
+                for name, each in flat(row, "facts").items()
+            }
+            for row in rows
+        ]
+    )
 
 
 AfterSession = Callable[[Session, Decimal], bool]

@@ -10,7 +10,7 @@ from scalpdesk.cli.command import desk_command, html_option, settings_from, sett
 from scalpdesk.cli.output import console, new_table, print_json, print_table, shown
 from scalpdesk.core.errors import EXIT_FAILED, ArgumentError, ConfigError
 from scalpdesk.core.owner_only import make_folder, new_own_file
-from scalpdesk.core.units import count_text, rounded_text, run_currency
+from scalpdesk.core.units import count_text, run_currency
 from scalpdesk.instruments.deribit import hedge_unit
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def read_stored(run_dir: Path, records_url: str | None = None) -> "StoredRun":
 
     stored = stored_run.read_stored(run_dir, records_url)
     if stored.undivided:
-        why = f"the run cannot be replayed, so no straddle is shown by strategy: {stored.undivided}"
+        why = f"the run cannot be replayed, so no trade is shown by strategy: {stored.undivided}"
         click.echo(f"warning: {why}", err=True)
     return stored
 
@@ -224,33 +224,33 @@ def report(
         else:
             click.echo("\n".join(f"{each['file']}: {count_text(each['rows'], 'row')}" for each in files))
         return
+    from scalpdesk.report.figures import json_safe
     from scalpdesk.report.session_tables import grouped
 
-    explained = stored.hedges()
-    rows, statistics = stored.sessions, stored.report.performance
+    explained, sessions, statistics = stored.hedges, stored.sessions, stored.report.performance
+    trades = [each.in_cents(stored.unit) for each in stored.trades]
     if as_json:
-        by = grouped(rows)
         print_json(
             {
                 **stored.summary,
-                "hedge_explain": explained,
-                "sessions": rows,
-                "straddles": [_shown_straddle(row, stored.decimals) for row in stored.straddles or ()],
-                "by": by,
+                "hedge_explain": json_safe(explained),
+                "sessions": json_safe(sessions),
+                "trades": json_safe(trades),
+                "by": grouped(sessions),
                 "performance": statistics,
             }
         )
         return
-    from scalpdesk.cli.summary_view import show_hedges, show_performance, show_straddles, show_summary
+    from scalpdesk.cli.summary_view import show_hedges, show_performance, show_summary, show_trades
 
     out = console()
-    show_summary(out, stored.summary, stored.report.marks)
+    show_summary(out, stored.summary, stored.report.marks, trades)
     out.print(f"settings: {', '.join(_settings(stored.run)) or 'defaults'}", markup=False)
     underlying = stored.run["underlying"] or ""
     show_hedges(out, explained, hedges, stored.decimals, hedge_unit(underlying))
-    show_straddles(out, stored.straddles or (), stored.currency)
-    if len(rows) > 1:
-        show_performance(out, rows, grouped(rows), statistics, stored.currency, underlying)
+    show_trades(out, trades, stored.currency)
+    if len(sessions) > 1:
+        show_performance(out, sessions, grouped(sessions), statistics, stored.currency, underlying)
 
 
 def _refuse_together(compare: list[str], files: list[str]) -> None:
@@ -272,35 +272,32 @@ def _end_of(row: dict[str, Any]) -> str:
     return str(row["summary"].get("verdict", "not over"))
 
 
-def _shown_straddle(row: dict[str, Any], decimals: int) -> dict[str, Any]:
-    """Return a straddle in JSON types."""
-    from scalpdesk.report.session_tables import amounts_in_cents
-
-    amounts = {name: rounded_text(row[name], decimals, "") for name in ("paid", "received", "costs")}
-    return row | amounts | amounts_in_cents(row["pnl"], row["parts"], Decimal(1).scaleb(-decimals))
-
-
 def _draw(stored: "StoredRun", path: Path) -> None:
-    from scalpdesk.backtesting.runs import RunResult
     from scalpdesk.cli.output import save_figure
 
     if not stored.marks:
         raise ArgumentError("the run has no marks to draw", where="--plot", value=str(path))
     with new_own_file(path):
-        save_figure(RunResult(stored.summary, None, stored.report).plot(), path)
+        save_figure(stored.plot(), path)
 
 
 def _write_tables(stored: "StoredRun", folder: Path, form: str) -> list[dict[str, Any]]:
     """Write every table of a run that has rows; return the files and their rows."""
+    from scalpdesk.backtesting.runs import TABLES
     from scalpdesk.datasets.store import write_rows
+    from scalpdesk.report.figures import flat
 
     tables = {
         "runs": [{name: value for name, value in stored.run.items() if name != "summary"}],
-        **{name: getattr(stored, name) for name in ("orders", "fills", "decisions", "positions", "notes")},
-        "marks": [_spread_parts(row) for row in stored.marks],
-        "sessions": [_spread_parts(row) for row in stored.sessions],
-        "straddles": [_spread_parts(row) for row in stored.straddles or ()],
-        "hedges": [_spread_parts(row) for row in stored.hedges()],
+        **{
+            name: [
+                {"run_id": stored.run["run_id"], "number": number, **flat(each)}
+                for number, each in enumerate(getattr(stored, name), start=1)
+            ]
+            for name in ("marks", *TABLES)
+        },
+        "positions": stored.positions,
+        "notes": stored.notes,
     }
     tables = {name: rows for name, rows in tables.items() if rows}
     try:
@@ -312,16 +309,6 @@ def _write_tables(stored: "StoredRun", folder: Path, form: str) -> list[dict[str
             f"cannot write the tables: {error.strerror}", where=f"--{form}", value=str(folder)
         ) from error
     return [{"file": str(folder / f"{name}.{form}"), "rows": len(rows)} for name, rows in tables.items()]
-
-
-def _spread_parts(row: dict[str, Any]) -> dict[str, Any]:
-    """Return a row with its parts, and strategies, as columns of their own, amounts as numbers."""
-    flat = {name: value for name, value in row.items() if name not in ("parts", "strategies")}
-    flat |= {f"pnl_of_{name}": Decimal(amount) for name, amount in row.get("strategies", {}).items()}
-    for name in ("pnl", "price"):
-        if isinstance(flat.get(name), str):
-            flat[name] = Decimal(flat[name])
-    return flat | {f"pnl_{name}": Decimal(amount) for name, amount in row["parts"].items()}
 
 
 def _compare(run_dirs: list[Path], records_url: str | None, *, as_json: bool) -> None:
@@ -345,7 +332,7 @@ def _compare(run_dirs: list[Path], records_url: str | None, *, as_json: bool) ->
         name: [each_run.run[name] for each_run in stored]
         for name in ("orders", "fills", "hedges", "decisions")
     }
-    counts["straddles"] = [len(each_run.straddles or ()) for each_run in stored]
+    counts["trades"] = [len(each_run.trades) for each_run in stored]
     decimals = [each_run.decimals for each_run in stored]
     in_cents = [pnl_in_cents(each_run.run) for each_run in stored]
     names = ("total", *part_names({name for parts in in_cents for name in parts}))

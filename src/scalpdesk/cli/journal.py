@@ -93,7 +93,7 @@ def journal(
 
 
 def _show(title: str, rows: list[dict[str, Any]], currency: str) -> None:
-    counts = [name for name in ("sessions", "trades") if name in rows[0]]
+    counts = [name for name in ("sessions", "trades") if rows[0][name] is not None]
     table = new_table(title, f"P&L {currency}", *counts, left=1)
     for row in rows:
         pnl = Decimal(row["pnl"])
@@ -106,23 +106,29 @@ def _show(title: str, rows: list[dict[str, Any]], currency: str) -> None:
 
 def _show_trades(rows: list[dict[str, Any]]) -> None:
     from scalpdesk.instruments.sessions import to_new_york
-    from scalpdesk.report.trade_edge import bought_vol
 
     are_several = len({row["run_id"] for row in rows}) > 1
     first = ("run", "trade", "opened (New York)") if are_several else ("trade", "opened (New York)")
-    columns = ("paid", "worth 1 min", "5 min", "30 min", "bought", "forecast", "sold", "P&L")
-    table = new_table(*first, *columns, left=len(first))
+    columns = ("cash in", "worth 1 min", "5 min", "30 min", "vol in", "forecast", "vol out", "cash out")
+    table = new_table(*first, *columns, "P&L", left=len(first))
     for row in rows:
         worth = (_figure(row[f"worth_after_{minutes}"]) for minutes in (1, 5, 30))
-        vols = map(_vol, (bought_vol(row), row["forecast_vol"], row["exit_vol"]))
+        vols = map(_vol, (row["vol_in"], row["forecast_vol"], row["vol_out"]))
         opened = f"{to_new_york(row['opened_ns']):%Y-%m-%d %H:%M}"
         own = (row["run_id"],) if are_several else ()
-        figures = (_figure(row["paid"]), *worth, *vols, f"{row['pnl']:+,.2f}")
-        table.add_row(*own, str(row["number"]), opened, *figures)
+        figures = (_cash(row["cash_in"]), *worth, *vols, _cash(row["cash_out"]), _cash(row["pnl"]))
+        table.add_row(*own, f"{row['number']}: {row['structure'] or '-'}", opened, *figures)
     print_table(table)
+    for row in rows:
+        number = f"{row['run_id']} {row['number']}" if are_several else row["number"]
+        click.echo(f"{number}: {'; '.join(filter(None, (row['entry'], row['exit'])))}")
 
 
-def _figure(value: float | Decimal | None) -> str:
+def _cash(amount: Decimal) -> str:
+    return f"{amount:+,.2f}"
+
+
+def _figure(value: float | None) -> str:
     return "·" if value is None else f"{value:,.2f}"
 
 

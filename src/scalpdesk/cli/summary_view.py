@@ -4,7 +4,6 @@ import math
 import time
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
-from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -13,7 +12,7 @@ import msgspec
 
 from scalpdesk.cli.output import new_table, print_table
 from scalpdesk.cli.waiting import progress_bar
-from scalpdesk.core.units import ZERO, count_text, money_decimals, rounded_text, to_cents
+from scalpdesk.core.units import ZERO, count_text, money_decimals, rounded_text
 from scalpdesk.instruments.deribit import delta_unit
 from scalpdesk.instruments.sessions import moment_text, to_new_york
 from scalpdesk.portfolio.explain import PARTS, part_names
@@ -27,11 +26,14 @@ if TYPE_CHECKING:
     from scalpdesk.engine.trading_engine import TradingEngine
     from scalpdesk.instruments.sessions import Session
     from scalpdesk.marketdata.tape import MarketTape
+    from scalpdesk.report.run_report import Hedge
+    from scalpdesk.report.session_tables import SessionPnl
+    from scalpdesk.report.trades import Trade
 
 LABELS = {
     "delta": "delta (direction)",
     "gamma": "gamma (scalps)",
-    "theta": "theta (rent paid)",
+    "theta": "theta",
     "vega": "vega (implied vol)",
     "higher_order": "higher order",
     "carry": "carry, dividends",
@@ -44,6 +46,8 @@ LABELS = {
 SPARKS = "▁▂▃▄▅▆▇█"
 CHARTED = {"ts_ns": "q", "nav": "d", "spot": "d", "net_delta_shares": "d", "implied_vol": "d"}
 """Fields of the marks that are drawn, with the type of the array that takes each: a run of years has many."""
+MOST_TOLD = 4
+"""Trades that are told in words; more are in the table alone."""
 LONGEST_TABLE = 60
 """Sessions that a table lists; of more it shows months, weekdays and levels of the VIX."""
 
@@ -113,8 +117,10 @@ def band_chart(
     return ["".join(line) for line in lines]
 
 
-def show_summary(out: "Console", summary: dict[str, Any], marks: Iterable["Mark"]) -> None:
-    """Show a run."""
+def show_summary(
+    out: "Console", summary: dict[str, Any], marks: Iterable["Mark"], trades: Sequence["Trade"] = ()
+) -> None:
+    """Show a run, and how each of a few trades was opened and closed."""
     series: dict[str, array[Any]] = {name: array(kind) for name, kind in CHARTED.items()}
     for mark in marks:
         for name, values in series.items():
@@ -127,7 +133,7 @@ def show_summary(out: "Console", summary: dict[str, Any], marks: Iterable["Mark"
         f"[bold]{summary['strategy']}[/] on {traded}, {data.get('session') or summary['venue']}"
         f"  ([bold]{data.get('kind')}[/] market '{data.get('name')}'{quality})",
     )
-    is_whole = "gamma_rent" in summary  # of one that did not end the store knows less
+    is_whole = "pnl_detail" in summary  # of one that did not end the store knows less
     if is_whole and data.get("open") is not None:
         out.print(
             f"underlying: open {data['open']}  high {data['high']}  low {data['low']}  close {data['close']}"
@@ -138,8 +144,9 @@ def show_summary(out: "Console", summary: dict[str, Any], marks: Iterable["Mark"
     fix = remedy(summary["verdict"])
     if fix is not None:
         out.print(f"[dim]{fix}[/]")
-    for number, reason in enumerate(summary.get("straddle", ())):
-        out.print(f"[dim]{'  ' if number else 'bought '}{reason}[/]")
+    show_words(out, trades)
+    for reason in summary.get("straddle", ()):
+        out.print(f"[dim]   {reason}[/]")
     out.print()
     pnl = {name: float(amount) for name, amount in summary["pnl"].items()}
     if summary["fills"] or any(pnl.values()):
@@ -186,8 +193,7 @@ def _show_held(out: "Console", series: Mapping[str, "array[Any]"], data: Mapping
     from scalpdesk.volatility.variance_time import clock_of
 
     held = [place for place, vol in enumerate(series["implied_vol"]) if vol]
-    looks = zip(series["ts_ns"], series["spot"], strict=True)
-    realised = realised_path(({"ts_ns": ts_ns, "spot": spot} for ts_ns, spot in looks), clock_of(data))
+    realised = realised_path(zip(series["ts_ns"], series["spot"], strict=True), clock_of(data))
     deltas = [series["net_delta_shares"][place] for place in held]
     vols = [100.0 * series["implied_vol"][place] for place in held]
     came = [100.0 * vol for place in held if (vol := realised[place]) is not None]
@@ -212,7 +218,8 @@ def _show_parts(out: "Console", summary: dict[str, Any], pnl: dict[str, float]) 
     if rows is not None:
         schedule = f"{schedule}, {rows['until'] or 'no row for the day'}"
     is_charged = schedule != "none" or not pnl["fees"]  # a live venue states its own
-    labels = LABELS | {"fees": f"fees ({schedule})"} if is_charged else LABELS
+    theta = f"theta ({'received' if pnl['theta'] > 0 else 'paid'})"
+    labels = LABELS | {"theta": theta} | ({"fees": f"fees ({schedule})"} if is_charged else {})
     for name in names:
         table.add_row(labels[name], money(pnl[name], decimals), bar_of(pnl[name], widest))
     table.add_section()
@@ -224,8 +231,8 @@ def _show_parts(out: "Console", summary: dict[str, Any], pnl: dict[str, float]) 
         )
         out.print(f"\nin USD: {change}, of it {trading} by trading, {held} by the price of the coin held")
     if paying := summary.get("gamma_paying"):
-        out.print(f"\n[bold]Is gamma paying?[/] {verdict_text(paying)}")
-    findings = (line(summary.get("explain")) for line in (unexplained_line, better_line, one_price_line))
+        out.print(f"\n[bold]{msgspec.convert(paying, GammaVerdict).question}[/] {verdict_text(paying)}")
+    findings = (line(summary.get("pnl_detail")) for line in (unexplained_line, better_line, one_price_line))
     for line in filter(None, (*findings, on_model_line(summary))):
         out.print(f"[bold red]{line}[/]")
 
@@ -253,7 +260,7 @@ def on_model_line(summary: Mapping[str, Any]) -> str:
 
 
 def verdict_text(paying: Mapping[str, Any]) -> str:
-    """Return the answer to "is gamma paying?" of a run summary in words, as the dashboard has it."""
+    """Return the answer to the question of a run summary in words, as the dashboard has it."""
     from scalpdesk.monitor.texts import verdict_pieces
 
     pieces = verdict_pieces(msgspec.convert(paying, GammaVerdict))
@@ -323,7 +330,7 @@ def show_strategies(
 
 
 def show_hedges(
-    out: "Console", explained: Sequence[dict[str, Any]], count: int, decimals: int = 2, unit: str = "shares"
+    out: "Console", explained: Sequence["Hedge"], count: int, decimals: int = 2, unit: str = "shares"
 ) -> None:
     """Show the last hedges with the P&L of the interval that led up to each."""
     if not explained:
@@ -334,77 +341,78 @@ def show_hedges(
     columns |= {"higher order": ("higher_order",), "costs": ("spread", "fees", "slippage")}
     # columns add up to the interval's P&L: what is seldom there has one where it is
     columns |= {
-        name: (name,)
-        for name in ("carry", "residual")
-        if any(float(row["parts"].get(name, 0)) for row in shown)
+        name: (name,) for name in ("carry", "residual") if any(each.parts.get(name) for each in shown)
     }
     table = new_table("New York", unit, "price", *columns, "interval P&L", title=title)
-    for row in shown:
-        parts = {name: Decimal(amount) for name, amount in row["parts"].items()}
+    for each in shown:
         table.add_row(
-            f"{to_new_york(row['ts_ns']):%m-%d %H:%M:%S}",
-            f"{row['quantity_shares']:+}",
-            str(row["price"] or "not filled"),
+            f"{to_new_york(each.ts_ns):%m-%d %H:%M:%S}",
+            f"{each.quantity_shares:+}",
+            str(each.price or "not filled"),
             *(
-                money(float(sum((parts.get(name, ZERO) for name in names), ZERO)), decimals)
+                money(float(sum((each.parts.get(name, ZERO) for name in names), ZERO)), decimals)
                 for names in columns.values()
             ),
-            money(float(row["pnl"]), decimals),
+            money(float(each.pnl), decimals),
         )
     print_table(table, out, first_to_go=("higher order", "vega", "theta", "costs"))
 
 
-def show_straddles(out: "Console", rows: Sequence[dict[str, Any]], currency: str = "USD") -> None:
-    """Show each straddle or other structure: entry and exit, volatilities, hedges, costs, P&L."""
-    if not rows:
+def show_trades(out: "Console", trades: Sequence["Trade"], currency: str = "USD") -> None:
+    """Show each trade: cash and volatility of both ends, hedges, costs, P&L."""
+    if not trades:
         return
-    from scalpdesk.report.trade_edge import bought_vol
-
-    shown = rows[-LONGEST_TABLE:]
-    are_straddles = all("long straddle" in (row["structure"] or "long straddle") for row in rows)
-    name = "straddles" if are_straddles else "structures"
-    title = f"last {len(shown)} of {len(rows)} {name}" if len(shown) < len(rows) else name
-    columns = ("out", "IV paid", "realised", "hedges", "costs", f"P&L {currency}", "why")
-    decimals = money_decimals(currency)
-    is_shared = "strategy" in rows[0]
-    own = ("strategy", "in (New York)") if is_shared else ("in (New York)",)
-    first = own if are_straddles else ("structure", *own)
-    table = new_table(*first, *columns, title=title, left=len(first), text=("why",))
-    for row in shown:
-        vols = (bought_vol(row), row["realised_vol"])
+    shown = trades[-LONGEST_TABLE:]
+    title = f"last {len(shown)} of {len(trades)} trades" if len(shown) < len(trades) else "trades"
+    decimals, is_shared = money_decimals(currency), any(each.strategy for each in trades)
+    first = ("trade", *(("strategy",) if is_shared else ()), "in (New York)")
+    columns = ("out", "cash in", "cash out", "vol in", "vol out", "realised", "hedges", "costs")
+    table = new_table(*first, *columns, f"P&L {currency}", "why", title=title, left=len(first), text=("why",))
+    for each in shown:
+        vols = (each.vol_in, each.vol_out, each.realised_vol)
+        amounts = (each.cash_in, each.cash_out)
         table.add_row(
-            *(() if are_straddles else (row["structure"] or "",)),
-            *((row["strategy"],) if is_shared else ()),
-            f"{to_new_york(row['opened_ns']):%Y-%m-%d %H:%M}",
-            f"{to_new_york(row['closed_ns']):%Y-%m-%d %H:%M}" if row["closed_ns"] else "held",
+            f"{each.number}: {each.structure or count_text(len(each.legs), 'leg')}",
+            *((each.strategy,) if is_shared else ()),
+            f"{to_new_york(each.opened_ns):%Y-%m-%d %H:%M}",
+            f"{to_new_york(each.closed_ns):%Y-%m-%d %H:%M}" if each.closed_ns else "held",
+            *(rounded_text(amount, decimals, "+,") for amount in amounts),
             *("" if vol is None else f"{vol:.1%}" for vol in vols),
-            str(row["hedges"]),
-            money(float(row["costs"]), decimals),
-            money(float(to_cents(row["pnl"], Decimal(1).scaleb(-decimals))), decimals),
-            (row["why"] or "").partition(": ")[0],
+            str(each.hedges),
+            money(float(each.costs), decimals),
+            money(float(each.pnl), decimals),
+            (each.why or "").partition(": ")[0],
         )
-    out.print(table)
+    print_table(table, out, first_to_go=("costs", "hedges", "realised", "out"))
+
+
+def show_words(out: "Console", trades: Sequence["Trade"]) -> None:
+    """Tell how each of a few trades was opened and closed."""
+    for each in trades if len(trades) <= MOST_TOLD else ():
+        out.print(f"{each.number}: {each.entry}", markup=False, highlight=False)
+        if each.exit is not None:
+            out.print(f"   {each.exit}", markup=False, highlight=False)
 
 
 def show_performance(
     out: "Console",
-    rows: Sequence[dict[str, Any]],
+    sessions: Sequence["SessionPnl"],
     groups: dict[str, dict[str, dict[str, Any]]],
     figures: dict[str, Any],
     currency: str = "USD",
     underlying: str = "",
 ) -> None:
     """Show what each session, weekday and level of the VIX earned, and the ratios with their intervals."""
-    shown = rows if len(rows) <= LONGEST_TABLE else ()
+    shown = sessions if len(sessions) <= LONGEST_TABLE else ()
     n, (unit, places) = money_decimals(currency), delta_unit(underlying)
-    names = list(dict.fromkeys(name for row in rows for name in row.get("strategies", ())))
+    names = list(dict.fromkeys(name for each in sessions for name in each.strategies))
     table = new_table("session", f"P&L {currency}", "largest net delta", "VIX before", *names)
-    for row in shown:
-        vix = "" if row["vix_before"] is None else f"{row['vix_before']:.2f}"
-        own = [money(float(row["strategies"].get(name, 0)), n) for name in names]
-        largest = f"{row['largest_net_delta_shares']:.{places}f}"
-        table.add_row(row["session"], money(float(row["pnl"]), n), largest, vix, *own)
-    for kind in ("month", "weekday", "vix") if len(rows) > LONGEST_TABLE else ():
+    for each in shown:
+        vix = "" if each.vix_before is None else f"{each.vix_before:.2f}"
+        own = [money(float(each.strategies.get(name, 0)), n) for name in names]
+        largest = f"{each.largest_net_delta_shares:.{places}f}"
+        table.add_row(each.session, money(float(each.pnl), n), largest, vix, *own)
+    for kind in ("month", "weekday", "vix") if len(sessions) > LONGEST_TABLE else ():
         for name, group in groups[kind].items():
             rate = "" if group["hit_rate"] is None else f"{group['hit_rate']:.0%} of {group['sessions']} won"
             table.add_row(name, money(float(group["pnl"]), n), rate, "", *("" for _ in names))

@@ -389,7 +389,7 @@ def _show(result: "RunResult", *, as_json: bool) -> None:
         return
     from scalpdesk.cli.summary_view import show_summary
 
-    show_summary(console(), result.summary, result.marks)
+    show_summary(console(), result.summary, result.marks, result.trades)
 
 
 def _make_writable(folder: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 
 from scalpdesk.cli.command import desk_command, settings_from, settings_options
 from scalpdesk.cli.market import DEFAULT_SESSION, data_option, load_tape
@@ -14,6 +15,7 @@ from scalpdesk.cli.waiting import progress_bar
 from scalpdesk.core.errors import ConfigError, DataError, naming_file
 from scalpdesk.core.figures import new_figure
 from scalpdesk.core.flags import read_date
+from scalpdesk.core.units import count_text
 from scalpdesk.datasets.daily_history import (
     PACKAGED,
     DailyHistory,
@@ -153,7 +155,8 @@ def track_gate(
     """Report the edges that the entry gate let through, and what the straddles then earned."""
     from scalpdesk.cli.history import find_run, read_stored
     from scalpdesk.instruments.sessions import to_new_york
-    from scalpdesk.report.session_tables import gate_record
+    from scalpdesk.report.figures import json_safe
+    from scalpdesk.report.trade_edge import gate_record
 
     folders = [find_run(config_file, overrides, run) for run in runs]
     url = settings_from(config_file, overrides).config.records_url
@@ -166,38 +169,32 @@ def track_gate(
             fix="track those of one currency at a time",
         )
     decimals = stored[0].decimals
-    names = ("opened_ns", "closed_ns", "forecast_vol", "implied_level", "realised_vol", "why")
-    rows = [
-        {
-            "run_id": folder.name,
-            **{name: row[name] for name in names},
-            **{name: row[name] for name in ("edge_usd", "edge_stderr_usd")},
-            "pnl": f"{row['pnl']:.{each.decimals}f}",
-        }
+    trades = [
+        (folder.name, trade.in_cents(each.unit))
         for folder, each in zip(folders, stored, strict=True)
-        for row in each.straddles or ()
-        if row["edge_usd"] is not None
+        for trade in each.trades
+        if trade.edge_usd is not None
     ]
-    record = gate_record(rows)
+    record = gate_record([trade.promise for _, trade in trades if trade.promise is not None])
     if as_json:
-        print_json({"runs": [folder.name for folder in folders], "record": record, "straddles": rows})
+        rows = [{"run_id": name, **json_safe(trade)} for name, trade in trades]
+        print_json({"runs": [folder.name for folder in folders], "record": record, "trades": rows})
         return
     table = new_table("in (New York)", "forecast %", "implied %", "realised %", "edge", "stderr", "earned")
-    for row in rows:
-        vols = (_percent(row[name]) for name in ("forecast_vol", "implied_level", "realised_vol"))
-        edges = (cell(row[name], decimals, 1.0) for name in ("edge_usd", "edge_stderr_usd"))
-        earned = row["pnl"] if row["closed_ns"] else "held"
-        table.add_row(f"{to_new_york(row['opened_ns']):%Y-%m-%d %H:%M}", *vols, *edges, earned)
+    for _, trade in trades:
+        vols = (_percent(each) for each in (trade.forecast_vol, trade.implied_level, trade.realised_vol))
+        edges = (cell(each, decimals, 1.0) for each in (trade.edge_usd, trade.edge_stderr_usd))
+        earned = f"{trade.pnl:f}" if trade.closed_ns else "held"
+        table.add_row(f"{to_new_york(trade.opened_ns):%Y-%m-%d %H:%M}", *vols, *edges, earned)
     print_table(table)
     click.echo(_gate_line(record, decimals))
 
 
 def _gate_line(record: dict[str, Any], decimals: int) -> str:
-    if not record["straddles"]:
-        return "no straddle of these runs was bought on an edge and sold: nothing to compare"
-    word = "straddle" if record["straddles"] == 1 else "straddles"
+    if not record["trades"]:
+        return "no trade of these runs was opened on an edge and closed: nothing to compare"
     line = (
-        f"{record['straddles']} {word}: the gate promised {record['promised']:.{decimals}f} each,"
+        f"{count_text(record['trades'], 'trade')}: the gate promised {record['promised']:.{decimals}f} each,"
         f" they earned {record['earned']:.{decimals}f}; {record['above_zero']:.0%} above zero,"
         f" forecast over implied {record['forecast_over_implied']:.2f}"
     )
@@ -273,7 +270,6 @@ def _lines(path: Path) -> list[str]:
 
 
 def _track_record(path: Path, symbol: str, history: DailyHistory) -> list[dict[str, Any]]:
-    import msgspec
 
     from scalpdesk.volatility.track_record import read_lines, score_record
 

@@ -78,8 +78,9 @@ def _tables(run_dir: Path) -> dict[str, list[Row]]:
     from scalpdesk.records.store import load_tables, read_runs
 
     url = settings_from().config.records_url
+    names = ("orders", "fills", "decisions")
     return read_runs(
-        run_dir.parent, lambda store: load_tables(store, project_if_new(run_dir, store).run_id), url
+        run_dir.parent, lambda store: load_tables(store, project_if_new(run_dir, store).run_id, *names), url
     )
 
 

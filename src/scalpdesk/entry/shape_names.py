@@ -69,8 +69,8 @@ def name_structure(held: Iterable[tuple[OptionContract, Decimal]]) -> NamedStruc
     return None
 
 
-def structure_text(held: Iterable[tuple[Instrument, Decimal]]) -> str | None:
-    """Return in words which shape the options of a position form, None where they form none.
+def structure_of(held: Iterable[tuple[Instrument, Decimal]]) -> NamedStructure | None:
+    """Return which shape the options of a position form, None where they form none.
 
     What is no option is left out; an option may come in parts.
     """
@@ -78,7 +78,12 @@ def structure_text(held: Iterable[tuple[Instrument, Decimal]]) -> str | None:
     for instrument, quantity in held:
         if instrument.is_option:
             sums[instrument] = sums.get(instrument, ZERO) + quantity
-    named = name_structure((contract, quantity) for contract, quantity in sums.items() if quantity)
+    return name_structure((contract, quantity) for contract, quantity in sums.items() if quantity)
+
+
+def structure_text(held: Iterable[tuple[Instrument, Decimal]]) -> str | None:
+    """Return in words which shape the options of a position form, None where they form none."""
+    named = structure_of(held)
     return None if named is None else str(named)
 
 

@@ -70,13 +70,13 @@ class Halt(Symbol, frozen=True):
     seconds: Length | None = None
 
 
-class Trade(BoundedSettings, frozen=True):
+class Bust(BoundedSettings, frozen=True):
     """An execution; the newest without its id."""
 
     execution_id: str = ""
 
 
-class Correct(Trade, frozen=True, kw_only=True):
+class Correct(Bust, frozen=True, kw_only=True):
     """Another price for an execution."""
 
     price: Annotated[Decimal, at_least(0, 1e12, "a price")]
@@ -139,7 +139,7 @@ class Admin:
             "heal": (Nothing, self.heal),
             "halt": (Halt, self.halt),
             "resume": (Symbol, self.resume),
-            "bust": (Trade, self.bust),
+            "bust": (Bust, self.bust),
             "correct": (Correct, self.correct),
             "account": (Change, self.change_account),
             "assign": (Assign, self.assign),
@@ -320,7 +320,7 @@ class Admin:
         self._world.flush()
         return {"resumed": command.symbol}
 
-    def _execution(self, command: Trade) -> Execution:
+    def _execution(self, command: Bust) -> Execution:
         """Return the execution ``execution_id`` (default: the newest)."""
         wanted = command.execution_id
         found = [
@@ -333,7 +333,7 @@ class Admin:
             raise ArgumentError("no such execution", where="execution_id", value=wanted)
         return max(found, key=lambda execution: execution.ts_ns)
 
-    def bust(self, command: Trade) -> dict[str, Any]:
+    def bust(self, command: Bust) -> dict[str, Any]:
         """Bust the execution ``execution_id`` (default: the newest)."""
         execution = self._execution(command)
         self._world.broker.staged.bust(execution)

@@ -199,13 +199,6 @@ class PremiumBlock(TypedDict):
     price_decimals: int
 
 
-class SinceMark(TypedDict):
-    """What the book has moved since the mark that the sources are of, and the time of that mark."""
-
-    pnl: str
-    time: str
-
-
 class Costs(TypedDict):
     """Costs of the session, positive; those of hedging also as a share of what gamma and theta earned.
 
@@ -224,6 +217,7 @@ class DeskPage(TypedDict):
     ``residual_share`` is that of the total; ``exposure`` a sentence on the deltas of several underlyings.
     """
 
+    question: str
     verdict: list[Piece]
     underlying: str
     spot: float | None
@@ -232,7 +226,6 @@ class DeskPage(TypedDict):
     pnl: str
     hedges: int
     fills: int
-    since_mark: SinceMark | None
     parts: list[Bar]
     costs: Costs
     residual_share: float | None
@@ -923,25 +916,28 @@ class CalendarRow(TypedDict):
 
 
 class JournalTrade(TypedDict):
-    """A trade with its edge: volatility bought, forecast and sold, worth after 1, 5 and 30 minutes.
+    """A trade in words, with cash and volatility of both ends, its worth after 1, 5 and 30 minutes.
 
-    Amounts in the page's currency, those that were booked exact as text; volatilities fractions a year.
+    Amounts in the page's currency, those that were booked exact as text: cash above zero is a credit.
+    Volatilities are fractions a year of the run's variance clock.
     """
 
     run_id: str
     number: int
     structure: str
+    entry: str
+    exit: str | None
     opened: str
     closed: str | None
     days_to_expiry: int
     pnl: str
-    paid: str
-    bought_vol: float | None
+    cash_in: str
+    cash_out: str
+    vol_in: float | None
     forecast_vol: float | None
-    sold_vol: float | None
+    vol_out: float | None
     worth: list[float | None]
     worth_note: str | None
-    why: str | None
 
 
 class JournalPage(TypedDict):

@@ -39,6 +39,7 @@ from scalpdesk.portfolio.explain import explain_lines, part_names, parts_in_cent
 from scalpdesk.portfolio.gamma_verdict import (
     COSTS,
     GAMMA_AND_THETA,
+    GAMMA_QUESTION,
     VEGA,
     GammaVerdict,
     gamma_verdict,
@@ -87,7 +88,6 @@ def run_head(follower: RunFollower, *, is_running: bool) -> answers.Head:
     session = desk.view.session
     day = session.day.isoformat() if session is not None else str(header.data.get("session", ""))
     where = f"account …{account[-4:]}" if kind in {"LIVE", "PAPER"} and account else f"session {day}"
-    pnl = desk.attribution.current_nav() - follower.session_nav
     speed = follower.speed
     limit_seconds = header.config.get("marketdata", {}).get("stale_seconds_underlying", 5.0)
     age = follower.age_seconds
@@ -109,7 +109,7 @@ def run_head(follower: RunFollower, *, is_running: bool) -> answers.Head:
         "data": "session open" if open_now else "session closed",
         "holds": holdings(follower),
         "works": len(desk.orders.live),
-        "pnl": f"{follower.money(pnl):f}",
+        "pnl": f"{pnl_today(follower):f}",
         "currency": currency_of(follower),
         **worst_case(follower),
         "now_ns": now_ns,
@@ -145,25 +145,30 @@ def session_parts(follower: RunFollower) -> dict[str, Decimal]:
     return parts_in_cents(parts, attribution.nav - follower.session_nav, attribution.unit)
 
 
+def pnl_today(follower: RunFollower) -> Decimal:
+    """Return the P&L of the session up to now, in cents."""
+    return follower.money(follower.desk.attribution.current_nav() - follower.session_nav)
+
+
 def desk_page(follower: RunFollower) -> answers.DeskPage | answers.Empty:
     """Return the Desk page: verdict, P&L by source, position, last decisions."""
     if follower.engine is None:
         return {"empty": follower.unread}
     desk = follower.desk
     parts = session_parts(follower)
-    paying = session_verdict(follower, parts)
+    paying, pnl = session_verdict(follower, parts), pnl_today(follower)
     fold = follower.fold
     return {
+        "question": GAMMA_QUESTION if paying is None else paying.question,
         "verdict": verdict(follower, parts, paying),
         "underlying": desk.instruments[desk.view.underlying].symbol,
         "spot": desk.market.mark(desk.view.underlying),
         "day_low": follower.day_low,
         "day_high": follower.day_high,
-        "pnl": f"{parts['total']:f}",
+        "pnl": f"{pnl:f}",
         "hedges": fold.taken["hedge"],
         "fills": fold.fill_count,
-        "since_mark": since_mark(follower),
-        "parts": waterfall(parts),
+        "parts": waterfall(parts | {SINCE_MARK: pnl - parts["total"], "total": pnl}),
         "costs": costs_of(parts, paying),
         "residual_share": residual_share(parts),
         "exposure": _exposure_sentence(follower),
@@ -184,11 +189,8 @@ def _exposure_sentence(follower: RunFollower) -> str:
     return "" if found is None else f"All together: {exposure_text(found, currency_of(follower))}."
 
 
-def since_mark(follower: RunFollower) -> answers.SinceMark | None:
-    """Return what the book has moved since the mark that the sources are of; None when nothing."""
-    attribution, mark = follower.desk.attribution, follower.fold.last_mark
-    moved = follower.money(attribution.current_nav() - attribution.nav)
-    return {"pnl": f"{moved:f}", "time": clock(mark.ts_ns)} if mark is not None and moved else None
+SINCE_MARK = "since_last_mark"
+"""What the book has moved since the mark that the parts are of: with it the bars end at the P&L of now."""
 
 
 def waterfall(parts: dict[str, Decimal]) -> list[answers.Bar]:
@@ -198,7 +200,8 @@ def waterfall(parts: dict[str, Decimal]) -> list[answers.Bar]:
     """
     rows: list[answers.Bar] = []
     at = ZERO
-    for name in (*part_names(parts), "total"):
+    since = (SINCE_MARK,) if parts.get(SINCE_MARK) else ()
+    for name in (*part_names(parts), *since, "total"):
         start = ZERO if name == "total" else at
         at = start + parts[name]
         rows.append(
@@ -246,7 +249,7 @@ def verdict(
     if lost is not None:
         moved = _implied_moved(follower) if lost.causes[0][0] == VEGA else ""
         between = f"{moved.capitalize()}. " if moved else ""
-        question = "" if paying is None else "Is gamma paying? "
+        question = "" if paying is None else f"{paying.question} "
         return [*loss_pieces(lost), {"text": between + question}, *answer]
     if paying is None:
         return answer
@@ -308,7 +311,7 @@ def performance(follower: RunFollower) -> answers.Performance | answers.Unread:
         "hedges": follower.fold.taken["hedge"],
         "decisions": follower.decision_count,
         "round_trips": trips,
-        "daily": [{"session": row["session"], "pnl": row["pnl"]} for row in follower.session_results()],
+        "daily": [{"session": each.session, "pnl": f"{each.pnl:f}"} for each in follower.session_results()],
         "strategies": by_strategy(desk),
         "underlyings": by_underlying(desk),
         "exposure": exposure(desk, follower.now_ns),

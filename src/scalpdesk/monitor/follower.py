@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from scalpdesk.assembly import engine_from_header
 from scalpdesk.backtesting.runs import rows_reader
@@ -47,6 +47,7 @@ from scalpdesk.report.fold import RunFold
 from scalpdesk.report.order_results import OrderResults
 from scalpdesk.report.premium import UNKNOWN, Premium, PremiumFold, Ratios, held_ratios
 from scalpdesk.report.run_report import RunReport, report_of
+from scalpdesk.report.session_tables import SessionPnl
 from scalpdesk.report.summary import run_summary
 from scalpdesk.strategies.contract import TRADE_GAIN
 
@@ -267,11 +268,12 @@ class RunFollower:
         figures = self.tail.summary or run_summary(self.header, self.engine, self.fold, self.events, 0.0)
         return report_of(self.header, self.fold, figures, vix_before)
 
-    def session_results(self) -> list[dict[str, Any]]:
+    def session_results(self) -> list[SessionPnl]:
         """Return P&L and parts of each session that has closed, in the account's unit, as the report does."""
         decimals = -int(self.desk.attribution.unit.as_tuple().exponent)
-        rows = self.fold.sums.rows(map(date.fromisoformat, self.sessions_closed), lambda _: None, decimals)
-        return [row for row in rows if row["session"] in self.sessions_closed]
+        days = map(date.fromisoformat, self.sessions_closed)
+        found = self.fold.sums.sessions(days, lambda _: None, decimals)
+        return [each for each in found if each.session in self.sessions_closed]
 
     def money(self, amount: Decimal | float) -> Decimal:
         """Return an amount rounded to the account's smallest unit: a cent, or that of its coin."""

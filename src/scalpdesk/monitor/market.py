@@ -17,8 +17,9 @@ from scalpdesk.marketdata.dealer_gamma import covered, covered_text, gamma_expos
 from scalpdesk.marketdata.quotes import TRADABLE
 from scalpdesk.monitor import answers
 from scalpdesk.monitor.follower import RunFollower
-from scalpdesk.monitor.texts import json_safe, leg_label, per_cent, plain
+from scalpdesk.monitor.texts import leg_label, per_cent, plain
 from scalpdesk.portfolio.delta_engine import OptionState
+from scalpdesk.report.figures import json_safe
 from scalpdesk.strategies.contract import OfferedOption, Pick, StrikePicker
 from scalpdesk.strategies.registry import find_strategy
 from scalpdesk.volatility.regime import regime_of

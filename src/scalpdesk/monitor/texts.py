@@ -4,8 +4,6 @@ import math
 from decimal import Decimal
 from typing import Any
 
-import numpy as np
-
 from scalpdesk.core.units import SATOSHI, number_text, rounded_text
 from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.monitor.answers import Piece
@@ -112,18 +110,3 @@ def leg_label(instrument: Any) -> str:
     return (
         f"{instrument.underlying} {number_text(instrument.strike)} {'call' if instrument.is_call else 'put'}"
     )
-
-
-def json_safe(value: Any) -> Any:
-    """Return a document in which what is not finite is None and exact amounts are text."""
-    if isinstance(value, float):  # one of numpy is a float, too, and no encoder takes it
-        return float(value) if math.isfinite(value) else None
-    if isinstance(value, Decimal):
-        return str(value)
-    if isinstance(value, dict):
-        return {str(key): json_safe(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [json_safe(each) for each in value]
-    if isinstance(value, np.generic):
-        return json_safe(value.item())
-    return value

@@ -14,6 +14,7 @@ from scalpdesk.core.units import ZERO, to_cents
 from scalpdesk.portfolio.explain import BASIS, PnlExplain
 
 COSTS = ("spread", "fees", "slippage")
+GAMMA_QUESTION = "Is gamma paying?"
 
 
 class GammaVerdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,6 +29,11 @@ class GammaVerdict(msgspec.Struct, frozen=True, kw_only=True):
     realised_vol: float | None
     implied_vol: float | None
     """``realised_vol``, ``implied_vol``: Weighted by gamma, fractions a year; None where not measured."""
+
+    @property
+    def question(self) -> str:
+        """What is asked: who received theta is short gamma."""
+        return GAMMA_QUESTION if self.theta <= 0 else "Is the premium paying for gamma?"
 
     @property
     def net(self) -> Decimal:

@@ -44,8 +44,10 @@ from scalpdesk.records.tables import (
     SessionRow,
     TradeRow,
 )
+from scalpdesk.report.figures import json_safe
 from scalpdesk.report.fold import RunFold, shown
-from scalpdesk.report.run_report import RunTables, TradeResult, tables_of
+from scalpdesk.report.run_report import RunTables, tables_of
+from scalpdesk.report.trades import Trade
 from scalpdesk.volatility.variance_time import clock_of
 
 _BATCH_ROWS = 2000
@@ -297,8 +299,8 @@ class Projection:
             }
 
 
-def _trade_row(trade: TradeResult) -> dict[str, Any]:
-    return asdict(trade) | {"parts": {name: f"{amount:f}" for name, amount in trade.parts.items()}}
+def _trade_row(trade: Trade) -> dict[str, Any]:
+    return asdict(trade) | {name: json_safe(getattr(trade, name)) for name in ("legs", "outlook", "parts")}
 
 
 def _in_columns(parts: Mapping[str, Decimal]) -> dict[str, Decimal]:

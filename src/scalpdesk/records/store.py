@@ -35,7 +35,7 @@ from scalpdesk.records.tables import (
 )
 
 STORE_FILE = "desk.sqlite"
-HEAD_REVISION = "r0005"
+HEAD_REVISION = "r0006"
 """Newest migration. A store that stands there already is opened without loading Alembic."""
 MIGRATIONS = Path(__file__).parent / "migrations"
 _ADVISORY_LOCK = 0x5CA1DE5C
@@ -268,34 +268,24 @@ def pnl_in_cents(row: Mapping[str, Any]) -> dict[str, Decimal]:
     return parts_in_cents(parts, Decimal(row["nav_change"]), unit)
 
 
-def load_fills(store: Store, run_id: str) -> list[FillRow]:
-    """Return a run's fills in the order they came."""
-    return _rows(store, select(FillRow).where(FillRow.run_id == run_id).order_by(FillRow.number))
-
-
-def load_decisions(store: Store, run_id: str) -> list[DecisionRow]:
-    """Return a run's decisions in the order they were made."""
-    return _rows(store, select(DecisionRow).where(DecisionRow.run_id == run_id).order_by(DecisionRow.number))
-
-
 def load_marks(store: Store, run_id: str) -> list[MarkRow]:
     """Return a run's marks in order."""
     return _rows(store, select(MarkRow).where(MarkRow.run_id == run_id).order_by(MarkRow.number))
 
 
-def load_tables(store: Store, run_id: str) -> dict[str, list[dict[str, Any]]]:
+def load_tables(store: Store, run_id: str, *names: str) -> dict[str, list[dict[str, Any]]]:
     """Return a run's rows by the name of their table, each in order: ``orders``, ``fills`` and so on."""
-    orders = select(OrderRow).where(OrderRow.run_id == run_id).order_by(OrderRow.number)
-    positions = select(PositionRow).where(PositionRow.run_id == run_id).order_by(PositionRow.symbol)
-    noted = select(NoteRow).where(NoteRow.run_id == run_id).order_by(NoteRow.kind, NoteRow.name)
-    rows = {
-        "orders": _rows(store, orders),
-        "fills": load_fills(store, run_id),
-        "decisions": load_decisions(store, run_id),
-        "marks": load_marks(store, run_id),
-        "positions": _rows(store, positions),
-        "notes": _rows(store, noted),
+    ordered: dict[str, tuple[Any, tuple[Any, ...]]] = {
+        "orders": (OrderRow, (OrderRow.number,)),
+        "fills": (FillRow, (FillRow.number,)),
+        "decisions": (DecisionRow, (DecisionRow.number,)),
+        "positions": (PositionRow, (PositionRow.symbol,)),
+        "notes": (NoteRow, (NoteRow.kind, NoteRow.name)),
     }
+    rows = {}
+    for name in names:
+        table, order = ordered[name]
+        rows[name] = _rows(store, select(table).where(table.run_id == run_id).order_by(*order))
     return {name: [row.as_dict() for row in found] for name, found in rows.items()}
 
 

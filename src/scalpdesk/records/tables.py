@@ -7,11 +7,15 @@ is NULL in a column and text (``nan``, ``inf``, ``-inf``) inside a JSON document
 
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any, ClassVar
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
+import msgspec
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
+    Column,
     Date,
     DateTime,
     Dialect,
@@ -22,11 +26,15 @@ from sqlalchemy import (
     Integer,
     Numeric,
     String,
+    Table,
     Text,
     func,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator, TypeEngine
+
+from scalpdesk.report.fold import Fill, SentOrder
+from scalpdesk.report.trades import Trade
 
 
 class ExactAmount(TypeDecorator[Decimal]):
@@ -128,6 +136,25 @@ class RunRow(Base):
     __table_args__ = (Index("ix_runs_started_ns", "started_ns"),)
 
 
+COLUMN_TYPES = {int: BigInteger, str: Text, float: Double, bool: Boolean, Decimal: ExactAmount}
+
+
+def columns_of(kind: type[msgspec.Struct], *, key: str, without: str = "") -> "list[Column[Any]]":
+    """Return a column for each field of a struct, after that of its run: what is no plain value is JSON."""
+    found: list[Column[Any]] = [
+        Column("run_id", Text, ForeignKey("runs.run_id", ondelete="CASCADE"), primary_key=True)
+    ]
+    for each in msgspec.structs.fields(kind):
+        if each.name != without:
+            types = get_args(each.type) if isinstance(each.type, UnionType) else (each.type,)
+            column = next((COLUMN_TYPES[one] for one in types if one in COLUMN_TYPES), JSON)
+            optional, is_key = NoneType in types, each.name == key
+            found.append(
+                Column(each.name, column, primary_key=is_key, nullable=optional, autoincrement=False)
+            )
+    return found
+
+
 def _run_key() -> Mapped[str]:
     return mapped_column(ForeignKey("runs.run_id", ondelete="CASCADE"), primary_key=True)
 
@@ -135,54 +162,24 @@ def _run_key() -> Mapped[str]:
 class OrderRow(Base):
     """One order: what was asked for and how it ended."""
 
-    __tablename__ = "orders"
-
-    run_id: Mapped[str] = _run_key()
-    client_order_id: Mapped[str] = mapped_column(primary_key=True)
-    number: Mapped[int]
-    """Position among the run's orders, from 1."""
-    created_ns: Mapped[int]
-    updated_ns: Mapped[int]
-    symbol: Mapped[str]
-    side: Mapped[str]
-    quantity: Mapped[Decimal]
-    order_type: Mapped[str]
-    limit_price: Mapped[Decimal | None]
-    trigger_price: Mapped[Decimal | None]
-    time_in_force: Mapped[str]
-    purpose: Mapped[str]
-    venue_order_id: Mapped[str | None]
-    state: Mapped[str]
-    filled_quantity: Mapped[Decimal]
-    average_price: Mapped[Decimal | None]
-    """Per unit, to ten decimals; NULL while nothing is filled."""
-    reason: Mapped[str | None]
-    history: Mapped[list[Any]]
-    """``[instant in UTC nanoseconds, state, reason]`` of each change, oldest first."""
+    __table__ = Table("orders", Base.metadata, *columns_of(SentOrder, key="client_order_id", without="owner"))
+    if TYPE_CHECKING:
+        run_id: Mapped[str]
+        number: Mapped[int]
 
 
 class FillRow(Base):
     """One execution, once, however often the venue reported it."""
 
-    __tablename__ = "fills"
-
-    run_id: Mapped[str] = _run_key()
-    number: Mapped[int] = mapped_column(primary_key=True)
-    """Position among the run's fills, from 1."""
-    client_order_id: Mapped[str]
-    execution_id: Mapped[str]
-    ts_event_ns: Mapped[int]
-    ts_recv_ns: Mapped[int]
-    symbol: Mapped[str | None]
-    """NULL when the desk never sent such an order."""
-    side: Mapped[str | None]
-    purpose: Mapped[str | None]
-    quantity: Mapped[Decimal]
-    price: Mapped[Decimal]
-    fee: Mapped[Decimal]
-    busted: Mapped[bool]
-
-    __table_args__ = (Index("ix_fills_order", "run_id", "client_order_id"),)
+    __table__ = Table(
+        "fills",
+        Base.metadata,
+        *columns_of(Fill, key="number"),
+        Index("ix_fills_order", "run_id", "client_order_id"),
+    )
+    if TYPE_CHECKING:
+        run_id: Mapped[str]
+        number: Mapped[int]
 
 
 class DecisionRow(Base):
@@ -263,38 +260,10 @@ class SessionRow(Base):
 class TradeRow(Base):
     """From when options are held until none is, as the run's report has it; none of a shared run."""
 
-    __tablename__ = "trades"
-
-    run_id: Mapped[str] = _run_key()
-    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    strategy: Mapped[str]
-    structure: Mapped[str | None]
-    opened_ns: Mapped[int]
-    closed_ns: Mapped[int | None]
-    days_to_expiry: Mapped[int]
-    legs: Mapped[dict[str, Any]]
-    paid: Mapped[Decimal]
-    received: Mapped[Decimal]
-    pnl: Mapped[Decimal]
-    """Up to the next one's opening, exact."""
-    costs: Mapped[Decimal]
-    parts: Mapped[dict[str, Any]]
-    why: Mapped[str | None]
-    hedges: Mapped[int]
-    implied_vol: Mapped[float | None]
-    """Bought: a fraction a year."""
-    forecast_vol: Mapped[float | None]
-    implied_level: Mapped[float | None]
-    realised_vol: Mapped[float | None]
-    exit_vol: Mapped[float | None]
-    """Sold: at its last mark."""
-    edge_usd: Mapped[float | None]
-    edge_stderr_usd: Mapped[float | None]
-    worth_after_1: Mapped[float | None]
-    worth_after_5: Mapped[float | None]
-    worth_after_30: Mapped[float | None]
-    """Worth of its options so many minutes after the opening; ``worth_note``: why one is not known."""
-    worth_note: Mapped[str | None]
+    __table__ = Table("trades", Base.metadata, *columns_of(Trade, key="number"))
+    if TYPE_CHECKING:
+        run_id: Mapped[str]
+        number: Mapped[int]
 
 
 class OptionsScalpRecord(Base):

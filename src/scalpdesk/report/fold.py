@@ -211,6 +211,8 @@ class BookMark(msgspec.Struct, gc=False):
     spot: float
     """Price of its own underlying."""
     net_delta_shares: float
+    implied_vol: float
+    """As a mark's; 0 while it holds no option."""
 
 
 class StrategyFold:
@@ -228,8 +230,10 @@ class StrategyFold:
         attribution, last = self._book.attribution, self._book.last_mark
         change, totals = attribution.nav_change, dict(attribution.totals)
         parts = {name: amount - self._totals[name] for name, amount in totals.items()}
-        spot, delta = (mark.spot, 0.0) if last is None else (last.spot, last.net_delta_shares)
-        self.marks.append(BookMark(mark.ts_ns, change - self._change, parts, spot, delta))
+        spot, delta, vol = (
+            (mark.spot, 0.0, 0.0) if last is None else (last.spot, last.net_delta_shares, last.implied_vol)
+        )
+        self.marks.append(BookMark(mark.ts_ns, change - self._change, parts, spot, delta, vol))
         self.sums.add(mark.ts_ns, change - self._change, parts, delta)
         self._change, self._totals = change, totals
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from scalpdesk.core.units import ZERO
 from scalpdesk.report.run_report import RunReport
-from scalpdesk.report.session_tables import VIX_BUCKETS, divided_to_cents, grouped
+from scalpdesk.report.session_tables import VIX_BUCKETS, SessionPnl, divided_to_cents, grouped
 
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 EXPIRY_BUCKETS = ((0, 0), (1, 1), (2, 7), (8, 30), (31, 60))
@@ -53,11 +53,11 @@ def calendar_of(days: Sequence[DayResult], trades: Iterable[ExpiryResult], unit:
         by_day[day.session] += day.pnl
         for hour, pnl in day.hours.items():
             hours[hour] += pnl
-    rows = [{"session": name, "pnl": by_day[name], "vix_before": vix[name]} for name in sorted(by_day)]
-    groups = grouped(rows)
+    sessions = [SessionPnl(name, by_day[name], {}, 0.0, vix[name]) for name in sorted(by_day)]
+    groups = grouped(sessions)
     return {
         "total": f"{total:f}",
-        "days": [{"name": row["session"], "pnl": f"{row['pnl']:f}"} for row in rows],
+        "days": [_row(each.session, each.pnl) for each in sessions],
         "months": _named(groups["month"], sorted(groups["month"])),
         "weekdays": _named(groups["weekday"], WEEKDAYS),
         "hours": _shares({f"{hour:02d}:00": hours[hour] for hour in sorted(hours)}, total, unit),
@@ -76,8 +76,14 @@ def calendar_of_report(report: RunReport, unit: Decimal) -> dict[str, Any]:
     return calendar_of(days, trades, unit)
 
 
+def _row(name: str, pnl: Decimal | str, **counted: Any) -> dict[str, Any]:
+    """Return a row of a table; what it does not count is None."""
+    counts = {"sessions": None, "trades": None, "hit_rate": None}
+    return {"name": name, "pnl": f"{Decimal(pnl):f}"} | counts | counted
+
+
 def _named(group: Mapping[str, Mapping[str, Any]], names: Iterable[str]) -> list[dict[str, Any]]:
-    return [{"name": name, **group[name]} for name in names if name in group]
+    return [_row(name, **group[name]) for name in names if name in group]
 
 
 def _vix_names(names: Iterable[str]) -> list[str]:
@@ -96,7 +102,8 @@ def _shares(amounts: Mapping[str, Decimal], total: Decimal, unit: Decimal) -> li
     """Return amounts, rounded so that they sum to the total."""
     if not amounts:
         return []
-    return [{"name": name, "pnl": pnl} for name, pnl in divided_to_cents(amounts, total, unit).items()]
+    rounded = divided_to_cents(amounts, total, unit)
+    return [_row(name, pnl) for name, pnl in rounded.items()]
 
 
 def _by_expiry(trades: Iterable[ExpiryResult], total: Decimal, unit: Decimal) -> list[dict[str, Any]]:

@@ -1,108 +1,33 @@
 """The report of a run: the value that the terminal, the pages, the tear sheet, SQL and Python format."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
-from operator import itemgetter
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import msgspec
-from msgspec.structs import asdict
+from msgspec.structs import replace
 
 from scalpdesk.core.intents import Decision, Mark, Side
 from scalpdesk.core.units import ZERO, money_decimals, run_currency
 from scalpdesk.engine.desk import REST
-from scalpdesk.entry.shape_names import structure_text
 from scalpdesk.hedging.sizing import least_fraction_of
 from scalpdesk.instruments.contract import Equity, Instrument, underlying_of
 from scalpdesk.instruments.postings import Posting
-from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.journal.codec import JournalHeader
 from scalpdesk.journal.cut import sessions_begun
 from scalpdesk.portfolio.explain import parts_in_cents
+from scalpdesk.report.figures import json_safe
 from scalpdesk.report.fold import Fill, RunFold, SentOrder
-from scalpdesk.report.session_tables import (
-    divided_to_cents,
-    exposure,
-    is_hedge,
-    performance,
-    straddle_rows,
-)
-from scalpdesk.report.trade_edge import MarkedBook, stamp_of
+from scalpdesk.report.session_tables import SessionPnl, divided_to_cents, performance
+from scalpdesk.report.trades import BookRecord, Trade, exposure, is_hedge, trades_of
 from scalpdesk.volatility.variance_time import VarianceClock, clock_of
 
 _EXACT = 10
 """Decimals of amounts that are yet to be summed."""
 VixBefore = Callable[[date], float | None]
 """Returns the last close of the VIX that was known on a day, in points."""
-
-
-class SessionPnl(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a session earned; a night counts with the session after it."""
-
-    session: str
-    """Its day, ``YYYY-MM-DD``."""
-    pnl: Decimal
-    parts: dict[str, Decimal]
-    """They sum to ``pnl``."""
-    largest_net_delta_shares: float
-    vix_before: float | None
-    """Last close of the VIX before it, in points."""
-    strategies: dict[str, Decimal] | None = None
-    """P&L of each, where several share the desk."""
-
-    def row(self) -> dict[str, Any]:
-        """Return it in JSON types."""
-        found = asdict(self) | {"pnl": f"{self.pnl:f}", "parts": _texts(self.parts)}
-        shared = found.pop("strategies")
-        return found if shared is None else found | {"strategies": _texts(shared)}
-
-
-class TradeResult(msgspec.Struct, frozen=True, kw_only=True):
-    """A straddle or other structure: from when options are held until none is."""
-
-    number: int
-    strategy: str = ""
-    """Whose it is, where several share the desk."""
-    structure: str | None
-    opened_ns: int
-    closed_ns: int | None
-    """UTC nanoseconds; None while it is held."""
-    legs: dict[str, str]
-    """Largest quantity of each option, signed."""
-    paid: Decimal
-    received: Decimal
-    why: str | None
-    """Reason of its exit."""
-    hedges: int
-    pnl: Decimal
-    """Up to the next one's opening, exact: all of them together are the run."""
-    parts: dict[str, Decimal]
-    costs: Decimal
-    implied_vol: float | None
-    forecast_vol: float | None
-    implied_level: float | None
-    realised_vol: float | None
-    edge_usd: float | None
-    edge_stderr_usd: float | None
-    """What the entry's gate promised for all of it, and how sure it was."""
-    days_to_expiry: int
-    """From its opening to its nearest expiry."""
-    exit_vol: float | None
-    """Implied volatility at its last mark: what was sold, as ``implied_vol`` was bought."""
-    worth_after_1: float | None
-    worth_after_5: float | None
-    worth_after_30: float | None
-    """What its options were worth at the marks so many minutes after its opening."""
-    worth_note: str | None
-    """Why one of these is not known."""
-
-    def row(self) -> dict[str, Any]:
-        """Return it by name; a strategy only where there are several."""
-        found = asdict(self)
-        if not self.strategy:
-            del found["strategy"]
-        return found
 
 
 class Hedge(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,26 +44,6 @@ class Hedge(msgspec.Struct, frozen=True, kw_only=True):
     pnl: Decimal
     parts: dict[str, Decimal]
 
-    def row(self) -> dict[str, Any]:
-        """Return it in JSON types; a strategy only where there are several."""
-        price = None if self.price is None else str(self.price)
-        texts = {"price": price, "pnl": f"{self.pnl:f}", "parts": _texts(self.parts)}
-        found = asdict(self) | texts
-        if not self.strategy:
-            del found["strategy"]
-        return found
-
-
-class StrategyRecord(msgspec.Struct, frozen=True):
-    """What is one strategy's of a shared run, in order; of a run by itself, all of it."""
-
-    marks: Sequence[Any]
-    """``ts_ns``, ``nav_change``, ``parts``, ``spot`` of its own underlying and ``net_delta_shares``."""
-    changes: Sequence[Posting]
-    fills: Sequence[Fill]
-    decisions: Sequence[Decision]
-    """Its own, and the desk's."""
-
 
 class RunReport(msgspec.Struct, frozen=True, kw_only=True):
     """A run: its figures, sessions, trades and hedges, and all that it decided and sent."""
@@ -150,7 +55,7 @@ class RunReport(msgspec.Struct, frozen=True, kw_only=True):
     sessions: tuple[SessionPnl, ...]
     hours: dict[str, dict[int, Decimal]]
     """By session, exact: what each hour of it earned, by the New York clock."""
-    trades: tuple[TradeResult, ...] | None
+    trades: tuple[Trade, ...] | None
     """None where a shared run cannot be divided any more."""
     hedges: tuple[Hedge, ...]
     performance: dict[str, Any]
@@ -159,23 +64,12 @@ class RunReport(msgspec.Struct, frozen=True, kw_only=True):
     fills: Sequence[Fill]
     decisions: Sequence[Decision]
     marks: Sequence[Mark]
-    strategies: dict[str, StrategyRecord]
+    strategies: dict[str, BookRecord]
     """By name, where several strategies shared the desk; else empty."""
 
     def document(self) -> dict[str, Any]:
         """Return what is sealed with a journal and shown as JSON: figures, sessions and statistics."""
-        sessions = [each.row() for each in self.sessions]
-        return self.figures | {"sessions": sessions, "performance": self.performance}
-
-
-class Rowed:
-    """Rows of a log as maps, made as they are read."""
-
-    def __init__(self, log: Sequence[msgspec.Struct]) -> None:
-        self._log = log
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        return map(asdict, self._log)
+        return self.figures | {"sessions": json_safe(self.sessions), "performance": self.performance}
 
 
 def report_of(
@@ -225,7 +119,7 @@ class RunTables(NamedTuple):
     """Sessions and trades of a run, or of what of it there is, without the levels of the VIX."""
 
     sessions: tuple[SessionPnl, ...]
-    trades: tuple[TradeResult, ...]
+    trades: tuple[Trade, ...]
     """None of a shared run without its desk."""
     statistics: dict[str, Any]
     """Of the sessions, without exposure."""
@@ -253,39 +147,38 @@ class _Maker:
         self.records = _divided(fold)
 
     @property
-    def _whole(self) -> StrategyRecord:
+    def _whole(self) -> BookRecord:
         fold = self._fold
-        return StrategyRecord(fold.marks, fold.changes, fold.fills, fold.decisions)
+        return BookRecord(fold.marks, fold.changes, fold.fills, fold.decisions)
 
     def sessions(self, vix_before: VixBefore) -> tuple[SessionPnl, ...]:
         days = [session.day for session in self._spans]
-        rows = self._fold.sums.rows(days, vix_before, self._decimals)
+        found = self._fold.sums.sessions(days, vix_before, self._decimals)
         own = {
-            name: strategy.sums.rows(days, lambda _: None, _EXACT)
+            name: strategy.sums.sessions(days, lambda _: None, _EXACT)
             for name, strategy in self._fold.owned.items()
         }
-        for place, row in enumerate(rows):
-            if own:
-                amounts = {name: Decimal(parts[place]["pnl"]) for name, parts in own.items()}
-                row["strategies"] = divided_to_cents(amounts, Decimal(row["pnl"]), self._unit)
-        return tuple(msgspec.convert(row, SessionPnl) for row in rows)
+        if not own:
+            return tuple(found)
+        return tuple(
+            replace(
+                each,
+                strategies=divided_to_cents(
+                    {name: sessions[place].pnl for name, sessions in own.items()}, each.pnl, self._unit
+                ),
+            )
+            for place, each in enumerate(found)
+        )
 
-    def trades(self) -> tuple[TradeResult, ...] | None:
+    def trades(self) -> tuple[Trade, ...] | None:
         if self._is_shared and not self.records:
             return None
         owners = self.records or {"": self._whole}
-        rows = [
-            {"strategy": name} | row for name, record in owners.items() for row in self._straddles(record)
-        ]
-        rows.sort(key=itemgetter("opened_ns"))
-        contracts = {each.symbol: each for each in self._listed}
-        found = []
-        for number, row in enumerate(rows, start=1):
-            legs = ((contracts[symbol], Decimal(held)) for symbol, held in row["legs"].items())
-            found.append(TradeResult(**row | {"number": number, "structure": structure_text(legs)}))
-        return tuple(found)
+        found = [trade for name, record in owners.items() for trade in self._trades(name, record)]
+        found.sort(key=attrgetter("opened_ns"))
+        return tuple(replace(trade, number=number) for number, trade in enumerate(found, start=1))
 
-    def _straddles(self, record: StrategyRecord) -> list[dict[str, Any]]:
+    def _trades(self, name: str, record: BookRecord) -> list[Trade]:
         listed = self._listed
         underlyings = {each.symbol: underlying_of(each) for each in listed}
         traded = {underlyings[fill.symbol] for fill in record.fills if fill.symbol is not None}
@@ -295,25 +188,9 @@ class _Maker:
             for event in self._fold.dividends
             if listed[event.instrument_id].symbol == own
         }
-        options = {
-            each.symbol: (expiry_instant_ns(each), each.multiplier) for each in listed if each.is_option
-        }
-        symbols = [each.symbol for each in listed]
-        rows = straddle_rows(
-            Rowed(record.fills),
-            Rowed(record.marks),
-            Rowed(record.decisions),
-            options,
-            self._clock,
-            record.changes,
-            symbols,
-            list(paid.items()),
-        )
-        if not rows:
-            return []
         shares = own if any(each.is_share and each.symbol == own for each in listed) else None
-        book = MarkedBook(Rowed(record.marks), Rowed(record.fills), options, record.changes, symbols, shares)
-        return [row | stamp_of(row, book, options) for row in rows]
+        dividends = list(paid.items())
+        return trades_of(record, listed, self._clock, underlying=shares, dividends=dividends, strategy=name)
 
     def hedges(self) -> tuple[Hedge, ...]:
         if self._is_shared and not self.records:
@@ -324,7 +201,7 @@ class _Maker:
         ]
         return tuple(sorted(found, key=lambda hedge: hedge.ts_ns))
 
-    def _explained(self, record: StrategyRecord) -> list[dict[str, Any]]:
+    def _explained(self, record: BookRecord) -> list[dict[str, Any]]:
         """Return each hedge with the parts of the interval that led up to it, from the hedge before on.
 
         All intervals together are the run up to its last hedge. A hedge through zero goes in two orders and
@@ -336,7 +213,7 @@ class _Maker:
         for decision in record.decisions:
             if decision.kind == "hedge_second_order" and explained:
                 explained[-1]["quantity_shares"] += _hedged_quantity(decision, sent)
-            if not is_hedge(asdict(decision)):
+            if not is_hedge(decision):
                 continue
             parts: dict[str, Decimal] = {}
             while (waiting := waiting or next(marks, None)) is not None and waiting.ts_ns <= decision.ts_ns:
@@ -357,18 +234,15 @@ class _Maker:
             )
         return explained
 
-    def performance(
-        self, sessions: Sequence[SessionPnl], trades: Sequence[TradeResult] | None
-    ) -> dict[str, Any]:
+    def performance(self, sessions: Sequence[SessionPnl], trades: Sequence[Trade] | None) -> dict[str, Any]:
         if not sessions:
             return {}
         first = next(iter(self._fold.marks), None)
         starting = 0.0 if first is None else float(first.nav - first.nav_change)
-        rows = [each.row() for each in sessions]
-        found = performance(rows, starting, self._clock.days_per_year)
+        found = performance(sessions, starting, self._clock.days_per_year)
         return found | self._exposures(trades) if self._spans and trades is not None else found
 
-    def _exposures(self, trades: Sequence[TradeResult]) -> dict[str, Any]:
+    def _exposures(self, trades: Sequence[Trade]) -> dict[str, Any]:
         """Return how long options were held and how long beyond the band; by strategy, too, if several."""
         held = self._exposure(self._whole, trades)
         if not self.records:
@@ -381,13 +255,13 @@ class _Maker:
         minutes = sum(figures["unhedged_minutes"] for figures in own.values())
         return held | {"unhedged_minutes": minutes, "strategies": own}
 
-    def _exposure(self, record: StrategyRecord, trades: Sequence[TradeResult]) -> dict[str, Any]:
+    def _exposure(self, record: BookRecord, trades: Sequence[Trade]) -> dict[str, Any]:
         hedge: Instrument = next((each for each in self._listed if each.is_perpetual), Equity(""))
         return dict(
             exposure(
-                Rowed(record.marks),
-                Rowed(record.decisions),
-                [asdict(trade) for trade in trades],
+                record.marks,
+                record.decisions,
+                [(trade.opened_ns, trade.closed_ns) for trade in trades],
                 [(session.open_ns, session.close_ns) for session in self._spans],
                 hedges=hedge_deltas(record.fills, hedge),
                 least_fraction=least_fraction_of(self._header.config),
@@ -418,11 +292,7 @@ def _hedged_quantity(decision: Decision, orders: Mapping[str, SentOrder]) -> int
     return int(total) if total == int(total) else float(total)
 
 
-def _texts(amounts: Mapping[str, Decimal]) -> dict[str, str]:
-    return {name: f"{amount:f}" for name, amount in amounts.items()}
-
-
-def _divided(fold: RunFold) -> dict[str, StrategyRecord]:
+def _divided(fold: RunFold) -> dict[str, BookRecord]:
     """Return what is each strategy's; positions without a strategy have a record."""
     if not fold.owned:
         return {}
@@ -434,7 +304,7 @@ def _divided(fold: RunFold) -> dict[str, StrategyRecord]:
     for posting in fold.owned_changes:
         changes[posting.owner or REST].append(posting)
     return {
-        name: StrategyRecord(
+        name: BookRecord(
             strategy.marks,
             changes[name],
             fills[name],

@@ -35,7 +35,6 @@ def run_summary(
     pnl = parts_in_cents(desk.attribution.totals, desk.attribution.nav_change, unit)
     paying = gamma_verdict(desk.attribution, pnl, desk.attribution.sums.hedge_costs)
     lines = explain_lines(desk.attribution)
-    headline = lines["realised_against_implied"]["total"]
     folders, hedge_costs = _of_members(engine)
     shared = by_strategy(desk)
     summary = {
@@ -53,10 +52,8 @@ def run_summary(
         "pnl": {name: f"{amount:f}" for name, amount in pnl.items()},
         "pnl_detail": lines,
         "gamma_paying": None if paying is None else paying.document(),
-        "realised_vs_implied": headline,
-        "gamma_rent": headline,
+        "realised_vs_implied": lines["realised_against_implied"]["total"],
         "theta_paid": rounded_text(desk.attribution.sums.theta_paid, decimals, ""),
-        "explain": lines,
         "scalp_realized": str(to_cents(_scalps(engine), unit)),
         "end_positions": _positions(engine),
         **_on_model(engine, decimals),

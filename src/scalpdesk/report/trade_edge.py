@@ -1,18 +1,27 @@
-"""What a trade's options were worth soon after its opening, and the volatility they were sold at.
+"""What the marks say of a trade: worth soon after its opening, volatilities; and the entry gate's record.
 
-Both are read from the marks of the run. A mark is made before the fills of its instant are booked, so that
-one between fills knows all before it.
+They are read from the marks of the run. A mark is made before the fills of its instant are booked, so
+that one between fills knows all before it.
 """
 
+import math
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date
-from typing import Any
+from itertools import pairwise
+from typing import Any, NamedTuple
 
+import numpy as np
+
+from scalpdesk.core.intents import Mark
 from scalpdesk.core.units import NANOS_PER_SECOND
+from scalpdesk.instruments.contract import Instrument, OptionContract
 from scalpdesk.instruments.postings import Posting
-from scalpdesk.instruments.sessions import to_new_york
+from scalpdesk.report.fold import BookMark, Fill
+from scalpdesk.report.session_tables import ENOUGH_SESSIONS
+from scalpdesk.report.statistics import bootstrap_interval, varies
+from scalpdesk.report.trade_words import OpenedLeg, Opening, is_determined
+from scalpdesk.volatility.variance_time import VarianceClock
 
 MINUTES = (1, 5, 30)
 """After the opening, at which a trade's options are valued."""
@@ -21,63 +30,70 @@ OLDEST_NS = 60 * NANOS_PER_SECOND
 
 
 class MarkedBook:
-    """A book at its marks: what its options are worth by the change of its value and its fills.
+    """A book at its marks: what its options are worth by the change of its value and its fills; volatilities.
 
     Parameters
     ----------
     marks, fills
         Of the book, in order.
-    options
-        By symbol: when the contract expires (UTC nanoseconds), and its multiplier.
+    listed
+        Instruments of the run, by their numbers.
     changes
         What moved units or cash without an order.
-    symbols
-        Of the run's instruments, by their numbers.
     underlying
         Symbol of the shares whose price the marks state; None where the hedge is none of shares.
     """
 
     def __init__(
         self,
-        marks: Iterable[Mapping[str, Any]],
-        fills: Iterable[Mapping[str, Any]],
-        options: Mapping[str, tuple[int, int]],
+        marks: Iterable[Mark | BookMark],
+        fills: Iterable[Fill],
+        listed: Sequence[Instrument],
         changes: Sequence[Posting],
-        symbols: Sequence[str],
         underlying: str | None,
     ) -> None:
         self._stamps, self._value = array("q"), array("d")
         self._spots, self._vols = array("d"), array("d")
         value = 0.0
         for mark in marks:
-            value += float(mark["nav_change"]) - float(mark["parts"].get("fees", 0))
-            self._stamps.append(mark["ts_ns"])
+            value += float(mark.nav_change) - float(mark.parts.get("fees", 0))
+            self._stamps.append(mark.ts_ns)
             self._value.append(value)
-            self._spots.append(mark.get("spot") or 0.0)
-            self._vols.append(mark.get("implied_vol") or 0.0)
+            self._spots.append(mark.spot)
+            self._vols.append(mark.implied_vol)
         self._changes = sorted(change.ts_ns for change in changes)
         self._underlying = underlying
         self._others = False
         self._flows: list[tuple[int, float, float]] = []
         """Instant, what was paid (fees apart) and the shares that came with it."""
+        contracts = {each.symbol: each for each in listed if each.is_option}
         for fill in fills:
-            if not fill["busted"]:
-                self._add_fill(fill, options)
+            if not fill.busted:
+                self._add_fill(fill, contracts)
         for change in changes:
-            if symbols[change.instrument_id] == underlying:
+            if listed[change.instrument_id].symbol == underlying:
                 self._flows.append((change.ts_ns, 0.0, float(change.units)))
         self._flows.sort()
         self._traded = {ts_ns for ts_ns, *_ in self._flows}
 
-    def _add_fill(self, fill: Mapping[str, Any], options: Mapping[str, tuple[int, int]]) -> None:
-        symbol, sign = fill["symbol"], 1.0 if fill["side"] == "buy" else -1.0
-        units = sign * float(fill["quantity"])
-        if symbol in options:
-            self._flows.append((fill["ts_recv_ns"], units * float(fill["price"]) * options[symbol][1], 0.0))
-        elif symbol == self._underlying:
-            self._flows.append((fill["ts_recv_ns"], units * float(fill["price"]), units))
+    def _add_fill(self, fill: Fill, contracts: Mapping[str, OptionContract]) -> None:
+        units = float(fill.quantity if fill.side == "buy" else -fill.quantity)
+        contract = contracts.get(fill.symbol or "")
+        if contract is not None:
+            self._flows.append((fill.ts_recv_ns, units * float(fill.price) * contract.multiplier, 0.0))
+        elif fill.symbol == self._underlying:
+            self._flows.append((fill.ts_recv_ns, units * float(fill.price), units))
         else:
             self._others = True
+
+    def worths(self, opened_ns: int, closed_ns: int | None) -> dict[str, Any]:
+        """Return what the options of a trade were worth soon after its opening, and why one is not known."""
+        found, notes = dict[str, Any](), list[str]()
+        for minutes in MINUTES:
+            worth, why = self.worth_after(opened_ns, closed_ns, minutes)
+            found[f"worth_after_{minutes}"] = None if worth is None else round(worth, 8)
+            notes += [f"{minutes} min: {why}"] if why else []
+        return found | {"worth_note": "; ".join(notes) or None}
 
     def worth_after(self, opened_ns: int, closed_ns: int | None, minutes: int) -> tuple[float | None, str]:
         """Return what the options of a trade were worth so long after its opening; else None and why."""
@@ -114,47 +130,103 @@ class MarkedBook:
         paid = sum(paid for paid, _ in flows)
         return self._value[last] - before + paid - (shares * self._spots[last] - start), ""
 
-    def exit_vol(self, opened_ns: int, closed_ns: int | None) -> float | None:
-        """Return the implied volatility at the last mark of a trade that was closed; None where unknown."""
-        if closed_ns is None:
+    @property
+    def last_ns(self) -> int:
+        """Instant of the last mark, UTC nanoseconds; 0 without one."""
+        return self._stamps[-1] if self._stamps else 0
+
+    def spot_at(self, ts_ns: int) -> float | None:
+        """Return the price of the last mark up to an instant that has one, else of the first after it."""
+        place = bisect_right(self._stamps, ts_ns)
+        near = (*reversed(self._spots[:place][-5:]), *self._spots[place : place + 5])
+        return next((spot for spot in near if spot > 0.0), None)
+
+    def vol_in(self, opening: Opening, until_ns: int) -> float | None:
+        """Return the volatility at the first mark after an opening that knows all of its instant's fills."""
+        for place in range(bisect_right(self._stamps, opening.ts_ns), bisect_right(self._stamps, until_ns)):
+            if self._vols[place] and self._stamps[place] not in self._traded:
+                return self._determined(place, opening.ts_ns, opening.legs)
+        return None
+
+    def vol_out(self, closing: Opening, opened_ns: int) -> float | None:
+        """Return the volatility at the last mark before a closing."""
+        place = bisect_right(self._stamps, closing.ts_ns) - 1
+        while place >= 0 and self._stamps[place] > opened_ns and not self._vols[place]:
+            place -= 1
+        if place < 0 or self._stamps[place] <= opened_ns:
             return None
-        at = bisect_right(self._stamps, closed_ns) - 1
-        while at >= 0 and self._stamps[at] > opened_ns and not self._vols[at]:
-            at -= 1
-        if at < 0 or self._stamps[at] <= opened_ns:
-            return None
-        return self._vols[bisect_left(self._stamps, self._stamps[at])] or self._vols[at]
+        return self._determined(place, self._stamps[place], closing.legs)
+
+    def _determined(self, place: int, ts_ns: int, legs: Sequence[OpenedLeg]) -> float | None:
+        """Return the volatility of a mark; None where a leg's price determines none."""
+        spot, vol = self._spots[place], self._vols[place]
+        priced = [leg for leg in legs if leg.price is not None]
+        return vol if spot > 0.0 and all(is_determined(leg, spot, ts_ns, vol) for leg in priced) else None
+
+    def realised(
+        self,
+        from_ns: int,
+        until_ns: int,
+        clock: VarianceClock,
+        adjustments: Sequence[int],
+        dividends: Sequence[tuple[int, float]],
+    ) -> float | None:
+        """Return the volatility of the spots between two instants; None where too little is known.
+
+        Dividends are added back. A step in which the terms of the share changed counts neither as move nor
+        time.
+        """
+        first, end = bisect_left(self._stamps, from_ns), bisect_right(self._stamps, until_ns)
+        looks = zip(self._stamps[first:end], self._spots[first:end], strict=True)
+        known = [(ts_ns, spot) for ts_ns, spot in looks if spot > 0.0]
+        years = clock.years(known[0][0], known[-1][0]) if len(known) > 1 else 0.0
+        total = 0.0
+        for (start_ns, before), (end_ns, after) in pairwise(known):
+            if any(start_ns <= at_ns <= end_ns for at_ns in adjustments):
+                years -= clock.years(start_ns, end_ns)
+                continue
+            paid = sum(amount for ex_ns, amount in dividends if start_ns < ex_ns <= end_ns)
+            total += math.log((after + paid) / before) ** 2
+        return math.sqrt(total / years) if years > 0.0 else None
 
 
-def stamp_of(
-    row: Mapping[str, Any], book: MarkedBook, options: Mapping[str, tuple[int, int]]
-) -> dict[str, Any]:
-    """Return what is stamped on a trade beside its P&L: days to expiry, volatility sold, worth soon after."""
-    opened_ns, closed_ns = row["opened_ns"], row["closed_ns"]
+class Promise(NamedTuple):
+    """What an entry's gate promised of a trade that is over, and what it earned; in currency."""
+
+    edge: float
+    stderr: float
+    forecast_vol: float
+    implied_level: float
+    pnl: float
+    realised_vol: float | None
+
+
+def gate_record(kept: Sequence[Promise]) -> dict[str, Any]:
+    """Return what the entry gate promised against what its trades earned, both in currency a trade.
+
+    ``inside`` is the share of trades within two standard errors of the promise; those are of the forecast
+    alone, the luck of the path comes on top.
+    """
+    if not kept:
+        return {"trades": 0}
+    promised, stderr, _, _, pnl, _ = (np.array(column) for column in zip(*kept, strict=True))
+    off = pnl - promised
     found: dict[str, Any] = {
-        "days_to_expiry": days_to_expiry(opened_ns, [options[symbol][0] for symbol in row["legs"]]),
-        "exit_vol": book.exit_vol(opened_ns, closed_ns),
+        "trades": len(kept),
+        "promised": float(promised.mean()),
+        "earned": float(pnl.mean()),
+        "difference": float(off.mean()),
+        "above_zero": float((pnl > 0.0).mean()),
+        "inside": float((np.abs(off) <= 2.0 * stderr).mean()),
+        "forecast_over_implied": float(np.mean([row.forecast_vol / row.implied_level for row in kept])),
+        "realised_over_implied": None,
     }
-    notes = []
-    for minutes in MINUTES:
-        worth, why = book.worth_after(opened_ns, closed_ns, minutes)
-        found[f"worth_after_{minutes}"] = None if worth is None else round(worth, 8)
-        if why:
-            notes.append(f"{minutes} min: {why}")
-    return found | {"worth_note": "; ".join(notes) or None}
-
-
-def bought_vol(row: Mapping[str, Any]) -> float | None:
-    """Return the implied volatility that a trade paid: on the forecast's clock where its gate reckoned it."""
-    level: float | None = row["implied_level"]
-    paid: float | None = row["implied_vol"]
-    return paid if level is None else level
-
-
-def days_to_expiry(opened_ns: int, expiries_ns: Iterable[int]) -> int:
-    """Return the days from an instant to the nearest expiry, by New York dates."""
-
-    def day(ts_ns: int) -> date:
-        return to_new_york(ts_ns).date()
-
-    return min((day(expiry_ns) - day(opened_ns)).days for expiry_ns in expiries_ns)
+    ratios = [row.realised_vol / row.implied_level for row in kept if row.realised_vol is not None]
+    if ratios:
+        found["realised_over_implied"] = float(np.mean(ratios))
+    if len(kept) >= ENOUGH_SESSIONS:
+        ends = bootstrap_interval(off, np.mean)
+        found["difference_interval"] = [ends.low, ends.high]
+        if varies(promised) and varies(pnl):
+            found["correlation"] = float(np.corrcoef(promised, pnl)[0, 1])
+    return found

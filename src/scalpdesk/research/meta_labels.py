@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from importlib import import_module
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -30,9 +31,8 @@ from numpy.typing import NDArray
 
 from scalpdesk.core.errors import ArgumentError, ConfigError
 from scalpdesk.entry.meta_model import LEAF, BoostedTree, MetaModel, MetaVerdict, entry_features
-from scalpdesk.report.run_report import Rowed
-from scalpdesk.report.session_tables import taken_entries
 from scalpdesk.report.statistics import bootstrap_interval, error_of_mean, varies
+from scalpdesk.report.trades import is_entry
 from scalpdesk.research.signal_hypotheses import utc_ns
 from scalpdesk.research.significance import FEWEST_SESSIONS, Finding, Floats, corrected
 from scalpdesk.research.stored_run import StoredRun
@@ -123,25 +123,24 @@ class EntryReport(msgspec.Struct, frozen=True, kw_only=True):
 def straddle_entries(stored: StoredRun) -> list[PastEntry]:
     """Return the entries of a run's straddles that are over, with the facts of their decisions."""
     found = []
-    owners = stored.report.strategies
-    decided = {name: taken_entries(Rowed(record.decisions)) for name, record in owners.items()}
-    decided = decided or {stored.run["strategy"]: taken_entries(stored.decisions)}
-    for row in stored.straddles or ():
-        if row["closed_ns"] is None:
+    owners = {name: record.decisions for name, record in stored.report.strategies.items()}
+    owners = owners or {"": stored.report.decisions}
+    decided = {name: [each for each in decisions if is_entry(each)] for name, decisions in owners.items()}
+    for trade in stored.trades:
+        if trade.closed_ns is None:
             continue
-        name = row.get("strategy", stored.run["strategy"])
-        before = decided[name]
-        place = bisect_right(before, row["opened_ns"], key=lambda each: each[0]) - 1
+        before = decided[trade.strategy]
+        place = bisect_right(before, trade.opened_ns, key=attrgetter("ts_ns")) - 1
         if place < 0:  # it was held at the start, or came by a transfer
             continue
         found.append(
             PastEntry(
-                name,
-                stored.clock.session_day(row["opened_ns"]),
-                row["opened_ns"],
-                row["closed_ns"],
-                float(row["pnl"]),
-                entry_features(before[place][1], before[place][0]),
+                trade.strategy or stored.run["strategy"],
+                stored.clock.session_day(trade.opened_ns),
+                trade.opened_ns,
+                trade.closed_ns,
+                float(trade.pnl),
+                entry_features(before[place].facts, before[place].ts_ns),
             )
         )
     return found
@@ -149,9 +148,7 @@ def straddle_entries(stored: StoredRun) -> list[PastEntry]:
 
 def scalp_entries(stored: StoredRun, scalps: Iterable[Mapping[str, Any]]) -> list[PastEntry]:
     """Return a run's scalps that are over (rows of the scalps' table), with the facts of their decisions."""
-    decided = {
-        order_id: decision for decision in stored.decisions for order_id in decision["client_order_ids"]
-    }
+    decided = {order_id: each for each in stored.report.decisions for order_id in each.client_order_ids}
     found = []
     for row in scalps:
         decision = decided.get(row["order_id"])
@@ -165,7 +162,7 @@ def scalp_entries(stored: StoredRun, scalps: Iterable[Mapping[str, Any]]) -> lis
                 opened_ns,
                 closed_ns,
                 row["pnl"],
-                entry_features(decision["facts"], decision["ts_ns"]),
+                entry_features(decision.facts, decision.ts_ns),
             )
         )
     return found

@@ -1,50 +1,31 @@
-"""A finished run as tables: those of the store, and its report."""
+"""A finished run on record: its report, and what only the store of runs knows of it."""
 
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from scalpdesk.backtesting.runs import replayed
+from scalpdesk.backtesting.runs import RunResult, replayed
 from scalpdesk.core.errors import ScalpdeskError
 from scalpdesk.core.units import money_decimals, run_currency
 from scalpdesk.datasets.daily_history import vix_before
 from scalpdesk.records.projection import Projection, project_journal
 from scalpdesk.records.store import Store, load_run, load_tables, pnl_in_cents, read_runs
-from scalpdesk.report.run_report import RunReport, report_of
+from scalpdesk.report.run_report import report_of
 from scalpdesk.volatility.variance_time import VarianceClock, clock_of
 
 
-@dataclass(frozen=True, slots=True)
-class StoredRun:
-    """A run as tables: those of the store, and those of its report as rows."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredRun(RunResult):
+    """A run on record."""
 
     run: dict[str, Any]
-    summary: dict[str, Any]
-    report: RunReport
-    orders: list[dict[str, Any]]
-    fills: list[dict[str, Any]]
-    decisions: list[dict[str, Any]]
-    marks: list[dict[str, Any]]
+    """Its row in the store."""
     positions: list[dict[str, Any]]
     notes: list[dict[str, Any]]
     """What a person noted of the run, its days and its trades."""
     undivided: str = ""
     """Why a shared run could not be divided any more; empty where it was."""
-
-    @property
-    def sessions(self) -> list[dict[str, Any]]:
-        """P&L of each session, in JSON types."""
-        return [each.row() for each in self.report.sessions]
-
-    @property
-    def straddles(self) -> list[dict[str, Any]] | None:
-        """Those of every strategy; None where a shared run cannot be divided any more."""
-        trades = self.report.trades
-        return None if trades is None else [each.row() for each in trades]
-
-    def hedges(self) -> list[dict[str, Any]]:
-        """Return each hedge explained, with the marks of the strategy that sent it."""
-        return [each.row() for each in self.report.hedges]
 
     @property
     def clock(self) -> VarianceClock:
@@ -66,16 +47,21 @@ class StoredRun:
         """Decimals of its amounts."""
         return money_decimals(self.currency)
 
+    @property
+    def unit(self) -> Decimal:
+        """Smallest amount of its account."""
+        return Decimal(1).scaleb(-self.decimals)
+
 
 def read_stored(run_dir: Path, records_url: str | None = None) -> StoredRun:
-    """Return the tables of a run, projected from its journal into the store of the runs."""
+    """Return a run, projected from its journal into the store of the runs."""
 
     def projected(
         store: Store,
     ) -> tuple[Projection, dict[str, Any], dict[str, list[dict[str, Any]]]]:
         projection = project_journal(run_dir, store)
         run_id = projection.header.run_id
-        return projection, load_run(store, run_id).as_dict(), load_tables(store, run_id)
+        return projection, load_run(store, run_id).as_dict(), load_tables(store, run_id, "positions", "notes")
 
     projection, row, tables = read_runs(run_dir.parent, projected, records_url)
     summary = dict(row["summary"]) if row["sealed"] else _unended_summary(row)
@@ -86,7 +72,7 @@ def read_stored(run_dir: Path, records_url: str | None = None) -> StoredRun:
         except ScalpdeskError as error:
             undivided = error.what
     report = report_of(projection.header, fold, summary, vix_before)
-    return StoredRun(run=row, summary=summary, report=report, **tables, undivided=undivided)
+    return StoredRun(summary, run_dir, report, run=row, **tables, undivided=undivided)
 
 
 def _unended_summary(row: dict[str, Any]) -> dict[str, Any]:

@@ -19,8 +19,8 @@ from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.monitor import answers
 from scalpdesk.monitor.follower import RunFollower
 from scalpdesk.monitor.held_book import held_book, worst_of
-from scalpdesk.monitor.texts import json_safe
 from scalpdesk.portfolio.risk_book import LowestCell, RiskBook
+from scalpdesk.report.figures import json_safe
 from scalpdesk.research.book_risk import JointMoves, past_moves, risk_document
 from scalpdesk.web.feed import DeskFeed
 

@@ -28,7 +28,8 @@ from scalpdesk.monitor import answers
 from scalpdesk.monitor.alert_files import ACKNOWLEDGED_FILE, STATE_FILE, Topic
 from scalpdesk.monitor.documents import cut_of, desk_page, run_head, run_state
 from scalpdesk.monitor.follower import RunFollower
-from scalpdesk.monitor.texts import clock, day_of, json_safe
+from scalpdesk.monitor.texts import clock, day_of
+from scalpdesk.report.figures import json_safe
 
 POLL_SECONDS = 0.05
 PUBLISH_SECONDS = 0.1

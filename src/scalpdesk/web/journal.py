@@ -12,16 +12,15 @@ from scalpdesk.core.units import money_decimals, number_text, run_currency
 from scalpdesk.datasets.daily_history import vix_before
 from scalpdesk.journal.reader import run_dirs, run_named, written_ns
 from scalpdesk.monitor import answers
-from scalpdesk.monitor.texts import clock, day_of, json_safe
+from scalpdesk.monitor.texts import clock, day_of
 from scalpdesk.records.notes import list_notes
 from scalpdesk.records.projection import project_journal, project_missing
 from scalpdesk.records.store import Store, read_runs
 from scalpdesk.records.tables import SessionRow, TradeRow
+from scalpdesk.report.figures import json_safe
 from scalpdesk.report.pnl_calendar import DayResult, ExpiryResult, calendar_of
-from scalpdesk.report.trade_edge import MINUTES, bought_vol
+from scalpdesk.report.trade_edge import MINUTES
 from scalpdesk.web.runs import is_found, listed_run, noted_runs
-
-TABLES = ("days", "months", "weekdays", "hours", "days_to_expiry", "regimes")
 
 
 def journal_of(
@@ -114,34 +113,15 @@ def journal_page(
 ) -> answers.JournalPage:
     """Return the Journal page: the figures of :func:`journal_of`, and how many decimals they have."""
     found = journal_of(runs_dir, names, search, records_url)
-    tables = {name: [_row(each) for each in found[name]] for name in TABLES}
-    page: answers.JournalPage = {
-        "runs": found["runs"],
-        "left_out": found["left_out"],
-        "currency": found["currency"],
-        "decimals": money_decimals(found["currency"]) if found["currency"] else 2,
-        "total": found["total"],
-        "days": tables["days"],
-        "months": tables["months"],
-        "weekdays": tables["weekdays"],
-        "hours": tables["hours"],
-        "days_to_expiry": tables["days_to_expiry"],
-        "regimes": tables["regimes"],
-        "trades": [_trade(row) for row in found["trades"]],
-        "notes": found["notes"],
-    }
-    safe: answers.JournalPage = json_safe(page)
-    return safe
-
-
-def _row(row: Mapping[str, Any]) -> answers.CalendarRow:
-    return {
-        "name": row["name"],
-        "pnl": row["pnl"],
-        "sessions": row.get("sessions"),
-        "trades": row.get("trades"),
-        "hit_rate": row.get("hit_rate"),
-    }
+    currency = found["currency"]
+    page: answers.JournalPage = json_safe(
+        found
+        | {
+            "decimals": money_decimals(currency) if currency else 2,
+            "trades": [_trade(row) for row in found["trades"]],
+        }
+    )
+    return page
 
 
 def _trade(row: Mapping[str, Any]) -> answers.JournalTrade:
@@ -150,16 +130,18 @@ def _trade(row: Mapping[str, Any]) -> answers.JournalTrade:
         "run_id": row["run_id"],
         "number": row["number"],
         "structure": row["structure"]
-        or ", ".join(f"{held} {symbol}" for symbol, held in row["legs"].items()),
+        or ", ".join(f"{leg['quantity']} {leg['symbol']}" for leg in row["legs"]),
+        "entry": row["entry"],
+        "exit": row["exit"],
         "opened": f"{day_of(row['opened_ns'])} {clock(row['opened_ns'])}",
         "closed": None if closed is None else f"{day_of(closed)} {clock(closed)}",
         "days_to_expiry": row["days_to_expiry"],
         "pnl": number_text(row["pnl"]),
-        "paid": number_text(row["paid"]),
-        "bought_vol": bought_vol(row),
+        "cash_in": number_text(row["cash_in"]),
+        "cash_out": number_text(row["cash_out"]),
+        "vol_in": row["vol_in"],
         "forecast_vol": row["forecast_vol"],
-        "sold_vol": row["exit_vol"],
+        "vol_out": row["vol_out"],
         "worth": [row[f"worth_after_{minutes}"] for minutes in MINUTES],
         "worth_note": row["worth_note"],
-        "why": row["why"],
     }

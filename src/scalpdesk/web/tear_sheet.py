@@ -26,7 +26,7 @@ from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.errors import ArgumentError, DataError
 from scalpdesk.core.intents import Mark, likeness, without_figures
 from scalpdesk.core.owner_only import new_own_file
-from scalpdesk.core.units import NANOS_PER_SECOND, ZERO, to_cents
+from scalpdesk.core.units import NANOS_PER_SECOND, ZERO
 from scalpdesk.core.version import BUILD
 from scalpdesk.instruments.deribit import delta_unit
 from scalpdesk.instruments.sessions import to_new_york
@@ -35,12 +35,14 @@ from scalpdesk.journal.cut import sessions_begun
 from scalpdesk.monitor import documents, order_documents
 from scalpdesk.monitor.follower import RunFollower
 from scalpdesk.monitor.held_book import currency_of
-from scalpdesk.monitor.texts import clock, json_safe, leg_label, part_label, per_cent, plain, signed, tone
-from scalpdesk.portfolio.explain import part_names, parts_in_cents
-from scalpdesk.portfolio.gamma_verdict import GammaVerdict
+from scalpdesk.monitor.texts import clock, part_label, per_cent, plain, signed, tone
+from scalpdesk.portfolio.explain import part_names
+from scalpdesk.portfolio.gamma_verdict import GAMMA_QUESTION, GammaVerdict
+from scalpdesk.report.figures import json_safe
 from scalpdesk.report.pnl_calendar import calendar_of_report
-from scalpdesk.report.run_report import RunReport, SessionPnl, TradeResult
-from scalpdesk.report.session_tables import ROLLING_SESSIONS, rolling
+from scalpdesk.report.run_report import RunReport
+from scalpdesk.report.session_tables import ROLLING_SESSIONS, SessionPnl, rolling
+from scalpdesk.report.trades import Trade
 from scalpdesk.research.reruns import OtherRun, overrides_of, result_of
 from scalpdesk.strategies.contract import Showcase
 from scalpdesk.strategies.registry import find_strategy
@@ -93,7 +95,6 @@ def sheet_document(
     """
     header, desk, report = follower.header, follower.desk, follower.report()
     assert header is not None
-    labels = {each.symbol: leg_label(each) for each in header.instruments}
     unit, figures, parts = desk.attribution.unit, report.figures, report.pnl
     stated = figures.get("gamma_paying")
     paying = None if stated is None else msgspec.convert(stated, GammaVerdict)
@@ -116,6 +117,7 @@ def sheet_document(
         "result": signed(total),
         "result_tone": tone(total),
         "result_note": _rank_note(total, paths),
+        "question": GAMMA_QUESTION if paying is None else paying.question,
         "verdict": documents.verdict(follower, parts, paying),
         "parts": documents.waterfall(parts),
         "costs": documents.costs_of(parts, paying),
@@ -147,7 +149,7 @@ def sheet_document(
         ),
         "rolling_sessions": ROLLING_SESSIONS,
         "sessions": [_session_row(row, max(decimals, 2)) for row in report.sessions],
-        "straddles": [_straddle_row(row, labels, unit) for row in report.trades or ()],
+        "trades": [_trade_row(each.in_cents(unit)) for each in report.trades or ()],
         "part_names": [part_label(name) for name in part_names(parts)],
         "version": BUILD,
     }
@@ -221,29 +223,25 @@ def _session_row(row: SessionPnl, delta_decimals: int) -> dict[str, Any]:
     return shown | {"parts": _parts_row(row.parts)}
 
 
-def _straddle_row(row: TradeResult, labels: Mapping[str, str], unit: Decimal) -> dict[str, Any]:
-    """Return one straddle: its legs, opened and closed in New York time, P&L up to the next one."""
-    paid, received, pnl = (to_cents(amount, unit) for amount in (row.paid, row.received, row.pnl))
+def _trade_row(trade: Trade) -> dict[str, Any]:
+    """Return one trade with New York times; its P&L reaches up to the next one."""
     opened, closed = (
         None if at_ns is None else f"{to_new_york(at_ns):%Y-%m-%d %H:%M:%S}"
-        for at_ns in (row.opened_ns, row.closed_ns)
+        for at_ns in (trade.opened_ns, trade.closed_ns)
     )
-    owner = f"{row.strategy}: " if row.strategy else ""
     return {
-        "structure": row.structure,
-        "legs": owner + ", ".join(f"{quantity} × {labels[symbol]}" for symbol, quantity in row.legs.items()),
+        "entry": f"{trade.strategy}: {trade.entry}" if trade.strategy else trade.entry,
+        "exit": trade.exit,
         "opened": opened,
         "closed": closed,
-        "paid": plain(paid),
-        "received": plain(received),
-        "hedges": str(row.hedges),
-        "why": row.why,
-        "vols": [per_cent(each) for each in (row.implied_vol, row.forecast_vol, row.exit_vol)],
-        "worth": [plain(each) for each in (row.worth_after_1, row.worth_after_5, row.worth_after_30)],
-        "worth_note": row.worth_note,
-        "pnl": signed(pnl),
-        "tone": tone(pnl),
-        "parts": _parts_row(parts_in_cents(row.parts, pnl, unit)),
+        "cash": [signed(trade.cash_in), signed(trade.cash_out)],
+        "hedges": str(trade.hedges),
+        "vols": [per_cent(each) for each in (trade.vol_in, trade.forecast_vol, trade.vol_out)],
+        "worth": [plain(each) for each in (trade.worth_after_1, trade.worth_after_5, trade.worth_after_30)],
+        "worth_note": trade.worth_note,
+        "pnl": signed(trade.pnl),
+        "tone": tone(trade.pnl),
+        "parts": _parts_row(trade.parts),
     }
 
 

@@ -10,9 +10,9 @@ from pydantic import BaseModel, Field
 from scalpdesk.core.errors import ArgumentError, RetryError, ScalpdeskError
 from scalpdesk.journal.reader import run_named
 from scalpdesk.monitor.answers import JournalPage, Note, Notes, RerunsPage, Run, Runs, ScalpsPage
-from scalpdesk.monitor.texts import json_safe
 from scalpdesk.records.notes import keep_note, subject_in
 from scalpdesk.records.store import open_store, store_url
+from scalpdesk.report.figures import json_safe
 from scalpdesk.research.reruns import kept_reruns
 from scalpdesk.web.access import Role
 from scalpdesk.web.answering import Feed, as_json, errors, needs

@@ -12,7 +12,7 @@ from scalpdesk.core.version import BUILD
 from scalpdesk.monitor import answers, documents
 from scalpdesk.monitor.held_book import currency_of
 from scalpdesk.monitor.order_documents import order_latency
-from scalpdesk.monitor.texts import json_safe
+from scalpdesk.report.figures import json_safe
 from scalpdesk.web.access import Role
 from scalpdesk.web.answering import Feed, as_json, errors, needs
 from scalpdesk.web.feed import DeskFeed, resident_bytes

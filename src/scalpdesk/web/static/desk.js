@@ -32,12 +32,13 @@ export function create(main) {
     decisionsNote: h("span", { class: "muted" }),
     decisions: h("div"),
     currency: h("span", {}, "USD"),
+    question: h("h2", {}, "Is gamma paying?"),
   };
   main.replaceChildren(
     h(
       "section",
       { class: "card w8" },
-      h("h2", {}, "Is gamma paying?"),
+      parts.question,
       parts.verdict,
       h(
         "div",
@@ -65,7 +66,7 @@ export function create(main) {
     h(
       "section",
       { class: "card w4" },
-      h("div", { class: "top" }, h("h2", {}, "Gamma earned against theta paid"), legend(key("gamma", "up"), key("theta", "down", true))),
+      h("div", { class: "top" }, h("h2", {}, "Gamma against theta"), legend(key("gamma", "up"), key("theta", "down", true))),
       parts.rent,
     ),
     h(
@@ -145,12 +146,13 @@ export function create(main) {
     const { head } = /** @type {State} */ (store.state);
     setText(parts.currency, head.currency);
     setText(parts.name, desk.underlying);
+    setText(parts.question, desk.question);
     parts.verdict.replaceChildren(...pieces(desk.verdict));
     setText(parts.range, rangeText(desk));
     setText(parts.pnl, booked(desk.pnl), true);
     parts.pnl.className = `big ${bookedTone(desk.pnl)}`;
-    const { since_mark: since, premium, position } = desk;
-    setText(parts.pnlNote, `${counted(desk.hedges, "hedge")}, ${counted(desk.fills, "fill")}${since ? `; ${booked(since.pnl)} since the mark at ${since.time}` : ""}`);
+    const { premium, position } = desk;
+    setText(parts.pnlNote, `${counted(desk.hedges, "hedge")}, ${counted(desk.fills, "fill")}`);
     parts.fall.replaceChildren(waterfall(desk.parts));
     setText(parts.costs, costSentence(desk.costs, desk.residual_share));
     setText(parts.bandNote, bandNote(desk));

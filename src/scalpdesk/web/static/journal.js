@@ -46,13 +46,14 @@ export function create(main) {
         ...(found.runs.length > 1 ? [{ head: "Run", class: "nowrap narrow-gone", cell: (row) => row.run_id }] : []),
         { head: "Trade", cell: (row) => `${row.number}: ${row.structure}` },
         { head: "Opened, New York", class: "nowrap narrow-gone", cell: (row) => row.opened },
-        { head: "Paid", class: "num narrow-gone", cell: (row) => money(row.paid) },
+        { head: "In", class: "num narrow-gone", cell: (row) => signedText(row.cash_in) },
+        { head: "Out", class: "num narrow-gone", cell: (row) => signedText(row.cash_out) },
         { head: "Worth after 1 min", class: "num narrow-gone", cell: (row) => money(row.worth[0]) },
         { head: "5 min", class: "num narrow-gone", cell: (row) => money(row.worth[1]) },
         { head: "30 min", class: "num narrow-gone", cell: (row) => money(row.worth[2]) },
-        { head: "Bought", class: "num", cell: (row) => perCent(row.bought_vol) },
+        { head: "Vol in", class: "num", cell: (row) => perCent(row.vol_in) },
         { head: "Forecast", class: "num narrow-gone", cell: (row) => perCent(row.forecast_vol) },
-        { head: "Sold", class: "num", cell: (row) => perCent(row.sold_vol) },
+        { head: "Vol out", class: "num", cell: (row) => perCent(row.vol_out) },
       ],
       found.trades,
       { caption: "Trades and their edge", key: (row) => `${row.run_id} ${row.number}`, open: opened },
@@ -127,8 +128,9 @@ export function create(main) {
   /** @param {Shapes["JournalTrade"]} row */
   function opened(row) {
     return h("div", {},
-      h("p", {}, [`Opened ${row.opened}, ${row.days_to_expiry} days to expiry; ${row.closed ? `closed ${row.closed}` : "held"}${row.why ? `, ${row.why}` : ""}.`]),
-      h("p", {}, `Paid ${money(row.paid)}; worth after 1, 5 and 30 minutes ${row.worth.map((each) => money(each) ?? "·").join(", ")}${row.worth_note ? ` (${row.worth_note})` : ""}.`),
+      h("p", {}, `${row.opened}, ${row.days_to_expiry} days to expiry: ${row.entry}.`),
+      h("p", {}, row.closed ? `${row.closed}: ${row.exit}.` : "It is held."),
+      h("p", {}, `Worth after 1, 5 and 30 minutes ${row.worth.map((each) => money(each) ?? "·").join(", ")}${row.worth_note ? ` (${row.worth_note})` : ""}.`),
       form({ run: row.run_id, trade: row.number }, "trade", String(row.number)),
     );
   }

@@ -1,0 +1,298 @@
+"""Words of a trade: what was opened, what it earns and what hurts it, how it was closed.
+
+They are put together from the signed legs, never looked up by shape: long is short gamma in some shapes and a
+credit in others, and a plug-in's shape has words without a line of its own.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from itertools import pairwise
+from typing import NamedTuple
+
+import msgspec
+
+from scalpdesk.core.units import DAY_NS, DAYS_PER_YEAR, ZERO, money_decimals, number_text
+from scalpdesk.entry.shape_names import NamedStructure
+from scalpdesk.instruments.contract import OptionContract
+from scalpdesk.instruments.sessions import expiry_instant_ns
+from scalpdesk.pricing.base import OptionGreeks
+from scalpdesk.pricing.scalar import implied_vol_scalar, option_greeks
+
+NO_GAMMA = 0.1
+"""Net gamma below this part of the legs' gross is none to speak of."""
+LARGEST_DOUBT = 0.05
+"""Volatility by which half a tick may move an option's own, before no quote determines it."""
+FAR = 1e9
+"""Multiple of the spot, and part of it, at which bounds are read."""
+
+
+class OpenedLeg(NamedTuple):
+    """An option as it was opened."""
+
+    contract: OptionContract
+    quantity: Decimal
+    """Signed, of all sets."""
+    price: Decimal | None
+    """Mean; None of what a transfer brought."""
+
+
+class Opening(NamedTuple):
+    """Legs as they were opened."""
+
+    legs: tuple[OpenedLeg, ...]
+    ts_ns: int
+    spot: float | None
+
+    @property
+    def cash(self) -> Decimal | None:
+        """Credit (above zero) or debit of all sets; None of what a transfer brought."""
+        found = ZERO
+        for contract, quantity, price in self.legs:
+            if price is None:
+                return None
+            found -= quantity * price * contract.multiplier
+        return found
+
+
+class Outlook(msgspec.Struct, frozen=True):
+    """What a trade earns and what hurts it, seen from its opening: by the prices paid, without rates."""
+
+    theta_per_day: float
+    """Currency a calendar day of all sets: above zero it is received."""
+    gamma: float
+    """Of all sets, units of the underlying for a move of one."""
+    gross_gamma: float
+    """The same of the legs, each by its size."""
+    earns: tuple[tuple[float | None, float | None], ...]
+    """Prices of the underlying between which it earns at its nearest expiry, None without a bound."""
+    most_loss: float | None
+    most_gain: float | None
+    """Currency at the nearest expiry; None without a bound."""
+    is_exact: bool
+    """Whether all legs end there; a later one is valued at its volatility of the opening."""
+
+
+def outlook_of(opening: Opening) -> Outlook | None:
+    """Return what a trade earns; None where the price of a leg or the spot is not known."""
+    cash, spot = opening.cash, opening.spot
+    if cash is None or spot is None:
+        return None
+    valued = _valued(opening, spot)
+    if valued is None:
+        return None
+    nearest_ns = min(leg.expiry_ns for leg in valued)
+    inverse = opening.legs[0].contract.is_inverse
+    theta = gamma = gross = 0.0
+    for leg in valued:
+        at = leg.greeks(spot, opening.ts_ns)
+        theta += leg.units * at.theta / DAYS_PER_YEAR / (spot if inverse else 1.0)
+        gamma += leg.units * at.gamma
+        gross += abs(leg.units * at.gamma)
+
+    def pnl(price: float) -> float:
+        worth = sum(leg.units * leg.worth(price, nearest_ns) for leg in valued)
+        return float(cash) + worth / (price if inverse else 1.0)
+
+    is_exact = all(leg.expiry_ns == nearest_ns for leg in valued)
+    kinks = {leg.strike for leg in valued}
+    if not is_exact:
+        kinks |= {spot * (1.0 + 0.02 * step) for step in range(-35, 36)}
+    grid = [spot / FAR, *sorted(kinks), spot * FAR]
+    values = [pnl(price) for price in grid]
+    # linear calls are without a bound where the underlying rises, inverse puts where it falls
+    open_units = sum(leg.units * (leg.strike if inverse else 1.0) for leg in valued if leg.is_call != inverse)
+    bounded = values[1:] if inverse and open_units else values[:-1] if open_units else values
+    return Outlook(
+        theta_per_day=theta,
+        gamma=gamma,
+        gross_gamma=gross,
+        earns=_earning(grid, values, pnl),
+        most_loss=None if open_units < 0 else max(-min(bounded), 0.0),
+        most_gain=None if open_units > 0 else max(*bounded, 0.0),
+        is_exact=is_exact,
+    )
+
+
+class _Valued(NamedTuple):
+    """A leg with its own volatility; prices in the currency that its strike is in."""
+
+    strike: float
+    is_call: bool
+    expiry_ns: int
+    units: float
+    vol: float
+
+    def greeks(self, spot: float, now_ns: int) -> OptionGreeks:
+        return option_greeks(
+            spot, self.strike, _years(self.expiry_ns, now_ns), self.vol, self.is_call, american=False
+        )
+
+    def worth(self, spot: float, now_ns: int) -> float:
+        if self.expiry_ns <= now_ns:
+            return max(spot - self.strike if self.is_call else self.strike - spot, 0.0)
+        return self.greeks(spot, now_ns).price
+
+
+def _years(expiry_ns: int, now_ns: int) -> float:
+    return (expiry_ns - now_ns) / DAY_NS / DAYS_PER_YEAR
+
+
+def _own_vol(leg: OpenedLeg, spot: float, now_ns: int) -> float:
+    """Return the volatility of a leg's own price; NaN where none is."""
+    contract, _, price = leg
+    assert price is not None
+    worth = float(price) * (spot if contract.is_inverse else 1.0)
+    years = _years(expiry_instant_ns(contract), now_ns)
+    vol, _ = implied_vol_scalar(worth, spot, float(contract.strike), years, contract.is_call, american=False)
+    return vol
+
+
+def _valued(opening: Opening, spot: float) -> list[_Valued] | None:
+    """Return the legs with their volatilities: one whose price has none takes the mean of the others."""
+    vols = [_own_vol(leg, spot, opening.ts_ns) for leg in opening.legs]
+    known = [vol for vol in vols if math.isfinite(vol)]
+    if not known:
+        return None
+    mean = sum(known) / len(known)
+    return [
+        _Valued(
+            float(leg.contract.strike),
+            leg.contract.is_call,
+            expiry_instant_ns(leg.contract),
+            float(leg.quantity * leg.contract.multiplier),
+            vol if math.isfinite(vol) else mean,
+        )
+        for leg, vol in zip(opening.legs, vols, strict=True)
+    ]
+
+
+def is_determined(leg: OpenedLeg, spot: float, now_ns: int, vol: float) -> bool:
+    """Return whether a leg's price determines a volatility: half a tick moves it by five points at most.
+
+    ``vol`` stands for that of a price which has none of its own, deep in the money for one.
+    """
+    contract, _, price = leg
+    years = _years(expiry_instant_ns(contract), now_ns)
+    if price is None or years <= 0.0:
+        return False
+    own = _own_vol(leg, spot, now_ns)
+    at = own if math.isfinite(own) else vol
+    vega = option_greeks(spot, float(contract.strike), years, at, contract.is_call, american=False).vega
+    half_tick = 0.5 * float(contract.tick_rule.tick_at(price)) * (spot if contract.is_inverse else 1.0)
+    return half_tick <= LARGEST_DOUBT * vega
+
+
+def _earning(
+    grid: Sequence[float], values: Sequence[float], pnl: Callable[[float], float]
+) -> tuple[tuple[float | None, float | None], ...]:
+    """Return the intervals in which a P&L is above zero, by its values on a grid."""
+    found: list[tuple[float | None, float | None]] = []
+    start: float | None = None
+    is_earning = values[0] > 0.0
+    for (low, high), (before, after) in zip(pairwise(grid), pairwise(values), strict=True):
+        if (before > 0.0) == (after > 0.0):
+            continue
+        at = _root(pnl, low, high, is_rising=after > 0.0)
+        if after > 0.0:
+            start, is_earning = at, True
+        else:
+            found.append((start, at))
+            is_earning = False
+    return (*found, (start, None)) if is_earning else tuple(found)
+
+
+def _root(pnl: Callable[[float], float], low: float, high: float, *, is_rising: bool) -> float:
+    for _ in range(80):
+        middle = 0.5 * (low + high)
+        low, high = (low, middle) if (pnl(middle) > 0.0) == is_rising else (middle, high)
+    return 0.5 * (low + high)
+
+
+# words --------------------------------------------------------------------------------------------
+
+
+def entry_words(opening: Opening, named: NamedStructure | None, outlook: Outlook | None) -> str:
+    """Return how a trade was opened, what it earns and what hurts it."""
+    text = f"{_verb(opening, named)} {_what(opening, named)}"
+    if opening.cash is not None:
+        text += f" for a {_cash(opening.cash, opening.legs[0].contract.currency)}"
+    return text if outlook is None else f"{text}; {outlook_words(outlook, _decimals(opening))}"
+
+
+def outlook_words(outlook: Outlook, decimals: int = 2) -> str:
+    """Return who receives theta, who is long gamma, where it earns and what is at stake."""
+    rent = "receives" if outlook.theta_per_day > 0 else "pays"
+    side = "long gamma" if outlook.gamma > 0 else "short gamma"
+    if abs(outlook.gamma) < NO_GAMMA * outlook.gross_gamma:
+        side = "no gamma to speak of"
+    loss, gain = (
+        "without a bound" if amount is None else f"at most {amount:,.{decimals}f}"
+        for amount in (outlook.most_loss, outlook.most_gain)
+    )
+    return (
+        f"{rent} {abs(outlook.theta_per_day):,.{decimals}f} a day, {side}; earns {_where(outlook)};"
+        f" loss {loss}, gain {gain}"
+    )
+
+
+def exit_words(opening: Opening, named: NamedStructure | None, cash: Decimal, why: str | None) -> str:
+    """Return how a trade was closed, and why."""
+    verb = {("bought", True): "sold", ("sold", False): "bought back"}.get(
+        (_verb(opening, named), cash > 0), "closed"
+    )
+    done = f"{verb} for a {_cash(cash, opening.legs[0].contract.currency)}" if cash else ""
+    return ": ".join(filter(None, (done, why))) or "closed"
+
+
+def _verb(opening: Opening, named: NamedStructure | None) -> str:
+    """Return what was done: nothing is sold for a debit, and nothing bought for a credit."""
+    cash = opening.cash
+    if cash is None:
+        return "took over"
+    if named is None or cash == 0:
+        return "opened" if cash == 0 else "bought" if cash < 0 else "sold"
+    usual = {"long": "bought", "short": "sold"}[named.side]
+    return usual if (cash < 0) == (usual == "bought") else f"opened {named.side}"
+
+
+def _what(opening: Opening, named: NamedStructure | None) -> str:
+    """Return strikes and shape, or the legs where they form no shape: ``2 × 271/251 strangle``."""
+    if named is not None:
+        strikes = dict.fromkeys(number_text(leg.contract.strike) for leg in opening.legs)
+        count = f"{named.sets} × " if named.sets > 1 else ""
+        return f"{count}{'/'.join(strikes)} {named.shape.replace('_', ' ')}"
+    are_several = len(opening.legs) > 1
+    return ", ".join(
+        f"{'short ' if are_several and quantity < 0 else ''}{number_text(abs(quantity))} ×"
+        f" {number_text(contract.strike)} {'call' if contract.is_call else 'put'}"
+        for contract, quantity, _ in opening.legs
+    )
+
+
+def _cash(amount: Decimal, currency: str) -> str:
+    word = "credit" if amount > 0 else "debit"
+    return f"{word} of {abs(amount):,.{money_decimals(currency)}f} {currency}"
+
+
+def _decimals(opening: Opening) -> int:
+    return money_decimals(opening.legs[0].contract.currency)
+
+
+def _where(outlook: Outlook) -> str:
+    """Return the prices at which a trade earns: ``below 248.1 or above 271.9``."""
+    if not outlook.earns:
+        return "at no price"
+    words = []
+    for low, high in outlook.earns:
+        if low is None:
+            words.append("at any price" if high is None else f"below {_price(high)}")
+        else:
+            words.append(
+                f"above {_price(low)}" if high is None else f"between {_price(low)} and {_price(high)}"
+            )
+    return " or ".join(words) + ("" if outlook.is_exact else " at the nearer expiry")
+
+
+def _price(price: float) -> str:
+    return f"{price:,.{0 if price >= 1e4 else 1 if price >= 100.0 else 2}f}"
