@@ -21,7 +21,6 @@ from scalpdesk.datasets.embedded.market import available_sessions
 from scalpdesk.hedging.base import make_band
 from scalpdesk.research.band_lab import HELD, LabBand, columns_settings, hedges_of
 from scalpdesk.research.hedge_looks import record_looks
-from scalpdesk.research.lab_markets import block_of_looks
 
 
 def way(name, least=0.0, delta="sticky_strike", **settings):
@@ -67,8 +66,7 @@ def compare_day(settings_of, market, seed=1):
     blocks, differ, hedges = {}, [], 0
     for name, (lab, own) in WAYS.items():
         if lab.columns not in blocks:
-            looked = record_looks(settings_of(columns_settings(lab)), market, seed=seed)
-            blocks[lab.columns] = block_of_looks(looked)
+            blocks[lab.columns] = record_looks(settings_of(columns_settings(lab)), market, seed=seed)
         ours = hedges_of(lab, blocks[lab.columns])
         theirs = desk_hedges(settings_of(own), market, seed)
         theirs = [each for each in theirs if each[0] <= int(blocks[lab.columns].now_ns[-1])]

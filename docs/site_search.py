@@ -7,7 +7,7 @@ FOLDERS = {"evidence/": 0.1, "developing/decisions/": 0.1, "reference/": 0.3, "d
 """Weight of the pages below a folder; of the others 1."""
 PAGES = {
     "developing/write_a_strategy.md": 1.0,
-    "howto/alpaca-data.md": 0.6,
+    "howto/venue-data.md": 0.6,
     "howto/configuration.md": 2.0,
     "howto/dealer-gamma.md": 2.0,
     "howto/several-strategies.md": 1.5,

@@ -54,23 +54,15 @@ __all__ = [
 ]
 
 _SIMULATE = "scalpdesk.backtesting.simulate"
-_NOTEBOOK = (
-    "backtest",
-    "bands",
-    "load_data",
-    "load_run",
-    "parity",
-    "premium_history",
-    "run_desk",
-    "sweep",
-    "tear_sheet",
-    "walk_forward",
-)
 _HOMES = {
-    **dict.fromkeys(_NOTEBOOK, "scalpdesk.notebook"),
+    **dict.fromkeys(__all__, "scalpdesk.notebook"),
     **dict.fromkeys(("BacktestConfig", "BacktestResult", "PreparedMarket", "simulate"), _SIMULATE),
     "Strategy": "scalpdesk.strategies.contract",
 }
+
+
+def __dir__() -> list[str]:
+    return __all__
 
 
 def __getattr__(name: str) -> Any:

@@ -49,6 +49,7 @@ from scalpdesk.marketdata.tape import (
 from scalpdesk.orders.order_manager import OrderManager
 from scalpdesk.portfolio.delta_engine import DeltaEngine
 from scalpdesk.portfolio.option_pricer import ContractPricer
+from scalpdesk.portfolio.option_vols import SharedSmiles
 from scalpdesk.risk.gate import RiskGate
 from scalpdesk.simulation.accounts import AccountTerms
 from scalpdesk.simulation.assignment import AssignmentTerms
@@ -318,11 +319,11 @@ def build_engine(
     strategy_config: Any,
     instruments: Instruments,
     data: dict[str, Any],
-    pricer: ContractPricer | None = None,
+    smiles: SharedSmiles | None = None,
 ) -> TradingEngine:
     """Put an engine together; ``data`` is the ``data`` of the run's journal header.
 
-    Runs over one market may share a ``pricer``.
+    Runs over one market with equal terms may share ``smiles``.
     """
     from scalpdesk.volatility.variance_time import clock_of
 
@@ -339,7 +340,7 @@ def build_engine(
     delta_engine = DeltaEngine(
         instruments,
         market,
-        ContractPricer() if pricer is None else pricer,
+        ContractPricer(),
         dividend_yield=float(data["dividend_yield"]),
         dividend_yields={**data.get("others", {}), **config.rates.dividend_yields},
         by_parity=config.rates.forward == "parity",
@@ -347,6 +348,7 @@ def build_engine(
         flat_rate=config.rates.flat,
         clock=clock_of(data),
         vol_half_life_seconds=config.marketdata.vol_half_life_seconds,
+        smiles=smiles,
     )
     terms = find_strategy(strategy_name).hedge_of(strategy_config)
     if terms is not None and not data.get("hedge"):
@@ -684,7 +686,7 @@ def settings_from_header(header: JournalHeader) -> RunSettings:
         When the journal's configuration is not one of this version.
     """
     config = _config_of(header)
-    sections = header.config.get("strategies", {})
+    sections = in_own_sections(header.config).get("strategies", {})
     try:
         configs = {
             name: msgspec.convert(sections.get(name, {}), find_strategy(name).config, strict=False)

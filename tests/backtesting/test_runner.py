@@ -38,6 +38,10 @@ D = Decimal
 TUESDAY = date(2024, 3, 5)
 
 
+class Hasty(RiskLimits, frozen=True, kw_only=True):
+    duplicate_window_seconds = 0.01  # the same order again, 40 ms later
+
+
 def buying(*clock_times, number=0, quantity=10, side=Side.BUY, limit=None):
     """Build a strategy that sends one order at the first quote from each time on."""
     left = [at(one) for one in clock_times]
@@ -152,8 +156,7 @@ def test_orders_on_their_way_at_the_close_never_reach_the_next_session():
     builder.spot(at("16:00") - 50_000_000, 500.0).spot(at("16:00") - 10_000_000, 500.0)
     builder.spot("10:00", 490.0, day=TUESDAY)
     strategy = buying("15:59:59.95", "15:59:59.99")
-    twice = RiskLimits(duplicate_window_seconds=0.01)  # the same order again, 40 ms later
-    run = run_tape(builder.build(), strategy, latency_ms=30, limits=twice)
+    run = run_tape(builder.build(), strategy, latency_ms=30, limits=Hasty())
     fills = [event for event in run.events if isinstance(event, OrderFilled)]
     rejects = [event for event in run.events if isinstance(event, OrderRejected)]
     assert [(one.price, one.ts_recv_ns) for one in fills] == [(D("500.01"), at("16:00"))]

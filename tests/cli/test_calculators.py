@@ -61,11 +61,11 @@ def test_a_dividend_lowers_the_call(capsys):
 
 def test_iv_turns_a_price_back(capsys):
     quoted = float(greeks(100.0, 105.0, 0.2, 0.25, False, rate=0.04).price)
-    assert main(["iv", *MARKET, "--put", "--price", str(quoted), "--json"]) == 0
+    assert main(["price", *MARKET, "--put", "--paid", str(quoted), "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["status"] == "ok"
     assert document["vol"] == pytest.approx(0.25, abs=1e-7)
-    assert main(["iv", *MARKET, "--put", "--price", str(quoted)]) == 0
+    assert main(["price", *MARKET, "--put", "--paid", str(quoted)]) == 0
     assert "25.0000%" in capsys.readouterr().out
 
 

@@ -1,4 +1,4 @@
-"""``scalpdesk hedges`` and ``scalpdesk basis``: tables, documents and refusals."""
+"""``scalpdesk research hedges`` and ``scalpdesk research basis``: tables, documents and refusals."""
 
 import json
 from decimal import Decimal
@@ -18,6 +18,7 @@ def test_a_straddle_on_one_fund_is_hedged_with_another_and_what_is_not_there_is_
     assert (
         main(
             [
+                "research",
                 "hedges",
                 "gamma-scalper",
                 "--start",
@@ -41,7 +42,7 @@ def test_a_straddle_on_one_fund_is_hedged_with_another_and_what_is_not_there_is_
         assert amounts["pnl"] == amounts["options"] + amounts["hedge_pnl"]
         by_cause = amounts["underlying_gain"] + amounts["basis"] + amounts["hedge_cost"]
         assert amounts["hedge_pnl"] == by_cause
-    assert main(["hedges", "gamma-scalper", "--start", "2018-02-05", *QQQ, "--with", "SPY"]) == 0
+    assert main(["research", "hedges", "gamma-scalper", "--start", "2018-02-05", *QQQ, "--with", "SPY"]) == 0
     shown = capsys.readouterr().out
     row = next(line for line in shown.splitlines() if line.startswith("SPY"))
     assert [Decimal(part.replace(",", "")) for part in row.split()[1:7]] == [
@@ -50,7 +51,18 @@ def test_a_straddle_on_one_fund_is_hedged_with_another_and_what_is_not_there_is_
 
 
 def test_the_basis_of_two_funds_of_the_embedded_market(capsys):
-    words = ["basis", "QQQ", "SPY", "--data", "embedded", "--start", "2018-02-05", "--beta", "1.14"]
+    words = [
+        "research",
+        "basis",
+        "QQQ",
+        "SPY",
+        "--data",
+        "embedded",
+        "--start",
+        "2018-02-05",
+        "--beta",
+        "1.14",
+    ]
     assert main([*words, "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     (session,) = document["sessions"]
@@ -62,5 +74,5 @@ def test_the_basis_of_two_funds_of_the_embedded_market(capsys):
 
 
 def test_an_underlying_without_quotes_of_the_hedge_is_refused(capsys):
-    assert main(["basis", "SPY", "NVDA", "--data", "embedded", "--start", "2018-02-05"]) == 2
+    assert main(["research", "basis", "SPY", "NVDA", "--data", "embedded", "--start", "2018-02-05"]) == 2
     assert "NVDA" in capsys.readouterr().err

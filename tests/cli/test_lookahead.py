@@ -1,4 +1,4 @@
-"""``scalpdesk lookahead``: exit code, document and text, with and without a planted peek."""
+"""``scalpdesk research lookahead``: exit code, document and text, with and without a planted peek."""
 
 import json
 import sys
@@ -51,6 +51,7 @@ class KnowsTheEnd:
 PLUG = StrategySpec(name="knows-the-end", config=EndConfig, build=KnowsTheEnd, trades_options=False)
 '''
 WORDS = (
+    "research",
     "lookahead",
     "knows-the-end",
     "--start",

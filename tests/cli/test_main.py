@@ -13,7 +13,7 @@ import pytest
 
 from scalpdesk.cli import main as main_module
 from scalpdesk.cli.command import desk_command
-from scalpdesk.cli.main import COMMANDS, EXTRA_OF_MODULE, main, root
+from scalpdesk.cli.main import COMMANDS, EXTRA_OF_MODULE, FORMER, TOPICS, main, root
 from scalpdesk.core.errors import DataError, JournalError
 from scalpdesk.journal.frames import segment_path
 
@@ -48,6 +48,29 @@ def test_help_imports_nothing_heavy():
     assert done.stderr.strip() == "heavy: []"
     assert all(name in done.stdout for name in COMMANDS)
     assert "Exit codes: 0 success" in done.stdout
+
+
+def test_the_first_screen_has_ten_commands_and_every_other_name_by_topic(capsys):
+    assert main(["--help"]) == 0
+    shown = capsys.readouterr().out
+    assert len(shown.splitlines()) <= 40
+    assert shown.partition("Commands:")[2].partition("More,")[0].count("\n  ") == 10
+    for topic, commands in TOPICS.items():
+        assert main(["help", topic]) == 0
+        told = capsys.readouterr().out
+        assert [line.split()[0] for line in told.splitlines() if line[0] != " "] == [*commands]
+    assert main(["help", "halt"]) == main(["help"]) == 0
+    assert "scalpdesk halt" in capsys.readouterr().out
+    assert main(["help", "hallt"]) == 2
+
+
+@pytest.mark.parametrize(("name", "now"), FORMER.items())
+def test_a_command_of_a_former_name_works_with_a_word_and_no_help_shows_it(name, now, capsys):
+    assert main([name, "--help"]) == 0
+    told = capsys.readouterr()
+    assert f"scalpdesk {name} is now: scalpdesk {now}" in told.err
+    assert f"Usage: scalpdesk {now.partition(' --')[0]}" in told.out
+    assert name not in COMMANDS
 
 
 def test_no_words_show_the_help(capsys):
@@ -125,12 +148,12 @@ def test_with_json_an_error_is_one_document_on_stdout(capsys):
         (["price", "--spott", "1"], ["error: unknown option", "value: '--spott'", "nearest: --spot"]),
         (["price", "--spot", "x"], ["where: scalpdesk price --spot", "value: 'x'"]),
         (["price", "--spot", "1"], ["error: Missing option '--strike'", "where: scalpdesk price"]),
-        (["iv", "--style", "amercan"], ["value: 'amercan'", "nearest: american"]),
+        (["price", "--style", "amercan"], ["value: 'amercan'", "nearest: american"]),
         (["config", "shw"], ["error: unknown command", "nearest: show"]),
         (["--debog"], ["error: unknown option", "nearest: --debug"]),
         (["signals"], ["unknown command", "nearest: research signals"]),
         (["chain"], ["Missing argument 'SYMBOL'", "fix: scalpdesk chain SPY", "scalpdesk chain --help"]),
-        (["iv", "--spot"], ["scalpdesk iv", "fix: scalpdesk iv --price", "scalpdesk iv --help"]),
+        (["price", "--spot"], ["scalpdesk price", "fix: scalpdesk price --spot", "scalpdesk price --help"]),
     ],
 )
 def test_wrong_use_has_the_one_shape_and_exit_code_2(words, lines, capsys):
@@ -320,7 +343,9 @@ def test_a_closed_pipe_is_quiet():
 
 
 def test_logs_go_to_stderr_and_json_alone_to_stdout():
-    done = run("iv", "--price", "5", "--spot", "100", "--strike", "100", "--days", "60", "--json", "--debug")
+    done = run(
+        "price", "--paid", "5", "--spot", "100", "--strike", "100", "--days", "60", "--json", "--debug"
+    )
     assert done.returncode == 0
     assert set(json.loads(done.stdout)) == {"vol", "status"}
 
@@ -365,7 +390,7 @@ def test_the_shell_completes_commands_strategies_runs_venues_and_data_sets(tmp_p
         (tmp_path / "runs" / name).mkdir(parents=True)
         segment_path(tmp_path / "runs" / name, 1).touch()
     wanted = {
-        ("scalpdesk", "re"): ["research", "reduce", "resume", "replay", "report", "rerun", "reconcile"],
+        ("scalpdesk", "re"): ["report", "reduce", "resume", "replay", "reconcile", "research"],
         ("scalpdesk", "run", "gam"): ["gamma-scalper"],
         ("scalpdesk", "backtest", "zero"): ["zero-dte"],
         ("scalpdesk", "demo", "--strategy", "st0cka"): ["st0cka"],

@@ -1,4 +1,4 @@
-"""``scalpdesk rerun``: its table is what it keeps."""
+"""``scalpdesk replay --under``: its table is what it keeps."""
 
 import json
 from datetime import date
@@ -22,10 +22,10 @@ def test_a_run_is_made_again_on_other_paths_and_what_is_printed_is_kept(tmp_path
     tape = load_market(settings, "embedded", underlying="SPY", start=DAY, end=DAY, seed=1)
     run_dir = run_backtest(settings, tape, SystemClock(), mode="backtest", seed=1, runs_dir=tmp_path).run_dir
     folder = ("--set", f"desk.runs_dir={tmp_path}")
-    assert main(["rerun", "last", "--no-fill-models", "--paths", "3", "--json", *folder]) == 0
+    assert main(["replay", "--under", "last", "--no-fill-models", "--paths", "3", "--json", *folder]) == 0
     told = json.loads(capsys.readouterr().out)
     kept = kept_reruns(tmp_path, run_dir.name).paths
     assert (told["run_id"], told["fill_models"]) == (run_dir.name, [])
     assert [Decimal(row["pnl"]) for row in told["paths"]] == [each.pnl for each in kept]
     assert [row["name"] for row in told["paths"]] == ["seed 2", "seed 3"]
-    assert main(["rerun", "last", "--no-fill-models", "--paths", "0", *folder]) == 2
+    assert main(["replay", "--under", "last", "--no-fill-models", "--paths", "0", *folder]) == 2

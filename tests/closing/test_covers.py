@@ -5,9 +5,9 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scalpdesk.closing.closer import ClosingLine
 from scalpdesk.closing.covers import keep_covers, uncovered
 from scalpdesk.closing.last_resort import Flattener
+from scalpdesk.closing.plan import TargetLine
 from scalpdesk.core.intents import OrderIntent, Purpose, Side
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.risk.limits import RiskLimits
@@ -52,7 +52,7 @@ def test_closing_orders_never_leave_more_uncovered_in_whatever_order_they_fill(h
 
 def test_the_last_resort_keeps_a_wing_for_as_long_as_its_leg_cannot_be_bought_back():
     flattener, quotes = Flattener(BOOK), {CALL: None, FAR_CALL: quote(FAR_CALL, 1, 1.0, 1.1)}
-    lines = [ClosingLine("", CALL, D(-2)), ClosingLine("", FAR_CALL, D(3))]
+    lines = [TargetLine("", CALL, D(-2)), TargetLine("", FAR_CALL, D(3))]
     sold = []
     for second in range(60):
         quotes |= {CALL: quote(CALL, 1, 4.0, 4.1)} if second == 50 else {}
@@ -64,7 +64,7 @@ def test_the_last_resort_keeps_a_wing_for_as_long_as_its_leg_cannot_be_bought_ba
 
 def test_a_wing_that_was_kept_is_sold_at_the_market_once_its_leg_is_gone():
     flattener, quotes = Flattener(BOOK), {CALL: None, FAR_CALL: quote(FAR_CALL, 1, 1.0, 1.1)}
-    lines = [ClosingLine("", CALL, D(-2)), ClosingLine("", FAR_CALL, D(2))]
+    lines = [TargetLine("", CALL, D(-2)), TargetLine("", FAR_CALL, D(2))]
     kept = [flattener.step(second * 10**9 + 1, lines, (), quotes, RiskLimits()) for second in range(40)]
     assert not any(step.orders for step in kept)
     (order,) = flattener.step(41 * 10**9, lines[1:], (), quotes, RiskLimits()).orders

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scalpdesk.closing.closer import ClosingLine, closing_lines
 from scalpdesk.closing.last_resort import Flattener, closing_again
+from scalpdesk.closing.plan import TargetLine, closing_lines
 from scalpdesk.core.enums import ChangeCause, DecisionKind
 from scalpdesk.core.events import CancelRejected, OrderStatusUnknown, PositionChanged, TimerEvent
 from scalpdesk.core.intents import (
@@ -239,13 +239,13 @@ def test_an_option_still_held_past_the_venues_cut_off_is_offered_after_pauses_th
     clock, venue, offered
 ):
     flattener, now_ns = Flattener(straddle_book(500, expiry=DAY)), at(clock, DAY)
-    line, market = [ClosingLine("", 1, D(2))], {0: quote(0, NOW, 499.99, 500.01), 1: quote(1, NOW, 5.0, 5.1)}
+    line, market = [TargetLine("", 1, D(2))], {0: quote(0, NOW, 499.99, 500.01), 1: quote(1, NOW, 5.0, 5.1)}
     assert [
         second
         for second in range(0, 64, 2)
         if flattener.step(now_ns + second * S, line, [], market, RiskLimits(), known_cutoff(venue)).orders
     ] == offered
-    smaller = [ClosingLine("", 1, D(1))]  # a part went: it is taken after all
+    smaller = [TargetLine("", 1, D(1))]  # a part went: it is taken after all
     assert flattener.step(now_ns + 65 * S, smaller, [], market, RiskLimits(), known_cutoff(venue)).orders
 
 
@@ -329,7 +329,7 @@ def test_a_step_sends_what_is_held_less_what_works_and_never_more(held, working)
         for n, (size, state) in enumerate(working)
     ]
     flattener = Flattener(straddle_book(), "run")
-    line = ClosingLine("", 0, D(held))
+    line = TargetLine("", 0, D(held))
     quotes = [quote(0, NOW, 499.99, 500.01)]
     for _ in range(3):
         step = flattener.step(NOW, [line], at_venue, quotes, RiskLimits())
@@ -357,7 +357,7 @@ def test_an_option_is_never_offered_below_its_payoff_and_one_not_seen_goes_at_th
         quotes[0] = quote(0, NOW, spot, spot)
     if has_quote:
         quotes[number] = quote(number, NOW, NAN, 200.0)
-    step = Flattener(book).step(NOW, [ClosingLine("", number, D(1))], [], quotes, RiskLimits())
+    step = Flattener(book).step(NOW, [TargetLine("", number, D(1))], [], quotes, RiskLimits())
     (sale,) = step.orders
     payoff = max(spot - 500.0 if number == 1 else 500.0 - spot, 0.0)
     if has_quote and has_spot:
@@ -369,7 +369,7 @@ def test_an_option_is_never_offered_below_its_payoff_and_one_not_seen_goes_at_th
 
 
 def test_an_offer_that_the_spot_has_left_behind_is_made_anew_at_the_payoff():
-    flattener, line = Flattener(straddle_book(500)), [ClosingLine("", 1, D(1))]
+    flattener, line = Flattener(straddle_book(500)), [TargetLine("", 1, D(1))]
     quotes = {0: quote(0, NOW, 499.0, 499.0), 1: quote(1, NOW, NAN, 200.0)}
     (sale,) = flattener.name_orders(flattener.step(NOW, line, [], quotes, RiskLimits()).orders)
     resting = [Order(sale, NOW, OrderState.WORKING)]
@@ -393,7 +393,7 @@ def test_an_offer_that_the_spot_has_left_behind_is_made_anew_at_the_payoff():
     ],
 )
 def test_shares_are_unwound_at_a_limit_only_at_a_price_above_zero(held, bid, ask, sent):
-    lines = [ClosingLine("", 0, D(held))]
+    lines = [TargetLine("", 0, D(held))]
     quotes = {0: quote(0, NOW, bid, ask)}
     limits = RiskLimits(allowed_order_types=(OrderType.LIMIT,))
     step = Flattener(straddle_book(500)).step(NOW, lines, (), quotes, limits)
@@ -420,7 +420,7 @@ def quoted(**bids):
 
 
 def step(lines=(), working=(), flattener=None, quotes=None, now_ns=NOW, **limits):
-    held = [ClosingLine("", number, D(size)) for number, size in lines]
+    held = [TargetLine("", number, D(size)) for number, size in lines]
     return (flattener or Flattener(straddle_book(500), "run")).step(
         now_ns, held, working, quotes or quoted(), RiskLimits(**limits)
     )
@@ -477,8 +477,8 @@ def test_an_order_on_its_way_out_holds_up_the_cancel_of_no_other():
         (at_work("a", size=4), [6]),
         (at_work("a", size=10), []),
         (at_work("a", size=12), []),  # more is on its way out than is held
-        (at_work("a", side=Side.BUY, size=4), [14]),
-        (at_work("a", owner="other"), [10]),
+        (at_work("a", side=Side.BUY, size=4), [10]),  # the rest once it has filled: it may not
+        (at_work("a", owner="other"), []),
         (at_work("a", number=1), [10]),
         (at_work("a", purpose=Purpose.HEDGE, state=OrderState.UNKNOWN), []),
         (at_work("a", size=10, filled=D(3)), [3]),
@@ -653,9 +653,9 @@ def test_strategies_close_together_what_the_account_holds(account, a, b, lines):
         return desk.engine.desk.positions
 
     found = closing_lines(book(account), {"a": book(a), "b": book(b)})
-    assert found == [ClosingLine(owner, 0, D(units)) for owner, units in lines]
+    assert found == [TargetLine(owner, 0, D(units)) for owner, units in lines]
     alone = closing_lines(book(account), None)
-    assert alone == ([ClosingLine("", 0, D(account))] if account else [])
+    assert alone == ([TargetLine("", 0, D(account))] if account else [])
 
 
 def test_a_sold_option_is_bought_back_before_what_covers_it_is_sold():
@@ -719,7 +719,7 @@ def test_the_share_of_an_unsold_option_may_be_worth_cents(spot, kind):
     [(9.9, 10.2, None), (0.05, 20.0, "9.5"), (0.0, 20.0, "9.5"), (9.9, 20.0, "9.5"), (9.0, 11.0, None)],
 )
 def test_an_option_in_the_money_whose_quote_is_a_stub_is_offered_at_its_payoff(bid, ask, offered):
-    flattener, line = Flattener(straddle_book(500, expiry=DAY)), [ClosingLine("", 1, D(2))]
+    flattener, line = Flattener(straddle_book(500, expiry=DAY)), [TargetLine("", 1, D(2))]
     market = {0: quote(0, NOW, 509.99, 510.01), 1: quote(1, NOW, bid, ask)}
     (order,) = flattener.step(NOW, line, [], market, RiskLimits()).orders
     assert (order.side, order.quantity) == (Side.SELL, 2)

@@ -4,18 +4,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scalpdesk.closing.closer import BOTH_TYPES, LIMITS_ALONE, Closer, ClosingLine
 from scalpdesk.closing.ladder import DEEPEST, LEAST_PART, PriceLadder
-from scalpdesk.closing.leg import ClosingLeg, ClosingStyle, Rung, Sight
+from scalpdesk.closing.leg import Rung, Sight, Tactics, Tried
+from scalpdesk.closing.plan import BOTH_TYPES, LIMITS_ALONE, Target, TargetLine, World, plan
 from scalpdesk.core.intents import OrderType, Purpose, Side, SubmitOrder, TimeInForce
 from scalpdesk.instruments.contract import Equity
 from scalpdesk.orders.order import Order, OrderState
 from scalpdesk_testing.kit.instruments import straddle_book
 from scalpdesk_testing.kit.tape import quote
 
-STYLE = ClosingStyle(retry_seconds=5.0, pause_seconds=5.0)
+STYLE = Tactics(retry_seconds=5.0, pause_seconds=5.0)
+BOOK = straddle_book(500)
+OUT = Target([TargetLine("", 1, Decimal(3))], STYLE, "out")
+KEY = ("", 1)
 TICK, D95 = Decimal("0.01"), Decimal("0.95")
-CALL = straddle_book(500)[1]
+CALL = BOOK[1]
+
+
+def world(seen, *working):
+    return World(seen.now_ns, BOOK, lambda _: seen, working)
 
 
 @pytest.mark.rows(
@@ -33,9 +40,11 @@ CALL = straddle_book(500)[1]
 def test_the_rung_of_a_try_follows_from_what_is_seen(bid, is_unquoted, must_go, tries, allowed, rungs):
     is_fine = bid > 0 and not is_unquoted
     seen = Sight(0, CALL, quote(1, 0, bid, 5.1), 500.0, is_fine, not bid, False, is_unquoted, must_go=must_go)
-    leg = ClosingLeg()
-    leg.tries = tries
-    found = [leg.rung(seen, Side.SELL, STYLE, allowed, is_patient=patient) for patient in (False, True)]
+    leg = Tried(tries)
+    found = [
+        leg.rung(seen, Side.SELL, STYLE.market_tries, allowed, is_patient=patient)
+        for patient in (False, True)
+    ]
     assert " ".join(found) == rungs
 
 
@@ -74,12 +83,12 @@ def test_an_option_whose_quote_shows_no_price_is_never_sold_at_the_market_nor_be
         must_go=must_go,
         model=lambda: (worth, intrinsic / 100),
     )
-    leg, offered = ClosingLeg(), []
+    leg, offered = Tried(), []
     for _ in range(8):
-        rung = leg.rung(seen, Side.SELL, STYLE, BOTH_TYPES if takes_all else LIMITS_ALONE, is_patient=False)
+        rung = leg.rung(seen, Side.SELL, 1, BOTH_TYPES if takes_all else LIMITS_ALONE, is_patient=False)
         assert rung is Rung.MODEL
         offered.append(leg.price(rung, seen, Side.SELL, ticks=0, walked=0.0))
-        leg.tries += 1
+        leg = leg.after_try(seen, rung, 5.0, is_sent=True)
     assert offered == sorted(offered, reverse=True)
     least = max(worth / 2, 0.95 * intrinsic / 100) if must_go else max(0.95 * worth, intrinsic / 100)
     assert float(offered[-1]) == pytest.approx(least, abs=0.05)
@@ -90,9 +99,9 @@ def test_an_option_whose_quote_shows_no_price_is_never_sold_at_the_market_nor_be
 @given(st.integers(1, 12), st.integers(0, 12), st.integers(0, 5))
 def test_what_is_quoted_or_bid_for_again_is_tried_as_by_a_closer_that_begins(lost, blind, later, refusals):
     """Nothing that was offered while nobody could take it delays or cheapens what follows."""
-    line, now_ns = ClosingLine("", 1, Decimal(3)), 0
+    now_ns, memories = 0, {"old": {}, "new": {}}
 
-    def tried(closer, *, is_lost):
+    def tried(name, *, is_lost):
         bid = 0.0 if is_lost and lost == "no bid" else 4.9
         seen = Sight(
             now_ns,
@@ -105,49 +114,52 @@ def test_what_is_quoted_or_bid_for_again_is_tried_as_by_a_closer_that_begins(los
             is_unquoted=is_lost and lost == "no quote",
             model=lambda: (5.0, 0.0),
         )
-        sent = closer.tries([line], lambda _: (), lambda _: seen, "out", has_sent=lambda *_: True)
-        return sent.orders, [due - now_ns for due in sent.due_ns]
+        found = plan(OUT, world(seen), memories[name])
+        memories[name] = dict(found.memory)
+        return found.orders, [due - now_ns for due in found.due_ns]
 
-    old = Closer(STYLE)
+    def change(name, leg):
+        memories[name] = {KEY: leg}
+        return leg.not_before_ns
+
     for _ in range(blind):
-        tried(old, is_lost=True)
-        now_ns = old.leg(1).not_before_ns
-    old.leg(1).is_unsold = lost == "no bid"  # as the alert says of it
+        tried("old", is_lost=True)
+        now_ns = memories["old"][KEY].not_before_ns
+    change("old", memories["old"][KEY]._replace(is_unsold=lost == "no bid"))  # as the alert says of it
     for _ in range(refusals):
-        now_ns = old.leg(1).refuse(now_ns, 1.0, 1_800.0) - 1
-    new = Closer(STYLE)
+        now_ns = change("old", memories["old"][KEY].after_refusal(now_ns, 1.0, 1_800.0)) - 1
     for is_lost in (False, False, *[True] * later, False):
-        assert tried(old, is_lost=is_lost) == tried(new, is_lost=is_lost)
-        now_ns = max(now_ns, new.leg(1).not_before_ns)
-    assert old.leg(1).refuse(now_ns, 1.0, 1_800.0) == new.leg(1).refuse(now_ns, 1.0, 1_800.0)
+        assert tried("old", is_lost=is_lost) == tried("new", is_lost=is_lost)
+        now_ns = max(now_ns, memories["new"][KEY].not_before_ns)
+    after = [memories[name][KEY].after_refusal(now_ns, 1.0, 1_800.0) for name in ("old", "new")]
+    assert after[0].not_before_ns == after[1].not_before_ns
 
 
 def test_an_offer_at_the_least_rests_until_it_has_moved_away_and_is_looked_after_meanwhile():
-    worth, closer, line = [5.0], Closer(STYLE), ClosingLine("", 1, Decimal(3))
+    worth, memory = [5.0], {}
 
     def seen(now_ns, **changes):
         flags = {"is_fine": False, "has_no_bid": False, "is_halted": False, "is_unquoted": True, **changes}
         return Sight(now_ns, CALL, quote(1, 0, 4.9, 5.1), 500.0, **flags, model=lambda: (worth[0], 0.0))
 
-    def tries(now_ns, *working):
-        return closer.tries(
-            [line], lambda _: working, lambda _: seen(now_ns), "out", has_sent=lambda *_: True
-        )
-
     def order(kind, limit):
         terms = Side.SELL, Decimal(3), kind, limit, TimeInForce.DAY, Purpose.CLOSE, ""
         return Order(SubmitOrder("o", 1, *terms), now_ns, OrderState.WORKING)
 
+    def is_late(one, **changes):
+        return bool(plan(OUT, world(seen(due_ns, **changes), one), memory).cancels)
+
     now_ns = 0
     for _ in range(6):
-        (sent,), (now_ns,) = tries(now_ns)
+        found = plan(OUT, world(seen(now_ns)), memory)
+        (sent,), (now_ns,), memory = found.orders, found.due_ns, found.memory
     offer = order(OrderType.LIMIT, sent.limit_price)
-    nothing, (due_ns,) = tries(now_ns + 7 * 10**9, offer)
-    assert (nothing, due_ns - now_ns) == ([], 10 * 10**9)  # every five seconds since it was sent
+    found = plan(OUT, world(seen(now_ns + 7 * 10**9), offer), memory)
+    (due_ns,) = found.due_ns
+    assert (found.orders, due_ns - now_ns) == ((), 10 * 10**9)  # every five seconds since it was sent
     for away, rests in ((1.0, True), (1.04, True), (1.06, False)):
         worth[0] = 5.0 * away
-        assert closer.is_late(offer, lambda _: seen(due_ns), due_ns) is not rests
-    worth[0] = 5.0
-    at_any_price = seen(due_ns, must_go=True)  # then the market order waits for a bidder, and no limit does
-    assert closer.is_late(offer, lambda _: at_any_price, due_ns)
-    assert not closer.is_late(order(OrderType.MARKET, None), lambda _: at_any_price, due_ns)
+        assert is_late(offer) is not rests
+    worth[0] = 5.0  # at any price the market order waits for a bidder, and no limit does
+    assert is_late(offer, must_go=True)
+    assert not is_late(order(OrderType.MARKET, None), must_go=True)

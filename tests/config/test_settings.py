@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from scalpdesk.config import settings
 from scalpdesk.config.schema import ManyConfigError, Schema, Secret
-from scalpdesk.config.settings import load_settings
+from scalpdesk.config.settings import GONE, GONE_LATER, in_own_sections, load_settings
 from scalpdesk.config.sources import LEGACY_NAMES, read_dotenv
 from scalpdesk.core.errors import ArgumentError, ConfigError, nearest_name
 from scalpdesk.strategies.registry import find_strategy
@@ -606,7 +606,35 @@ def test_a_symbol_with_a_dot_is_one_name(load):
     assert load(environ={"SCALPDESK_RISK__BETAS__BRK.B": "0.8"}).config.risk.betas == {"BRK.B": 0.8}
 
 
-def test_a_key_of_an_earlier_version_without_effect_is_named_as_such():
-    with pytest.raises(ConfigError) as refused:
-        load_settings(overrides=("venue.poll_seconds=0.002",))
-    assert refused.value.value == "venue.poll_seconds"
+FORMER = [
+    (section, key, usual)
+    for former in (GONE, GONE_LATER)
+    for section, keys in former.items()
+    for key, usual in keys.items()
+]
+
+
+@pytest.mark.rows(("section", "key", "usual"), FORMER)
+def test_a_former_key_is_taken_while_it_equals_its_constant_and_no_hash_changes(
+    monkeypatch, section, key, usual
+):
+    monkeypatch.undo()
+    strategy = section.removeprefix("strategies.") if section.startswith("strategies.") else "gamma-scalper"
+    text = "null" if usual is None else str(usual).lower()
+    for name in {f"{section}.{key}", f"{section}.{key}".removeprefix(f"strategies.{strategy}.")}:
+        taken = load_settings(strategy, overrides=(f"{name}={text}",))
+        assert taken.config_hash == load_settings(strategy).config_hash
+        with pytest.raises(ConfigError, match="constant now") as refused:
+            load_settings(strategy, overrides=(f"{name}=0.75",))
+        assert refused.value.where.endswith(f"{key} (--set)")
+        assert refused.value.fix
+
+
+def test_a_former_key_of_any_source_and_of_a_stored_run_is_taken(load):
+    values = load("[strategies.gamma-scalper]\nentry.passes = 3\n[risk]\nstress_sigmas = 4\n")
+    variable = load(environ={"SCALPDESK_STRATEGIES__GAMMA_SCALPER__ENTRY__PASSES": "3"})
+    assert values.config_hash == variable.config_hash == load().config_hash
+    stored = {"risk": {"stress_sigmas": 4.0}, "strategies": {"gamma-scalper@QQQ": {"entry": {"passes": 3}}}}
+    assert in_own_sections(stored) == {"strategies": {"gamma-scalper@QQQ": {}}}
+    with pytest.raises(ConfigError, match="constant now"):
+        in_own_sections({"strategies": {"zero-dte": {"watch": {"min_observations": 5}}}})

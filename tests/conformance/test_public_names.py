@@ -35,4 +35,5 @@ def test_every_exported_name_is_there_and_is_what_it_says():
 def test_no_subpackage_hides_an_exported_name():
     from pkgutil import iter_modules
 
+    assert dir(scalpdesk) == sorted(scalpdesk.__all__)
     assert not {module.name for module in iter_modules(scalpdesk.__path__)} & set(scalpdesk.__all__)

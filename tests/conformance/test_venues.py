@@ -2,8 +2,8 @@
 
 import pytest
 
-from scalpdesk.venue_conformance import QUESTIONS, ask, questions_for
 from scalpdesk_testing.kit.served import AlpacaBench, DeribitBench, IbkrBench, SandboxBench, SimulatedBench
+from scalpdesk_testing.venue_conformance import QUESTIONS, ask, questions_for
 
 BENCHES = {
     "alpaca": AlpacaBench,

@@ -51,7 +51,7 @@ GIVEN = {
     "docs/howto/taxes.md": (
         "scalpdesk backtest gamma-scalper --set entry.gate=off --set exits.flat_minutes_before_close=10",
     ),
-    "docs/howto/replay.md": ("scalpdesk backtest gamma-scalper",),
+    "docs/howto/report.md": ("scalpdesk backtest gamma-scalper",),
     "docs/operations/dashboard-api.md": (
         "scalpdesk backtest gamma-scalper --set entry.gate=off",
         "scalpdesk dashboard --run last --port 0",

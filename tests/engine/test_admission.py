@@ -250,7 +250,7 @@ def test_refusals_of_the_venue_stop_entries_and_not_hedges(desk):
 
 
 def test_cancels_are_counted(desk):
-    one = desk(max_messages_per_minute=5, max_orders_per_minute=5, throttle_reserve_fraction=0.0)
+    one = desk(max_messages_per_minute=5, max_orders_per_minute=5)
     for _ in range(2):
         propose(one, intent(quantity=1, limit="400"))
     one.operate("halt")  # two cancels

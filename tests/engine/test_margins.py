@@ -207,8 +207,6 @@ def test_a_sold_straddle_risks_what_full_pricing_says_at_four_deviations(desk):
         for part in (-1, -0.5, 0.5, 1)
     ]
     assert float(found.day_loss) == pytest.approx(max(losses), rel=0.02)
-    more = desk(stress_sigmas=8.0)
-    assert asked(more, sell(CALL[500]), sell(PUT[500])).day_loss > 2 * found.day_loss
 
 
 def test_the_loss_limit_of_the_day_refuses_by_the_stress_and_never_by_the_premium(desk):

@@ -268,7 +268,9 @@ def test_an_option_that_was_adjusted_into_another_is_closed_for_no_strategy_know
         source=source,
         source_change=D(-1) if source else D(0),
     )
+    one.engine.desk.delta_engine.vols.shared = {}
     outputs = one.handle(event)
+    assert one.engine.desk.delta_engine.vols.shared is None  # its prices are its own from now on
     assert one.engine.desk.gate.mode == mode
     if mode == "FLATTENING":
         old, new = (one.book[of].symbol for of in (source, number))

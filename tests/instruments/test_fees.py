@@ -1,4 +1,4 @@
-from datetime import date, timedelta
+from datetime import date
 from decimal import ROUND_HALF_UP, Decimal
 
 import pytest
@@ -16,7 +16,6 @@ from scalpdesk.instruments.fees import (
     BrokerFees,
     FeeSchedule,
     FeesSoFar,
-    day_trading_rule,
     schedule_used,
 )
 from scalpdesk_testing.kit.instruments import option, share
@@ -187,19 +186,3 @@ def test_a_schedule_says_its_newest_row_and_what_it_assumes():
 def test_an_unknown_broker_is_refused():
     with pytest.raises(ArgumentError, match="alpaca"):
         BrokerFees("nobody").on(date(2025, 1, 2))
-
-
-@pytest.mark.rows(
-    ("broker", "day", "equity", "deficit"),
-    [
-        ("ibkr", date(2026, 6, 3), 25_000, False),
-        ("ibkr", date(2026, 6, 4), 0, True),
-        ("alpaca", date(2026, 7, 5), 0, True),
-        ("alpaca", date(2026, 7, 6), 0, True),
-    ],
-)
-def test_the_rule_of_day_trading_is_that_of_the_day(broker, day, equity, deficit):
-    rule = day_trading_rule(broker, day)
-    assert (rule.least_equity, rule.intraday_deficit) == (equity, deficit)
-    assert rule.since <= day <= rule.until
-    assert day_trading_rule(broker, date(2001, 9, 28) - timedelta(days=1)) is None

@@ -24,13 +24,14 @@ VOL = 0.20
 class Market:
     """A share and a straddle; each can be quoted alone."""
 
-    def __init__(self):
+    def __init__(self, *, keeps=True):
         self.book = straddle_book()
         self.state = MarketState(self.book)
         self.engine = DeltaEngine(self.book, self.state, ContractPricer())
         self.strike = float(self.book[CALL].strike)
         self.share(self.strike, -1)
-        self.state.keep_quotes(SHARE)
+        if keeps:
+            self.state.keep_quotes(SHARE)
 
     def share(self, spot, seconds=0.0):
         self._quote(SHARE, spot, seconds, 0.01)
@@ -236,6 +237,25 @@ def test_an_average_takes_every_quote_by_its_age_and_none_by_its_width(market):
     market.share(market.strike, 75)
     market.option(CALL, market.strike, 75, vol=0.22, half=0.01)
     assert market.vol == pytest.approx(0.22, abs=1e-5)
+
+
+def test_runs_share_a_smile_where_all_that_it_rests_on_is_equal():
+    def fitted(shared, dividend_yield=0.0, keeps=True):
+        one = Market(keeps=keeps)
+        terms = one.book, one.state, ContractPricer()
+        engine = DeltaEngine(*terms, dividend_yield=dividend_yield, smiles=shared)
+        for leg in (CALL, PUT):
+            one.option(leg, one.strike)
+        one.share(one.strike, 0.1)
+        engine.follow((CALL,), NOON)
+        return engine.smile(CALL, NOON + NANOS_PER_SECOND)
+
+    smiles, runs = {}, [{}, {"dividend_yield": 0.03}, {"keeps": False}]
+    for run in runs:
+        assert fitted(smiles, **run) == fitted(None, **run)
+        assert fitted(smiles, **run) is fitted(smiles, **run)
+    assert len(smiles) == len(runs)
+    assert fitted(smiles, keeps=False) is None  # the spot of the quotes is not known any more
 
 
 def at_the_spot_of_now(engine, quoted, now_ns):

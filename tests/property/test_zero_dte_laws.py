@@ -22,14 +22,18 @@ from scalpdesk_testing.kit.instruments import DAY, straddle_book
 
 pytestmark = pytest.mark.second
 
-LOOSE = RiskLimits(
+
+class Hasty(RiskLimits, frozen=True, kw_only=True):
+    duplicate_window_seconds = 0.001
+
+
+LOOSE = Hasty(
     max_daily_loss_fraction=0.99,
     max_reject_fraction=1.0,
     max_orders_per_minute=100_000,
     max_messages_per_minute=1_000_000,
     max_repeats_per_minute=None,
     max_flips_per_minute=None,
-    duplicate_window_seconds=0.001,
 )
 SHARE, CALL, PUT = 0, 1, 2
 HEALED = "15:50"

@@ -29,7 +29,7 @@ from scalpdesk.research.band_lab import (
     lab_bands,
 )
 from scalpdesk.research.hedge_looks import record_looks
-from scalpdesk.research.lab_markets import block_of_looks, simulate_sessions
+from scalpdesk.research.lab_markets import simulate_sessions
 from scalpdesk.research.session_model import BandTerms, SessionModel
 from scalpdesk_testing.kit.packages import install_points
 
@@ -177,7 +177,7 @@ def test_the_hedges_of_a_day_are_the_desks_own(half_day):
         settings = held(own)
         config = settings.strategy_config.hedge
         lab = LabBand(name, "", 0.0, config.make_band(), least_fraction=config.least_fraction)
-        block = block_of_looks(record_looks(held(columns_settings(lab)), half_day))
+        block = record_looks(held(columns_settings(lab)), half_day)
         header, engine = build_backtest(settings, half_day, run_id="", mode="backtest", started_ns=0, seed=1)
         assemble_backtest(settings, half_day, header, engine, None).runner.run()
         sent = [

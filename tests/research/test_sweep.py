@@ -11,6 +11,7 @@ from scalpdesk.assembly import load_market
 from scalpdesk.backtesting.simulate import BacktestConfig, PreparedMarket, simulate
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.errors import ArgumentError, DataError, RefusalFacts
+from scalpdesk.portfolio.strike_vols import StrikeVols
 from scalpdesk.research.sweep import (
     ROWS_FILE,
     Job,
@@ -20,9 +21,10 @@ from scalpdesk.research.sweep import (
     find_sweep,
     read_parameter,
     run_job,
+    run_together,
     stored_sweep,
 )
-from scalpdesk.research.sweep_engines import run_local
+from scalpdesk.research.sweep_engines import LocalEngine
 
 HALF_DAY = date(2017, 7, 3)
 
@@ -112,7 +114,8 @@ def test_a_row_is_the_backtest_of_its_configuration_in_whatever_process(market):
     assert here[0].hedges > here[1].hedges > 0
     assert here[2].pnl == {}
     assert "QQQ" in here[2].problem
-    there = {row.config_hash: row for row in run_local(jobs, market, workers=2)}
+    with LocalEngine(market, 2, [job.config for job in jobs]) as engine:
+        there = {row.config_hash: row for row in engine.run(jobs)}
     assert len(there) == 3
     for row in here:
         assert timeless(there[row.config_hash]) == timeless(row)
@@ -164,3 +167,15 @@ def test_the_table_of_a_folder_gives_its_rows_back(tmp_path):
     assert find_sweep(tmp_path, "direction") is None
     with pytest.raises(DataError):
         SweepFolder(tmp_path / "empty").read_table()
+
+
+def test_runs_with_equal_terms_share_the_smiles_and_each_does_what_it_does_alone(market, monkeypatch):
+    fit, fits = StrikeVols.smile, []
+    monkeypatch.setattr(StrikeVols, "smile", lambda *terms: fits.append(terms[2]) or fit(*terms))
+    jobs = [job(hedge__threshold_shares=each, rates__flat=rate) for rate in ("0.01", "0.05") for each in "29"]
+    alone = [timeless(run_job(each, market)) for each in jobs]
+    alone_fits = len(fits)
+    fits.clear()
+    assert [timeless(row) for row in run_together(jobs, market)] == alone
+    assert len({row.decision_hash for row in alone}) == len(jobs)
+    assert 0 < len(fits) <= 0.52 * alone_fits

@@ -64,10 +64,7 @@ def test_cancels_count_towards_the_messages(context, purpose, most, ask):
     assert reason() == f"{most} orders and cancels in the last minute, limit 180"
 
 
-def test_a_throttle_without_a_reserve_and_a_small_one_let_entries_through(context, ask):
-    free = {"throttle_reserve_fraction": 0.0}
-    assert ask(checks.throttle_has_room, context(limits=free, orders_last_minute=119)) is None
-    assert ask(checks.throttle_has_room, context(limits=free, orders_last_minute=120)) is not None
+def test_a_small_throttle_lets_entries_through(context, ask):
     assert ask(checks.throttle_has_room, context(limits={"max_orders_per_minute": 4})) is None
 
 
@@ -92,9 +89,7 @@ def test_an_equal_order_is_refused_within_the_window_and_passes_just_after(conte
         one = context(intent=intent(quantity=3), live_orders=1, now_ns=NOW, book=book(same))
         return ask(checks.is_no_duplicate, one)
 
-    assert reason(0.5) == (
-        "an equal order was sent less than 0.5 s ago and still works (risk.duplicate_window_seconds)"
-    )
+    assert reason(0.5) == "an equal order was sent less than 0.5 s ago and still works"
     assert reason(0.501) is None
 
 

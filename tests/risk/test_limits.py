@@ -11,7 +11,7 @@ from scalpdesk.strategies.registry import find_strategy
 
 FREE = {"betas", "allowed_underlyings", "allowed_order_types", "index_orders"}
 BOUNDS = {name: bound for name, bound in bounds_of(RiskLimits).items() if name not in FREE}
-MAY_BE_ZERO = {"max_short_contracts", "throttle_reserve_fraction"}
+MAY_BE_ZERO = {"max_short_contracts"}
 
 
 @pytest.mark.rows("name", sorted(BOUNDS))
@@ -80,7 +80,6 @@ max_short_contracts          100000      0
 max_position_shares          100000000   none
 max_orders_per_minute        1000000     120
 max_messages_per_minute      10000000    none
-throttle_reserve_fraction    0.9         0.2
 max_live_orders              10000       20
 price_collar_fraction        1           0.1
 least_sale_fraction          1           0.5
@@ -94,16 +93,12 @@ max_theta_fraction           1           0.01
 max_margin_fraction          1           0.5
 reduce_margin_fraction       1           0.6
 flatten_margin_fraction      1           0.8
-stress_sigmas                20          4
 target_vol                   2           none
-duplicate_window_seconds     3600        0.5
-size_window_seconds          3600        60
 max_window_contracts         1000000     none
 max_window_shares            1000000000  none
 max_repeats_per_minute       1000000     none
 max_flips_per_minute         1000000     none
 max_reject_fraction          1           0.5
-reject_window_seconds        3600        300
 """
 """As the page of configuration keys states them."""
 ROWS = [line.split() for line in LARGEST_AND_DEFAULT.strip().splitlines()]
@@ -162,15 +157,11 @@ def test_of_two_limits_the_narrower_may_equal_the_wider_and_not_exceed_it(smalle
 
 
 def test_each_purpose_has_its_own_throttles():
-    throttles = (
-        RiskLimits(max_orders_per_minute=50, max_live_orders=30, throttle_reserve_fraction=0.3)
-        .resolve()
-        .throttles
-    )
-    assert throttles[Purpose.OPEN] == (35, 53, 21)  # of 50, 75 and 30, less 15, 22 and 9
-    assert throttles[Purpose.HEDGE] == (43, 64, 26)  # less 7, 11 and 4
+    throttles = RiskLimits(max_orders_per_minute=50, max_live_orders=30).resolve().throttles
+    assert throttles[Purpose.OPEN] == (40, 60, 24)  # of 50, 75 and 30, less 10, 15 and 6
+    assert throttles[Purpose.HEDGE] == (45, 68, 27)  # less 5, 7 and 3
     assert throttles[Purpose.CLOSE] == throttles[Purpose.UNWIND_HEDGE] == (50, 75, 30)
-    assert throttles[Purpose.OPEN].messages == 53
+    assert throttles[Purpose.OPEN].messages == 60
 
 
 def test_every_limit_that_follows_another_one_can_be_given():

@@ -30,7 +30,6 @@ risk.max_short_contracts                -1 1e9 600000
 risk.max_position_shares                0 -100 1e12
 risk.max_orders_per_minute              0 -120 120000000 1.2
 risk.max_messages_per_minute            0 -1 60 999999999
-risk.throttle_reserve_fraction          -0.1 20 1 nan
 risk.max_live_orders                    0 -1 1000000 2.5
 risk.price_collar_fraction              0 -0.1 5.0 10 nan inf
 risk.max_net_delta_fraction             0 -0.2 20 nan
@@ -41,14 +40,11 @@ risk.max_vega_fraction                  0 -0.01 100 nan
 risk.max_theta_fraction                 0 -0.01 100
 risk.target_vol                         0 -0.15 15 nan
 risk.allowed_order_types                stop,stop_limit markte,limit
-risk.duplicate_window_seconds           0 -1 500000 nan
-risk.size_window_seconds                0 60000 -60
 risk.max_window_contracts               0 -1 1e12
 risk.max_window_shares                  0 -1 1e15
 risk.max_repeats_per_minute             0 -60 1.5
 risk.max_flips_per_minute               0 -20
 risk.max_reject_fraction                0 50 -0.5 nan
-risk.reject_window_seconds              0 300000 -1
 risk.betas.QQQ                          0 -1 130 nan
 simulation.starting_cash                0 -100000 nan inf 1e15 lots
 simulation.latency_ms                   -1 1e9 nan fast

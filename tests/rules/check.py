@@ -135,6 +135,26 @@ def calls_in_tests(called: str) -> list[str]:
     ]
 
 
+def _package(module: str) -> str:
+    """Return the package that a module is of: of ``scalpdesk`` the one below it, else a part."""
+    return ".".join(module.split(".")[: 2 if module.startswith("scalpdesk.") else 1])
+
+
+def crossing_names() -> list[str]:
+    """Return the names that a package of the source imports from another one, each once."""
+    found: set[str] = set()
+    for path in _sources():
+        own = _package(".".join(path.relative_to(ROOT).with_suffix("").parts).partition("src.")[2])
+        found |= {
+            f"{node.module}.{alias.name}"
+            for node in ast.walk(ast.parse(path.read_text("utf-8")))
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("scalpdesk")
+            for alias in node.names
+            if _package(f"{node.module}.{alias.name}") != own
+        }
+    return sorted(found)
+
+
 def print_figures(*, in_full: bool) -> list[str]:
     """Print what the house rules limit, each beside its limit; return the names of what exceeds it."""
     figures = {
@@ -142,6 +162,7 @@ def print_figures(*, in_full: bool) -> list[str]:
         "tests of an instrument's kind outside instruments/": (kind_tests(), 0),
         "type: ignore": (lines_with(r"#\s*type: ignore"), 10),
         "broad excepts without a reason": (broad_excepts(), 0),
+        "names that packages import from one another": (crossing_names(), 1_699),
         "test files out of place": (misplaced_tests(), 0),
         "private names in tests": (private_names(), 274),
         "monkeypatch.setattr in tests": (calls_in_tests("monkeypatch.setattr"), 118),

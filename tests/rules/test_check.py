@@ -40,6 +40,16 @@ def test_a_broad_except_raises_again_or_has_a_reason(check, tmp_path, handler, f
     assert check.broad_excepts() == found
 
 
+def test_a_name_crosses_where_another_package_imports_it(check, tmp_path):
+    (tmp_path / "src" / "scalpdesk" / "risk").mkdir(parents=True)
+    text = (
+        "from scalpdesk.core.units import ZERO\nfrom scalpdesk.risk.caps import cap\nfrom math import inf\n"
+    )
+    for name in ("gate", "checks"):
+        (tmp_path / "src" / "scalpdesk" / "risk" / f"{name}.py").write_text(text)
+    assert check.crossing_names() == ["scalpdesk.core.units.ZERO"]
+
+
 def test_a_kind_is_asked_for_in_instruments_alone(check, tmp_path):
     for name in ("instruments", "risk"):
         (tmp_path / "src" / name).mkdir()
@@ -54,6 +64,7 @@ def test_a_kind_is_asked_for_in_instruments_alone(check, tmp_path):
         ("kind_tests", 0),
         ("lines_with", 10),
         ("broad_excepts", 0),
+        ("crossing_names", 1_699),
     ],
 )
 def test_a_figure_above_its_limit_fails_the_check(check, monkeypatch, figure, most):

@@ -17,12 +17,12 @@ from scalpdesk.instruments.contract import Equity, Instruments
 from scalpdesk.instruments.corporate_actions import ActionKind, CorporateAction
 from scalpdesk.instruments.sessions import expiry_instant_ns, next_session, session_on
 from scalpdesk.marketdata.tape import CashDividend, Morning, RateCurve
+from scalpdesk.portfolio.option_pricer import exercise_gain
 from scalpdesk.simulation.accounts import AccountTerms
 from scalpdesk.simulation.assignment import RANDOM_PART, AssignmentTerms, notice_ns
 from scalpdesk.simulation.broker import Broker
 from scalpdesk.simulation.fills import fill_model
 from scalpdesk.simulation.hours import ExchangeHours
-from scalpdesk.simulation.option_values import exercise_gain
 from scalpdesk.simulation.order_entry import VenueRules
 from scalpdesk.simulation.orders import Booking, OrderRequest, Status
 from scalpdesk_testing.kit.exchange import Bench
@@ -288,11 +288,11 @@ def test_no_call_gains_more_than_its_dividend_and_no_put_more_than_a_nights_inte
 ):
     book = straddle_book(450)
     night = {"rate": rate, "years": years, "night_years": min(years, 1 / 365), "tonight": dividend}
-    called = exercise_gain(book[CALL], 500.0, put, ahead=dividend, **night)
-    assert called is None or 0.0 < called <= dividend
-    sold = exercise_gain(book[PUT], 300.0, put, ahead=dividend, **night)
-    assert sold is None or 0.0 < sold <= 450.0 * -math.expm1(-rate / 365)
-    assert sold is None or rate * years * 450 > put
+    night |= {"ahead": dividend, "put_price": lambda: 150.0}
+    assert exercise_gain(book[CALL], 500.0, put, **night) <= dividend
+    sold = exercise_gain(book[PUT], 300.0, put, **night)
+    assert sold <= 450.0 * -math.expm1(-rate / 365)
+    assert sold <= 0.0 or rate * years * 450 > put
 
 
 # after the close ------------------------------------------------------------------------------------

@@ -83,6 +83,10 @@ def test_the_page_lists_the_gravest_first_and_those_of_one_level_as_they_came():
     assert [row["key"] for row in book.document()["open"]] == ["mode HALTED", "residual", "quote 3"]
 
 
+class Ungrouped(AlertSettings, frozen=True):
+    group_seconds = 0.0
+
+
 def test_warnings_of_ten_seconds_are_one_message_and_a_condition_that_lasts_is_sent_once():
     book = AlertBook(AlertSettings())
     other = Alert("quote 3", Level.WARNING, "No quote.")
@@ -96,7 +100,7 @@ def test_warnings_of_ten_seconds_are_one_message_and_a_condition_that_lasts_is_s
 
 
 def test_a_condition_that_flickers_is_over_once_and_is_not_sent_again_for_a_while():
-    book = AlertBook(AlertSettings(group_seconds=0.0, settle_seconds=15.0, repeat_seconds=300.0))
+    book = AlertBook(Ungrouped())
     sent = []
     for second in range(400):
         now_ns = NOON_NS + second * SECOND_NS
@@ -161,7 +165,7 @@ def test_an_alert_of_the_very_key_is_acknowledged_alone():
 
 
 def test_what_is_below_the_level_is_not_sent_but_the_daily_summary():
-    book = AlertBook(AlertSettings(level="alarm", group_seconds=0.0))
+    book = AlertBook(Ungrouped(level="alarm"))
     book.update([SLOW], [Alert("2026-03-04", Level.INFO, "P&L +1.00.", topic=Topic.SUMMARY)], NOON_NS)
     assert told(book, NOON_NS) == [
         (Level.INFO, "INFO: P&L +1.00.\nThe desk: The desk goes on.\nPlease: Nothing.")

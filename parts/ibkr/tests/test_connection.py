@@ -12,7 +12,6 @@ from scalpdesk.core.intents import CancelOrder
 from scalpdesk.core.units import DAY_NS
 from scalpdesk.journal.codec import encode_events
 from scalpdesk.orders.order import OrderState
-from scalpdesk.venue_conformance import Listener
 from scalpdesk.venues.bounds import LARGEST_COUNT, LARGEST_FIGURE
 from scalpdesk.venues.contract import KnownOrder, LiveToken, NoticeKind
 from scalpdesk.venues.event_queue import EventPublisher
@@ -22,6 +21,7 @@ from scalpdesk_ibkr.served.protocol import Restart, SystemMessage
 from scalpdesk_ibkr.settings import IbkrSettings
 from scalpdesk_ibkr.venue import VENUE
 from scalpdesk_testing.kit.served import against
+from scalpdesk_testing.venue_conformance import Listener
 
 pytestmark = pytest.mark.usefixtures("socket_enabled")
 

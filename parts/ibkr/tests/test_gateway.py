@@ -9,12 +9,12 @@ from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.errors import ConfigError, RetryError
 from scalpdesk.core.events import PositionChanged
 from scalpdesk.instruments.fees import NO_FEES
-from scalpdesk.venue_conformance import Listener
 from scalpdesk.venues.contract import EmergencyGateway, KnownOrder
 from scalpdesk_ibkr.gateway import IbkrGateway
 from scalpdesk_ibkr.orders import AGREE_SECONDS
 from scalpdesk_ibkr.settings import IbkrSettings
 from scalpdesk_testing.kit.served import against
+from scalpdesk_testing.venue_conformance import Listener
 
 pytestmark = pytest.mark.usefixtures("socket_enabled")
 

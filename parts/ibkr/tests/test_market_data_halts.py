@@ -6,8 +6,8 @@ import pytest
 
 from scalpdesk.core.events import QuoteEvent, TradingHalt
 from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND
-from scalpdesk.venue_conformance import Listener
 from scalpdesk_testing.kit.served import between
+from scalpdesk_testing.venue_conformance import Listener
 
 pytestmark = pytest.mark.usefixtures("socket_enabled")
 

@@ -28,7 +28,7 @@ from scalpdesk.core.units import ZERO, number_text, to_cents
 from scalpdesk.instruments.contract import underlying_of
 from scalpdesk.instruments.sessions import next_session
 
-YearEndMark = Callable[[str, int], Decimal | None]
+_YearEndMark = Callable[[str, int], Decimal | None]
 """Price of a unit of a symbol at the end of a year; None where it is not known."""
 
 
@@ -67,7 +67,7 @@ def keep_books(
     until: int,
     method: LotMethod = LotMethod.FIFO,
     chosen: Chosen | None = None,
-    marks: YearEndMark = lambda _symbol, _year: None,
+    marks: _YearEndMark = lambda _symbol, _year: None,
     carried: Iterable[Lot] = (),
     known_until: date = date.min,
 ) -> Books:
@@ -114,7 +114,7 @@ def keep_books(
 
 
 class _Accountant:
-    def __init__(self, method: LotMethod, chosen: Chosen, marks: YearEndMark, until: int) -> None:
+    def __init__(self, method: LotMethod, chosen: Chosen, marks: _YearEndMark, until: int) -> None:
         self.books = Books()
         self.lots: dict[str, list[Lot]] = {}
         self._method, self._chosen, self._marks, self._until = method, chosen, marks, until
@@ -227,7 +227,7 @@ class _Accountant:
             doubts=part.doubts,
         )
         if disposal.is_short and part.instrument.is_share and disposal.result < 0:
-            disposal.recognised = settlement_day(entry.day)
+            disposal.recognised = _settlement_day(entry.day)
         self.books.disposals.append(disposal)
         if disposal.result >= 0 or disposal.is_section_1256:
             return []
@@ -329,7 +329,7 @@ class _Accountant:
         books.flags += _open_windows(self._wash.still_open(last))
         for year, lots in books.lots_at.items():
             books.flags += [(year, flag) for flag in straddles(books.disposals, lots, year)]
-            books.flags += [(year, flag) for flag in doubtful_terms(books.disposals, lots, year)]
+            books.flags += [(year, flag) for flag in _doubtful_terms(books.disposals, lots, year)]
 
 
 def _is_put(lot: Lot, symbol: str) -> bool:
@@ -367,7 +367,7 @@ def straddles(disposals: Iterable[Disposal], lots: Iterable[Lot], year: int) -> 
     ]
 
 
-def doubtful_terms(disposals: Iterable[Disposal], lots: Iterable[Lot], year: int) -> list[str]:
+def _doubtful_terms(disposals: Iterable[Disposal], lots: Iterable[Lot], year: int) -> list[str]:
     """Return a flag for each rule that is not computed and each instrument whose term it may change."""
     found = {
         (law, each.instrument.symbol)
@@ -379,10 +379,10 @@ def doubtful_terms(disposals: Iterable[Disposal], lots: Iterable[Lot], year: int
     return [f"IRC {law}, not computed: {symbol}: {NOT_COMPUTED[law]}" for law, symbol in sorted(found)]
 
 
-def settlement_day(traded: date) -> date:
+def _settlement_day(traded: date) -> date:
     """Return the day on which a trade in shares settles.
 
-    >>> settlement_day(date(2024, 12, 31)), settlement_day(date(2023, 12, 29))
+    >>> _settlement_day(date(2024, 12, 31)), _settlement_day(date(2023, 12, 29))
     (datetime.date(2025, 1, 2), datetime.date(2024, 1, 3))
     """
     days = next(count for since, count in SETTLEMENT_DAYS if traded >= since)
@@ -401,6 +401,6 @@ def _unknown_lots(entry: BookEntry, units: Decimal) -> DataError:
     )
 
 
-def by_symbol(marks: Mapping[tuple[int, str], Decimal]) -> YearEndMark:
+def by_symbol(marks: Mapping[tuple[int, str], Decimal]) -> _YearEndMark:
     """Return year-end prices of a table by year and symbol."""
     return lambda symbol, year: marks.get((year, symbol))

@@ -22,15 +22,15 @@ from scalpdesk.instruments.contract import Instrument
 from scalpdesk.instruments.deribit import deribit_option, inverse_perpetual
 from scalpdesk.instruments.sessions import to_new_york, to_ns
 
-FOREIGN_TRADES = frozenset({ChangeCause.MANUAL_TRADE, ChangeCause.AUTO_LIQUIDATION})
+_FOREIGN_TRADES = frozenset({ChangeCause.MANUAL_TRADE, ChangeCause.AUTO_LIQUIDATION})
 """Causes under which the desk books executions that are not its own."""
-NO_MOVEMENTS = FOREIGN_TRADES | {ChangeCause.VARIATION}
+_NO_MOVEMENTS = _FOREIGN_TRADES | {ChangeCause.VARIATION}
 """What the comparison of other lines leaves out: trades, and a future's daily settlement."""
 FOREIGN_PREFIX, ACTIVITY_PREFIX = "foreign-", "activity-"
 """Begin the references of bookings that the desk took from the venue's history."""
 NAME = re.compile(r"[A-Z][A-Z0-9._-]*")
 """Symbols of the desk have no blanks; an option on a future at IBKR has."""
-MOST_PRICE_ROUNDING = Decimal("0.0000005")
+_MOST_PRICE_ROUNDING = Decimal("0.0000005")
 """Statements print prices with six decimals or more."""
 MOVE_DAYS, PAYMENT_DAYS = 5, 60
 """A broker may book an option's end so much later than the desk, and pay a dividend after its ex-date."""
@@ -150,10 +150,10 @@ def _midnight_ns(day: date, zone: ZoneInfo) -> int:
 
 B = TypeVar("B", StatementTrade, Movement)
 J = TypeVar("J", JournalFill, JournalChange)
-AnyLine = StatementTrade | Movement | JournalFill | JournalChange
+_AnyLine = StatementTrade | Movement | JournalFill | JournalChange
 
 
-def _when(line: AnyLine) -> int:
+def _when(line: _AnyLine) -> int:
     return line.event.ts_event_ns if isinstance(line, JournalChange) else line.ts_ns
 
 
@@ -255,7 +255,7 @@ class _Comparison:
         self._instruments: dict[str, Instrument | None] = {
             each.instrument.symbol: each.instrument for part in parts for each in part.values()
         }
-        foreign = [_as_fill(each) for each in journal.changes.values() if each.event.cause in FOREIGN_TRADES]
+        foreign = [_as_fill(each) for each in journal.changes.values() if each.event.cause in _FOREIGN_TRADES]
         self._fills = [*journal.fills.values(), *foreign]
         self._changes = [each for each in journal.changes.values() if _moves(each)]
         unread = [*statement.unread, *(f"{name}: {why}" for name, why in journal.unread.items())]
@@ -375,7 +375,7 @@ class _Comparison:
             fee = _sum(each.fee for each in some) - _sum(each.fee for each in others)
             found["fee"] = _beyond(fee, most)
         if len(some) == len(others) == 1:
-            found["price"] = _beyond(some[0].price - others[0].price, MOST_PRICE_ROUNDING)
+            found["price"] = _beyond(some[0].price - others[0].price, _MOST_PRICE_ROUNDING)
             apart = Decimal(some[0].ts_ns - others[0].ts_ns) / NANOS_PER_SECOND
             if some[0].has_time and others[0].ts_ns:
                 found["seconds"] = _beyond(apart, Decimal(str(self._tolerances.seconds)))
@@ -537,11 +537,11 @@ class _Comparison:
         instrument = self._instrument(symbol)
         return "" if instrument is None else instrument.currency
 
-    def _is_in(self, line: AnyLine) -> bool:
+    def _is_in(self, line: _AnyLine) -> bool:
         return self._span.has(_when(line))
 
 
-def _first_ns(some: Sequence[AnyLine], others: Sequence[AnyLine]) -> int:
+def _first_ns(some: Sequence[_AnyLine], others: Sequence[_AnyLine]) -> int:
     """Return the time of a pair: the broker's where it has one."""
     return _when(some[0] if some else others[0])
 
@@ -554,7 +554,7 @@ def _venue_order(fill: JournalFill) -> str:
 def _moves(change: JournalChange) -> bool:
     """Return whether a booking moves units or cash, and is neither a trade nor a daily settlement."""
     event = change.event
-    return event.cause not in NO_MOVEMENTS and bool(event.quantity_change or event.cash_change)
+    return event.cause not in _NO_MOVEMENTS and bool(event.quantity_change or event.cash_change)
 
 
 def _as_fill(change: JournalChange) -> JournalFill:

@@ -25,7 +25,7 @@ from scalpdesk.instruments.contract import Instrument
 from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.journal.reader import JournalReader, Step
 
-FEE_PREFIX = "fee/"
+_FEE_PREFIX = "fee/"
 """Begins the reference of a fee that the venue reported after its execution."""
 
 
@@ -168,9 +168,9 @@ class RunBook:
 
     def _is_late_fee(self, event: PositionChanged) -> bool:
         """Put a fee that was reported late into its execution; return whether that is known."""
-        if event.cause is not ChangeCause.FEE or not event.reference.startswith(FEE_PREFIX):
+        if event.cause is not ChangeCause.FEE or not event.reference.startswith(_FEE_PREFIX):
             return False
-        execution = event.reference.removeprefix(FEE_PREFIX)
+        execution = event.reference.removeprefix(_FEE_PREFIX)
         key = next((key for name, key in self._executions.items() if name[1] == execution), None)
         if key is not None:
             self.lines.fills[key].fee -= event.cash_change
@@ -231,7 +231,7 @@ def _name_of(event: OrderFilled) -> str:
     return f"{event.client_order_id}/{event.execution_id}"
 
 
-def run_book(reader: JournalReader) -> RunBook:
+def _run_book(reader: JournalReader) -> RunBook:
     """Return the lines of one run."""
     found = RunBook(reader.header.venue, reader.header.instruments)
     found.read(reader.steps())
@@ -247,7 +247,7 @@ def read_lines(folders: Iterable[Path]) -> JournalLines:
         When a journal is damaged.
     """
     return together(
-        map(run_book, sorted(map(JournalReader, folders), key=lambda each: each.header.started_ns))
+        map(_run_book, sorted(map(JournalReader, folders), key=lambda each: each.header.started_ns))
     )
 
 
@@ -261,7 +261,7 @@ def read_day_book(folders: Iterable[Path]) -> DayBook:
     JournalError
         When a journal is damaged.
     """
-    return day_book(read_lines(folders))
+    return _day_book(read_lines(folders))
 
 
 def together(runs: Iterable[RunBook]) -> JournalLines:
@@ -285,7 +285,7 @@ def together(runs: Iterable[RunBook]) -> JournalLines:
     return found
 
 
-def day_book(lines: JournalLines) -> DayBook:
+def _day_book(lines: JournalLines) -> DayBook:
     """Return the lines of runs as an accountant books them."""
     unread = [f"{name}: {why}" for name, why in lines.unread.items()]
     book = DayBook(unread=unread, known_until=to_new_york(lines.last_ns).date())

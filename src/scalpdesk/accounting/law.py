@@ -62,9 +62,9 @@ NOT_COMPUTED = {
 """Rules that may change a term and are not computed, by section of the IRC: what they touch is flagged."""
 WASH_DAYS = 30
 """Days before and after: with the day itself a window of 61 (IRC 1091(a))."""
-LONG_PART = Decimal("0.60")
+_LONG_PART = Decimal("0.60")
 """Part of a section 1256 gain that is long-term (IRC 1256(a)(3))."""
-BROAD_KINDS = frozenset({Kind.BROAD_INDEX, Kind.VOLATILITY})
+_BROAD_KINDS = frozenset({Kind.BROAD_INDEX, Kind.VOLATILITY})
 """Kinds of indices whose options are nonequity options: no narrow-based security index (IRC 1256(g)(6))."""
 SETTLEMENT_DAYS = ((date(2024, 5, 28), 1), (date(2017, 9, 5), 2), (date.min, 3))
 """Business days from trade to settlement of shares, since when (SEC rule 15c6-1)."""
@@ -84,7 +84,7 @@ def is_section_1256(instrument: Instrument) -> bool:
     if instrument.is_on_future:
         return True
     row = option_class(instrument.root, instrument.expiry)
-    return row is not None and row.kind in BROAD_KINDS
+    return row is not None and row.kind in _BROAD_KINDS
 
 
 def is_long_term(held_since: date, sold: date) -> bool:
@@ -112,5 +112,5 @@ def parts_of_1256(gain: Decimal) -> tuple[Decimal, Decimal]:
     >>> parts_of_1256(Decimal("100.01"))
     (Decimal('40.00'), Decimal('60.01'))
     """
-    long = (gain * LONG_PART).quantize(CENT, ROUND_HALF_UP)
+    long = (gain * _LONG_PART).quantize(CENT, ROUND_HALF_UP)
     return gain - long, long

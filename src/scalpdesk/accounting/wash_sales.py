@@ -13,7 +13,7 @@ from scalpdesk.core.units import to_cents
 from scalpdesk.instruments.contract import Instrument, underlying_of
 
 
-def replaced_units(sold: Instrument, lot: Lot, *, is_short: bool) -> Decimal | None:
+def _replaced_units(sold: Instrument, lot: Lot, *, is_short: bool) -> Decimal | None:
     """Return how many units of what was sold one unit of a lot replaces; None if it does not.
 
     The same thing on the same side does, and for a share a bought call: as many shares as it is on.
@@ -65,7 +65,7 @@ class WashSales:
             if lot.purchase != loss.purchase and is_in_wash_window(disposal.day, lot.acquired)
         )
         for lots, lot in sorted(candidates, key=lambda pair: pair[1].acquired):
-            replace_loss(loss, lots, lot)
+            _replace_loss(loss, lots, lot)
         if loss.units:
             self.waiting.setdefault(disposal.instrument.symbol, []).append(loss)
 
@@ -75,7 +75,7 @@ class WashSales:
             losses = self.waiting.pop(symbol, [])
             losses = [each for each in losses if is_in_wash_window(each.disposal.day, lot.acquired)]
             for loss in losses:
-                replace_loss(loss, lots, lot)
+                _replace_loss(loss, lots, lot)
             self.waiting[symbol] = [each for each in losses if each.units]
 
     def rescale(self, symbol: str, factor: Decimal) -> None:
@@ -90,10 +90,10 @@ class WashSales:
                 yield loss
 
 
-def replace_loss(loss: Loss, lots: list[Lot], lot: Lot) -> None:
+def _replace_loss(loss: Loss, lots: list[Lot], lot: Lot) -> None:
     """Move a loss into the part of a lot that replaces it; that part becomes a lot of its own."""
     sold = loss.disposal.instrument
-    each = replaced_units(sold, lot, is_short=loss.disposal.is_short)
+    each = _replaced_units(sold, lot, is_short=loss.disposal.is_short)
     if each is None or lot.is_replacement or not lot.units or not loss.units:
         return
     assert not is_section_1256(sold)

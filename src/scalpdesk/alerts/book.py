@@ -19,7 +19,7 @@ from scalpdesk.monitor.alert_files import ACKNOWLEDGED_FILE, Topic
 from scalpdesk.monitor.texts import span
 
 KEPT = 200
-MOST_ESCALATIONS = 8
+_MOST_ESCALATIONS = 8
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -182,7 +182,7 @@ class AlertBook:
             if each.alert.level is not Level.ALARM or each.acknowledged or not each.sent_ns:
                 continue
             wait = self.settings.escalate_seconds * 2.0**each.escalations
-            if each.escalations >= MOST_ESCALATIONS or now_ns - each.sent_ns < wait * NANOS_PER_SECOND:
+            if each.escalations >= _MOST_ESCALATIONS or now_ns - each.sent_ns < wait * NANOS_PER_SECOND:
                 continue
             each.escalations += 1
             each.sent_ns = now_ns

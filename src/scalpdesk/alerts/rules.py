@@ -31,14 +31,14 @@ from scalpdesk.orders.order import OrderState
 from scalpdesk.portfolio.explain import part_names
 from scalpdesk.portfolio.gamma_verdict import loss_of
 
-NEWEST_ORDERS = 300
+_NEWEST_ORDERS = 300
 """Orders looked through for rejected exits."""
-MOST_TEXT = 300
-PIN_MINUTES = 60.0
+_MOST_TEXT = 300
+_PIN_MINUTES = 60.0
 """From so many minutes before its end on a sold option at its strike is an alert."""
-QUIET_CONTRACT_SECONDS = 1_800.0
+_QUIET_CONTRACT_SECONDS = 1_800.0
 """A held contract without a quote for so long is an alert although others of its underlying have some."""
-LEAST_GROSS_USD = 50.0
+_LEAST_GROSS_USD = 50.0
 """Below this much P&L in all its parts no share of it is an alert."""
 
 
@@ -119,7 +119,7 @@ class ConditionSpec:
     when: When = When.FOLLOWED
 
 
-MODE_ALERTS = {
+_MODE_ALERTS = {
     Mode.REDUCING: (
         Level.WARNING,
         "sends only orders that lower what it has at risk.",
@@ -182,7 +182,7 @@ class DeskRules:
             if number <= self._seen_decisions:
                 continue
             if decision.kind is DecisionKind.ALERT:
-                text = "; ".join(decision.reasons)[:MOST_TEXT]
+                text = "; ".join(decision.reasons)[:_MOST_TEXT]
                 found.append(
                     Alert(
                         f"strategy {text[:40]}",
@@ -216,7 +216,7 @@ def _broken(name: str, why: str) -> Alert:
     return Alert(
         f"condition {name}",
         Level.WARNING,
-        f"The alert condition {name} cannot be looked at: {why[:MOST_TEXT]}",
+        f"The alert condition {name} cannot be looked at: {why[:_MOST_TEXT]}",
         "is watched by all other conditions.",
         "Correct the package that brings it: scalpdesk plugins.",
     )
@@ -236,8 +236,8 @@ def _of_process(watch: DeskWatch) -> Iterator[Alert]:
         yield Alert(
             "watchdog",
             Level.ALARM,
-            f"The watchdog acted: {lines[0].removeprefix('ALARM: ')[:MOST_TEXT]}",
-            f"was ended by it; the last it did: {lines[-1][:MOST_TEXT]}",
+            f"The watchdog acted: {lines[0].removeprefix('ALARM: ')[:_MOST_TEXT]}",
+            f"was ended by it; the last it did: {lines[-1][:_MOST_TEXT]}",
             "Look at the account at the venue, then: scalpdesk run … --resume",
         )
     seconds = watch.settings.silent_seconds
@@ -269,8 +269,8 @@ def _of_process(watch: DeskWatch) -> Iterator[Alert]:
 def _of_desk(watch: DeskWatch) -> Iterator[Alert]:
     follower, settings = watch.follower, watch.settings
     desk, now_ns = follower.desk, follower.now_ns
-    if follower.mode in MODE_ALERTS:
-        level, did, asked = MODE_ALERTS[follower.mode]
+    if follower.mode in _MODE_ALERTS:
+        level, did, asked = _MODE_ALERTS[follower.mode]
         reason = follower.mode_reason or "no reason was given"
         yield Alert(
             f"mode {follower.mode.value}",
@@ -283,13 +283,13 @@ def _of_desk(watch: DeskWatch) -> Iterator[Alert]:
     held = desk.positions.held()
     if not held:
         watch.refused_exits.clear()
-    times = len(watch.refused_exits) + rejected_exits(follower)
+    times = len(watch.refused_exits) + _rejected_exits(follower)
     if held and times >= settings.exit_refusals:
-        why = watch.refused_exits[-1].reasons[-1] if watch.refused_exits else last_rejection(follower)
+        why = watch.refused_exits[-1].reasons[-1] if watch.refused_exits else _last_rejection(follower)
         yield Alert(
             "exit refused",
             Level.ALARM,
-            f"An exit was refused {times} times: {why[:MOST_TEXT]}. Held: {holdings(follower)}.",
+            f"An exit was refused {times} times: {why[:_MOST_TEXT]}. Held: {holdings(follower)}.",
             "asks again at least once a minute, and hedges on.",
             "Close it by hand, or change what refuses it: scalpdesk why.",
         )
@@ -307,7 +307,7 @@ def _of_desk(watch: DeskWatch) -> Iterator[Alert]:
     share, gross = float(left["of_gross"]), float(left["gross"])
     coin_usd = 1.0 if follower.price_places == 2 else desk.market.mark(desk.view.underlying)
     is_large = (
-        coin_usd is not None and gross * coin_usd >= LEAST_GROSS_USD and share > settings.residual_fraction
+        coin_usd is not None and gross * coin_usd >= _LEAST_GROSS_USD and share > settings.residual_fraction
     )
     # of a small P&L the noise of one quote is a large share
     if is_large and watch.lasts("residual", now_ns, settings.residual_seconds) is not None:
@@ -330,7 +330,7 @@ def _of_pins(watch: DeskWatch) -> Iterator[Alert]:
     nights = {each.underlying: expiry_documents.tomorrow_text(each) for each in found.tomorrow}
     for leg in found.legs:
         ends_ns = leg.deadline_ns or 0
-        if leg.is_pinned and leg.units < 0 and leg.minutes <= PIN_MINUTES and follower.now_ns < ends_ns:
+        if leg.is_pinned and leg.units < 0 and leg.minutes <= _PIN_MINUTES and follower.now_ns < ends_ns:
             asked = f"Buy it back before {clock(leg.order_cutoff_ns)} ET, or be ready for the shares."
             if follower.now_ns >= leg.order_cutoff_ns:
                 asked = "Be ready for the shares in the morning: no order in it is taken any more."
@@ -385,7 +385,7 @@ def _of_market(watch: DeskWatch) -> Iterator[Alert]:
             continue
         age = quote_age_seconds(follower, number)
         key = f"quote {number}"
-        if age < settings.quote_seconds or (age < QUIET_CONTRACT_SECONDS and _is_fed(watch, number)):
+        if age < settings.quote_seconds or (age < _QUIET_CONTRACT_SECONDS and _is_fed(watch, number)):
             continue
         if not math.isfinite(age):  # never quoted: from when it was held on
             lasted = watch.lasts(key, now_ns, settings.quote_seconds)
@@ -420,7 +420,7 @@ def _of_market(watch: DeskWatch) -> Iterator[Alert]:
             (each for _, each in reversed(follower.decisions) if each.kind is DecisionKind.HEDGE), None
         )
         if last is not None and not last.taken:
-            did += f" Its last answer: {last.reasons[-1][:MOST_TEXT]}."
+            did += f" Its last answer: {last.reasons[-1][:_MOST_TEXT]}."
         yield Alert(
             "unhedged",
             Level.ALARM,
@@ -453,7 +453,7 @@ def _of_connection(watch: DeskWatch) -> Iterator[Alert]:
         yield Alert(
             f"difference {str(difference)[:60]}",
             Level.ALARM,
-            f"The venue's books are not the desk's: {str(difference)[:MOST_TEXT]}",
+            f"The venue's books are not the desk's: {str(difference)[:_MOST_TEXT]}",
             "opens nothing until they agree.",
             "Compare both at the venue; then scalpdesk resume --reason …",
         )
@@ -514,11 +514,11 @@ def quote_age_seconds(follower: RunFollower, number: InstrumentId) -> float:
 
 
 def _newest_exits(follower: RunFollower) -> Iterator[Any]:
-    newest = list(follower.desk.orders.orders.values())[-NEWEST_ORDERS:]
+    newest = list(follower.desk.orders.orders.values())[-_NEWEST_ORDERS:]
     return (order for order in reversed(newest) if order.submitted.purpose in EXITS)
 
 
-def rejected_exits(follower: RunFollower) -> int:
+def _rejected_exits(follower: RunFollower) -> int:
     """Return how many exit orders in a row the venue has rejected, without a fill after them."""
     count = 0
     for order in _newest_exits(follower):
@@ -528,7 +528,7 @@ def rejected_exits(follower: RunFollower) -> int:
     return count
 
 
-def last_rejection(follower: RunFollower) -> str:
+def _last_rejection(follower: RunFollower) -> str:
     """Return why the venue rejected the last exit."""
     rejected = (order for order in _newest_exits(follower) if order.state is OrderState.REJECTED)
     return next((order.reason for order in rejected), "") or "the venue gave no reason"

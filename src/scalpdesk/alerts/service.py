@@ -30,13 +30,13 @@ from scalpdesk.monitor import documents, position_documents
 from scalpdesk.monitor.alert_files import STATE_FILE, Topic
 from scalpdesk.monitor.follower import RunFollower
 
-STATUS_SECONDS = 2.0
-BOT_SECONDS = 2.0
-STATE_SECONDS = 10.0
-CODE_SECONDS = 60.0
+_STATUS_SECONDS = 2.0
+_BOT_SECONDS = 2.0
+_STATE_SECONDS = 10.0
+_CODE_SECONDS = 60.0
 RETRY_SECONDS = (5.0, 15.0, 60.0, 300.0)
-ALERT_KEYS = ("alert_urls", "alert_escalation_urls", "alert_heartbeat_url", "telegram_bot_key")
-MOST_UNSENT = 100
+_ALERT_KEYS = ("alert_urls", "alert_escalation_urls", "alert_heartbeat_url", "telegram_bot_key")
+_MOST_UNSENT = 100
 SLICE_RECORDS = 256
 HELP = "/status shows the desk, /halt stops its orders, /flatten closes all, /ack acknowledges the alarms."
 
@@ -46,7 +46,7 @@ class AlertOutbox:
 
     def __init__(self, notify: Notify) -> None:
         self._notify = notify
-        self.waiting: deque[tuple[Channels, int, Message]] = deque(maxlen=MOST_UNSENT)
+        self.waiting: deque[tuple[Channels, int, Message]] = deque(maxlen=_MOST_UNSENT)
         """Channel, place of the address in it, and what it has not taken."""
         self._failures = 0
         self._next_ns: int | None = None
@@ -156,7 +156,7 @@ class AlertService:
                 return False
             self._rules = DeskRules(self._settings, follower)
             self.book.title = self._title()
-        if self._is_due("status", now_ns, STATUS_SECONDS):
+        if self._is_due("status", now_ns, _STATUS_SECONDS):
             self._ask_status()
         self.book.take_acknowledgements(self.run_dir)
         news = [*self._rules.news(), *self._news]
@@ -213,7 +213,7 @@ class AlertService:
         A page believes an older file of a desk that runs to be of a watcher that is gone.
         """
         content = msgspec.json.encode(self.book.document())
-        if self._is_due("state", self._clock.now_ns(), STATE_SECONDS) or content != self._written:
+        if self._is_due("state", self._clock.now_ns(), _STATE_SECONDS) or content != self._written:
             self._written = content
             path = self.run_dir / STATE_FILE
             beside = path.with_suffix(".tmp")
@@ -236,7 +236,7 @@ class AlertService:
         )
 
     def _hear(self, now_ns: int) -> None:
-        if self._bot is None or not self._is_due("bot", now_ns, BOT_SECONDS):
+        if self._bot is None or not self._is_due("bot", now_ns, _BOT_SECONDS):
             return
         try:
             for command in self._bot.commands(now_ns / NANOS_PER_SECOND):
@@ -263,7 +263,7 @@ class AlertService:
             if code and now_ns < until_ns and secrets.compare_digest(code.encode(), given.encode()):
                 return self._operate("flatten", command)
             code = f"{secrets.randbelow(10_000):04d}"
-            self._codes[command.user] = (code, now_ns + int(CODE_SECONDS * NANOS_PER_SECOND))
+            self._codes[command.user] = (code, now_ns + int(_CODE_SECONDS * NANOS_PER_SECOND))
             plan = position_documents.flatten_plan(self.follower)
             cost = f" {plan['cost']}" if plan.get("cost") else ""
             return f"{plan['title']}. {plan['legs']}{cost}\nTo do it, within a minute: /flatten {code}"
@@ -317,14 +317,14 @@ class WatchOrders(msgspec.Struct, frozen=True):
     @staticmethod
     def of(config: DeskConfig) -> "WatchOrders":
         """Return what a watcher needs."""
-        held = {name: getattr(config.credentials, name) for name in ALERT_KEYS}
+        held = {name: getattr(config.credentials, name) for name in _ALERT_KEYS}
         return WatchOrders(
             config.alerts, {name: key.reveal() for name, key in held.items() if key is not None}
         )
 
     def config(self) -> DeskConfig:
         """Return it as a configuration."""
-        keys = {name: Secret(self.keys[name]) for name in ALERT_KEYS if name in self.keys}
+        keys = {name: Secret(self.keys[name]) for name in _ALERT_KEYS if name in self.keys}
         return DeskConfig(alerts=self.settings, credentials=structs.replace(CredentialsSection(), **keys))
 
 

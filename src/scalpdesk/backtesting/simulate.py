@@ -34,7 +34,7 @@ from scalpdesk.config.settings import CredentialsSection, LoadedSettings, RunSet
 from scalpdesk.config.sources import overrides_of
 from scalpdesk.core.errors import ArgumentError, ScalpdeskError
 from scalpdesk.core.events import AccountSnapshot, Event, HeldPosition
-from scalpdesk.core.frames import in_library
+from scalpdesk.core.frames import Framed
 from scalpdesk.core.intents import MARK_STATE, Mark
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.core.version import BUILD
@@ -45,7 +45,7 @@ from scalpdesk.journal.codec import SCHEMA, JournalHeader
 from scalpdesk.marketdata.latest_quotes import RowIndex, SessionRows, are_options
 from scalpdesk.marketdata.tape import LazyQuotes, MarketTape
 from scalpdesk.portfolio.explain import PARTS, part_names
-from scalpdesk.portfolio.option_pricer import ContractPricer
+from scalpdesk.portfolio.option_vols import SharedSmiles
 from scalpdesk.portfolio.positions import mark_decimal
 from scalpdesk.report.figures import flat
 from scalpdesk.report.fold import RunFold
@@ -235,7 +235,7 @@ def _market_of(packed: bytes, kept_sessions: int) -> PreparedMarket:
 
 
 @dataclass(frozen=True, slots=True)
-class BacktestResult:
+class BacktestResult(Framed):
     """Result of a backtest; amounts are exact, in the currency of the desk."""
 
     strategy: str
@@ -272,15 +272,9 @@ class BacktestResult:
         nothing = dict.fromkeys(("total", *part_names(self.pnl)), Decimal(0))
         return {session.day: nothing | sums.of_day(session.day) for session in self.sessions}
 
-    def to_frame(self, library: str = "pandas") -> Any:
-        """Return the marks as a frame, as :func:`marks_frame` has it.
-
-        Parameters
-        ----------
-        library
-            ``pandas``, or ``polars`` through Arrow: :func:`~scalpdesk.core.frames.in_library`.
-        """
-        return in_library(marks_frame(self.marks), library)
+    def _frame(self) -> Any:
+        """Return the marks as a frame, as :func:`marks_frame` has it."""
+        return marks_frame(self.marks)
 
 
 def marks_frame(marks: Sequence[Mark]) -> Any:
@@ -359,12 +353,12 @@ def simulate_by_session(
     market: PreparedMarket,
     *,
     after_session: AfterSession | None = None,
-    pricer: ContractPricer | None = None,
+    smiles: SharedSmiles | None = None,
 ) -> Generator[Session, None, BacktestResult]:
     """Run a backtest session by session, so that several go through the market side by side.
 
-    Arguments, result and refusals are those of :func:`simulate`, which runs the whole; ``pricer`` may be
-    shared by runs over one market.
+    Arguments, result and refusals are those of :func:`simulate`, which runs the whole; ``smiles`` may be
+    shared by runs over one market with equal terms.
 
     Yields
     ------
@@ -372,7 +366,7 @@ def simulate_by_session(
         The session that has closed.
     """
     header, engine = build_backtest(
-        config, market, run_id="", mode="backtest", started_ns=0, seed=config.seed, pricer=pricer
+        config, market, run_id="", mode="backtest", started_ns=0, seed=config.seed, smiles=smiles
     )
     run = assemble_backtest(config, market, header, engine, None, most_bytes=0)
     done = 0
@@ -460,7 +454,7 @@ def build_backtest(
     mode: str,
     started_ns: int,
     seed: int | None,
-    pricer: ContractPricer | None = None,
+    smiles: SharedSmiles | None = None,
 ) -> tuple[JournalHeader, TradingEngine]:
     """Return journal header and engine of a run; a replay rebuilds the engine from the header alone."""
     assert settings.strategy is not None
@@ -490,7 +484,7 @@ def build_backtest(
         seed=seed,
     )
     engine = build_engine(
-        settings.config, settings.strategy, settings.strategy_config, tape.instruments, tape_facts, pricer
+        settings.config, settings.strategy, settings.strategy_config, tape.instruments, tape_facts, smiles
     )
     return header, engine
 

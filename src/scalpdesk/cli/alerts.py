@@ -17,7 +17,7 @@ from scalpdesk.core.errors import EXIT_FAILED, ConfigError, DataError, nearest_n
 from scalpdesk.core.units import count_text
 
 PAUSE_SECONDS = 0.5
-AFTER_DESK_SECONDS = 120.0
+_AFTER_DESK_SECONDS = 120.0
 """The watcher of a desk that died goes on for so long: its watchdog may need it."""
 
 
@@ -236,4 +236,4 @@ class DeskLine:
         with self._changed:
             if self._runs[-1] != run_dir or (self._is_orderly and self._ended_at is not None):
                 return True
-            return self._ended_at is not None and time.monotonic() - self._ended_at > AFTER_DESK_SECONDS
+            return self._ended_at is not None and time.monotonic() - self._ended_at > _AFTER_DESK_SECONDS

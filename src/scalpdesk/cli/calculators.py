@@ -1,4 +1,4 @@
-"""``scalpdesk price``, ``iv`` and ``contract``: calculators over :mod:`scalpdesk.pricing`; an option's class.
+"""``scalpdesk price`` and ``contract``: calculators over :mod:`scalpdesk.pricing`; an option's class.
 
 Tables are in traders' units (theta a day, vega a point); ``--json`` keeps the raw units (theta a year,
 vega per 1.00 of volatility) and says so.
@@ -140,11 +140,13 @@ def _years(days: float | None, years: float | None) -> float:
     example=(
         "scalpdesk price --spot 590 --strike 590 --days 30 --vol 16% --rate 4%",
         "scalpdesk price --spot 590 --strike 600 --days 1 --vol 0.14 --put --style european --json",
+        "scalpdesk price --paid 10.85 --spot 590 --strike 590 --days 30 --rate 4%",
     ),
 )
 @_market_options
-@click.option("--vol", type=VOL, metavar="V", required=True, help="Annual volatility: 0.16 or 16%.")
-@click.option("--call/--put", "is_call", default=None, help="One of them [default: both].")
+@click.option("--vol", type=VOL, metavar="V", default=None, help="Annual volatility: 0.16 or 16%.")
+@click.option("--paid", type=float, default=None, help="Price per unit, instead: its implied volatility.")
+@click.option("--call/--put", "is_call", default=None, help="One of them [default: both; call of --paid].")
 def price(
     *,
     as_json: bool,
@@ -152,14 +154,22 @@ def price(
     strike: float,
     days: float | None,
     years: float | None,
-    vol: float,
+    vol: float | None,
+    paid: float | None,
     is_call: bool | None,
     **terms: Any,
-) -> None:
-    """Price and Greeks of an option, per one unit of the underlying."""
+) -> int:
+    """Price and Greeks of an option, per one unit of the underlying.
+
+    With --paid its implied volatility; exit 1 with the reason where none exists.
+    """
     from scalpdesk.pricing import greeks
 
     t = _years(days, years)
+    if paid is not None and vol is None:
+        return _implied_vol(paid, spot, strike, t, is_call is not False, terms, as_json=as_json)
+    if vol is None or paid is not None:
+        raise ConfigError("give a volatility or a price", where="--vol, --paid", fix="--vol 16%")
     wanted = (True, False) if is_call is None else (is_call,)
     answers = {
         "call" if right else "put": greeks(spot, strike, t, vol, right, **_for_pricing(terms))
@@ -177,7 +187,7 @@ def price(
             **{name: terms[name] for name in TERMS},
         }
         print_json({"inputs": inputs, **numbers, "units": RAW_UNITS})
-        return
+        return EXIT_OK
     table = new_table("", *numbers, "unit", text=("unit",))
     for name, unit, factor in TRADER_UNITS:
         table.add_row(name, *(f"{n[name] * factor:.6f}" for n in numbers.values()), unit)
@@ -186,40 +196,29 @@ def price(
         f" vol {vol:.2%}"
     )
     print_table(table)
+    return EXIT_OK
 
 
-@desk_command(
-    "iv",
-    example=(
-        "scalpdesk iv --price 10.85 --spot 590 --strike 590 --days 30 --rate 4%",
-        "scalpdesk iv --price 6.19 --spot 100 --strike 100 --days 182.5 --put --json",
-    ),
-)
-@_market_options
-@click.option("--price", "quoted", type=float, required=True, help="Price of the option, per unit.")
-@click.option("--call/--put", "is_call", default=True, help="[default: call]")
-def iv(
-    *,
-    as_json: bool,
+def _implied_vol(
     quoted: float,
     spot: float,
     strike: float,
-    days: float | None,
-    years: float | None,
+    years: float,
     is_call: bool,
-    **terms: Any,
+    terms: dict[str, Any],
+    *,
+    as_json: bool,
 ) -> int:
-    """Implied volatility of an option price; exit 1 with the reason where none exists."""
     from scalpdesk.pricing import implied_vol
 
     if not 0.0 <= quoted < float("inf"):
         raise ConfigError(
             BETWEEN["bad_input"],
-            where="--price",
+            where="--paid",
             value=quoted,
-            fix="give a price, as --price 10.85",
+            fix="give a price, as --paid 10.85",
         )
-    answer = implied_vol(quoted, spot, strike, _years(days, years), is_call, **_for_pricing(terms))
+    answer = implied_vol(quoted, spot, strike, years, is_call, **_for_pricing(terms))
     vol, status = float(answer.vol), str(answer.status)
     good = status == "ok"
     if as_json:

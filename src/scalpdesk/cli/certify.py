@@ -93,7 +93,7 @@ def certify(
     at = to_new_york(began_ns)
     target = Path(folder or f"certify-{venue}-{at:%Y%m%d-%H%M%S}")
     head = {"venue": venue, "at": from_ns(began_ns).isoformat(), "url": url}
-    write_report(target, head, steps)
+    _write_report(target, head, steps)
     differs = [step.name for step in steps if step.verdict == "differs"]
     if as_json:
         print_json(head | {"steps": msgspec.to_builtins(steps), "report": str(target)})
@@ -102,7 +102,7 @@ def certify(
     return EXIT_FAILED if differs else None
 
 
-def write_report(folder: Path, head: dict[str, Any], steps: "list[StepResult]") -> None:
+def _write_report(folder: Path, head: dict[str, Any], steps: "list[StepResult]") -> None:
     """Write ``report.json``, ``report.md`` and the bytes of each step below ``wire/``; owner-only."""
     from scalpdesk.core.version import BUILD
 

@@ -1,20 +1,12 @@
 """``scalpdesk chain``: one option chain of a data set, with implied volatilities and Greeks."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from scalpdesk.cli.command import desk_command, settings_from, settings_options
-from scalpdesk.cli.market import (
-    check_max_age,
-    data_option,
-    instant_ns,
-    load_tape,
-    max_age_option,
-    seed_option,
-    session_option,
-    time_option,
-)
+from scalpdesk.cli.flags import options
+from scalpdesk.cli.market import Moment, instant_ns
 from scalpdesk.cli.output import (
     around,
     cell,
@@ -28,9 +20,6 @@ from scalpdesk.core.flags import read_date
 from scalpdesk.core.units import DAYS_PER_YEAR
 from scalpdesk.marketdata.quotes import QuoteVerdict
 
-if TYPE_CHECKING:
-    pass
-
 STRIKES_SHOWN = 10
 
 
@@ -42,9 +31,7 @@ STRIKES_SHOWN = 10
     ),
 )
 @click.argument("symbol")
-@data_option
-@session_option
-@time_option("--time")
+@options(Moment, "moment")
 @click.option("--expiry", default=None, metavar="DATE", help="One expiry [default: the nearest].")
 @click.option(
     "--strikes",
@@ -53,20 +40,14 @@ STRIKES_SHOWN = 10
     show_default=True,
     help="Strikes shown on either side.",
 )
-@max_age_option
-@seed_option
 @settings_options
 def chain(
     *,
     as_json: bool,
     symbol: str,
-    data_set: str,
-    session: str,
-    clock: str,
+    moment: Moment,
     expiry: str | None,
     strikes: int,
-    max_age: float | None,
-    seed: int | None,
     config_file: str | None,
     overrides: tuple[str, ...],
 ) -> None:
@@ -78,12 +59,11 @@ def chain(
     """
     from scalpdesk.research.chain import chain_document
 
-    check_max_age(max_age)
     settings = settings_from(config_file, overrides)
-    tape = load_tape(settings, data_set, symbol.upper(), read_date(session, "--start"), seed=seed)
-    now_ns = instant_ns(tape, clock)
+    tape = moment.load(settings, symbol)
+    now_ns = instant_ns(tape, moment.clock)
     wanted = read_date(expiry, "--expiry") if expiry is not None else None
-    document = chain_document(tape, now_ns, wanted, max_age)
+    document = chain_document(tape, now_ns, wanted, moment.max_age)
     if as_json:
         print_json(document)
     else:

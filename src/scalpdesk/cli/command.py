@@ -3,7 +3,7 @@
 import math
 import os
 import shlex
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
@@ -371,16 +371,50 @@ class LazyGroup(DeskGroup):
     ----------
     table
         Maps a command's name to (``module:attribute`` or the package that brings it, one line of help).
+    topics
+        The table by topic: the help has a line for each command of the first topic, and the names of the
+        others, which ``help TOPIC`` explains.
+    former
+        Today's words for a command by the name that it had.
     socket
         Name in :mod:`scalpdesk.core.sockets` of the socket for commands of installed packages. It is asked
         only about names that the table does not have, so that all other commands start as fast.
     """
 
     def __init__(
-        self, *args: Any, table: dict[str, tuple[str, str]], socket: str | None = None, **kwargs: Any
+        self,
+        *args: Any,
+        table: dict[str, tuple[str, str]],
+        topics: Mapping[str, Mapping[str, tuple[str, str]]] | None = None,
+        former: Mapping[str, str] | None = None,
+        socket: str | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         self._table, self._socket_name = table, socket
+        self._topics, self._former = topics or {}, former or {}
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Answer ``help``, alone, of a topic or of a command."""
+        if self._topics and args[:1] == ["help"] and not ctx.resilient_parsing:
+            if len(args) == 2 and args[1] in self._topics:
+                formatter = ctx.make_formatter()
+                formatter.write_dl([(name, entry[1]) for name, entry in self._topics[args[1]].items()])
+                click.echo(formatter.getvalue().rstrip())
+                ctx.exit()
+            args = [*args[1:], "--help"]
+        return super().parse_args(ctx, args)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command named first in ``args``, by a former name too."""
+        now = self._former.get(args[0])
+        if now is not None:
+            if not ctx.resilient_parsing:
+                click.echo(f"{ctx.command_path} {args[0]} is now: {ctx.command_path} {now}", err=True)
+            args = [*now.split(), *args[1:]]
+        return super().resolve_command(ctx, args)
 
     @property
     def _socket(self) -> "Socket | None":
@@ -426,8 +460,12 @@ class LazyGroup(DeskGroup):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the table without importing any command."""
-        rows = [(name, entry[1]) for name, entry in self._table.items()]
+        first, *others = self._topics or ("",)
+        rows = [(name, entry[1]) for name, entry in self._topics.get(first, self._table).items()]
         if ctx.parent is not None:
             rows += [(name, "From an installed package.") for name in self._installed()]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
+        if others:
+            with formatter.section(f"More, by topic ({ctx.command_path} help TOPIC)"):
+                formatter.write_dl([(topic, " ".join(self._topics[topic])) for topic in others])

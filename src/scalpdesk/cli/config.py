@@ -24,7 +24,7 @@ from scalpdesk.strategies.registry import find_strategy, strategy_names
 from scalpdesk.venues.contract import AccountFacts
 from scalpdesk.venues.registry import DEFAULT_VENUE, venue_names
 
-DEFAULT_STRATEGY = "gamma-scalper"
+_DEFAULT_STRATEGY = "gamma-scalper"
 
 
 @click.group("config", cls=DeskGroup)
@@ -114,16 +114,16 @@ def _strategy_of(given: str | None, config_file: str | None) -> str:
     if given is not None:
         return given
     try:
-        return settings_from(config_file).config.desk.strategy_mode or DEFAULT_STRATEGY
+        return settings_from(config_file).config.desk.strategy_mode or _DEFAULT_STRATEGY
     except ConfigError:  # named by the command itself, with all other mistakes
-        return DEFAULT_STRATEGY
+        return _DEFAULT_STRATEGY
 
 
 def _described(loaded: LoadedSettings) -> str:
     return f"file {loaded.config_file.name}" if loaded.config_file else "no configuration file: defaults"
 
 
-SECTION_COMMENTS = {
+_SECTION_COMMENTS = {
     "desk": "Where runs are kept, and which account trades.",
     "data": "The catalogue of recorded market data (scalpdesk data import ...).",
     "simulation": "The simulated venue: fill_model (cross, mid, queue, adverse); fees: none or a venue's.",
@@ -134,14 +134,14 @@ SECTION_COMMENTS = {
     "dashboard": "The page behind a proxy that speaks TLS (docs/operations/https.md).",
     "venue": "The venue of scalpdesk run: address, feeds, limits, times; options given to run win.",
     "rates": "Interest rates as fractions a year, continuously compounded.",
-    f"strategies.{DEFAULT_STRATEGY}": "The gamma scalper.",
+    f"strategies.{_DEFAULT_STRATEGY}": "The gamma scalper.",
 }
 HEADER = """\
 # Configuration of scalpdesk. Lines starting with # show the default of every key.
 # Sources, later wins: defaults, this file, .env, environment (SCALPDESK_SECTION__KEY), --set KEY=VALUE.
 # See what is in force:  scalpdesk config show
 """
-DOTENV_EXAMPLE = """\
+_DOTENV_EXAMPLE = """\
 # Copy to .env and fill in. Keep it to yourself: chmod 600 .env, and never commit it.
 IS_PAPER_TRADING=true
 TRADING_API_KEY=
@@ -196,8 +196,8 @@ def init(*, as_json: bool, yes: bool, force: bool, url: str | None) -> None:
             fix="scalpdesk init --yes",
         )
     chosen = Choices() if yes or as_json else _ask(dotenv_path, url)
-    replace_file(config_path, toml_text(chosen.settings, chosen.strategy))
-    replace_file(example_path, DOTENV_EXAMPLE)
+    replace_file(config_path, _toml_text(chosen.settings, chosen.strategy))
+    replace_file(example_path, _DOTENV_EXAMPLE)
     written = [config_path.name, example_path.name]
     if chosen.keys:
         before = dotenv_path.read_text(encoding="utf-8").splitlines() if dotenv_path.exists() else []
@@ -217,7 +217,7 @@ def init(*, as_json: bool, yes: bool, force: bool, url: str | None) -> None:
 class Choices:
     """Answers to the wizard: settings by dotted key, names and values for ``.env``, the command to run."""
 
-    strategy: str = DEFAULT_STRATEGY
+    strategy: str = _DEFAULT_STRATEGY
     settings: dict[str, Any] = field(default_factory=dict)
     keys: dict[str, str] = field(default_factory=dict)
     command: str = "scalpdesk demo"
@@ -225,7 +225,7 @@ class Choices:
 
 def _ask(dotenv_path: Path, url: str | None) -> Choices:
     """Ask for what most desks change, each question with its default."""
-    strategy = click.prompt("Strategy", default=DEFAULT_STRATEGY, type=click.Choice(strategy_names()))
+    strategy = click.prompt("Strategy", default=_DEFAULT_STRATEGY, type=click.Choice(strategy_names()))
     venue = click.prompt(
         "Venue", default="simulated", type=click.Choice(["simulated", "sandbox", *venue_names()])
     )
@@ -259,7 +259,7 @@ def _ask(dotenv_path: Path, url: str | None) -> Choices:
     return found
 
 
-MOST_TRIES = 3
+_MOST_TRIES = 3
 
 
 def _ask_keys(found: Choices, venue: str, dotenv_path: Path, url: str | None) -> None:
@@ -267,13 +267,13 @@ def _ask_keys(found: Choices, venue: str, dotenv_path: Path, url: str | None) ->
     names = dotenv_names(key_pairs(found.strategy)[0])
     there = read_dotenv(dotenv_path) if dotenv_path.exists() else {}
     keys = {name: there[name] for name in names if there.get(name)}
-    for attempt in range(MOST_TRIES):
+    for attempt in range(_MOST_TRIES):
         if attempt or not keys:
             if not click.confirm(f"Store the keys of a paper account at {venue} in .env?", default=True):
                 return
             keys = {name: click.prompt(name, hide_input=True) for name in names}
         click.echo(f"asking {venue} …")
-        answer, is_taken = tried_keys(found, venue, keys, url)
+        answer, is_taken = _tried_keys(found, venue, keys, url)
         click.echo(answer)
         if is_taken is not False:
             if any(there.get(name) != value for name, value in keys.items()):
@@ -282,7 +282,7 @@ def _ask_keys(found: Choices, venue: str, dotenv_path: Path, url: str | None) ->
     click.echo("no keys were stored: put them into .env, then scalpdesk doctor")
 
 
-def tried_keys(found: Choices, venue: str, keys: dict[str, str], url: str | None) -> tuple[str, bool | None]:
+def _tried_keys(found: Choices, venue: str, keys: dict[str, str], url: str | None) -> tuple[str, bool | None]:
     """Return what a venue says to keys, in words, and whether it takes them; None when it does not answer."""
     import asyncio
 
@@ -313,7 +313,7 @@ def tried_keys(found: Choices, venue: str, keys: dict[str, str], url: str | None
     ), True
 
 
-def toml_text(answers: dict[str, Any], strategy: str = DEFAULT_STRATEGY) -> str:
+def _toml_text(answers: dict[str, Any], strategy: str = _DEFAULT_STRATEGY) -> str:
     """Return the configuration file: every key with its default as a comment, ``answers`` set."""
     tree = load_settings(strategy, cwd=Path("/nonexistent")).effective()
     tree.pop("credentials")  # keys belong in .env
@@ -327,7 +327,7 @@ def toml_text(answers: dict[str, Any], strategy: str = DEFAULT_STRATEGY) -> str:
 
 
 def _section_lines(name: str, section: dict[str, Any], answers: dict[str, Any]) -> list[str]:
-    lines = [f"# {SECTION_COMMENTS[name]}"] if name in SECTION_COMMENTS else []
+    lines = [f"# {_SECTION_COMMENTS[name]}"] if name in _SECTION_COMMENTS else []
     lines.append(f"[{name}]")
     tables = {key: value for key, value in section.items() if isinstance(value, dict) and value}
     for key, default in section.items():

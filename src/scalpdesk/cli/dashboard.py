@@ -18,7 +18,7 @@ from scalpdesk.cli.rerun import end_with_parent
 DEFAULT_PORT = 10_000
 LOCAL = ("127.0.0.1", "::1")
 
-RECORDS_NAME = "SCALPDESK_CREDENTIALS__RECORDS_URL"
+_RECORDS_NAME = "SCALPDESK_CREDENTIALS__RECORDS_URL"
 READY_SECONDS = 20.0
 END_SECONDS = 3.0
 
@@ -29,7 +29,7 @@ class PageProcess:
     def __init__(self, runs_dir: Path, port: int = DEFAULT_PORT, records_url: str | None = None) -> None:
         where = ("--runs-dir", str(runs_dir.resolve()), "--port", str(port))
         # the names of keys are gone from this process's environment by now
-        url = {} if records_url is None else {RECORDS_NAME: records_url}
+        url = {} if records_url is None else {_RECORDS_NAME: records_url}
         self._answer: dict[str, Any] = {}
         self._is_ready = threading.Event()
         # a session of its own: an interrupt ends the desk first, in order, and then the page

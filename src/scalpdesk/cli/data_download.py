@@ -23,7 +23,7 @@ from scalpdesk.datasets.importers.base import ImportReport
 from scalpdesk.venues.contract import Revealable
 
 
-def download_command(spec: DownloaderSpec[Any]) -> click.Command:
+def _download_command(spec: DownloaderSpec[Any]) -> click.Command:
     """Return the command of a downloader."""
 
     @click.argument("symbol", metavar=spec.argument.upper())
@@ -48,7 +48,7 @@ def download_command(spec: DownloaderSpec[Any]) -> click.Command:
     "download",
     cls=SourceGroup,
     sources=DOWNLOADERS,
-    declare=download_command,
+    declare=_download_command,
 )
 def download() -> None:
     """Fill the catalogue from a venue's history."""
@@ -65,7 +65,7 @@ def _account_keys() -> tuple[Revealable, Revealable]:
     return keys
 
 
-def record_command(spec: RecorderSpec[Any]) -> click.Command:
+def _record_command(spec: RecorderSpec[Any]) -> click.Command:
     """Return the command of a recorder."""
 
     @click.argument("symbol", metavar=spec.argument.upper())
@@ -111,7 +111,7 @@ def _interval_options(body: Body) -> Body:
     "record",
     cls=SourceGroup,
     sources=RECORDERS,
-    declare=record_command,
+    declare=_record_command,
 )
 def record() -> None:
     """Keep a venue's live market data in the catalogue."""

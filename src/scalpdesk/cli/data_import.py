@@ -18,7 +18,7 @@ from scalpdesk.core.units import count_text
 from scalpdesk.data_sources.contract import ImporterSpec, ImportRequest
 
 
-def import_command(spec: ImporterSpec[Any]) -> click.Command:
+def _import_command(spec: ImporterSpec[Any]) -> click.Command:
     """Return the command of an importer."""
 
     @click.argument("path", type=click.Path(path_type=Path))
@@ -32,7 +32,7 @@ def import_command(spec: ImporterSpec[Any]) -> click.Command:
     return source_command(spec, run)
 
 
-@click.group("import", cls=SourceGroup, sources=IMPORTERS, declare=import_command)
+@click.group("import", cls=SourceGroup, sources=IMPORTERS, declare=_import_command)
 def import_() -> None:
     """Fill the catalogue from files: LEAN's folder, CSV, Parquet, files of data vendors."""
 
@@ -54,7 +54,7 @@ def actions(*, as_json: bool, name: str, path: Path | None, catalog: Path) -> No
     show_imports([report], catalog, as_json=as_json)
 
 
-EXAMPLE_COLUMNS = {
+_EXAMPLE_COLUMNS = {
     "ts": "Quote Time",
     "expiry": "Expiry",
     "strike": "Strike",
@@ -65,7 +65,7 @@ EXAMPLE_COLUMNS = {
     "ask_size": "Ask Size",
 }
 """Columns of the sample file as a vendor might name them, by the catalogue's name."""
-EXAMPLE_SESSION = date(2018, 2, 5)
+_EXAMPLE_SESSION = date(2018, 2, 5)
 
 
 @desk_command("example", example=("scalpdesk data example", "scalpdesk data example quotes.csv --json"))
@@ -78,8 +78,8 @@ def example(*, as_json: bool, path: Path) -> None:
     import shlex
 
     rows = _example_rows()
-    path.write_text("\n".join((",".join(EXAMPLE_COLUMNS.values()), *rows)) + "\n", encoding="utf-8")
-    mapped = [word for name, column in EXAMPLE_COLUMNS.items() for word in ("--map", f"{name}={column}")]
+    path.write_text("\n".join((",".join(_EXAMPLE_COLUMNS.values()), *rows)) + "\n", encoding="utf-8")
+    mapped = [word for name, column in _EXAMPLE_COLUMNS.items() for word in ("--map", f"{name}={column}")]
     words = ("data", "import", "csv", str(path), "--name", "example", "--underlying", "SPY")
     zone = ("--timezone", "America/New_York", "--dates", "mdy")
     commands = (
@@ -89,7 +89,7 @@ def example(*, as_json: bool, path: Path) -> None:
     if as_json:
         print_json({"file": str(path), "rows": len(rows), "next": commands})
         return
-    click.echo(f"{path}: {count_text(len(rows), 'row')}, SPY on {EXAMPLE_SESSION}, reconstructed")
+    click.echo(f"{path}: {count_text(len(rows), 'row')}, SPY on {_EXAMPLE_SESSION}, reconstructed")
     click.echo("next: " + "\n      ".join(commands))
 
 
@@ -100,7 +100,7 @@ def _example_rows() -> list[str]:
     from scalpdesk.instruments.sessions import to_new_york
     from scalpdesk.simulation.tape_reader import session_quotes
 
-    day = EXAMPLE_SESSION
+    day = _EXAMPLE_SESSION
     expiry = next(each for each in listed_expiries(day) if (each - day).days >= 30)
     tape = reconstruct(day, expiries=(expiry,), quote_seconds=60.0)
     quotes = session_quotes(tape, tape.sessions[0])

@@ -27,9 +27,9 @@ from scalpdesk.core.units import count_text
 if TYPE_CHECKING:
     from scalpdesk.config.settings import DeskConfig
 
-OLDEST_PYTHON = (3, 11)
-EARLIEST_PLAUSIBLE_NS = 1_704_067_200_000_000_000  # 2024-01-01: the product is younger than that
-FIRST_RUN_IMPORTS = (
+_OLDEST_PYTHON = (3, 11)
+_EARLIEST_PLAUSIBLE_NS = 1_704_067_200_000_000_000  # 2024-01-01: the product is younger than that
+_FIRST_RUN_IMPORTS = (
     "exchange_calendars",
     "sqlalchemy.orm",
     "alembic.command",
@@ -40,7 +40,7 @@ FIRST_RUN_IMPORTS = (
     "scalpdesk.datasets.embedded.market",
 )
 """Packages are installed without byte code; importing them once during set-up writes it."""
-EXTRA = '"scalpdesk[NAME]"'
+_EXTRA = '"scalpdesk[NAME]"'
 MARKS = {"ok": "ok  ", "note": "note", "fail": "FAIL"}
 
 
@@ -67,7 +67,7 @@ def report_findings(found: Iterable[Diagnosis], *, as_json: bool, warm_up: bool)
         print_json({"ok": not failed, "failed": failed, "findings": [asdict(f) for f in findings]})
     else:
         if absent and not warm_up:
-            _show(Diagnosis("extras", "note", f"not installed: {', '.join(absent)}", f"pip install {EXTRA}"))
+            _show(Diagnosis("extras", "note", f"not installed: {', '.join(absent)}", f"pip install {_EXTRA}"))
         click.echo(f"\n{count_text(failed, 'check')} failed" if failed else "\nall checks passed")
     return EXIT_FAILED if failed else EXIT_OK
 
@@ -114,7 +114,7 @@ def examine(
 
 def _python() -> Diagnosis:
     have = ".".join(map(str, sys.version_info[:3]))
-    if sys.version_info < OLDEST_PYTHON:
+    if sys.version_info < _OLDEST_PYTHON:
         return Diagnosis("python", "fail", have, "take Python 3.11 or newer")
     return Diagnosis("python", "ok", f"{have} at {sys.executable}")
 
@@ -180,7 +180,7 @@ def _clock() -> Iterator[Diagnosis]:
     else:
         yield Diagnosis("time zones", "ok", "America/New_York known")
     now_ns = SystemClock().now_ns()
-    if now_ns < EARLIEST_PLAUSIBLE_NS:
+    if now_ns < _EARLIEST_PLAUSIBLE_NS:
         yield Diagnosis("clock", "fail", "the machine's clock is years behind", "set the clock (NTP)")
     else:
         yield Diagnosis("clock", "ok", "plausible")
@@ -233,7 +233,7 @@ def _catalog(folder: Path) -> Diagnosis:
 def _kernels(*, warm_up: bool) -> Diagnosis:
     if warm_up:
         started = time.perf_counter()
-        compile_all_kernels(FIRST_RUN_IMPORTS)
+        compile_all_kernels(_FIRST_RUN_IMPORTS)
         return Diagnosis("pricing kernels", "ok", f"warm after {time.perf_counter() - started:.1f} s")
     if are_compiled("every-day"):
         return Diagnosis("pricing kernels", "ok", "compiled")

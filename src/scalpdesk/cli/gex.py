@@ -14,7 +14,6 @@ from scalpdesk.cli.market import (
     instant_ns,
     load_tape,
     seed_option,
-    time_option,
 )
 from scalpdesk.cli.output import (
     around,
@@ -41,7 +40,7 @@ if TYPE_CHECKING:
     from scalpdesk.research.dealer_gamma import ChainAt
 
 STRIKES_SHOWN = 12
-CHAIN_FILES = "chain files"
+_CHAIN_FILES = "chain files"
 """Name in the history of what chain files hold: their own names often bear the day."""
 
 
@@ -63,7 +62,7 @@ CHAIN_FILES = "chain files"
     metavar="DATE",
     help=f"Trading day [default: {DEFAULT_SESSION}; of --chain: its latest].",
 )
-@time_option("--at")
+@click.option("--at", "clock", default="12:00", metavar="HH:MM", show_default=True, help="New York time.")
 @click.option(
     "--chain", "chain_file", default=None, metavar="FILE", help="A chain from a CSV or Parquet file."
 )
@@ -124,7 +123,7 @@ def gex(
         rates = settings.config.rates
         rate = rates.default if rates.flat is None else rates.flat
         at = chain_from_file(Path(chain_file), symbol, day, spot, rate)
-        history = _history(settings, CHAIN_FILES, symbol)
+        history = _history(settings, _CHAIN_FILES, symbol)
     elif spot is not None:
         raise ConfigError(
             "the data says where the underlying stands; --spot goes with --chain",
@@ -150,7 +149,7 @@ def gex(
     if as_json:
         print_json(shown)
     else:
-        print_exposure(shown, strikes)
+        _print_exposure(shown, strikes)
 
 
 def _refuse_with_file(data_set: str, seed: int | None, days: int | None) -> None:
@@ -235,12 +234,12 @@ def _publish(
     return {"document": path, "gex_value": shown["net_usd"], "symbol": at.symbol, "last_update": shown["at"]}
 
 
-BAR_CELLS = 24
-PROFILE_SHOWN = (-0.05, -0.02, -0.01, 0.0, 0.01, 0.02, 0.05)
-MILLION = 1e6
+_BAR_CELLS = 24
+_PROFILE_SHOWN = (-0.05, -0.02, -0.01, 0.0, 0.01, 0.02, 0.05)
+_MILLION = 1e6
 
 
-def print_exposure(document: dict[str, Any], strikes: int) -> None:
+def _print_exposure(document: dict[str, Any], strikes: int) -> None:
     """Write the facts, a bar a strike, the expiries and the profile."""
     data, spot = document["data"], document["spot"]
     click.echo(
@@ -299,8 +298,8 @@ def _print_strikes(document: dict[str, Any], shown: int) -> None:
         table.add_row(
             f"{row['strike']:g}",
             _cell(row["put_usd"]),
-            "▒" * round(BAR_CELLS * abs(row["put_usd"]) / top),
-            "█" * round(BAR_CELLS * row["call_usd"] / top),
+            "▒" * round(_BAR_CELLS * abs(row["put_usd"]) / top),
+            "█" * round(_BAR_CELLS * row["call_usd"] / top),
             _cell(row["call_usd"]),
             _cell(row["net_usd"]),
             ", ".join(marks),
@@ -317,7 +316,7 @@ def _print_expiries(document: dict[str, Any]) -> None:
 def _print_profile(document: dict[str, Any]) -> None:
     spot, profile = document["spot"], document["profile"]
     parts = []
-    for move in PROFILE_SHOWN:
+    for move in _PROFILE_SHOWN:
         level = min(profile, key=lambda row: abs(row["spot"] - spot * (1.0 + move)))
         parts.append(f"{move:+.0%} {_cell(level['net_usd'])}")
     click.echo(f"repriced, M   {'; '.join(parts)}")
@@ -346,8 +345,8 @@ def _draw_strikes(axis: "Axes", document: dict[str, Any]) -> None:
     near = [row for row in document["strikes"] if abs(row["strike"] / spot - 1.0) <= FLIP_SPAN / 2]
     strike = [row["strike"] for row in near]
     width = 0.8 * min((b - a for a, b in pairwise(strike)), default=1.0)
-    axis.bar(strike, [row["call_usd"] / MILLION for row in near], width, color="C0", label="calls")
-    axis.bar(strike, [row["put_usd"] / MILLION for row in near], width, color="C1", label="puts")
+    axis.bar(strike, [row["call_usd"] / _MILLION for row in near], width, color="C0", label="calls")
+    axis.bar(strike, [row["put_usd"] / _MILLION for row in near], width, color="C1", label="puts")
     axis.axvline(spot, color="0.3", linewidth=0.8, label="spot")
     axis.set_xlabel("strike")
     axis.set_ylabel("USD million per 1 %")
@@ -356,7 +355,7 @@ def _draw_strikes(axis: "Axes", document: dict[str, Any]) -> None:
 
 def _draw_profile(axis: "Axes", document: dict[str, Any]) -> None:
     levels = [row["spot"] for row in document["profile"]]
-    axis.plot(levels, [row["net_usd"] / MILLION for row in document["profile"]], color="C0")
+    axis.plot(levels, [row["net_usd"] / _MILLION for row in document["profile"]], color="C0")
     axis.axhline(0.0, color="0.8", linewidth=0.8)
     axis.axvline(document["spot"], color="0.3", linewidth=0.8, label="spot")
     if document["flip"] is not None:
@@ -367,8 +366,8 @@ def _draw_profile(axis: "Axes", document: dict[str, Any]) -> None:
 
 
 def _millions(usd: float) -> str:
-    return f"{usd / MILLION:+,.1f} M"
+    return f"{usd / _MILLION:+,.1f} M"
 
 
 def _cell(usd: float) -> str:
-    return f"{usd / MILLION:+,.1f}"
+    return f"{usd / _MILLION:+,.1f}"

@@ -1,4 +1,4 @@
-"""``scalpdesk hedges`` and ``scalpdesk basis``: the instrument that hedges, compared and measured."""
+"""``scalpdesk research hedges`` and ``basis``: the instrument that hedges, compared and measured."""
 
 from dataclasses import replace
 from decimal import Decimal
@@ -22,7 +22,7 @@ UNDERLYING = "none"
 @desk_command(
     "hedges",
     example=(
-        "scalpdesk hedges gamma-scalper --data lean --start 2021-01-04 --end 2021-01-08"
+        "scalpdesk research hedges gamma-scalper --data lean --start 2021-01-04 --end 2021-01-08"
         " --with SPY --config spx.toml"
     ),
 )
@@ -92,7 +92,7 @@ def hedges(
 
 @desk_command(
     "basis",
-    example="scalpdesk basis SPY ES --data lean --hedge-set es-2013 --start 2013-10-07 --end 2013-10-11",
+    example="scalpdesk research basis SPY ES --data lean --hedge-set es-2013 --start 2013-10-07",
 )
 @click.argument("underlying")
 @click.argument("hedge")

@@ -429,18 +429,53 @@ def _write_sheet(
     }
 
 
-@desk_command("replay", example=("scalpdesk replay last --verify", "scalpdesk replay last --json"))
+@desk_command(
+    "replay",
+    example=(
+        "scalpdesk replay last --verify",
+        "scalpdesk replay last --under",
+        "scalpdesk replay last --under --no-fill-models --paths 100 --json",
+    ),
+)
 @click.argument("run")
 @click.option("--verify", is_flag=True, help="Stop at the first output that is not as journaled; exit 1.")
+@click.option("--under", is_flag=True, help="Make it again under other fill models and on redrawn paths.")
+@click.option("--fill-models/--no-fill-models", default=True, help="--under: the other fill models.")
+@click.option(
+    "--paths",
+    type=click.IntRange(0, 1_000),
+    default=20,
+    show_default=True,
+    help="--under: redrawn paths of an embedded session, its own among them; 0 for none.",
+)
+@click.option("--beside-desk", is_flag=True, hidden=True, help="End with the process that started it.")
 @settings_options
 def replay(
-    *, as_json: bool, run: str, verify: bool, config_file: str | None, overrides: tuple[str, ...]
+    *,
+    as_json: bool,
+    run: str,
+    verify: bool,
+    under: bool,
+    fill_models: bool,
+    paths: int,
+    beside_desk: bool,
+    config_file: str | None,
+    overrides: tuple[str, ...],
 ) -> int:
-    """Run a journal again through an engine rebuilt from it. RUN is an id, its beginning, or last."""
+    """Run a journal again through an engine rebuilt from it. RUN is an id, its beginning, or last.
+
+    With --under the session is traded anew. The run is only read; the results are kept beside the runs, and
+    shown on the Runs page and in the page's tear sheet.
+    """
     from scalpdesk.backtesting.runs import replay as replay_run
     from scalpdesk.core.version import BUILD
 
     run_dir = find_run(config_file, overrides, run)
+    if under:
+        from scalpdesk.cli.rerun import rerun
+
+        rerun(run_dir, fill_models=fill_models, paths=paths, beside_desk=beside_desk, as_json=as_json)
+        return 0
     verdict = replay_run(run_dir, verify=verify)
     facts = {
         "run_id": verdict.summary["run_id"],

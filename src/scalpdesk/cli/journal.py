@@ -1,14 +1,17 @@
-"""``scalpdesk journal``: the calendar of P&L, trades with their edge, and notes."""
+"""``scalpdesk journal``: the calendar of P&L, trades with their edge; tags and notes."""
 
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from scalpdesk.cli.command import desk_command, settings_from, settings_options
 from scalpdesk.cli.output import new_table, print_json, print_table
-from scalpdesk.core.errors import ConfigError
+from scalpdesk.core.errors import ArgumentError, ConfigError
+
+if TYPE_CHECKING:
+    from scalpdesk.config.settings import DeskConfig
 
 TITLES = {
     "days": "Day",
@@ -26,23 +29,44 @@ TITLES = {
         "scalpdesk journal last",
         "scalpdesk journal --search 'gamma-scalper paper'",
         "scalpdesk journal last --json",
+        "scalpdesk journal --note last 'held through the auction' --tag fomc",
+        "scalpdesk journal --note last 'exit was late' --trade 2 --tag mistake",
+        "scalpdesk journal --note last --day 2018-02-05 --tag vol-spike",
+        "scalpdesk journal --note --json",
     ),
 )
 @click.argument("runs", metavar="[RUN ...]", nargs=-1)
 @click.option("--search", default="", metavar="WORDS", help="All runs that have every word, as `runs` does.")
+@click.option("--note", is_flag=True, help="Note TEXT on RUN (--note RUN TEXT), or list what is noted.")
+@click.option("--day", default=None, metavar="YYYY-MM-DD", help="--note: of a day of the run.")
+@click.option(
+    "--trade", type=int, default=None, metavar="N", help="--note: a trade by its number in `report`."
+)
+@click.option("--tag", "tags", multiple=True, metavar="WORD", help="--note: add a tag. May be repeated.")
+@click.option("--untag", "untagged", multiple=True, metavar="WORD", help="--note: take a tag away.")
+@click.option("--clear", is_flag=True, help="--note: take note and tags away.")
 @settings_options
 def journal(
     *,
     as_json: bool,
     runs: tuple[str, ...],
     search: str,
+    note: bool,
     config_file: str | None,
     overrides: tuple[str, ...],
+    **of_note: Any,
 ) -> None:
     """Show P&L by day, month, weekday, hour, days to expiry and regime, each trade's edge, and notes.
 
-    RUN is an id, its beginning, or last; without one it is the run written last.
+    RUN is an id, its beginning, or last; without one it is the run written last. TEXT of --note replaces the
+    note. Notes are in the store of the runs, in no journal.
     """
+    if note and len(runs) <= 2 and not search:
+        run, text = (*runs, None, None)[:2]
+        _note(settings_from(config_file, overrides).config, run, text, as_json=as_json, **of_note)
+        return
+    if note or any(of_note.values()):
+        raise ArgumentError("a note is of one run", where="--note", fix="scalpdesk journal --note RUN TEXT")
     if runs and search.strip():
         raise ConfigError(
             "runs are named or searched", where="RUN, --search", value=search, fix="leave out one of the two"
@@ -62,9 +86,8 @@ def journal(
             _show(title, found[name], found["currency"])
     if found["trades"]:
         _show_trades(found["trades"])
-    for note in found["notes"]:
-        of = f"{note['kind']} {note['name']}".strip()
-        click.echo(" ".join([f"{note['run_id']} {of}:", *(f"#{tag}" for tag in note["tags"]), note["note"]]))
+    for row in found["notes"]:
+        click.echo(f"{row['run_id']} {_subject(row).strip() or 'run'}: {_said(row)}")
     for run_id, why in found["left_out"].items():
         click.echo(f"left out: {run_id}, {why}", err=True)
 
@@ -111,3 +134,79 @@ def _figure(value: float | None) -> str:
 
 def _vol(value: float | None) -> str:
     return "·" if value is None else f"{100 * value:.1f} %"
+
+
+def _note(
+    config: "DeskConfig",
+    run: str | None,
+    text: str | None,
+    *,
+    as_json: bool,
+    day: str | None,
+    trade: int | None,
+    tags: tuple[str, ...],
+    untagged: tuple[str, ...],
+    clear: bool,
+) -> None:
+    """Tag and note a run, a day or a trade, or list what is noted."""
+    runs_dir = Path(config.desk.runs_dir)
+    is_change = text is not None or clear or bool(tags or untagged)
+    if text is not None and not text.strip():
+        fix = "write a note, or --clear to take it away"
+        raise ArgumentError("an empty note says nothing", where="TEXT", value=text, fix=fix)
+    if not is_change and (day, trade) == (None, None):
+        _list(runs_dir, run, config.records_url, as_json=as_json)
+        return
+    if run is None:
+        raise ArgumentError("a note is of a run", where="RUN", fix="scalpdesk journal --note last --tag WORD")
+    from scalpdesk.core.clock import SystemClock
+    from scalpdesk.journal.reader import run_named
+    from scalpdesk.records.notes import checked_tags, keep_note, list_notes, subject_in
+    from scalpdesk.records.store import open_store, store_url
+
+    run_dir = run_named(runs_dir, run)
+    with open_store(config.records_url or store_url(runs_dir)) as store:
+        subject = subject_in(run_dir, store, day, trade)
+        if not is_change:
+            where, fix = "--day" if trade is None else "--trade", "add TEXT, --tag WORD or --clear"
+            raise ArgumentError("nothing is said of it", where=where, value=subject[1], fix=fix)
+        known = (row for row in list_notes(store, run_dir.name) if (row["kind"], row["name"]) == subject)
+        nothing: dict[str, Any] = {"tags": [], "note": ""}
+        old = nothing if clear else next(known, nothing)
+        away = checked_tags(untagged)
+        left = [tag for tag in checked_tags([*old["tags"], *tags]) if tag not in away]
+        said = old["note"] if text is None else text
+        kept = keep_note(store, run_dir.name, subject, tags=left, note=said, now_ns=SystemClock().now_ns())
+    if as_json:
+        print_json(kept)
+    else:
+        click.echo(f"{run_dir.name}{_subject(kept)}: {_said(kept) or 'nothing noted'}")
+
+
+def _list(runs_dir: Path, run: str | None, records_url: str | None, *, as_json: bool) -> None:
+    """List what is noted of a run or of all."""
+    from scalpdesk.journal.reader import run_named
+    from scalpdesk.records.notes import list_notes
+    from scalpdesk.records.store import read_runs
+
+    run_id = None if run is None else run_named(runs_dir, run).name
+    is_there = runs_dir.is_dir()
+    rows = read_runs(runs_dir, lambda store: list_notes(store, run_id), records_url) if is_there else []
+    if as_json:
+        print_json({"runs_dir": str(runs_dir), "notes": rows})
+        return
+    if not rows:
+        click.echo("nothing is noted; scalpdesk journal --note last 'TEXT' --tag WORD notes the first")
+        return
+    table = new_table("run", "of", "tags", "note", left=4, text=("note",))
+    for row in rows:
+        table.add_row(row["run_id"], _subject(row).strip() or "run", " ".join(row["tags"]), row["note"])
+    print_table(table)
+
+
+def _subject(row: dict[str, Any]) -> str:
+    return f" {row['kind']} {row['name']}" if row["name"] else ""
+
+
+def _said(row: dict[str, Any]) -> str:
+    return " ".join([*(f"#{tag}" for tag in row["tags"]), row["note"]]).strip()

@@ -1,37 +1,25 @@
-"""``scalpdesk lookahead``: a test whether a strategy decides by what is known only later."""
-
-from datetime import date
-from typing import Annotated
+"""``scalpdesk research lookahead``: a test whether a strategy decides by what is known only later."""
 
 import click
 import msgspec
 
 from scalpdesk.cli.command import desk_command, settings_from, settings_options
 from scalpdesk.cli.flags import options
-from scalpdesk.cli.market import DaySpan, Drawn, tape_of
+from scalpdesk.cli.market import Drawn, UsualSpan, tape_of
 from scalpdesk.cli.output import console, print_json
 from scalpdesk.cli.waiting import progress_bar
 from scalpdesk.core.errors import EXIT_FAILED, EXIT_OK
-from scalpdesk.core.flags import Flag
-from scalpdesk.datasets.embedded import USUAL_DAY
-
-
-class LookaheadSpan(DaySpan, frozen=True, kw_only=True):
-    """Sessions of a data set, the usual one where none is named."""
-
-    start: Annotated[date, Flag("First session.", "DATE")] = USUAL_DAY
-    end: Annotated[date | None, Flag("Last session [default: the first].", "DATE")] = None
 
 
 @desk_command(
     "lookahead",
     example=(
-        "scalpdesk lookahead gamma-scalper --set entry.gate=advise",
-        "scalpdesk lookahead st0cka --start 2018-02-05 --end 2018-02-06 --cuts 20 --json",
+        "scalpdesk research lookahead gamma-scalper --set entry.gate=advise",
+        "scalpdesk research lookahead st0cka --start 2018-02-05 --end 2018-02-06 --cuts 20 --json",
     ),
 )
 @click.argument("strategy")
-@options(LookaheadSpan, "span")
+@options(UsualSpan, "span")
 @click.option(
     "--cuts",
     type=click.IntRange(1, 1_000),
@@ -50,7 +38,7 @@ def lookahead(
     *,
     as_json: bool,
     strategy: str,
-    span: LookaheadSpan,
+    span: UsualSpan,
     cuts: int,
     listing: bool,
     drawn: Drawn,

@@ -23,76 +23,117 @@ from scalpdesk.core.errors import EXIT_FAILED, EXIT_OK, EXIT_USAGE, ConfigError,
 from scalpdesk.core.owner_only import hide_memory
 from scalpdesk.core.version import BUILD
 
-COMMANDS: dict[str, tuple[str, str]] = {
-    "demo": ("scalpdesk.cli.trade:demo", "Trade one session of the embedded market: no keys, no network."),
-    "backtest": ("scalpdesk.cli.trade:backtest", "Trade recorded or reconstructed sessions and report."),
-    "research": (
-        "scalpdesk.cli.research:research",
-        "Test what dealer gamma and signals foretell.",
-    ),
-    "sweep": ("scalpdesk.cli.sweep:sweep", "Backtest every combination of settings; one table."),
-    "walkforward": (
-        "scalpdesk.cli.walkforward:walkforward",
-        "Choose settings on past sessions, judge them on the next.",
-    ),
-    "lookahead": (
-        "scalpdesk.cli.lookahead:lookahead",
-        "Change the future of a market: do earlier decisions change?",
-    ),
-    "stress": (
-        "scalpdesk.cli.stress:stress",
-        "Disturb quotes of held options: is the day traded as before?",
-    ),
-    "run": ("scalpdesk.cli.run:run", "Trade: simulated, a venue's paper account, or live once armed."),
-    "harness": ("scalpdesk-strategies", "Protocol v1: events through a strategy folder."),
-    "status": ("scalpdesk.cli.operate:status", "Show the state of a running desk."),
-    "why": ("scalpdesk.cli.why:why", "Explain an order or a decision of a run; --list shows all."),
-    "halt": ("scalpdesk.cli.operate:halt", "Cancel all orders and send nothing more."),
-    "flatten": ("scalpdesk.cli.operate:flatten", "Cancel all orders and close all positions."),
-    "reduce": ("scalpdesk.cli.operate:reduce", "Only send orders that make positions smaller."),
-    "resume": ("scalpdesk.cli.operate:resume", "Let a halted desk trade again; needs a reason."),
-    "certify": ("scalpdesk.cli.certify:certify", "Ask a venue's paper account each part of the contract."),
-    "arm": ("scalpdesk.cli.operate:arm", "Arm live trading for one account and configuration."),
-    "disarm": ("scalpdesk.cli.operate:disarm", "End the arming of live trading."),
-    "alerts": ("scalpdesk.cli.alerts:alerts", "Messages to people when a desk needs them; test, ack, watch."),
-    "dashboard": ("scalpdesk.cli.dashboard:dashboard", "The web page of the desk, and its API."),
-    "mcp": ("scalpdesk.cli.mcp:mcp", "Reports as tools for an agent, and a halt: no trading."),
-    "replay": ("scalpdesk.cli.history:replay", "Run a journal again; --verify compares every decision."),
-    "report": ("scalpdesk.cli.history:report", "Explain a finished run: P&L by Greek, hedges, costs."),
-    "rerun": ("scalpdesk.cli.rerun:rerun", "An ended run under other fill models and on other paths."),
-    "runs": ("scalpdesk.cli.history:runs", "List the runs on record."),
-    "journal": ("scalpdesk.cli.journal:journal", "P&L by day, month, weekday, hour, expiry; edge; notes."),
-    "note": ("scalpdesk.cli.note:note", "Tags and notes on runs, their days and trades."),
-    "parity": ("scalpdesk.cli.parity:parity", "A live run against its backtest: the difference in parts."),
-    "scalps": ("scalpdesk.cli.scalps:scalps", "The options scalper's positions, history, performance."),
-    "tax": ("scalpdesk.cli.tax:tax", "A year for the accountant: lots, Form 8949, Form 6781."),
-    "reconcile": (
-        "scalpdesk.cli.reconcile:reconcile",
-        "A broker's statement against the journal, line by line.",
-    ),
-    "exchange": ("scalpdesk.cli.exchange:exchange", "A simulated exchange for official clients."),
-    "data": ("scalpdesk.cli.data:data", "Market data: ls, verify, import, download, record."),
-    "price": ("scalpdesk.cli.calculators:price", "Price and Greeks of one option."),
-    "iv": ("scalpdesk.cli.calculators:iv", "Implied volatility of one option price."),
-    "contract": ("scalpdesk.cli.calculators:contract", "An option's class: settlement, ticks, hours."),
-    "chain": ("scalpdesk.cli.chain:chain", "An option chain with implied vols and Greeks."),
-    "gex": ("scalpdesk.cli.gex:gex", "Dealer gamma: net, strikes, walls, flip; --publish to Firestore."),
-    "hedges": ("scalpdesk.cli.hedges:hedges", "Instruments to hedge with, compared on the same sessions."),
-    "basis": ("scalpdesk.cli.hedges:basis", "The basis of a hedge against its underlying, from quotes."),
-    "bands": ("scalpdesk.cli.bands:bands", "Hedge bands over the same sessions, and the band to take."),
-    "vol": ("scalpdesk.cli.vol:vol", "Volatility report: realised, forecast, implied; --evaluate."),
-    "surface": ("scalpdesk.cli.surface:surface", "Forwards, smiles and term structure of a chain."),
-    "scan": ("scalpdesk.cli.scan:scan", "Straddles and strangles of chains, ranked by net edge."),
-    "expiry": ("scalpdesk.cli.expiry:expiry", "Options on their last day: pins, cut-offs, shares tomorrow."),
-    "risk": ("scalpdesk.cli.risk:risk", "Risk of a book: VaR, stress days, scenario grid; --coverage."),
-    "config": ("scalpdesk.cli.config:config", "The effective configuration and where each value is from."),
-    "init": ("scalpdesk.cli.config:init", "Ask for venue, keys, limits; write a commented scalpdesk.toml."),
-    "new": ("scalpdesk.cli.new:new", "Begin a strategy of your own: a package that trades, with tests."),
-    "doctor": ("scalpdesk.cli.doctor:doctor", "Check the installation, folders, data and keys."),
-    "plugins": ("scalpdesk.cli.plugins:plugins", "All that can be plugged in, and what is installed."),
-    "drill": ("scalpdesk-testing", "Rehearse a day's disasters on your own configuration."),
-    "selftest": ("scalpdesk-testing", "Compute worked cases and compare with their answers."),
+TOPICS: dict[str, dict[str, tuple[str, str]]] = {
+    "first": {
+        "demo": (
+            "scalpdesk.cli.trade:demo",
+            "Trade one session of the embedded market: no keys, no network.",
+        ),
+        "backtest": ("scalpdesk.cli.trade:backtest", "Trade recorded or reconstructed sessions and report."),
+        "report": ("scalpdesk.cli.history:report", "Explain a finished run: P&L by Greek, hedges, costs."),
+        "data": ("scalpdesk.cli.data:data", "Market data: ls, verify, import, download, record."),
+        "run": ("scalpdesk.cli.run:run", "Trade: simulated, a venue's paper account, or live once armed."),
+        "status": ("scalpdesk.cli.operate:status", "Show the state of a running desk."),
+        "halt": ("scalpdesk.cli.operate:halt", "Cancel all orders and send nothing more."),
+        "dashboard": ("scalpdesk.cli.dashboard:dashboard", "The web page of the desk, and its API."),
+        "sweep": ("scalpdesk.cli.sweep:sweep", "Backtest every combination of settings; one table."),
+        "new": ("scalpdesk.cli.new:new", "Begin a strategy of your own: a package that trades, with tests."),
+    },
+    "live": {
+        "flatten": ("scalpdesk.cli.operate:flatten", "Cancel all orders and close all positions."),
+        "reduce": ("scalpdesk.cli.operate:reduce", "Only send orders that make positions smaller."),
+        "resume": ("scalpdesk.cli.operate:resume", "Let a halted desk trade again; needs a reason."),
+        "arm": ("scalpdesk.cli.operate:arm", "Arm live trading for one account and configuration."),
+        "disarm": ("scalpdesk.cli.operate:disarm", "End the arming of live trading."),
+        "certify": (
+            "scalpdesk.cli.certify:certify",
+            "Ask a venue's paper account each part of the contract.",
+        ),
+        "alerts": (
+            "scalpdesk.cli.alerts:alerts",
+            "Messages to people when a desk needs them; test, ack, watch.",
+        ),
+        "drill": ("scalpdesk-testing", "Rehearse a day's disasters on your own configuration."),
+    },
+    "records": {
+        "runs": ("scalpdesk.cli.history:runs", "List the runs on record."),
+        "why": ("scalpdesk.cli.why:why", "Explain an order or a decision of a run; --list shows all."),
+        "replay": (
+            "scalpdesk.cli.history:replay",
+            "Run a journal again; --verify compares decisions, --under other fills and paths.",
+        ),
+        "journal": (
+            "scalpdesk.cli.journal:journal",
+            "P&L by day, month, weekday, hour, expiry; edge; --note.",
+        ),
+        "tax": ("scalpdesk.cli.tax:tax", "A year for the accountant: lots, Form 8949, Form 6781."),
+        "reconcile": (
+            "scalpdesk.cli.reconcile:reconcile",
+            "A broker's statement against the journal, line by line.",
+        ),
+        "scalps": ("scalpdesk.cli.scalps:scalps", "The options scalper's positions, history, performance."),
+        "parity": (
+            "scalpdesk.cli.parity:parity",
+            "A live run against its backtest: the difference in parts.",
+        ),
+    },
+    "research": {
+        "walkforward": (
+            "scalpdesk.cli.walkforward:walkforward",
+            "Choose settings on past sessions, judge them on the next.",
+        ),
+        "bands": ("scalpdesk.cli.bands:bands", "Hedge bands over the same sessions, and the band to take."),
+        "scan": ("scalpdesk.cli.scan:scan", "Straddles and strangles of chains, ranked by net edge."),
+        "research": (
+            "scalpdesk.cli.research:research",
+            "Look-ahead, bad quotes, hedges, dealer gamma, signals, entries.",
+        ),
+    },
+    "market": {
+        "chain": ("scalpdesk.cli.chain:chain", "An option chain with implied vols and Greeks."),
+        "surface": ("scalpdesk.cli.surface:surface", "Forwards, smiles and term structure of a chain."),
+        "vol": ("scalpdesk.cli.vol:vol", "Volatility report: realised, forecast, implied; --evaluate."),
+        "gex": ("scalpdesk.cli.gex:gex", "Dealer gamma: net, strikes, walls, flip; --publish to Firestore."),
+        "risk": ("scalpdesk.cli.risk:risk", "Risk of a book: VaR, stress days, scenario grid; --coverage."),
+        "expiry": (
+            "scalpdesk.cli.expiry:expiry",
+            "Options on their last day: pins, cut-offs, shares tomorrow.",
+        ),
+        "price": (
+            "scalpdesk.cli.calculators:price",
+            "Price and Greeks of one option; --paid: its implied volatility.",
+        ),
+        "contract": ("scalpdesk.cli.calculators:contract", "An option's class: settlement, ticks, hours."),
+    },
+    "set-up": {
+        "init": (
+            "scalpdesk.cli.config:init",
+            "Ask for venue, keys, limits; write a commented scalpdesk.toml.",
+        ),
+        "config": (
+            "scalpdesk.cli.config:config",
+            "The effective configuration and where each value is from.",
+        ),
+        "doctor": ("scalpdesk.cli.doctor:doctor", "Check the installation, folders, data and keys."),
+        "plugins": ("scalpdesk.cli.plugins:plugins", "All that can be plugged in, and what is installed."),
+        "exchange": ("scalpdesk.cli.exchange:exchange", "A simulated exchange for official clients."),
+        "mcp": ("scalpdesk.cli.mcp:mcp", "Reports as tools for an agent, and a halt: no trading."),
+        "harness": ("scalpdesk-strategies", "Protocol v1: events through a strategy folder."),
+        "selftest": ("scalpdesk-testing", "Compute worked cases and compare with their answers."),
+    },
 }
+"""Commands by topic, those of the first screen first: their place, and one line of help."""
+COMMANDS = {name: entry for topic in TOPICS.values() for name, entry in topic.items()}
+FORMER = {
+    "basis": "research basis",
+    "hedges": "research hedges",
+    "iv": "price",
+    "lookahead": "research lookahead",
+    "note": "journal --note",
+    "rerun": "replay --under",
+    "stress": "research stress",
+}
+"""Commands by the name that they had; it still works, with a word, and no help shows it."""
 
 OWN_COMMANDS = {name: place for name, (place, _) in COMMANDS.items() if ":" in place}
 """The commands of this distribution: ``module:attribute`` by name."""
@@ -121,6 +162,8 @@ EXTRA_OF_MODULE = {
     "scalpdesk",
     cls=LazyGroup,
     table=COMMANDS,
+    topics=TOPICS,
+    former=FORMER,
     socket="COMMANDS",
     context_settings={"max_content_width": 100},
     epilog=EXIT_CODES,
@@ -231,7 +274,7 @@ def _as_refusal(problem: Exception) -> ScalpdeskError:
         )
     if isinstance(problem, OSError) and problem.errno is not None:
         return _system_refusal(problem)
-    if found := UNCACHED.match(str(problem)):
+    if found := _UNCACHED.match(str(problem)):
         return ScalpdeskError(
             "compiled code cannot be kept: neither the folder of the program nor that of the user's caches"
             " can be written",
@@ -247,7 +290,7 @@ def _as_refusal(problem: Exception) -> ScalpdeskError:
     )
 
 
-UNCACHED = re.compile(r"cannot cache function .*: no locator available for file '(.*)'")
+_UNCACHED = re.compile(r"cannot cache function .*: no locator available for file '(.*)'")
 """Message of numba where it finds no folder for compiled code."""
 
 STDOUT = "stdout"
@@ -255,7 +298,7 @@ STDOUT = "stdout"
 _ACCESS = "give the user that runs this access to it, or name another place"
 _SPACE = "free disk space, or name another place"
 _FILES = "raise the number of open files: ulimit -n 4096"
-SYSTEM_FIXES = {
+_SYSTEM_FIXES = {
     **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), _ACCESS),
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), _SPACE),
     **dict.fromkeys((errno.EMFILE, errno.ENFILE), _FILES),
@@ -272,7 +315,7 @@ def _system_refusal(problem: OSError) -> ScalpdeskError:
     names = [
         os.fsdecode(name) for name in (problem.filename, problem.filename2) if isinstance(name, str | bytes)
     ]
-    fix = SYSTEM_FIXES.get(
+    fix = _SYSTEM_FIXES.get(
         problem.errno or 0, "check the file and its disk, or the address; --debug shows where"
     )
     what = f"the system refused this: {problem.strerror or problem}"

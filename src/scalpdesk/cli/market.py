@@ -21,9 +21,6 @@ DEFAULT_SESSION = USUAL_DAY.isoformat()
 data_option = click.option(
     "--data", "data_set", default=EMBEDDED, show_default=True, help="Name of the data set."
 )
-session_option = click.option(
-    "--start", "session", default=DEFAULT_SESSION, metavar="DATE", show_default=True, help="Trading day."
-)
 seed_option = click.option(
     "--seed", type=int, default=None, help="Path of the embedded market [default: simulation.seed]."
 )
@@ -47,6 +44,36 @@ class DaySpan(Options, frozen=True, kw_only=True):
         return self.start, self.end or self.start
 
 
+class UsualSpan(DaySpan, frozen=True, kw_only=True):
+    """Sessions of a data set, the usual one where none is named."""
+
+    start: Annotated[date, Flag("First session.", "DATE")] = USUAL_DAY
+    end: Annotated[date | None, Flag("Last session [default: the first].", "DATE")] = None
+
+
+class Moment(Options, frozen=True, kw_only=True):
+    """A minute of a session of a data set, and the quotes that count then."""
+
+    data_set: Annotated[str, Flag("Name of the data set.", name="--data")] = EMBEDDED
+    session: Annotated[date, Flag("Trading day.", "DATE", name="--start")] = USUAL_DAY
+    clock: Annotated[str, Flag("New York time.", "HH:MM", name="--time")] = "12:00"
+    max_age: Annotated[
+        float | None, Flag("Leave older quotes out [default: 2.5 quote intervals of the data].", "SECONDS")
+    ] = None
+    seed: Annotated[int | None, Flag("Path of the embedded market [default: simulation.seed].")] = None
+
+    def __post_init__(self) -> None:
+        """Refuse an age that is none."""
+        super().__post_init__()
+        if self.max_age is not None and not 0.0 < self.max_age < math.inf:
+            fix = "write seconds, e.g. 300"
+            raise ArgumentError("an age is above 0 seconds", where="--max-age", value=self.max_age, fix=fix)
+
+    def load(self, settings: "LoadedSettings", symbol: str) -> "MarketTape":
+        """Load the session of a symbol."""
+        return load_tape(settings, self.data_set, symbol.upper(), self.session, seed=self.seed)
+
+
 class Drawn(Options, frozen=True, kw_only=True):
     """Path and quotes of a reconstructed market; None takes what the settings have."""
 
@@ -63,22 +90,6 @@ class Drawn(Options, frozen=True, kw_only=True):
 def param_option(about: str) -> Callable[[Body], Body]:
     """Return the option ``--param`` (``params: tuple[str, ...]``) of what a sweep varies."""
     return click.option("--param", "params", multiple=True, required=True, metavar="KEY=VALUES", help=about)
-
-
-max_age_option = click.option(
-    "--max-age",
-    type=float,
-    default=None,
-    metavar="SECONDS",
-    help="Leave older quotes out [default: 2.5 quote intervals of the data].",
-)
-
-
-def time_option(name: str) -> Callable[[Body], Body]:
-    """Return the option (``clock: str``) for a New York time of day, 12:00 without it."""
-    return click.option(
-        name, "clock", default="12:00", metavar="HH:MM", show_default=True, help="New York time."
-    )
 
 
 def span_options(first: str = "First day.") -> Callable[[Body], Body]:
@@ -203,17 +214,3 @@ def instant_ns(tape: "MarketTape", clock: str, where: str = "--time") -> int:
             fix=f"use a time between {opens} and {closes}",
         )
     return now_ns
-
-
-def check_max_age(max_age: float | None) -> None:
-    """Refuse a ``--max-age`` that is no age.
-
-    Raises
-    ------
-    ArgumentError
-        When it is not above 0, or without end.
-    """
-    if max_age is not None and not 0.0 < max_age < math.inf:
-        raise ArgumentError(
-            "an age is above 0 seconds", where="--max-age", value=max_age, fix="write seconds, e.g. 300"
-        )

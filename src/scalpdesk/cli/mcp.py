@@ -17,10 +17,10 @@ from scalpdesk.core.version import BUILD
 if TYPE_CHECKING:
     from mcp.server import MCPServer
 
-LONGEST_LIST = 40
+_LONGEST_LIST = 40
 """Rows of a list that an answer holds: the first and the last, with how many lie between."""
 LONGEST_SECONDS = 300.0
-INSTRUCTIONS = (
+_INSTRUCTIONS = (
     "Reports of a trading desk: finished runs, the running desk, why orders were sent, the risk of a book,"
     " rankings of structures. Amounts are in the currency that the document names. halt stops a desk from"
     " sending orders; only a person can resume it."
@@ -121,9 +121,9 @@ def shortened(document: Any) -> Any:
         return {key: shortened(value) for key, value in document.items()}
     if not isinstance(document, list):
         return document
-    if len(document) <= LONGEST_LIST:
+    if len(document) <= _LONGEST_LIST:
         return [shortened(each) for each in document]
-    half = LONGEST_LIST // 2
+    half = _LONGEST_LIST // 2
     between = {"left_out": len(document) - 2 * half}
     return [*map(shortened, document[:half]), between, *map(shortened, document[-half:])]
 
@@ -133,7 +133,7 @@ def server_of(tools: CommandTools) -> "MCPServer":
     from mcp.server import MCPServer
     from mcp.types import ToolAnnotations
 
-    server = MCPServer("scalpdesk", instructions=INSTRUCTIONS, version=BUILD)
+    server = MCPServer("scalpdesk", instructions=_INSTRUCTIONS, version=BUILD)
     reads = (tools.list_runs, tools.report, tools.status, tools.why, tools.decisions)
     for each in (*reads, tools.risk, tools.expiry, tools.scan):
         server.tool(annotations=ToolAnnotations(read_only_hint=True, open_world_hint=False))(each)

@@ -13,7 +13,7 @@ from scalpdesk.core.errors import ConfigError
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 STARTER = "morning-straddle"
 """Name of the strategy that a new package begins with: the module `starter`."""
-PYPROJECT = """\
+_PYPROJECT = """\
 [build-system]
 requires = ["hatchling>=1.25"]
 build-backend = "hatchling.build"
@@ -60,7 +60,7 @@ afternoon: change `src/morning_straddle/strategy.py` into yours.
     pip install -e . pytest
     scalpdesk backtest morning-straddle
     scalpdesk replay last --verify
-    scalpdesk lookahead morning-straddle --start 2018-02-05
+    scalpdesk research lookahead morning-straddle --start 2018-02-05
     scalpdesk sweep morning-straddle --start 2018-02-05 --param delta_shares=2,10 --param buy_at=10:00,12:00
     scalpdesk walkforward morning-straddle --start 2018-02-05 --end 2018-02-16 --param delta_shares=2,5,10,20
     python -m pytest
@@ -71,7 +71,7 @@ def project_files(name: str) -> dict[str, str]:
     """Return the files of a new strategy's package by path."""
     module = name.replace("-", "_")
     texts = {
-        "pyproject.toml": PYPROJECT,
+        "pyproject.toml": _PYPROJECT,
         "README.md": README,
         f"src/{module}/__init__.py": "",
         f"src/{module}/strategy.py": files("scalpdesk.cli").joinpath("starter.py").read_text("utf-8"),

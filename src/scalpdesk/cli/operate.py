@@ -44,27 +44,22 @@ def runs_folder(runs_dir: str | None) -> Path:
         from scalpdesk.config.settings import DeskSection
         from scalpdesk.live.arming import desks_folders
 
-        folders = desks_folders(state_folder())
+        folders = desks_folders(_state_folder())
         here = [folder for folder in folders if folder.is_relative_to(Path.cwd())]
         found = here or folders or [Path(DeskSection().runs_dir)]
         click.echo(f"the configuration is not read: {what}; looking in {found[0]}", err=True)
         return found[0]
 
 
-def state_folder() -> Path:
+def _state_folder() -> Path:
     """Return the machine-wide folder of locks, armings and modes."""
     from scalpdesk.core.owner_only import state_dir
 
     return state_dir(os.environ)
 
 
-def running_desk(run_id: str | None, folder: Path, command: str = "status") -> Path | None:
+def running_desk(run_id: str | None, folder: Path) -> Path | None:
     """Return the folder of the running desk that is meant, None where no desk runs.
-
-    Parameters
-    ----------
-    command
-        Shown in the commands to choose from.
 
     Raises
     ------
@@ -75,10 +70,10 @@ def running_desk(run_id: str | None, folder: Path, command: str = "status") -> P
     """
     from scalpdesk.live.arming import starting_desks
 
-    found = desks_meant(run_id, folder)
+    found = _desks_meant(run_id, folder)
     if len(found) == 1:
         return found[0]
-    starting = [] if found else starting_desks(state_folder(), folder)
+    starting = [] if found else starting_desks(_state_folder(), folder)
     if starting:
         seconds = (SystemClock().now_ns() - starting[-1].started_ns) / NANOS_PER_SECOND
         raise RetryError(
@@ -89,17 +84,17 @@ def running_desk(run_id: str | None, folder: Path, command: str = "status") -> P
         )
     if not found:
         return None
-    raise several_desks(found, folder, command)
+    raise _several_desks(found, folder, "status")
 
 
-def desks_meant(run_id: str | None, folder: Path) -> list[Path]:
+def _desks_meant(run_id: str | None, folder: Path) -> list[Path]:
     """Return the folders of the running desks whose ids begin with ``run_id``; None: of all."""
     from scalpdesk.live.status import running_desks
 
     return [path for path in running_desks(folder) if run_id is None or path.name.startswith(run_id)]
 
 
-def several_desks(found: Sequence[Path], folder: Path, command: str) -> ConfigError:
+def _several_desks(found: Sequence[Path], folder: Path, command: str) -> ConfigError:
     """Return the refusal of a command that may mean several desks, with the command for each."""
     every = "" if command in ("status", "why") else f"; scalpdesk {command} --all means all of them"
     return ConfigError(
@@ -176,7 +171,7 @@ def accepted(answer: dict[str, Any], request: str) -> dict[str, Any]:
 WATCH_SECONDS = 0.2
 
 
-def watch_desk(run_dir: Path, out: "Console") -> None:
+def _watch_desk(run_dir: Path, out: "Console") -> None:
     """Show a desk live until its run ends; it is followed from its journal, so that nothing delays it."""
     from scalpdesk.cli.summary_view import LiveView
     from scalpdesk.monitor.follower import RunFollower
@@ -223,7 +218,7 @@ def status(*, as_json: bool, watch: bool, run_id: str | None, runs_dir: str | No
                 fix="leave --watch out, or open the dashboard",
             )
         with suppress(KeyboardInterrupt):
-            watch_desk(_desk(run_id, runs_dir), console())
+            _watch_desk(_desk(run_id, runs_dir), console())
         return None
     folder = runs_folder(runs_dir)
     desk = running_desk(run_id, folder)
@@ -289,7 +284,7 @@ def _show_without_desk(run_id: str | None, folder: Path, *, as_json: bool) -> in
         raise _no_desk(folder)
     rows: list[dict[str, Any]] = []
     for run in runs:
-        recorded = run.record(state_folder()).read()
+        recorded = run.record(_state_folder()).read()
         rows.append(
             {
                 "run_id": run.run_dir.name,
@@ -298,7 +293,7 @@ def _show_without_desk(run_id: str | None, folder: Path, *, as_json: bool) -> in
                 "mode": "ACTIVE" if recorded is None else recorded.state.mode.value,
                 "mode_text": "" if recorded is None else state_text(recorded.state),
                 "is_over": run.is_over,
-                "positions": {} if run.is_over else held_at_the_end(run.run_dir),
+                "positions": {} if run.is_over else _held_at_the_end(run.run_dir),
             }
         )
     if as_json:
@@ -320,7 +315,7 @@ def _held_text(positions: Mapping[str, str]) -> str:
     return ", ".join(f"{quantity} {symbol}" for symbol, quantity in positions.items())
 
 
-def held_at_the_end(run_dir: Path) -> dict[str, str]:
+def _held_at_the_end(run_dir: Path) -> dict[str, str]:
     """Return what a run holds at the end of its journal, by symbol; empty where it cannot be read."""
     from scalpdesk.monitor.follower import RunFollower
 
@@ -344,7 +339,7 @@ def _operation(name: str, text: str, *, needs_reason: bool) -> Any:
     def body(
         *, as_json: bool, reason: str | None, every: bool, run_id: str | None, runs_dir: str | None
     ) -> int | None:
-        return operate_desks(
+        return _operate_desks(
             name, (reason or "").strip(), run_id, runs_folder(runs_dir), every=every, as_json=as_json
         )
 
@@ -353,21 +348,21 @@ def _operation(name: str, text: str, *, needs_reason: bool) -> Any:
     return desk_command(name, example=example)(body)
 
 
-def operate_desks(
+def _operate_desks(
     name: str, reason: str, run_id: str | None, folder: Path, *, every: bool, as_json: bool
 ) -> int | None:
     """Give a command to the desk that is meant, to a desk that starts, or to an account without a desk."""
     from scalpdesk.live.arming import starting_desks
 
-    found = desks_meant(run_id, folder)
+    found = _desks_meant(run_id, folder)
     if len(found) > 1 and not every:
-        raise several_desks(found, folder, name)
+        raise _several_desks(found, folder, name)
     request = {"do": name, "reason": reason or None}
     if len(found) == 1:
         return _show_answers({found[0].name: ask_desk(found[0], request)}, as_json=as_json)
     if found:
         return _show_answers({path.name: _asked(path, request) for path in found}, as_json=as_json)
-    starting = starting_desks(state_folder(), folder)
+    starting = starting_desks(_state_folder(), folder)
     if starting:
         return _ask_starting([holder.pid for holder in starting], name, reason, folder, as_json=as_json)
     return _command_accounts(name, reason, run_id, folder, every=every, as_json=as_json)
@@ -413,10 +408,10 @@ def _ask_starting(pids: Sequence[int], name: str, reason: str, folder: Path, *, 
     """Leave the command on disk for a desk that connects; it may have got its socket meanwhile."""
     from scalpdesk.live.account_mode import AskedWhileStarting
 
-    asked = AskedWhileStarting(state_folder())
+    asked = AskedWhileStarting(_state_folder())
     for pid in pids:
         asked.ask(pid, _command(name, reason))
-    started = desks_meant(None, folder)
+    started = _desks_meant(None, folder)
     if started:
         request = {"do": name, "reason": reason or None}
         answers = {path.name: _asked(path, request) for path in started}
@@ -443,18 +438,18 @@ def _command_accounts(
     if not runs:
         raise _no_desk(folder)
     if len(runs) > 1 and not every:
-        raise several_desks([run.run_dir for run in runs], folder, name)
+        raise _several_desks([run.run_dir for run in runs], folder, name)
     rows: list[dict[str, Any]] = []
     for run in runs:
         command = _command(name, reason)
-        state = command_account(run, state_folder(), command.action, command.reason, command.who)
+        state = command_account(run, _state_folder(), command.action, command.reason, command.who)
         rows.append(
             {
                 "account": run.account_id,
                 "run_id": run.run_dir.name,
                 "mode": state.mode.value,
                 "mode_text": state_text(state),
-                "positions": {} if run.is_over else held_at_the_end(run.run_dir),
+                "positions": {} if run.is_over else _held_at_the_end(run.run_dir),
             }
         )
     if as_json:
@@ -497,8 +492,8 @@ def flatten(
 ) -> int | None:
     """Cancel all orders, close the options, unwind the hedge."""
     folder = runs_folder(runs_dir)
-    if not now or desks_meant(run_id, folder):
-        return operate_desks("flatten", (reason or "").strip(), run_id, folder, every=every, as_json=as_json)
+    if not now or _desks_meant(run_id, folder):
+        return _operate_desks("flatten", (reason or "").strip(), run_id, folder, every=every, as_json=as_json)
     return _flatten_now((reason or "").strip(), run_id, folder, config_file, as_json=as_json)
 
 
@@ -518,12 +513,12 @@ def _flatten_now(
     if not runs:
         raise _no_desk(folder)
     if len(runs) > 1:
-        raise several_desks([run.run_dir for run in runs], folder, "flatten --now")
+        raise _several_desks([run.run_dir for run in runs], folder, "flatten --now")
     run, command = runs[0], _command("flatten", reason)
-    command_account(run, state_folder(), command.action, command.reason, command.who)
+    command_account(run, _state_folder(), command.action, command.reason, command.who)
     settings = settings_from(config_file, (), run.header.strategy, simulated_account=False)
     done = asyncio.run(
-        close_everything(run, settings, state_folder(), lambda text: click.echo(text, err=True))
+        close_everything(run, settings, _state_folder(), lambda text: click.echo(text, err=True))
     )
     text = "the venue shows a flat account" if done else "NOT DONE: act by hand on the venue's own pages"
     if as_json:

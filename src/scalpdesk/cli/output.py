@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 EXIT_INTERRUPTED = 130
 
-FORMER_OPTIONS = {"--session": "--start"}
+FORMER_OPTIONS = {"--price": "--paid", "--session": "--start"}
 """Options by the name that they had in some commands; it still works, and no help shows it."""
 
 
@@ -187,7 +187,7 @@ def log_to_stderr(*, debug: bool) -> None:
     logging.getLogger("scalpdesk").setLevel(logging.DEBUG if debug else logging.NOTSET)
 
 
-PLAIN_TYPES = {"a valid integer range": "a whole number", "a valid integer": "a whole number"} | {
+_PLAIN_TYPES = {"a valid integer range": "a whole number", "a valid integer": "a whole number"} | {
     "a valid float range": "a number",
     "a valid float": "a number",
 }
@@ -229,7 +229,7 @@ def _bad_parameter(problem: click.BadParameter, path: str, fix: str) -> Scalpdes
     if problem.param is not None and isinstance(problem.param.type, click.Choice) and value is not None:
         nearest = nearest_name(value, [str(choice) for choice in problem.param.type.choices])
     what = problem.message.rstrip(".")
-    for word, plain in PLAIN_TYPES.items():
+    for word, plain in _PLAIN_TYPES.items():
         what = what.replace(word, plain)
     if value is None:
         return ConfigError(what, where=where, nearest=nearest, fix=fix)

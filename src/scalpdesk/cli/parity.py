@@ -10,7 +10,7 @@ from scalpdesk.cli.output import new_table, print_json, print_table
 from scalpdesk.cli.waiting import progress_bar
 from scalpdesk.core.units import money_decimals
 
-MEANING = {
+_MEANING = {
     "data": "the recorded stream in place of the data set",
     "latency": "each order and answer as long under way as it was",
     "fills": "executions when, as much and at the prices that they were",
@@ -103,7 +103,7 @@ def _print(document: dict[str, Any]) -> None:
     table.add_row("backtest", "", f"{course['backtest']:.{decimals}f}", document["data"] or "recorded stream")
     for name, amount in document["parts"].items():
         after = course.get(name, document["live_pnl"])
-        table.add_row(name, f"{amount:+.{decimals}f}", f"{after:.{decimals}f}", MEANING[name])
+        table.add_row(name, f"{amount:+.{decimals}f}", f"{after:.{decimals}f}", _MEANING[name])
     table.add_row(
         "live", f"{document['difference']:+.{decimals}f}", f"{document['live_pnl']:.{decimals}f}", ""
     )

@@ -1,69 +1,32 @@
-"""``scalpdesk rerun``: a run again under other fill models and on redrawn paths of its session."""
+"""``scalpdesk replay --under``: a run again under other fill models and on redrawn paths of its session."""
 
 import os
 import signal
 import sys
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
-from scalpdesk.cli.command import desk_command, settings_options
-from scalpdesk.cli.history import find_run
 from scalpdesk.cli.output import console, new_table, print_json, print_table
 from scalpdesk.cli.waiting import progress_bar
 
 if TYPE_CHECKING:
     from scalpdesk.research.reruns import OtherRun
 
-NICENESS = 10
+_NICENESS = 10
 """Added to the priority of a process that the dashboard started: a desk on the machine goes first."""
 
 
-@desk_command(
-    "rerun",
-    example=(
-        "scalpdesk rerun last",
-        "scalpdesk rerun last --no-fill-models --paths 100",
-        "scalpdesk rerun last --paths 0 --json",
-    ),
-)
-@click.argument("run")
-@click.option(
-    "--fill-models/--no-fill-models",
-    default=True,
-    help="Again under the other fill models.",
-)
-@click.option(
-    "--paths",
-    type=click.IntRange(0, 1_000),
-    default=20,
-    show_default=True,
-    help="Redrawn paths of an embedded session, its own among them; 0 for none.",
-)
-@click.option("--beside-desk", is_flag=True, hidden=True, help="End with the process that started it.")
-@settings_options
-def rerun(
-    *,
-    as_json: bool,
-    run: str,
-    fill_models: bool,
-    paths: int,
-    beside_desk: bool,
-    config_file: str | None,
-    overrides: tuple[str, ...],
-) -> None:
-    """Make an ended run again under other fill models and on redrawn paths. RUN as for report.
+def rerun(run_dir: Path, *, fill_models: bool, paths: int, beside_desk: bool, as_json: bool) -> None:
+    """Make an ended run again under other fill models and on redrawn paths.
 
-    The run is only read. The results are kept beside the runs, and shown on the Runs page and in the page's
-    tear sheet.
+    The results are kept beside the runs, and shown on the Runs page and in the page's tear sheet.
     """
     from scalpdesk.core.clock import SystemClock
     from scalpdesk.research import reruns
 
-    run_dir = find_run(config_file, overrides, run)
     if beside_desk:
-        os.nice(NICENESS)
+        os.nice(_NICENESS)
         threading.Thread(target=end_with_parent, name="parent", daemon=True).start()
     with progress_bar(as_json=as_json) as report:
         found = reruns.rerun(run_dir, SystemClock(), report, fill_models=fill_models, paths=paths)

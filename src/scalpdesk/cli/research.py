@@ -36,6 +36,16 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "scalpdesk.cli.research:entries",
         "Which entries would a meta-model leave? Does it pay?",
     ),
+    "lookahead": (
+        "scalpdesk.cli.lookahead:lookahead",
+        "Change the future of a market: do earlier decisions change?",
+    ),
+    "stress": (
+        "scalpdesk.cli.stress:stress",
+        "Disturb quotes of held options: is the day traded as before?",
+    ),
+    "hedges": ("scalpdesk.cli.hedges:hedges", "Instruments to hedge with, compared on the same sessions."),
+    "basis": ("scalpdesk.cli.hedges:basis", "The basis of a hedge against its underlying, from quotes."),
 }
 
 

@@ -96,7 +96,7 @@ def risk(
     catalog = Path(settings.config.data.catalog)
     with progress_bar(as_json=as_json) as report:
         if coverage:
-            document = coverage_of_history(catalog, options, report)
+            document = _coverage_of_history(catalog, options, report)
         elif run is not None:
             run_id, follower = follow_run(Path(settings.config.desk.runs_dir), run, session, clock, report)
             document = {"run_id": run_id, **_of_run(run_id, follower, catalog, options)}
@@ -245,7 +245,7 @@ def _measured(
     return risk_document(held, moves, wanted, worst=worst, notes=notes)
 
 
-def coverage_of_history(catalog: Path, wanted: RiskOptions, report: Report) -> dict[str, Any]:
+def _coverage_of_history(catalog: Path, wanted: RiskOptions, report: Report) -> dict[str, Any]:
     """Return the coverage of index books over 1,257 sessions, and of straddles as far as the VIX reaches."""
     from scalpdesk.datasets.daily_history import find_history, packaged_history, packaged_vix
     from scalpdesk.research.book_risk import VIX, joint_moves

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from scalpdesk.live.plan import LivePlan
     from scalpdesk.live.watchdog import HeartbeatChannel, WatchdogSupervisor
 
-PROGRESS_SECONDS = 1.0
-SHOWN_SECONDS = 0.25
+_PROGRESS_SECONDS = 1.0
+_SHOWN_SECONDS = 0.25
 """The desk waits so long, once, for a message that its reader does not take."""
 
 
@@ -226,7 +226,7 @@ class DeskMessages:
 
         self._writing = threading.Thread(target=run, name="message", daemon=True)
         self._writing.start()
-        self._writing.join(SHOWN_SECONDS)
+        self._writing.join(_SHOWN_SECONDS)
 
 
 _MESSAGES = DeskMessages()
@@ -333,7 +333,7 @@ async def show_progress(
     report: Callable[[int, int, str], None],
     *,
     messages: DeskMessages = _MESSAGES,
-    pause_seconds: float = PROGRESS_SECONDS,
+    pause_seconds: float = _PROGRESS_SECONDS,
 ) -> None:
     """Report each second how far the session has come and what has been earned."""
     import asyncio

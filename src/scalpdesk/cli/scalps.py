@@ -12,10 +12,10 @@ from scalpdesk.cli.output import moment_of, new_table, print_json, print_table
 from scalpdesk.core.units import count_text, rounded_text
 
 VIEWS = ("positions", "history", "performance")
-EXAMPLES = ("scalpdesk scalps", "scalpdesk scalps performance --json", "scalpdesk scalps history --run last")
+_EXAMPLES = ("scalpdesk scalps", "scalpdesk scalps performance --json", "scalpdesk scalps history --run last")
 
 
-@desk_command("scalps", example=EXAMPLES)
+@desk_command("scalps", example=_EXAMPLES)
 @click.argument("view", type=click.Choice(VIEWS), required=False)
 @click.option(
     "--run", "run", default=None, metavar="RUN", help="Only this run: an id, its beginning, or last."

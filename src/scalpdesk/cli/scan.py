@@ -5,19 +5,10 @@ from typing import Any
 import click
 
 from scalpdesk.cli.command import desk_command, settings_from, settings_options
-from scalpdesk.cli.market import (
-    check_max_age,
-    data_option,
-    instant_ns,
-    load_tape,
-    max_age_option,
-    seed_option,
-    session_option,
-    time_option,
-)
+from scalpdesk.cli.flags import options
+from scalpdesk.cli.market import Moment, instant_ns
 from scalpdesk.cli.output import cell, new_table, print_json, print_notes, print_table
 from scalpdesk.cli.waiting import progress_bar
-from scalpdesk.core.flags import read_date
 
 STRATEGY = "gamma-scalper"
 """Strategy whose gate, horizon and hedge a scan goes by."""
@@ -33,9 +24,7 @@ STRATEGY = "gamma-scalper"
     ),
 )
 @click.argument("symbols", nargs=-1, metavar="[SYMBOL ...]")
-@data_option
-@session_option
-@time_option("--time")
+@options(Moment, "moment")
 @click.option(
     "--width",
     type=click.FloatRange(0.0, 1.0, min_open=True),
@@ -54,22 +43,16 @@ STRATEGY = "gamma-scalper"
     metavar="NAME",
     help="Rank this shape instead, bought and sold, at its own distances (may be repeated; or all).",
 )
-@max_age_option
-@seed_option
 @settings_options
 def scan(
     *,
     as_json: bool,
     symbols: tuple[str, ...],
-    data_set: str,
-    session: str,
-    clock: str,
+    moment: Moment,
     width: float,
     top: int,
     straddles: bool,
     shapes: tuple[str, ...],
-    max_age: float | None,
-    seed: int | None,
     config_file: str | None,
     overrides: tuple[str, ...],
 ) -> None:
@@ -85,24 +68,22 @@ def scan(
     from scalpdesk.strategies.contract import configured_underlyings
     from scalpdesk.strategies.gamma_scalper.config import GammaScalperConfig
 
-    check_max_age(max_age)
     settings = settings_from(config_file, overrides, STRATEGY)
     config = settings.strategy_config
     assert isinstance(config, GammaScalperConfig)
     names = [name.upper() for name in symbols] or list(configured_underlyings(config))
-    day = read_date(session, "--start")
     chains, rows = [], []
     with progress_bar(as_json=as_json) as report:
         for done, name in enumerate(dict.fromkeys(names)):
             report(done, len(names), f"scan {name}")
-            tape = load_tape(settings, data_set, name, day, seed=seed)
+            tape = moment.load(settings, name)
             if shapes:
                 chain = read_chain(
                     tape,
-                    instant_ns(tape, clock),
-                    bars=bars_before(tape, settings, name, day),
+                    instant_ns(tape, moment.clock),
+                    bars=bars_before(tape, settings, name, moment.session),
                     config=config,
-                    max_age_seconds=oldest_quote_seconds(tape, max_age),
+                    max_age_seconds=oldest_quote_seconds(tape, moment.max_age),
                     width=width,
                 )
                 wanted = all_structures(() if "all" in shapes else shapes)
@@ -111,10 +92,10 @@ def scan(
                 continue
             ranking, facts = scan_tape(
                 tape,
-                instant_ns(tape, clock),
-                bars=bars_before(tape, settings, name, day),
+                instant_ns(tape, moment.clock),
+                bars=bars_before(tape, settings, name, moment.session),
                 config=config,
-                max_age_seconds=oldest_quote_seconds(tape, max_age),
+                max_age_seconds=oldest_quote_seconds(tape, moment.max_age),
                 width=width,
                 strangles=not straddles,
             )

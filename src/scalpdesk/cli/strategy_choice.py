@@ -13,12 +13,12 @@ import click
 from scalpdesk.cli.command import Body, settings_from
 from scalpdesk.core.errors import ConfigError
 
-FLAGS = {
+_FLAGS = {
     "--volatility-off": "Constant size and target, whatever the volatility (st0cka, hybrid).",
     "--mean-reversion": "Buy only what has fallen far below its VWAP (st0cka, hybrid).",
 }
 """Flags and their help; what each sets is the strategy's to say."""
-STRUCTURE = {
+_STRUCTURE = {
     "structure": (
         "shape",
         "NAME",
@@ -55,7 +55,7 @@ def strategy_flags(body: Body) -> Body:
         symbols: str | None,
         **rest: Any,
     ) -> int | None:
-        chosen_structure = {key: rest.pop(name) for name, (key, _, _) in STRUCTURE.items()}
+        chosen_structure = {key: rest.pop(name) for name, (key, _, _) in _STRUCTURE.items()}
         of_structure = (
             f"structure.{key}={value}" for key, value in chosen_structure.items() if value is not None
         )
@@ -78,9 +78,9 @@ def strategy_flags(body: Body) -> Body:
         metavar="SYMBOL,...",
         help="Underlyings, the main one first (gamma-scalper, zero-dte, ema-scalper).",
     )(function)
-    for name, (_, takes, about) in reversed(STRUCTURE.items()):
+    for name, (_, takes, about) in reversed(_STRUCTURE.items()):
         function = click.option(f"--{name}", default=None, metavar=takes, help=about)(function)
-    for flag, about in reversed(FLAGS.items()):
+    for flag, about in reversed(_FLAGS.items()):
         function = click.option(flag, is_flag=True, help=about)(function)
     decorated: Body = function
     return decorated

@@ -6,16 +6,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scalpdesk.cli.command import desk_command, settings_from, settings_options
-from scalpdesk.cli.market import (
-    check_max_age,
-    data_option,
-    instant_ns,
-    load_tape,
-    max_age_option,
-    seed_option,
-    session_option,
-    time_option,
-)
+from scalpdesk.cli.flags import options
+from scalpdesk.cli.market import Moment, instant_ns
 from scalpdesk.cli.output import (
     cell,
     new_table,
@@ -43,9 +35,7 @@ if TYPE_CHECKING:
     ),
 )
 @click.argument("symbol")
-@data_option
-@session_option
-@time_option("--time")
+@options(Moment, "moment")
 @click.option(
     "--clock",
     "clock_name",
@@ -63,24 +53,18 @@ if TYPE_CHECKING:
     help="Of --scenario: the smile moves with the spot or stays with the strikes.",
 )
 @click.option("--expiry", default=None, metavar="DATE", help="Expiry of the straddle [default: the nearest].")
-@max_age_option
 @click.option("--plot", "plot_file", default=None, metavar="FILE", help="Draw the smiles into FILE.")
-@seed_option
 @settings_options
 def surface(
     *,
     as_json: bool,
     symbol: str,
-    data_set: str,
-    session: str,
-    clock: str,
+    moment: Moment,
     clock_name: str,
     scenario: bool,
     smile: str,
     expiry: str | None,
-    max_age: float | None,
     plot_file: str | None,
-    seed: int | None,
     config_file: str | None,
     overrides: tuple[str, ...],
 ) -> None:
@@ -94,16 +78,15 @@ def surface(
     from scalpdesk.research.chain import oldest_quote_seconds
     from scalpdesk.research.surface import clock_from, straddle_ladder, surface_document
 
-    day, wanted = read_date(session, "--start"), None if expiry is None else read_date(expiry, "--expiry")
-    check_max_age(max_age)
-    tape = load_tape(settings_from(config_file, overrides), data_set, symbol.upper(), day, seed=seed)
-    now_ns = instant_ns(tape, clock)
-    age = oldest_quote_seconds(tape, max_age)
+    day, wanted = moment.session, None if expiry is None else read_date(expiry, "--expiry")
+    tape = moment.load(settings_from(config_file, overrides), symbol)
+    now_ns = instant_ns(tape, moment.clock)
+    age = oldest_quote_seconds(tape, moment.max_age)
     chain = chain_quotes_at(tape, now_ns, max_age_seconds=age)
     if not chain.expiries:
         raise DataError(
             f"there is no quote of an option on {symbol.upper()} at this time",
-            where=f"{tape.name}, {day} {clock}",
+            where=f"{tape.name}, {day} {moment.clock}",
             fix="choose a later --time, or a longer --max-age",
         )
     fitted = fit_chain(chain, clock=clock_from(clock_name, now_ns), clock_name=clock_name)
@@ -111,7 +94,7 @@ def surface(
     if scenario:
         document["scenario"] = straddle_ladder(tape, fitted, wanted, smile)
     if plot_file is not None:
-        draw_smiles(fitted, Path(plot_file), f"{tape.underlying} {day} {clock} ({tape.kind})")
+        _draw_smiles(fitted, Path(plot_file), f"{tape.underlying} {day} {moment.clock} ({tape.kind})")
         document["plot"] = plot_file
     if as_json:
         print_json(document)
@@ -176,7 +159,7 @@ def _print_ladder(ladder: dict[str, Any]) -> None:
     print_table(table)
 
 
-def draw_smiles(fitted: "ChainSurface", path: Path, title: str) -> None:
+def _draw_smiles(fitted: "ChainSurface", path: Path, title: str) -> None:
     """Draw every smile with its bid–ask bars into a file; the ending says in which format.
 
     Raises

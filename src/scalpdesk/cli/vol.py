@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from scalpdesk.cli.command import desk_command, settings_from, settings_options
-from scalpdesk.cli.market import data_option, load_tape, session_option
+from scalpdesk.cli.market import DEFAULT_SESSION, data_option, load_tape
 from scalpdesk.cli.output import cell, new_table, print_json, print_table, save_figure
 from scalpdesk.cli.waiting import progress_bar
 from scalpdesk.core.errors import ConfigError, DataError, naming_file
@@ -48,7 +48,9 @@ RECORD_FILE = "forecasts.jsonl"
 )
 @click.argument("symbol", required=False)
 @data_option
-@session_option
+@click.option(
+    "--start", "session", default=DEFAULT_SESSION, metavar="DATE", show_default=True, help="Trading day."
+)
 @click.option("--horizon", type=click.IntRange(1, 252), default=5, show_default=True, help="Days ahead.")
 @click.option("--window", type=click.IntRange(2, 252), default=20, show_default=True, help="Days back.")
 @click.option(

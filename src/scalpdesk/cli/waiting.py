@@ -9,9 +9,9 @@ from typing import Any, Self, TextIO
 
 import click
 
-START_LINE_AFTER_SECONDS = 1.0
+_START_LINE_AFTER_SECONDS = 1.0
 SHOWN_AFTER_SECONDS = 2.0
-PLAIN_LINE_SECONDS = 30.0
+_PLAIN_LINE_SECONDS = 30.0
 LOOK_SECONDS = 0.5
 TOLD = "told"
 """Argument of a KeyboardInterrupt whose command has said already what was done."""
@@ -101,7 +101,7 @@ class StartLine:
                 sys.stderr = self._streams[1]
 
     def _count(self) -> None:
-        wait = START_LINE_AFTER_SECONDS
+        wait = _START_LINE_AFTER_SECONDS
         while not self._is_over.wait(wait):
             wait = LOOK_SECONDS
             with self._lock:
@@ -127,7 +127,7 @@ class Progress:
         self._draws = not is_silent and sys.stderr.isatty()
         self._writes = not is_silent and not self._draws
         self._began = time.monotonic()
-        self._next_line = self._began + PLAIN_LINE_SECONDS
+        self._next_line = self._began + _PLAIN_LINE_SECONDS
         self._first: tuple[int, float] | None = None
         self._at: tuple[int, int | None, str] = (0, None, "preparing")
         self._bar: Any = None
@@ -165,7 +165,7 @@ class Progress:
         assert self._first is not None
         (before, began), (done, total, label) = self._first, self._at
         if total and now >= self._next_line and done > before:
-            self._next_line = now + PLAIN_LINE_SECONDS
+            self._next_line = now + _PLAIN_LINE_SECONDS
             seconds = (now - began) * (total - done) / (done - before)
             left = f"{seconds / 60.0:.0f} min" if seconds >= 90.0 else f"{seconds:.0f} s"
             sys.stderr.write(f"{label}  {done / total:.1%}, {left} left\n")

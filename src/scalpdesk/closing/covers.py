@@ -45,18 +45,23 @@ def uncovered(held: Mapping[InstrumentId, Decimal], instruments: Instruments) ->
 
 
 def keep_covers(
-    orders: Sequence[OrderIntent], held: Mapping[InstrumentId, Decimal], instruments: Instruments
+    orders: Sequence[OrderIntent],
+    held: Mapping[InstrumentId, Decimal],
+    instruments: Instruments,
+    allowed: Decimal = ZERO,
 ) -> list[OrderIntent]:
     """Return orders without the sales, or their parts, that would leave a sold option uncovered.
 
     Parameters
     ----------
     orders
-        Orders that close, each on its own.
+        Each on its own.
     held
         Signed quantities, less what working sales may still take away.
     instruments
         All that can be held.
+    allowed
+        Sold contracts that may be uncovered: those of what is wanted.
     """
     left, kept = dict(held), []
     for order in orders:
@@ -65,7 +70,8 @@ def keep_covers(
             kept.append(order)
             continue
         after = left | {number: left.get(number, ZERO) - order.quantity}
-        quantity = order.quantity - (uncovered(after, instruments) - uncovered(left, instruments))
+        most = max(uncovered(left, instruments), allowed)
+        quantity = order.quantity - max(uncovered(after, instruments) - most, ZERO)
         if quantity > 0:
             left[number] = left.get(number, ZERO) - quantity
             kept.append(msgspec.structs.replace(order, quantity=quantity))

@@ -10,16 +10,14 @@ not. An option out of the money without a bid holds up no hedge: the shares woul
 """
 
 import math
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
 import msgspec
 
-from scalpdesk.closing.closer import COVER_TRIES, Closer, ClosingLine
-from scalpdesk.closing.covers import keep_covers
-from scalpdesk.closing.leg import LONGEST_UNSOLD_SECONDS, ClosingStyle, Look, Sight
+from scalpdesk.closing.leg import LONGEST_UNSOLD_SECONDS, Sight, Tactics
+from scalpdesk.closing.plan import Memory, Target, TargetLine, World, plan
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.intents import (
     EXITS,
@@ -30,11 +28,11 @@ from scalpdesk.core.intents import (
     Side,
     SubmitOrder,
 )
-from scalpdesk.core.units import ZERO, InstrumentId
+from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.deadlines import NO_CUTOFF, VenueCutoff, is_past_cutoff
 from scalpdesk.marketdata.state import QuoteBook, holds_up_no_hedge, unbid_option
-from scalpdesk.orders.order import UNCERTAIN, Order
+from scalpdesk.orders.order import Order
 from scalpdesk.orders.order_manager import command_of
 from scalpdesk.risk.limits import RiskLimits
 
@@ -42,16 +40,17 @@ GRACE_SECONDS = 10.0
 """The strategy's own time to begin its exit."""
 STEP_SECONDS = 2.0
 LONGEST_STEP_SECONDS = 30.0
-COVER_STEPS = 10
-"""So many steps nothing is sold at most, whatever keeps a sold option from being bought back."""
 PATIENCE_SECONDS = 15.0
 """An exit order that has not been filled by then is cancelled and sent again."""
-AT_THE_MARKET = ClosingStyle(
+AT_THE_MARKET = Tactics(
     retry_seconds=PATIENCE_SECONDS,
     pause_seconds=0.0,
     market_tries=math.inf,
     unwinds_shares=True,
     tops_up=True,
+    cover_seconds=20.0,
+    late="flattening",
+    off="flattening",
 )
 
 
@@ -79,19 +78,18 @@ class Flattener:
         self._instruments = instruments
         self._prefix = run_prefix
         self._attempts: dict[InstrumentId, int] = {}
-        self._tried: Sequence[ClosingLine] = ()
-        self._times = self._covered = 0
-        self._closer = Closer(AT_THE_MARKET)
+        self.begin()
 
     def begin(self) -> None:
         """Restart without a memory of earlier steps."""
-        self._tried, self._times, self._covered = (), 0, 0
-        self._closer.begin()
+        self._tried: Sequence[TargetLine] = ()
+        self._times = 0
+        self._memory: Memory = {}
 
     def step(
         self,
         now_ns: int,
-        lines: Sequence[ClosingLine],
+        lines: Sequence[TargetLine],
         working: Sequence[Order],
         quotes: Mapping[InstrumentId, QuoteEvent | None] | QuoteBook,
         limits: RiskLimits,
@@ -136,28 +134,53 @@ class Flattener:
                 is_halted=is_halted(number),
             )
 
-        self._closer.allowed = limits.allowed_order_types
         options = [line for line in lines if self._instruments[line.instrument_id].is_option]
         is_hedged = not all(
-            holds_up_no_hedge(self._instruments, quotes, line.instrument_id, line.quantity)
-            for line in options
+            holds_up_no_hedge(self._instruments, quotes, line.instrument_id, line.held) for line in options
         )
-        cancels = self._cancels(lines, working, look, now_ns, has_options=is_hedged)
-        due = options if is_hedged else lines
-        orders = () if cancels else self._orders(due, working, look, limits, cutoff)
-        if not (cancels or orders):
+        due = tuple(options if is_hedged else lines)
+        memory, unsold = dict(self._memory), set[tuple[str, InstrumentId]]()
+        for line in due:
+            key, seen = line[:2], look(line.instrument_id)
+            # past the cut-off each offer is refused: what the last one left whole waits longer for the next
+            is_late = line in self._tried and is_past_cutoff(seen.instrument, cutoff, now_ns)
+            if (seen.has_no_bid and line.held > 0) or is_late:
+                unsold.add(key)
+            elif key in memory:
+                memory[key] = memory[key]._replace(not_before_ns=0, refusals=0)
+        target = Target(
+            due,
+            AT_THE_MARKET,
+            "flattening",
+            allowed=limits.allowed_order_types,
+            is_hurried=True,
+            # a hedge is right for as long as there are options to hedge
+            is_unwanted=lambda order: (
+                _opposes(order, lines) or (order.submitted.purpose is Purpose.HEDGE and not is_hedged)
+            ),
+        )
+        found = plan(target, World(now_ns, self._instruments, look, working), memory)
+        orders: list[OrderIntent] = []
+        self._memory = memory = dict(memory if found.cancels else found.memory)
+        for intent in () if found.cancels else found.orders:
+            key = intent.owner, intent.instrument_id
+            if key in unsold:
+                memory[key] = memory[key].after_refusal(now_ns, STEP_SECONDS, LONGEST_UNSOLD_SECONDS)
+            # a part at a time of what is larger than one order may be: the rest follows with the next step
+            is_option = self._instruments[intent.instrument_id].is_option
+            most = limits.max_order_contracts if is_option else limits.max_order_shares
+            orders.append(msgspec.structs.replace(intent, quantity=min(intent.quantity, Decimal(most))))
+        if not (found.cancels or orders):
             return FlattenStep((), (), (), STEP_SECONDS)
         if orders:
             self._times = self._times + 1 if lines == self._tried else 0
             self._tried = lines
-        held = ", ".join(
-            [f"{line.quantity:+f} {self._instruments[line.instrument_id].symbol}" for line in lines]
-        )
-        rest = "sell the options" if is_hedged else "unwind the rest"
-        what = "take orders off the book" if cancels else rest
+        held = ", ".join(f"{line.held:+f} {self._instruments[line.instrument_id].symbol}" for line in lines)
+        what = "sell the options" if is_hedged else "unwind the rest"
+        what = "take orders off the book" if found.cancels else what
         reasons = (f"flattening: still held: {held or 'nothing'}", what)
         again = min(STEP_SECONDS * 2.0**self._times, LONGEST_STEP_SECONDS)
-        return FlattenStep(cancels, orders, reasons, again)
+        return FlattenStep(found.cancels, tuple(orders), reasons, again)
 
     def name_orders(self, orders: Sequence[OrderIntent]) -> tuple[SubmitOrder, ...]:
         """Return commands whose ids name the run, the instrument and the attempt.
@@ -171,87 +194,6 @@ class Flattener:
             symbol = self._instruments[order.instrument_id].symbol
             commands.append(order.order(f"{self._prefix}-flat-{symbol}-{attempt}", order.owner))
         return tuple(commands)
-
-    def _cancels(
-        self,
-        lines: Sequence[ClosingLine],
-        working: Sequence[Order],
-        look: Look,
-        now_ns: int,
-        *,
-        has_options: bool,
-    ) -> tuple[CancelIntent, ...]:
-        """Cancel orders that would add to the account's holding, and exits that were not filled in time."""
-        cancels = []
-        for order in working:
-            if order.state in UNCERTAIN:
-                continue
-            purpose = order.submitted.purpose
-            if purpose in EXITS:
-                is_due = self._closer.is_late(order, look, now_ns) or _opposes(order, lines)
-            else:  # a hedge is right for as long as there are options to hedge
-                is_due = purpose is Purpose.OPEN or not has_options
-            if is_due:
-                cancels.append(CancelIntent(order.client_order_id, "flattening"))
-        return tuple(cancels)
-
-    def _orders(
-        self,
-        lines: Sequence[ClosingLine],
-        working: Sequence[Order],
-        look: Look,
-        limits: RiskLimits,
-        cutoff: VenueCutoff,
-    ) -> tuple[OrderIntent, ...]:
-        unsold = set[tuple[str, InstrumentId]]()
-        for line in lines:
-            owner, number, quantity = line
-            seen = look(number)
-            is_unbid = seen.has_no_bid and quantity > 0
-            # past the cut-off each offer is refused: what the last one left whole waits longer for the next
-            if is_unbid or (line in self._tried and is_past_cutoff(seen.instrument, cutoff, seen.now_ns)):
-                unsold.add((owner, number))
-            else:
-                leg = self._closer.leg(number, owner)
-                leg.not_before_ns = leg.refusals = 0
-
-        def own(line: ClosingLine) -> list[Order]:
-            sent = [(order, order.submitted) for order in working]
-            return [order for order, its in sent if (its.owner, its.instrument_id) == line[:2]]
-
-        def tries(of: Sequence[ClosingLine]) -> list[OrderIntent]:
-            return list(self._closer.tries(of, own, look, "flattening", has_sent=lambda *_: True).orders)
-
-        # sold options first; of the rest nothing that covers one is sold while it stands
-        sold = [
-            line for line in lines if line.quantity < 0 and self._instruments[line.instrument_id].is_option
-        ]
-        due = tries(sold)
-        self._covered = self._covered + 1 if sold else 0
-        attempts = max((self._closer.leg(number, owner).tries for owner, number, _ in sold), default=0)
-        is_kept = attempts <= COVER_TRIES and self._covered <= COVER_STEPS
-        if not (is_kept and (due or any(map(own, sold)))):
-            due += tries([line for line in lines if line not in sold])
-        held: defaultdict[InstrumentId, Decimal] = defaultdict(Decimal)
-        for line in lines:
-            held[line.instrument_id] += line.quantity
-        for order in working:
-            held[order.submitted.instrument_id] += min(order.signed_leaves, ZERO)
-        kept = keep_covers(due, held, self._instruments)
-        for owner, number in {(order.owner, order.instrument_id) for order in due}:
-            if all((order.owner, order.instrument_id) != (owner, number) for order in kept):
-                self._closer.leg(number, owner).hold_back()
-        orders = []
-        for intent in kept:
-            owner, number = intent.owner, intent.instrument_id
-            if (owner, number) in unsold:
-                leg, now_ns = self._closer.leg(number, owner), look(number).now_ns
-                leg.refuse(now_ns, STEP_SECONDS, LONGEST_UNSOLD_SECONDS)
-            # a part at a time of what is larger than one order may be: the rest follows with the next step
-            is_option = self._instruments[number].is_option
-            most = limits.max_order_contracts if is_option else limits.max_order_shares
-            orders.append(msgspec.structs.replace(intent, quantity=min(intent.quantity, Decimal(most))))
-        return tuple(orders)
 
 
 def closing_again(
@@ -270,16 +212,13 @@ def closing_again(
     live
         Orders that may still fill, oldest first: the quantities of older orders are left out.
     """
+    working = tuple(live)
 
     def left(leg: Order) -> Decimal:
-        sent = leg.submitted
-        most = -sent.side.sign * held(sent.instrument_id)
-        for other in live:
-            if other is leg:
-                break
-            if (other.submitted.instrument_id, other.submitted.side) == (sent.instrument_id, sent.side):
-                most -= other.leaves
-        return min(most, sent.quantity)
+        sent, older = leg.submitted, working[: working.index(leg) if leg in working else None]
+        line = TargetLine("", sent.instrument_id, held(sent.instrument_id))
+        missing = line.missing([order for order in older if line.is_of(order)])
+        return min(missing * sent.side.sign, sent.quantity)
 
     wanted = command_of(legs)
     if isinstance(wanted, SubmitOrder):
@@ -288,11 +227,11 @@ def closing_again(
     return wanted if all(left(leg) == leg.submitted.quantity for leg in legs) else None
 
 
-def _opposes(order: Order, lines: Sequence[ClosingLine]) -> bool:
+def _opposes(order: Order, lines: Sequence[TargetLine]) -> bool:
     """Return whether an exit of one strategy is on the other side of what closes another's line."""
     sent = order.submitted
-    return any(
-        (line.instrument_id, line.quantity > 0) == (sent.instrument_id, sent.side is Side.BUY)
+    return sent.purpose in EXITS and any(
+        (line.instrument_id, line.held > 0) == (sent.instrument_id, sent.side is Side.BUY)
         for line in lines
         if line.owner != sent.owner
     )

@@ -53,25 +53,41 @@ class Rung(StrEnum):
     """For an option without a bid; the order rests there."""
 
 
-class ClosingStyle(msgspec.Struct, frozen=True, kw_only=True):
-    """Orders that a closer may use."""
+class Tactics(msgspec.Struct, frozen=True, kw_only=True):
+    """How orders are tried."""
 
     retry_seconds: float
-    """Age at which an exit order that is not filled is taken back."""
+    """Age at which an order that is not filled is taken back."""
     pause_seconds: float
     """Between two tries."""
+    opening_pause_seconds: float = 0.0
+    """Between two tries of what opens."""
+    max_tries: float = math.inf
+    """Tries of what opens, after which it is given up; an exit never is."""
     market_tries: float = 1
     """Tries at the market before the first limit; where there is no end to them any quote will do."""
+    limits_only: bool = False
+    """Whether options go by limits alone."""
     unwinds_shares: bool = False
-    """Whether shares are a hedge that is unwound, not a position of their own."""
+    """Whether shares are a hedge that is unwound at the market, not a position of their own."""
     tops_up: bool = False
     """Whether an exit that works for a part is not waited for: another goes for what is left."""
     walks: bool = False
     """Whether the time at the mid is a walk from there to the other side."""
+    cover_seconds: float = 60.0
+    """So long nothing is sold at most while a sold option can be bought back."""
+    late: str = "exit not filled in time"
+    off: str = "leaving"
+    """``late``, ``off``: Why an exit is taken off that was not filled in time, and what is not wanted."""
+
+    @property
+    def retry_ns(self) -> int:
+        """``retry_seconds`` in nanoseconds."""
+        return int(self.retry_seconds * NANOS_PER_SECOND)
 
 
 class Sight(NamedTuple):
-    """An instrument as its closer sees it now."""
+    """An instrument as a plan sees it now."""
 
     now_ns: int
     instrument: Instrument
@@ -98,26 +114,30 @@ HasSent = Callable[[InstrumentId, int], bool]
 """Returns whether the try of an instant became an order."""
 
 
-class ClosingLeg:
-    """Tries so far at one instrument, and the time of the next."""
+class Tried(NamedTuple):
+    """What was tried at one instrument, as a value: a plan takes it and returns the next."""
 
-    def __init__(self) -> None:
-        self.tries = 0
-        """Orders proposed."""
-        self.refusals = 0
-        """In a row, since which it waits ever longer."""
-        self.not_before_ns = 0
-        self.sent_ns: int | None = None
-        """When the last try was made."""
-        self.is_worthless = self.is_unsold = False
-        """Whether it was reported that it rests at its least price, or that the venue takes no offer."""
-        self._unsent = 0
-        """Tries in a row of which the risk gate made no order."""
-        self._offered = 0
-        """Limits by the model."""
+    tries: int = 0
+    """Orders proposed; of an opening each look for one, whatever came of it."""
+    refusals: int = 0
+    """In a row, since which it waits ever longer."""
+    first_ns: int | None = None
+    """When the first try was due."""
+    not_before_ns: int = 0
+    sent_ns: int | None = None
+    """When the last try was made."""
+    is_worthless: bool = False
+    is_unsold: bool = False
+    """``is_worthless``, ``is_unsold``: Whether it was reported that it rests at its least price, or that the
+    venue takes no offer.
+    """
+    unsent: int = 0
+    """Tries in a row of which the risk gate made no order."""
+    offered: int = 0
+    """Limits by the model."""
 
     def rung(
-        self, seen: Sight, side: Side, style: ClosingStyle, allowed: Collection[str], *, is_patient: bool
+        self, seen: Sight, side: Side, market_tries: float, allowed: Collection[str], *, is_patient: bool
     ) -> Rung | None:
         """Return what the next try is; None while nothing can be sent."""
         if seen.quote is None:
@@ -126,8 +146,8 @@ class ClosingLeg:
             return Rung.MARKET
         if seen.has_no_bid and side is Side.SELL and OrderType.LIMIT in allowed:
             return Rung.LEAST
-        is_fine = seen.is_fine or math.isinf(style.market_tries)
-        if is_fine and not is_patient and self.tries < style.market_tries and OrderType.MARKET in allowed:
+        is_fine = seen.is_fine or math.isinf(market_tries)
+        if is_fine and not is_patient and self.tries < market_tries and OrderType.MARKET in allowed:
             return Rung.MARKET
         if seen.is_unquoted:
             return Rung.MODEL
@@ -137,42 +157,36 @@ class ClosingLeg:
         """Return the limit of a try on a rung; None while the rung has no price."""
         ladder = _ladder(seen, side)
         if rung is Rung.MODEL:
-            price = self._by_model(seen, ladder)
-            self._offered += 1
-            return price
-        self._offered = 0
+            return self._by_model(seen, ladder)
         if rung is Rung.LEAST:
             return ladder.least()
         return ladder.between(walked) if rung is Rung.MID else ladder.meeting(ticks)
 
-    def note_seen(self, seen: Sight) -> None:
+    def after_sight(self, seen: Sight) -> "Tried":
         """Start over where an option is quoted or bid for again: what was offered blind counts nothing."""
-        is_quoted_again = self._offered and not seen.is_unquoted
+        is_quoted_again = self.offered and not seen.is_unquoted
         if is_quoted_again or (self.is_unsold and not seen.has_no_bid):
-            self._offered = self.tries = self.refusals = self.not_before_ns = 0
-            self.is_unsold = False
+            return self._replace(offered=0, tries=0, refusals=0, not_before_ns=0, is_unsold=False)
+        return self
 
-    def note_try(self, seen: Sight, pause_ns: int, *, is_sent: bool) -> None:
+    def after_try(self, seen: Sight, rung: Rung | None, pause_seconds: float, *, is_sent: bool) -> "Tried":
         """Set when the next try is due: later with each by the model, or that the gate lets not through."""
-        longest = max(LONGEST_UNSENT_SECONDS * NANOS_PER_SECOND, pause_ns)
+        offered, unsent = self.offered, self.unsent
+        if rung is not None and rung is not Rung.MARKET:
+            offered = offered + 1 if rung is Rung.MODEL else 0
+        longest = max(LONGEST_UNSENT_SECONDS, pause_seconds)
         if seen.is_unquoted:
-            times, longest = min(self._offered, MODEL_STEPS + 1), math.inf
+            times, longest = min(offered, MODEL_STEPS + 1), math.inf
         else:
-            times = self._unsent = 0 if is_sent else self._unsent + 1
-        self.sent_ns = seen.now_ns
-        self.not_before_ns = seen.now_ns + int(doubled(pause_ns, times, longest))
+            times = unsent = 0 if is_sent else unsent + 1
+        not_before_ns = seen.now_ns + int(doubled(pause_seconds, times, longest) * NANOS_PER_SECOND)
+        return self._replace(offered=offered, unsent=unsent, sent_ns=seen.now_ns, not_before_ns=not_before_ns)
 
-    def hold_back(self) -> None:
-        """Forget its last try, whose order is not proposed: the next waits no longer and gives no more."""
-        self.tries -= 1
-        self.sent_ns = None
-
-    def refuse(self, now_ns: int, first_seconds: float, longest_seconds: float) -> int:
-        """Wait after a refusal, twice as long as after the last; return until when, UTC nanoseconds."""
+    def after_refusal(self, now_ns: int, first_seconds: float, longest_seconds: float) -> "Tried":
+        """Wait after a refusal, twice as long as after the last."""
         pause_s = doubled(first_seconds, self.refusals, longest_seconds)
-        self.refusals += 1
-        self.not_before_ns = now_ns + int(pause_s * NANOS_PER_SECOND)
-        return self.not_before_ns
+        not_before_ns = now_ns + int(pause_s * NANOS_PER_SECOND)
+        return self._replace(refusals=self.refusals + 1, not_before_ns=not_before_ns)
 
     def rests_rightly(self, order: Order, seen: Sight, allowed: Collection[str]) -> bool:
         """Return whether an unfilled exit order is left as it is.
@@ -191,7 +205,7 @@ class ClosingLeg:
         if seen.now_ns < self.not_before_ns:
             return order.created_ns >= (self.sent_ns or 0)
         wanted = self._by_model(seen, ladder)
-        if self._offered <= MODEL_STEPS:
+        if self.offered <= MODEL_STEPS:
             return wanted == limit
         if wanted is None or abs(wanted - limit) <= limit * exact(MOVED_AWAY):
             return True
@@ -200,12 +214,10 @@ class ClosingLeg:
 
     def _by_model(self, seen: Sight, ladder: PriceLadder) -> Decimal | None:
         worth, must_go = seen.model(), seen.shows_no_price and seen.must_go
+        if worth is None:
+            return None
         least = LEAST_PART if must_go else DEEPEST
-        return (
-            None
-            if worth is None
-            else ladder.by_model(*worth, min(self._offered, MODEL_STEPS) / MODEL_STEPS, least)
-        )
+        return ladder.by_model(*worth, min(self.offered, MODEL_STEPS) / MODEL_STEPS, least)
 
 
 def _ladder(seen: Sight, side: Side) -> PriceLadder:

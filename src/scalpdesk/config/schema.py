@@ -15,7 +15,7 @@ from msgspec import Struct
 from scalpdesk.config.sources import OVERRIDE, Entry, KeyPath, dotted
 from scalpdesk.core.errors import ConfigError, ScalpdeskError, nearest_name
 
-MASK = "***"
+_MASK = "***"
 STRATEGIES, VENUES = "strategies", "venues"
 """Sections whose tables are named after a plug-in and checked against its settings."""
 _NONE_WORDS = {"", "none", "null"}
@@ -61,7 +61,7 @@ class Secret:
         return self._text
 
     def __repr__(self) -> str:
-        return MASK
+        return _MASK
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Secret) and other._text == self._text
@@ -80,7 +80,7 @@ def plain(value: Any) -> Any:
 
 def _encode(value: Any) -> Any:
     if isinstance(value, Secret):
-        return MASK
+        return _MASK
     raise NotImplementedError(f"{type(value).__name__} has no plain form")
 
 
@@ -128,10 +128,10 @@ class Schema:
         path = entry.path
         if entry.source == OVERRIDE and self._strategy is not None:
             own = (STRATEGIES, self._strategy, *path)
-            if path[0] not in struct_fields(self._root) or self.knows(replace(entry, path=own)):
+            if path[0] not in _struct_fields(self._root) or self.knows(replace(entry, path=own)):
                 path = own
         path, kind = self._resolve(replace(entry, path=path))
-        if struct_types(kind):
+        if _struct_types(kind):
             if entry.value == {}:
                 return None
             raise ConfigError(
@@ -159,9 +159,9 @@ class Schema:
                 plug = self._plug_name(found[0], word, entry)
                 found, kind = (*found, plug), self._plugs[found[0]](plug)
                 continue
-            value_kind = mapping_value(kind)
+            value_kind = _mapping_value(kind)
             if value_kind is not None:
-                if not struct_types(value_kind) and mapping_value(value_kind) is None:
+                if not _struct_types(value_kind) and _mapping_value(value_kind) is None:
                     return (*found, dotted(entry.path[at:])), value_kind  # a name may hold dots, as BRK.B
                 found, kind = (*found, word), value_kind
                 continue
@@ -256,17 +256,17 @@ def located(
     )
 
 
-def struct_types(kind: Any) -> tuple[type[Struct], ...]:
+def _struct_types(kind: Any) -> tuple[type[Struct], ...]:
     """Return the struct types among which a value of ``kind`` may be; empty for a plain value."""
     return tuple(k for k in _alternatives(kind) if isinstance(k, type) and issubclass(k, Struct))
 
 
-def struct_fields(kind: type[Struct]) -> dict[str, Any]:
+def _struct_fields(kind: type[Struct]) -> dict[str, Any]:
     """Return the keys of a struct as they are written, with their types."""
     return {f.encode_name: f.type for f in msgspec.structs.fields(kind)}
 
 
-def mapping_value(kind: Any) -> Any:
+def _mapping_value(kind: Any) -> Any:
     """Return the type of the values of a mapping type; None for anything else."""
     for option in _alternatives(kind):
         if option is dict or get_origin(option) in {dict, Mapping}:
@@ -276,11 +276,11 @@ def mapping_value(kind: Any) -> Any:
 
 def _children(kind: Any) -> dict[str, Any]:
     merged: dict[str, Any] = {}
-    for struct in struct_types(kind):
+    for struct in _struct_types(kind):
         tag_field = struct.__struct_config__.tag_field
         if tag_field is not None:
             merged.setdefault(tag_field, str)
-        for name, field_kind in struct_fields(struct).items():
+        for name, field_kind in _struct_fields(struct).items():
             merged.setdefault(name, field_kind)
     return merged
 
@@ -288,7 +288,7 @@ def _children(kind: Any) -> dict[str, Any]:
 def _paths(kind: Any, prefix: KeyPath) -> Iterator[KeyPath]:
     for name, child in _children(kind).items():
         path = (*prefix, name)
-        yield from _paths(child, path) if struct_types(child) else (path,)
+        yield from _paths(child, path) if _struct_types(child) else (path,)
 
 
 def _alternatives(kind: Any) -> tuple[Any, ...]:
@@ -350,7 +350,7 @@ def _misfit(path: KeyPath, kind: Any, entry: Entry, problem: msgspec.ValidationE
 
 
 def _shown(path: KeyPath, kind: Any, value: Any) -> Any:
-    return MASK if Secret in _alternatives(kind) or path[:1] == ("credentials",) else value
+    return _MASK if Secret in _alternatives(kind) or path[:1] == ("credentials",) else value
 
 
 def _choices(option: Any) -> tuple[Any, ...]:

@@ -8,13 +8,14 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from datetime import time
 from decimal import Decimal
 from functools import lru_cache
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -46,20 +47,26 @@ from scalpdesk.instruments.classes import OptionClass
 from scalpdesk.instruments.deadlines import ExpiryRule
 from scalpdesk.marketdata.dealer_gamma import ExposureSettings
 from scalpdesk.risk.limits import RiskLimits, check_account, check_sizes
-from scalpdesk.strategies.registry import SEVERAL, bound_config, canonical_name, find_strategy, member_names
+from scalpdesk.strategies.registry import (
+    SEVERAL,
+    bound_config,
+    canonical_name,
+    find_strategy,
+    member_names,
+)
 from scalpdesk.strategies.toolkit.exits import PremiumExits
 from scalpdesk.venues.registry import find_venue
 
 Positive = Annotated[float, Meta(gt=0)]
-NonNegative = Annotated[float, Meta(ge=0)]
+_NonNegative = Annotated[float, Meta(ge=0)]
 Requests = Annotated[int, Meta(ge=10)]
 Folder = Annotated[str, Meta(min_length=1)]
 Units = Annotated[int | Decimal, at_least(-(10**8), 10**8, "shares or contracts")]
 
 
-MOVED_KEYS = {"stock_feed": "iex", "option_feed": "indicative", "data_requests_per_minute": 200}
+_MOVED_KEYS = {"stock_feed": "iex", "option_feed": "indicative", "data_requests_per_minute": 200}
 """Alpaca's keys that were in the section of all venues, with the defaults that they had there."""
-MOVED = {("venue", key): ("venues", "alpaca", key) for key in MOVED_KEYS}
+MOVED = {("venue", key): ("venues", "alpaca", key) for key in _MOVED_KEYS}
 """Where such a key is now; both places are read."""
 LATER: tuple[tuple[str, str, object], ...] = (
     ("data", "hedge_set", None),
@@ -71,12 +78,11 @@ LATER: tuple[tuple[str, str, object], ...] = (
     ("desk", "at_expiry", "close"),
     ("simulation", "early_assignment", "worth"),
     ("simulation", "after_close_move", 0.0),
-    ("risk", "stress_sigmas", 4.0),
     ("simulation", "options_level", None),
     ("simulation", "day_trading_rule", "intraday"),
 )
 """Keys that came later, with their defaults: left out, so that runs from before them keep their ids."""
-LATER_OF_STRATEGIES: tuple[tuple[str, str, object], ...] = (
+_LATER_OF_STRATEGIES: tuple[tuple[str, str, object], ...] = (
     ("structure", "shape", "straddle"),
     ("structure", "side", "long"),
     ("structure", "right", "call"),
@@ -86,35 +92,22 @@ LATER_OF_STRATEGIES: tuple[tuple[str, str, object], ...] = (
     ("structure", "ratio", 2),
     ("structure", "far_days", 28),
     ("structure", "after_event", None),
-    ("exits", "retry_seconds", None),
-    ("exits", "alert_after", 3),
-    (
-        "exits",
-        "deadline",
-        {"at": None, "minutes_before_close": None, "venue": None, "buffer_minutes": 5.0},
-    ),
-    ("entry", "spaced_attempts", False),
     ("entry", "again_minutes", 0.0),
     ("entry", "max_entries", None),
     ("entry", "again_next_session", False),
-    ("hedge", "strict_quotes", False),
-    ("hedge", "first_at_once", False),
-    ("selection", "today_only", False),
     ("recentre", "roll_delta", None),
     ("recentre", "roll_for_credit", False),
 )
 """The same within a strategy's own section; a section that is empty then is left out too."""
-LATER_OF_ONE: dict[str, tuple[tuple[str, str, object], ...]] = {
+_LATER_OF_ONE: dict[str, tuple[tuple[str, str, object], ...]] = {
     "gamma-scalper": tuple(
         ("watch", key, default)
         for key, default in (
             ("delta_z", None),
             ("delta_multiple", 3.0),
-            ("min_observations", 60),
             ("max_gamma_shares_per_usd", None),
             ("max_vega_usd_per_point", None),
             ("max_theta_usd_per_day", None),
-            ("again_after_seconds", 900.0),
             ("report_hedges", False),
         )
     ),
@@ -122,14 +115,60 @@ LATER_OF_ONE: dict[str, tuple[tuple[str, str, object], ...]] = {
         ("entry", "again_after_exit", False),
         ("recentre", "roll_dte", None),
         ("recentre", "gamma_fraction", None),
-        ("recentre", "check_seconds", 300.0),
     ),
 }
 """Likewise, of one strategy whose section has keys that another's had before."""
-FIRST_EXITS = {"exits": ("rules", "stop_fraction", "arm_fraction", "giveback_fraction"), "exit": ("rules",)}
+_FIRST_EXITS = {"exits": ("rules", "stop_fraction", "arm_fraction", "giveback_fraction"), "exit": ("rules",)}
 """A structure's stops and targets that were there at first, by section: others count where they are set."""
-GONE = {("venue", "poll_seconds"): 0.002}
-"""Keys of earlier versions without effect, each with its usual value: an unfinished run of then goes on."""
+GONE: dict[str, dict[str, object]] = {
+    "venue": {"poll_seconds": 0.002},
+    "risk": {
+        "duplicate_window_seconds": 0.5,
+        "reject_window_seconds": 300.0,
+        "size_window_seconds": 60.0,
+        "throttle_reserve_fraction": 0.2,
+    },
+    "strategies.gamma-scalper": {
+        "entry.level": "swap",
+        "entry.nowcast": True,
+        "entry.pass_seconds": 60.0,
+        "entry.passes": 3,
+        "recentre.check_seconds": 300.0,
+        "scale.hysteresis": 0.5,
+        "scale.pass_seconds": 60.0,
+        "scale.passes": 3,
+        "size.k_stderr": 1.0,
+    },
+    "strategies.zero-dte": {"watch.again_after_seconds": 900.0, "watch.min_observations": 60},
+}
+"""Former keys that are constants now, by section, each with its value; any other value is refused."""
+GONE_LATER: dict[str, dict[str, object]] = {
+    "risk": {"stress_sigmas": 4.0},
+    "alerts": {"group_seconds": 10.0, "repeat_seconds": 300.0, "settle_seconds": 15.0},
+    "strategies.gamma-scalper": {
+        "entry.spaced_attempts": False,
+        "exits.alert_after": 3,
+        "exits.deadline.at": None,
+        "exits.deadline.buffer_minutes": 5.0,
+        "exits.deadline.minutes_before_close": None,
+        "exits.deadline.venue": None,
+        "exits.retry_seconds": None,
+        "hedge.first_at_once": False,
+        "hedge.strict_quotes": False,
+        "selection.today_only": False,
+        "watch.again_after_seconds": 900.0,
+        "watch.min_observations": 60,
+    },
+    "strategies.zero-dte": {"recentre.check_seconds": 300.0},
+}
+"""Those that had come later, or are in no hash."""
+_SUCCESSORS = {
+    "size.k_stderr": "set entry.k_stderr, which counts for both",
+    "exits.deadline": "set exits.close_at or exits.flat_minutes_before_close, or run zero-dte",
+    "hedge.strict_quotes": "run zero-dte, which hedges on no such quote",
+    "selection.today_only": "run zero-dte, which trades options of today",
+}
+"""What to do where another value than the constant was wanted, by the end of the former key."""
 FOLDERS = (("desk", "runs_dir"), ("data", "catalog"))
 """Keys that say where files lie: what a run does is the same for each."""
 
@@ -157,13 +196,13 @@ class VenueSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """The watchdog also closes the positions (``--watchdog-flatten``)."""
     reconcile_seconds: Positive | None = None
     """Between two views of the account; None is 60, with ``exchange_time`` 5."""
-    confirm_seconds: NonNegative = 1.0
+    confirm_seconds: _NonNegative = 1.0
     """Between the two views that must agree on a difference."""
     resolve_seconds: Positive = 1.0
     """Between the first two questions about an order in doubt."""
     absent_after_seconds: Positive | None = None
     """Time in which the venue may accept an order after its request ended; None: 10, or 2 with ``url``."""
-    silent_seconds: NonNegative = 60.0
+    silent_seconds: _NonNegative = 60.0
     """A data stream silent for this long in a session is reconnected, and a share, perpetual, or held option
     is asked for again; 0: never.
     """
@@ -173,13 +212,13 @@ class VenueSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """Time-out of a request on the order path; queries may take four times as long."""
     requests_per_minute: Requests | None = None
     """Limit of the trading interface; the venue's headers correct it. None: 200, Deribit 300."""
-    deadline_margin_seconds: NonNegative = 300.0
+    deadline_margin_seconds: _NonNegative = 300.0
     """Time before the venue's cut-off at which the desk begins to close expiring options."""
     flatten_seconds: Positive = 120.0
     """Longest wait of a stop with ``flatten`` until the venue shows a flat account."""
 
 
-QuoteSeconds = Annotated[float, Meta(ge=0, le=600)]
+_QuoteSeconds = Annotated[float, Meta(ge=0, le=600)]
 """Seconds, not milliseconds: an age of ten minutes is old in any market."""
 Rate = Annotated[float, Meta(ge=-0.2, le=1)]
 """A fraction a year: 0.05 is 5 %."""
@@ -279,11 +318,11 @@ class SimulationSection(BoundedSettings, frozen=True, forbid_unknown_fields=True
 class MarketDataSection(Struct, frozen=True, forbid_unknown_fields=True):
     """When a quote is too old to act on."""
 
-    stale_seconds_underlying: QuoteSeconds = 5.0
+    stale_seconds_underlying: _QuoteSeconds = 5.0
     """Age at which a quote of the underlying is stale; at least 2.5 times the pace of the data."""
-    stale_seconds_option: QuoteSeconds = 60.0
+    stale_seconds_option: _QuoteSeconds = 60.0
     """Age at which an option's quote is stale; at least 5 times the pace of the data."""
-    floor_seconds: QuoteSeconds = 1.0
+    floor_seconds: _QuoteSeconds = 1.0
     """Shortest time to expiry that options are priced with before they expire."""
     mark_seconds: Annotated[float, Meta(ge=0.001, le=3_600)] = 60.0
     """Interval between marks of the book, each with its P&L explained; every fill is marked too."""
@@ -368,11 +407,11 @@ class AlertSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """``22:00-07:00``: only alarms are sent in them, the rest when they end."""
     timezone: str = "America/New_York"
     """Time zone of the quiet hours."""
-    group_seconds: NonNegative = 10.0
+    group_seconds: ClassVar[float] = 10.0
     """Time for which notices, but not alarms, are collected into one message."""
-    repeat_seconds: NonNegative = 300.0
+    repeat_seconds: ClassVar[float] = 300.0
     """The same alert is not sent sooner again; how often it came is counted."""
-    settle_seconds: NonNegative = 15.0
+    settle_seconds: ClassVar[float] = 15.0
     """A condition is over once it has been gone for so long."""
     escalate_seconds: Positive = 300.0
     """An unacknowledged alarm is sent again after this time, then after twice as long, and so on."""
@@ -382,22 +421,22 @@ class AlertSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """Send the account of each session when it closes."""
     exit_refusals: Annotated[int, Meta(ge=1)] = 3
     """An exit refused so many times in a row is an alarm."""
-    pin_deviations: NonNegative = 1.0
+    pin_deviations: _NonNegative = 1.0
     """In the last hour of a sold option that delivers shares: an alert while its strike lies within so many
     standard deviations of what is left. 0: never."""
-    unhedged_seconds: NonNegative = 60.0
+    unhedged_seconds: _NonNegative = 60.0
     """Net delta outside of its band for so long is an alarm."""
-    quote_seconds: NonNegative = 60.0
+    quote_seconds: _NonNegative = 60.0
     """A held contract without a quote for so long is an alert, where no other of its underlying has one."""
-    unknown_seconds: NonNegative = 30.0
+    unknown_seconds: _NonNegative = 30.0
     """An order in doubt for so long is an alert."""
-    disconnect_seconds: NonNegative = 15.0
+    disconnect_seconds: _NonNegative = 15.0
     """A stream of the venue that is down for so long is an alert."""
-    silent_seconds: NonNegative = 10.0
+    silent_seconds: _NonNegative = 10.0
     """A desk that does not answer for so long is an alarm."""
     residual_fraction: Annotated[float, Meta(ge=0, le=1)] = 0.05
     """A larger share of the P&L that the model does not explain is an alert."""
-    residual_seconds: NonNegative = 60.0
+    residual_seconds: _NonNegative = 60.0
     """It is one once the share has been as large for so long."""
     margin_fraction: Annotated[float, Meta(ge=0, le=1)] = 0.1
     """Less buying power than this share of the equity is an alarm."""
@@ -551,10 +590,9 @@ class RunSettings:
             tree.pop("budgets")
         for (section, key), (_, venue, _) in MOVED.items():  # an unfinished run of an earlier version goes on
             is_set = bool(self.config.venues.get(venue))
-            tree[section][key] = getattr(self.venue_settings(venue), key) if is_set else MOVED_KEYS[key]
+            tree[section][key] = getattr(self.venue_settings(venue), key) if is_set else _MOVED_KEYS[key]
             tree["venues"].get(venue, {}).pop(key, None)
-        for (section, key), usual in GONE.items():
-            tree[section][key] = usual
+        _put_back(tree)
         for section, key, default in LATER:
             if tree[section][key] == default:
                 tree[section].pop(key)
@@ -569,8 +607,8 @@ class RunSettings:
             hedge = own.get("hedge", {}) if isinstance(own, dict) else {}
             if isinstance(hedge, dict) and hedge.get("instrument", "") is None:
                 del hedge["instrument"], hedge["beta"]
-            _drop_later(own, LATER_OF_STRATEGIES)
-            _drop_later(own, LATER_OF_ONE.get(name.partition("@")[0], ()))
+            _drop_later(own, _LATER_OF_STRATEGIES)
+            _drop_later(own, _LATER_OF_ONE.get(name.partition("@")[0], ()))
             _drop_later(own, _later_exits(_strategy_config_type(name)))
         for key in ("readable_paths", "writable_paths", "connect_ports", "must_be_confined"):
             if not tree["strategies"].get("external", {}).get(key, True):
@@ -582,7 +620,7 @@ class RunSettings:
 def _later_exits(config: type[Struct]) -> Iterator[tuple[str, str, object]]:
     """Yield stops and targets that came later, with their defaults, of a strategy that trades structures."""
     for section in structs.fields(config):
-        kind, first = section.type, FIRST_EXITS.get(section.name)
+        kind, first = section.type, _FIRST_EXITS.get(section.name)
         if first is not None and isinstance(kind, type) and issubclass(kind, PremiumExits):
             shared = [each for each in structs.fields(kind) if each.name in PremiumExits.__struct_fields__]
             yield from ((section.name, each.name, each.default) for each in shared if each.name not in first)
@@ -732,7 +770,19 @@ def load_settings(
         except ConfigError as error:
             errors.append(error)
     schema = Schema(DeskConfig, _strategy_config_type, lambda name: find_venue(name).settings, strategy)
-    entries = [replace(entry, path=_moved(entry.path)) for entry in entries]
+    current, entries = [replace(entry, path=_moved(entry.path)) for entry in entries], []
+    for entry in current:
+        owners = () if strategy is None or entry.source != OVERRIDE else (strategy, *member_names(strategy))
+        paths = [
+            entry.path,
+            ("strategies", *entry.path),
+            *(("strategies", name, *entry.path) for name in owners),
+        ]
+        try:
+            if not any(_is_gone(path, entry.value, entry.source) for path in paths):
+                entries.append(entry)
+        except ConfigError as error:
+            errors.append(error)
     if path is not None:
         keys = [each for each in in_file if each.value and is_secret(each.path) and schema.knows(each)]
         try:
@@ -742,7 +792,6 @@ def load_settings(
     values: dict[KeyPath, Entry] = {}
     for entry in spread(entries, schema, strategy):
         try:
-            _refuse_gone(entry)
             placed = schema.place(entry)
         except ConfigError as error:
             if all(error.render() != known.render() for known in errors):  # an unknown section counts once
@@ -773,27 +822,76 @@ def changed_settings(strategy: str, config: Mapping[str, Any]) -> dict[str, Any]
 def _defaults(strategy: str) -> dict[KeyPath, Any]:
     try:
         usual = load_settings(strategy, cwd=Path(os.devnull)).effective()
+        _put_back(usual)
+        _put_back(usual, GONE_LATER)
         return dict(leaves(json.loads(json.dumps(usual, default=str))))
     except ConfigError:
         return {}
 
 
 def in_own_sections(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a stored configuration with the keys of :data:`MOVED` in their section, without :data:`GONE`."""
-    tree = {name: dict(section) for name, section in config.items()}
+    """Return a stored configuration with the keys of :data:`MOVED` in their section, without :data:`GONE`.
+
+    Raises
+    ------
+    ConfigError
+        When one of them had another value than it has now.
+    """
+    tree: dict[str, Any] = deepcopy(dict(config))
     for (section, key), (venues, venue, _) in MOVED.items():
         if key in tree.get(section, {}):
             tree.setdefault(venues, {}).setdefault(venue, {})[key] = tree[section].pop(key)
-    for section, key in GONE:
-        tree.get(section, {}).pop(key, None)
+    for path, value in [*leaves(tree)]:
+        if _is_gone(path, value, "the run's journal"):
+            holders = [tree]
+            for name in path[:-1]:
+                holders.append(holders[-1][name])
+            holders[-1].pop(path[-1])
+            if not holders[-1]:  # a table of former keys alone
+                holders[-2].pop(path[-2])
     return tree
 
 
-def _refuse_gone(entry: Entry) -> None:
-    if entry.path in GONE:
+_FORMER = {
+    tuple(f"{section}.{key}".replace("_", "-").split(".")): (key, usual)
+    for section, keys in (*GONE.items(), *GONE_LATER.items())
+    for key, usual in keys.items()
+}
+
+
+def _is_gone(path: KeyPath, value: object, source: str) -> bool:
+    """Return whether a key of this full path is a former key, with the value that is constant now.
+
+    Raises
+    ------
+    ConfigError
+        When its value is another one.
+    """
+    words = tuple(word.partition("@")[0].lower().replace("_", "-") for word in path)
+    if words not in _FORMER:
+        return False
+    key, usual = _FORMER[words]
+    other = "null" if usual is None else str(usual).removesuffix(".0").lower()
+    if str(value).lower() not in {str(usual).lower(), other}:
+        fix = next((what for former, what in _SUCCESSORS.items() if key.startswith(former)), "take it out")
         raise ConfigError(
-            "this key has no effect any more", where=entry.source, value=dotted(entry.path), fix="take it out"
+            f"this key is a constant now: {usual}", where=f"{dotted(path)} ({source})", value=value, fix=fix
         )
+    return True
+
+
+def _put_back(tree: dict[str, Any], former: Mapping[str, Mapping[str, object]] = GONE) -> None:
+    """Put former keys into a tree of settings, for the hash of a run of an earlier version."""
+    for section, own in [
+        *tree.items(),
+        *((f"strategies.{name}", own) for name, own in tree["strategies"].items()),
+    ]:
+        for key, usual in former.get(section.partition("@")[0], {}).items():
+            *tables, last = key.split(".")
+            holder = own
+            for name in tables:
+                holder = holder.setdefault(name, {})
+            holder[last] = usual
 
 
 def _moved(path: KeyPath) -> KeyPath:

@@ -20,15 +20,15 @@ from scalpdesk.core.errors import ConfigError, nearest_name
 
 KeyPath = tuple[str, ...]
 
-ENVIRONMENT_PREFIX = "SCALPDESK_"
+_ENVIRONMENT_PREFIX = "SCALPDESK_"
 
 OVERRIDE = "--set"
 
 MOST_BYTES = 1_000_000
-MOST_DEPTH = 16
+_MOST_DEPTH = 16
 MOST_VALUES = 20_000
 
-GAMMA_SCALPER = ("strategies", "gamma-scalper")
+_GAMMA_SCALPER = ("strategies", "gamma-scalper")
 
 _SCALPER = ("strategies", "gamma-scalper")
 EXPIRIES: tuple[KeyPath, ...] = (
@@ -36,7 +36,7 @@ EXPIRIES: tuple[KeyPath, ...] = (
     (*_SCALPER, "selection", "max_expiration_days"),
 )
 _THRESHOLD: tuple[KeyPath, ...] = ((*_SCALPER, "hedge", "threshold_shares"),)
-DOCUMENT_KEYS: dict[str, tuple[KeyPath, ...]] = {
+_DOCUMENT_KEYS: dict[str, tuple[KeyPath, ...]] = {
     "hedging_threshold": _THRESHOLD,
     "hedge_threshold_btc": _THRESHOLD,
     "expiries": EXPIRIES,
@@ -48,17 +48,17 @@ DOCUMENT_KEYS: dict[str, tuple[KeyPath, ...]] = {
 }
 """Keys of the Bitcoin document's ``params.yaml``, with what each sets; blanks and dashes count as ``_``."""
 LEGACY_NAMES: dict[str, KeyPath] = {
-    "HEDGING_ASSET": (*GAMMA_SCALPER, "underlying"),
-    "HEDGING_DELTA_THRESHOLD": (*GAMMA_SCALPER, "hedge", "threshold_shares"),
-    "INITIALIZATION_MODE": (*GAMMA_SCALPER, "mode"),
-    "STRATEGY_MULTIPLIER": (*GAMMA_SCALPER, "straddles"),
-    "MIN_EXPIRATION_DAYS": (*GAMMA_SCALPER, "selection", "min_expiration_days"),
-    "MAX_EXPIRATION_DAYS": (*GAMMA_SCALPER, "selection", "max_expiration_days"),
-    "MIN_OPEN_INTEREST": (*GAMMA_SCALPER, "selection", "min_open_interest"),
-    "THETA_WEIGHT": (*GAMMA_SCALPER, "selection", "theta_weight_days"),
-    "PRICE_CHANGE_THRESHOLD": (*GAMMA_SCALPER, "triggers", "price_change_usd"),
-    "HEARTBEAT_TRIGGER_SECONDS": (*GAMMA_SCALPER, "triggers", "heartbeat_seconds"),
-    "TRADE_COMMAND_TTL_SECONDS": (*GAMMA_SCALPER, "hedge", "order_ttl_seconds"),
+    "HEDGING_ASSET": (*_GAMMA_SCALPER, "underlying"),
+    "HEDGING_DELTA_THRESHOLD": (*_GAMMA_SCALPER, "hedge", "threshold_shares"),
+    "INITIALIZATION_MODE": (*_GAMMA_SCALPER, "mode"),
+    "STRATEGY_MULTIPLIER": (*_GAMMA_SCALPER, "straddles"),
+    "MIN_EXPIRATION_DAYS": (*_GAMMA_SCALPER, "selection", "min_expiration_days"),
+    "MAX_EXPIRATION_DAYS": (*_GAMMA_SCALPER, "selection", "max_expiration_days"),
+    "MIN_OPEN_INTEREST": (*_GAMMA_SCALPER, "selection", "min_open_interest"),
+    "THETA_WEIGHT": (*_GAMMA_SCALPER, "selection", "theta_weight_days"),
+    "PRICE_CHANGE_THRESHOLD": (*_GAMMA_SCALPER, "triggers", "price_change_usd"),
+    "HEARTBEAT_TRIGGER_SECONDS": (*_GAMMA_SCALPER, "triggers", "heartbeat_seconds"),
+    "TRADE_COMMAND_TTL_SECONDS": (*_GAMMA_SCALPER, "hedge", "order_ttl_seconds"),
     "DEFAULT_RISK_FREE_RATE": ("rates", "default"),
     "IS_PAPER_TRADING": ("desk", "paper"),
     "STRATEGY_MODE": ("desk", "strategy_mode"),
@@ -80,10 +80,10 @@ LEGACY_NAMES: dict[str, KeyPath] = {
 }
 """Names that users of earlier programs have in their environment, and the keys they set."""
 
-SIGNED = {"MAX_DAILY_LOSS": "-"}
+_SIGNED = {"MAX_DAILY_LOSS": "-"}
 """Names that earlier programs wrote with a sign which their key has not: a limit of -500 is a loss of 500."""
 
-SHORT_NAMES: dict[str, KeyPath] = {"SCALPDESK_CATALOG": ("data", "catalog")}
+_SHORT_NAMES: dict[str, KeyPath] = {"SCALPDESK_CATALOG": ("data", "catalog")}
 """Names with the desk's prefix that are not written SECTION__KEY."""
 
 
@@ -195,7 +195,7 @@ def read_file(path: Path) -> list[Entry]:
         _check_size(tree, {})
     except (RecursionError, OverflowError) as problem:
         raise ConfigError(
-            f"the configuration file is more than {MOST_DEPTH} sections deep or has more than "
+            f"the configuration file is more than {_MOST_DEPTH} sections deep or has more than "
             f"{MOST_VALUES:,} values",
             where=str(path),
             fix="write its sections as `scalpdesk config show` prints them",
@@ -209,7 +209,7 @@ def read_file(path: Path) -> list[Entry]:
 def _document_keys(
     tree: dict[str, Any], lines: dict[KeyPath, int], file: Path
 ) -> tuple[dict[str, Any], dict[KeyPath, int]]:
-    """Put the keys of :data:`DOCUMENT_KEYS`, written without a section, in the place of what they set.
+    """Put the keys of :data:`_DOCUMENT_KEYS`, written without a section, in the place of what they set.
 
     Raises
     ------
@@ -219,7 +219,7 @@ def _document_keys(
     found: dict[str, Any] = {}
     set_by: dict[KeyPath, str] = {}
     for key, value in tree.items():
-        paths = DOCUMENT_KEYS.get(re.sub(r"[\s-]+", "_", str(key).lower()), ())
+        paths = _DOCUMENT_KEYS.get(re.sub(r"[\s-]+", "_", str(key).lower()), ())
         values = [value] * len(paths)
         if paths is EXPIRIES:
             values = list(value) if isinstance(value, list) and len(value) == len(paths) else [value] * 2
@@ -263,7 +263,7 @@ def _check_size(value: Any, known: dict[int, int], depth: int = 0) -> int:
     if parts is not None and id(value) not in known:
         known[id(value)] = 1 + sum(_check_size(part, known, depth + 1) for part in parts)
     count = known.get(id(value), 1)
-    if depth > MOST_DEPTH or count > MOST_VALUES:
+    if depth > _MOST_DEPTH or count > MOST_VALUES:
         raise OverflowError
     return count
 
@@ -401,20 +401,20 @@ def read_environment(
     """
     tables = [LEGACY_NAMES, *members]
     legacy = [
-        Entry(table[name], value.removeprefix(SIGNED.get(name, "")), f"{label} {name}", is_text=True)
+        Entry(table[name], value.removeprefix(_SIGNED.get(name, "")), f"{label} {name}", is_text=True)
         for table in tables
         for name, value in environ.items()
         if name in table and value
     ]
     own = [
         Entry(
-            SHORT_NAMES.get(name) or tuple(name.removeprefix(ENVIRONMENT_PREFIX).split("__")),
+            _SHORT_NAMES.get(name) or tuple(name.removeprefix(_ENVIRONMENT_PREFIX).split("__")),
             value,
             f"{label} {name}",
             is_text=True,
         )
         for name, value in environ.items()
-        if name.startswith(ENVIRONMENT_PREFIX) and value
+        if name.startswith(_ENVIRONMENT_PREFIX) and value
     ]
     return legacy + own
 
@@ -506,7 +506,7 @@ def refuse_open_keys(path: Path, held: Sequence[str]) -> None:
 
 def is_key(name: str) -> bool:
     """Return whether an environment name sets a key or a secret of the section ``[credentials]``."""
-    own = tuple(name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__"))
+    own = tuple(name.removeprefix(_ENVIRONMENT_PREFIX).lower().split("__"))
     return is_secret(LEGACY_NAMES.get(name) or own)
 
 

@@ -2,13 +2,13 @@
 
 from scalpdesk.core.units import NANOS_PER_SECOND
 
-MOST_DOUBLINGS = 60
+_MOST_DOUBLINGS = 60
 """A pause doubled so often outlasts any run; a double cannot hold it doubled 1,024 times."""
 
 
 def doubled(first: float, times: int, longest: float) -> float:
     """Return a pause doubled so many times, at most the longest."""
-    return min(first * 2.0 ** min(times, MOST_DOUBLINGS), longest)
+    return min(first * 2.0 ** min(times, _MOST_DOUBLINGS), longest)
 
 
 class BackOff:

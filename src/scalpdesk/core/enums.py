@@ -120,8 +120,3 @@ class DecisionKind(StrEnum):
     ALERT = "alert"
     RIGHT_OF_WAY = "right_of_way"
     """A hedge or exit that waits for another strategy's order to be off the book, or has waited."""
-
-    @property
-    def is_hedge(self) -> bool:
-        """A hedge was ordered or filled."""
-        return self in {DecisionKind.HEDGE, DecisionKind.HEDGE_SECOND_ORDER, DecisionKind.HEDGE_FILL}

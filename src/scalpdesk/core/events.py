@@ -341,13 +341,13 @@ StatusEvent = (
 )
 """Order events other than executions."""
 OrderEvent = StatusEvent | OrderFilled
-ORDER_EVENTS = frozenset(get_args(OrderEvent))
+_ORDER_EVENTS = frozenset(get_args(OrderEvent))
 """Its types; they are final."""
 
 
 def is_order_event(event: object) -> TypeGuard[OrderEvent]:
     """Return whether something is an event of an order; a tenth of the time of `isinstance`."""
-    return type(event) in ORDER_EVENTS
+    return type(event) in _ORDER_EVENTS
 
 
 @final
@@ -517,7 +517,7 @@ MarketEvent = (
     | TradingHalt
 )
 AccountEvent = PositionChanged | AccountSnapshot | AccountLimits | AccountComparison | ExerciseNotice
-HandledEvent = (
+_HandledEvent = (
     MarketEvent
     | OrderEvent
     | UnmatchedOrderEvent
@@ -533,10 +533,10 @@ HandledEvent = (
 class FailedEvent(msgspec.Struct, frozen=True, array_like=True, tag=55):
     """An event on which the engine raised: recorded in its place, and without effect."""
 
-    event: HandledEvent
+    event: _HandledEvent
     ts_event_ns: int
     ts_recv_ns: int
     why: str
 
 
-Event = HandledEvent | FailedEvent
+Event = _HandledEvent | FailedEvent

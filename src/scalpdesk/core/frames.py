@@ -63,3 +63,16 @@ def in_library(frame: Any, library: str) -> Any:
             connection.execute("SET TimeZone = $zone", {"zone": str(zone)})
         plain = frame if frame.index.name is None else frame.reset_index()
         return polars.DataFrame(connection.from_df(plain))
+
+
+class Framed:
+    """A result that is a table, too."""
+
+    __slots__ = ()
+
+    def to_frame(self, library: str = "pandas") -> Any:
+        """Return its table as a frame of ``pandas``, or of ``polars``: see :func:`in_library`."""
+        return in_library(self._frame(), library)
+
+    def _frame(self) -> Any:
+        raise NotImplementedError

@@ -17,8 +17,8 @@ from pathlib import Path
 
 from scalpdesk.core.errors import ConfigError
 
-OWNER_ONLY_FOLDER = 0o700
-OWNER_ONLY_FILE = 0o600
+_OWNER_ONLY_FOLDER = 0o700
+_OWNER_ONLY_FILE = 0o600
 _PR_SET_DUMPABLE = 4
 """Option of Linux's prctl(2)."""
 
@@ -96,14 +96,14 @@ def make_folder(path: Path) -> None:
     """Make a folder, and those above it that are missing, for this user alone; what exists stays as it is."""
     missing = [each for each in (path, *path.parents) if not each.exists()]
     for each in reversed(missing):
-        each.mkdir(mode=OWNER_ONLY_FOLDER, exist_ok=True)
+        each.mkdir(mode=_OWNER_ONLY_FOLDER, exist_ok=True)
 
 
 def own_file(path: Path) -> None:
     """Close a file to others, made empty where it is not there; one of another user stays as it is."""
-    path.touch(mode=OWNER_ONLY_FILE)
+    path.touch(mode=_OWNER_ONLY_FILE)
     with suppress(PermissionError):
-        path.chmod(OWNER_ONLY_FILE)
+        path.chmod(_OWNER_ONLY_FILE)
 
 
 def write_secret(path: Path) -> str:
@@ -128,7 +128,7 @@ def new_own_file(path: Path) -> Iterator[None]:
     """Close to others a file that is written meanwhile, where it is new; without a result none is left."""
     is_new = not path.exists()
     if is_new:
-        path.touch(mode=OWNER_ONLY_FILE)
+        path.touch(mode=_OWNER_ONLY_FILE)
     try:
         yield
     except BaseException:

@@ -187,7 +187,7 @@ class Socket:
                     self._taken([each for each in points if each.name == point.name])
                 except ConfigError as refusal:
                     problem = refusal
-            yield PlugIn(point.name, distribution_of(point), point.value, problem)
+            yield PlugIn(point.name, _distribution_of(point), point.value, problem)
 
     def kept_contract(self) -> Any:
         """Return the contract: a type of specs or a protocol."""
@@ -242,7 +242,7 @@ class Socket:
     def _taken(self, points: list[EntryPoint]) -> Any:
         """Return the plug-in of a name's entry points; two packages may not bring the same name."""
         if len(points) > 1:
-            names = ", ".join(sorted(distribution_of(each) for each in points))
+            names = ", ".join(sorted(_distribution_of(each) for each in points))
             raise ConfigError(
                 f"several packages bring a {self.kind} of this name: {names}",
                 where=place_of(points[0]),
@@ -318,7 +318,7 @@ def resolved(reference: str) -> Any:
     return getattr(import_module(module), attribute)
 
 
-def distribution_of(point: EntryPoint) -> str:
+def _distribution_of(point: EntryPoint) -> str:
     """Return the name and version of the distribution that brings an entry point."""
     dist = getattr(point, "dist", None)
     return "a package" if dist is None else f"{dist.name} {dist.version}"
@@ -326,7 +326,7 @@ def distribution_of(point: EntryPoint) -> str:
 
 def place_of(point: EntryPoint) -> str:
     """Return where an entry point stands, for refusals."""
-    brought = "" if getattr(point, "dist", None) is None else f" ({distribution_of(point)})"
+    brought = "" if getattr(point, "dist", None) is None else f" ({_distribution_of(point)})"
     return f"entry point {point.name} of {point.group}{brought}"
 
 

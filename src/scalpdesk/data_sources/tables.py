@@ -89,7 +89,7 @@ def read_columns(words: Sequence[str]) -> dict[str, str]:
     return columns
 
 
-def check_zone(zone: str | None) -> None:
+def _check_zone(zone: str | None) -> None:
     """Refuse a name of a time zone that is not known."""
     if zone not in {None, *available_timezones()}:
         raise ConfigError(
@@ -106,7 +106,7 @@ def run(request: ImportRequest, flags: TableFlags) -> Sequence[ImportReport]:
     from scalpdesk.datasets.importers.tabular import ImportChoices, import_table
 
     columns = read_columns(flags.columns)
-    check_zone(flags.timezone)
+    _check_zone(flags.timezone)
     is_csv = isinstance(flags, CsvFlags)
     chosen = ImportChoices(
         flags.name,
@@ -120,11 +120,11 @@ def run(request: ImportRequest, flags: TableFlags) -> Sequence[ImportReport]:
     return [import_table(request.catalog, request.path, chosen, request.progress, file_format=file_format)]
 
 
-def run_chain(request: ImportRequest, flags: WideFlags) -> Sequence[ImportReport]:
+def _run_chain(request: ImportRequest, flags: WideFlags) -> Sequence[ImportReport]:
     """Import the table, or each table of a folder."""
     from scalpdesk.datasets.importers.chain import ChainChoices, import_chain
 
-    check_zone(flags.timezone)
+    _check_zone(flags.timezone)
     try:
         spread = float(flags.spread)
     except ValueError:
@@ -184,5 +184,5 @@ CHAIN = ImporterSpec(
         "scalpdesk data import chain spy_15x.txt --underlying SPY --default-size 10 --map ask=Offer",
     ),
     flags=WideFlags,
-    run=run_chain,
+    run=_run_chain,
 )

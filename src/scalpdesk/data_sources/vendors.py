@@ -68,17 +68,17 @@ def _import(
     return [import_files(request.catalog, request.path, vendor, stage, choices, request.progress)]
 
 
-def import_polygon(request: ImportRequest, flags: PolygonFlags) -> Sequence[ImportReport]:
+def _import_polygon(request: ImportRequest, flags: PolygonFlags) -> Sequence[ImportReport]:
     """Import Polygon's flat files."""
     return _import(request, flags, "Polygon", POLYGON)
 
 
-def import_thetadata(request: ImportRequest, flags: ThetaDataFlags) -> Sequence[ImportReport]:
+def _import_thetadata(request: ImportRequest, flags: ThetaDataFlags) -> Sequence[ImportReport]:
     """Import ThetaData's CSV answers."""
     return _import(request, flags, "ThetaData", THETADATA)
 
 
-def import_cboe(request: ImportRequest, flags: CboeFlags) -> Sequence[ImportReport]:
+def _import_cboe(request: ImportRequest, flags: CboeFlags) -> Sequence[ImportReport]:
     """Import Cboe DataShop's option quote intervals."""
     return _import(request, flags, "Cboe DataShop", CBOE)
 
@@ -97,7 +97,7 @@ POLYGON_FILES = ImporterSpec(
         "scalpdesk data import polygon us_stocks_sip/minute_aggs_v1/2024/01 --underlying SPY",
     ),
     flags=PolygonFlags,
-    run=import_polygon,
+    run=_import_polygon,
 )
 THETADATA_FILES = ImporterSpec(
     name="thetadata",
@@ -112,7 +112,7 @@ THETADATA_FILES = ImporterSpec(
         "scalpdesk data import thetadata quote.csv --symbol SPY240119C00470000",
     ),
     flags=ThetaDataFlags,
-    run=import_thetadata,
+    run=_import_thetadata,
 )
 CBOE_FILES = ImporterSpec(
     name="cboe",
@@ -124,5 +124,5 @@ CBOE_FILES = ImporterSpec(
     """,
     examples=("scalpdesk data import cboe UnderlyingOptionsIntervals_60sec_2021-01-04.zip",),
     flags=CboeFlags,
-    run=import_cboe,
+    run=_import_cboe,
 )

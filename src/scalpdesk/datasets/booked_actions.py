@@ -20,13 +20,13 @@ from scalpdesk.instruments.corporate_actions import ActionKind
 
 SPLIT_MOVE = 0.12
 """Part of the price by which a night may move it beside a split."""
-SPLITS = (1.5, 2, 3, 4, 5, 6, 7, 8, 10, 15, 20, 25, 30, 50)
+_SPLITS = (1.5, 2, 3, 4, 5, 6, 7, 8, 10, 15, 20, 25, 30, 50)
 """Ratios of splits that a price alone shows."""
 LEAST_DROP, DROP_MOVE = 0.015, 0.03
 """Move of a share over a night that may be an action, and how far the night moves it besides."""
-MOST_PARTS = 100
+_MOST_PARTS = 100
 """Largest number of a ratio of strikes: a stock dividend of 1 % is 101:100."""
-STRIKE_ROUNDING = 0.011
+_STRIKE_ROUNDING = 0.011
 """Currency by which a divided strike that is rounded to cents may be off."""
 FEW_AGAIN, MOST_SHIFTED = 0.2, 0.6
 """Parts of the contracts: below the one that are quoted again, above the other that have the new strike."""
@@ -150,7 +150,7 @@ def unbooked_action(
         if _is_split(night):
             jump = Fraction(night.close / night.opened)
             near = min(
-                (Fraction(each) for each in SPLITS), key=lambda each: abs(max(jump, 1 / jump) / each - 1)
+                (Fraction(each) for each in _SPLITS), key=lambda each: abs(max(jump, 1 / jump) / each - 1)
             )
             near = near if jump > 1 else 1 / near
             amount = f"{near.numerator}:{near.denominator}"
@@ -161,7 +161,7 @@ def unbooked_action(
 
 def _is_split(night: Night) -> bool:
     jump = max(night.close / night.opened, night.opened / night.close)
-    return min(abs(jump / each - 1) for each in SPLITS) < SPLIT_MOVE
+    return min(abs(jump / each - 1) for each in _SPLITS) < SPLIT_MOVE
 
 
 def _may_be_action(night: Night) -> bool:
@@ -174,7 +174,7 @@ def _ratio_of_strikes(old: set[float], new: set[float], jump: float) -> tuple[fl
     """Return the part of the strikes that a common ratio near that of the price divides, and the ratio."""
     strikes, held = np.array([-np.inf, *sorted(new), np.inf]), np.array(sorted(old))
     best = (0.0, Fraction(1))
-    parts = range(1, MOST_PARTS + 1)
+    parts = range(1, _MOST_PARTS + 1)
     for before, after in product(parts, parts):
         ratio = after / before
         is_near = abs(ratio / jump - 1) < min(SPLIT_MOVE, abs(ratio - 1) / 2)
@@ -184,7 +184,7 @@ def _ratio_of_strikes(old: set[float], new: set[float], jump: float) -> tuple[fl
         at = np.searchsorted(strikes, wanted)
         near = np.minimum(strikes[at] - wanted, wanted - strikes[at - 1])
         best = max(
-            best, (float(np.mean(near < STRIKE_ROUNDING)), Fraction(after, before)), key=lambda f: f[0]
+            best, (float(np.mean(near < _STRIKE_ROUNDING)), Fraction(after, before)), key=lambda f: f[0]
         )
     return best
 

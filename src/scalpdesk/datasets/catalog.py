@@ -175,7 +175,7 @@ class SessionReader:
         return {s: int(n) for s, n in zip(got["symbol"], got["oi"], strict=True) if s in book}
 
 
-UNCARRIED = ("merger", "spin_off")
+_UNCARRIED = ("merger", "spin_off")
 """Actions that no run is carried across."""
 KINDS = tuple(kind.value for kind in ActionKind)
 """Actions that are applied, an ordinary dividend besides."""
@@ -215,12 +215,12 @@ def upcoming_actions(
             continue
         elif action in KINDS:
             actions.append(CorporateAction.of_figure(symbol, ex_date, action, figure))
-        elif action not in UNCARRIED:
+        elif action not in _UNCARRIED:
             raise DataError(
                 "the data set names an action that cannot be applied",
                 where=str(path),
                 value=f"{day}: {action}",
-                fix=f"write dividend, {', '.join(KINDS)} or {' or '.join(UNCARRIED)}",
+                fix=f"write dividend, {', '.join(KINDS)} or {' or '.join(_UNCARRIED)}",
             )
         elif first < ex_date <= end:
             raise DataError(
@@ -247,7 +247,7 @@ COIN_TAPE = "scalpdesk.datasets.coin_data:coin_tape"
 """Loader of data sets of the type ``coin``; only they import it."""
 MAX_SIDE_AGE_SECONDS = 300.0
 
-IndexSource = Literal["recorded", "parity"]
+_IndexSource = Literal["recorded", "parity"]
 Hours = Literal["regular", "globex"]
 
 
@@ -317,7 +317,7 @@ def load_tape(
     start: date,
     end: date,
     max_side_age_seconds: float | None = MAX_SIDE_AGE_SECONDS,
-    index_source: IndexSource = "recorded",
+    index_source: _IndexSource = "recorded",
     option_bars: bool = False,
     is_hedge: bool = False,
     hours: Hours = "regular",
@@ -483,7 +483,7 @@ def _underlying_book(reader: SessionReader, base: str, coverage: Coverage) -> tu
 
 
 def _index_levels(
-    reader: SessionReader, index: str, coverage: Coverage, source: IndexSource, notes: list[str]
+    reader: SessionReader, index: str, coverage: Coverage, source: _IndexSource, notes: list[str]
 ) -> QuoteRows:
     """Return an index's level as quotes without size."""
     found: list[tuple[int, LevelRows]] = []

@@ -23,7 +23,7 @@ from scalpdesk.instruments.sessions import to_ns
 
 Floats = NDArray[np.float64]
 
-SPOT_COLUMNS = ("spot_live", "spot", "underlying_price", "spot_session")
+_SPOT_COLUMNS = ("spot_live", "spot", "underlying_price", "spot_session")
 NEEDED = ("symbol", "bid", "ask", "open_interest", "ts")
 
 
@@ -72,12 +72,12 @@ def read_chain(
             value=", ".join(columns),
             fix=f"name the columns {', '.join(NEEDED)}",
         )
-    priced = [name for name in SPOT_COLUMNS if name in columns]
+    priced = [name for name in _SPOT_COLUMNS if name in columns]
     if spot is None and not priced:
         raise DataError(
             "the file does not say where the underlying stood",
             where=str(path),
-            fix=f"add a column {SPOT_COLUMNS[1]}, or give --spot",
+            fix=f"add a column {_SPOT_COLUMNS[1]}, or give --spot",
         )
     price = f"coalesce({', '.join(_number(name) for name in priced)})" if priced else "NULL"
     rows = _rows(path, columns, price, underlying, session)

@@ -24,7 +24,7 @@ from scalpdesk.instruments.sessions import expiry_instant_ns, to_new_york
 from scalpdesk.marketdata.chain_surface import ChainQuotes, ExpiryLabel, expiry_quotes, fit_chain
 from scalpdesk.pricing import greeks, implied_vol
 
-GREEK_UNITS = {"delta": 1.0, "gamma": 1.0, "theta": DAYS_PER_YEAR, "vega": 100.0, "rho": 100.0}
+_GREEK_UNITS = {"delta": 1.0, "gamma": 1.0, "theta": DAYS_PER_YEAR, "vega": 100.0, "rho": 100.0}
 """Divisors that turn Greeks a year, and for 1.00, into Greeks a day, and a point."""
 
 
@@ -112,7 +112,7 @@ def mark_rows(snapshot: ChainSnapshot, *, rate: float = 0.0) -> list[dict[str, A
         for i, option in enumerate(groups[entry.label]):
             own = {}
             if np.isfinite(vol[i]):
-                own = {name: float(getattr(values, name)[i]) / unit for name, unit in GREEK_UNITS.items()}
+                own = {name: float(getattr(values, name)[i]) / unit for name, unit in _GREEK_UNITS.items()}
                 own["implied_volatility"] = float(vol[i])
             rows.append(_mark(option, now_ns, spot, forward.forward, own))
     return rows
@@ -126,7 +126,7 @@ def _price(option: OptionSnapshot, side: str) -> float:
 def _mark(
     option: OptionSnapshot, now_ns: int, spot: float, forward: float, own: Mapping[str, float]
 ) -> dict[str, Any]:
-    names = ("implied_volatility", *GREEK_UNITS)
+    names = ("implied_volatility", *_GREEK_UNITS)
     return {
         **_terms(option.contract),
         **_sides(option),

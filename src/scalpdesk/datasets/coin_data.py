@@ -51,7 +51,7 @@ from scalpdesk.volatility.regime import variance_premium
 from scalpdesk.volatility.variance_time import CALENDAR
 
 Row = Mapping[str, Any]
-DOWNLOADED = "downloaded.json"
+_DOWNLOADED = "downloaded.json"
 SAMPLE_NS = 5 * MINUTE_NS
 """Interval of the returns that realised variance is summed from: long enough for the spread not to count."""
 WINDOWS = (7, 30)
@@ -142,7 +142,7 @@ class Downloaded:
     """Days of a data set that have been downloaded whole, so that a download goes on where it stopped."""
 
     def __init__(self, catalog: Path, name: str) -> None:
-        self._path = catalog / name / DOWNLOADED
+        self._path = catalog / name / _DOWNLOADED
         try:
             text = self._path.read_text("utf-8") if self._path.is_file() else "[]"
             self._done = {(str(what), str(day)) for what, day in json.loads(text)}
@@ -379,13 +379,13 @@ def index_closes(catalog: Path, name: str, coin: str) -> dict[date, float]:
 
 _SMILE = ("days", "forward", "atm_vol", "risk_reversal", "butterfly")
 _PREMIUM = ("iv_30d", "dvol", "window_days", "trailing_vol", "premium", "ratio", "later_vol")
-PROCESSED: dict[str, dict[str, str]] = {
+_PROCESSED: dict[str, dict[str, str]] = {
     "realised_vol": {"day": "DATE"}
     | dict.fromkeys(("open", "high", "low", "close", "vol", "bipower"), "DOUBLE"),
     "term_structure": {"ts": "TIMESTAMPTZ", "expiry": "DATE"} | dict.fromkeys(_SMILE, "DOUBLE"),
     "variance_premium": {"day": "DATE"} | dict.fromkeys(_PREMIUM, "DOUBLE"),
 }
-"""Columns of the tables in ``data/processed``. Meaning and units: docs/howto/deribit-data.md."""
+"""Columns of the tables in ``data/processed``. Meaning and units: docs/howto/venue-data.md."""
 
 
 def research_tables(
@@ -403,7 +403,7 @@ def research_tables(
     volatilities that the premium is taken against, ``index`` the venue's own volatility
     index at the end of each day, a fraction.
     """
-    found: dict[str, list[dict[str, Any]]] = {table: [] for table in PROCESSED}
+    found: dict[str, list[dict[str, Any]]] = {table: [] for table in _PROCESSED}
     implied: dict[date, float] = {}
     for done, session in enumerate(tape.sessions):
         progress(done, len(tape.sessions), session.day.isoformat())
@@ -478,7 +478,7 @@ def write_processed(folder: Path, tables: Mapping[str, Sequence[Row]]) -> dict[s
     with connect() as connection:
         return {
             table: write_table(
-                connection, _registered(connection, PROCESSED[table], rows), folder / f"{table}.parquet"
+                connection, _registered(connection, _PROCESSED[table], rows), folder / f"{table}.parquet"
             )
             for table, rows in tables.items()
         }

@@ -159,7 +159,7 @@ def _of(
     return (data, symbol), made
 
 
-SKEW_SECONDS = 60.0
+_SKEW_SECONDS = 60.0
 """Longest lead of a store's clock over the desk's; a stamp further ahead is not believed."""
 
 
@@ -287,7 +287,7 @@ class ExposureSource:
         age_ns = now_ns - kept.last_update_ns
         if age_ns > self._max_age_ns:
             raise ExposureUnknownError(ExposureGap.STALE, f"{age_ns / NANOS_PER_SECOND / 60.0:.0f} minutes")
-        if age_ns < -SKEW_SECONDS * NANOS_PER_SECOND:
+        if age_ns < -_SKEW_SECONDS * NANOS_PER_SECOND:
             raise ExposureUnknownError(ExposureGap.FUTURE, f"{-age_ns / NANOS_PER_SECOND:.0f} s")
 
     def _tell(self, kind: ExposureGap | None, event: GammaExposureEvent) -> None:

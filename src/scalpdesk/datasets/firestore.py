@@ -19,7 +19,7 @@ from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.datasets.dealer_gamma import ExposureGap, ExposureUnknownError, StoredExposure
 from scalpdesk.marketdata.dealer_gamma import DEFAULT_DOCUMENT, DEFAULT_SYMBOL, TIMEOUT_SECONDS
 
-EMULATOR = "FIRESTORE_EMULATOR_HOST"
+_EMULATOR = "FIRESTORE_EMULATOR_HOST"
 
 
 class FirestoreExposureStore:
@@ -152,15 +152,15 @@ def _package() -> Any:
 @contextmanager
 def _emulator_at(host: str) -> Iterator[None]:
     """Let the client find a local server: it looks for one in the environment and nowhere else."""
-    before = os.environ.get(EMULATOR)
-    os.environ[EMULATOR] = host
+    before = os.environ.get(_EMULATOR)
+    os.environ[_EMULATOR] = host
     try:
         yield
     finally:
         if before is None:
-            del os.environ[EMULATOR]
+            del os.environ[_EMULATOR]
         else:
-            os.environ[EMULATOR] = before
+            os.environ[_EMULATOR] = before
 
 
 @contextmanager

@@ -24,12 +24,12 @@ from scalpdesk.marketdata.tape import MarketTape
 
 FILE = "implied_vol_30d.csv"
 COLUMNS = ("symbol", "session", "implied_vol", "source")
-THIRTY_DAYS = 30.0 / DAYS_PER_YEAR
+_THIRTY_DAYS = 30.0 / DAYS_PER_YEAR
 BEFORE_CLOSE_NS = MINUTE_NS
 """The close is measured a minute before it: in the last seconds quotes are withdrawn."""
 VIX_SYMBOLS = frozenset({"SPY", "SPX", "XSP"})
 """Symbols whose 30-day implied volatility the VIX is."""
-LONGEST_REACH = 1.5
+_LONGEST_REACH = 1.5
 """The 30 days may lie beyond the last expiry by at most this factor."""
 
 
@@ -172,12 +172,12 @@ def implied_vol_30d(chain: ChainQuotes) -> float | None:
     From the surface fitted to it; None where no smile could be fitted or the longest expiry is much shorter
     than 30 days.
     """
-    if max((entry.years for entry in chain.expiries), default=0.0) * LONGEST_REACH < THIRTY_DAYS:
+    if max((entry.years for entry in chain.expiries), default=0.0) * _LONGEST_REACH < _THIRTY_DAYS:
         return None
     surface = fit_chain(chain).surface
     if not surface.fitted:
         return None
-    vol = float(surface.vol(surface.forward(THIRTY_DAYS), THIRTY_DAYS))
+    vol = float(surface.vol(surface.forward(_THIRTY_DAYS), _THIRTY_DAYS))
     return vol if math.isfinite(vol) and vol > 0.0 else None
 
 

@@ -10,7 +10,7 @@ from scalpdesk.core.errors import DataError, nearest_name
 from scalpdesk.datasets.embedded import RECONSTRUCTED
 from scalpdesk.datasets.store import DATED_TABLES, checked_name, day_files, read_columns, replace_file
 
-MANIFEST = "manifest.json"
+_MANIFEST = "manifest.json"
 FORMAT = 1
 
 
@@ -55,7 +55,7 @@ def read_manifest(catalog: Path, name: str) -> Manifest:
     DataError
         When there is no such data set (names those there are) or its manifest is damaged.
     """
-    path = catalog / name / MANIFEST
+    path = catalog / name / _MANIFEST
     if not path.is_file():
         there = data_set_names(catalog)
         listed = ", ".join(there) if there else "none"
@@ -85,13 +85,13 @@ def read_manifest(catalog: Path, name: str) -> Manifest:
 
 def data_set_names(catalog: Path) -> list[str]:
     """Return the names of the data sets in the catalogue, sorted."""
-    return sorted(path.parent.name for path in catalog.glob(f"*/{MANIFEST}"))
+    return sorted(path.parent.name for path in catalog.glob(f"*/{_MANIFEST}"))
 
 
 def save_manifest(catalog: Path, manifest: Manifest) -> None:
     """Write the manifest, whole or not at all."""
     document = msgspec.json.format(msgspec.json.encode(manifest), indent=2).decode()
-    replace_file(catalog / manifest.name / MANIFEST, f"{document}\n")
+    replace_file(catalog / manifest.name / _MANIFEST, f"{document}\n")
 
 
 def coverage_of(
@@ -140,7 +140,7 @@ def manifest_bar_seconds(catalog: Path, name: str) -> int | None:
             value=name,
             fix=f"choose another name, e.g. --name my-{name.lower()}",
         )
-    is_there = (catalog / checked_name(name, where="data set name") / MANIFEST).is_file()
+    is_there = (catalog / checked_name(name, where="data set name") / _MANIFEST).is_file()
     return read_manifest(catalog, name).bar_seconds if is_there else None
 
 

@@ -44,11 +44,11 @@ QUOTE_COLUMNS = tuple(f"{side}{part}" for side in ("bid", "ask") for part in _PA
 TRADE_COLUMNS = ("open", "high", "low", "close", "volume")
 _GREEKS = ("delta", "gamma", "vega", "theta", "rho")
 CHAIN_COLUMNS = (*TRADE_COLUMNS, "open_interest", "implied_volatility", *_GREEKS)
-MARK_COLUMNS = (
+_MARK_COLUMNS = (
     *("bid", "bid_size", "ask", "ask_size", "quote_age_seconds", "underlying_price", "forward"),
     *("implied_volatility", *_GREEKS, "venue_implied_volatility", *(f"venue_{name}" for name in _GREEKS)),
 )
-TICKER_COLUMNS = (
+_TICKER_COLUMNS = (
     *("bid", "bid_amount", "ask", "ask_amount", "mark_price", "mark_iv", "bid_iv", "ask_iv"),
     *("underlying_price", "index_price", "open_interest", *_GREEKS),
 )
@@ -68,7 +68,7 @@ SCHEMAS: dict[str, dict[str, str]] = {
     "option_trades": _TIME | _OPTION | _TRADE,
     "open_interest": _TIME | _OPTION | {"open_interest": "BIGINT"},
     "chains": _TIME | _OPTION | {"underlying_close": "DOUBLE"} | _CHAIN,
-    "option_marks": _TIME | _OPTION | dict.fromkeys(MARK_COLUMNS, "DOUBLE"),
+    "option_marks": _TIME | _OPTION | dict.fromkeys(_MARK_COLUMNS, "DOUBLE"),
     "corporate_actions": {
         "symbol": "VARCHAR",
         "ex_date": "DATE",
@@ -77,7 +77,7 @@ SCHEMAS: dict[str, dict[str, str]] = {
     },
     "rates": {"date": "DATE", "rate": "DOUBLE"},
     # of markets in coin: the venue's own messages, one row each
-    "tickers": _EVENT | dict.fromkeys(TICKER_COLUMNS, "DOUBLE"),
+    "tickers": _EVENT | dict.fromkeys(_TICKER_COLUMNS, "DOUBLE"),
     "prints": _EVENT
     | {"trade_id": "VARCHAR", "side": "VARCHAR"}
     | dict.fromkeys(("price", "amount", "mark_price", "index_price", "iv"), "DOUBLE"),
@@ -96,7 +96,7 @@ SCHEMAS: dict[str, dict[str, str]] = {
     }
     | dict.fromkeys(_TERMS, "DOUBLE"),
 }
-"""Columns of every table, with their DuckDB types. Meaning and units: docs/reference/catalogue.md."""
+"""Columns of every table, with their DuckDB types. Meaning and units: docs/howto/data.md."""
 
 DATED_TABLES = tuple(table for table in SCHEMAS if "ts" in SCHEMAS[table])
 COIN_TABLES = ("tickers", "prints", "settlements", "volatility_index", "funding")
@@ -161,7 +161,7 @@ def _scratch() -> str:
     return scratch.name
 
 
-ROW_TYPES = {bool: "BOOLEAN", int: "BIGINT", float: "DOUBLE", Decimal: "DECIMAL(38,12)"}
+_ROW_TYPES = {bool: "BOOLEAN", int: "BIGINT", float: "DOUBLE", Decimal: "DECIMAL(38,12)"}
 
 
 def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -222,7 +222,7 @@ def _row_type(values: Sequence[Any]) -> str:
     kinds = {type(value) for value in values if value is not None}
     if kinds == {int, float}:
         return "DOUBLE"
-    return ROW_TYPES.get(next(iter(kinds)), "VARCHAR") if len(kinds) == 1 else "VARCHAR"
+    return _ROW_TYPES.get(next(iter(kinds)), "VARCHAR") if len(kinds) == 1 else "VARCHAR"
 
 
 def duckdb_error() -> type[Exception]:

@@ -41,26 +41,26 @@ from scalpdesk.instruments.ticks import TickRule
 from scalpdesk.marketdata.tape import FLAT_ZERO, MarketTape
 from scalpdesk.pricing.kernels.triggers import are_tradable
 
-MOST_BROKEN = 0.25
+_MOST_BROKEN = 0.25
 """Part of the rows that break a bound above which the data is unfit, whatever the size of a break."""
 QUOTED_TO_END, QUOTED_FROM_START = "options quoted to the end", "options quoted from the start"
 SIDES_TO_END, WORTH_AT_EXPIRY = "sides quoted to the end", "options end at their intrinsic value"
-BY_CONTRACT = frozenset({QUOTED_TO_END, QUOTED_FROM_START, SIDES_TO_END, WORTH_AT_EXPIRY})
+_BY_CONTRACT = frozenset({QUOTED_TO_END, QUOTED_FROM_START, SIDES_TO_END, WORTH_AT_EXPIRY})
 """Checks that count contracts: some of each day come late or are given up early, so that the part of all days
 counts."""
-LEAST_BID = 0.25
+_LEAST_BID = 0.25
 """Bid, currency per unit, from which a bid does not fall to nothing unseen."""
-FEW_CROSSED = 20
+_FEW_CROSSED = 20
 """Crossed rows of a file that two moments of a bar may explain."""
 AT_EXPIRY_SECONDS, NEAR_MONEY, TIME_VALUE = 120.0, 0.005, 0.0015
 """Time to expiry, distance of the strike and time value, both as a share of the spot, at which it is over: a
 minute before it an option at 100 % a year is worth 0.0006 of the spot, a day before it one at 10 % 0.002."""
-LAGS_MINUTES = (-5, 5, -15, 15, -30, 30, *(sign * 60 * hours for hours in range(1, 7) for sign in (-1, 1)))
+_LAGS_MINUTES = (-5, 5, -15, 15, -30, 30, *(sign * 60 * hours for hours in range(1, 7) for sign in (-1, 1)))
 """Minutes by which the times of options and underlying may be apart."""
 EARLY_SECONDS = 900.0
 """Time before the underlying's last quote at which an option has stopped being quoted, and after its first at
 which one has begun late."""
-MOMENTS_APART = 5e-4
+_MOMENTS_APART = 5e-4
 """Allowance, as a share of the spot: the closes of one bar may be a bar apart, and five basis points
 are one standard deviation of a minute at 15 % a year."""
 
@@ -149,7 +149,7 @@ def option_rows(tape: MarketTape) -> OptionRows | None:
         quotes.ask[rows] * unit,
         spot_bid,
         spot_ask,
-        tick * unit + MOMENTS_APART * spot_bid,
+        tick * unit + _MOMENTS_APART * spot_bid,
     )
 
 
@@ -289,7 +289,7 @@ class StoredFindings:
     first_crossed: str = ""
 
 
-def inspect_files(
+def _inspect_files(
     catalog: Path, name: str, keys: Sequence[str], bar_seconds: int, *, in_coin: bool = False
 ) -> StoredFindings:
     """Read every file of the keys and count what is wrong with the rows as stored.
@@ -374,7 +374,7 @@ def _inspect_quotes(connection: Any, path: Path, found: StoredFindings) -> None:
     counted = read_columns(connection, [path], "SELECT count(*) AS n FROM rows")
     found.quote_rows += int(counted["n"][0])
     crossed = read_columns(connection, [path], _CROSSED)
-    is_swapped = len(crossed["bid"]) > max(FEW_CROSSED, MOST_BROKEN * int(counted["n"][0]))
+    is_swapped = len(crossed["bid"]) > max(_FEW_CROSSED, _MOST_BROKEN * int(counted["n"][0]))
     # bars explain a few rows, not a file: there the columns are swapped
     unexplained = np.flatnonzero(~np.ma.getdata(crossed["explained"]).astype(np.bool_) | is_swapped)
     found.swapped += [str(path)] * is_swapped
@@ -386,12 +386,12 @@ def _inspect_quotes(connection: Any, path: Path, found: StoredFindings) -> None:
         found.first_crossed = f"{symbol} {moment} bid {crossed['bid'][at]:g} ask {crossed['ask'][at]:g}"
 
 
-GAP_INTERVALS = 5
+_GAP_INTERVALS = 5
 """An underlying that is silent for more than this many usual intervals has a gap."""
 
 
-TRADING = "trading"
-RESEARCH = {
+_TRADING = "trading"
+_RESEARCH = {
     "prints": "trades",
     "option_trades": "trades of options",
     "trades": "realised volatility",
@@ -429,7 +429,7 @@ class VerifyReport:
     underlying: str
     sessions: tuple[date, ...]
     checks: tuple[Check, ...]
-    uses: tuple[str, ...] = (TRADING,)
+    uses: tuple[str, ...] = (_TRADING,)
     """Uses of sound rows of these kinds."""
     missing: str = ""
     """Data that the market lacks to be traded on."""
@@ -489,7 +489,7 @@ def verify_tape(tape: MarketTape) -> VerifyReport:
     rows = option_rows(tape)
     if rows is not None:
         assumed = "; no rates known, zero assumed" if tape.rate_curve == FLAT_ZERO else ""
-        cause = likely_cause(rows)
+        cause = _likely_cause(rows)
         checks.append(_bound("asks not below intrinsic value", intrinsic_findings(rows), assumed, cause))
         checks.append(_bound("put-call parity", parity_findings(rows), assumed, cause))
         checks.append(_highest_asks(rows))
@@ -516,11 +516,11 @@ def verify_data_set(
     manifest, base, coverage, roots = find_underlying(catalog, name, underlying)
     keys = coverage.keys if base == underlying.upper() else (base, *roots)
     in_coin = coverage.type == "coin"
-    stored = inspect_files(catalog, name, keys, manifest.bar_seconds, in_coin=in_coin)
+    stored = _inspect_files(catalog, name, keys, manifest.bar_seconds, in_coin=in_coin)
     checks = _stored_checks(stored)
     days = tuple(date.fromisoformat(day) for day in coverage.sessions if len(day) == 10)
     stocked = {table.partition("/")[0] for table, rows in coverage.tables.items() if rows}
-    uses = tuple(use for table, use in RESEARCH.items() if table in stocked)
+    uses = tuple(use for table, use in _RESEARCH.items() if table in stocked)
     missing = f"{'tickers' if in_coin else 'quotes'} within a session"
     if stored.unreadable or manifest.bar_seconds >= DAY_SECONDS:  # a day's bar is known too late for a tape
         return VerifyReport(name, base, days, tuple(checks), uses, missing)
@@ -540,7 +540,7 @@ def verify_data_set(
             continue
         found.append((day, _soft("the session makes a tape", 1, 0)))
         if len(tape.quotes.whole()) and missing:
-            uses, missing = (TRADING, *uses), ""
+            uses, missing = (_TRADING, *uses), ""
         found.extend((day, check) for check in verify_tape(tape).checks)
     if len(days) > 1 and not in_coin:
         jump = unbooked_action(catalog, name, base, coverage.keys, min(days), max(days))
@@ -612,7 +612,7 @@ def _bound(name: str, finding: BoundBreaks, assumed: str, cause: str) -> Check:
     return replace(check, detail=f"{cause}; {detail}") if check.verdict is CheckVerdict.FAILED else check
 
 
-def likely_cause(rows: OptionRows) -> str:
+def _likely_cause(rows: OptionRows) -> str:
     """Return the likely reason why most quotes of options do not fit the underlying's."""
     spot = 0.5 * (rows.spot_bid + rows.spot_ask)
     scale = float(np.median(rows.strike / spot))
@@ -654,7 +654,7 @@ def _lag(
         gap = forward[inside] - path[np.searchsorted(times, then[inside], side="right") - 1]
         return float(np.median(np.abs(gap - np.median(gap))))
 
-    best = min(LAGS_MINUTES, key=apart)
+    best = min(_LAGS_MINUTES, key=apart)
     return best if apart(best) < 0.2 * apart(0) else 0
 
 
@@ -674,7 +674,7 @@ def _highest_asks(rows: OptionRows) -> Check:
 def _first_and_last_quotes(tape: MarketTape) -> list[Check]:
     """Count options that begin to be quoted after the underlying does, and those that stop before it."""
     quotes = tape.quotes.whole()
-    early_ns = round(max(EARLY_SECONDS, GAP_INTERVALS * tape.quote_seconds) * NANOS_PER_SECOND)
+    early_ns = round(max(EARLY_SECONDS, _GAP_INTERVALS * tape.quote_seconds) * NANOS_PER_SECOND)
     count, known = len(tape.instruments), np.isfinite(quotes.ask) | (quotes.bid > 0.0)
     last = np.full(count, -1, dtype=np.int64)
     first = np.full(count, np.iinfo(np.int64).max)
@@ -708,10 +708,10 @@ def _last_sides(tape: MarketTape) -> Check:
         np.maximum.at(last[row], quotes.instrument_id[known], quotes.ts_ns[known])
     bid = np.zeros(len(tape.instruments))
     bid[quotes.instrument_id[has_bid]] = quotes.bid[has_bid]  # rows are in time: the last stays
-    early = last[2] - round(max(EARLY_SECONDS, GAP_INTERVALS * tape.quote_seconds) * NANOS_PER_SECOND)
+    early = last[2] - round(max(EARLY_SECONDS, _GAP_INTERVALS * tape.quote_seconds) * NANOS_PER_SECOND)
     options = np.array([each.is_option for each in tape.instruments], dtype=np.bool_) & (last[2] >= 0)
     gone = {
-        "bid": options & (last[0] >= 0) & (last[0] < early) & (bid >= LEAST_BID),
+        "bid": options & (last[0] >= 0) & (last[0] < early) & (bid >= _LEAST_BID),
         "ask": options & (last[1] >= 0) & (last[1] < early),
     }
     symbols = [each.symbol for each in tape.instruments]
@@ -762,7 +762,7 @@ def _worth_at_expiry(tape: MarketTape) -> Check:
 
 def _share(check: Check) -> Check:
     """Return a check with the verdict that the part of its rows that are bad deserves."""
-    if check.found > MOST_BROKEN * check.checked:
+    if check.found > _MOST_BROKEN * check.checked:
         return replace(check, verdict=CheckVerdict.FAILED)
     return replace(check, verdict=CheckVerdict.WARNING if check.found else CheckVerdict.OK)
 
@@ -812,7 +812,7 @@ def _summed(checks: Iterable[tuple[date, Check]]) -> list[Check]:
             max(before.verdict, check.verdict, key=severity.index),
             detail,
         )
-    return [_share(check) if check.name in BY_CONTRACT else check for check in total.values()]
+    return [_share(check) if check.name in _BY_CONTRACT else check for check in total.values()]
 
 
 def _impossible(tape: MarketTape) -> int:
@@ -866,7 +866,7 @@ def _gaps(tape: MarketTape) -> tuple[int, int, str]:
     quotes = tape.quotes.whole()
     columns = quotes if len(quotes) or tape.bars is None else tape.bars.whole()
     ts = columns.ts_ns[columns.instrument_id == int(tape.instruments.id_of(tape.underlying))]
-    limit = round(GAP_INTERVALS * tape.quote_seconds * NANOS_PER_SECOND)
+    limit = round(_GAP_INTERVALS * tape.quote_seconds * NANOS_PER_SECOND)
     checked, found, longest, longest_at = 0, 0, 0, 0
     for session in tape.sessions:
         own = ts[(ts >= session.open_ns) & (ts <= session.close_ns)]
@@ -885,7 +885,7 @@ def _sideless(tape: MarketTape) -> tuple[int, int, str]:
     """Count the underlying's rows without two sides that end a session or last longer than a gap."""
     quotes = tape.quotes.whole()
     numbers = np.flatnonzero(quotes.instrument_id == int(tape.instruments.id_of(tape.underlying)))
-    limit = round(GAP_INTERVALS * tape.quote_seconds * NANOS_PER_SECOND)
+    limit = round(_GAP_INTERVALS * tape.quote_seconds * NANOS_PER_SECOND)
     bad: list[int] = []
     for session in tape.sessions:
         ts = quotes.ts_ns[numbers]

@@ -29,7 +29,7 @@ from scalpdesk.risk.caps import (
 from scalpdesk.risk.checks import day_loss_of, risk_of
 from scalpdesk.risk.context import Held, OrderContext, RiskFigures, TradePart, Working, Written
 
-COMBO_LEVEL = 3
+_COMBO_LEVEL = 3
 """Options level from which brokers take orders of several legs (Alpaca: "level 3, multi-leg")."""
 MOST_LEGS, MOST_RATIO = 4, 10
 
@@ -205,7 +205,7 @@ class OrderAdmission:
         if leg_orders is LegOrders.LEGS or not 1 < count <= MOST_LEGS:
             return False
         limits = desk.gate.venue_limits
-        if limits is not None and limits.options_level < COMBO_LEVEL:
+        if limits is not None and limits.options_level < _COMBO_LEVEL:
             return False
         if not all(isinstance(leg.order_type, OrderType) for leg in intents):
             return False  # no venue has a trigger for several contracts

@@ -51,7 +51,7 @@ class Bookings:
         desk.orders.fill(order, event)
         desk.book_fill(sent, event)
         if desk.instruments.by_id[sent.instrument_id].is_option:
-            desk.learn(now_ns)
+            desk.learn(now_ns, sent.instrument_id)
         desk.attribution.legs.rebase(now_ns, desk.attribution.marks, sent.instrument_id)
         if is_first and sent.purpose not in EXITS:
             why = desk.gate.why_disable(now_ns, sent.instrument_id, sent.side, held_before)
@@ -93,7 +93,7 @@ class Bookings:
         if not (in_action and self._half_booked_ns == now_ns):  # one step with its other parts
             self.mark(of=of)
         desk.book_change(event)
-        desk.learn(now_ns)
+        desk.learn(now_ns, of)
         desk.attribution.legs.rebase(now_ns, of=of)
         is_half = event.more_follow or event.cause in EXERCISED
         self._half_booked_ns = now_ns if is_half else -1

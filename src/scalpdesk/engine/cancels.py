@@ -10,12 +10,12 @@ from scalpdesk.marketdata.triggers import Wake
 from scalpdesk.orders.order import Order, OrderState
 
 HALT_TIMER = "halt: cancel again"
-CANCEL_AGAIN_NS = 2 * NANOS_PER_SECOND
+_CANCEL_AGAIN_NS = 2 * NANOS_PER_SECOND
 """A halted desk repeats a cancel that was refused so much later; nothing else wakes it."""
 CANCEL_TIMER = "cancels: not over"
-CANCEL_ALERT_NS = MINUTE_NS
+_CANCEL_ALERT_NS = MINUTE_NS
 """An order that is not over so long after its cancel was asked for is named in an alert."""
-CANCEL_LATE_NS = 2 * NANOS_PER_SECOND
+_CANCEL_LATE_NS = 2 * NANOS_PER_SECOND
 """A cancel without an answer for so long is no ordinary one: from then on a timer waits for the alert."""
 
 
@@ -75,7 +75,7 @@ class Cancels:
         """
         if self._desk.orders.live and not self._is_repeating:
             self._is_repeating = True
-            self._turn.out.append(SetTimer(HALT_TIMER, self._turn.now_ns + CANCEL_AGAIN_NS))
+            self._turn.out.append(SetTimer(HALT_TIMER, self._turn.now_ns + _CANCEL_AGAIN_NS))
 
     def repeat_halted(self) -> None:
         """At the timer: cancel again what works while the desk is halted."""
@@ -104,7 +104,7 @@ class Cancels:
         order = desk.orders.apply(event)
         for leg in desk.orders.legs_with(order):
             asked = self._asked.get(leg.client_order_id)
-            is_prompt = asked is not None and now_ns - asked.last_ns < CANCEL_LATE_NS
+            is_prompt = asked is not None and now_ns - asked.last_ns < _CANCEL_LATE_NS
             if is_prompt and desk.gate.mode in LOSS_MODES:
                 del self._asked[leg.client_order_id]
         self.watch()
@@ -120,7 +120,7 @@ class Cancels:
             order = live.get(name)
             if order is None:
                 del self._asked[name]
-            elif now_ns >= asked.first_ns + CANCEL_ALERT_NS:
+            elif now_ns >= asked.first_ns + _CANCEL_ALERT_NS:
                 del self._asked[name]  # asked for again, it is named again
                 symbol = self._desk.instruments[order.submitted.instrument_id].symbol
                 seconds = (now_ns - asked.first_ns) // NANOS_PER_SECOND
@@ -129,9 +129,9 @@ class Cancels:
                 self._turn.out.append(Decision(now_ns, DecisionKind.ALERT, True, (why,), facts))
             elif self._desk.gate.mode is Mode.HALTED or asked.has_timer:
                 continue  # a halted desk looks every other second
-            elif now_ns >= asked.last_ns + CANCEL_LATE_NS:
+            elif now_ns >= asked.last_ns + _CANCEL_LATE_NS:
                 asked.has_timer = True
-                self._turn.out.append(SetTimer(CANCEL_TIMER, asked.first_ns + CANCEL_ALERT_NS))
+                self._turn.out.append(SetTimer(CANCEL_TIMER, asked.first_ns + _CANCEL_ALERT_NS))
 
     def forget_refused(self) -> None:
         """Watch only orders that are being cancelled: what works may work on."""

@@ -96,7 +96,6 @@ class Desk:
             instruments, market, delta_engine, self.positions, orders, self.account, underlying
         )
         self.view.halted, self.view.desk_mode = gate.halted, gate.desk_mode
-        self.view.stress_sigmas = gate.limits.stress_sigmas
         self.session_equity = cash
         self.rescaled_ns: dict[InstrumentId, int] = {}
         """When the latest corporate action in units of an instrument went ex, UTC nanoseconds."""
@@ -222,13 +221,21 @@ class Desk:
         decimals = -int(self.attribution.unit.as_tuple().exponent)
         return f"daily loss: {loss:.{decimals}f} at the limit of {-self._loss_limit:.{decimals}f}"
 
-    def learn(self, now_ns: int) -> None:
-        """Learn from the latest quotes of the options that are held; ``now_ns`` in UTC nanoseconds."""
+    def learn(self, now_ns: int, of: InstrumentId | None = None) -> None:
+        """Learn from the latest quotes of the options that are held; ``now_ns`` in UTC nanoseconds.
+
+        Of those alone that share their underlying with ``of``: what is known of a strike hangs on no other's
+        quotes or orders.
+        """
+        owner = None if of is None else self.attribution.legs.owners[of]
         held = self.positions.held()
         if held is not self._learns_of:  # another list once something is booked
             known = (self.delta_engine.vols.facts(each.instrument_id) for each in held)
             self._learns_of, self._options = held, [option for option in known if option is not None]
-        self.delta_engine.learn(self._options, now_ns)
+        options = self._options
+        if owner is not None:
+            options = [option for option in options if option.underlying == owner]
+        self.delta_engine.learn(options, now_ns, owner)
 
     def doubt(self, number: InstrumentId, value: OptionState) -> tuple[Decimal, Decimal]:
         """Return by how much what is held of an option may be worth less, and more, than its mark."""
@@ -406,6 +413,7 @@ class Desk:
         if event.cause is ChangeCause.CORPORATE_ACTION:
             self._carry_prices(event)
             self.market.changes += 1  # the other leg of a strike has another price at this instant
+            self.delta_engine.vols.shared = None
         elif event.cause is ChangeCause.TRANSFER and instrument.currency == self.account.currency:
             self.session_equity += posting.income
         self._post(posting, more_follow=event.more_follow)

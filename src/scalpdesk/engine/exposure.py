@@ -27,7 +27,7 @@ def spots_of(desk: Desk) -> dict[str, float | None]:
     return {symbol: desk.market.mark(desk.instruments.id_of(symbol)) for symbol in symbols}
 
 
-def dollars_a_share(desk: Desk) -> dict[str, float]:
+def _dollars_a_share(desk: Desk) -> dict[str, float]:
     """Return by underlying what a delta of one share counts, beta-weighted: beta times price, in currency.
 
     Those without a price yet are left out.
@@ -41,12 +41,12 @@ def _in_main_shares(desk: Desk) -> dict[str, float]:
 
     What has no price has no Greeks either.
     """
-    dollars = dollars_a_share(desk)
+    dollars = _dollars_a_share(desk)
     main = dollars.get(desk.instruments[desk.view.underlying].symbol, math.inf)
     return {symbol: dollars.get(symbol, 0.0) / main for symbol in spots_of(desk)}
 
 
-def greeks_by_underlying(desk: Desk, now_ns: int) -> dict[str, PositionGreeks]:
+def _greeks_by_underlying(desk: Desk, now_ns: int) -> dict[str, PositionGreeks]:
     """Return the Greeks of what is held, by underlying, in its own shares."""
     held: dict[str, list[Position]] = {}
     for position in desk.positions.held():
@@ -62,7 +62,7 @@ def account_greeks(desk: Desk, now_ns: int) -> PositionGreeks:
     if desk.by_underlying is None:
         return desk.delta_engine.position_greeks(desk.positions.held(), now_ns)
     weights, total = _in_main_shares(desk), PositionGreeks(0.0, 0.0, 0.0, 0.0, 0.0)
-    for symbol, own in greeks_by_underlying(desk, now_ns).items():
+    for symbol, own in _greeks_by_underlying(desk, now_ns).items():
         weight = weights.get(symbol, 1.0)
         total = PositionGreeks(
             total.option_delta_shares + weight * own.option_delta_shares,
@@ -99,8 +99,8 @@ def exposure(desk: Desk, now_ns: int) -> dict[str, Any] | None:
     """
     if desk.by_underlying is None:
         return None
-    dollars = dollars_a_share(desk)
-    found = greeks_by_underlying(desk, now_ns)
+    dollars = _dollars_a_share(desk)
+    found = _greeks_by_underlying(desk, now_ns)
     deltas = {symbol: found[symbol].net_delta_shares if symbol in found else 0.0 for symbol in dollars}
     amounts = [dollars[symbol] * delta for symbol, delta in deltas.items()]
     matrix = None if desk.correlation is None else desk.correlation.matrix()

@@ -1,7 +1,7 @@
 """Flattening: the strategy's time for its own exit, then step after step of the last resort."""
 
-from scalpdesk.closing.closer import closing_lines
 from scalpdesk.closing.last_resort import GRACE_SECONDS, STEP_SECONDS, Flattener
+from scalpdesk.closing.plan import closing_lines
 from scalpdesk.core.enums import DecisionKind, Mode
 from scalpdesk.core.intents import SetTimer
 from scalpdesk.core.units import NANOS_PER_SECOND

@@ -1,6 +1,5 @@
 """The desk's account as a margin model reads it, and what its book may lose in a day of large moves."""
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 
@@ -19,7 +18,7 @@ from scalpdesk.portfolio.stress import StressLine, day_moves, largest_loss, pric
 from scalpdesk.risk.context import Working, Written
 from scalpdesk.risk.gate import RiskGate
 
-DAY_TRADER = 4
+_DAY_TRADER = 4
 """Leverage in shares within the day that the account is judged with; options do not depend on it."""
 
 
@@ -47,7 +46,7 @@ class DeskAccount:
         What the account may trade.
     """
 
-    multiplier = DAY_TRADER
+    multiplier = _DAY_TRADER
     day_trades_blocked = False
     unsettled = ZERO
 
@@ -280,8 +279,7 @@ class Margins:
         after = self._lines(units, now_ns)
         if before is None or after is None:
             return None
-        days = self._delta_engine.terms.days_per_year
-        moves = day_moves(after, self._gate.limits.stress_sigmas / math.sqrt(days))
+        moves = day_moves(after, self._delta_engine.terms.days_per_year)
         loss = largest_loss(after, moves)
         return loss if loss > largest_loss(before, moves) else ZERO
 

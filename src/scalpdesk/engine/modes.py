@@ -14,7 +14,7 @@ from scalpdesk.engine.turn import Turn
 from scalpdesk.marketdata.triggers import Wake
 
 GATE = "risk gate"
-REPEATED = (OperatorCause.PERSON, OperatorCause.STOP)
+_REPEATED = (OperatorCause.PERSON, OperatorCause.STOP)
 """Causes that, coming again, cancel again."""
 
 
@@ -138,7 +138,7 @@ class Modes:
                 return None
             desk_mode.keep(state)
         now = desk_mode.mode
-        if (now is Mode.HALTED or now is Mode.FLATTENING) and (now is not was or cause in REPEATED):
+        if (now is Mode.HALTED or now is Mode.FLATTENING) and (now is not was or cause in _REPEATED):
             # what a flattening desk has at work closes positions: only what was to go is cancelled again
             self._cancels.repeat(everything=now is Mode.HALTED and now is was)
         self._follow(was, own, why)

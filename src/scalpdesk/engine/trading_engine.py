@@ -46,6 +46,7 @@ from scalpdesk.core.events import (
     TradeEvent,
     TradingHalt,
     UnmatchedOrderEvent,
+    is_order_event,
 )
 from scalpdesk.core.intents import (
     EXITS,
@@ -59,7 +60,7 @@ from scalpdesk.core.intents import (
     orders_of,
 )
 from scalpdesk.core.mode import AccountMode, ModeEntry
-from scalpdesk.core.units import NANOS_PER_SECOND, ZERO
+from scalpdesk.core.units import NANOS_PER_SECOND, ZERO, InstrumentId
 from scalpdesk.engine.bookings import Bookings
 from scalpdesk.engine.cancels import CANCEL_TIMER, HALT_TIMER, Cancels
 from scalpdesk.engine.decisions import Decisions
@@ -82,9 +83,9 @@ from scalpdesk.strategies.contract import (
     triggers_of,
 )
 
-MARK_TIMER = "mark"
+_MARK_TIMER = "mark"
 NOTHING: tuple[Output, ...] = ()
-MarketFigure = (
+_MarketFigure = (
     TradeEvent
     | OpenInterestEvent
     | RateEvent
@@ -98,7 +99,7 @@ MarketFigure = (
 """Events of the market that set no order and no account in motion."""
 ORDER, PRICE, SESSION = Wake.ORDER, Wake.PRICE, Wake.SESSION
 FLATTENING = Mode.FLATTENING  # looking up an enum's member costs as much as a call
-BOOKED = (OrderFilled, FillBusted, PositionChanged)
+_BOOKED = (OrderFilled, FillBusted, PositionChanged)
 """Events after which a flattening desk looks again."""
 
 
@@ -272,7 +273,7 @@ class TradingEngine:
                 self._note_market(event)
         return None
 
-    def _note_market(self, event: MarketFigure) -> None:
+    def _note_market(self, event: _MarketFigure) -> None:
         """Let a figure of the market take effect; each kind has a branch, as the type checker proves."""
         market = self.desk.market
         match event:
@@ -301,7 +302,7 @@ class TradingEngine:
         if view.session is None and wake is not SESSION:
             return
         now_ns = self._turn.now_ns
-        self.desk.learn(now_ns)
+        self.desk.learn(now_ns, self._concerned(event))
         view.now_ns = now_ns
         if self._turn.is_led:
             return
@@ -320,9 +321,17 @@ class TradingEngine:
             else:
                 raise not_an_action(action, self.strategy.name)
 
+    def _concerned(self, event: Event) -> InstrumentId | None:
+        """Return the instrument that an event is about; None where it concerns the account."""
+        if type(event) is QuoteEvent or type(event) is BarEvent:
+            return event.instrument_id
+        if is_order_event(event):
+            return self.desk.orders.order(event.client_order_id).submitted.instrument_id
+        return None
+
     def _follow(self, event: Event) -> None:
         """Do what comes after the strategy: look again at a book that is being closed, end a session."""
-        if type(event) in BOOKED and self.desk.gate.desk_mode.mode is FLATTENING:
+        if type(event) in _BOOKED and self.desk.gate.desk_mode.mode is FLATTENING:
             self._flattening.follow()
         elif type(event) is SessionEvent and event.phase is SessionPhase.CLOSE:
             self._bookings.mark(is_anchor=True)
@@ -373,12 +382,12 @@ class TradingEngine:
                 desk.started = True
                 for trigger in triggers_of(self.strategy, desk.view):
                     self._triggers[trigger.instrument_id] = trigger
-            out.append(SetTimer(MARK_TIMER, self.now_ns + self._mark_ns))
+            out.append(SetTimer(_MARK_TIMER, self.now_ns + self._mark_ns))
         return SESSION
 
     def _on_timer(self, event: TimerEvent) -> Wake | None:
         now_ns, name = self.now_ns, event.name
-        if name == MARK_TIMER:
+        if name == _MARK_TIMER:
             self.desk.learn(now_ns)
             self._bookings.mark()
             if self.desk.correlation is not None:
@@ -386,7 +395,7 @@ class TradingEngine:
             self._cancels.watch()
             session = self._view.session
             if session is not None and now_ns < session.close_ns:
-                self._turn.out.append(SetTimer(MARK_TIMER, now_ns + self._mark_ns))
+                self._turn.out.append(SetTimer(_MARK_TIMER, now_ns + self._mark_ns))
         elif name == LOSS_TIMER:
             self._bookings.mark()
         elif name == CANCEL_TIMER:

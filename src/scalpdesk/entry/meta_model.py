@@ -175,7 +175,7 @@ class MetaModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             path.write_bytes(msgspec.json.format(msgspec.json.encode(whole), indent=1))
 
 
-def read_meta_model(path: Path, strategy: str, where: str = "entry.meta_model") -> MetaModel:
+def read_meta_model(path: Path, strategy: str) -> MetaModel:
     """Read a model that won out of sample.
 
     Parameters
@@ -184,8 +184,6 @@ def read_meta_model(path: Path, strategy: str, where: str = "entry.meta_model") 
         File that :meth:`MetaModel.write` wrote.
     strategy
         Strategy whose entries it is to judge.
-    where
-        Setting that names it, for a refusal.
 
     Raises
     ------
@@ -197,18 +195,20 @@ def read_meta_model(path: Path, strategy: str, where: str = "entry.meta_model") 
         model = msgspec.json.decode(path.read_bytes(), type=MetaModel)
     except OSError as error:
         raise ConfigError(
-            f"cannot read the model: {error.strerror}", where=where, value=str(path), fix=fix
+            f"cannot read the model: {error.strerror}", where="entry.meta_model", value=str(path), fix=fix
         ) from error
     except msgspec.DecodeError as error:
         raise ConfigError(
-            f"this is no model of entries: {error}", where=where, value=str(path), fix=fix
+            f"this is no model of entries: {error}", where="entry.meta_model", value=str(path), fix=fix
         ) from error
     if model.sha256 != model.digest():
-        raise ConfigError("the model was changed since it was trained", where=where, value=str(path), fix=fix)
+        raise ConfigError(
+            "the model was changed since it was trained", where="entry.meta_model", value=str(path), fix=fix
+        )
     if model.strategy != strategy:
         raise ConfigError(
             f"this is a model of entries of {model.strategy}, not of {strategy}",
-            where=where,
+            where="entry.meta_model",
             value=str(path),
             fix=f"train it on runs of {strategy}",
         )
@@ -219,8 +219,8 @@ def read_meta_model(path: Path, strategy: str, where: str = "entry.meta_model") 
             f" {verdict.effect or 0.0:+.2f} a session against taking every entry,"
             f" corrected p {1.0 if verdict.adjusted_p is None else verdict.adjusted_p:.3f};"
             f" the entries kept earned {verdict.pnl_kept:.2f}",
-            where=where,
+            where="entry.meta_model",
             value=str(path),
-            fix=f"leave {where} unset, or train on more sessions",
+            fix="leave entry.meta_model unset, or train on more sessions",
         )
     return model

@@ -33,9 +33,9 @@ SideName: TypeAlias = Literal["long", "short"]
 RightName: TypeAlias = Literal["call", "put"]
 SIDES: tuple[SideName, ...] = ("long", "short")
 Listed: TypeAlias = tuple[InstrumentId, OptionContract]
-NEAREST_CENTRES = 7
+_NEAREST_CENTRES = 7
 """Strikes about the forward at which a shape is placed that needs the market's smile for its other legs."""
-EVENT_DAYS = 400
+_EVENT_DAYS = 400
 """So many days ahead a scheduled event is looked for."""
 
 
@@ -517,7 +517,7 @@ class ShapeLister:
         return Structure(tuple(legs))
 
     def list_now(
-        self, chain: ChainNow, now_ns: int, days: tuple[date, date], *, centres: int = NEAREST_CENTRES
+        self, chain: ChainNow, now_ns: int, days: tuple[date, date], *, centres: int = _NEAREST_CENTRES
     ) -> Sequence[Structure]:
         """Return the structures as of now, whose nearer expiry lies within days, both included.
 
@@ -569,7 +569,7 @@ class ShapeLister:
         kind = self.config.after_event
         if kind is None:
             return None
-        event = next(iter(events_between(now_ns, now_ns + EVENT_DAYS * DAY_NS, (kind,))), None)
+        event = next(iter(events_between(now_ns, now_ns + _EVENT_DAYS * DAY_NS, (kind,))), None)
         ends = {
             each.day: expiry_instant_ns(next(iter(each.by_strike.values()))[1])
             for each in self._chain.values()

@@ -35,10 +35,10 @@ from scalpdesk.pricing.known_dividends import value_ahead
 
 Floats: TypeAlias = NDArray[np.float64]
 Places: TypeAlias = NDArray[np.int64]
-CALENDAR_DAYS_PER_YEAR = 365.25
+_CALENDAR_DAYS_PER_YEAR = 365.25
 MAX_STRADDLE_DELTA = 10.0
 """Largest delta of a straddle at entry unless a strategy's settings say otherwise, shares of 100."""
-DELTA_SLACK = 0.25
+_DELTA_SLACK = 0.25
 """By how much a straddle's delta may differ between its own volatility and that at the money."""
 
 
@@ -66,10 +66,6 @@ class SelectionConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     strike: Decimal | None = None
     expiry: date | None = None
     """``strike``, ``expiry``: Take exactly this strike (currency) or expiry instead of choosing."""
-    today_only: bool = False
-    """Only options that trade last today, whatever their date; other options of the account are left alone,
-    and what is left of an earlier session's trade is closed at the open.
-    """
 
     def __post_init__(self) -> None:
         """Refuse an expiry window that is empty."""
@@ -146,7 +142,7 @@ def strike_range(spot: float, vol: float, days: float) -> tuple[float, float, fl
     >>> round(strike_range(590.0, 0.16, 45)[0], 6)
     33.134707
     """
-    move = spot * vol * math.sqrt(days / CALENDAR_DAYS_PER_YEAR)
+    move = spot * vol * math.sqrt(days / _CALENDAR_DAYS_PER_YEAR)
     return move, spot - move, spot + move
 
 
@@ -452,7 +448,7 @@ class StraddleSelector:
         Spares the valuation of most of a chain; what is left, the nearest the money in any case, is judged by
         its own volatilities.
         """
-        most = self._max_delta + DELTA_SLACK
+        most = self._max_delta + _DELTA_SLACK
         if most >= 1.0 or self._shape.needs_smile or len(self._shape.legs) != len(STRADDLE.legs):
             return [window.structures[place] for place in places.tolist()]
         levels: dict[int, tuple[float, float]] = {}

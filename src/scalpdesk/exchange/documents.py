@@ -34,7 +34,7 @@ instant = lru_cache(maxsize=65_536)(rfc3339)
 """RFC 3339 text of UTC nanoseconds; an order's instants are shown many times."""
 
 
-def instant_or_none(ts_ns: int) -> str | None:
+def _instant_or_none(ts_ns: int) -> str | None:
     """Return an instant, or None where it is unset."""
     return instant(ts_ns) if 0 < ts_ns < NEVER_NS else None
 
@@ -79,12 +79,12 @@ def order_json(world: SimulatedMarket, order: BrokerOrder, *, with_legs: bool = 
         "created_at": instant(order.created_ns),
         "updated_at": instant(order.updated_ns),
         "submitted_at": instant(order.created_ns),
-        "filled_at": instant_or_none(order.filled_ns),
-        "expired_at": instant_or_none(order.expired_ns),
-        "canceled_at": instant_or_none(order.canceled_ns),
-        "failed_at": instant_or_none(order.failed_ns),
-        "replaced_at": instant_or_none(order.replaced_ns),
-        "expires_at": instant_or_none(order.expires_ns),
+        "filled_at": _instant_or_none(order.filled_ns),
+        "expired_at": _instant_or_none(order.expired_ns),
+        "canceled_at": _instant_or_none(order.canceled_ns),
+        "failed_at": _instant_or_none(order.failed_ns),
+        "replaced_at": _instant_or_none(order.replaced_ns),
+        "expires_at": _instant_or_none(order.expires_ns),
         "replaced_by": order.replaced_by,
         "replaces": order.replaces,
         "asset_id": "" if instrument is None else asset_id(instrument.symbol),
@@ -117,7 +117,7 @@ def order_json(world: SimulatedMarket, order: BrokerOrder, *, with_legs: bool = 
     return document
 
 
-DESCRIPTIONS = {
+_DESCRIPTIONS = {
     "OPASN": "Options Assignment",
     "OPCSH": "Options Cash",
     "OPEXC": "Options Exercise",
@@ -186,7 +186,7 @@ def _other_json(activity: Activity, group: str) -> JsonObject:
         "date": f"{to_new_york(activity.ts_ns):%Y-%m-%d}",
         "created_at": instant(activity.ts_ns),
         "net_amount": number_text(round(activity.net_amount, 4)),
-        "description": activity.note or DESCRIPTIONS.get(activity.kind, activity.kind),
+        "description": activity.note or _DESCRIPTIONS.get(activity.kind, activity.kind),
         "status": "executed",
         "group_id": group,
         "currency": "USD",

@@ -54,10 +54,10 @@ from scalpdesk.pricing import greeks
 from scalpdesk.simulation.hours import AlwaysOpen, Hours
 
 HISTORY_DAYS = 60
-NEAR_SESSIONS = 6
-FRIDAYS = 13
+_NEAR_SESSIONS = 6
+_FRIDAYS = 13
 STRIKES_EACH_SIDE = 20
-SHARE_SPREAD = 0.02
+_SHARE_SPREAD = 0.02
 COINS = frozenset({"BTC", "ETH"})
 VIX, DAYS_TO_ITS_OPTIONS = "VIX", 30
 """Options on it end so many days before the third Friday of the month after theirs (Cboe)."""
@@ -72,7 +72,7 @@ class Character:
     dividend: str = "0"
 
 
-CHARACTERS = {
+_CHARACTERS = {
     "SPY": Character(600.0, 0.16, "1.75"),
     "QQQ": Character(520.0, 0.20, "0.70"),
     "IWM": Character(220.0, 0.22, "0.65"),
@@ -97,7 +97,7 @@ class _Walker:
         self.symbol = symbol
         self.number = number
         self.is_index = symbol in INDICES
-        self.character = CHARACTERS.get(symbol, ORDINARY)
+        self.character = _CHARACTERS.get(symbol, ORDINARY)
         self.price = self.character.price
         self.rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, *symbol.encode()])))
         self.contracts: list[tuple[InstrumentId, OptionContract]] = []
@@ -160,13 +160,13 @@ class GeneratedSource:
             return
         self._listed_on = today
         sessions = [
-            session.day for session in sessions_between(today, today + timedelta(days=7 * FRIDAYS + 7))
+            session.day for session in sessions_between(today, today + timedelta(days=7 * _FRIDAYS + 7))
         ]
         weekly = {
             max(d for d in sessions if d.isocalendar()[:2] == w)
             for w in {d.isocalendar()[:2] for d in sessions}
         }
-        near, fridays = sessions[:NEAR_SESSIONS], sorted(weekly)[:FRIDAYS]
+        near, fridays = sessions[:_NEAR_SESSIONS], sorted(weekly)[:_FRIDAYS]
         for walker in self._walkers:
             if walker.symbol in COINS:
                 continue
@@ -234,7 +234,7 @@ class GeneratedSource:
             step_vol = walker.character.vol * math.sqrt(years_between(0, self._step_ns))
             draws = walker.rng.standard_normal(2)
             walker.price *= math.exp(step_vol * float(draws[0]) - 0.5 * step_vol**2)
-            side = SHARE_SPREAD / 2 if draws[1] > 0 else -SHARE_SPREAD / 2
+            side = _SHARE_SPREAD / 2 if draws[1] > 0 else -_SHARE_SPREAD / 2
             size = float(100 * (1 + int(abs(draws[1]) * 10)))
             if walker.is_index:  # its level is published, nothing trades
                 side = size = 0.0
@@ -261,7 +261,7 @@ class GeneratedSource:
             mid = round(walker.price, 2)
             if walker.is_index:  # a level, as in a tape: both sides, no size
                 return QuoteEvent(number, now_ns, now_ns, mid, mid, 0.0, 0.0)
-            half = SHARE_SPREAD / 2
+            half = _SHARE_SPREAD / 2
             size = float(300 + 100 * (int(now_ns // self._step_ns) % 7))
             return QuoteEvent(
                 number, now_ns, now_ns, round(mid - half, 2), round(mid + half, 2), size, size + 100.0

@@ -44,8 +44,8 @@ DEFAULT_PROTOCOL, COIN_PROTOCOL = "alpaca", "deribit"
 """Protocols of a market that settles in dollars, and of one that settles in coin."""
 USUAL_CASH = {"BTC": 2.0, "ETH": 60.0, "USD": 100_000.0}
 """Cash of an account by its currency, unless it is set."""
-LOOK_AHEAD_DAYS = 800
-MINUTES_SESSIONS = 20
+_LOOK_AHEAD_DAYS = 800
+_MINUTES_SESSIONS = 20
 """Sessions of minute bars before the first day."""
 
 
@@ -61,11 +61,11 @@ def rebased(tape: MarketTape, start_ns: int) -> MarketTape:
     today = to_new_york(start_ns).date()
     ahead = [
         session.day
-        for session in sessions_between(today, today + timedelta(days=LOOK_AHEAD_DAYS))
+        for session in sessions_between(today, today + timedelta(days=_LOOK_AHEAD_DAYS))
         if session.close_ns >= end_ns
     ]
     behind = [
-        session.day for session in sessions_between(first.day, first.day + timedelta(days=LOOK_AHEAD_DAYS))
+        session.day for session in sessions_between(first.day, first.day + timedelta(days=_LOOK_AHEAD_DAYS))
     ]
     place = {day: index for index, day in enumerate(behind)}
 
@@ -245,17 +245,17 @@ def tape_source(tape: MarketTape, *, wall_start_ns: int | None = None, seed: int
     ``seed`` is that of a reconstructed coin market, whose earlier days are drawn too.
     """
     if tape.name in COIN_MARKETS:
-        return TapeSource(tape, partial(daily_bars_of_coin, tape.sessions[0].day, seed))
+        return TapeSource(tape, partial(_daily_bars_of_coin, tape.sessions[0].day, seed))
     if tape.name != EMBEDDED:
         return TapeSource(tape if wall_start_ns is None else rebased(tape, wall_start_ns))
     day = tape.sessions[0].day
-    daily = partial(daily_bars_of_embedded, day)
+    daily = partial(_daily_bars_of_embedded, day)
     if wall_start_ns is not None:  # minute bars before it would lie on other days
         return TapeSource(rebased(tape, wall_start_ns), daily)
-    return TapeSource(tape, daily, partial(minute_bars_of_embedded, day))
+    return TapeSource(tape, daily, partial(_minute_bars_of_embedded, day))
 
 
-def credential_of(name: str, seed: int) -> Credential:
+def _credential_of(name: str, seed: int) -> Credential:
     """Return the keys of an account, derived from its name and the seed."""
     digest = hashlib.sha256(f"scalpdesk-exchange|{seed}|{name}".encode()).hexdigest()
     return Credential(f"PK{digest[:18].upper()}", digest[18:58], name)
@@ -276,7 +276,7 @@ def build_world(plan: LaunchPlan) -> tuple[SimulatedMarket, list[Credential]]:
                 currency=plan.currency,
             )
         )
-        credentials.append(credential_of(name, plan.options.seed))
+        credentials.append(_credential_of(name, plan.options.seed))
     world.advance_to(plan.source.start_ns)
     return world, credentials
 
@@ -314,19 +314,19 @@ def ready_line(server: ExchangeServer) -> dict[str, Any]:
     }
 
 
-def minute_bars_of_embedded(day: date, symbol: str) -> list[Bar]:
+def _minute_bars_of_embedded(day: date, symbol: str) -> list[Bar]:
     """Return the minutes of a share of the embedded market in the sessions before ``day`` (seed 1)."""
     from scalpdesk.datasets.embedded.market import minute_bars_before  # noqa: PLC0415 - reads a package
 
     bars = []
-    for minutes in minute_bars_before(day, MINUTES_SESSIONS, InstrumentId(0), underlying=symbol):
+    for minutes in minute_bars_before(day, _MINUTES_SESSIONS, InstrumentId(0), underlying=symbol):
         prices = zip(minutes.open, minutes.high, minutes.low, minutes.close, strict=True)
         for end_ns, ohlc, volume in zip(minutes.ends_ns, prices, minutes.volume, strict=True):
             bars.append(Bar.of_prices(end_ns - MINUTE_NS, 60, ohlc, volume, 0))
     return bars
 
 
-def daily_bars_of_embedded(day: date, symbol: str) -> list[Bar]:
+def _daily_bars_of_embedded(day: date, symbol: str) -> list[Bar]:
     """Return real daily bars of a share of the embedded market (a part of its index) before ``day``."""
     from scalpdesk.datasets.embedded.days import (  # noqa: PLC0415 - reads a package
         index_rows,
@@ -344,7 +344,7 @@ def daily_bars_of_embedded(day: date, symbol: str) -> list[Bar]:
     return bars
 
 
-def daily_bars_of_coin(day: date, seed: int, symbol: str) -> list[Bar]:
+def _daily_bars_of_coin(day: date, seed: int, symbol: str) -> list[Bar]:
     """Return the UTC days of a reconstructed coin market before ``day``."""
     from scalpdesk.datasets.embedded.coin import MARKETS, utc_days_before  # noqa: PLC0415 - draws a market
 

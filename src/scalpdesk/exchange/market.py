@@ -84,8 +84,8 @@ class ClosedBar:
 
 Published = QuoteEvent | TradeEvent | ClosedBar | StatusChange
 Watcher = Callable[[Published], None]
-UpdateWatcher = Callable[[OrderUpdate], None]
-BookingWatcher = Callable[[Booking], None]
+_UpdateWatcher = Callable[[OrderUpdate], None]
+_BookingWatcher = Callable[[Booking], None]
 
 
 class SimulatedMarket:
@@ -135,8 +135,8 @@ class SimulatedMarket:
         self.closes: dict[InstrumentId, Decimal] = {}
         """Mark at the last close, by instrument."""
         self._market_watchers: list[Watcher] = []
-        self._update_watchers: list[UpdateWatcher] = []
-        self._booking_watchers: list[BookingWatcher] = []
+        self._update_watchers: list[_UpdateWatcher] = []
+        self._booking_watchers: list[_BookingWatcher] = []
         self._boundary_ns = source.hours.next_boundary_ns(source.start_ns)
         session = source.hours.session_at(source.start_ns)
         if session is not None:
@@ -154,11 +154,11 @@ class SimulatedMarket:
         """Publish every quote, trade, closed bar and halt to ``watcher``."""
         self._market_watchers.append(watcher)
 
-    def on_update(self, watcher: UpdateWatcher) -> None:
+    def on_update(self, watcher: _UpdateWatcher) -> None:
         """Publish every order update to ``watcher``."""
         self._update_watchers.append(watcher)
 
-    def on_booking(self, watcher: BookingWatcher) -> None:
+    def on_booking(self, watcher: _BookingWatcher) -> None:
         """Publish to ``watcher`` what happens to an account without an order."""
         self._booking_watchers.append(watcher)
 
@@ -370,11 +370,11 @@ class SimulatedMarket:
         return self.broker.open_account(terms)
 
 
-MAX_SLICE_NS = MINUTE_NS
+_MAX_SLICE_NS = MINUTE_NS
 """Market time played in one step at full speed, so that the event loop gets its turn."""
 
 
-FASTEST = 1e9
+_FASTEST = 1e9
 """Market seconds a second beyond which only ``max`` is a speed."""
 
 
@@ -390,7 +390,7 @@ def read_speed(value: object, where: str) -> float:
         speed = math.inf if value in ("max", math.inf) else float(str(value))
     except ValueError:
         speed = -1.0
-    if not (0.0 <= speed <= FASTEST or speed == math.inf) or isinstance(value, bool):
+    if not (0.0 <= speed <= _FASTEST or speed == math.inf) or isinstance(value, bool):
         raise ArgumentError(
             "a speed is a number of market seconds a second, 0 or more, or max",
             where=where,
@@ -424,7 +424,7 @@ class Pace:
         if self.speed == 0.0:
             return world_now_ns
         if self.speed == float("inf"):
-            return world_now_ns + MAX_SLICE_NS
+            return world_now_ns + _MAX_SLICE_NS
         gone_ns = self.clock.now_ns() - self.wall_start_ns
         return self.world_start_ns + int(gone_ns * self.speed)
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from scalpdesk.core.flags import Flag, Options, QuotesOption
 from scalpdesk.datasets.embedded import COIN_MARKETS, EMBEDDED, USUAL_DAY
 
-SWITCHES = ("--fees/--no-fees", "--cutoff/--no-cutoff", "--liquidation/--no-liquidation")
+_SWITCHES = ("--fees/--no-fees", "--cutoff/--no-cutoff", "--liquidation/--no-liquidation")
 
 
 class ExchangeOptions(Options, frozen=True, kw_only=True):
@@ -60,9 +60,9 @@ class ExchangeOptions(Options, frozen=True, kw_only=True):
     ] = 0
     fill_model: Annotated[str, Flag("cross, mid, queue or adverse.")] = "cross"
     rate_limit: Annotated[int, Flag("Requests a minute and account; 0 for no limit.", least=0)] = 200
-    fees: Annotated[bool, Flag("Charge regulatory fees.", name=SWITCHES[0])] = True
-    cutoff: Annotated[bool, Flag("Refuse late orders in expiring contracts.", name=SWITCHES[1])] = True
-    liquidation: Annotated[bool, Flag("Close expiring options you cannot pay for.", name=SWITCHES[2])] = True
+    fees: Annotated[bool, Flag("Charge regulatory fees.", name=_SWITCHES[0])] = True
+    cutoff: Annotated[bool, Flag("Refuse late orders in expiring contracts.", name=_SWITCHES[1])] = True
+    liquidation: Annotated[bool, Flag("Close expiring options you cannot pay for.", name=_SWITCHES[2])] = True
     early_assignment: Annotated[
         Literal["off", "worth", "random"],
         Flag("Assign sold options early: off, what is worth more exercised, or some at random as well."),

@@ -20,7 +20,7 @@ from scalpdesk.exchange.market import Pace, SimulatedMarket
 from scalpdesk.exchange.outbox import PING, Frame, Outbox
 from scalpdesk.exchange.protocol import ProtocolSpec, ServerOptions
 
-MAX_BACKLOG = 50_000
+_MAX_BACKLOG = 50_000
 """Messages that may wait for a client before its connection ends as slow."""
 TICK_SECONDS = 0.002
 INSTANTS_A_TURN, INSTANTS_A_LOOK = 500, 10
@@ -29,9 +29,9 @@ TURN_NS = 20_000_000
 """Wall time after which a turn ends: a busy market must not keep requests waiting."""
 EVENING_NS = HOUR_NS
 """Time that a market at full speed continues after its last quote."""
-READ_SECONDS = 5.0
+_READ_SECONDS = 5.0
 """Longest time that a market at full speed waits for a client that does not read."""
-LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]", "::1"})
+_LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]", "::1"})
 
 
 class ExchangeServer:
@@ -146,7 +146,7 @@ class ExchangeServer:
             if not outbox.closing and not socket.closed:
                 # not wait_for: in Python 3.11 it can lose a cancellation
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(READ_SECONDS):
+                    async with asyncio.timeout(_READ_SECONDS):
                         await outbox.read.wait()
         if waiting and self.options.lockstep_ms:
             await asyncio.sleep(self.options.lockstep_ms / 1_000.0)
@@ -183,7 +183,7 @@ class ExchangeServer:
 
     async def _admin(self, request: web.Request) -> web.Response:
         host = request.host.rsplit(":", 1)[0]
-        if host not in LOCAL_NAMES or "Origin" in request.headers:
+        if host not in _LOCAL_NAMES or "Origin" in request.headers:
             return web.json_response(
                 {"message": "the admin answers programs on this machine only"}, status=403
             )
@@ -237,7 +237,7 @@ async def _write(socket: web.WebSocketResponse, outbox: Outbox, on_backlog: Call
         frame = await outbox.frames.get()
         if frame is None:
             break
-        if outbox.frames.qsize() > MAX_BACKLOG:
+        if outbox.frames.qsize() > _MAX_BACKLOG:
             on_backlog()
         try:
             if frame is PING:

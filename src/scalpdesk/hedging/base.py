@@ -138,16 +138,6 @@ class AdjustsVol(Protocol):
 
 
 @runtime_checkable
-class ChoosesTarget(Protocol):
-    """A band that can stop at its edge."""
-
-    @property
-    def rehedge_to(self) -> RehedgeTo:
-        """Where a delta outside is brought."""
-        ...
-
-
-@runtime_checkable
 class KnowsWidths(Protocol):
     """A band that gives the half widths of many positions at once."""
 

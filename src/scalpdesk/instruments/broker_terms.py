@@ -54,9 +54,9 @@ KNOWN: Mapping[str, BrokerTerms] = {
     "ibkr": IBKR_TERMS,
 }
 
-WITHOUT_CUTOFF = ("none", "simulated")
+_WITHOUT_CUTOFF = ("none", "simulated")
 """Venues without terms of their own that take orders until the contract's end."""
-IN_PROCESS = {"sandbox": "alpaca", "paper": "alpaca"}
+_IN_PROCESS = {"sandbox": "alpaca", "paper": "alpaca"}
 """Venue whose cut-off counts for fills in this process; ``paper`` is the former name of ``sandbox``."""
 
 
@@ -125,7 +125,7 @@ def fees_named(name: str, where: str = "simulation.fees") -> FeeModel:
 
 def charged_fees(venue: str, simulated: str) -> FeeModel:
     """Return the fees of a desk at a venue: its own, in this process those named for the simulation."""
-    if venue in WITHOUT_CUTOFF or venue in IN_PROCESS:
+    if venue in _WITHOUT_CUTOFF or venue in _IN_PROCESS:
         return fees_named(simulated)
     try:
         return fees_named(venue)
@@ -135,7 +135,7 @@ def charged_fees(venue: str, simulated: str) -> FeeModel:
 
 def cutoff_names() -> tuple[str, ...]:
     """Return the names of brokers whose order cut-off is known, sorted."""
-    return tuple(sorted({*_brokers(), *WITHOUT_CUTOFF, *IN_PROCESS}))
+    return tuple(sorted({*_brokers(), *_WITHOUT_CUTOFF, *_IN_PROCESS}))
 
 
 def venue_cutoff(venue: str) -> VenueCutoff:
@@ -146,9 +146,9 @@ def venue_cutoff(venue: str) -> VenueCutoff:
     ConfigError
         When it is unknown; names the nearest.
     """
-    if venue in WITHOUT_CUTOFF:
+    if venue in _WITHOUT_CUTOFF:
         return NO_CUTOFF
-    return _cutoff_of(IN_PROCESS.get(venue, venue))
+    return _cutoff_of(_IN_PROCESS.get(venue, venue))
 
 
 @lru_cache(maxsize=64)

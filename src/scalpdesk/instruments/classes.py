@@ -50,7 +50,7 @@ class Kind(StrEnum):
     """An index of volatility; for margin it is no broad one."""
 
 
-INDEX_KINDS = frozenset({Kind.BROAD_INDEX, Kind.NARROW_INDEX, Kind.VOLATILITY})
+_INDEX_KINDS = frozenset({Kind.BROAD_INDEX, Kind.NARROW_INDEX, Kind.VOLATILITY})
 
 
 class OptionClass(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -93,7 +93,7 @@ class OptionClass(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     @property
     def is_index(self) -> bool:
         """True where the underlying is an index."""
-        return self.kind in INDEX_KINDS
+        return self.kind in _INDEX_KINDS
 
     @property
     def exercise(self) -> Style:
@@ -183,7 +183,7 @@ def _apply(own: Mapping[str, OptionClass]) -> None:
     for root, rows in _by_root.items():
         _underlyings[root] = rows[0].underlying
         for kinds, named in (
-            (INDEX_KINDS, INDICES),
+            (_INDEX_KINDS, INDICES),
             ({Kind.BROAD_INDEX}, BROAD_INDICES),
             ({Kind.BROAD_FUND}, BROAD_FUNDS),
         ):

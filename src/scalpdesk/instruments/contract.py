@@ -59,7 +59,7 @@ class Settlement(StrEnum):
 
 
 ONE = Decimal(1)
-COIN_OPTION_STEPS = {"BTC": Decimal("0.1"), "ETH": ONE}
+_COIN_OPTION_STEPS = {"BTC": Decimal("0.1"), "ETH": ONE}
 """Smallest amount of an option on a coin, in coins, and its step."""
 LINEAR_OPTION_STEP, LINEAR_PERPETUAL_STEP = Decimal("0.1"), Decimal("0.001")
 """Those of what settles in a dollar coin."""
@@ -281,7 +281,7 @@ class OptionContract(Linear):
         """Smallest quantity of an order, and its step, in contracts or coins."""
         if not self.is_coin:
             return ONE
-        return COIN_OPTION_STEPS.get(self.currency, LINEAR_OPTION_STEP)
+        return _COIN_OPTION_STEPS.get(self.currency, LINEAR_OPTION_STEP)
 
     @property
     def is_coin(self) -> bool:

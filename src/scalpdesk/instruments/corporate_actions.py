@@ -30,7 +30,7 @@ class ActionKind(StrEnum):
     SPECIAL_DIVIDEND = "special_dividend"
 
 
-CASH_KINDS = frozenset({ActionKind.SPECIAL_DIVIDEND})
+_CASH_KINDS = frozenset({ActionKind.SPECIAL_DIVIDEND})
 """Kinds that pay cash on each share, by which the strikes of options fall."""
 
 
@@ -195,7 +195,7 @@ def adjust(
             )
         terms = ChangeCause.CORPORATE_ACTION, held * after.contracts, ZERO, ZERO, f"{label}-{contract.symbol}"
         return [PositionChanged(new, now_ns, now_ns, *terms, source=number, source_change=-held)]
-    if action.kind in CASH_KINDS:
+    if action.kind in _CASH_KINDS:
         return dividend(number, held, action.cash, f"{label}-cash", now_ns)
     whole, fraction = whole_units(held * action.ratio)
     changes = [split(number, whole + fraction - held, f"{label}-units", now_ns)]
@@ -239,7 +239,7 @@ def adjusted_option(contract: OptionContract, action: CorporateAction) -> Adjust
             nearest=contract.underlying,
         )
     units, ratio = Decimal(contract.multiplier), action.ratio
-    if action.kind in CASH_KINDS:
+    if action.kind in _CASH_KINDS:
         return AdjustedOption(_renamed(contract, contract.root, contract.strike - action.cash), 1, units)
     if ratio > 1:
         strike = contract.strike / ratio

@@ -101,7 +101,7 @@ class NoticeCutoff:
     """After the close of the regular session; negative before it."""
 
 
-NOTICE_MINUTES = 90
+_NOTICE_MINUTES = 90
 """After the close: 17:30 New York on a full day. The exchanges give a shortened day as long."""
 NOTICE_CUTOFFS: dict[str, tuple[NoticeCutoff, ...]] = {
     "alpaca": (NoticeCutoff(date(2024, 2, 1), 0.0),),
@@ -127,7 +127,7 @@ def notice_deadline_ns(day: date, cutoffs: Sequence[NoticeCutoff] = ()) -> int:
     >>> to_new_york(notice_deadline_ns(date(2024, 11, 29))).time().isoformat()  # a shortened day
     '14:30:00'
     """
-    minutes: float = NOTICE_MINUTES
+    minutes: float = _NOTICE_MINUTES
     if cutoffs:
         minutes = next((row for row in reversed(cutoffs) if row.since <= day), cutoffs[0]).minutes
     return session_on(effective_day(day)).close_ns + int(minutes * MINUTE_NS)
@@ -168,12 +168,11 @@ def contract_deadline_ns(
     cutoff: VenueCutoff,
     *,
     exit_minutes: float = EXIT_MINUTES,
-    buffer_minutes: float = BUFFER_MINUTES,
 ) -> int:
     """Return the latest exit from a contract at a venue, UTC nanoseconds; see :func:`exit_deadline_ns`."""
     return exit_deadline_ns(
         final_close_ns(contract),
         exit_minutes=exit_minutes,
         cutoff_minutes=cutoff.of(contract.underlying),
-        buffer_minutes=buffer_minutes,
+        buffer_minutes=BUFFER_MINUTES,
     )

@@ -27,12 +27,12 @@ from scalpdesk.instruments.ticks import TickRule, stepped
 _OPTION = re.compile(r"([A-Z0-9]+(?:_[A-Z]+)?)-(\d{1,2}[A-Z]{3}\d{2})-(\d+(?:d\d+)?)-([CP])\Z")
 COIN_OPTION_TICK = stepped("0.0001", "0.0005", "0.005")
 """Tick of an inverse option, in coin."""
-CONTRACT_USD = {"BTC": 10, "ETH": 1}
+_CONTRACT_USD = {"BTC": 10, "ETH": 1}
 """Size of an inverse perpetual in US dollars."""
 PERPETUAL_TICKS = {"BTC": Decimal("0.5"), "ETH": Decimal("0.05")}
 PERPETUAL_INITIAL, PERPETUAL_MAINTENANCE = Decimal("0.02"), Decimal("0.01")
 """Standard margin of a small perpetual, as fractions of its coins."""
-PERPETUAL_GROWTH = {"BTC": Decimal("0.00005"), "ETH": Decimal("0.000004")}
+_PERPETUAL_GROWTH = {"BTC": Decimal("0.00005"), "ETH": Decimal("0.000004")}
 """Added to both for each coin of size. Source: Deribit, margin changes of 11 January 2022."""
 SHORT_RATE, SHORT_FLOOR, SHORT_MAINTENANCE = Decimal("0.15"), Decimal("0.10"), Decimal("0.075")
 """Standard margin of a sold option, in coin a coin: less what it is out of the money; at least; kept."""
@@ -64,12 +64,12 @@ def perpetual(coin: str) -> Perpetual:
     ArgumentError
         When the venue lists no such contract.
     """
-    if coin not in CONTRACT_USD:
+    if coin not in _CONTRACT_USD:
         raise ArgumentError(
             "no inverse perpetual of this coin", where="coin", value=coin, fix="BTC or ETH have one"
         )
     tick = PERPETUAL_TICKS[coin]
-    return Perpetual(perpetual_symbol(coin), CONTRACT_USD[coin], TickRule(tick), currency=coin)
+    return Perpetual(perpetual_symbol(coin), _CONTRACT_USD[coin], TickRule(tick), currency=coin)
 
 
 def inverse_perpetual(symbol: str) -> Perpetual:
@@ -366,5 +366,5 @@ def perpetual_margin(coin: str, coins: Decimal) -> MarginRates:
     >>> perpetual_margin("ETH", Decimal(1_000))
     MarginRates(initial=Decimal('24.000000'), maintenance=Decimal('14.000000'))
     """
-    growth = PERPETUAL_GROWTH.get(coin, ZERO) * coins
+    growth = _PERPETUAL_GROWTH.get(coin, ZERO) * coins
     return MarginRates((PERPETUAL_INITIAL + growth) * coins, (PERPETUAL_MAINTENANCE + growth) * coins)

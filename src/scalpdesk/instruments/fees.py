@@ -226,27 +226,6 @@ class CoinRates(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     nets_combos: bool = False
 
 
-class DayTradingRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Row of the rules of day trading of margin accounts: a fact, no gate."""
-
-    broker: str
-    """Empty: every broker (FINRA)."""
-    least_equity: Decimal
-    """USD that a pattern day trader needs; 0: no such rule."""
-    intraday_deficit: bool
-    """Whether an intraday margin deficit is blocked or must be met."""
-    source: str
-    since: date
-    until: date = LAST_DAY
-    day_trades: int = 0
-    sessions: int = 0
-    """``day_trades``, ``sessions``: So many day trades in so many sessions make a pattern day trader; 0: not
-    counted.
-    """
-    phase_in_until: date | None = None
-    """Until when members may still apply the rule before."""
-
-
 class _Volume(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     volume: int
     prices: tuple[tuple[str, Decimal], ...]
@@ -286,7 +265,6 @@ class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     brokers: tuple[_Broker, ...]
     futures: tuple[_Futures, ...]
     coins: tuple[CoinRates, ...]
-    day_trading: tuple[DayTradingRule, ...]
 
 
 @cache
@@ -391,22 +369,6 @@ def coin_rates(day: date) -> tuple[CoinRates, RowUsed]:
     """Return the fees of the coin exchange on a day, and the row that says so."""
     row, holds = _row_of(_table().coins, day)
     return row, RowUsed("deribit", row.since, _table().sources[row.source], holds)
-
-
-def day_trading_rule(broker: str, day: date) -> DayTradingRule | None:
-    """Return the rule of day trading at a broker on a day: its own, else FINRA's; None before the first.
-
-    >>> day_trading_rule("ibkr", date(2026, 6, 3)).least_equity
-    Decimal('25000')
-    >>> day_trading_rule("ibkr", date(2026, 6, 4)).intraday_deficit
-    True
-    """
-    rules = [
-        rule
-        for rule in _table().day_trading
-        if rule.broker in {broker, ""} and rule.since <= day <= rule.until
-    ]
-    return max(rules, key=lambda rule: rule.broker, default=None)
 
 
 @runtime_checkable

@@ -21,9 +21,9 @@ from scalpdesk.instruments.contract import Future, OptionContract, Right, Settle
 from scalpdesk.instruments.sessions import is_session, previous_session, session_on
 from scalpdesk.instruments.ticks import TickRule, stepped
 
-OPTION_TICK = stepped("0.05", "0.25", "5")
+_OPTION_TICK = stepped("0.05", "0.25", "5")
 """Tick of options on index futures: a nickel up to a premium of five points, then a quarter."""
-ROLL_DAYS = 4
+_ROLL_DAYS = 4
 """From so many calendar days before its expiry a future is not the front one any more: Monday to Friday."""
 _OPTION = re.compile(r"([A-Z0-9]{1,4}_\d{6})-(\d{2})(\d{2})(\d{2})([CP])(\d{8})\Z")
 
@@ -66,7 +66,7 @@ def front_contract(contracts: Iterable[Future], day: date) -> Future:
     Index futures are rolled on the Monday of the week in which they expire (CME, equity index roll dates).
     """
     by_expiry = sorted(contracts, key=lambda contract: contract.expiry)
-    ahead = (contract for contract in by_expiry if (contract.expiry - day).days > ROLL_DAYS)
+    ahead = (contract for contract in by_expiry if (contract.expiry - day).days > _ROLL_DAYS)
     return next(ahead, by_expiry[-1])
 
 
@@ -129,7 +129,7 @@ def future_option(symbol: str) -> OptionContract:
         right=Right(right),
         style=Style.AMERICAN if is_quarterly else Style.EUROPEAN,
         settlement=Settlement.FUTURE_AM if is_quarterly else Settlement.FUTURE,
-        tick_rule=OPTION_TICK,
+        tick_rule=_OPTION_TICK,
         multiplier=future.multiplier,
     )
 

@@ -19,9 +19,9 @@ NEW_YORK = ZoneInfo("America/New_York")
 REGULAR_CLOSE = time(16, 0)
 COIN_EXPIRY = time(8, 0, tzinfo=UTC)
 """Deribit's options expire, and its days of account begin, at this time."""
-AT_OPENING = frozenset({Settlement.CASH_AM, Settlement.FUTURE_AM})
+_AT_OPENING = frozenset({Settlement.CASH_AM, Settlement.FUTURE_AM})
 """Settled at the opening of the expiry morning."""
-CHICAGO = ZoneInfo("America/Chicago")
+_CHICAGO = ZoneInfo("America/Chicago")
 GLOBEX_OPEN, GLOBEX_CLOSE = time(17, 0), time(16, 0)
 """Chicago times of CME's electronic session of index futures: from the evening before to the afternoon."""
 LATER_CLOSE, LATER_UNTIL = time(16, 15), date(2015, 9, 18)
@@ -190,9 +190,9 @@ def globex_session(day: date) -> Session:
     exchange, label = _calendar("CMES"), day.isoformat()
     if not exchange.is_session(label):
         raise ArgumentError("CME does not trade index futures on this day", where="session", value=label)
-    opens = to_ns(datetime.combine(day - timedelta(days=1), GLOBEX_OPEN, tzinfo=CHICAGO))
+    opens = to_ns(datetime.combine(day - timedelta(days=1), GLOBEX_OPEN, tzinfo=_CHICAGO))
     usual = LATER_CLOSE if day <= LATER_UNTIL else GLOBEX_CLOSE
-    ends = to_ns(datetime.combine(day, usual, tzinfo=CHICAGO))
+    ends = to_ns(datetime.combine(day, usual, tzinfo=_CHICAGO))
     return Session(day, opens, min(ends, int(exchange.session_close(label).value)))
 
 
@@ -285,7 +285,7 @@ def expiry_instant_ns(contract: OptionContract) -> int:
     if contract.settlement is Settlement.CASH_MEAN:
         return to_ns(datetime.combine(day, COIN_EXPIRY))
     session = session_on(effective_day(day))
-    return session.open_ns if contract.settlement in AT_OPENING else session.close_ns
+    return session.open_ns if contract.settlement in _AT_OPENING else session.close_ns
 
 
 @lru_cache(maxsize=8192)

@@ -15,7 +15,7 @@ from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.units import InstrumentId, number_text
 from scalpdesk.instruments.contract import OptionContract
 
-QuantityOf: TypeAlias = Callable[[InstrumentId], Decimal]
+_QuantityOf: TypeAlias = Callable[[InstrumentId], Decimal]
 """Signed contracts of an option: held, or held and ordered."""
 
 
@@ -108,15 +108,15 @@ class Structure:
         """Return a figure that bought and sold options both add to, such as what their spreads cost."""
         return sum((abs(leg.ratio) * figure for leg, figure in zip(self.legs, figures, strict=True)), 0.0)
 
-    def sets_held(self, quantity: QuantityOf) -> int:
+    def sets_held(self, quantity: _QuantityOf) -> int:
         """Return the whole sets that every leg has; negative where a leg is held the other way round."""
         return min(int(quantity(leg.option_id) / leg.ratio) for leg in self.legs)
 
-    def is_whole(self, quantity: QuantityOf) -> bool:
+    def is_whole(self, quantity: _QuantityOf) -> bool:
         """Return whether the quantities stand in the ratios of the legs; also true when flat."""
         return len({quantity(leg.option_id) / leg.ratio for leg in self.legs}) == 1
 
-    def missing(self, sets: int, quantity: QuantityOf) -> dict[InstrumentId, Decimal]:
+    def missing(self, sets: int, quantity: _QuantityOf) -> dict[InstrumentId, Decimal]:
         """Return what to trade in each leg to have ``sets`` sets: positive to buy, negative to sell."""
         return {leg.option_id: sets * leg.ratio - quantity(leg.option_id) for leg in self.legs}
 

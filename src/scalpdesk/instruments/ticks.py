@@ -7,7 +7,7 @@ from itertools import pairwise
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.units import round_to_tick
 
-MOST_STEPS = 64
+_MOST_STEPS = 64
 LEAST_SIZE, MOST_SIZE = Decimal("1e-12"), Decimal("1e12")
 """Bounds of a tick and of a step's price, so that every division of one by another stays exact."""
 
@@ -39,8 +39,8 @@ class TickRule:
 
     def __post_init__(self) -> None:
         """Refuse what is no price grid."""
-        if len(self.steps) > MOST_STEPS:
-            raise ArgumentError(f"more than {MOST_STEPS} steps", where="steps", value=len(self.steps))
+        if len(self.steps) > _MOST_STEPS:
+            raise ArgumentError(f"more than {_MOST_STEPS} steps", where="steps", value=len(self.steps))
         sizes = [("below", self.below)]
         for step in self.steps:
             sizes += [("above_price", step.above_price), ("tick", step.tick)]

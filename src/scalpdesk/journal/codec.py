@@ -120,7 +120,7 @@ class DecisionHash:
         return self._hasher.hexdigest()
 
 
-def plain_scalar(value: Any) -> Any:
+def _plain_scalar(value: Any) -> Any:
     """Convert a NumPy scalar to a Python number, which MessagePack needs."""
     item = getattr(value, "item", None)
     if callable(item) and getattr(value, "ndim", None) == 0:
@@ -128,7 +128,7 @@ def plain_scalar(value: Any) -> Any:
     raise TypeError(f"a {type(value).__name__} cannot be written to the journal")
 
 
-_ENCODER = msgspec.msgpack.Encoder(enc_hook=plain_scalar)
+_ENCODER = msgspec.msgpack.Encoder(enc_hook=_plain_scalar)
 _STORED_HEADER = get_type_hints(JournalHeader) | {"instruments": tuple[dict[str, Any], ...]}
 _HEADER = msgspec.msgpack.Decoder(
     msgspec.defstruct(

@@ -30,10 +30,10 @@ import msgspec
 from scalpdesk.core.errors import JournalError
 from scalpdesk.journal.codec import SCHEMA
 
-MAGIC = b"\x89SDJ\r\n\x1a\n"
+_MAGIC = b"\x89SDJ\r\n\x1a\n"
 MARKER = b"\xa7\x51rd"
-DIGEST_BYTES = 16
-GENESIS = bytes(DIGEST_BYTES)
+_DIGEST_BYTES = 16
+GENESIS = bytes(_DIGEST_BYTES)
 """Digest before the first record."""
 
 _SEGMENT = struct.Struct("<8sHHIQ16s")
@@ -41,7 +41,7 @@ _SEGMENT_CRC = struct.Struct("<I")
 SEGMENT_BYTES = _SEGMENT.size + _SEGMENT_CRC.size
 _FIELDS = struct.Struct("<IIQIHBB16s")
 _LEAD = struct.Struct("<4sI")
-FRAME_BYTES = _LEAD.size + _FIELDS.size + DIGEST_BYTES
+FRAME_BYTES = _LEAD.size + _FIELDS.size + _DIGEST_BYTES
 _MOST_UNSYNCED = 2**32 - 1
 _SECTOR = 512
 """Bytes that a disk writes atomically: a write cut by a power failure leaves whole sectors of zeros."""
@@ -99,7 +99,7 @@ def segment_numbers(run_dir: Path) -> list[int]:
 
 def pack_segment_header(number: int, first_sequence: int, previous: bytes) -> bytes:
     """Return the first bytes of a segment."""
-    head = _SEGMENT.pack(MAGIC, SCHEMA, 0, number, first_sequence, previous)
+    head = _SEGMENT.pack(_MAGIC, SCHEMA, 0, number, first_sequence, previous)
     return head + _SEGMENT_CRC.pack(zlib.crc32(head))
 
 
@@ -111,15 +111,15 @@ def check_segment_header(path: Path, head: bytes, number: int, first_sequence: i
     JournalError
         Names the file and the byte.
     """
-    if head[: len(MAGIC)] != MAGIC:
+    if head[: len(_MAGIC)] != _MAGIC:
         raise JournalError(
-            "this file is not a scalpdesk journal", where=f"{path}, byte 0", value=head[: len(MAGIC)]
+            "this file is not a scalpdesk journal", where=f"{path}, byte 0", value=head[: len(_MAGIC)]
         )
     (crc,) = _SEGMENT_CRC.unpack_from(head, _SEGMENT.size)
     if crc != zlib.crc32(head[: _SEGMENT.size]):
         raise damage(path, 0, "the segment's header does not match its checksum")
     _, schema, _, *position_in_chain = _SEGMENT.unpack_from(head)
-    _check_schema("the journal", schema, f"{path}, byte {len(MAGIC)}")
+    _check_schema("the journal", schema, f"{path}, byte {len(_MAGIC)}")
     if position_in_chain != [number, first_sequence, previous]:
         raise damage(path, 0, "the segment does not continue the one before it")
 
@@ -143,7 +143,7 @@ def pack_record(
     """
     unsynced = min(unsynced, _MOST_UNSYNCED)
     fields = _FIELDS.pack(len(payload), items, sequence, unsynced, SCHEMA, kind, 0, previous)
-    hasher = blake2b(fields, digest_size=DIGEST_BYTES)
+    hasher = blake2b(fields, digest_size=_DIGEST_BYTES)
     hasher.update(payload)
     digest = hasher.digest()
     crc = zlib.crc32(digest, zlib.crc32(fields))
@@ -190,7 +190,7 @@ def kind_and_size(frame: bytes) -> tuple[int, int]:
 
 
 def _is_valid(frame: bytes, payload: bytes, head: _FrameHead) -> bool:
-    hasher = blake2b(frame[_LEAD.size : _LEAD.size + _FIELDS.size], digest_size=DIGEST_BYTES)
+    hasher = blake2b(frame[_LEAD.size : _LEAD.size + _FIELDS.size], digest_size=_DIGEST_BYTES)
     hasher.update(payload)
     return hasher.digest() == head.digest
 

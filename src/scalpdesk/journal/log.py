@@ -44,7 +44,7 @@ from scalpdesk.journal.frames import (
 from scalpdesk.journal.reader import JournalReader, RecoveryNote
 
 
-def disk_refused(call: str, path: Path, error: OSError) -> StopError:
+def _disk_refused(call: str, path: Path, error: OSError) -> StopError:
     """Return the error for a failed system call on the journal; the value is the error number."""
     return StopError(
         f"the journal cannot be written: {call} failed: {error.strerror}",
@@ -63,7 +63,7 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def make_private(run_dir: Path) -> None:
+def _make_private(run_dir: Path) -> None:
     """Close a run's folder and the files in it to everybody but their owner.
 
     Raises
@@ -77,7 +77,7 @@ def make_private(run_dir: Path) -> None:
             if path.is_file() and not path.is_symlink():
                 path.chmod(0o600)
     except OSError as error:
-        raise disk_refused("close to others", run_dir, error) from error
+        raise _disk_refused("close to others", run_dir, error) from error
 
 
 class SegmentFile:
@@ -110,7 +110,7 @@ class SegmentFile:
             if is_durable:
                 _sync_folder(path.parent)
         except OSError as error:
-            raise disk_refused("open", path, error) from error
+            raise _disk_refused("open", path, error) from error
         return cls(path, descriptor, 0, reserve_bytes)
 
     @classmethod
@@ -124,7 +124,7 @@ class SegmentFile:
                 os.fsync(descriptor)
                 _sync_folder(path.parent)
         except OSError as error:
-            raise disk_refused("reopen", path, error) from error
+            raise _disk_refused("reopen", path, error) from error
         return cls(path, descriptor, position, reserve_bytes)
 
     def write(self, data: bytes | bytearray) -> None:
@@ -137,7 +137,7 @@ class SegmentFile:
             while waiting:
                 waiting = waiting[os.write(self._descriptor, waiting) :]
         except OSError as error:
-            raise disk_refused("write", self.path, error) from error
+            raise _disk_refused("write", self.path, error) from error
         self._position = end
 
     def sync(self) -> None:
@@ -145,7 +145,7 @@ class SegmentFile:
         try:
             os.fdatasync(self._descriptor)
         except OSError as error:
-            raise disk_refused("fdatasync", self.path, error) from error
+            raise _disk_refused("fdatasync", self.path, error) from error
 
     def close(self) -> None:
         """Release the unused space and close; a second call does nothing."""
@@ -162,7 +162,7 @@ class SegmentFile:
             os.posix_fallocate(self._descriptor, self._reserved, end - self._reserved)
         except OSError as error:
             if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
-                raise disk_refused("fallocate", self.path, error) from error
+                raise _disk_refused("fallocate", self.path, error) from error
             self._reserve_bytes = 0  # not supported by this file system: write without
             return
         self._reserved = end
@@ -195,7 +195,7 @@ class RunLock:
             os.pwrite(self._descriptor, holder, 0)
         except OSError as error:
             self._close()
-            raise disk_refused("lock", path, error) from error
+            raise _disk_refused("lock", path, error) from error
 
     def release(self) -> None:
         """Release the lock; a second call does nothing. The file stays: deleting it would be a race."""
@@ -236,11 +236,11 @@ BATCH_EVENTS = 4096
 """Greatest number of events without outputs in one record; fewer than 65,536."""
 DURABLE_BATCH_EVENTS = 32
 """The same with ``durability="commands"``: what is left to hash, a command waits for."""
-SEGMENT_LIMIT_BYTES = 64 * 1024 * 1024
+_SEGMENT_LIMIT_BYTES = 64 * 1024 * 1024
 RESERVE_BYTES = 8 * 1024 * 1024
 """Bytes that a durable journal preallocates at a time."""
 _BUFFER_BYTES = 1 << 20
-DURABILITIES = ("commands", "none")
+_DURABILITIES = ("commands", "none")
 
 
 class JournalWriter:
@@ -292,7 +292,7 @@ class JournalWriter:
         header: JournalHeader,
         *,
         durability: str = "commands",
-        segment_limit_bytes: int = SEGMENT_LIMIT_BYTES,
+        segment_limit_bytes: int = _SEGMENT_LIMIT_BYTES,
     ) -> Self:
         """Start the journal of a new run; a missing folder is created.
 
@@ -311,7 +311,7 @@ class JournalWriter:
             make_folder(run_dir)
             run_dir.chmod(0o700)
         except OSError as error:
-            raise disk_refused("create", run_dir, error) from error
+            raise _disk_refused("create", run_dir, error) from error
         writer = cls(run_dir, RunLock(run_dir, header.started_ns), durability, segment_limit_bytes)
         try:
             writer._start(payload)
@@ -346,9 +346,9 @@ class JournalWriter:
         _check_durability(durability)
         if not run_dir.is_dir():
             raise JournalError("there is no such run", where=str(run_dir))
-        writer = cls(run_dir, RunLock(run_dir, started_ns), durability, SEGMENT_LIMIT_BYTES)
+        writer = cls(run_dir, RunLock(run_dir, started_ns), durability, _SEGMENT_LIMIT_BYTES)
         try:
-            make_private(run_dir)
+            _make_private(run_dir)
             writer._continue_after(JournalReader(run_dir))
         except BaseException:
             writer._release()
@@ -550,11 +550,11 @@ class JournalWriter:
 
 
 def _check_durability(durability: str) -> None:
-    if durability not in DURABILITIES:
+    if durability not in _DURABILITIES:
         raise ArgumentError(
             "unknown durability of a journal",
             where="durability",
             value=durability,
-            nearest=nearest_name(durability, DURABILITIES),
+            nearest=nearest_name(durability, _DURABILITIES),
             fix="use commands or none",
         )

@@ -9,8 +9,8 @@ from types import MappingProxyType
 
 import msgspec
 
-from scalpdesk.closing.closer import ClosingLine
 from scalpdesk.closing.last_resort import Flattener, closing_again
+from scalpdesk.closing.plan import TargetLine
 from scalpdesk.core.errors import RetryError, StopError
 from scalpdesk.core.events import OrderFilled, OrderNotFound, QuoteEvent, TradingHalt, is_order_event
 from scalpdesk.core.intents import MultiLegOrder, OrderType, Purpose, Side, SubmitOrder, TimeInForce
@@ -89,7 +89,7 @@ class EmergencyTrader:
         """Signed executions since then."""
         self._seen: tuple[dict[InstrumentId, Decimal], float] | None = None
         """The positions shown last, and since when they have been the same."""
-        self._lines: list[ClosingLine] = []
+        self._lines: list[TargetLine] = []
         self._next_step_at = 0.0
         self._may_be_flat_at = 0.0
         """Not before this is the account called flat; the loop's time."""
@@ -287,7 +287,7 @@ class EmergencyTrader:
         if not self._believes(view) or not knows_halts:
             return False
         assert self._trusted is not None
-        lines = [ClosingLine("", number, quantity) for number, quantity in self._trusted.items()]
+        lines = [TargetLine("", number, quantity) for number, quantity in self._trusted.items()]
         if not lines and is_clear:
             if asyncio.get_running_loop().time() < self._may_be_flat_at:
                 return False
@@ -342,7 +342,7 @@ class EmergencyTrader:
         self._filled.clear()
         return True
 
-    async def _close(self, lines: list[ClosingLine], view: VenueView) -> None:
+    async def _close(self, lines: list[TargetLine], view: VenueView) -> None:
         """Send the next closing orders, at growing intervals while the same positions stay."""
         now = asyncio.get_running_loop().time()
         halted = [line.instrument_id for line in lines if self._is_halted(line.instrument_id)]
@@ -354,7 +354,7 @@ class EmergencyTrader:
             return
         shown = {order.client_order_id for order in view.open_orders}
         own = [order for name, order in self._orders.live.items() if self._is_own(name) or name not in shown]
-        held = {line.instrument_id: line.quantity for line in lines}
+        held = {line.instrument_id: line.held for line in lines}
         working = own + [
             stand_in for order in view.open_orders if (stand_in := self._closer(order, held, view.ts_recv_ns))
         ]
@@ -402,7 +402,7 @@ class EmergencyTrader:
         )
         return Order(submitted, now_ns, OrderState.PENDING_CANCEL, filled=order.filled)
 
-    async def _quotes(self, lines: list[ClosingLine]) -> dict[InstrumentId, QuoteEvent]:
+    async def _quotes(self, lines: list[TargetLine]) -> dict[InstrumentId, QuoteEvent]:
         """Return quotes where limits are needed; a market order goes without."""
         quotes: defaultdict[InstrumentId, QuoteEvent] = defaultdict(lambda: NO_QUOTE)
         if OrderType.MARKET not in self._limits.allowed_order_types:

@@ -6,13 +6,13 @@ from scalpdesk.core.units import money_decimals
 from scalpdesk.instruments.contract import FUTURE_INITIAL, Instrument
 from scalpdesk.instruments.deribit import PERPETUAL_INITIAL
 
-SHARE_MARGIN = 0.5
+_SHARE_MARGIN = 0.5
 """Fraction of a share's value: Regulation T's initial margin (12 CFR 220)."""
 
 
 def capital_of(instrument: Instrument, quantity: Decimal, price: float) -> float:
     """Return what a quantity ties up at a price, in currency: premium of options, margin of the rest."""
-    margin = 1.0 if instrument.is_option else SHARE_MARGIN
+    margin = 1.0 if instrument.is_option else _SHARE_MARGIN
     if instrument.is_perpetual:
         margin = float(PERPETUAL_INITIAL)
     elif instrument.is_future:

@@ -14,7 +14,7 @@ from decimal import Decimal
 from enum import StrEnum
 
 INTRADAY_FROM, PATTERN_UNTIL = date(2026, 6, 4), date(2027, 10, 20)
-PATTERN_EQUITY = Decimal(25_000)
+_PATTERN_EQUITY = Decimal(25_000)
 """Dollars that a pattern day trader had to hold (FINRA 4210(f)(8)(B), until 2026-06-03)."""
 OVERNIGHT, WITHIN_DAY = 2, 4
 
@@ -57,4 +57,4 @@ def leverage_on(day: date, broker: DayRule, multiplier: int, equity: Decimal) ->
         return multiplier
     if rule_on(day, broker) is DayRule.INTRADAY:
         return WITHIN_DAY
-    return OVERNIGHT if equity < PATTERN_EQUITY else multiplier
+    return OVERNIGHT if equity < _PATTERN_EQUITY else multiplier

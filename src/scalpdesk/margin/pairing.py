@@ -22,9 +22,9 @@ HALF = Decimal("0.5")
 LONG_RATE, SHORT_RATE = Decimal("0.25"), Decimal("0.30")
 SHORT_FLOOR, LOW_PRICE, LOW_PRICE_FLOOR = Decimal(5), Decimal(5), Decimal("2.50")
 OPTION_RATE, BROAD_RATE, OPTION_FLOOR = Decimal("0.20"), Decimal("0.15"), Decimal("0.10")
-UNIT_DECIMALS = 9
+_UNIT_DECIMALS = 9
 """Decimals of shares, of which brokers hold parts."""
-NEARLY = 1e-6
+_NEARLY = 1e-6
 """Amounts and costs, currency, that count as none."""
 Floats = NDArray[np.float64]
 
@@ -349,17 +349,17 @@ class _Program:
                 options={"mip_rel_gap": 0.0},
             )
             assert found.success, found.message
-            known = np.where(self._are_whole, found.x.round(), found.x.round(UNIT_DECIMALS))
+            known = np.where(self._are_whole, found.x.round(), found.x.round(_UNIT_DECIMALS))
             self._known[known.tobytes()] = known
-        return [round(Decimal(amount), UNIT_DECIMALS) for amount in known.tolist()]
+        return [round(Decimal(amount), _UNIT_DECIMALS) for amount in known.tolist()]
 
     def _is_least(self, amounts: Floats, costs: Floats) -> bool:
         """Return whether bounds that the amounts reach prove that nothing costs less: prices alone moved."""
         from scipy.optimize import nnls  # noqa: PLC0415 - see above
 
-        reached = self._most - self._parts @ amounts < NEARLY
-        proofs = np.hstack([-self._parts[reached].T, np.eye(len(costs))[:, amounts < NEARLY]])
-        return bool(proofs.size) and bool(nnls(proofs, costs)[1] <= NEARLY)  # it crashes without a column
+        reached = self._most - self._parts @ amounts < _NEARLY
+        proofs = np.hstack([-self._parts[reached].T, np.eye(len(costs))[:, amounts < _NEARLY]])
+        return bool(proofs.size) and bool(nnls(proofs, costs)[1] <= _NEARLY)  # it crashes without a column
 
 
 @lru_cache(maxsize=64)

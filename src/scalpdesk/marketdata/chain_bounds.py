@@ -30,9 +30,9 @@ MARGIN = 0.10
 one after the other.
 """
 FEW_TICKS = 2
-YEARLY_CARRY = 0.10
+_YEARLY_CARRY = 0.10
 """Interest less dividends a year that parity may be off by, a fraction of the strike."""
-USUAL_MOVE = 0.002
+_USUAL_MOVE = 0.002
 """Fraction of the spot by which it moves between an option's quote and the next."""
 STRIKES_EACH_SIDE = 3
 """Strikes below and above that are looked through for a quote."""
@@ -40,7 +40,7 @@ FLAT = 0.1
 """Part of their distance by which two strikes near the money differ in worth at least."""
 LEAST_PAIRS, GLANCED = 3, 4
 """Strikes with a call and a put that tell the spot, as one alone may lag; those that are looked at first."""
-EARLY_PART = 0.25
+_EARLY_PART = 0.25
 """Part of the carry that early exercise is worth 5 % in the money at most."""
 NEAR_MONEY = 0.05
 """Distance of strikes from the spot, a fraction of it, up to which calls and puts tell the spot."""
@@ -147,8 +147,8 @@ class ChainBounds:
         own, theirs, width = bid + ask, other.bid + other.ask, ask - bid + other.ask - other.bid
         room = 0.5 * (width + MARGIN * (max(own, theirs)))
         if place.expires_ns > now_ns:
-            room += YEARLY_CARRY * (place.expires_ns - now_ns) / NANOS_PER_YEAR * place.strike * unit
-        room += USUAL_MOVE * price * unit
+            room += _YEARLY_CARRY * (place.expires_ns - now_ns) / NANOS_PER_YEAR * place.strike * unit
+        room += _USUAL_MOVE * price * unit
         off = 0.5 * place.side * (own - theirs) - (price - place.strike) * unit
         return off > room or off < -room
 
@@ -211,8 +211,8 @@ class ChainBounds:
         contract = self._instruments.by_id[near[0][1]]
         assert contract.is_option
         expires_ns, apart = expiry_instant_ns(contract), 0.5 * (spot.ask - spot.bid)
-        carry = YEARLY_CARRY * max(expires_ns - spot.ts_recv_ns, 0) / NANOS_PER_YEAR
-        room, box_room = (LEAP + carry) * price + apart, (LEAP + EARLY_PART * carry) * price
+        carry = _YEARLY_CARRY * max(expires_ns - spot.ts_recv_ns, 0) / NANOS_PER_YEAR
+        room, box_room = (LEAP + carry) * price + apart, (LEAP + _EARLY_PART * carry) * price
         some = (near[at * (len(near) - 1) // (GLANCED - 1)] for at in range(GLANCED))
         if all(abs(told - price) <= box_room for _, told, *_ in self._told(some, spot, quotes)):
             return False

@@ -34,7 +34,7 @@ from scalpdesk.pricing import greeks
 Floats = NDArray[np.float64]
 
 SOURCE = "chain"
-EARLY_NS = MINUTE_NS
+_EARLY_NS = MINUTE_NS
 """Time between two computations while a session's first quotes arrive."""
 NAN = float("nan")
 
@@ -263,7 +263,7 @@ def exposure_events(
             yield event
         # the first quotes of a session arrive one by one: compute again soon rather than after a whole step
         is_early = now_ns < session.open_ns + step_ns and (event is None or event.reason)
-        now_ns += min(step_ns, EARLY_NS) if is_early else step_ns
+        now_ns += min(step_ns, _EARLY_NS) if is_early else step_ns
 
 
 def _vols(fitted: ChainSurface, entry: ExpiryQuotes, strike: Floats) -> tuple[Floats, NDArray[np.bool_]]:

@@ -32,19 +32,19 @@ from scalpdesk.pricing.surface import Clock, SmileQuotes, VolSurface, calendar_c
 
 Floats = NDArray[np.float64]
 
-PAIRS_NEAR_MONEY = 9
+_PAIRS_NEAR_MONEY = 9
 """Strikes used around the money: further out one leg is all intrinsic value, with wide quotes."""
 MAX_ROUNDS = 12
-CONVERGED = 1e-6
+_CONVERGED = 1e-6
 """Relative change of the forward at which the iteration ends."""
 PLAUSIBLE_BORROW = (-0.05, 1.0)
 """Range of borrow costs a year: hard-to-borrow shares cost up to about their price, few pay to be lent."""
-SIGNIFICANT_ERRORS = 2.0
+_SIGNIFICANT_ERRORS = 2.0
 """A borrow that moves the forward by fewer standard errors than this counts as zero."""
-SPOT_OFFSET = 0.005
+_SPOT_OFFSET = 0.005
 """By how much a chain's spot may be of another moment than its options, as a fraction of it: two deviations
 of a quarter of an hour, by which free quotes are late, at a volatility of 20 %."""
-OFFSET_YEARS = 30.0 / DAYS_PER_YEAR
+_OFFSET_YEARS = 30.0 / DAYS_PER_YEAR
 """Time to expiry from which the last expiry has its own borrow: a tenth of a percent is one of 1 % there."""
 
 
@@ -97,7 +97,7 @@ def implied_forward(
     rate: float = 0.0,
     dividends: Dividends | None = None,
     style: str = "american",
-    pairs_near_money: int = PAIRS_NEAR_MONEY,
+    pairs_near_money: int = _PAIRS_NEAR_MONEY,
     later_borrow: float = 0.0,
     spot_offset: float = 0.0,
     schedule: Schedule = (),
@@ -190,7 +190,7 @@ def implied_forward(
         if moved <= 0.0:
             return _no_forward(offered)
         change, forward = abs(moved / forward - 1.0), moved
-        if change < CONVERGED:
+        if change < _CONVERGED:
             status = ForwardStatus.OK
             break
     terms = _pricing_terms(forward, error, *carry)
@@ -251,7 +251,7 @@ def _pricing_terms(
     paid = _present_value(dividends, years, rate)
     borrow = rate - float(np.log(forward / (spot - paid))) / years
     is_plausible = PLAUSIBLE_BORROW[0] <= borrow <= PLAUSIBLE_BORROW[1]
-    doubt = SIGNIFICANT_ERRORS * error + spot_offset * spot
+    doubt = _SIGNIFICANT_ERRORS * error + spot_offset * spot
     if is_plausible and not abs(borrow - later_borrow) * years * spot < doubt:
         return borrow, spot, borrow
     return borrow, _spot_at(forward, years, rate, dividends, later_borrow), later_borrow
@@ -321,7 +321,7 @@ def _premiums(
     return premiums
 
 
-EX_DIVIDEND_TIME = time(9, 30)
+_EX_DIVIDEND_TIME = time(9, 30)
 STANDING_AFTER_SECONDS = 300.0
 """A quote unchanged for longer than this is taken as valid at the current share price."""
 
@@ -562,7 +562,7 @@ def dividends_ahead(tape: MarketTape, now_ns: int) -> list[tuple[float, float]]:
     """Return the underlying's cash dividends still to come as (years to the ex-date, amount)."""
     ahead = []
     for dividend in tape.dividends:
-        opens = to_ns(datetime.combine(dividend.ex_date, EX_DIVIDEND_TIME, tzinfo=NEW_YORK))
+        opens = to_ns(datetime.combine(dividend.ex_date, _EX_DIVIDEND_TIME, tzinfo=NEW_YORK))
         if dividend.symbol == tape.underlying and opens > now_ns:
             ahead.append((years_between(now_ns, opens), float(dividend.amount)))
     return ahead
@@ -571,7 +571,7 @@ def dividends_ahead(tape: MarketTape, now_ns: int) -> list[tuple[float, float]]:
 def _forward_of(
     entry: ExpiryQuotes, spot: float, rate: float, dividends: Dividends, later_borrow: float | None
 ) -> ImpliedForward:
-    is_long_last = later_borrow is None and entry.years >= OFFSET_YEARS
+    is_long_last = later_borrow is None and entry.years >= _OFFSET_YEARS
     calls, puts = np.flatnonzero(entry.is_call), np.flatnonzero(~entry.is_call)
     strikes, at_call, at_put = np.intersect1d(entry.strike[calls], entry.strike[puts], return_indices=True)
     c, p = calls[at_call], puts[at_put]
@@ -592,7 +592,7 @@ def _forward_of(
         dividends=dividends,
         style=entry.style,
         later_borrow=later_borrow or 0.0,
-        spot_offset=0.0 if is_long_last else SPOT_OFFSET,
+        spot_offset=0.0 if is_long_last else _SPOT_OFFSET,
     )
 
 

@@ -25,7 +25,7 @@ Floats = NDArray[np.float64]
 
 NEAR_MONEY = 0.005
 """Strikes this close to the underlying, as a fraction of it, are near the money."""
-MIN_COVERAGE = 0.80
+_MIN_COVERAGE = 0.80
 """Smallest share of a chain's rows with a gamma and an open interest for a meaningful sum."""
 FLIP_SPAN = 0.15
 """Half width of the search for a flip level, as a fraction of the spot."""
@@ -33,7 +33,7 @@ FLIP_STEP = 0.0025
 MIN_YEARS = 1.0 / 8_760.0
 """One hour: on the last day gamma concentrates on one strike, and a shorter time would be noise."""
 ONE_PERCENT = 0.01
-BISECTIONS = 80
+_BISECTIONS = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +124,8 @@ class GammaExposure:
         """Why the exposure is unknown; empty when it is known."""
         if not self.rows_listed:
             return "no options"
-        if self.coverage < MIN_COVERAGE:
-            return f"coverage {self.coverage:.0%} is below {MIN_COVERAGE:.0%}"
+        if self.coverage < _MIN_COVERAGE:
+            return f"coverage {self.coverage:.0%} is below {_MIN_COVERAGE:.0%}"
         return ""
 
     @property
@@ -340,7 +340,7 @@ def gamma_flip(
         if np.sign(profile[high]) == sign:
             continue
         below, above = float(grid[low]), float(grid[high])
-        for _ in range(BISECTIONS):
+        for _ in range(_BISECTIONS):
             middle = 0.5 * (below + above)
             if not below < middle < above:
                 break

@@ -18,7 +18,7 @@ from scalpdesk.pricing.base import Schedule
 INDEX_FUNDS = {"SPY": 4, "QQQ": 4, "IWM": 4, "DIA": 12}
 """Funds on an index whose dividends repeat, and how many they pay a year."""
 YEAR_DAYS = 365
-WEEK_DAYS = 7
+_WEEK_DAYS = 7
 
 
 class ComingDividend(NamedTuple):
@@ -87,8 +87,8 @@ def _expected(known: Sequence[ComingDividend], payments: int, until_ns: int) -> 
 def _years_later(day: date, years: int) -> date:
     """Return the same weekday of the same week of the month, years later."""
     first = date(day.year + years, day.month, 1)
-    same = first + timedelta(days=(day.weekday() - first.weekday()) % WEEK_DAYS)
-    later = same + timedelta(weeks=(day.day - 1) // WEEK_DAYS)
+    same = first + timedelta(days=(day.weekday() - first.weekday()) % _WEEK_DAYS)
+    later = same + timedelta(weeks=(day.day - 1) // _WEEK_DAYS)
     return later if later.month == day.month else later - timedelta(weeks=1)
 
 

@@ -193,7 +193,11 @@ class SessionRows:
         numbers, prices = columns.instrument_id, (columns.bid, columns.ask)
         each = (numbers, columns.ts_ns, *prices, columns.bid_size, columns.ask_size)
         # a number out of a memoryview costs a third of one out of an array
-        self._fields: tuple[Any, ...] = tuple(np.ascontiguousarray(column).data for column in each)
+        self.fields: tuple[Any, ...] = tuple(np.ascontiguousarray(column).data for column in each)
+        """Columns: instrument, when it is known, UTC nanoseconds, prices and sizes."""
+        self.stamps: Any = self.fields[1]
+        self._first_at: dict[int, int] = {}
+        """Rows of instants that were asked for."""
         self._made: tuple[int, QuoteEvent | None] = (-1, None)
         """The row that was made a quote last: the desk, its broker and its strategy read the same."""
 
@@ -244,7 +248,7 @@ class SessionRows:
         known, made = self._made
         if known == row and made is not None:
             return made
-        numbers, stamps, bid, ask, bid_size, ask_size = self._fields
+        numbers, stamps, bid, ask, bid_size, ask_size = self.fields
         at: Any = row  # one object for all columns
         ts_ns = stamps[at]
         quote = QuoteEvent(
@@ -255,13 +259,8 @@ class SessionRows:
 
     def ts_ns(self, row: int) -> int:
         """Return when a row is known, UTC nanoseconds."""
-        stamp: int = self._fields[1][row]
+        stamp: int = self.stamps[row]
         return stamp
-
-    def differ(self, row: int, other: int) -> bool:
-        """Return whether two rows have other prices."""
-        _, _, bid, ask, *_ = self._fields
-        return bool(bid[row] != bid[other] or ask[row] != ask[other])
 
     def only(self, number: InstrumentId) -> InstrumentRows:
         """Return the rows of one instrument as columns of their own."""
@@ -277,10 +276,14 @@ class SessionRows:
 
     def first_at(self, now_ns: int) -> int:
         """Return the first row of an instant (UTC nanoseconds) or after it that is not known yet."""
-        stamps, low, high = self._fields[1], self.upto, self.upto + NEAR_ROWS
+        found = self._first_at.get(now_ns, -1)
+        if found >= self.upto:
+            return found
+        stamps, low, high = self.stamps, self.upto, self.upto + NEAR_ROWS
         while high < len(stamps) and stamps[high] < now_ns:
             low, high = high, high + 8 * (high - low)
-        return bisect_left(stamps, now_ns, low, min(high, len(stamps)))
+        found = self._first_at[now_ns] = bisect_left(stamps, now_ns, low, min(high, len(stamps)))
+        return found
 
     def count_odd(self, oddities: Counter[str]) -> None:
         """Count the imperfect among the known rows, each once."""
@@ -364,14 +367,45 @@ class LatestQuotes:
             known = self._rows_of[number] = self.rows.rows_of(number, valid=self._valid)
         return known
 
-    def has_moved(self, number: InstrumentId) -> bool:
-        """Return whether the last known row of an instrument has other prices than the one before."""
+    def stands(self, latest: QuoteEvent, first: int, for_ns: int) -> bool | None:
+        """Return whether the known rows of an instrument show its latest quote for so long, nanoseconds.
+
+        None where those from the row ``first`` on do not reach that far back.
+        """
         rows = self.rows
-        if rows is None:
-            return False
-        known = self._known(number)
-        at = bisect_left(known, rows.upto) - 1
-        return at > 0 and rows.differ(known[at - 1], known[at])
+        if rows is None or self._refused:
+            return None
+        known, (_, ts_ns, bid, ask, *_) = self._known(latest.instrument_id), rows.fields
+        at, since_ns = bisect_left(known, rows.upto) - 1, latest.ts_event_ns - for_ns
+        while at >= 0 and (row := known[at]) >= first:
+            if bid[row] != latest.bid or ask[row] != latest.ask:
+                return False
+            if ts_ns[row] <= since_ns:
+                return True
+            at -= 1
+        return None
+
+    def in_force(
+        self, number: InstrumentId, stamps: Sequence[int], first: int, most: int
+    ) -> list[QuoteEvent | None] | None:
+        """Return the quotes of an instrument at instants, from its last ``most`` known rows from a row on.
+
+        None where one is of before these, which are fewer, or a row was refused.
+        """
+        rows, found = self.rows, list[QuoteEvent | None]()
+        if rows is None or self._refused:
+            return None
+        known, ts_ns = self._known(number), rows.stamps
+        last, begins = bisect_left(known, rows.upto), bisect_left(known, first)
+        least = max(begins, last - most)
+        for at_ns in stamps:
+            at = last - 1
+            while at >= least and ts_ns[known[at]] > at_ns:
+                at -= 1
+            if at < least and least == begins:
+                return None
+            found.append(rows.quote(known[at]) if at >= least else None)
+        return found
 
     def between(self, number: InstrumentId, first: int, most: int) -> list[QuoteEvent]:
         """Return the quotes of the known rows of an instrument from a row on, the last ``most`` of them."""

@@ -37,7 +37,7 @@ Half an ask is no price of a share; an option without a bid is worth little.
 """
 LEAP = 0.005
 """Fraction of its price by which an underlying may always be quoted elsewhere than before."""
-WIDE_PART = 0.35
+_WIDE_PART = 0.35
 """Sides that are this part of their mid apart show a price to a sixth, whatever they are in currency."""
 WIDEST = 1.1
 """What is no option shows a price up to an ask of so many bids: its mid is off by a twentieth at most.
@@ -49,7 +49,7 @@ WIDE_STRIKES, WIDE_TICKS = 0.001, 5
 """Sides also show a price while they are a thousandth of the strike (for an inverse option: of a coin) or
 five ticks apart. That is half a dollar on SPY, where wings are quoted 0.05 by 0.30.
 """
-WIDE_UNBID = 0.25
+_WIDE_UNBID = 0.25
 """Part of that distance up to which an ask without a bid shows a price: six cents on SPY.
 
 Half of a larger ask is no price, but the zero that a vendor writes for a missing side.
@@ -78,14 +78,14 @@ def judge_quote(bid: float, ask: float) -> QuoteVerdict:
 def is_stub(quote: QuoteEvent, widest: float) -> bool:
     """Return whether an option's sides lie so far apart that its price lies anywhere between.
 
-    Further than ``widest`` (currency per unit) and than :data:`WIDE_PART` of their mid: a market maker's
+    Further than ``widest`` (currency per unit) and than :data:`_WIDE_PART` of their mid: a market maker's
     stub, or a vendor's zero for a side that is missing. A bid that is missing counts as zero.
     """
     bid, ask = quote.bid, quote.ask
     if not bid > 0.0:
-        return ask > WIDE_UNBID * widest
+        return ask > _WIDE_UNBID * widest
     width = ask - bid
-    return width > widest and width > WIDE_PART * 0.5 * (bid + ask)
+    return width > widest and width > _WIDE_PART * 0.5 * (bid + ask)
 
 
 def shows_price(quote: QuoteEvent, widest: float) -> bool:

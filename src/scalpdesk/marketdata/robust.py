@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-NORMAL_MAD = 1.4826
+_NORMAL_MAD = 1.4826
 """Standard deviation of a normal over its median absolute deviation."""
-HUBER = 1.345
+_HUBER = 1.345
 """Huber's constant: 95 % efficiency under normal errors."""
 
 
@@ -32,18 +32,18 @@ def robust_level(level: Floats, width: Floats) -> tuple[float, float, int]:
     centre = weighted_median(level, weight)
     if level.size == 1:
         return centre, float(width[0]), 1
-    scatter = NORMAL_MAD * weighted_median(np.abs(level - centre) / width, weight)
+    scatter = _NORMAL_MAD * weighted_median(np.abs(level - centre) / width, weight)
     # half-spreads are bounds, not standard deviations: a typical error of a mid is a third of one
     scale = max(scatter, 1.0 / 3.0) * width
     for _ in range(20):
-        pull = np.minimum(1.0, HUBER * scale / np.maximum(np.abs(level - centre), 1e-300))
+        pull = np.minimum(1.0, _HUBER * scale / np.maximum(np.abs(level - centre), 1e-300))
         shares = pull / (scale * scale)
         moved = float(np.sum(shares * level) / np.sum(shares))
         if abs(moved - centre) <= 1e-12 * abs(centre):
             break
         centre = moved
     # a value beyond three times the bound is an outlier: excluded
-    sound = np.abs(level - centre) <= 3.0 * HUBER * scale
+    sound = np.abs(level - centre) <= 3.0 * _HUBER * scale
     if sound.any():
         shares[~sound] = 0.0
         centre = float(np.sum(shares * level) / np.sum(shares))

@@ -263,7 +263,7 @@ class MarketState:
         self._recent: dict[InstrumentId, deque[QuoteEvent]] = {}
         """Latest quotes of the underlyings that `keep_quotes` names, oldest first."""
         self._recent_row: dict[InstrumentId, int] = {}
-        """Row of the session from which on they are still to be kept, of a backtest."""
+        """Row of the session from which on they are kept, of a backtest."""
         self.open_interest: dict[InstrumentId, int] = {}
         self.dividends: list[DividendEvent] = []
         self.expects_dividends = True
@@ -440,10 +440,14 @@ class MarketState:
     def _stands_still(self, share: InstrumentId) -> bool:
         """Return whether an underlying has shown the same quote for as long as a quote may lag."""
         latest = self.quotes[share]
-        if share not in self._recent or (self.rows is not None and self.rows.has_moved(share)):
+        if share not in self._recent or latest is None:
             return False
+        if self.rows is not None:
+            found = self.rows.stands(latest, self._recent_row[share], self.lost_ns[share])
+            if found is not None:
+                return found
         for quote in reversed(self._kept(share)):
-            if latest is None or (quote.bid, quote.ask) != (latest.bid, latest.ask):
+            if (quote.bid, quote.ask) != (latest.bid, latest.ask):
                 return False
             if latest.ts_event_ns - quote.ts_event_ns >= self.lost_ns[share]:
                 return True
@@ -465,6 +469,11 @@ class MarketState:
             self._recent[instrument_id] = deque(() if latest is None else (latest,), QUOTES_KEPT)
             self._recent_row[instrument_id] = self._upto
 
+    def kept_since(self, instrument_id: InstrumentId) -> tuple[int, int]:
+        """Return from which row on quotes of an underlying are kept, and when the oldest before was made."""
+        earlier = self._recent.get(instrument_id)
+        return self._recent_row.get(instrument_id, -1), earlier[0].ts_event_ns if earlier else 0
+
     @property
     def _upto(self) -> int:
         return 0 if self.rows is None or self.rows.rows is None else self.rows.rows.upto
@@ -472,16 +481,15 @@ class MarketState:
     def _kept(self, instrument_id: InstrumentId) -> "deque[QuoteEvent]":
         """Return the kept quotes of an underlying, oldest first; those of rows are made when asked for."""
         kept = self._recent[instrument_id]
-        if self.rows is not None:
-            kept.extend(self.rows.between(instrument_id, self._recent_row[instrument_id], QUOTES_KEPT))
-            self._recent_row[instrument_id] = self._upto
-        return kept
+        if self.rows is None:
+            return kept
+        own = self.rows.between(instrument_id, self._recent_row[instrument_id], QUOTES_KEPT)
+        return deque((*kept, *own), QUOTES_KEPT)
 
     def follow(self, rows: SessionRows) -> None:
         """Go on with the rows of another session, of a backtest."""
         for number in self._recent:
-            self._kept(number)
-            self._recent_row[number] = 0
+            self._recent[number], self._recent_row[number] = self._kept(number), 0
         if self.rows is not None:
             self.rows.follow(rows)
 
@@ -504,6 +512,10 @@ class MarketState:
         """Return :meth:`quote_in_force` at each of some instants."""
         if instrument_id not in self._recent:
             return [self.quote_in_force(instrument_id, at_ns) for at_ns in stamps]
+        if self.rows is not None:
+            found = self.rows.in_force(instrument_id, stamps, self._recent_row[instrument_id], QUOTES_KEPT)
+            if found is not None:
+                return found
         tail, oldest_ns = list[QuoteEvent](), min(stamps, default=0)
         for kept in reversed(self._kept(instrument_id)):
             tail.append(kept)

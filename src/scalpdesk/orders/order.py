@@ -48,8 +48,8 @@ ALLOWED: dict[OrderState, frozenset[OrderState]] = {
 """Edges of the state machine. From a terminal state only an execution (or its bust) leads on."""
 
 
-NO_EXECUTIONS: Mapping[str, tuple[Decimal, Decimal]] = MappingProxyType({})
-NOTHING_BUSTED: Mapping[str, Decimal] = MappingProxyType({})
+_NO_EXECUTIONS: Mapping[str, tuple[Decimal, Decimal]] = MappingProxyType({})
+_NOTHING_BUSTED: Mapping[str, Decimal] = MappingProxyType({})
 
 
 class Order(Leaf, gc=False):
@@ -63,9 +63,9 @@ class Order(Leaf, gc=False):
     venue_order_id: str = ""
     reason: str = ""
     """Why it was rejected or cancelled, or why its state is unknown."""
-    executions: Mapping[str, tuple[Decimal, Decimal]] = NO_EXECUTIONS
+    executions: Mapping[str, tuple[Decimal, Decimal]] = _NO_EXECUTIONS
     """Quantity and price by execution id."""
-    busted: Mapping[str, Decimal] = NOTHING_BUSTED
+    busted: Mapping[str, Decimal] = _NOTHING_BUSTED
     """Quantity by id of the executions taken back; zero while the execution itself was never seen."""
     resumes_as: OrderState = OrderState.WORKING
     """State to return to when a cancel is refused."""

@@ -122,10 +122,15 @@ class CarryMeter:
         self._followed.append(carry)
         self.due_ns = min(self.due_ns, carry.due_ns)
 
-    def measure_due(self, now_ns: int) -> None:
-        """Measure what is due, where the underlying is quoted now; forget expiries that are over."""
+    def measure_due(self, now_ns: int, of: InstrumentId | None = None) -> None:
+        """Measure what is due, where the underlying is quoted now; forget expiries that are over.
+
+        ``of``: those on this underlying alone.
+        """
         self._followed = [each for each in self._followed if now_ns < expiry_instant_ns(each.contract)]
         for carry in self._followed:
+            if of not in (None, carry.underlying):
+                continue
             if now_ns >= carry.due_ns and self._state.verdict(carry.underlying, now_ns) in TRADABLE:
                 self._measure(carry, now_ns)
         self.due_ns = min((carry.due_ns for carry in self._followed), default=math.inf)

@@ -20,7 +20,7 @@ from scalpdesk.marketdata.state import MarketState
 from scalpdesk.portfolio.carry import SHORT_CARRY_YEARS
 from scalpdesk.portfolio.greeks import GreekSum, PositionGreeks
 from scalpdesk.portfolio.option_pricer import ContractPricer
-from scalpdesk.portfolio.option_vols import OptionVols
+from scalpdesk.portfolio.option_vols import OptionVols, SharedSmiles
 from scalpdesk.portfolio.positions import Position
 from scalpdesk.portfolio.quoted_vols import OptionFacts
 from scalpdesk.portfolio.strike_vols import ExpirySmile, StrikeVol
@@ -348,6 +348,8 @@ class DeltaEngine:
         Variance clock of theta and implied variance.
     vol_half_life_seconds
         Of an exponentially weighted mean of each strike's volatility, in the Kalman filter's place.
+    smiles
+        Those that runs over one market with equal terms share; None: it fits its own.
     """
 
     def __init__(
@@ -363,6 +365,7 @@ class DeltaEngine:
         flat_rate: float | None = None,
         clock: VarianceClock = US_SESSIONS,
         vol_half_life_seconds: float | None = None,
+        smiles: SharedSmiles | None = None,
     ) -> None:
         self._instruments = instruments
         self._state = state
@@ -378,6 +381,7 @@ class DeltaEngine:
             lambda symbol: dividend_yields.get(symbol, dividend_yield),
             by_parity=by_parity,
             half_life_seconds=vol_half_life_seconds,
+            smiles=smiles,
         )
         self.models: Final = ModelMarks(pricer, self.terms, self.vols, state)
         self._states: dict[InstrumentId, tuple[tuple[int, int, int], OptionState]] = {}
@@ -396,16 +400,20 @@ class DeltaEngine:
                     option.carry.has_smile = True
                     self.vols.learn(option, now_ns)
 
-    def learn(self, held: Iterable[OptionFacts], now_ns: int) -> None:
+    def learn(self, held: Iterable[OptionFacts], now_ns: int, of: InstrumentId | None = None) -> None:
         """Measure the forwards that are due, and learn from the latest quotes of what is held.
 
-        ``now_ns`` in UTC nanoseconds.
+        ``now_ns`` in UTC nanoseconds. ``of``: the one underlying that it concerns.
         """
         if now_ns >= self.vols.carry.due_ns:
-            self.vols.carry.measure_due(now_ns)
+            self.vols.carry.measure_due(now_ns, of)
             self.vols.learnt += 1
+        last: OptionFacts | None = None
         for option in held:
-            self.vols.learn(option, now_ns)
+            # call and put of a strike, one after the other, have one volatility
+            is_other = last is None or option.carry is not last.carry or option.strike != last.strike
+            self.vols.learn(option, now_ns, of_strike=is_other)
+            last = option
 
     def variance_years(self, start_ns: int, end_ns: int) -> float:
         """Return years of the variance clock between two instants; by the calendar where it knows no more."""

@@ -1,17 +1,19 @@
-"""Pricer of contracts, each by its own exercise style and in its own currency; a cache for several runs."""
+"""Pricer of contracts, each by its own exercise style and in its own currency."""
 
-from typing import Any
+import math
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scalpdesk.instruments.contract import OptionContract, Style
-from scalpdesk.marketdata.chain_surface import ImpliedForward, implied_forward
 from scalpdesk.pricing.base import Floats, OptionGreeks, Schedule
 from scalpdesk.pricing.known_dividends import known_greeks, known_implied_vol, known_vols_and_greeks
 from scalpdesk.pricing.scalar import coin_greeks, implied_vol_scalar, option_greeks, vols_and_greeks
-from scalpdesk.pricing.svi import SmileFit, SviSmile
 
+PAYOFF_ERROR = 0.005
+"""Half a tick: an option is worth its payoff to this."""
+VEGA = OptionGreeks._fields.index("vega")
 AMERICAN = Style.AMERICAN  # looking up an enum's member costs as much as a call
 
 
@@ -88,7 +90,7 @@ class ContractPricer:
         )
         return vol if status == "ok" else None
 
-    def vols_and_greeks(
+    def vols_and_vegas(
         self,
         contract: OptionContract,
         price: Floats,
@@ -100,7 +102,7 @@ class ContractPricer:
         dividend_yield: Floats,
         dividends: Schedule = (),
     ) -> tuple[Floats, Floats]:
-        """Return volatilities of prices, NaN without one, and the Greeks at them, a column for each price.
+        """Return volatilities of prices, and the vegas there; NaN without one.
 
         For options of the contract's kind, whatever their strikes and sides.
         """
@@ -110,152 +112,54 @@ class ContractPricer:
             price, rate, dividend_yield = price * spot, np.zeros_like(rate), np.zeros_like(rate)
         terms = price, is_call, spot, strike, years, rate, dividend_yield
         if dividends:
-            return known_vols_and_greeks(*terms, dividends, american=american)
-        vol, greeks = vols_and_greeks(*terms, american=american)
-        if is_inverse:
-            for at in np.flatnonzero(~np.isnan(vol)).tolist():
-                option = float(spot[at]), float(strike[at]), float(years[at]), float(vol[at])
-                greeks[:, at] = coin_greeks(*option, bool(is_call[at]))
-        return vol, greeks
-
-    def forward(
-        self,
-        pairs: NDArray[np.float64],
-        spot: float,
-        years: float,
-        rate: float,
-        style: str,
-        dividends: Schedule = (),
-        borrow: float = 0.0,
-    ) -> ImpliedForward:
-        """Return the forward of an expiry from its pairs, as :func:`implied_forward` does.
-
-        ``pairs`` has five rows: strike, bid and ask of the call, bid and ask of the put.
-        """
-        return implied_forward(
-            *pairs,
-            spot=spot,
-            years=years,
-            rate=rate,
-            style=style,
-            schedule=dividends,
-            later_borrow=borrow if dividends else 0.0,
-        )
-
-    def smile(self, k: Floats, low: Floats, high: Floats, years: float) -> SviSmile:
-        """Return the free fit of a smile, as :meth:`SmileFit.free` does."""
-        return SmileFit(k, low, high, years).free()
+            vol, greeks = known_vols_and_greeks(*terms, dividends, american=american)
+        else:
+            vol, greeks = vols_and_greeks(*terms, american=american)
+        vega = np.where(np.isnan(vol), np.nan, greeks[VEGA])
+        return vol, vega / spot if is_inverse else vega
 
 
-MOST_CACHED = 200_000
-"""Answers that a cache holds, about 0.5 KB each; then it begins afresh."""
+def exercise_gain(
+    contract: OptionContract,
+    spot: float,
+    opposite: float,
+    *,
+    years: float,
+    rate: float,
+    night_years: float,
+    tonight: float,
+    ahead: float,
+    put_price: Callable[[], float | None],
+) -> float:
+    """Return what exercising an American option at the close gains its holder over keeping it, per unit.
 
+    Below zero by what is missing, minus infinity where nothing that is missing would do, 0 where that is not
+    known. A call is exercised on the evening before an ex-date alone, when the dividend is more than the put
+    of its strike and the interest on the strike (Merton 1973). A put is exercised when the interest on the
+    strike is more than the call and the dividends, and it is worth no more than its payoff: what it loses
+    then is the night's interest.
 
-class CachingPricer(ContractPricer):
-    """A pricer that answers an equal question with the answer that it gave before.
-
-    Runs of several configurations over one session ask for nearly the same prices: marks, smiles and forwards
-    follow from the quotes, whatever is hedged. Answers are those of :class:`ContractPricer`, to the bit.
+    Parameters
+    ----------
+    contract, spot, opposite
+        The option, the price of its underlying and of the other option at its strike; currency per unit.
+    years, night_years, rate
+        Until the expiry and the next opening; continuously compounded rate a year.
+    tonight, ahead
+        Dividends that go ex at the next opening, and until the expiry; currency a share.
+    put_price
+        Returns the put's price at the volatility of its strike's call; None where it is not known.
     """
-
-    def __init__(self, style: Style | None = None) -> None:
-        super().__init__(style)
-        self._answers: dict[Any, Any] = {}
-
-    def forget(self) -> None:
-        """Drop all answers; called between sessions."""
-        self._answers.clear()
-
-    def _keep(self, key: Any, answer: Any) -> Any:
-        if len(self._answers) >= MOST_CACHED:
-            self._answers.clear()
-        self._answers[key] = answer
-        return answer
-
-    def greeks(
-        self,
-        contract: OptionContract,
-        spot: float,
-        years: float,
-        vol: float,
-        rate: float,
-        dividend_yield: float,
-        dividends: Schedule = (),
-    ) -> OptionGreeks:
-        """Return price and Greeks per unit of the underlying, with known dividends."""
-        key = contract.symbol, contract.strike, spot, years, vol, rate, dividend_yield, dividends
-        found: OptionGreeks | None = self._answers.get(key)
-        if found is None:
-            found = self._keep(
-                key, super().greeks(contract, spot, years, vol, rate, dividend_yield, dividends)
-            )
-        return found
-
-    def implied_vol(
-        self,
-        contract: OptionContract,
-        price: float,
-        spot: float,
-        years: float,
-        rate: float,
-        dividend_yield: float,
-        dividends: Schedule = (),
-    ) -> float | None:
-        """Return the volatility (fraction a year) of ``price``, or None when no volatility gives it."""
-        key = price, contract.symbol, contract.strike, spot, years, rate, dividend_yield, dividends
-        if key not in self._answers:  # None is an answer
-            answer = super().implied_vol(contract, price, spot, years, rate, dividend_yield, dividends)
-            self._keep(key, answer)
-        found: float | None = self._answers[key]
-        return found
-
-    def vols_and_greeks(
-        self,
-        contract: OptionContract,
-        price: Floats,
-        is_call: NDArray[np.bool_],
-        spot: Floats,
-        strike: Floats,
-        years: Floats,
-        rate: Floats,
-        dividend_yield: Floats,
-        dividends: Schedule = (),
-    ) -> tuple[Floats, Floats]:
-        """Return volatilities of prices and the Greeks at them; the arrays cannot be written."""
-        terms = price, is_call, spot, strike, years, rate, dividend_yield
-        key = dividends, contract.root, contract.currency, contract.style, *(each.tobytes() for each in terms)
-        found: tuple[Floats, Floats] | None = self._answers.get(key)
-        if found is None:
-            # mypyc hands a starred tuple to super() as one argument
-            answer = super().vols_and_greeks(
-                contract, price, is_call, spot, strike, years, rate, dividend_yield, dividends
-            )
-            found = self._keep(key, answer)
-            for column in found:
-                column.flags.writeable = False
-        return found
-
-    def forward(
-        self,
-        pairs: NDArray[np.float64],
-        spot: float,
-        years: float,
-        rate: float,
-        style: str,
-        dividends: Schedule = (),
-        borrow: float = 0.0,
-    ) -> ImpliedForward:
-        """Return the forward of an expiry from its pairs."""
-        key = pairs.tobytes(), spot, years, rate, style, dividends, borrow
-        found: ImpliedForward | None = self._answers.get(key)
-        if found is None:
-            found = self._keep(key, super().forward(pairs, spot, years, rate, style, dividends, borrow))
-        return found
-
-    def smile(self, k: Floats, low: Floats, high: Floats, years: float) -> SviSmile:
-        """Return the free fit of a smile."""
-        key = k.tobytes(), low.tobytes(), high.tobytes(), years
-        found: SviSmile | None = self._answers.get(key)
-        if found is None:
-            found = self._keep(key, super().smile(k, low, high, years))
-        return found
+    strike, payoff = float(contract.strike), contract.payoff(spot)
+    if not payoff > 0.0 or (contract.is_call and not tonight):
+        return -math.inf
+    interest = strike * -math.expm1(-rate * years)
+    less = (tonight if contract.is_call else interest - ahead) - opposite
+    if contract.is_call:
+        return less - interest
+    if less <= 0.0:
+        return less
+    price = put_price()
+    if price is None or price - payoff > PAYOFF_ERROR:
+        return 0.0
+    return strike * -math.expm1(-rate * night_years) - tonight

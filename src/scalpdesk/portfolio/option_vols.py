@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from datetime import date
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from scalpdesk.core.events import DividendEvent, QuoteEvent
 from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, InstrumentId
@@ -38,6 +38,10 @@ OFFSET_NS = 30 * MINUTE_NS
 """So long after its last own quote a strike is still held against the smile of the others."""
 
 
+SharedSmiles = dict[tuple[Any, ...], ExpirySmile | None]
+"""Smiles of several runs over one market, by all that they rest on: the first run that asks fits them."""
+
+
 class _MinuteSmile(NamedTuple):
     """Smile of an expiry that hedges strikes without quotes, renewed each minute while others are quoted."""
 
@@ -61,6 +65,8 @@ class OptionVols:
         Whether quotes of calls and puts correct the yield to that of their forward.
     half_life_seconds
         Of an exponentially weighted mean of each strike's volatility, in the Kalman filter's place.
+    smiles
+        Those that runs over one market with equal terms share; None: it fits its own.
     """
 
     def __init__(
@@ -73,6 +79,7 @@ class OptionVols:
         *,
         by_parity: bool,
         half_life_seconds: float | None,
+        smiles: SharedSmiles | None = None,
     ) -> None:
         self._instruments, self._state, self._terms = instruments, state, terms
         self.options: Final[dict[InstrumentId, OptionFacts]] = {}
@@ -84,11 +91,13 @@ class OptionVols:
         """Counts what was learnt."""
         self._fitted: dict[ExpiryCarry, tuple[tuple[int, int, int], ExpirySmile | None]] = {}
         """Smiles that were asked for last, each with all that it may depend on."""
+        self.shared = smiles
+        """Of several runs over one market; None once its prices are its own."""
         self._offsets: dict[InstrumentId, tuple[int, float]] = {}
         """Logarithm of a strike's own volatility over the smile's, with the instant of that own quote."""
         self.quoted: Final = QuotedVols(instruments, state, pricer, terms, self.yield_of)
         legs = self._vol_of_leg, self._vols_of_legs
-        self.strikes: Final = StrikeVols(instruments, state, *legs, half_life_seconds, pricer)
+        self.strikes: Final = StrikeVols(instruments, state, *legs, half_life_seconds)
         self.carry: Final = CarryMeter(
             instruments, state, self.strikes, terms, configured_yield, by_parity=by_parity
         )
@@ -120,8 +129,8 @@ class OptionVols:
                 self.carry.follow(option.carry, now_ns)
                 self.learnt += 1
 
-    def learn(self, option: OptionFacts, now_ns: int) -> None:
-        """Take in the latest quotes of an option and of its strike.
+    def learn(self, option: OptionFacts, now_ns: int, *, of_strike: bool = True) -> None:
+        """Take in the latest quotes of an option and, with ``of_strike``, of its strike.
 
         Where they show its strike's volatility no more, the smile of the expiry is fitted once a minute.
         """
@@ -130,9 +139,10 @@ class OptionVols:
             self.follow(option, now_ns)
         quote = self._state.quotes[option.instrument_id]
         is_new = quote is not None and self.quoted.learn(option, quote)
-        is_new = self.strikes.measure(option.contract, is_assumed=carry.is_assumed) or is_new
-        if carry.has_smile or self.strikes.measured(option.contract, now_ns) is None:
-            is_new = self._renew_smile(option, now_ns) or is_new
+        if of_strike:
+            is_new = self.strikes.measure(option.contract, is_assumed=carry.is_assumed) or is_new
+            if carry.has_smile or self.strikes.measured(option.contract, now_ns) is None:
+                is_new = self._renew_smile(option, now_ns) or is_new
         self.learnt += is_new
 
     def _carry_of(self, contract: OptionContract, underlying: InstrumentId) -> ExpiryCarry:
@@ -214,8 +224,21 @@ class OptionVols:
         rests_on = now_ns, self._state.version, self.learnt
         known = self._fitted.get(option.carry)
         if known is None or known[0] != rests_on:
-            known = self._fitted[option.carry] = rests_on, self._fit(option, now_ns)
+            known = self._fitted[option.carry] = rests_on, self._shared_fit(option, now_ns)
         return known[1]
+
+    def _shared_fit(self, option: OptionFacts, now_ns: int) -> ExpirySmile | None:
+        """Return the smile that a run over the same market has fitted to equal quotes; else fit one."""
+        carry, state, shared = option.carry, self._state, self.shared
+        if shared is None:
+            return self._fit(option, now_ns)
+        of = carry.contract.root, carry.contract.underlying, carry.contract.expiry
+        seen = now_ns, state.version, state.changes, state.kept_since(option.underlying)
+        carried = carry.is_followed, carry.dividend_yield, carry.since_ns, *carry.earlier
+        key = *of, *seen, carry.dividends, *carried
+        if key not in shared:
+            shared[key] = self._fit(option, now_ns)
+        return shared[key]
 
     def _fit(self, option: OptionFacts, now_ns: int) -> ExpirySmile | None:
         spot, expires_ns = self._state.mark(option.underlying), option.expires_ns

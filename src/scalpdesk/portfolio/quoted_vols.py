@@ -17,9 +17,7 @@ from scalpdesk.portfolio.carry import ExpiryCarry
 from scalpdesk.portfolio.option_pricer import ContractPricer
 from scalpdesk.portfolio.strike_vols import LegQuotes
 from scalpdesk.portfolio.time_and_rate import TimeAndRate
-from scalpdesk.pricing.base import Floats, OptionGreeks, Schedule
-
-VEGA = OptionGreeks._fields.index("vega")
+from scalpdesk.pricing.base import Floats, Schedule
 
 
 class OptionFacts(NamedTuple):
@@ -55,6 +53,10 @@ class SolvedQuote(NamedTuple):
     is_over: bool
     """Whether the underlying was quoted later: before, a spot of the quote's instant may still come."""
 
+    def stands(self, option: OptionFacts) -> bool:
+        """Return whether no later spot and no forward that quotes show changes it."""
+        return self.is_over and self.is_assumed is option.carry.is_assumed
+
 
 class QuotedVols:
     """Solves each quote's mid for its volatility, once.
@@ -89,11 +91,7 @@ class QuotedVols:
         """
         known = self.learnt.get(option.instrument_id)
         # a quote of earlier rows is another object
-        if (
-            known is not None
-            and (known.quote is quote or known.quote == quote)
-            and self._stands(known, option)
-        ):
+        if known is not None and (known.quote is quote or known.quote == quote) and known.stands(option):
             return known.found
         solved = self._solved_now(option, quote)
         return None if solved is None else solved.found
@@ -104,7 +102,7 @@ class QuotedVols:
         It stands when the spot of its instant is no longer kept.
         """
         known = self.learnt.get(option.instrument_id)
-        if known is not None and known.quote is quote and self._stands(known, option):
+        if known is not None and known.quote is quote and known.stands(option):
             return False
         solved = self._solved_now(option, quote)
         # one without a volatility takes the place of none that has shown one
@@ -113,9 +111,6 @@ class QuotedVols:
         self._state.learn(quote)
         self.learnt[option.instrument_id] = solved
         return True
-
-    def _stands(self, known: SolvedQuote, option: OptionFacts) -> bool:
-        return known.is_over and known.is_assumed is option.carry.is_assumed
 
     def _solved_now(self, option: OptionFacts, quote: QuoteEvent) -> SolvedQuote | None:
         if not self._state.shows_price(quote):
@@ -184,7 +179,7 @@ class QuotedVols:
         contract = carry.contract
         expires_ns, stamps = expiry_instant_ns(contract), quotes.ts_event_ns
         years = [self._terms.years(expires_ns, at_ns) for at_ns in stamps]
-        vol, greeks = self._pricer.vols_and_greeks(
+        return self._pricer.vols_and_vegas(
             contract,
             quotes.mid,
             quotes.is_call,
@@ -195,4 +190,3 @@ class QuotedVols:
             np.full(len(years), dividend_yield),
             carry.dividends,
         )
-        return vol, np.where(np.isnan(vol), np.nan, greeks[VEGA])

@@ -9,6 +9,8 @@ from scalpdesk.core.units import ZERO, exact
 from scalpdesk.margin.holdings import Holding
 from scalpdesk.portfolio.delta_engine import OptionState
 
+STRESS_SIGMAS = 4.0
+"""Move at which a book is priced again before an option is written, in standard deviations of a day."""
 LOWEST = -0.99
 """No price falls further."""
 MOVES = (-1.0, -0.5, 0.5, 1.0)
@@ -27,16 +29,17 @@ class StressLine(NamedTuple):
     """Values an option; None for anything else."""
 
 
-def day_moves(lines: Iterable[StressLine], sigmas: float) -> dict[str, float]:
-    """Return a large move of each underlying, a fraction: so many times its annual volatility.
+def day_moves(lines: Iterable[StressLine], days_per_year: float) -> dict[str, float]:
+    """Return a large move of each underlying, a fraction: ``STRESS_SIGMAS`` of a day.
 
-    That is the volatility of its option nearest the money; an underlying without options is not in it.
+    By the volatility of its option nearest the money; an underlying without options is not in it.
     """
     nearest: dict[str, tuple[float, float]] = {}
     for line in lines:
         if line.state is not None:
             away = abs(math.log(line.state.spot / float(line.state.contract.strike)))
             nearest[line.symbol] = min(nearest.get(line.symbol, (math.inf, 0.0)), (away, line.state.vol))
+    sigmas = STRESS_SIGMAS / math.sqrt(days_per_year)
     return {symbol: sigmas * vol for symbol, (_, vol) in nearest.items()}
 
 
@@ -54,9 +57,9 @@ def largest_loss(lines: Iterable[StressLine], moves: Mapping[str, float]) -> Dec
     return -worst
 
 
-def worths_of_day(lines: Sequence[StressLine], sigmas: float) -> list[Decimal]:
+def worths_of_day(lines: Sequence[StressLine], days_per_year: float) -> list[Decimal]:
     """Return what options on one underlying are worth after each move of such a day and none, currency."""
-    moves = day_moves(lines, sigmas)
+    moves = day_moves(lines, days_per_year)
     return [
         sum((_worth_at(line, max(part * moves[line.symbol], LOWEST)) for line in lines), ZERO)
         for part in (0.0, *MOVES)

@@ -14,13 +14,12 @@ from numpy.typing import NDArray
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.instruments.contract import Instruments, OptionContract
-from scalpdesk.marketdata.chain_surface import ForwardStatus, ImpliedForward
+from scalpdesk.marketdata.chain_surface import ForwardStatus, ImpliedForward, implied_forward
 from scalpdesk.marketdata.quotes import TRADABLE, mark_price
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.marketdata.vol_filter import VolAverage, VolFilter
-from scalpdesk.portfolio.option_pricer import ContractPricer
 from scalpdesk.pricing.base import Floats, Schedule
-from scalpdesk.pricing.svi import SviSmile
+from scalpdesk.pricing.svi import SmileFit, SviSmile
 from scalpdesk.volatility.variance_time import US_SESSIONS
 
 WIDEST_SPREAD = 0.25
@@ -53,6 +52,8 @@ class StrikeVol(NamedTuple):
 
     vol: float
     deviation: float
+    until_ns: int = 0
+    """Until when it stands without another quote, UTC nanoseconds; 0 of the smile, as it goes by spot."""
 
 
 class LegQuotes(NamedTuple):
@@ -131,7 +132,6 @@ class _Strike:
         "found",
         "half_life_seconds",
         "is_assumed",
-        "measured_ns",
         "price",
         "put",
         "seen",
@@ -152,7 +152,6 @@ class _Strike:
         half_life = self.half_life_seconds
         self.is_assumed = is_assumed
         self.filter = VolFilter() if half_life is None else VolAverage(half_life)
-        self.measured_ns: int | None = None
         self.found: StrikeVol | None = None
         """The filter's state at the last measurement."""
         self.seen: QuoteEvent | None = None
@@ -172,8 +171,6 @@ class StrikeVols:
         Invert a quote, and those of an expiry.
     half_life_seconds
         Of an exponentially weighted mean in the filter's place; None filters.
-    pricer
-        Measures forwards and fits smiles.
     """
 
     def __init__(
@@ -183,9 +180,7 @@ class StrikeVols:
         quote_vol: QuoteVol,
         quote_vols: QuoteVols,
         half_life_seconds: float | None = None,
-        pricer: ContractPricer | None = None,
     ) -> None:
-        self._pricer = ContractPricer() if pricer is None else pricer
         self._half_life_seconds = half_life_seconds
         self._instruments = instruments
         self._state = state
@@ -204,14 +199,22 @@ class StrikeVols:
 
         What was measured while its forward ``is_assumed`` counts no more once quotes have shown it.
         """
-        if self._known != len(self._instruments):
+        if self._known != len(self._instruments.by_id):  # each wake asks: a call less
             self._learn()
-        strike = self._by_symbol[contract.symbol]
+        strike, quotes = self._by_symbol[contract.symbol], self._state.quotes
         is_new = strike.is_assumed is not is_assumed
         if is_new:
             strike.begin(is_assumed=is_assumed)
-        spot = self._state.quotes[strike.underlying]
-        return (spot is not None and self._measure(strike, mark_price(spot))) or is_new
+        spot = quotes[strike.underlying]
+        if spot is None:
+            return is_new
+        leg = strike.call if strike.price >= mark_price(spot) else strike.put
+        quote = None if leg is None else quotes[leg]
+        if leg is None or quote is None or quote is strike.seen:
+            return is_new
+        strike.seen = quote
+        self._measure(strike, leg, quote)
+        return True
 
     def measured(self, contract: OptionContract, now_ns: int) -> StrikeVol | None:
         """Return the volatility of a contract's strike as of its last measurement.
@@ -219,10 +222,8 @@ class StrikeVols:
         None without any, and where it is older than two minutes: then the smile of the expiry knows better.
         """
         strike = self._by_symbol.get(contract.symbol)
-        measured_ns = None if strike is None else strike.measured_ns
-        if strike is None or measured_ns is None or now_ns - measured_ns > OLDEST_NS:
-            return None
-        return strike.found
+        found = None if strike is None else strike.found
+        return None if found is None or now_ns > found.until_ns else found
 
     def last(self, contract: OptionContract) -> float:
         """Return the volatility of a contract's strike as of its last measurement, however old; 0 without."""
@@ -297,8 +298,15 @@ class StrikeVols:
                 rows.append((price, call.bid + up, call.ask + up, put.bid - down, put.ask - down))
         if len(rows) < LEAST_PAIRS:
             return None
-        style = contract.style.value
-        found = self._pricer.forward(np.array(rows).T, spot, years, rate, style, dividends, borrow)
+        found = implied_forward(
+            *np.array(rows).T,
+            spot=spot,
+            years=years,
+            rate=rate,
+            style=contract.style.value,
+            schedule=dividends,
+            later_borrow=borrow if dividends else 0.0,
+        )
         return found if found.status is ForwardStatus.OK else None
 
     def _moved_since(self, underlying: InstrumentId, quote: QuoteEvent, spot: float) -> float:
@@ -364,7 +372,7 @@ class StrikeVols:
             return None
         k = np.array([math.log(price / forward) for price in prices.tolist()])
         half_width = np.minimum(half / vega, 0.9 * vol)
-        svi = self._pricer.smile(k, vol - half_width, vol + half_width, years)
+        svi = SmileFit(k, vol - half_width, vol + half_width, years).free()
         return ExpirySmile(forward, years, variance_years, svi, len(k), (k[0], k[-1]))
 
     def _chain(self, key: tuple[str, str, date]) -> _Chain:
@@ -401,33 +409,22 @@ class StrikeVols:
             self._expiries.setdefault(key[:3], []).append((strike.price, strike))
         self._known = len(self._instruments)
 
-    def _measure(self, strike: _Strike, spot: float) -> bool:
-        """Return whether the leg out of the money has another quote, measured or not."""
-        leg = strike.call if strike.price >= spot else strike.put
-        quote = None if leg is None else self._state.quotes[leg]
-        if leg is None or quote is None or quote is strike.seen:
-            return False
-        strike.seen = quote
-        width = quote.ask - quote.bid
-        if _is_wide(quote, strike.few_ticks):
-            return True
-        found = self._quote_vol(leg, quote)
+    def _measure(self, strike: _Strike, leg: InstrumentId, quote: QuoteEvent) -> None:
+        """Take in a quote of the leg out of the money, where it tells the volatility and is no older one."""
+        found = None if _is_wide(quote, strike.few_ticks) else self._quote_vol(leg, quote)
         if found is None:
-            return True
+            return
         vol, vega = found
-        deviation = width / (2.0 * math.sqrt(3.0) * vega) if vega > 0.0 else math.inf
-        if deviation > LARGEST_DEVIATION:
-            return True
-        since = quote.ts_event_ns if strike.measured_ns is None else strike.measured_ns
-        if quote.ts_event_ns < since:
-            return True
+        deviation = (quote.ask - quote.bid) / (2.0 * math.sqrt(3.0) * vega) if vega > 0.0 else math.inf
+        at_ns = quote.ts_event_ns
+        since = at_ns if strike.found is None else strike.found.until_ns - OLDEST_NS
+        if deviation > LARGEST_DEVIATION or at_ns < since:
+            return
         if isinstance(strike.filter, VolAverage):
-            strike.filter.average((quote.ts_event_ns - since) / NANOS_PER_SECOND, vol, deviation)
+            strike.filter.average((at_ns - since) / NANOS_PER_SECOND, vol, deviation)
         else:
-            strike.filter.update(US_SESSIONS.years(since, quote.ts_event_ns), vol, deviation)
-        strike.measured_ns = quote.ts_event_ns
-        strike.found = StrikeVol(strike.filter.vol, strike.filter.deviation)
-        return True
+            strike.filter.update(US_SESSIONS.years(since, at_ns), vol, deviation)
+        strike.found = StrikeVol(strike.filter.vol, strike.filter.deviation, at_ns + OLDEST_NS)
 
 
 def _is_wide(quote: QuoteEvent, few_ticks: float) -> bool:

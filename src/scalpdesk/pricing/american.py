@@ -34,13 +34,13 @@ from scalpdesk.pricing.kernels.european import fill_european
 from scalpdesk.pricing.kernels.grid import CashTerms, fill_by_grid, fill_grid_start
 from scalpdesk.pricing.kernels.tables import TABLE_SHAPE, fill_table, sort_into_tables
 
-TABLES_KEPT = 1024  # of 2.3 kB each
+_TABLES_KEPT = 1024  # of 2.3 kB each
 
 
 _NO_TABLE = np.empty(TABLE_SHAPE)
 
 
-@lru_cache(maxsize=TABLES_KEPT)
+@lru_cache(maxsize=_TABLES_KEPT)
 def boundary_table(
     phi: float, rate: float, dividend_yield: float, power: int, band: int, futures: bool
 ) -> Floats | None:
@@ -85,8 +85,8 @@ def stacked_tables(keys: bytes, futures: bool) -> tuple[Floats, Floats, tuple[in
     return np.array(tables or [_NO_TABLE]), np.array(bounds).reshape(-1, 2), tuple(missing)
 
 
-BANDS_SEARCHED = 4
-HIGHEST_START = 15.9  # upper end of the search where the European volatility is no bound
+_BANDS_SEARCHED = 4
+_HIGHEST_START = 15.9  # upper end of the search where the European volatility is no bound
 
 
 def _picked(terms: Seven, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> Seven:
@@ -96,7 +96,7 @@ def _picked(terms: Seven, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> Seve
 
 WITHOUT = CashTerms(*NO_DIVIDENDS, spot_model=False, american=True)
 BRACKETED, ROUNDS = 40, 80
-UNREACHED = 1e-6  # of the spot: by how much the price at the volatility found may exceed the one asked for
+_UNREACHED = 1e-6  # of the spot: by how much the price at the volatility found may exceed the one asked for
 
 
 def vols_by_grid(terms: Seven, cash: CashTerms) -> tuple[Floats, NDArray[np.int64]]:
@@ -144,7 +144,7 @@ def vols_by_grid(terms: Seven, cash: CashTerms) -> tuple[Floats, NDArray[np.int6
         # a secant step this small leaves an error far smaller still
         is_found = (np.abs(f) <= goal[at]) | (np.abs(b - a) <= 1e-9 * b)
         searched = at[~is_found & (high[at] - least[at] > 1e-14 * high[at])]
-    is_below = f_best > np.where(best <= 1e-6, goal, UNREACHED * spot)
+    is_below = f_best > np.where(best <= 1e-6, goal, _UNREACHED * spot)
     status[live] = np.where(f_high < 0.0, ABOVE, np.where(is_below, BELOW, OK))
     vol[live] = np.where(status[live] == OK, best, np.nan)
     return vol, status
@@ -214,7 +214,7 @@ class AmericanModel:
         rest = np.flatnonzero(left == BY_GRID)
         todo = np.flatnonzero(searched)
         if todo.size:
-            first = np.where(verdict[todo] == OK, vol[todo], HIGHEST_START)
+            first = np.where(verdict[todo] == OK, vol[todo], _HIGHEST_START)
             missing = self._search_tables(_picked(terms, todo), first)
             vol[todo] = first
             rest = np.concatenate((rest, todo[missing]))
@@ -227,7 +227,7 @@ class AmericanModel:
         _, phi, spot, strike, years, rate, dividend_yield = terms
         verdict = np.full(vol.size, LOWER, dtype=np.int64)
         inside = vol.copy()  # a volatility inside the band to search
-        for _ in range(BANDS_SEARCHED):
+        for _ in range(_BANDS_SEARCHED):
             slots = np.where((verdict == LOWER) & (inside * np.sqrt(years) >= LEAST_SEARCHED), 0, -1)
             if not (slots == 0).any():
                 break

@@ -38,18 +38,18 @@ from scalpdesk.pricing.scalar import (
     option_greeks,
 )
 
-SLABS_KEPT = 2_048
+_SLABS_KEPT = 2_048
 """Tables kept, of 35 kB each."""
 LEAST_VOL, LARGEST_DEVIATION = 0.01, 2.0
 """Volatility from which, and deviation to the expiry up to which, tables serve; else the grid does."""
-LARGEST_DRIFT = 8.0
+_LARGEST_DRIFT = 8.0
 """Drift over volatility, times the root of the years, up to which they do."""
 STRIKES = 12.0
 """Tabled strikes in an octave: the dividend as a part of the strike changes by 6 % from one to the next."""
 BORROW_STEP = 0.0005
 """Step of the yields at which early exercise is valued: a desk measures the borrow all day, and these serve.
 Between them the error is below 5e-6 of the spot."""
-RATE_DECIMALS = 5
+_RATE_DECIMALS = 5
 """Decimals of rate and borrow by which early exercise is valued: 1e-4 of a dollar at 200 in five weeks."""
 _ROUNDS = 60
 
@@ -78,7 +78,7 @@ def _columns(ahead: Schedule, strike: float) -> tuple[Floats, Floats]:
     return np.array([before for before, _ in ahead]), np.array([amount / strike for _, amount in ahead])
 
 
-@lru_cache(maxsize=SLABS_KEPT)
+@lru_cache(maxsize=_SLABS_KEPT)
 def _slab(
     phi: float, strike: float, rate: float, borrow: float, ahead: Schedule, power: int, number: int
 ) -> Floats:
@@ -105,7 +105,7 @@ def _tabled_borrows(borrow: float, rate: float) -> list[tuple[float, float]]:
     return [(low, 1.0 - share), (high, share)] if share > 0.0 else [(low, 1.0)]
 
 
-@lru_cache(maxsize=SLABS_KEPT // 8)
+@lru_cache(maxsize=_SLABS_KEPT // 8)
 def _marched(
     phi: float, places: int, rate: float, borrow: float, ahead: Schedule, power: int, numbers: int
 ) -> Floats:
@@ -118,7 +118,7 @@ def _marched(
     return tables.reshape(2, 4, *SLAB_SHAPE)
 
 
-@lru_cache(maxsize=SLABS_KEPT)
+@lru_cache(maxsize=_SLABS_KEPT)
 def _slabs(
     phi: float, strike: float, rate: float, borrow: float, ahead: Schedule, power: int, number: int
 ) -> Slabs:
@@ -167,7 +167,7 @@ def known_greeks(
         return OptionGreeks._make(held_greeks(*terms, *columns))
     if _is_tabled(years, vol, rate - borrow):
         # a curve's rate moves at every instant; a table serves while it stands to a thousandth of a percent
-        rate, borrow = round(rate, RATE_DECIMALS), round(borrow, RATE_DECIMALS)
+        rate, borrow = round(rate, _RATE_DECIMALS), round(borrow, _RATE_DECIMALS)
         terms = phi, spot, strike, years, vol, rate, borrow
         power, number = frexp(years - ahead[0][0])[1], floor(VOLS * log2(vol))
         slabs = _slabs(phi, strike, rate, borrow, ahead, power, number)
@@ -186,7 +186,7 @@ def _is_tabled(years: float, vol: float, drift: float) -> bool:
     return (
         vol >= LEAST_VOL
         and vol * sqrt(years) <= LARGEST_DEVIATION
-        and abs(drift) * sqrt(years) <= LARGEST_DRIFT * vol
+        and abs(drift) * sqrt(years) <= _LARGEST_DRIFT * vol
     )
 
 

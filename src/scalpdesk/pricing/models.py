@@ -9,7 +9,7 @@ from scalpdesk.pricing.base import Dividends, Greeks, ModelChoice, PricingModel,
 from scalpdesk.pricing.cash_dividends import CashDividendModel
 from scalpdesk.pricing.european import EuropeanModel, InverseModel
 
-STYLES = ("american", "european")
+_STYLES = ("american", "european")
 
 
 def bsm_model(*, american: bool, has_dividends: bool) -> PricingModel:
@@ -55,12 +55,12 @@ def chosen_model(style: str, model: str, *, has_dividends: bool) -> PricingModel
         For an unknown style or model, dividends on a forward, or a package's model that does not keep its
         contract.
     """
-    if style not in STYLES:
+    if style not in _STYLES:
         raise ArgumentError(
-            f"unknown style; it is one of {', '.join(STYLES)}",
+            f"unknown style; it is one of {', '.join(_STYLES)}",
             where="style",
             value=style,
-            nearest=nearest_name(str(style), STYLES),
+            nearest=nearest_name(str(style), _STYLES),
         )
     choice: ModelChoice = PRICING_MODELS.find_argument(model)
     return choice(american=style == "american", has_dividends=has_dividends)

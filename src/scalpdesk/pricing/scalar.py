@@ -35,7 +35,7 @@ from scalpdesk.pricing.kernels.normal import Nine
 _AMERICAN, _EUROPEAN = AmericanModel(), EuropeanModel()
 _greeks_of: Callable[[Nine], OptionGreeks] = partial(tuple.__new__, OptionGreeks)
 """As ``OptionGreeks._make``, without a call in Python: a held straddle asks four times at every look."""
-NEAR_MEMORY = 0.999 * MEMORY
+_NEAR_MEMORY = 0.999 * MEMORY
 _kind_of_exercise: Callable[[float, float], int] = getattr(exercise_kind, "py_func", exercise_kind)
 """As Python: its machine code is not kept on disk, and compiling it took every process 50 ms."""
 
@@ -76,7 +76,7 @@ def option_greeks(
     if not american:
         return _greeks_of(european_greeks(*terms))
     drift = abs(terms[5] - terms[6]) + 0.5 * vol * vol  # at least: most options need no call
-    if years > 0.0 and drift * drift * years >= NEAR_MEMORY * vol * vol:
+    if years > 0.0 and drift * drift * years >= _NEAR_MEMORY * vol * vol:
         years = remembered_years(phi, *terms[3:])
         terms = (*terms[:3], years, *terms[4:])
     random = years > 0.0 and vol * sqrt(years) >= LEAST_DEVIATION and spot > 0.0 and strike > 0.0

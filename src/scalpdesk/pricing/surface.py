@@ -27,8 +27,8 @@ from scalpdesk.pricing.svi import (
 Clock = Callable[[float], float]
 """Converts calendar years from now to years of the clock in which variance is linear; increasing, 0 at 0."""
 
-NO_ARBITRAGE = ArbitrageCheck(0.0, 0.0)
-LEAST_INSIDE = 0.5
+_NO_ARBITRAGE = ArbitrageCheck(0.0, 0.0)
+_LEAST_INSIDE = 0.5
 """Part of the quotes used that hold a fit which is worth the word *ok*."""
 _NEAR_ENOUGH = 1.0
 """Mean loss, in squares of half-spreads, up to which the last held smile is a good start."""
@@ -42,7 +42,7 @@ class FitVerdict(StrEnum):
 
     OK = "ok"
     OUTSIDE_QUOTES = "outside_quotes"
-    """The fit is free of arbitrage, but fewer than half of its quotes hold it (:data:`LEAST_INSIDE`)."""
+    """The fit is free of arbitrage, but fewer than half of its quotes hold it (:data:`_LEAST_INSIDE`)."""
     FEW_QUOTES = "few_quotes"
     """Two to four quotes: level and skew were fitted, the curvature is assumed; one quote: a flat smile."""
     TOO_FEW_QUOTES = "too_few_quotes"
@@ -94,10 +94,10 @@ class SurfaceExpiry:
     inside: NDArray[np.bool_]
     """Whether the fitted volatility lies between those of bid and ask, per quote."""
     used: NDArray[np.bool_]
-    found: ArbitrageCheck = NO_ARBITRAGE
+    found: ArbitrageCheck = _NO_ARBITRAGE
     """Arbitrage of the free fit, including wings beyond the last strike; of the previous free fit for a refit
     from a held smile."""
-    left: ArbitrageCheck = NO_ARBITRAGE
+    left: ArbitrageCheck = _NO_ARBITRAGE
     """Remaining arbitrage of the smile."""
 
     @property
@@ -347,7 +347,7 @@ def _finished(draft: _Draft, before: SviSmile | None, after: SviSmile | None, cl
     quotes, used, smile, verdict = draft.quotes, draft.used, draft.smile, draft.verdict
     low, high = quotes.bid_vol, quotes.ask_vol
     residual, inside = np.full(len(used), np.nan), np.zeros(len(used), dtype=np.bool_)
-    found = left = NO_ARBITRAGE
+    found = left = _NO_ARBITRAGE
     if smile is not None:
         fit = draft.fit
         held = draft.held is not None
@@ -363,7 +363,7 @@ def _finished(draft: _Draft, before: SviSmile | None, after: SviSmile | None, cl
         vol = np.sqrt(smile.total_variance(quotes.k) / quotes.years)
         residual = np.where(used, vol - 0.5 * (low + high), np.nan)
         inside = used & (vol >= low) & (vol <= high)
-        if verdict is FitVerdict.OK and np.count_nonzero(inside) < LEAST_INSIDE * np.count_nonzero(used):
+        if verdict is FitVerdict.OK and np.count_nonzero(inside) < _LEAST_INSIDE * np.count_nonzero(used):
             verdict = FitVerdict.OUTSIDE_QUOTES
     return SurfaceExpiry(
         quotes.label,

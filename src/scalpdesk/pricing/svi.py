@@ -28,7 +28,7 @@ from scalpdesk.pricing.kernels.svi_fit import (
     raw_slices,
 )
 
-WING_SLOPE_LIMIT = 2.0
+_WING_SLOPE_LIMIT = 2.0
 """Largest slope of total variance in |k| (Lee, "The moment formula", 2004)."""
 _GRID = np.concatenate(
     (np.linspace(-12.0, -4.25, 32), np.linspace(-4.0, 4.0, 65), np.linspace(4.25, 12.0, 32))
@@ -37,7 +37,7 @@ _MAY_DIP = 0.1
 """g at a point of the grid below which it may be negative between this point and the next."""
 _FINE = np.linspace(0.0, 1.0, 13)
 """Points between two neighbours of a low point of the grid."""
-AT_WALL = 5e-3
+_AT_WALL = 5e-3
 """g(k), or relative growth of volatility times root of time, below which an arbitrage bound is active."""
 FAR = np.array([15.0, 20.0, 28.0, 40.0, 60.0, 100.0, 200.0])
 FAR = np.concatenate((-FAR[::-1], FAR))
@@ -124,9 +124,9 @@ def check_arbitrage(
     reach
         Largest |k| of the quotes, to which the grid is widened.
     """
-    k = np.unique(np.concatenate((FAR * np.sqrt(theta), check_grid(theta, reach))))
+    k = np.unique(np.concatenate((FAR * np.sqrt(theta), _check_grid(theta, reach))))
     worst_g, worst_k = _least_g(smile, k)
-    steep = max(smile.wing_slopes) - WING_SLOPE_LIMIT
+    steep = max(smile.wing_slopes) - _WING_SLOPE_LIMIT
     below_zero = -smile.lowest_variance / theta
     butterfly = max(-worst_g, steep, below_zero, 0.0)
     dips = () if butterfly == 0.0 else (worst_k,)
@@ -196,12 +196,12 @@ def touches_arbitrage(smile: SviSmile, before: SviSmile | None, low: float, high
     There a fit that was held free of arbitrage differs from the free one; elsewhere only its wings do.
     """
     k = np.linspace(low, high, 101)
-    if float(np.min(smile.butterfly(k))) < AT_WALL:
+    if float(np.min(smile.butterfly(k))) < _AT_WALL:
         return True
     if before is None:
         return False
     growth = np.sqrt(smile.total_variance(k) / before.total_variance(k)) - 1.0
-    return float(np.min(growth)) < AT_WALL
+    return float(np.min(growth)) < _AT_WALL
 
 
 def flat_smile(vol: float, years: float) -> SviSmile:
@@ -209,7 +209,7 @@ def flat_smile(vol: float, years: float) -> SviSmile:
     return SviSmile(vol**2 * years, 0.0, 0.0, 0.0, max(vol * float(np.sqrt(years)), 1e-8))
 
 
-def check_grid(theta: float, reach: float) -> Floats:
+def _check_grid(theta: float, reach: float) -> Floats:
     """Return the ln(K/F) of the arbitrage check: 12 √θ to either side, and out to ``reach``."""
     stretch = max(np.sqrt(theta), reach * 1.1 / _GRID[-1])
     return np.concatenate((_GRID * np.sqrt(theta), _GRID * stretch))
@@ -217,7 +217,7 @@ def check_grid(theta: float, reach: float) -> Floats:
 
 FULL_PARAMETERS = 5
 """Fewest quotes for a fit of all parameters; with fewer, level and skew alone."""
-SMALLEST_HALF_WIDTH = 2e-4
+_SMALLEST_HALF_WIDTH = 2e-4
 """Smallest half-spread in vol, as a share of the vol: the model is no more accurate."""
 
 _COARSE = np.concatenate(
@@ -326,7 +326,7 @@ class SmileFit:
         vol = np.sqrt(np.maximum(smile.total_variance(self.k), 1e-16) / self.years)
         half = 0.5 * (self.high_vol - self.low_vol)
         mid = 0.5 * (self.high_vol + self.low_vol)
-        size = np.abs(vol - mid) / np.maximum(half, SMALLEST_HALF_WIDTH * mid)
+        size = np.abs(vol - mid) / np.maximum(half, _SMALLEST_HALF_WIDTH * mid)
         far = HUBER_HALF_SPREADS * (2.0 * size - HUBER_HALF_SPREADS)
         return float(np.sum(np.where(size > HUBER_HALF_SPREADS, far, size**2)))
 
@@ -334,7 +334,7 @@ class SmileFit:
         theta = self.theta
         to_root = np.sqrt(self.years / theta)
         root = 0.5 * (self.low_vol + self.high_vol) * to_root
-        half = np.maximum(0.5 * (self.high_vol - self.low_vol) * to_root, SMALLEST_HALF_WIDTH * root)
+        half = np.maximum(0.5 * (self.high_vol - self.low_vol) * to_root, _SMALLEST_HALF_WIDTH * root)
         return _Problem(
             self.k / np.sqrt(theta),
             root,
@@ -375,7 +375,7 @@ class _Problem:
             len(_COARSE),
             _NONE if self.before is None else self.before.total_variance(grid),
             _NONE if self.after is None else self.after.total_variance(grid),
-            WING_SLOPE_LIMIT / float(np.sqrt(self.theta)),
+            _WING_SLOPE_LIMIT / float(np.sqrt(self.theta)),
         )
 
     def fitted(self, start: Floats, enough: float, max_steps: int, terms: FitTerms) -> Floats:
@@ -432,7 +432,7 @@ def _forced(
     """
     level = max(float(smile.total_variance(0.0)), 0.01 * theta)
     candidates = []
-    k = np.concatenate((FAR * np.sqrt(theta), check_grid(theta, reach)))
+    k = np.concatenate((FAR * np.sqrt(theta), _check_grid(theta, reach)))
     for share in (1.0, 0.999, 0.995, 0.98, 0.95, 0.9, 0.8, 0.65, 0.5, 0.3, 0.1, 0.0):
         left, right = (share * slope for slope in smile.wing_slopes)
         if before is not None:

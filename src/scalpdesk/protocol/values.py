@@ -17,7 +17,7 @@ ID_PATTERN = r"^[a-zA-Z0-9][a-zA-Z0-9_-]{0,127}$"
 """Pattern of ``event_id`` and ``intent_id`` in the schema."""
 ID = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]{0,127}\Z")
 """The same, with ``\\Z`` for ``$``: no newline may follow."""
-LONGEST_DECIMAL = 400
+_LONGEST_DECIMAL = 400
 """Longest text of a number: enough for any double written out."""
 _FOREIGN = re.compile(r"[^A-Za-z0-9_-]")
 
@@ -57,7 +57,7 @@ def _text(value: Any) -> str:
     if isinstance(value, int):
         return str(int(value))
     text = str(value)
-    if len(text) > LONGEST_DECIMAL or "_" in text:
+    if len(text) > _LONGEST_DECIMAL or "_" in text:
         raise ValueError(text[:20])
     return text
 
@@ -76,7 +76,7 @@ def decimal_text(value: object) -> str:
     ['7', '650', '0.1', '0', '1000']
     """
     number = to_decimal(value)
-    if abs(number.adjusted()) > LONGEST_DECIMAL:
+    if abs(number.adjusted()) > _LONGEST_DECIMAL:
         raise ArgumentError("number too large or too small for decimal text", where="value", value=value)
     text = format(number, "f")
     if "." in text:
@@ -138,8 +138,8 @@ def intent_id(
     return name
 
 
-MAX_AGE_KEY = "STRATEGY_EVENT_MAX_AGE_SECONDS"
-MAX_FUTURE_KEY = "STRATEGY_EVENT_MAX_FUTURE_SKEW_SECONDS"
+_MAX_AGE_KEY = "STRATEGY_EVENT_MAX_AGE_SECONDS"
+_MAX_FUTURE_KEY = "STRATEGY_EVENT_MAX_FUTURE_SKEW_SECONDS"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -216,8 +216,8 @@ def freshness_from(environ: Mapping[str, str]) -> FreshnessGuard:
         When a limit is not a number of zero or more.
     """
     guard = FreshnessGuard()
-    age = _limit(environ, MAX_AGE_KEY, guard.max_age_seconds)
-    return FreshnessGuard(age, _limit(environ, MAX_FUTURE_KEY, guard.max_future_seconds))
+    age = _limit(environ, _MAX_AGE_KEY, guard.max_age_seconds)
+    return FreshnessGuard(age, _limit(environ, _MAX_FUTURE_KEY, guard.max_future_seconds))
 
 
 def _limit(environ: Mapping[str, str], key: str, default: float) -> float:

@@ -20,7 +20,7 @@ from scalpdesk.backtesting.simulate import PreparedMarket, prepared
 from scalpdesk.config.settings import LoadedSettings
 from scalpdesk.core.errors import ArgumentError, DataError, nearest_name
 from scalpdesk.core.figures import html_table, new_figure, show_plain_log
-from scalpdesk.core.frames import in_library
+from scalpdesk.core.frames import Framed
 from scalpdesk.core.sockets import HEDGE_BANDS
 from scalpdesk.hedging.bands.fixed import FixedBand, FixedConfig
 from scalpdesk.hedging.bands.leland import LelandBand
@@ -49,7 +49,6 @@ from scalpdesk.pricing.base import Floats
 from scalpdesk.research.hedge_looks import record_looks
 from scalpdesk.research.lab_markets import (
     LabSessions,
-    block_of_looks,
     simulate_sessions,
 )
 from scalpdesk.research.session_model import BandTerms, SessionModel
@@ -170,7 +169,7 @@ class Recommendation(msgspec.Struct, frozen=True, kw_only=True):
     """Number of bands within two standard errors of the best."""
 
 
-class BandReport(msgspec.Struct, frozen=True, kw_only=True):
+class BandReport(Framed, msgspec.Struct, frozen=True, kw_only=True):
     """Every band over the same sessions, and the recommendation."""
 
     market: dict[str, Any]
@@ -185,26 +184,14 @@ class BandReport(msgspec.Struct, frozen=True, kw_only=True):
     recommendation: Recommendation | None
     """None where no band keeps to the cap."""
 
-    def to_frame(self, library: str = "pandas") -> Any:
-        """Return the bands as a frame, a row a band.
-
-        Parameters
-        ----------
-        library
-            ``pandas``, or ``polars`` through Arrow: :func:`~scalpdesk.core.frames.in_library`.
-        """
+    def _frame(self) -> Any:
+        """Return the bands as a frame, a row a band."""
         import pandas as pd  # noqa: PLC0415 - a second that only a notebook pays
 
-        return in_library(pd.DataFrame([msgspec.structs.asdict(row) for row in self.rows]), library)
+        return pd.DataFrame([msgspec.structs.asdict(row) for row in self.rows])
 
     def plot(self) -> Any:
-        """Draw spread against cost, a line a band; return a figure (extra ``plots``).
-
-        Raises
-        ------
-        ConfigError
-            When matplotlib is not installed.
-        """
+        """Draw spread against cost, a line a band; return a figure (extra ``plots``)."""
         figure = new_figure(9, 6)
         panel = figure.subplots()
         families = dict.fromkeys(row.band for row in self.rows)
@@ -471,8 +458,8 @@ def widths_of(band: HedgeBand, block: LabSessions) -> tuple[Floats, Floats, Flag
 def _widths_by_judging(band: HedgeBand, block: LabSessions) -> tuple[Floats, Floats, Flags, bool]:
     """Return the same of any band, by its answer at each look to a delta that is beyond every width."""
     far, replace = {"net_delta_shares": 1e9, "seconds_since_hedge": 1e9}, msgspec.structs.replace
-    if block.looked is not None:
-        asked = [[replace(look.inputs, **far) for look in block.looked.looks]]
+    if block.looked:
+        asked = [[replace(inputs, **far) for inputs in block.looked]]
     else:
         given = block.gamma, block.spot[:, :-1], block.years, block.vol, block.cost_fraction, block.rate
         names = "gamma_shares_per_usd", "spot", "years", "vol", "own_cost_fraction", "rate"
@@ -494,8 +481,8 @@ def _widths_by_judging(band: HedgeBand, block: LabSessions) -> tuple[Floats, Flo
 
 
 def _leland_intervals(band: LelandBand, block: LabSessions) -> Floats:
-    if block.looked is not None:
-        return np.array([[band.interval_seconds(look.inputs) for look in block.looked.looks]])
+    if block.looked:
+        return np.array([[band.interval_seconds(inputs) for inputs in block.looked]])
     # the cost is a part of the price, so that the interval changes with the volatility alone
     cost = float(block.cost_fraction[0, 0])
     vols, place = np.unique(block.vol, return_inverse=True)
@@ -506,8 +493,8 @@ def _leland_intervals(band: LelandBand, block: LabSessions) -> Floats:
 
 def _regime_widths(band: RegimeThresholdBand, block: LabSessions) -> Floats:
     multiplier, config = block.inputs.multiplier, band.config
-    if block.looked is not None:
-        found = [float(band.threshold(look.inputs)[0]) * multiplier for look in block.looked.looks]
+    if block.looked:
+        found = [float(band.threshold(inputs)[0]) * multiplier for inputs in block.looked]
         return np.array([found])
     standard, tight = (float(each) * multiplier for each in (config.threshold, config.threshold_negative_gex))
     decides = block.gamma if config.regime == "own_gamma" else block.exposure_usd
@@ -518,7 +505,7 @@ def _regime_widths(band: RegimeThresholdBand, block: LabSessions) -> Floats:
 
 def deltas_of(lab: LabBand, block: LabSessions) -> Floats:
     """Return the options' delta at which a band hedges, shares; of a recorded day as it was recorded."""
-    if lab.delta == "sticky_strike" or block.looked is not None:
+    if lab.delta == "sticky_strike" or block.looked:
         return block.delta
     if lab.delta == "minimum_variance":
         found = block.delta.copy()
@@ -593,7 +580,7 @@ def hedge_block(
         lab.least_fraction,
         least,
         step,
-        block.looked is not None,
+        bool(block.looked),
         out,
         trace,
     )
@@ -898,10 +885,7 @@ def recorded_blocks(
     prepared_market = prepared(market)
     wanted: dict[str, tuple[str, ...]] = {"sticky_strike": ("hedge.delta_model=sticky_strike",)}
     wanted |= {lab.columns: columns_settings(lab) for lab in bands}
-    return {
-        name: block_of_looks(record_looks(settings_of(own), prepared_market, seed=seed))
-        for name, own in wanted.items()
-    }
+    return {name: record_looks(settings_of(own), prepared_market, seed=seed) for name, own in wanted.items()}
 
 
 def compare_recorded(

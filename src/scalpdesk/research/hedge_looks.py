@@ -4,9 +4,11 @@ A run whose hedger only notes what it sees. Orders of the hedge are filled at th
 the broker has no latency, so that a hedged run looks at the same instants, and at the same Greeks.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import math
+from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
 
 from scalpdesk.backtesting.simulate import PreparedMarket, assemble_backtest, build_backtest, prepared
 from scalpdesk.config.settings import LoadedSettings
@@ -15,34 +17,12 @@ from scalpdesk.core.units import InstrumentId
 from scalpdesk.hedging.base import HedgeInputs
 from scalpdesk.hedging.delta_models import DeltaModel
 from scalpdesk.marketdata.tape import MarketTape
+from scalpdesk.pricing.base import Floats
+from scalpdesk.research.lab_markets import LabSessions
 from scalpdesk.strategies.contract import DeskView, Proposal
 from scalpdesk.strategies.gamma_scalper.config import GammaScalperConfig
 from scalpdesk.strategies.gamma_scalper.strategy import GammaScalper
 from scalpdesk.strategies.toolkit.hedger import FINE, DeltaHedger, HedgedPosition
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """The position at one look of the desk, without a hedge."""
-
-    inputs: HedgeInputs
-    """Inputs of a band; the net delta is that of the options alone."""
-    half_spread: float
-    """Half the spread of the underlying's quote, currency per unit."""
-    least_shares: int
-    """A smaller hedge is noise."""
-
-
-@dataclass(frozen=True, slots=True)
-class LookedDay:
-    """The looks of one session, and what its options earned."""
-
-    day: str
-    looks: list[Look]
-    option_pnl: float
-    """P&L of the options with their costs, currency."""
-    summary: Mapping[str, Any] = field(repr=False)
-    """Summary of the run."""
 
 
 class LookRecorder(DeltaHedger):
@@ -57,7 +37,8 @@ class LookRecorder(DeltaHedger):
             order_ttl_seconds=hedge.order_ttl_seconds,
             forecast_vol=forecast_vol,
         )
-        self.looks: list[Look] = []
+        self.looks: list[tuple[HedgeInputs, float, int]] = []
+        """Inputs of a band, half the spread of the underlying's quote, and the least hedge in shares."""
 
     def step(
         self,
@@ -75,15 +56,16 @@ class LookRecorder(DeltaHedger):
             return []
         exposure = exposure or self.measure(view, legs)
         if exposure is not None:
-            spread = quote.ask - quote.bid
-            self.looks.append(Look(exposure.inputs, 0.5 * spread, exposure.least_shares))
+            self.looks.append((exposure.inputs, 0.5 * (quote.ask - quote.bid), exposure.least_shares))
         return []
 
 
 def record_looks(
     settings: LoadedSettings, market: MarketTape | PreparedMarket, *, seed: int = 1
-) -> LookedDay:
-    """Run the gamma scalper over one session without a hedge, and return its looks.
+) -> LabSessions:
+    """Run the gamma scalper over one session without a hedge; return its looks as a block of one path.
+
+    The shares are closed at the last look.
 
     Parameters
     ----------
@@ -124,4 +106,31 @@ def record_looks(
             value=day,
             fix="take another day, or let the entry through with --set entry.gate=off",
         )
-    return LookedDay(day, recorder.looks, float(summary["pnl"]["total"]), summary)
+    inputs, spreads, least = zip(*recorder.looks, strict=True)
+    first, spot = inputs[0], np.array([each.spot for each in inputs])
+
+    def row(values: Floats) -> Floats:
+        return np.ascontiguousarray(np.append(values, values[-1])[None, :])
+
+    def column(name: str) -> Floats:
+        return np.array([float(getattr(each, name)) for each in inputs])
+
+    return LabSessions(
+        now_ns=np.array([each.now_ns for each in inputs], dtype=np.int64),
+        spot=row(spot),
+        half_spread=row(np.array(spreads)),
+        discount=np.ones(len(inputs) + 1),
+        delta=column("net_delta_shares")[None, :],
+        gamma=column("gamma_shares_per_usd")[None, :],
+        vol=column("vol")[None, :],
+        years=column("years"),
+        rate=column("rate"),
+        option_pnl=np.array([float(summary["pnl"]["total"])]),
+        least_steps=np.array(least, dtype=np.float64),
+        inputs=first,
+        strike=math.nan,  # its deltas were recorded, of whatever strikes
+        units=float(first.straddles * first.multiplier),
+        high=np.maximum(row(spot)[:, :-1], row(spot)[:, 1:]),
+        low=np.minimum(row(spot)[:, :-1], row(spot)[:, 1:]),
+        looked=inputs,
+    )

@@ -1,4 +1,4 @@
-"""Sessions that the band lab hedges, in columns: simulated, and recorded from a desk's looks."""
+"""Sessions that the band lab hedges, in columns, and those that are simulated."""
 
 import math
 from collections.abc import Iterator
@@ -11,7 +11,6 @@ from scalpdesk.core.units import NANOS_PER_SECOND, SESSIONS_PER_YEAR
 from scalpdesk.hedging.base import TRADING_YEAR_SECONDS, HedgeInputs
 from scalpdesk.hedging.kernels.columns import fill_straddles
 from scalpdesk.pricing.base import Floats
-from scalpdesk.research.hedge_looks import LookedDay
 from scalpdesk.research.session_model import SessionModel
 
 CHUNK_PATHS = 256
@@ -50,8 +49,8 @@ class LabSessions(msgspec.Struct, frozen=True, kw_only=True):
     """``high``, ``low``: Extremes of the price between each look and the next."""
     exposure_usd: Floats | None = None
     """Dealer gamma at each look, NaN where unknown; a row for all paths, or each."""
-    looked: LookedDay | None = None
-    """The recording, of a day of a desk."""
+    looked: tuple[HedgeInputs, ...] = ()
+    """Inputs of a band at each look, of a day of a desk; the net delta is that of the options alone."""
 
     @property
     def cost_fraction(self) -> Floats:
@@ -184,36 +183,3 @@ def _summed(moves: Floats) -> Floats:
     found = np.zeros((moves.shape[0], moves.shape[1] + 1))
     np.cumsum(moves, axis=1, out=found[:, 1:])
     return found
-
-
-def block_of_looks(day: LookedDay) -> LabSessions:
-    """Return a recorded session as a block of one path; its shares are closed at the last look."""
-    inputs = [look.inputs for look in day.looks]
-    spread = np.array([look.half_spread for look in day.looks])
-    spot = np.array([each.spot for each in inputs])
-
-    def row(values: Floats) -> Floats:
-        return np.ascontiguousarray(np.append(values, values[-1])[None, :])
-
-    def column(name: str) -> Floats:
-        return np.array([float(getattr(each, name)) for each in inputs])
-
-    return LabSessions(
-        now_ns=np.array([each.now_ns for each in inputs], dtype=np.int64),
-        spot=row(spot),
-        half_spread=row(spread),
-        discount=np.ones(len(inputs) + 1),
-        delta=column("net_delta_shares")[None, :],
-        gamma=column("gamma_shares_per_usd")[None, :],
-        vol=column("vol")[None, :],
-        years=column("years"),
-        rate=column("rate"),
-        option_pnl=np.array([day.option_pnl]),
-        least_steps=np.array([float(look.least_shares) for look in day.looks]),
-        inputs=inputs[0],
-        strike=math.nan,  # its deltas were recorded, of whatever strikes
-        units=float(inputs[0].straddles * inputs[0].multiplier),
-        high=np.maximum(row(spot)[:, :-1], row(spot)[:, 1:]),
-        low=np.minimum(row(spot)[:, :-1], row(spot)[:, 1:]),
-        looked=day,
-    )

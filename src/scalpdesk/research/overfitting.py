@@ -220,12 +220,12 @@ def minimum_track_record(
     return 1.0 + _error_factor(sharpe, skew, kurtosis) * float(ndtri(confidence) / (sharpe - benchmark)) ** 2
 
 
-def minimum_backtest_years(trials: int, annual_sharpe: float = 1.0) -> float:
-    """Return the years of data below which the best of several trials without skill has such a Sharpe ratio.
+def minimum_backtest_years(trials: int) -> float:
+    """Return the years of data below which the best of several trials without skill has a Sharpe ratio of 1.
 
-    ``(expected_maximum(N) / SR)²``, Bailey, Borwein, López de Prado and Zhu (2014).
+    ``expected_maximum(N)²``, Bailey, Borwein, López de Prado and Zhu (2014).
     """
-    return (expected_maximum(trials) / annual_sharpe) ** 2
+    return expected_maximum(trials) ** 2
 
 
 class CrossValidation(msgspec.Struct, frozen=True, kw_only=True):

@@ -18,7 +18,7 @@ from scalpdesk.backtesting.recorded import Counterfactual, LiveRecord, LiveTerms
 from scalpdesk.backtesting.simulate import PreparedMarket, assemble_backtest, build_backtest
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.figures import draw_waterfall, html_table, new_figure
-from scalpdesk.core.frames import in_library
+from scalpdesk.core.frames import Framed
 from scalpdesk.core.owner_only import own_file
 from scalpdesk.core.units import NANOS_PER_MS, money_decimals, run_currency
 from scalpdesk.journal.reader import peek_header
@@ -43,24 +43,17 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class ParityResult:
+class ParityResult(Framed):
     """A live run against its backtest."""
 
     document: dict[str, Any]
     """All figures, as :func:`compare` returns them."""
 
-    def to_frame(self, library: str = "pandas") -> Any:
-        """Return a frame by step from the backtest to the live run: ``amount``, ``pnl`` after it.
-
-        Parameters
-        ----------
-        library
-            ``pandas``, or ``polars`` through Arrow: :func:`~scalpdesk.core.frames.in_library`.
-        """
+    def _frame(self) -> Any:
+        """Return a frame by step from the backtest to the live run: ``amount``, ``pnl`` after it."""
         import pandas as pd  # noqa: PLC0415 - a second that only a notebook pays
 
-        frame = pd.DataFrame(self._rows(), columns=["step", "amount", "pnl"]).set_index("step")
-        return in_library(frame, library)
+        return pd.DataFrame(self._rows(), columns=["step", "amount", "pnl"]).set_index("step")
 
     def _rows(self) -> list[tuple[str, float, float]]:
         document = self.document
@@ -71,13 +64,7 @@ class ParityResult:
         return [*rows, ("live", float(document["difference"]), float(document["live_pnl"]))]
 
     def plot(self) -> Any:
-        """Draw the difference by part, as steps that end at live less backtest (extra ``plots``).
-
-        Raises
-        ------
-        ConfigError
-            When matplotlib is not installed.
-        """
+        """Draw the difference by part, as steps that end at live less backtest (extra ``plots``)."""
         figure = new_figure(9, 4)
         panel = figure.subplots()
         parts = {name: float(amount) for name, amount in self.document["parts"].items()}

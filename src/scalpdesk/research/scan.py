@@ -418,14 +418,12 @@ def desk_forecast(
             fix="name its daily bars (data.daily_history), or set entry.forecast_vol to a fraction a year",
         )
     clock = clock_named(tape.variance_clock)
-    realised = None
-    if entry.nowcast:
-        realised = RealisedSoFar(clock.years, clock.days_per_year)
-        realised.open_session(None)  # the bars may be of an index: the day counts from its first quote
-        stamps, spots = spots_until(tape, now_ns)
-        for at_ns, spot in zip(stamps.tolist(), spots.tolist(), strict=True):
-            if at_ns >= session.open_ns:
-                realised.add(at_ns, spot)
+    realised = RealisedSoFar(clock.years, clock.days_per_year)
+    realised.open_session(None)  # the bars may be of an index: the day counts from its first quote
+    stamps, spots = spots_until(tape, now_ns)
+    for at_ns, spot in zip(stamps.tolist(), spots.tolist(), strict=True):
+        if at_ns >= session.open_ns:
+            realised.add(at_ns, spot)
     forecast = DeskForecast(made, realised, clock.years(now_ns, max(session.close_ns, now_ns)))
     horizon = entry.horizon_days / SESSIONS_PER_YEAR
     document = {

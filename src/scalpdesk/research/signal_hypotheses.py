@@ -79,14 +79,12 @@ def utc_ns(utc: datetime) -> int:
     return round(utc.replace(tzinfo=UTC).timestamp() * NANOS_PER_SECOND)
 
 
-def signal_findings(
-    outcomes: Sequence[ScalpOutcome], names: Sequence[str] = (), seed: int = 1
-) -> list[Finding]:
+def signal_findings(outcomes: Sequence[ScalpOutcome], names: Sequence[str] = ()) -> list[Finding]:
     """Test each signal's return and direction, and whether conviction tells the better scalps.
 
-    ``names`` are listed though no scalp came of them. ``seed`` draws the control's signs.
+    ``names`` are listed though no scalp came of them.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(1)
     found = []
     for name in dict.fromkeys([*names, *sorted(each.signal for each in outcomes)]):
         own = [each for each in outcomes if each.signal == name]

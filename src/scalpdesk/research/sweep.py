@@ -35,7 +35,7 @@ from scalpdesk.core.frames import in_library, required, required_polars
 from scalpdesk.core.units import SESSIONS_PER_YEAR, number_text
 from scalpdesk.core.version import BUILD
 from scalpdesk.instruments.sessions import Session
-from scalpdesk.portfolio.option_pricer import CachingPricer
+from scalpdesk.portfolio.option_vols import SharedSmiles
 from scalpdesk.report.statistics import (
     Interval,
     bootstrap_samples,
@@ -283,32 +283,39 @@ def run_job(job: Job, market: PreparedMarket) -> SweepRow:
     return run_together([job], market)[0]
 
 
+def priced_by(job: Job) -> bytes:
+    """Return the settings by which a backtest values options: the terms of its smiles."""
+    config = job.config.config
+    terms = config.marketdata, config.rates, config.gex, config.data, config.simulation.displayed_sizes
+    return msgspec.json.encode(terms)
+
+
 def run_together(jobs: Sequence[Job], market: PreparedMarket) -> list[SweepRow]:
     """Run backtests side by side, session by session; a failure is a row with its reason.
 
-    They share what follows from the quotes alone, and the memory of one session serves them all.
+    Those with equal terms share the smiles, and the memory of one session serves them all.
     """
-    pricer = CachingPricer() if len(jobs) > 1 else None
-    courses = [_Course(job, market, pricer) for job in jobs]
+    smiles: dict[bytes, SharedSmiles] = {priced_by(job): {} for job in jobs}
+    courses = [_Course(job, market, smiles[priced_by(job)] if len(jobs) > 1 else None) for job in jobs]
     with few_collections():
         going = courses
         while going:
             going = [course for course in going if course.go_on()]
-            if pricer is not None:
-                pricer.forget()
+            for fitted in smiles.values():
+                fitted.clear()
     return [course.row for course in courses if course.row is not None]
 
 
 class _Course:
     """One backtest among those that run side by side."""
 
-    def __init__(self, job: Job, market: PreparedMarket, pricer: CachingPricer | None) -> None:
+    def __init__(self, job: Job, market: PreparedMarket, smiles: SharedSmiles | None) -> None:
         self._job, self._floors = job, iter(job.floors)
         self._is_stopped = False
         self._wall = self._cpu = 0.0
         self.row: SweepRow | None = None
         follows = self._goes_on if job.floors else None
-        self._steps = simulate_by_session(job.config, market, after_session=follows, pricer=pricer)
+        self._steps = simulate_by_session(job.config, market, after_session=follows, smiles=smiles)
 
     def _goes_on(self, _: Session, so_far: Decimal) -> bool:
         floor = next(self._floors, None)

@@ -21,7 +21,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-import msgspec
 import numpy as np
 
 from scalpdesk.backtesting.shared_market import (
@@ -36,7 +35,7 @@ from scalpdesk.backtesting.simulate import BacktestConfig, PreparedMarket
 from scalpdesk.core.errors import ConfigError, RetryError
 from scalpdesk.core.frames import required
 from scalpdesk.marketdata.tape import LazyQuotes
-from scalpdesk.research.sweep import Job, SweepRow, run_together
+from scalpdesk.research.sweep import Job, SweepRow, priced_by, run_together
 
 Report = Callable[[int, int], None]
 """Called with the sessions shared so far and all of them."""
@@ -54,19 +53,13 @@ def batches(jobs: Iterable[Job], workers: int) -> list[list[Job]]:
 
     The last batches are smaller, so that all workers end at about the same time.
     """
-    waiting = sorted(jobs, key=_prices_by)  # stable: jobs that price alike stay in order
+    waiting = sorted(jobs, key=priced_by)  # stable: jobs that price alike stay in order
     found = []
     while waiting:
         size = min(LARGEST_BATCH, -(-len(waiting) // workers))
         found.append(waiting[:size])
         waiting = waiting[size:]
     return found
-
-
-def _prices_by(job: Job) -> bytes:
-    config = job.config.config
-    priced_by = config.marketdata, config.rates, config.gex, config.data, config.simulation.displayed_sizes
-    return msgspec.json.encode(priced_by)
 
 
 class SweepEngine(Protocol):
@@ -195,18 +188,6 @@ class LocalEngine(_Engine):
                         value=self._workers,
                         fix="the same command goes on with the rest; with less memory give --workers 1",
                     ) from error
-
-
-def run_local(jobs: Sequence[Job], market: PreparedMarket, workers: int) -> Iterator[SweepRow]:
-    """Run backtests in processes of this machine; yield each row as it ends.
-
-    Raises
-    ------
-    RetryError
-        When processes end in the middle again and again, for want of memory as a rule.
-    """
-    with LocalEngine(market, workers, [job.config for job in jobs]) as engine:
-        yield from engine.run(jobs)
 
 
 @contextmanager

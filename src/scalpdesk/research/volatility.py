@@ -11,7 +11,7 @@ import numpy as np
 
 from scalpdesk.core.errors import DataError
 from scalpdesk.core.figures import html_table, new_figure
-from scalpdesk.core.frames import in_library
+from scalpdesk.core.frames import Framed
 from scalpdesk.core.units import DAY_NS, DAYS_PER_YEAR, MINUTE_NS, NANOS_PER_SECOND, SECONDS_PER_YEAR, finite
 from scalpdesk.datasets.daily_history import (
     DailyHistory,
@@ -255,7 +255,7 @@ class PremiumDay(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True, slots=True)
-class PremiumHistory:
+class PremiumHistory(Framed):
     """Implied volatility day by day beside the forecast and what was then realised."""
 
     source: str
@@ -279,29 +279,17 @@ class PremiumHistory:
         """Fraction of the days on which implied volatility was above what was then realised."""
         return sum(row.premium > 0.0 for row in self.rows) / len(self.rows)
 
-    def to_frame(self, library: str = "pandas") -> Any:
-        """Return a frame by day: volatilities as fractions a year, premiums as variance a year.
-
-        Parameters
-        ----------
-        library
-            ``pandas``, or ``polars`` through Arrow: :func:`~scalpdesk.core.frames.in_library`.
-        """
+    def _frame(self) -> Any:
+        """Return a frame by day: volatilities as fractions a year, premiums as variance a year."""
         import pandas as pd  # noqa: PLC0415 - a second that only a notebook pays
 
         names = ("implied", "forecast", "realised", "premium", "expected_premium")
         frame = pd.DataFrame([[getattr(row, name) for name in names] for row in self.rows], columns=names)
         days = pd.DatetimeIndex([row.day for row in self.rows], name="day")
-        return in_library(frame.astype(float).set_index(days), library)
+        return frame.astype(float).set_index(days)
 
     def plot(self) -> Any:
-        """Draw the volatilities, and below them implied less realised; return a figure (extra ``plots``).
-
-        Raises
-        ------
-        ConfigError
-            When matplotlib is not installed.
-        """
+        """Draw the volatilities, and below them implied less realised; return a figure (extra ``plots``)."""
         frame = 100.0 * self.to_frame()[["implied", "forecast", "realised"]]
         figure = new_figure(9, 6)
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))

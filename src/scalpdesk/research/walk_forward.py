@@ -27,7 +27,7 @@ import numpy as np
 from scalpdesk.backtesting.simulate import PreparedMarket
 from scalpdesk.core.errors import ScalpdeskError
 from scalpdesk.core.figures import html_table, new_figure, show_clock
-from scalpdesk.core.frames import in_library
+from scalpdesk.core.frames import Framed
 from scalpdesk.core.units import rounded_text
 from scalpdesk.marketdata.tape import LazyBars, LazyQuotes, MarketTape
 from scalpdesk.report.statistics import (
@@ -118,7 +118,7 @@ class WalkForwardReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True, slots=True)
-class WalkForwardResult:
+class WalkForwardResult(Framed):
     """A finished walk-forward test."""
 
     report: WalkForwardReport
@@ -132,14 +132,8 @@ class WalkForwardResult:
         """Why no combination traded, in words; None where one did."""
         return why_no_trade(row.verdict for row in self.rows if row.refusal is None)
 
-    def to_frame(self, library: str = "pandas") -> Any:
-        """Return a frame by test session: ``pnl``, its sum ``total`` so far, ``fold``, settings.
-
-        Parameters
-        ----------
-        library
-            ``pandas``, or ``polars`` through Arrow: :func:`~scalpdesk.core.frames.in_library`.
-        """
+    def _frame(self) -> Any:
+        """Return a frame by test session: ``pnl``, its sum ``total`` so far, ``fold``, settings."""
         import pandas as pd  # noqa: PLC0415 - a second that only a notebook pays
 
         report = self.report
@@ -157,18 +151,13 @@ class WalkForwardResult:
             index=pd.DatetimeIndex(list(report.daily), name="session"),
         )
         frame.insert(1, "total", frame["pnl"].cumsum())
-        return in_library(frame, library)
+        return frame
 
     def plot(self) -> Any:
         """Draw the test; return a figure (extra ``plots``).
 
         Running P&L out of sample with the folds' bounds, and each fold's P&L per session in and out of
         sample.
-
-        Raises
-        ------
-        ConfigError
-            When matplotlib is not installed.
         """
         report, frame = self.report, self.to_frame()
         figure = new_figure(9, 6)

@@ -27,7 +27,7 @@ BETAS: Mapping[str, float] = {"QQQ": 1.14}
 returns of the NASDAQ Composite on those of the S&P 500, 2014 to 2018 (1.136, correlation 0.944)."""
 SLACK = 1e-9
 """Relative room for the rounding of a sum; far below one contract of anything."""
-LEAST_FACTOR = 0.25
+_LEAST_FACTOR = 0.25
 
 
 class GreekExposure(NamedTuple):
@@ -398,7 +398,7 @@ def volatility_factor(target_vol: float, vol: float) -> float:
     >>> volatility_factor(0.15, 0.30)
     0.5
     """
-    return min(max(target_vol / vol, LEAST_FACTOR), 1.0)
+    return min(max(target_vol / vol, _LEAST_FACTOR), 1.0)
 
 
 def cut_by_volatility(intents: Sequence[OrderIntent], target_vol: float, vol: float | None) -> SizeCut | None:

@@ -23,7 +23,7 @@ BUY, OPEN, MARKET = Side.BUY, Purpose.OPEN, OrderType.MARKET
 NO_EXITS = frozenset(Purpose) - EXITS
 LOWERING = frozenset({Mode.REDUCING, Mode.FLATTENING})
 SPEAKER, LEG = TradePart.SPEAKER, TradePart.LEG
-STOP_LIFETIMES = frozenset({TimeInForce.DAY, TimeInForce.GTC})
+_STOP_LIFETIMES = frozenset({TimeInForce.DAY, TimeInForce.GTC})
 UNUSABLE = frozenset(
     {
         QuoteVerdict.ABSENT,
@@ -205,7 +205,7 @@ def stop_is_sound(context: OrderContext) -> str | None:
         return None
     if not trigger.is_finite() or trigger <= 0:
         return "a stop needs a trigger above zero"
-    if intent.time_in_force not in STOP_LIFETIMES:
+    if intent.time_in_force not in _STOP_LIFETIMES:
         return f"a stop lives for the day or until cancelled, not {intent.time_in_force.value}"
     if limit is not None:
         if not limit.is_finite() or limit <= 0:
@@ -261,10 +261,7 @@ def is_no_duplicate(context: OrderContext) -> str | None:
             and order.order_type == intent.order_type
             and order.owner == intent.owner
         ):
-            return (
-                f"an equal order was sent less than {window_seconds:g} s ago"
-                " and still works (risk.duplicate_window_seconds)"
-            )
+            return f"an equal order was sent less than {window_seconds:g} s ago and still works"
     return None
 
 

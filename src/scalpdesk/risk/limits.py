@@ -4,11 +4,11 @@ Keys that are each sane and together are not: refused before anything runs.
 """
 
 from decimal import Decimal
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import msgspec
 
-from scalpdesk.core.bounds import BoundedSettings, Seconds, above, at_least
+from scalpdesk.core.bounds import BoundedSettings, above, at_least
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.intents import Purpose
 
@@ -16,8 +16,8 @@ OrderTypeName = Literal["market", "limit", "stop", "stop_limit"]
 
 Money = Annotated[Decimal, above(0, 10**9, "an amount in the account's currency")]
 Fraction = Annotated[float, above(0, 1, "a fraction of equity: 0.05 is 5 %")]
-MarginFraction = Annotated[float, above(0, 1, "maintenance margin over collateral: 0.6 is 60 %")]
-PerMinute = Annotated[int, above(0, 1_000_000, "a number a minute")]
+_MarginFraction = Annotated[float, above(0, 1, "maintenance margin over collateral: 0.6 is 60 %")]
+_PerMinute = Annotated[int, above(0, 1_000_000, "a number a minute")]
 Beta = Annotated[float, above(0, 10, "the move for a move of 1 of the index")]
 
 
@@ -61,13 +61,13 @@ class RiskLimits(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_on
     """Largest short position in one contract; 0 sells only what is held."""
     max_position_shares: Annotated[int, above(0, 100_000_000, "shares")] | None = None
     """Largest position in shares, long or short. None takes 5 times ``max_order_shares``."""
-    max_orders_per_minute: PerMinute = 120
+    max_orders_per_minute: _PerMinute = 120
     """Orders sent in any 60 seconds; exits and hedges included."""
     max_messages_per_minute: Annotated[int, above(0, 10_000_000, "a number a minute")] | None = None
     """Orders and cancels sent in any 60 seconds; a cancel is counted and never held back. None takes 1.5
     times ``max_orders_per_minute``.
     """
-    throttle_reserve_fraction: Annotated[float, at_least(0, 0.9, "a fraction: 0.2 keeps a fifth back")] = 0.2
+    throttle_reserve_fraction: ClassVar[float] = 0.2
     """Share of both, and of ``max_live_orders``, that entries leave free; hedges leave half of it to exits.
     """
     max_live_orders: Annotated[int, above(0, 10_000, "orders")] = 20
@@ -99,20 +99,13 @@ class RiskLimits(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_on
     """``max_vega_fraction``, ``max_theta_fraction``: Vega of one volatility point, and theta of one calendar
     day, at most what time value is left.
     """
-    max_margin_fraction: MarginFraction | None = 0.5
-    reduce_margin_fraction: MarginFraction | None = 0.6
-    flatten_margin_fraction: MarginFraction | None = 0.8
+    max_margin_fraction: _MarginFraction | None = 0.5
+    reduce_margin_fraction: _MarginFraction | None = 0.6
+    flatten_margin_fraction: _MarginFraction | None = 0.8
     """``max_margin_fraction``, ``reduce_margin_fraction``, ``flatten_margin_fraction``: Maintenance margin
     over collateral (the smaller of equity and margin balance) at which nothing is opened, the desk goes to
     reducing, and it closes everything: of accounts in coin, and where a venue closes positions by it. None
     switches a stage off.
-    """
-    stress_sigmas: Annotated[float, above(0, 20, "deviations of a day: 4 is 4 % at a volatility of 16 %")] = (
-        4.0
-    )
-    """Move at which the whole book is priced again before an option is written, up, down and halfway, in
-    standard deviations of a day by implied volatility (default of 2026-11). What the book loses there counts
-    towards ``max_daily_loss``; the premium, which is received, does not.
     """
     target_vol: Annotated[float, above(0, 2, "a fraction a year: 0.15 is 15 %")] | None = None
     """Opening orders are scaled by ``target_vol`` over the forecast volatility, between a quarter and one.
@@ -124,24 +117,24 @@ class RiskLimits(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_on
     """Whether a study may trade a cash index at its level, without a spread."""
     allowed_order_types: tuple[OrderTypeName, ...] = ("market", "limit")
     """Order types that may be sent; ``stop`` and ``stop_limit`` wait at the venue for their trigger."""
-    duplicate_window_seconds: Seconds = 0.5
+    duplicate_window_seconds: ClassVar[float] = 0.5
     """An order equal to a working order is refused within this time."""
-    size_window_seconds: Seconds = 60.0
+    size_window_seconds: ClassVar[float] = 60.0
     max_window_contracts: Annotated[int, above(0, 1_000_000, "contracts")] | None = None
     max_window_shares: Annotated[int, above(0, 1_000_000_000, "shares")] | None = None
-    """``size_window_seconds``, ``max_window_contracts``, ``max_window_shares``: Quantity ordered in any such
-    window, exits aside. None takes 10 times the largest order.
+    """``max_window_contracts``, ``max_window_shares``: Quantity ordered in any ``size_window_seconds``, exits
+    aside. None takes 10 times the largest order.
     """
-    max_repeats_per_minute: PerMinute | None = None
-    max_flips_per_minute: PerMinute | None = None
+    max_repeats_per_minute: _PerMinute | None = None
+    max_flips_per_minute: _PerMinute | None = None
     """``max_repeats_per_minute``, ``max_flips_per_minute``: Executions on one side of an instrument in a row,
     and departures from flat, in any 60 seconds, after which the desk only reduces until a person resumes it.
     None takes a half and a sixth of ``max_orders_per_minute``.
     """
+    reject_window_seconds: ClassVar[float] = 300.0
     max_reject_fraction: Annotated[float, above(0, 1, "a fraction of the answered orders")] = 0.5
-    reject_window_seconds: Seconds = 300.0
-    """``max_reject_fraction``, ``reject_window_seconds``: Nothing new is opened while the venue refused this
-    share of ten or more answered orders.
+    """Nothing new is opened while the venue refused this share of ten or more orders that it answered within
+    ``reject_window_seconds``.
     """
 
     def __post_init__(self) -> None:

@@ -17,11 +17,11 @@ Steps = tuple[tuple[float, float], ...]
 
 ALIGNMENT, FRAMES, VOLUME, THICKNESS, BODY, FACTOR = 25.0, 25.0, 15.0, 10.0, 10.0, 15.0
 """Weights; they sum to 100."""
-FRAME_STEPS: Steps = ((4, 1.0), (3, 0.8), (2, 0.5))
-VOLUME_STEPS: Steps = ((2.0, 1.0), (1.5, 0.8), (1.0, 0.5))
-THICKNESS_STEPS: Steps = ((0.010, 1.0), (0.005, 0.7), (0.002, 0.4))
-BODY_STEPS: Steps = ((0.7, 1.0), (0.5, 0.7), (0.3, 0.4))
-UNKNOWN_SHARE = 0.3
+_FRAME_STEPS: Steps = ((4, 1.0), (3, 0.8), (2, 0.5))
+_VOLUME_STEPS: Steps = ((2.0, 1.0), (1.5, 0.8), (1.0, 0.5))
+_THICKNESS_STEPS: Steps = ((0.010, 1.0), (0.005, 0.7), (0.002, 0.4))
+_BODY_STEPS: Steps = ((0.7, 1.0), (0.5, 0.7), (0.3, 0.4))
+_UNKNOWN_SHARE = 0.3
 HIGH_FROM, MEDIUM_FROM, LOW_FROM = 75, 50, 25
 
 
@@ -102,14 +102,14 @@ def judge_conviction(
     """
     beyond = Place.ABOVE if direction > 0 else Place.BELOW
     scores = [(1.0 if place == beyond else 0.5) if colour == direction else 0.0 for colour, place in clouds]
-    volume = UNKNOWN_SHARE if volume_ratio is None else _share(volume_ratio, VOLUME_STEPS, 0.2)
+    volume = _UNKNOWN_SHARE if volume_ratio is None else _share(volume_ratio, _VOLUME_STEPS, 0.2)
     return Conviction(
         ALIGNMENT * sum(scores) / len(scores),
-        FRAMES * _share(frames, FRAME_STEPS, 0.2),
+        FRAMES * _share(frames, _FRAME_STEPS, 0.2),
         VOLUME * volume,
-        THICKNESS * _share(thickness, THICKNESS_STEPS, 0.1),
-        BODY * _share(body_ratio, BODY_STEPS, 0.1),
-        FACTOR * (UNKNOWN_SHARE if factor is None else factor),
+        THICKNESS * _share(thickness, _THICKNESS_STEPS, 0.1),
+        BODY * _share(body_ratio, _BODY_STEPS, 0.1),
+        FACTOR * (_UNKNOWN_SHARE if factor is None else factor),
     )
 
 

@@ -6,11 +6,11 @@ from scalpdesk.core.units import exceeds
 from scalpdesk.signals.base import MarketFacts, Reading, absent, scored, sign
 
 LEAST_BARS = 10
-SPIKE = 3.0
-QUIET_USD = 0.20
+_SPIKE = 3.0
+_QUIET_USD = 0.20
 SIGMAS = 2.0
-MORE_SIGMAS = 3.0
-IMPACT_FRACTION = 0.0005
+_MORE_SIGMAS = 3.0
+_IMPACT_FRACTION = 0.0005
 
 
 class DarkPoolFlow:
@@ -41,10 +41,10 @@ class DarkPoolFlow:
             return absent(self, "fewer than two closed minutes")
         score, reasons = 0.0, []
         z = facts.off_exchange_share_z
-        if exceeds(z, SIGMAS) and exceeds(IMPACT_FRACTION, abs(gone)):
+        if exceeds(z, SIGMAS) and exceeds(_IMPACT_FRACTION, abs(gone)):
             score += 4.5
             reasons.append(f"off-exchange share {z:.1f} standard deviations up, price {gone:+.3%}: +4.5")
-            if exceeds(z, MORE_SIGMAS):
+            if exceeds(z, _MORE_SIGMAS):
                 score += 1.0
                 reasons.append("beyond three: +1")
         return scored(self, score, sign(facts.price - facts.off_exchange_print), reasons)
@@ -60,10 +60,10 @@ class DarkPoolFlow:
         if not mean:
             return absent(self, "the bars carry no volume")
         spikes = [
-            bar for bar in facts.bars if exceeds(bar.volume, SPIKE * mean) and exceeds(QUIET_USD, bar.range)
+            bar for bar in facts.bars if exceeds(bar.volume, _SPIKE * mean) and exceeds(_QUIET_USD, bar.range)
         ]
         score = 2.0 * len(spikes)
-        reasons = [f"{len(spikes)} quiet minutes with {SPIKE:g} times the mean volume: +{score:g}"]
+        reasons = [f"{len(spikes)} quiet minutes with {_SPIKE:g} times the mean volume: +{score:g}"]
         if len(spikes) >= 2:
             score += 1.5
             reasons.append("two or more: +1.5")

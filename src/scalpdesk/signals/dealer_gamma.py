@@ -7,8 +7,8 @@ from scalpdesk.signals.base import MarketFacts, Reading, absent, scored, sign
 
 SIGMAS = 1.5
 AWAY_FRACTION = 0.002
-REVERSION_POINTS = 6.0
-OWN_DELTA_ABOVE_SHARES = 5.0
+_REVERSION_POINTS = 6.0
+_OWN_DELTA_ABOVE_SHARES = 5.0
 
 
 class DealerGamma:
@@ -51,14 +51,14 @@ class DealerGamma:
         if not exceeds(abs(away), AWAY_FRACTION):
             return scored(self, 0.0, 0, ())
         why = f"dealer gamma {level:+.2f} of its usual top, price {away:+.2%} from the session's average"
-        return scored(self, REVERSION_POINTS * min(1.0, level), -sign(away), (f"{why}: comes back",))
+        return scored(self, _REVERSION_POINTS * min(1.0, level), -sign(away), (f"{why}: comes back",))
 
     def original(self, facts: MarketFacts) -> Reading:
         """Delta of the own book."""
         delta = facts.own_delta_shares
         if delta is None:
             return absent(self, "the delta of the own book is not known")
-        if not exceeds(abs(delta), OWN_DELTA_ABOVE_SHARES):
+        if not exceeds(abs(delta), _OWN_DELTA_ABOVE_SHARES):
             return scored(self, 0.0, 0, ())
         return scored(self, self.weight, -sign(delta), (f"own delta {delta:+.1f} shares: against it",))
 

@@ -23,9 +23,9 @@ CLOUDS: Mapping[str, tuple[int, int]] = {
     "long_term": (72, 89),
 }
 """Periods of each cloud's short and long average, in bars of its frame."""
-MORE_BARS = 2
+_MORE_BARS = 2
 """Bars beyond the longest period before a frame's clouds are read."""
-KEPT_CANDLES = 5
+_KEPT_CANDLES = 5
 NEAR = 0.002
 """A touch may end so far before the edge, as a fraction of it."""
 BOUNCE_CANDLES = EXHAUSTED_CANDLES = 3
@@ -154,9 +154,9 @@ class FrameClouds:
         self._source = source
         self._averages = {name: (Ema(CLOUDS[name][0]), Ema(CLOUDS[name][1])) for name in names}
         self._bars = 0
-        self.bars_needed = max(CLOUDS[name][1] for name in names) + MORE_BARS
+        self.bars_needed = max(CLOUDS[name][1] for name in names) + _MORE_BARS
         """Closed bars before :attr:`is_ready`."""
-        self.candles: deque[CloudCandle] = deque(maxlen=KEPT_CANDLES)
+        self.candles: deque[CloudCandle] = deque(maxlen=_KEPT_CANDLES)
         """Last closed bars with their clouds, oldest first."""
 
     def update(self, bar: BarEvent) -> CloudCandle:

@@ -5,10 +5,10 @@ from typing import ClassVar
 from scalpdesk.core.units import exceeds
 from scalpdesk.signals.base import MarketFacts, Reading, absent, scored, sign
 
-STRIKE_WITHIN_USD = 1.0
-STRIKES_LOOKED_AT = 10
-OPEN_INTEREST_ABOVE = 1000
-MOVE_ABOVE_USD = 0.20
+_STRIKE_WITHIN_USD = 1.0
+_STRIKES_LOOKED_AT = 10
+_OPEN_INTEREST_ABOVE = 1000
+_MOVE_ABOVE_USD = 0.20
 VOLUME_RATIO_ABOVE = 2.0
 SIGMAS = 2.0
 
@@ -71,14 +71,14 @@ class GammaSqueeze:
             return absent(self, why or "no earlier sessions to compare the volume with")
         score, reasons = 0.0, []
         near = sorted(facts.strikes, key=lambda row: (abs(row.strike - facts.price), row.strike))
-        for row in near[:STRIKES_LOOKED_AT]:
+        for row in near[:_STRIKES_LOOKED_AT]:
             most = max(row.calls, row.puts)
-            if exceeds(STRIKE_WITHIN_USD, abs(row.strike - facts.price)) and most > OPEN_INTEREST_ABOVE:
+            if exceeds(_STRIKE_WITHIN_USD, abs(row.strike - facts.price)) and most > _OPEN_INTEREST_ABOVE:
                 score += 4.0
                 reasons.append(f"{most} contracts open at {row.strike:g}: +4")
                 break
         move = facts.bars[-1].close - facts.bars[-2].close
-        if exceeds(abs(move), MOVE_ABOVE_USD):
+        if exceeds(abs(move), _MOVE_ABOVE_USD):
             score += 3.0
             reasons.append(f"last minute {move:+.2f} USD: +3")
         if exceeds(facts.volume_ratio, VOLUME_RATIO_ABOVE):

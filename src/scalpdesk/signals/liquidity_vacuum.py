@@ -6,10 +6,10 @@ from scalpdesk.core.units import exceeds
 from scalpdesk.signals.base import MarketFacts, Reading, absent, scored, sign
 
 MOVE_FRACTION = 0.0015
-THIN_VOLUME = 0.8
-GAP_ABOVE_USD = 0.20
-WIDE_SPREADS = 2.0
-THIN_SIZE = 0.5
+_THIN_VOLUME = 0.8
+_GAP_ABOVE_USD = 0.20
+_WIDE_SPREADS = 2.0
+_THIN_SIZE = 0.5
 SIGMAS = 2.0
 LEAST_BARS = 3
 
@@ -46,8 +46,8 @@ class LiquidityVacuum:
             why = facts.volume_unknown
             return absent(self, why or "no earlier sessions to compare the volume with")
         score, reasons = 0.0, []
-        is_wide = exceeds(facts.spread, WIDE_SPREADS * facts.spread_median)
-        if is_wide and exceeds(THIN_SIZE * facts.top_size_median, facts.top_size):
+        is_wide = exceeds(facts.spread, _WIDE_SPREADS * facts.spread_median)
+        if is_wide and exceeds(_THIN_SIZE * facts.top_size_median, facts.top_size):
             score += 4.0
             reasons.append(
                 f"spread {facts.spread:.2f} (median {facts.spread_median:.2f}) on {facts.top_size:.0f} shares"
@@ -57,7 +57,7 @@ class LiquidityVacuum:
         if exceeds(sigmas, SIGMAS):
             score += 2.0
             reasons.append(f"last minute {gone:+.3%} is {sigmas:.1f} standard deviations: +2")
-        if exceeds(THIN_VOLUME, facts.volume_ratio):
+        if exceeds(_THIN_VOLUME, facts.volume_ratio):
             score += 0.5
             reasons.append(f"volume {facts.volume_ratio:.2f} times the usual: +0.5")
         return scored(self, score, sign(gone), reasons)
@@ -75,11 +75,11 @@ class LiquidityVacuum:
             return absent(self, "the bars carry no volume")
         score, reasons = 0.0, []
         moved, ratio = last.close / previous.close - 1.0, last.volume / average
-        if exceeds(abs(moved), MOVE_FRACTION) and exceeds(THIN_VOLUME, ratio):
+        if exceeds(abs(moved), MOVE_FRACTION) and exceeds(_THIN_VOLUME, ratio):
             score += 4.0
             reasons.append(f"last minute {moved:+.2%} on {ratio:.2f} of the mean volume: +4")
         gap = last.open - previous.close
-        if exceeds(abs(gap), GAP_ABOVE_USD):
+        if exceeds(abs(gap), _GAP_ABOVE_USD):
             score += 2.0
             reasons.append(f"gap of {gap:+.2f} USD: +2")
         if exceeds(facts.spread, facts.spread_median):

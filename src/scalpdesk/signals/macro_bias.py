@@ -11,8 +11,8 @@ from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.signals.ema_cloud import MACRO, CloudState, FrameClouds, PriceSource
 
 MACRO_SECONDS = 600
-MACRO_NS = MACRO_SECONDS * NANOS_PER_SECOND
-LEAST_MINUTES = 8
+_MACRO_NS = MACRO_SECONDS * NANOS_PER_SECOND
+_LEAST_MINUTES = 8
 """Minutes below which a bar counts as thin."""
 
 
@@ -21,8 +21,8 @@ def last_closed_start_ns(at_ns: int, open_ns: int) -> int | None:
 
     None in the first ten minutes after ``open_ns``.
     """
-    closed = (at_ns - open_ns) // MACRO_NS
-    return open_ns + (closed - 1) * MACRO_NS if closed > 0 else None
+    closed = (at_ns - open_ns) // _MACRO_NS
+    return open_ns + (closed - 1) * _MACRO_NS if closed > 0 else None
 
 
 class MacroState(msgspec.Struct, frozen=True):
@@ -40,7 +40,7 @@ class MacroState(msgspec.Struct, frozen=True):
     @property
     def is_thin(self) -> bool:
         """Whether the bar is made of fewer than eight minutes."""
-        return self.minutes < LEAST_MINUTES
+        return self.minutes < _LEAST_MINUTES
 
 
 class MacroFilter:

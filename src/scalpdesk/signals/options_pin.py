@@ -7,11 +7,11 @@ from typing import ClassVar
 from scalpdesk.core.units import exceeds
 from scalpdesk.signals.base import MarketFacts, Reading, StrikeInterest, absent, scored, sign
 
-WITHIN_USD = 0.50
-ROOM_USD = 0.15
-RANGE_BARS = 5
-LATE_HOURS = 4.0
-LATE_FACTOR = 1.2
+_WITHIN_USD = 0.50
+_ROOM_USD = 0.15
+_RANGE_BARS = 5
+_LATE_HOURS = 4.0
+_LATE_FACTOR = 1.2
 
 
 class OptionsPin:
@@ -32,8 +32,8 @@ class OptionsPin:
 
     def measured(self, facts: MarketFacts) -> Reading:
         """Score with all inputs."""
-        if len(facts.bars) < RANGE_BARS:
-            return absent(self, f"fewer than {RANGE_BARS} closed minutes")
+        if len(facts.bars) < _RANGE_BARS:
+            return absent(self, f"fewer than {_RANGE_BARS} closed minutes")
         if facts.hours_to_expiry is None:
             return absent(self, "no options expire today")
         return self.original(facts)
@@ -46,19 +46,19 @@ class OptionsPin:
         pins = []
         for word, count in (("calls", attrgetter("calls")), ("puts", attrgetter("puts"))):
             strike = _fullest(facts.strikes, facts.price, count)
-            if strike is not None and exceeds(WITHIN_USD, abs(facts.price - strike)):
+            if strike is not None and exceeds(_WITHIN_USD, abs(facts.price - strike)):
                 score += 3.0
                 pins.append(strike)
                 reasons.append(f"most {word} are open at {strike:g}, price {facts.price:.2f}: +3")
-        recent = facts.bars[-RANGE_BARS:]
-        if pins and len(recent) == RANGE_BARS:
+        recent = facts.bars[-_RANGE_BARS:]
+        if pins and len(recent) == _RANGE_BARS:
             width = max(bar.high for bar in recent) - min(bar.low for bar in recent)
-            if exceeds(WITHIN_USD, width):
+            if exceeds(_WITHIN_USD, width):
                 score += 1.0
-                reasons.append(f"range of {RANGE_BARS} minutes {width:.2f} USD: +1")
-        if score and facts.hours_to_expiry is not None and exceeds(LATE_HOURS, facts.hours_to_expiry):
-            score *= LATE_FACTOR
-            reasons.append(f"{facts.hours_to_expiry:.1f} hours to expiry: times {LATE_FACTOR}")
+                reasons.append(f"range of {_RANGE_BARS} minutes {width:.2f} USD: +1")
+        if score and facts.hours_to_expiry is not None and exceeds(_LATE_HOURS, facts.hours_to_expiry):
+            score *= _LATE_FACTOR
+            reasons.append(f"{facts.hours_to_expiry:.1f} hours to expiry: times {_LATE_FACTOR}")
         ways = {_way(facts.price, pin) for pin in pins}
         direction = ways.pop() if len(ways) == 1 else 0
         if pins and not direction:
@@ -68,7 +68,7 @@ class OptionsPin:
 
 def _way(price: float, pin: float) -> int:
     """Direction to a pin that is within half a dollar; 0 when less than 0.15 USD are left."""
-    return 0 if exceeds(ROOM_USD, abs(pin - price)) else sign(pin - price)
+    return 0 if exceeds(_ROOM_USD, abs(pin - price)) else sign(pin - price)
 
 
 def _fullest(

@@ -20,11 +20,12 @@ from scalpdesk.instruments.contract import OptionContract, Style
 from scalpdesk.instruments.deadlines import takes_notices
 from scalpdesk.instruments.sessions import next_session, to_new_york
 from scalpdesk.marketdata.tape import FLAT_ZERO, CashDividend, Morning, RateCurve
+from scalpdesk.portfolio.option_pricer import exercise_gain
 from scalpdesk.simulation.accounts import BrokerAccount
 from scalpdesk.simulation.corporate_actions import ActionProcessor
 from scalpdesk.simulation.expiry import ExpiryProcessor
 from scalpdesk.simulation.ledger import Ledger
-from scalpdesk.simulation.option_values import exercise_gain, quoted_vol, value_without_quote, years_left
+from scalpdesk.simulation.option_values import put_of_call, quoted_vol, value_without_quote, years_left
 
 RANDOM_PART = 0.01
 """Part of the open interest in the money that is exercised in a night though it is worth more held. An
@@ -126,7 +127,7 @@ class AssignmentProcessor:
             return ZERO
         known = self.published(day)
         gain = self._gain(number, option, spot, known.rate_curve, day)
-        if gain is not None and gain > 0.0:
+        if gain > 0.0:
             return sold
         if self._terms.early != "random":
             return ZERO
@@ -137,24 +138,25 @@ class AssignmentProcessor:
 
     def _gain(
         self, number: InstrumentId, option: OptionContract, spot: float, rates: RateCurve, day: date
-    ) -> float | None:
-        """Return what a holder gains by exercise tonight, per unit; None where no quote tells."""
+    ) -> float:
+        """Return what a holder gains by exercise tonight, per unit; 0 where no quote tells."""
         ahead = self._dividends(option, day, option.expiry)
         opposite = self._opposite(number, option, ahead)
         if opposite is None:
-            return None
+            return 0.0
         now_ns, following = self._ledger.now_ns, next_session(day)
         years = years_left(option, now_ns)
-        night = (following.open_ns - now_ns) / (DAY_SECONDS * NANOS_PER_SECOND)
+        rate, night_ns = rates.rate_at(years * 365.0), following.open_ns - now_ns
         return exercise_gain(
             option,
             spot,
             opposite,
             years=years,
-            rate=rates.rate_at(years * 365.0),
-            night_years=night / 365.0,
+            rate=rate,
+            night_years=night_ns / (DAY_SECONDS * NANOS_PER_SECOND) / 365.0,
             tonight=self._dividends(option, day, following.day),
             ahead=ahead,
+            put_price=lambda: put_of_call(option, spot, opposite, years, rate, ahead),
         )
 
     def _dividends(self, option: OptionContract, day: date, until: date) -> float:

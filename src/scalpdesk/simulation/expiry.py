@@ -24,7 +24,7 @@ from scalpdesk.simulation.orders import OrderRequest, PositionIntent, Status
 
 LIQUIDATION_MINUTES, LIQUIDATION_MINUTES_FUNDS = 30, 15
 
-SettlementOf = Callable[[str, date], Decimal | None]
+_SettlementOf = Callable[[str, date], Decimal | None]
 """Official level of an underlying on a day, or None where the last mid serves."""
 
 
@@ -87,7 +87,7 @@ class ExpiryProcessor:
         notices: Sequence[NoticeCutoff],
         turns: bool = False,
     ) -> None:
-        self.settlement_of: SettlementOf = lambda _symbol, _day: None
+        self.settlement_of: _SettlementOf = lambda _symbol, _day: None
         self.last_level: Callable[[OptionContract, Decimal], Decimal] = lambda _option, level: level
         """Price by which the holders of what is delivered decide in the end, from the settlement level."""
         self.waits_for_all = False

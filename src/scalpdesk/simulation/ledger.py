@@ -40,9 +40,9 @@ from scalpdesk.simulation.orders import (
     Status,
 )
 
-NO_FEE = Decimal("0.00")
+_NO_FEE = Decimal("0.00")
 ONE = Decimal(1)  # beside a Decimal it costs half of what an int does
-MICRO = Decimal("0.000001")
+_MICRO = Decimal("0.000001")
 BUY = Side.BUY
 OPENING = PositionIntent.BUY_TO_OPEN, PositionIntent.SELL_TO_OPEN
 
@@ -56,7 +56,7 @@ class Ids(NamedTuple):
     activity: Callable[[], str]
 
 
-ACTIVITY_OF = {
+_ACTIVITY_OF = {
     ChangeCause.EXPIRED_WORTHLESS: "OPEXP",
     ChangeCause.CASH_SETTLEMENT: "OPCSH",
     ChangeCause.EXERCISE: "OPEXC",
@@ -104,7 +104,7 @@ def posting_of(execution: Execution, order: BrokerOrder) -> Posting:
     terms = units, execution.price, fee, cause, execution.execution_id, execution.ts_ns
     posting = of_fill(instrument, number, *terms)
     if quantity % ONE and instrument.is_share:
-        cash = (posting.cash + fee).quantize(MICRO, rounding=ROUND_HALF_UP) - fee
+        cash = (posting.cash + fee).quantize(_MICRO, rounding=ROUND_HALF_UP) - fee
         posting = replace(posting, cash=cash)
     return posting
 
@@ -398,7 +398,7 @@ class Ledger:
         account = self.accounts[order.account]
         resting = order.resting
         is_maker = resting is not None and resting.tries > 1 and order.limit_price is not None
-        fee = NO_FEE
+        fee = _NO_FEE
         if pays and not self._is_free:
             fee = self._fee(order, instrument, quantity, price, is_maker=is_maker)
         value = quantity * price
@@ -490,7 +490,7 @@ class Ledger:
                 if change.cause is ChangeCause.DIVIDEND:
                     quantity, price = held, change.cash_change / held
                 symbol = self.instruments[change.instrument_id].symbol
-                self.note(account, ACTIVITY_OF[change.cause], symbol, quantity, price, moved)
+                self.note(account, _ACTIVITY_OF[change.cause], symbol, quantity, price, moved)
 
     def note(
         self,

@@ -12,7 +12,7 @@ from scalpdesk.simulation.accounts import BrokerAccount
 from scalpdesk.simulation.ledger import Ledger
 from scalpdesk.simulation.orders import BrokerOrder, OrderRequest, PositionIntent, Status
 
-CHECK_NS: Final = MINUTE_NS
+_CHECK_NS: Final = MINUTE_NS
 OPENING = PositionIntent.BUY_TO_OPEN, PositionIntent.SELL_TO_OPEN
 
 
@@ -72,7 +72,7 @@ class MarginCalls:
         self._known.add(name)
         if name not in self._due:
             self._due.add(name)
-            self._ledger.at(self._ledger.now_ns + CHECK_NS, partial(self.check, name))
+            self._ledger.at(self._ledger.now_ns + _CHECK_NS, partial(self.check, name))
 
     def check(self, name: str) -> None:
         """Look at an account now, and close what its own funds do not carry."""

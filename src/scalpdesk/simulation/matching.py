@@ -22,7 +22,7 @@ from scalpdesk.simulation.orders import MATCHABLE, BrokerOrder, Execution, Order
 BUY, MARKET, CLS = Side.BUY, OrderType.MARKET, TimeInForce.CLS
 NEW, FILLED = Status.NEW, Status.FILLED
 SHARE_STEP = Decimal("0.000000001")
-LEAST_PRICE = Decimal("0.000001")
+_LEAST_PRICE = Decimal("0.000001")
 """Step and lower bound of the price of a combo's leg: the wires carry six decimals."""
 
 
@@ -105,11 +105,11 @@ class NetQuote(NamedTuple):
             cost = sum((side.signed * side.far for side, gives in pairs if gives), ZERO)
             times = (price - far + cost) / cost
             wanted = [side.far * (times if gives else 1) for side, gives in pairs]
-        others = [each.quantize(LEAST_PRICE) for each in wanted[:-1]]
+        others = [each.quantize(_LEAST_PRICE) for each in wanted[:-1]]
         paid = sum((side.signed * each for side, each in zip(self.sides, others, strict=False)), ZERO)
         signed = self.sides[-1].signed
-        last = ((price - paid) / signed).quantize(LEAST_PRICE, ROUND_FLOOR if signed > 0 else ROUND_CEILING)
-        return [max(each, LEAST_PRICE) for each in (*others, last)]
+        last = ((price - paid) / signed).quantize(_LEAST_PRICE, ROUND_FLOOR if signed > 0 else ROUND_CEILING)
+        return [max(each, _LEAST_PRICE) for each in (*others, last)]
 
 
 class Matcher:

@@ -8,6 +8,7 @@ from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, SECONDS_PER_YEAR, 
 from scalpdesk.instruments.contract import OptionContract, Style
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.marketdata.quotes import mark_price
+from scalpdesk.portfolio.option_pricer import ContractPricer
 from scalpdesk.pricing.scalar import implied_vol_scalar, option_greeks
 
 OLD_NS = MINUTE_NS
@@ -16,8 +17,7 @@ WIDE, FEW_TICKS = 0.25, 4
 """Fraction of the mid, and ticks: with a spread above both, a trader would not trade at the price."""
 LARGEST_CARRY = 0.10
 """Interest and yield a year that may bring a European option below its payoff."""
-PAYOFF_ERROR = 0.005
-"""Half a tick: an option is worth its payoff to this."""
+EUROPEAN = ContractPricer(Style.EUROPEAN)
 
 
 def years_left(contract: OptionContract, now_ns: int) -> float:
@@ -76,14 +76,10 @@ def credible_price(
 
 def quoted_vol(contract: OptionContract, quote: QuoteEvent, spot: QuoteEvent) -> float | None:
     """Return the volatility (fraction a year) of an option's last quote, without interest and yield."""
-    years = years_left(contract, quote.ts_recv_ns)
-    prices = mark_price(quote), mark_price(spot)
-    if years <= 0.0 or not all(map(math.isfinite, prices)) or not prices[1] > 0.0:
+    years, price, at = years_left(contract, quote.ts_recv_ns), mark_price(quote), mark_price(spot)
+    if years <= 0.0 or not (math.isfinite(price) and math.isfinite(at)) or not at > 0.0:
         return None
-    price = prices[0] * (prices[1] if contract.is_inverse else 1.0)
-    strike = float(contract.strike)
-    vol, status = implied_vol_scalar(price, prices[1], strike, years, contract.is_call, american=False)
-    return vol if status == "ok" else None
+    return EUROPEAN.implied_vol(contract, price, at, years, 0.0, 0.0)
 
 
 def value_without_quote(contract: OptionContract, spot: QuoteEvent, vol: float | None, now_ns: int) -> float:
@@ -91,51 +87,17 @@ def value_without_quote(contract: OptionContract, spot: QuoteEvent, vol: float |
     price, years = mark_price(spot), years_left(contract, now_ns)
     if not price > 0.0:
         return 0.0
-    value = option_greeks(
-        price, float(contract.strike), years, vol or 0.0, contract.is_call, american=False
-    ).price
-    return max(value / (price if contract.is_inverse else 1.0), least_value(contract, spot))
+    value = EUROPEAN.greeks(contract, price, years, vol or 0.0, 0.0, 0.0).price
+    return max(value, least_value(contract, spot))
 
 
-def exercise_gain(
-    contract: OptionContract,
-    spot: float,
-    opposite: float,
-    *,
-    years: float,
-    rate: float,
-    night_years: float,
-    tonight: float,
-    ahead: float,
-) -> float | None:
-    """Return what a holder gains by exercise at the close, per unit; None where holding is better.
+def put_of_call(
+    contract: OptionContract, spot: float, call: float, years: float, rate: float, ahead: float
+) -> float:
+    """Return the price of an American put at the volatility of its strike's call, currency per unit.
 
-    A call is exercised on the evening before an ex-date alone, when the dividend is more than the put of its
-    strike and the interest on the strike (Merton 1973). A put is exercised when the interest on the strike is
-    more than the call and the dividends, and it is worth no more than its payoff: what it loses then is the
-    night's interest.
-
-    Parameters
-    ----------
-    contract
-        An American option that is in the money.
-    spot, opposite
-        Price of the underlying, and of the other option at the strike; currency per unit.
-    years
-        Until the expiry; ``night_years``: until the next opening.
-    rate
-        Continuously compounded, a fraction a year.
-    tonight, ahead
-        Dividends that go ex at the next opening, and until the expiry; currency a share.
+    ``ahead`` are the dividends until the expiry, currency a share.
     """
     strike = float(contract.strike)
-    interest = strike * -math.expm1(-rate * years)
-    if contract.is_call:
-        gain = tonight - interest - opposite
-        return gain if tonight and gain > 0.0 else None
-    if interest <= opposite + ahead:
-        return None
-    vol, status = implied_vol_scalar(opposite, spot - ahead, strike, years, True, rate, american=False)
-    worth = option_greeks(spot, strike, years, vol if status == "ok" else 0.0, False, rate).price
-    gain = strike * -math.expm1(-rate * night_years) - tonight
-    return gain if worth - (strike - spot) <= PAYOFF_ERROR and gain > 0.0 else None
+    vol, status = implied_vol_scalar(call, spot - ahead, strike, years, True, rate, american=False)
+    return option_greeks(spot, strike, years, vol if status == "ok" else 0.0, False, rate).price

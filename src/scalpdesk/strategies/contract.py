@@ -245,11 +245,6 @@ class DeskView(Protocol):
         ...
 
     @property
-    def stress_sigmas(self) -> float:
-        """Deviations of a day in which the risk gate looks for the largest loss (``risk.stress_sigmas``)."""
-        ...
-
-    @property
     def is_compared(self) -> bool:
         """Whether the account of a resumed run has been compared with the journal; nothing goes before."""
         ...
@@ -301,7 +296,6 @@ class WritableDeskView:
         "orders",
         "positions",
         "session",
-        "stress_sigmas",
         "underlying",
         "venue",
     )
@@ -335,7 +329,6 @@ class WritableDeskView:
         self.venue = "simulated"
         self.cutoff = NO_CUTOFF
         self.fees: FeeModel = NO_FEES
-        self.stress_sigmas = 4.0
         self.is_compared = True
         self.halted: Mapping[InstrumentId, int] = {}
         """Instruments in which trading is halted, and since when, UTC nanoseconds."""

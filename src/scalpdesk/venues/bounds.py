@@ -6,9 +6,9 @@ from scalpdesk.core.units import NANOS_PER_SECOND
 
 LATEST_NS = 4_102_444_800 * NANOS_PER_SECOND
 """2100-01-01: a stamp from there on is a slip of digits."""
-LARGEST_AMOUNT = Decimal(10) ** 13
+_LARGEST_AMOUNT = Decimal(10) ** 13
 """From 10 trillion on an amount, a price or a size is none."""
-LARGEST_FIGURE = float(LARGEST_AMOUNT)
+LARGEST_FIGURE = float(_LARGEST_AMOUNT)
 LARGEST_COUNT = 10**9
 """Most contracts, open or in a multiplier."""
 
@@ -28,7 +28,7 @@ def is_amount(value: Decimal, finest: int = -40) -> bool:
     if not isinstance(exponent, int):
         return False
     # adjusted() compares magnitudes without writing out the digits of 1e999999
-    return not value or (value.adjusted() < LARGEST_AMOUNT.adjusted() and exponent >= finest)
+    return not value or (value.adjusted() < _LARGEST_AMOUNT.adjusted() and exponent >= finest)
 
 
 def is_figure(value: float) -> bool:

@@ -22,7 +22,7 @@ class Urgency(IntEnum):
     CANCEL = 4
 
 
-SHARE_KEPT = {
+_SHARE_KEPT = {
     Urgency.QUERY: 0.4,
     Urgency.OPEN: 0.25,
     Urgency.ACCOUNT: 0.15,
@@ -42,9 +42,9 @@ def loop_ns() -> int:
     return int(asyncio.get_running_loop().time() * NANOS_PER_SECOND)
 
 
-def kept_of(per_minute: int) -> tuple[float, ...]:
+def _kept_of(per_minute: int) -> tuple[float, ...]:
     """Return the requests that each kind must leave untouched: a full minute always has a request left."""
-    return tuple(max(min(per_minute * SHARE_KEPT[urgency], per_minute - 1), 0.0) for urgency in Urgency)
+    return tuple(max(min(per_minute * _SHARE_KEPT[urgency], per_minute - 1), 0.0) for urgency in Urgency)
 
 
 class RequestBudget:
@@ -61,7 +61,7 @@ class RequestBudget:
     def __init__(self, per_minute: int, most: int | None = None) -> None:
         self.per_minute = per_minute
         self._most = most or per_minute
-        self._kept = kept_of(self._most)
+        self._kept = _kept_of(self._most)
         self._tokens = float(self._most)
         self._at_ns: int | None = None
 
@@ -94,7 +94,7 @@ class RequestBudget:
         """
         self._refill(now_ns)
         self._tokens += max(limit - self.per_minute, 0)
-        self.per_minute, self._most, self._kept = limit, limit, kept_of(limit)
+        self.per_minute, self._most, self._kept = limit, limit, _kept_of(limit)
         self._tokens = min(self._tokens, float(remaining))
 
     def _refill(self, now_ns: int) -> None:

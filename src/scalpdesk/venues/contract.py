@@ -1,7 +1,7 @@
 """The contract of a venue: a :class:`Gateway`, and the values that pass through it.
 
 A gateway turns wire messages into the desk's events and the desk's commands into requests. It decides
-nothing. Its rules, which ``scalpdesk.venue_conformance`` asks of every venue:
+nothing. Its rules, which ``scalpdesk_testing.venue_conformance`` asks of every venue:
 
 *   Everything that happens comes out of one stream, :meth:`Gateway.events`, in the order in which it was
     received; its receive times never run backwards.

@@ -11,8 +11,8 @@ from scalpdesk.core.events import Event, QuoteEvent
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.venues.contract import Notice, NoticeKind
 
-BREATHE_EVERY = 64
-MOST_WAITING = 50_000
+_BREATHE_EVERY = 64
+_MOST_WAITING = 50_000
 """Items in the queue from which on only the latest quote of each instrument is kept."""
 
 
@@ -28,7 +28,7 @@ class EventQueue:
         Length from which on quotes are merged.
     """
 
-    def __init__(self, most_waiting: int = MOST_WAITING) -> None:
+    def __init__(self, most_waiting: int = _MOST_WAITING) -> None:
         self._items: deque[Event | Notice] = deque()
         self._late: dict[InstrumentId, QuoteEvent] = {}
         self._most_waiting = most_waiting
@@ -100,7 +100,7 @@ class EventQueue:
             if item is not None:
                 yield item
                 taken += 1
-                if taken % BREATHE_EVERY == 0:
+                if taken % _BREATHE_EVERY == 0:
                     await asyncio.sleep(0)  # a full queue must not keep the connections from being read
             elif self._closed:
                 return

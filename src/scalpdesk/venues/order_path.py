@@ -20,7 +20,7 @@ from scalpdesk.venues.event_queue import EventPublisher
 from scalpdesk.venues.tracker import OrderReport, OrderTracker, Outcome, TrackedOrder, request_ended_ns
 from scalpdesk.venues.under_way import RequestsUnderWay
 
-LATEST_SECONDS = 60.0
+_LATEST_SECONDS = 60.0
 """Age of a request after which it is no longer awaited where the venue refuses its repetition."""
 
 
@@ -243,7 +243,7 @@ class OrderPath:
         The first one may have come meanwhile, and be why; or come yet, and not be refused.
         """
         found = await self.wire.look_up(orders[0])
-        if found is Found.ABSENT and loop_ns() - orders[0].sent_ns > LATEST_SECONDS * NANOS_PER_SECOND:
+        if found is Found.ABSENT and loop_ns() - orders[0].sent_ns > _LATEST_SECONDS * NANOS_PER_SECOND:
             self.reject(orders, reason)
 
     # proof ------------------------------------------------------------------------------------------

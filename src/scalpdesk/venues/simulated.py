@@ -57,8 +57,8 @@ from scalpdesk.venues.contract import (
 from scalpdesk.venues.event_queue import EventQueue
 from scalpdesk.venues.gateway_base import WithoutCorporateActions
 
-LONGEST_NAP_SECONDS = 1.0
-UNLIMITED_REQUESTS = 1_000_000
+_LONGEST_NAP_SECONDS = 1.0
+_UNLIMITED_REQUESTS = 1_000_000
 
 
 class AccountRecord:
@@ -653,7 +653,7 @@ class SandboxGateway(WithoutCorporateActions):
             streams={**health.streams, "orders": self._is_connected},
             in_flight=0,
             unknown=(),
-            requests_left=UNLIMITED_REQUESTS,
+            requests_left=_UNLIMITED_REQUESTS,
             counters={**health.counters, **self._counters},
         )
 
@@ -702,7 +702,7 @@ class SandboxGateway(WithoutCorporateActions):
             now_ns = self._stamper.timestamp()
             self._put(self.advance(now_ns))
             due_ns = min(self._boundary_ns, self._connection.due_ns)
-            nap = min(max(due_ns - now_ns, 0) / NANOS_PER_SECOND, LONGEST_NAP_SECONDS)
+            nap = min(max(due_ns - now_ns, 0) / NANOS_PER_SECOND, _LONGEST_NAP_SECONDS)
             self._changed.clear()
             with contextlib.suppress(TimeoutError):
                 # not wait_for: it may swallow the cancellation that ends this task

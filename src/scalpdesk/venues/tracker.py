@@ -38,7 +38,7 @@ CANCEL_SECONDS, LONGEST_CANCEL_SECONDS = 5.0, 60.0
 """A cancel that the venue took may go without effect for so long: at first, and at most after others."""
 
 
-FEE_DIGITS = 8
+_FEE_DIGITS = 8
 """Decimals of a part of a fee: a coin account counts to the satoshi."""
 
 
@@ -537,7 +537,7 @@ class OrderTracker:
             order.executions[execution_id] = (Span(order.covered, order.covered), price)
             return []
         if left < quantity and fee is not None:
-            fee = round(fee * left / quantity, FEE_DIGITS)
+            fee = round(fee * left / quantity, _FEE_DIGITS)
         return self.execution(order, execution_id, left, price, order.covered + left, at_ns, now_ns, fee=fee)
 
     def bust(

@@ -3,10 +3,10 @@
 import math
 from collections.abc import Sequence
 
-HALF_LIFE = 390.0
+_HALF_LIFE = 390.0
 """Observations after which one weighs half: a session of minutes."""
 LEAST_OBSERVATIONS = 30
-Matrix = Sequence[Sequence[float]]
+_Matrix = Sequence[Sequence[float]]
 
 
 class ReturnCorrelation:
@@ -20,7 +20,7 @@ class ReturnCorrelation:
         Observations after which one weighs half.
     """
 
-    def __init__(self, count: int, half_life: float = HALF_LIFE) -> None:
+    def __init__(self, count: int, half_life: float = _HALF_LIFE) -> None:
         self._decay = 0.5 ** (1.0 / half_life)
         self._logs: list[float] | None = None
         self._products = [[0.0] * count for _ in range(count)]
@@ -45,7 +45,7 @@ class ReturnCorrelation:
                 row[place] = self._decay * row[place] + own * other
         self.observations += 1
 
-    def matrix(self) -> Matrix | None:
+    def matrix(self) -> _Matrix | None:
         """Return the correlations; None before 30 observations, and while a price has not moved."""
         squares = [row[place] for place, row in enumerate(self._products)]
         if self.observations < LEAST_OBSERVATIONS or min(squares) <= 0.0:
@@ -56,7 +56,7 @@ class ReturnCorrelation:
         ]
 
 
-def combined(amounts: Sequence[float], correlations: Matrix) -> float:
+def combined(amounts: Sequence[float], correlations: _Matrix) -> float:
     """Return the size of amounts taken together, √(Σᵢⱼ ρᵢⱼ aᵢ aⱼ).
 
     Examples

@@ -16,7 +16,7 @@ from scalpdesk.volatility.rolling import (
     RollingForecasts,
 )
 
-BASELINE = "garch"
+_BASELINE = "garch"
 _PERCENT_SQUARED = 1e4
 _BOOTSTRAPS = 1000
 _SEED = 20_111_001
@@ -175,14 +175,14 @@ def score(rolled: RollingForecasts) -> tuple[ModelScore, ...]:
         losses = {name: qlike(realised, made[horizon]) for name, made in rolled.variances.items()}
         in_set = confidence_set(losses, horizon) if len(losses) > 1 else {}
         for name, loss in losses.items():
-            has_rival = name != BASELINE and BASELINE in losses
+            has_rival = name != _BASELINE and _BASELINE in losses
             scores.append(
                 ModelScore(
                     name,
                     horizon,
                     len(loss),
                     float(loss.mean()),
-                    diebold_mariano(loss, losses[BASELINE], horizon) if has_rival else None,
+                    diebold_mariano(loss, losses[_BASELINE], horizon) if has_rival else None,
                     in_set.get(name),
                     float(rolled.variances[name][horizon].mean() / realised.mean()),
                 )

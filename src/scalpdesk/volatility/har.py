@@ -13,7 +13,7 @@ from scalpdesk.volatility.base import VarianceFit, ratios_of, trailing_mean
 from scalpdesk.volatility.ohlc import Array, Ohlc
 from scalpdesk.volatility.realised import garman_klass_terms
 
-LEAST_ROWS = 250
+_LEAST_ROWS = 250
 """Regression rows below which no fit is made."""
 
 WEEK, MONTH = 5, 22
@@ -72,8 +72,8 @@ def har_sample(bars: Ohlc, horizon: int) -> _Sample | str:
     variances = np.maximum(variances, floor)
     squares = np.square(np.diff(np.log(bars.close)))
     rows = len(variances) - (MONTH - 1) - horizon
-    if rows < LEAST_ROWS:
-        return f"har needs {LEAST_ROWS + MONTH - 1 + horizon} bars for {horizon} days, has {len(variances)}"
+    if rows < _LEAST_ROWS:
+        return f"har needs {_LEAST_ROWS + MONTH - 1 + horizon} bars for {horizon} days, has {len(variances)}"
     scale = float(squares.mean() / variances[1:].mean())
     if scale <= 0.0:
         return "the closes never moved"

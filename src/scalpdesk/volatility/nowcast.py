@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 from scalpdesk.core.units import NANOS_PER_SECOND, SESSIONS_PER_YEAR
 
-REACTION = 0.5
+_REACTION = 0.5
 """Elapsed share of a day's variance at which what was realised counts half (the desk's choice)."""
 
-LATER_WEIGHT = 0.3
+_LATER_WEIGHT = 0.3
 """Share of a day's surprise that the forecast of the days after it keeps.
 
 Measured: how much the desk's own HAR forecast of five days moved, relatively, for a day whose variance was so
@@ -35,7 +35,7 @@ def nowcast(
     realized_variance: float,
     share_elapsed: float,
     *,
-    reaction: float = REACTION,
+    reaction: float = _REACTION,
     days_per_year: float = SESSIONS_PER_YEAR,
 ) -> Nowcast:
     """Return a day's volatility from a forecast and what the day has shown so far.
@@ -92,7 +92,7 @@ def forecast_to_horizon(forecast_vol: float, now: Nowcast, rest_years: float, ho
     Notes
     -----
     What is left of the day at its own volatility; the variance of the days after is the forecast's times
-    ``1 + w·(m − 1)`` with m that of the rest of the day and w :data:`LATER_WEIGHT`.
+    ``1 + w·(m − 1)`` with m that of the rest of the day and w :data:`_LATER_WEIGHT`.
 
     Examples
     --------
@@ -102,7 +102,7 @@ def forecast_to_horizon(forecast_vol: float, now: Nowcast, rest_years: float, ho
     """
     today = min(rest_years, horizon_years)
     multiple = (now.rest_vol / forecast_vol) ** 2
-    later = forecast_vol**2 * (1.0 + LATER_WEIGHT * (multiple - 1.0))
+    later = forecast_vol**2 * (1.0 + _LATER_WEIGHT * (multiple - 1.0))
     return math.sqrt((now.rest_vol**2 * today + later * (horizon_years - today)) / horizon_years)
 
 

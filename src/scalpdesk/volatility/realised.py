@@ -138,7 +138,7 @@ def _ranges(term: Callable[[Ohlc], Array]) -> Callable[[Ohlc], Terms]:
     return terms
 
 
-def parkinson_terms(bars: Ohlc) -> Array:
+def _parkinson_terms(bars: Ohlc) -> Array:
     """Daily variances ``ln(h/l)² / (4 ln 2)``."""
     return np.square(np.log(bars.high / bars.low)) / (4.0 * math.log(2.0))
 
@@ -149,7 +149,7 @@ def garman_klass_terms(bars: Ohlc) -> Array:
     return np.asarray(0.5 * np.square(span) - (2.0 * math.log(2.0) - 1.0) * np.square(body))
 
 
-def rogers_satchell_terms(bars: Ohlc) -> Array:
+def _rogers_satchell_terms(bars: Ohlc) -> Array:
     """Daily variances ``ln(h/c)·ln(h/o) + ln(l/c)·ln(l/o)``; free of drift."""
     up = np.log(bars.high / bars.close) * np.log(bars.high / bars.open)
     return np.asarray(up + np.log(bars.low / bars.close) * np.log(bars.low / bars.open))
@@ -159,7 +159,7 @@ def _yang_zhang_terms(bars: Ohlc) -> Terms:
     ends = np.flatnonzero(bars.follows)
     overnight = np.log(bars.open[ends] / bars.close[ends - 1])
     body = np.log(bars.close[ends] / bars.open[ends])
-    return np.column_stack((overnight, body, rogers_satchell_terms(bars)[ends])), ends
+    return np.column_stack((overnight, body, _rogers_satchell_terms(bars)[ends])), ends
 
 
 # The estimates below take windows of shape (windows, kinds, periods) and give a variance per period.
@@ -211,9 +211,9 @@ def _parzen_kernel(returns: Array) -> float:
 
 ESTIMATORS: dict[str, tuple[Callable[[Ohlc], Terms], Callable[[Array], Array], int, bool]] = {
     "close_to_close": (_returns, _sample_variance, 2, True),
-    "parkinson": (_ranges(parkinson_terms), _mean, 1, False),
+    "parkinson": (_ranges(_parkinson_terms), _mean, 1, False),
     "garman_klass": (_ranges(garman_klass_terms), _mean, 1, False),
-    "rogers_satchell": (_ranges(rogers_satchell_terms), _mean, 1, False),
+    "rogers_satchell": (_ranges(_rogers_satchell_terms), _mean, 1, False),
     "yang_zhang": (_yang_zhang_terms, _yang_zhang, 2, False),
     "bipower": (_returns, _bipower, 2, True),
     "realized_kernel": (_returns, _realized_kernel, 2, True),

@@ -10,11 +10,11 @@ import numpy.typing as npt
 
 from scalpdesk.core.errors import ArgumentError
 
-HALF_A_YEAR = 126
+_HALF_A_YEAR = 126
 """Fewest observations for a rank among a year's 252 closes."""
 
-LOW_BELOW = 0.10
-HIGH_ABOVE = 0.25
+_LOW_BELOW = 0.10
+_HIGH_ABOVE = 0.25
 
 
 class Regime(StrEnum):
@@ -48,9 +48,9 @@ def regime_of(vol: float) -> Regime:
     'normal'
     """
     _check_vol("vol", vol)
-    if vol < LOW_BELOW:
+    if vol < _LOW_BELOW:
         return Regime.LOW
-    return Regime.HIGH if vol > HIGH_ABOVE else Regime.NORMAL
+    return Regime.HIGH if vol > _HIGH_ABOVE else Regime.NORMAL
 
 
 def variance_premium(implied_vol: float, forecast_vol: float) -> VariancePremium:
@@ -71,7 +71,7 @@ def variance_premium(implied_vol: float, forecast_vol: float) -> VariancePremium
 
 
 def iv_rank(
-    implied_vol: float, history: Sequence[float], *, min_observations: int = HALF_A_YEAR
+    implied_vol: float, history: Sequence[float], *, min_observations: int = _HALF_A_YEAR
 ) -> float | None:
     """Rank of an implied volatility between the lowest and the highest of its history, 0 to 1.
 
@@ -109,7 +109,7 @@ def iv_rank(
 
 
 def iv_percentile(
-    implied_vol: float, history: Sequence[float], *, min_observations: int = HALF_A_YEAR
+    implied_vol: float, history: Sequence[float], *, min_observations: int = _HALF_A_YEAR
 ) -> float | None:
     """Share of past days on which the implied volatility was strictly below today's, 0 to 1.
 

@@ -23,7 +23,7 @@ FIRST_ORIGIN = 1500
 """Returns known before the first forecast, in the reference's protocol."""
 
 REFIT_EVERY = 21
-HORIZONS = (1, 5, 22)
+_HORIZONS = (1, 5, 22)
 PARTS_OF_COMBINED = ("gjr", "har")
 """The combination is the plain mean of these two variances."""
 
@@ -53,7 +53,7 @@ class RollingForecasts(msgspec.Struct, frozen=True):
 def rolling_forecasts(
     bars: Ohlc,
     models: Sequence[str] = MODELS,
-    horizons: Sequence[int] = HORIZONS,
+    horizons: Sequence[int] = _HORIZONS,
     *,
     first: int = FIRST_ORIGIN,
     progress: Progress | None = None,

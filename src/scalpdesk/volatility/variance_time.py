@@ -280,7 +280,7 @@ EMBEDDED_SESSIONS = VarianceClock(
 )
 """The clock of the embedded market: three tenths of a day's variance at night, a weekend as one."""
 
-CLOCKS = {clock.name: clock for clock in (CALENDAR, US_SESSIONS, EMBEDDED_SESSIONS)}
+_CLOCKS = {clock.name: clock for clock in (CALENDAR, US_SESSIONS, EMBEDDED_SESSIONS)}
 
 
 def clock_named(name: str) -> VarianceClock:
@@ -291,11 +291,11 @@ def clock_named(name: str) -> VarianceClock:
     ArgumentError
         When no clock has this name.
     """
-    if name not in CLOCKS:
+    if name not in _CLOCKS:
         raise ArgumentError(
-            "unknown variance clock", where="clock", value=name, fix=f"use {' or '.join(CLOCKS)}"
+            "unknown variance clock", where="clock", value=name, fix=f"use {' or '.join(_CLOCKS)}"
         )
-    return CLOCKS[name]
+    return _CLOCKS[name]
 
 
 def clock_of(data: Mapping[str, Any]) -> VarianceClock:

@@ -77,7 +77,7 @@ class _Ended(NamedTuple):
 
 
 class RerunJobs:
-    """Makes runs again in a process of its own, one at a time; ``scalpdesk rerun`` does the work."""
+    """Makes runs again in a process of its own, one at a time; ``scalpdesk replay --under`` does the work."""
 
     def __init__(self, runs_dir: Path, clock: Clock) -> None:
         self._runs_dir, self._clock = runs_dir, clock
@@ -102,7 +102,16 @@ class RerunJobs:
                 raise RetryError(f"{busy} is being made again", where="rerun", fix="wait, or cancel it")
             keep_reruns(self._runs_dir, begin_reruns(run_dir, fill_models=fill_models, paths=paths))
             process = subprocess.Popen(  # noqa: S603 - our own program
-                [sys.executable, "-m", "scalpdesk", "rerun", str(run_dir), *words, "--beside-desk"],
+                [
+                    sys.executable,
+                    "-m",
+                    "scalpdesk",
+                    "replay",
+                    "--under",
+                    str(run_dir),
+                    *words,
+                    "--beside-desk",
+                ],
                 stdin=subprocess.PIPE,  # its end is how the process learns that this one is gone
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -138,7 +147,7 @@ class RerunJobs:
             "problem": (found.problem if found is not None else "") or None,
             "refusal": None,
             "can": {"fill_models": False, "paths": False},
-            "command": f"scalpdesk rerun {run_dir.name}",
+            "command": f"scalpdesk replay {run_dir.name} --under",
             "models": None,
             "paths": None,
         }

@@ -138,7 +138,7 @@ def sheet_document(
         ],
         "warnings": _warnings(follower),
         "command": command_again(header),
-        "rerun": f"scalpdesk rerun {header.run_id}",
+        "rerun": f"scalpdesk replay {header.run_id} --under",
         "hedges": _hedges(report),
         "decisions": _decision_counts(report),
         "greeks": _greeks_of_marks(report.marks),

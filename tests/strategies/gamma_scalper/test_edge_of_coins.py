@@ -37,7 +37,7 @@ def forecast(day, horizon_days, call=None):
     session = coin_session(day)
     view = OpeningView(session, call)
     sizes = {EventKind.FOMC: 0.8}
-    config = EntryConfig(event_sessions=sizes, horizon_days=horizon_days, nowcast=False)
+    config = EntryConfig(event_sessions=sizes, horizon_days=horizon_days)
     names = [call, call.removesuffix("C") + "P"] if call else []
     straddles = STRADDLE.at((number, deribit_option(name)) for number, name in enumerate(names, start=1))
     return HorizonForecast(config).forecast(view, *straddles).vol

@@ -10,7 +10,6 @@ import pytest
 from scalpdesk.backtesting.runs import assemble_backtest, build_backtest
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.events import ForecastEvent
-from scalpdesk.core.intents import Purpose
 from scalpdesk.datasets.embedded import market
 from scalpdesk.entry.edge_gate import shifted_edge
 from scalpdesk.entry.shapes import STRADDLE
@@ -63,11 +62,10 @@ def late_morning():
     return run_until("10:38", "entry.gate=off").engine
 
 
-@pytest.fixture(scope="module", params=["swap", "atm"])
-def morning(request):
-    """A desk at 09:35:30, and the level that its gate compares."""
-    run = run_until("09:35:30", f"entry.level={request.param}", "entry.not_before=09:45")
-    return request.param, run.engine
+@pytest.fixture(scope="module")
+def morning():
+    """A desk at 09:35:30."""
+    return run_until("09:35:30", "entry.not_before=09:45").engine
 
 
 def edges(engine):
@@ -94,7 +92,7 @@ def edges(engine):
 
 def test_strikes_apart_by_skew_alone_have_one_edge_per_vega(morning):
     """Strike by strike the far one looked cheap by 24 USD: it was bought, the one at the money refused."""
-    (near, near_vega), (far, far_vega) = edges(morning[1])
+    (near, near_vega), (far, far_vega) = edges(morning)
     assert near.implied_vol > far.implied_vol + 0.01
     per_vega = near.gross_usd / near_vega, far.gross_usd / far_vega
     assert per_vega[0] == pytest.approx(per_vega[1], rel=0.05)
@@ -103,13 +101,9 @@ def test_strikes_apart_by_skew_alone_have_one_edge_per_vega(morning):
 
 
 def test_the_level_of_the_swap_is_a_fifth_above_the_money(morning):
-    level, engine = morning
-    edge = edges(engine)[0][0]
-    if level == "swap":
-        assert 1.15 < edge.market_level / edge.implied_vol < 1.25
-        assert edge.net_usd < -20.0
-    else:
-        assert edge.market_level == pytest.approx(edge.implied_vol, rel=0.02)
+    edge = edges(morning)[0][0]
+    assert 1.15 < edge.market_level / edge.implied_vol < 1.25
+    assert edge.net_usd < -20.0
 
 
 def test_the_forecast_follows_what_the_session_realises(late_morning):
@@ -132,27 +126,6 @@ def test_the_forecast_of_a_straddle_reaches_no_further_than_its_expiry(late_morn
     vols = [horizon.forecast(view, by_days[days]).vol for days in (0, 2)]
     assert vols[0] > vols[1] > horizon.forecast(view).vol
     assert horizon.forecast(view, by_days[39]) == horizon.forecast(view)
-
-
-@pytest.mark.parametrize(
-    ("settings", "until", "sold_at", "pnl"),
-    [
-        (("entry.nowcast=false",), "09:59", "09:57:27", "12.96"),
-        (("entry.nowcast=true",), "10:20", "10:19:02", "131.87"),
-        pytest.param(("exits.edge_gone=false",), "16:00", None, "795.29", marks=pytest.mark.second),
-    ],
-)
-def test_a_straddle_with_an_edge_is_kept_while_the_session_outruns_the_forecast(
-    settings, until, sold_at, pnl
-):
-    """With the morning's forecast alone it is sold minutes after it was bought; the day's fall came later."""
-    held = ("entry.level=atm", "entry.not_before=09:41", "entry.passes=1", "entry.gate=off")
-    engine = run_until(until, *held, *settings).engine
-    orders = engine.desk.orders.orders.values()
-    sold = [order.created_ns // 10**9 for order in orders if order.submitted.purpose is Purpose.CLOSE]
-    expected = [] if sold_at is None else [new_york_ns(DAY, time.fromisoformat(sold_at)) // 10**9]
-    assert sold[:1] == expected
-    assert engine.desk.attribution.nav_change == Decimal(pnl)
 
 
 def test_far_from_an_edge_the_market_is_measured_now_and_then_and_a_new_forecast_is_seen_at_once():

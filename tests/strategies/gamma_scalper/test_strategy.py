@@ -45,14 +45,20 @@ CALL, PUT = 1, 2
 NO_EXITS = ExitConfig(min_dte=None, stop_fraction=None, arm_fraction=None, edge_gone=False)
 
 
+class OneLook(EntryConfig, frozen=True, kw_only=True):
+    passes = 1
+
+
 @pytest.fixture
 def scalper():
     """Build a desk at 10:00 around a scalper whose entry gate, spread filter and exits are off."""
 
-    def build(*, entry=None, hedge=None, exits=NO_EXITS, book=None, is_open=True, **config):
+    def build(
+        *, entry=None, hedge=None, exits=NO_EXITS, book=None, is_open=True, looks=EntryConfig, **config
+    ):
         strategy = GammaScalper(
             GammaScalperConfig(
-                entry=EntryConfig(**({"gate": "off"} | (entry or {}))),
+                entry=looks(**({"gate": "off"} | (entry or {}))),
                 hedge=HedgeConfig(**({"band": "fixed"} | (hedge or {}))),
                 triggers=TriggersConfig(spread_filter=False),
                 exits=exits,
@@ -233,9 +239,9 @@ def test_an_enforced_gate_passes_three_times_in_a_row_a_minute_apart(scalper, se
 )
 def test_no_lopsided_straddle_is_bought_whatever_the_gate(scalper, gate, choice, most, buys):
     """Without a smile the score prefers the far strike, whose delta is that of forty shares."""
-    entry = {"gate": gate, "max_straddle_delta": most, "passes": 1, "forecast_vol": 0.90}
+    entry = {"gate": gate, "max_straddle_delta": most, "forecast_vol": 0.90}
     selection = SelectionConfig(strike_choice=choice)
-    desk = scalper(entry=entry, selection=selection, book=straddle_book(500, 510))
+    desk = scalper(entry=entry, selection=selection, book=straddle_book(500, 510), looks=OneLook)
     for number, instrument in enumerate(desk.book):
         vol = 0.10 if getattr(instrument, "strike", 0) == 510 else 0.20
         if number:
@@ -248,7 +254,7 @@ def test_no_lopsided_straddle_is_bought_whatever_the_gate(scalper, gate, choice,
 
 @pytest.mark.parametrize("gate", ["enforce", "advise", "off"])
 def test_without_a_strike_near_the_forward_the_entry_is_refused(scalper, gate):
-    desk = scalper(entry={"gate": gate, "forecast_vol": 0.90, "passes": 1}, book=straddle_book(490))
+    desk = scalper(entry={"gate": gate, "forecast_vol": 0.90}, book=straddle_book(490), looks=OneLook)
     (refusal,) = decisions(desk.market(500.0))
     assert not refusal.taken
     assert refusal.facts["delta up to 10 of 100"] == 1
@@ -1119,7 +1125,8 @@ def test_a_straddle_is_not_rolled_into_one_that_the_gate_refuses(scalper):
     desk = hold(
         scalper(
             book=book,
-            entry={"gate": "enforce", "forecast_vol": 0.40, "passes": 1},
+            entry={"gate": "enforce", "forecast_vol": 0.40},
+            looks=OneLook,
             selection=SelectionConfig(min_expiration_days=45, min_open_interest=0),
             recentre=RecentreConfig(roll_dte=44),
         )

@@ -33,6 +33,14 @@ RICH, LESS, NONE = 0.16, 0.215, 0.245
 """Implied volatilities at which the edge is more than twice that at 0.22, about it, and under half of it."""
 
 
+class OneLook(EntryConfig, frozen=True, kw_only=True):
+    passes = 1
+
+
+class Hasty(ScaleConfig, frozen=True, kw_only=True):
+    passes, pass_seconds = 2, 20.0
+
+
 @pytest.fixture
 def holding():
     """Build a desk that holds straddles bought at an implied volatility of 0.22, forecast 0.26."""
@@ -53,10 +61,10 @@ def holding():
             GammaScalperConfig(
                 straddles=straddles,
                 hedge=HedgeConfig(band="fixed"),
-                entry=EntryConfig(forecast_vol=FORECAST, passes=1),
+                entry=OneLook(forecast_vol=FORECAST),
                 triggers=TriggersConfig(spread_filter=False),
                 exits=ExitConfig(min_dte=None, stop_fraction=None, arm_fraction=None, edge_gone=False),
-                scale=ScaleConfig(**({"max_multiple": 3} | (scale or {}))),
+                scale=scale or ScaleConfig(max_multiple=3),
                 size=SizeConfig(**({"max_premium_fraction": 1.0} | (size or {}))),
                 recentre=RecentreConfig(gamma_fraction=recentre),
                 mode="resume",
@@ -139,7 +147,7 @@ def test_the_most_is_a_multiple_of_what_was_bought_first_also_of_an_adopted_stra
 
 
 def test_a_straddle_at_another_strike_does_not_begin_the_multiple_anew(holding):
-    desk = holding(adopted=1, recentre=0.5, book=straddle_book(500, 545), scale={"max_multiple": 2})
+    desk = holding(adopted=1, recentre=0.5, book=straddle_book(500, 545), scale=ScaleConfig(max_multiple=2))
     settle(desk, minutes(desk, 0.22, 2))
     settle(desk, minutes(desk, RICH, 10))
     assert held(desk) == [2, 2]
@@ -166,7 +174,7 @@ def test_no_straddle_is_moved_before_calls_and_puts_have_shown_the_forward(holdi
 
 @pytest.mark.parametrize("sides", [(math.nan, 500.01), (499.99, math.nan), (math.nan, math.nan)])
 def test_no_size_is_changed_while_the_hedge_is_not_quoted_on_both_sides(holding, sides):
-    desk = holding(straddles=2, scale={"passes": 2, "pass_seconds": 20})
+    desk = holding(straddles=2, scale=Hasty(max_multiple=3))
     assert of_legs(minutes(desk, RICH, 1)) == []  # once more, and straddles are added
     desk.outputs.clear()
     desk.wait(25).quote(0, *sides)
@@ -213,8 +221,8 @@ def test_the_band_and_the_stop_know_the_size_that_is_held(holding):
 @pytest.mark.parametrize(
     ("config", "why"),
     [
-        ({"scale": {"max_multiple": None}}, None),
-        ({"scale": {"max_multiple": 1}}, None),
+        ({"scale": ScaleConfig(max_multiple=None)}, None),
+        ({"scale": ScaleConfig(max_multiple=1)}, None),
         ({"size": {"max_premium_fraction": 0.04}}, "bound by premium"),
         ({"size": {"max_straddles": 1}}, "bound by cap"),
         ({"limits": {"max_vega_fraction": 0.0015}}, "(risk.max_vega_fraction)"),

@@ -6,11 +6,11 @@ from decimal import Decimal
 import pytest
 
 from scalpdesk.core.errors import ConfigError
-from scalpdesk.core.intents import Purpose, SetTimer, Side
+from scalpdesk.core.intents import Purpose, Side
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.entry.shapes import StructureConfig
 from scalpdesk.entry.straddle_selector import SelectionConfig
-from scalpdesk.instruments.sessions import next_session, to_new_york
+from scalpdesk.instruments.sessions import next_session
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.strategies.gamma_scalper.config import (
     EntryConfig,
@@ -19,7 +19,7 @@ from scalpdesk.strategies.gamma_scalper.config import (
     RecentreConfig,
 )
 from scalpdesk.strategies.gamma_scalper.strategy import GammaScalper
-from scalpdesk.strategies.toolkit.exits import DeadlineConfig, ExitConfig
+from scalpdesk.strategies.toolkit.exits import ExitConfig
 from scalpdesk.strategies.toolkit.triggers import TriggersConfig
 from scalpdesk.strategies.toolkit.watch import WatchConfig
 from scalpdesk.strategies.zero_dte.strategy import ZeroDteConfig, ZeroDteEntry, ZeroDteExit, ZeroDteScalper
@@ -287,26 +287,6 @@ def gamma(desk_book=None, later=None, **config):
 def no_exits(**given):
     off = {"min_dte": None, "stop_fraction": None, "arm_fraction": None, "edge_gone": False}
     return ExitConfig(**off, **given)
-
-
-def test_a_deadline_takes_an_entry_back_and_ends_a_holding():
-    deadline = DeadlineConfig(at="12:00", minutes_before_close=15.0)
-    for is_filled in (False, True):
-        desk = gamma(exits=no_exits(deadline=deadline))
-        due = [one for one in desk.outputs if isinstance(one, SetTimer) and one.name.endswith("deadline")]
-        assert [f"{to_new_york(one.due_ns):%H:%M}" for one in due] == ["12:00"]
-        legs = orders(desk.go_to("11:59").market(500.0))
-        if is_filled:
-            for leg in legs:
-                settle(desk, desk.fill(leg))
-        outputs = desk.go_to("12:00").timer()
-        closing = {order.purpose for order in orders(outputs)}
-        assert closing == ({Purpose.CLOSE} if is_filled else set())
-        settle(desk, outputs)
-        for leg in () if is_filled else legs:
-            desk.cancelled(leg.client_order_id)
-        assert desk.positions == {}
-        assert orders(desk.go_to("13:00").market(500.0)) == []
 
 
 def test_any_legs_are_taken_over_and_held_in_other_ratios_when_they_change():

@@ -92,15 +92,19 @@ def test_hedging_more_often_leaves_less_deviation_and_forecast_error_what_it_is(
     assert often.total == pytest.approx((often.hedging**2 + 84.0**2) ** 0.5)
 
 
+class AtOnce(ScaleConfig, frozen=True, kw_only=True):
+    passes = 1
+
+
 @given(
     first=st.integers(1, 8),
-    hysteresis=st.floats(0.4, 0.9),
     multiple=st.floats(1.0, 5.0),
     edges=st.lists(st.floats(-50.0, 400.0), min_size=3, max_size=60),
 )
-def test_a_size_follows_the_edge_and_turns_round_only_where_the_edge_has(first, hysteresis, multiple, edges):
+def test_a_size_follows_the_edge_and_turns_round_only_where_the_edge_has(first, multiple, edges):
     """Added straddles stay until so much of the edge is gone; sold straddles are not bought back."""
-    config = ScaleConfig(max_multiple=multiple, hysteresis=hysteresis, passes=1)
+    config = AtOnce(max_multiple=multiple)
+    hysteresis = config.hysteresis
     rule, held, last = ScaleRule(config, first), first, None
     back = (1.0 + hysteresis) / (2.0 * (1.0 - hysteresis))
     for number, edge in enumerate((100.0, *edges)):
@@ -128,7 +132,7 @@ def test_a_size_waits_for_looks_in_a_row_and_an_unknown_edge_breaks_the_row():
     edges = (10.0, 25.0, 25.0, None, 25.0, 25.0, 25.0)
     sizes = [rule.wanted(minute * 60 * 10**9, 1, edge) for minute, edge in enumerate(edges)]
     assert sizes == [1, 1, 1, 1, 1, 1, 2]
-    worthless = ScaleRule(ScaleConfig(max_multiple=2, passes=1), 2)
+    worthless = ScaleRule(AtOnce(max_multiple=2), 2)
     assert [worthless.wanted(at * 60 * 10**9, 2, edge) for at, edge in enumerate((-5.0, 50.0, 1.0))] == [
         2
     ] * 3

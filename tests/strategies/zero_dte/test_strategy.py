@@ -534,13 +534,13 @@ def test_each_hedge_fill_is_measured():
 
 
 def test_unusual_delta_and_greeks_are_said_once():
-    watch = {"min_observations": 5, "delta_z": 3.0, "delta_multiple": 1.0, "max_gamma_shares_per_usd": 0.001}
+    watch = {"delta_z": 3.0, "delta_multiple": 1.0, "max_gamma_shares_per_usd": 0.001}
     desk = desk_of(held=straddle(), watch=watch, threshold=Decimal("0.5"))
     desk.go_to("12:00")
-    for step in range(8):
+    for step in range(62):
         desk.wait(30).market(500.0 + 0.05 * (step % 2))
     said = [one for one in decisions(desk.outputs) if one.kind == "alert"]
-    assert [one.reasons[0].split(":")[0] for one in said] == ["unusual gamma"]
+    assert [one.reasons[0].split(":")[0] for one in said] == ["unusual gamma"] * 3  # each quarter of an hour
     outputs = desk.wait(30).market(506.0)
     assert any("unusual delta" in one.reasons[0] for one in decisions(outputs) if one.kind == "alert")
     desk.outputs.clear()
@@ -549,7 +549,7 @@ def test_unusual_delta_and_greeks_are_said_once():
 
 
 def test_a_delta_counts_into_the_mean_once_in_half_a_minute_however_often_it_is_looked():
-    desk = desk_of(held=straddle(), watch={"min_observations": 5, "delta_z": 3.0, "delta_multiple": 0.0})
+    desk = desk_of(held=straddle(), watch={"delta_z": 3.0, "delta_multiple": 0.0})
     desk.go_to("12:00")
     alerts = desk.strategy.tools.watch._alerts
     for step in range(12):
@@ -558,9 +558,9 @@ def test_a_delta_counts_into_the_mean_once_in_half_a_minute_however_often_it_is_
 
 
 def test_a_usual_delta_is_not_said():
-    desk = desk_of(held=straddle(), watch={"min_observations": 5, "delta_multiple": 0.0})
+    desk = desk_of(held=straddle(), watch={"delta_multiple": 0.0})
     desk.go_to("12:00")
-    for step in range(30):
+    for step in range(70):
         settle(desk, desk.wait(30).market(500.0 + 0.02 * (step % 3)))
     assert "alert" not in kinds(desk.outputs)
 

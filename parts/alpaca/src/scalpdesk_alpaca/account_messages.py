@@ -46,9 +46,9 @@ from scalpdesk_alpaca.fields import (
 from scalpdesk_alpaca.messages import DividendRow, Lookup, QuoteRow, Stamp, number_of
 from scalpdesk_alpaca.transport import RestRequest
 
-CONTRACTS_PER_PAGE = 10_000
+_CONTRACTS_PER_PAGE = 10_000
 SYMBOLS_PER_QUERY = 100
-HIGHEST_OPTIONS_LEVEL = 10
+_HIGHEST_OPTIONS_LEVEL = 10
 LARGEST_MULTIPLIER = 100_000
 
 
@@ -134,7 +134,7 @@ def read_account(raw: bytes) -> AccountFacts:
     row = decode(_ACCOUNT, raw, "malformed_account")
     kept, equity = row.maintenance_margin, amount(row.equity, "equity")
     level = row.options_approved_level if row.options_trading_level is None else row.options_trading_level
-    if not 0 <= (level or 0) <= HIGHEST_OPTIONS_LEVEL:
+    if not 0 <= (level or 0) <= _HIGHEST_OPTIONS_LEVEL:
         raise Malformed("bad_options_level", str(level))
     blocked = row.trading_blocked or row.account_blocked or row.trade_suspended_by_user
     return AccountFacts(
@@ -217,7 +217,7 @@ def contracts_request(underlying: str, first: date, last: date, page_token: str 
         "status": "active",
         "expiration_date_gte": first.isoformat(),
         "expiration_date_lte": last.isoformat(),
-        "limit": str(CONTRACTS_PER_PAGE),
+        "limit": str(_CONTRACTS_PER_PAGE),
     }
     return RestRequest.page("/v2/options/contracts", query, page_token)
 
@@ -255,8 +255,8 @@ def _contract(row: _Contract) -> ListedContract:
     )
 
 
-SPLITS_PER_PAGE = 1_000
-LARGEST_SPLIT = 10_000
+_SPLITS_PER_PAGE = 1_000
+_LARGEST_SPLIT = 10_000
 """Shares for one, or one for so many: what is beyond is a slip of digits."""
 
 
@@ -299,7 +299,7 @@ def _actions_request(symbol: str, types: str, first: date, last: date, page_toke
         "types": types,
         "start": first.isoformat(),
         "end": last.isoformat(),
-        "limit": str(SPLITS_PER_PAGE),
+        "limit": str(_SPLITS_PER_PAGE),
         "sort": "asc",
     }
     return RestRequest.page("/v1/corporate-actions", query, page_token)
@@ -325,7 +325,7 @@ def read_splits(raw: bytes, symbol: str) -> tuple[list[CorporateAction], str | N
 
 def _split(row: _Split) -> CorporateAction:
     new, old = positive(row.new_rate, "new_rate"), positive(row.old_rate, "old_rate")
-    if max(new / old, old / new) > LARGEST_SPLIT:
+    if max(new / old, old / new) > _LARGEST_SPLIT:
         raise Malformed("bad_split", f"{row.symbol} {new} for {old}")
     ex_date = day_of(row.ex_date, "ex_date")
     return CorporateAction(symbol=row.symbol, ex_date=ex_date, kind=ActionKind.SPLIT, ratio=new / old)

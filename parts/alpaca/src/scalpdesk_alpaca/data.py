@@ -80,7 +80,7 @@ def run(request: DownloadRequest, flags: AlpacaFlags) -> Sequence[ImportReport]:
         from scalpdesk.datasets.chain_snapshots import add_snapshots
 
         report = ImportReport(f"{flags.name}-chain")
-        snapshot = snapshot_now(history, symbol, flags)
+        snapshot = _snapshot_now(history, symbol, flags)
         add_snapshots(
             request.catalog,
             report.name,
@@ -148,7 +148,7 @@ def _download_chain(
             kept.add(what, day)
 
 
-def snapshot_now(history: Any, symbol: str, flags: ChainFlags) -> "ChainSnapshot":
+def _snapshot_now(history: Any, symbol: str, flags: ChainFlags) -> "ChainSnapshot":
     """Return the chain as the venue has it now.
 
     Raises
@@ -212,7 +212,7 @@ async def record(request: RecordRequest, flags: AlpacaRecordFlags) -> Sequence[I
     try:
         while not is_over:
             try:
-                waiting.append(await asyncio.to_thread(snapshot_now, history, request.symbol, flags))
+                waiting.append(await asyncio.to_thread(_snapshot_now, history, request.symbol, flags))
             except RetryError as lost:
                 if not taken:
                     raise

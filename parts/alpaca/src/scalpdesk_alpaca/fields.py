@@ -20,9 +20,9 @@ from scalpdesk.venues.bounds import is_amount, is_instant
 P = TypeVar("P")
 T = TypeVar("T")
 
-TIMESTAMP_EXT = -1
+_TIMESTAMP_EXT = -1
 """MessagePack's own extension type for timestamps."""
-FINEST_EXPONENT = -18
+_FINEST_EXPONENT = -18
 """Amounts of more than 18 decimals are no amounts; reinvested dividends leave 16."""
 MOST_OF_COLLATERAL = Decimal(1_000_000)
 """Largest part of the collateral that a margin is stated as."""
@@ -79,7 +79,7 @@ def amount(value: Decimal | None, name: str) -> Decimal:
     """
     if value is None:
         raise Malformed(f"no_{name}")
-    if not is_amount(value, FINEST_EXPONENT):
+    if not is_amount(value, _FINEST_EXPONENT):
         raise Malformed(f"bad_{name}", str(value))
     return value or Decimal(0)
 
@@ -155,7 +155,7 @@ def ns_of_text(stamp: str) -> int:
 def ns_of_ext(stamp: Ext) -> int:
     """Return UTC nanoseconds of MessagePack's timestamp extension (4, 8 or 12 bytes)."""
     data = bytes(stamp.data)
-    if stamp.code != TIMESTAMP_EXT or len(data) not in (4, 8, 12):
+    if stamp.code != _TIMESTAMP_EXT or len(data) not in (4, 8, 12):
         raise Malformed("bad_timestamp", f"extension {stamp.code} of {len(data)} bytes")
     if len(data) == 4:
         seconds, nanos = int.from_bytes(data, "big"), 0

@@ -70,10 +70,10 @@ class _Snapshot(msgspec.Struct):
     greeks: _Greeks | None = None
 
 
-TRADING_URLS = ("https://paper-api.alpaca.markets", "https://api.alpaca.markets")
+_TRADING_URLS = ("https://paper-api.alpaca.markets", "https://api.alpaca.markets")
 """Hosts of the trading interface; each knows the keys of its own accounts alone."""
 PAGE_OF_CHAIN, PAGE_OF_BARS, PAGE_OF_CONTRACTS = 1_000, 10_000, 10_000
-SYMBOLS_A_REQUEST = 100
+_SYMBOLS_A_REQUEST = 100
 """Options asked for at once."""
 
 
@@ -134,7 +134,7 @@ class AlpacaHistory:
         self._actions = CorporateActionsClient(*keys, raw_data=True, url_override=base_url)
         self._trading = [
             TradingClient(*keys, raw_data=True, url_override=url)
-            for url in trading_urls or (TRADING_URLS if base_url is None else (base_url,))
+            for url in trading_urls or (_TRADING_URLS if base_url is None else (base_url,))
         ]
         self._budget = RequestBudget(requests_per_minute)
         self._now_ns, self._sleep = now_ns, sleep
@@ -175,9 +175,9 @@ class AlpacaHistory:
         Raises as :meth:`stock_bars`.
         """
         frame = {"minute": "1Min", "hour": "1Hour"}[length]
-        for first in range(0, len(symbols), SYMBOLS_A_REQUEST):
+        for first in range(0, len(symbols), _SYMBOLS_A_REQUEST):
             asked = {
-                "symbols": ",".join(symbols[first : first + SYMBOLS_A_REQUEST]),
+                "symbols": ",".join(symbols[first : first + _SYMBOLS_A_REQUEST]),
                 "timeframe": frame,
                 "start": start.isoformat(),
                 "end": end.isoformat(),

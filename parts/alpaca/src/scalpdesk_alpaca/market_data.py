@@ -60,8 +60,8 @@ class TradingStatus(msgspec.Struct, frozen=True):
     """None where the code says neither."""
 
 
-MARKET_EVENTS = (QuoteEvent, TradeEvent, BarEvent)
-MarketItem = (
+_MARKET_EVENTS = (QuoteEvent, TradeEvent, BarEvent)
+_MarketItem = (
     QuoteEvent | TradeEvent | BarEvent | Welcome | Subscribed | StreamFault | TradingStatus | BadMessage
 )
 
@@ -94,7 +94,7 @@ class _Kind(msgspec.Struct):
 
 
 _Message = _Quote | _Trade | _Bar | _Status | Welcome | StreamFault | Subscribed
-IGNORED_KINDS = frozenset({"u", "d", "l", "c", "x", "i", "n"})
+_IGNORED_KINDS = frozenset({"u", "d", "l", "c", "x", "i", "n"})
 """Kinds that the desk never asks for: amended and daily bars, bands, corrections, imbalances, news."""
 TRADING_CODES = {"2": False, "3": True, "H": False, "P": False, "T": True}
 """Whether a symbol trades after a status code. Tapes A and B (CTA): 2 halt, 3 resume; tape C (UTP): H halt,
@@ -113,11 +113,11 @@ class MarketReader:
         self._one = codec.Decoder(_Message).decode
         self._kind = codec.Decoder(_Kind).decode
 
-    def read(self, raw: bytes, stamp: Stamp) -> list[MarketItem]:
+    def read(self, raw: bytes, stamp: Stamp) -> list[_MarketItem]:
         """Return the content of a frame in its order; a bad message keeps its place."""
         if len(raw) > LARGEST_FRAME_BYTES:
             return [BadMessage("frame_too_large", f"{len(raw)} bytes")]
-        items: list[MarketItem] = []
+        items: list[_MarketItem] = []
         try:
             messages: Iterable[_Message | BadMessage] = self._whole(raw)
         except UNREADABLE:
@@ -153,12 +153,12 @@ class MarketReader:
             kind = self._kind(part).T
         except UNREADABLE:
             return _refusal("malformed_message", f"{error} in {part[:60]!r}")
-        if kind in IGNORED_KINDS:
+        if kind in _IGNORED_KINDS:
             return None
         name = "malformed_message" if kind in ("q", "t", "b", "s") else "unknown_message"
         return _refusal(name, f"{kind[:20]!r}: {error}")
 
-    def _item(self, message: _Message, stamp: Stamp) -> MarketItem:
+    def _item(self, message: _Message, stamp: Stamp) -> _MarketItem:
         if isinstance(message, _Quote):
             return message.event(number_of(message.S, self.lookup), stamp)
         if isinstance(message, _Trade):
@@ -217,7 +217,7 @@ def _encode(message: dict[str, object], is_msgpack: bool) -> bytes:
     return msgspec.msgpack.encode(message) if is_msgpack else msgspec.json.encode(message)
 
 
-BARS_PER_PAGE = 10_000
+_BARS_PER_PAGE = 10_000
 
 
 class _Page(msgspec.Struct):
@@ -244,7 +244,7 @@ def bars_request(
         "end": end.isoformat(),
         "adjustment": "split",
         "feed": feed,
-        "limit": str(BARS_PER_PAGE),
+        "limit": str(_BARS_PER_PAGE),
         "sort": "asc",
     }
     return RestRequest.page("/v2/stocks/bars", query, page_token)
@@ -376,12 +376,12 @@ class MarketStream:
     def on_frame(self, raw: bytes) -> None:
         """Publish the events of a frame."""
         for item in self._reader.read(raw, self._timestamp):
-            if isinstance(item, MARKET_EVENTS):
+            if isinstance(item, _MARKET_EVENTS):
                 self._publish(item)
             else:
                 self._on_other(item)
 
-    def _on_other(self, item: MarketItem) -> None:
+    def _on_other(self, item: _MarketItem) -> None:
         publisher, name = self._publisher, self.name
         if isinstance(item, Subscribed):
             self.confirmed = frozenset(item.quotes)

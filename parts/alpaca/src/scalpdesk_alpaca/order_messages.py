@@ -66,7 +66,7 @@ OUTCOMES = {
 }
 """Meaning of each status on the venue's pages ("Orders at Alpaca", order lifecycle)."""
 LARGEST_UPDATE_BYTES = 1024 * 1024
-LONGEST_CLIENT_ID = 128
+_LONGEST_CLIENT_ID = 128
 MOST_LEGS = 4
 MOST_LEG_EXECUTIONS = 400
 """In one message: a leg may fill in many parts at once."""
@@ -285,7 +285,7 @@ def _order(raw: _Order, depth: int = 0) -> WireOrder:
         raise Malformed("no_filled_avg_price", f"{filled} filled")
     return WireOrder(
         venue_order_id=text(raw.id, "order_id", 64),
-        client_order_id=text(raw.client_order_id, "client_order_id", LONGEST_CLIENT_ID),
+        client_order_id=text(raw.client_order_id, "client_order_id", _LONGEST_CLIENT_ID),
         symbol="" if is_parent else text(raw.symbol, "symbol", 32),
         side=None if is_parent and not raw.side else side_of(raw.side),
         quantity=quantity,
@@ -301,7 +301,7 @@ def _order(raw: _Order, depth: int = 0) -> WireOrder:
     )
 
 
-FEWEST_LEGS = 2
+_FEWEST_LEGS = 2
 
 
 def submit_request(command: SubmitOrder, book: Instruments) -> RestRequest:
@@ -343,7 +343,7 @@ def combo_request(command: MultiLegOrder, book: Instruments) -> RestRequest:
     """
     legs = command.legs
     symbols = [book[leg.instrument_id].symbol for leg in legs]
-    if not FEWEST_LEGS <= len(legs) <= MOST_LEGS or len(set(symbols)) < len(symbols):
+    if not _FEWEST_LEGS <= len(legs) <= MOST_LEGS or len(set(symbols)) < len(symbols):
         raise ArgumentError(
             "a multi-leg order has 2 to 4 legs in different contracts",
             where=f"order {command.client_order_id}",
@@ -362,7 +362,7 @@ def combo_request(command: MultiLegOrder, book: Instruments) -> RestRequest:
                 "symbol": symbol,
                 "ratio_qty": str(quantity // sets),
                 "side": leg.side.value,
-                "position_intent": intent_of(leg),
+                "position_intent": _intent_of(leg),
             }
             for symbol, quantity, leg in zip(symbols, quantities, legs, strict=True)
         ],
@@ -433,10 +433,10 @@ def position_intent(command: SubmitOrder) -> str | None:
     Where several strategies share the account, an exit of one may open a position of the account.
     """
     is_sure = not command.owner and command.purpose in (Purpose.OPEN, Purpose.CLOSE)
-    return intent_of(command) if is_sure else None
+    return _intent_of(command) if is_sure else None
 
 
-def intent_of(command: SubmitOrder) -> str:
+def _intent_of(command: SubmitOrder) -> str:
     """Return Alpaca's name of what an order means to do by its purpose: a leg of a combo has to have one."""
     return f"{command.side.value}_to_{'close' if command.purpose is Purpose.CLOSE else 'open'}"
 
@@ -527,7 +527,7 @@ _TOO_LATE_TEXTS = (
 )
 _KEY_TEXTS = ("request is not authorized", "access key verification failed")
 """In a 403: the keys are refused. A 403 may also refuse one order: an account without options."""
-LARGEST_RATE = 10**9
+_LARGEST_RATE = 10**9
 
 
 def judge(status: int, body: bytes) -> JudgedReply:
@@ -582,6 +582,6 @@ def rate_limit(headers: Mapping[str, str]) -> RateLimit | None:
         )
     except (KeyError, ValueError):
         return None
-    if not (0 < limit < LARGEST_RATE and 0 <= remaining <= limit and 0 <= reset_s < 4_102_444_800):
+    if not (0 < limit < _LARGEST_RATE and 0 <= remaining <= limit and 0 <= reset_s < 4_102_444_800):
         return None
     return RateLimit(limit, remaining, reset_s)

@@ -24,10 +24,10 @@ from scalpdesk_alpaca.orders import OrderReports
 from scalpdesk_alpaca.queries import BudgetedClient
 from scalpdesk_alpaca.transport import Reply, RestRequest
 
-MOST_CANCEL_TRIES = 5
-UNKNOWN_PAUSE_SECONDS = 1.0
+_MOST_CANCEL_TRIES = 5
+_UNKNOWN_PAUSE_SECONDS = 1.0
 """Pause before a cancel of an order that the venue does not know yet is refused."""
-FATES = {
+_FATES = {
     ReplyVerdict.DONE: RequestFate.TAKEN,
     ReplyVerdict.UNKNOWN: RequestFate.UNKNOWN,
     ReplyVerdict.NOT_SENT: RequestFate.NOT_SENT,
@@ -120,12 +120,12 @@ class OrderSender:
         """Cancel an order once its id at the venue is known: 204 is "accepted", not "done"."""
         venue_order_id = await self._venue_id(order)
         if venue_order_id is None:
-            await asyncio.sleep(UNKNOWN_PAUSE_SECONDS)
+            await asyncio.sleep(_UNKNOWN_PAUSE_SECONDS)
             venue_order_id = await self._venue_id(order)
         if venue_order_id is None:
             return VenueAnswer(RequestFate.REFUSED, "its order is not known at the venue yet")
         request = order_messages.cancel_request(venue_order_id)
-        for _ in range(MOST_CANCEL_TRIES):
+        for _ in range(_MOST_CANCEL_TRIES):
             while not self._client.may_ask(Urgency.CANCEL):
                 await self._client.pause(Urgency.CANCEL)
             outcome = await self._client.outcome(self._client.start(request))
@@ -182,4 +182,4 @@ class OrderSender:
 
 
 def _answer_of(outcome: JudgedReply) -> VenueAnswer:
-    return VenueAnswer(FATES.get(outcome.verdict, RequestFate.REFUSED), outcome.reason, outcome.body)
+    return VenueAnswer(_FATES.get(outcome.verdict, RequestFate.REFUSED), outcome.reason, outcome.body)

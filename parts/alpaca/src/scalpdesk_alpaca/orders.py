@@ -37,9 +37,9 @@ from scalpdesk_alpaca.transport import ApiKeys
 
 MOVES = frozenset({"fill", "partial_fill", "trade_bust", "trade_correct"})
 """Updates that change holdings or cash: of somebody else's order, only the account shows how."""
-UPDATES = "trade_updates"
+_UPDATES = "trade_updates"
 """The stream that is listened to."""
-MOST_HISTORY_PAGES = 200
+_MOST_HISTORY_PAGES = 200
 
 
 def ends(order: TrackedOrder, shown: WireOrder) -> bool:
@@ -176,7 +176,7 @@ class OrderReports:
         fills: list[VenueFill] = []
         token: str | None = None
         after = rfc3339(max(since_ns, 0))
-        for _ in range(MOST_HISTORY_PAGES):
+        for _ in range(_MOST_HISTORY_PAGES):
             found = await self._client.outcome(self._client.start(fills_request(after, token)))
             if found.verdict is not ReplyVerdict.DONE:
                 raise RetryError("the venue does not return its executions", value=found.reason)
@@ -442,11 +442,11 @@ class OrderStream:
             item = read_update(await receive())
             self._apply(item)
             if isinstance(item, Authorized):
-                await send(order_messages.stream_listen((UPDATES,)))
+                await send(order_messages.stream_listen((_UPDATES,)))
             elif isinstance(item, StreamError):
                 raise StreamRefused(item.message, is_final=False)
             elif isinstance(item, Listening):
-                if UPDATES not in item.streams:
+                if _UPDATES not in item.streams:
                     raise StreamRefused("the order stream does not send trade updates", is_final=False)
                 return
 

@@ -68,19 +68,19 @@ from scalpdesk_alpaca.transport import (
 )
 
 T = TypeVar("T")
-MOST_PAGES = 500
-OPEN_ORDERS_PER_PAGE = 500
-MICROSECOND_NS = 1_000
+_MOST_PAGES = 500
+_OPEN_ORDERS_PER_PAGE = 500
+_MICROSECOND_NS = 1_000
 """The precision to which the venue may compare instants."""
-ASSET_AGE_NS = 10 * MINUTE_NS
+_ASSET_AGE_NS = 10 * MINUTE_NS
 """An answer on one share is used for so long: lists of easy borrows change from day to day."""
-REFUSED_QUESTIONS = frozenset({400, 404, 422})
+_REFUSED_QUESTIONS = frozenset({400, 404, 422})
 """The venue understands the question and will not answer it, however often it is asked."""
-ACTIVITY_LOOKBACK_NS = 5 * DAY_NS
+_ACTIVITY_LOOKBACK_NS = 5 * DAY_NS
 """The venue often lists an activity of a long weekend days later, under the day of the activity."""
 
 
-STALE_CHECK_SECONDS = 1.0
+_STALE_CHECK_SECONDS = 1.0
 """A question for the account that waits becomes urgent at most so long after a reconnection."""
 
 
@@ -198,7 +198,7 @@ class Queries:
             urgency = Urgency.ACCOUNT if self._is_account_stale() else Urgency.QUERY
             if self._trading.may_ask(urgency):
                 return await self._trading.send(request)
-            await self._trading.pause(urgency, STALE_CHECK_SECONDS)
+            await self._trading.pause(urgency, _STALE_CHECK_SECONDS)
 
     async def _ask_data(self, request: RestRequest) -> Reply:
         # nothing but questions goes to the data host: all of its requests are theirs
@@ -231,7 +231,7 @@ class Queries:
         """Return all open orders, oldest first."""
         orders: dict[str, WireOrder] = {}
         after: str | None = None
-        for _ in range(MOST_PAGES):
+        for _ in range(_MOST_PAGES):
             request = order_messages.open_orders_request(after)
             reply = self.checked(await self._ask_account(request), request)
             page, refusals = self.read(read_orders, reply)
@@ -239,10 +239,10 @@ class Queries:
                 raise RetryError("an open order cannot be believed", value=refusals[0].detail)
             fresh = [order for order in page if order.venue_order_id not in orders]
             orders.update((order.venue_order_id, order) for order in fresh)
-            if len(page) < OPEN_ORDERS_PER_PAGE or not fresh:
+            if len(page) < _OPEN_ORDERS_PER_PAGE or not fresh:
                 break
             # a microsecond earlier: orders of one instant may lie on both sides of the page's end
-            after = rfc3339(page[-1].submitted_ns - MICROSECOND_NS)
+            after = rfc3339(page[-1].submitted_ns - _MICROSECOND_NS)
         return list(orders.values())
 
     async def quotes(self, instrument_ids: Sequence[InstrumentId]) -> tuple[QuoteEvent, ...]:
@@ -276,7 +276,7 @@ class Queries:
         """Return what all pages of ``what`` hold; an answer of None ends them."""
         found: list[T] = []
         token: str | None = None
-        for _ in range(MOST_PAGES):
+        for _ in range(_MOST_PAGES):
             reply = await page(token)
             if reply is None:
                 return found
@@ -284,7 +284,7 @@ class Queries:
             found += rows
             if token is None:
                 return found
-        raise RetryError("the venue's pages do not end", where=what, value=MOST_PAGES)
+        raise RetryError("the venue's pages do not end", where=what, value=_MOST_PAGES)
 
     async def discover(self, underlying: str, first: date, last: date) -> tuple[ListedContract, ...]:
         """Return the options on ``underlying`` that expire from ``first`` to ``last``."""
@@ -311,12 +311,12 @@ class Queries:
         A venue that refuses the question leaves what is not expected to the operator: the refusal is
         published, and the account is queried all the same.
         """
-        after = rfc3339(max(since_ns - ACTIVITY_LOOKBACK_NS, 0))
+        after = rfc3339(max(since_ns - _ACTIVITY_LOOKBACK_NS, 0))
 
         async def page(token: str | None) -> Reply | None:
             request = activities_request(after, token)
             reply = await self._ask_account(request)
-            if reply.status in REFUSED_QUESTIONS:
+            if reply.status in _REFUSED_QUESTIONS:
                 reason = f"HTTP {reply.status} {judge(reply.status, reply.body).reason}"
                 self._publisher.refuse("requests", "activities_refused", reason)
                 return None
@@ -385,7 +385,7 @@ class Queries:
             if not share.is_share:
                 continue
             asked_ns, may = self._shortable.get(share.symbol, (None, False))
-            if asked_ns is None or loop_ns() - asked_ns > ASSET_AGE_NS:
+            if asked_ns is None or loop_ns() - asked_ns > _ASSET_AGE_NS:
                 try:
                     request = asset_request(share.symbol)
                     reply = self.checked(await self._ask_account(request), request)

@@ -17,9 +17,9 @@ from scalpdesk.instruments.sessions import to_ns
 from scalpdesk_alpaca.account_messages import MOVES, NOT_HAPPENED, PAYMENTS, read_activities, read_fills
 from scalpdesk_alpaca.fields import Malformed, ns_of_text
 
-CHARGED_DAY = re.compile(r"\bon (\d{4}-\d\d-\d\d)\b")
+_CHARGED_DAY = re.compile(r"\bon (\d{4}-\d\d-\d\d)\b")
 """``TAF fee for proceed of 48 shares (9 trades) on 2024-07-19 by …``: the day of the trades."""
-CHARGES = frozenset({"FEE", "CFEE"})
+_CHARGES = frozenset({"FEE", "CFEE"})
 """Kinds under which the venue charges fees of trades."""
 
 Row = Mapping[str, Any]
@@ -93,13 +93,13 @@ def _movement(row: Row, kind: str, zone: ZoneInfo) -> Movement:
         currency=str(row.get("currency") or "USD"),
         ts_ns=ts_ns,
         has_time=bool(row.get("created_at")),
-        charges_day=_charged_day(row, ts_ns, zone) if kind in CHARGES else None,
+        charges_day=_charged_day(row, ts_ns, zone) if kind in _CHARGES else None,
     )
 
 
 def _charged_day(row: Row, ts_ns: int, zone: ZoneInfo) -> date:
     """Return the day of the trades that a fee is for: its text may name an earlier one than its own."""
-    named = CHARGED_DAY.search(str(row.get("description") or ""))
+    named = _CHARGED_DAY.search(str(row.get("description") or ""))
     if named is not None:
         return date.fromisoformat(named[1])
     return datetime.fromtimestamp(ts_ns // NANOS_PER_SECOND, zone).date()

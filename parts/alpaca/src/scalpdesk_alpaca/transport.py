@@ -244,10 +244,10 @@ class ApiKeys:
         return {"APCA-API-KEY-ID": self.key.reveal(), "APCA-API-SECRET-KEY": self.secret.reveal()}
 
 
-PAPER_HOST = "paper-api.alpaca.markets"
+_PAPER_HOST = "paper-api.alpaca.markets"
 LIVE_HOST = "api.alpaca.markets"
-DATA_URL = "https://data.alpaca.markets"
-STREAM_URL = "wss://stream.data.alpaca.markets"
+_DATA_URL = "https://data.alpaca.markets"
+_STREAM_URL = "wss://stream.data.alpaca.markets"
 PAPER_KEY, LIVE_KEY = "PK", "AK"
 """First letters of the keys of the two environments."""
 
@@ -302,12 +302,12 @@ class Endpoints:
     @property
     def is_paper(self) -> bool:
         """True at the venue's own paper host (a simulated exchange is neither)."""
-        return urlsplit(self.trading_url).hostname == PAPER_HOST
+        return urlsplit(self.trading_url).hostname == _PAPER_HOST
 
     @classmethod
     def paper(cls, *, stock_feed: str = "iex", option_feed: str = "indicative") -> "Endpoints":
         """Return the paper environment."""
-        return cls._at_host(PAPER_HOST, stock_feed, option_feed, None)
+        return cls._at_host(_PAPER_HOST, stock_feed, option_feed, None)
 
     @classmethod
     def live(
@@ -335,10 +335,10 @@ class Endpoints:
     def _at_host(cls, host: str, stock_feed: str, option_feed: str, token: LiveToken | None) -> "Endpoints":
         return cls(
             trading_url=f"https://{host}",
-            data_url=DATA_URL,
+            data_url=_DATA_URL,
             orders_url=f"wss://{host}/stream",
-            stocks_url=f"{STREAM_URL}/v2/{stock_feed}",
-            options_url=f"{STREAM_URL}/v1beta1/{option_feed}",
+            stocks_url=f"{_STREAM_URL}/v2/{stock_feed}",
+            options_url=f"{_STREAM_URL}/v1beta1/{option_feed}",
             stock_feed=stock_feed,
             option_feed=option_feed,
             live_token=token,

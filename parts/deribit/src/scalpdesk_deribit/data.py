@@ -78,7 +78,7 @@ def download(request: DownloadRequest, flags: HistoryFlags) -> Sequence[ImportRe
     return [asyncio.run(_download(request, flags))]
 
 
-def history_at(url: str | None, *, is_test: bool) -> Any:
+def _history_at(url: str | None, *, is_test: bool) -> Any:
     """Return the client of the venue's public data."""
     from scalpdesk_deribit.gateway import LIVE_URL, TEST_URL, exchange_urls
     from scalpdesk_deribit.history import HISTORY_URL, TEST_HISTORY_URL, DeribitHistory
@@ -101,7 +101,7 @@ async def _download(request: DownloadRequest, flags: HistoryFlags) -> ImportRepo
     seconds = {"minute": 60, "hour": 3_600, "day": 86_400}[length]
     report, kept = ImportReport(name), Downloaded(catalog, name)
     manifest_to_extend(catalog, name, seconds)
-    async with history_at(flags.url, is_test=flags.test) as history:
+    async with _history_at(flags.url, is_test=flags.test) as history:
         now_ms = int(await history.ask("get_time"))
         if length == "day":
             first, last = ((day - date(1970, 1, 1)).days * 86_400_000 for day in (days[0], days[-1]))
@@ -163,7 +163,7 @@ async def record(request: RecordRequest, flags: RecordFlags) -> Sequence[ImportR
             finish(catalog, name, [coin], source="Deribit, recorded")
             rows.clear()
 
-    async with history_at(flags.url, is_test=flags.test) as history:
+    async with _history_at(flags.url, is_test=flags.test) as history:
         listings = await history.listings(coin, expired=False)
         add_rows(catalog, name, "listings", coin, listings, report)
         request.notify(f"{len(listings):,} contracts of {coin} listed; Ctrl-C ends it")

@@ -36,7 +36,7 @@ HISTORY_URL, TEST_HISTORY_URL = "https://history.deribit.com/api/v2", "https://t
 TIMEOUT_SECONDS = 30.0
 RETRY_PAUSES_SECONDS = (0.5, 1.0, 2.0, 4.0, 8.0)
 PAGE = 1_000
-MS_PER_HOUR = 3_600_000
+_MS_PER_HOUR = 3_600_000
 RESOLUTIONS = {"minute": ("1", 60), "hour": ("60", 3_600), "day": ("1D", 86_400)}
 """Lengths of bars that can be asked for: the venue's name and the seconds."""
 GREEKS = ("delta", "gamma", "vega", "theta", "rho")
@@ -348,7 +348,7 @@ class DeribitHistory:
         full hour on.
         """
         loop = asyncio.get_running_loop()
-        began, hour, is_over = loop.time(), int(await self.ask("get_time")) // MS_PER_HOUR, False
+        began, hour, is_over = loop.time(), int(await self.ask("get_time")) // _MS_PER_HOUR, False
         written: dict[str, int] = {}
         await self._follow(coin)
         while not is_over:
@@ -366,8 +366,8 @@ class DeribitHistory:
             changed = [row for row in rows if written.get(row["symbol"], 0) < row["ts"]]
             written |= {row["symbol"]: row["ts"] for row in changed}
             yield changed
-            if now_ms // MS_PER_HOUR != hour:
-                hour = now_ms // MS_PER_HOUR
+            if now_ms // _MS_PER_HOUR != hour:
+                hour = now_ms // _MS_PER_HOUR
                 await self._follow(coin)
 
     async def _follow(self, coin: str) -> None:

@@ -43,12 +43,12 @@ from scalpdesk_deribit.combos import ComboTrades
 from scalpdesk_deribit.queries import MOST_CLOCK_SKEW_MS, AccountAndMarket
 from scalpdesk_deribit.rpc import Disconnected, RpcConnection
 
-CREDITS_PER_MINUTE = 300
+_CREDITS_PER_MINUTE = 300
 """Requests to the matching engine: five a second and twenty at once, the lowest tier's."""
 PAGE = 1_000
-COMBO_LEAD_MS = 1_000
+_COMBO_LEAD_MS = 1_000
 """A combo's trade is looked for so long before those of its legs."""
-FOLLOWED_LATE_SECONDS = 5.0
+_FOLLOWED_LATE_SECONDS = 5.0
 """Added to an order's time limit where the desk's clock follows the venue: it stands between two messages."""
 
 
@@ -85,7 +85,7 @@ class DeribitOrders:
         self._instruments = setup.instruments
         self._currency = setup.currency
         self.tracker = OrderTracker(setup.instruments, setup.fees)
-        a_minute = setup.requests_per_minute or CREDITS_PER_MINUTE
+        a_minute = setup.requests_per_minute or _CREDITS_PER_MINUTE
         self._budget = RequestBudget(a_minute, max(a_minute // 15, 1))
         self.path = OrderPath(
             self,
@@ -370,7 +370,7 @@ class DeribitOrders:
         """Return for how long the venue may take an order, in milliseconds of its clock."""
         seconds = self._setup.timeout_seconds
         if self._publisher.stamper.follows:
-            seconds = (seconds + FOLLOWED_LATE_SECONDS) * self._queries.pace()
+            seconds = (seconds + _FOLLOWED_LATE_SECONDS) * self._queries.pace()
         return int(1_000 * seconds)
 
     def _may_come(self, order: TrackedOrder) -> bool:
@@ -613,7 +613,7 @@ class DeribitOrders:
     async def history(self, since_ns: int) -> tuple[VenueFill, ...]:
         """Return the executions since an instant, oldest first; those of the desk come out as events."""
         fills: dict[str, VenueFill] = {}
-        trades = await self._trades_since(max(since_ns // NANOS_PER_MS - COMBO_LEAD_MS, 0))
+        trades = await self._trades_since(max(since_ns // NANOS_PER_MS - _COMBO_LEAD_MS, 0))
         trades.sort(key=lambda message: not wire.is_combo(message.get("instrument_name")))  # wholes first
         for message in trades:
             instrument = self._queries.instrument(message)

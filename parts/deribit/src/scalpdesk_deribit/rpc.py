@@ -29,11 +29,11 @@ from scalpdesk_deribit.wire import (
 STEADY_SECONDS = 10.0
 HEARTBEAT_SECONDS = 30
 """Between two signs of life that are asked of the venue; it takes no less than 10."""
-SILENT_BEATS = 2.5
+_SILENT_BEATS = 2.5
 """Heartbeats without any frame after which a connection counts as dead."""
-REFRESH_SHARE = 0.8
+_REFRESH_SHARE = 0.8
 """Part of a token's life after which it is renewed."""
-MOST_CHANNELS = 400
+_MOST_CHANNELS = 400
 """In one request to subscribe; the venue takes 500."""
 LARGEST_MESSAGE_BYTES = 32 * 1024 * 1024
 
@@ -228,7 +228,7 @@ class RpcConnection(ReconnectingConnection):
     async def _watch(self, reader: asyncio.Task[None]) -> None:
         """Wait for the end; renew the token in time, and end a connection that has gone silent."""
         loop = asyncio.get_running_loop()
-        longest = SILENT_BEATS * self._target.heartbeat_seconds
+        longest = _SILENT_BEATS * self._target.heartbeat_seconds
         while not reader.done():
             await asyncio.wait({reader}, timeout=min(1.0, 0.25 * longest))
             if reader.done():
@@ -326,15 +326,15 @@ class RpcConnection(ReconnectingConnection):
         self._refresh_token = str(granted.get("refresh_token") or "")
         life = float_field(granted, "expires_in")
         life = life if life > 0.0 else 900.0
-        self._renew_at = asyncio.get_running_loop().time() + REFRESH_SHARE * life
+        self._renew_at = asyncio.get_running_loop().time() + _REFRESH_SHARE * life
 
     def _scoped(self, verb: str) -> str:
         return f"{'public' if self._target.key is None else 'private'}/{verb}"
 
     async def _subscribe(self) -> list[str]:
         wanted, accepted = list(self._channels), list[str]()
-        for first in range(0, len(wanted), MOST_CHANNELS):
-            part = {"channels": wanted[first : first + MOST_CHANNELS]}
+        for first in range(0, len(wanted), _MOST_CHANNELS):
+            part = {"channels": wanted[first : first + _MOST_CHANNELS]}
             accepted += await self._ask(self._scoped("subscribe"), part)
         missing = [name for name in self._channels if name not in accepted]
         if missing:

@@ -32,7 +32,7 @@ Row = Mapping[str, Any]
 TRADES = frozenset({"trade", "maker", "taker"})
 KNOWN = frozenset({*LOGGED, "delivery"})
 """Types whose cause the desk knows."""
-HAVE_UNITS = frozenset({"settlement", "delivery"})
+_HAVE_UNITS = frozenset({"settlement", "delivery"})
 """Types of movements whose amount is read, or is what they are made on."""
 COLUMNS = {
     "ID": "id",
@@ -106,7 +106,7 @@ def _take(row: Row, found: Statement) -> None:
         raise WireError(f"{kind} without a change of the balance")
     else:
         found.movements.append(_movement(row, kind) if kind in KNOWN else _unknown(row, kind, symbol))
-        if symbol and kind not in HAVE_UNITS and (amount := exact_field(row, "amount", ZERO)):
+        if symbol and kind not in _HAVE_UNITS and (amount := exact_field(row, "amount", ZERO)):
             found.unread.append(f"line {row.get('id')} of the log: the {amount:f} {symbol} of {kind}")
     if symbol and row.get("position") is not None:
         found.positions[symbol] = _units(symbol, exact_field(row, "position"))

@@ -384,7 +384,7 @@ LIFETIMES = {
 }
 TYPES = {"market": "market", "limit": "limit", "stop": "stop_market", "stop_limit": "stop_limit"}
 """The venue's names of the types of orders."""
-TRIGGER = "mark_price"
+_TRIGGER = "mark_price"
 """Price that a stop waits for: one trade far from the market moves the last price, and not this one."""
 OUTCOMES = {
     "open": Outcome.OPEN,
@@ -423,7 +423,7 @@ def order_request(command: SubmitOrder, instrument: Instrument, valid_until_ms: 
         params["price"] = command.limit_price
     match kind:
         case Stop(trigger=price):
-            params |= {"trigger": TRIGGER, "trigger_price": price}
+            params |= {"trigger": _TRIGGER, "trigger_price": price}
         case OrderType.MARKET | OrderType.LIMIT:
             pass
         case _:

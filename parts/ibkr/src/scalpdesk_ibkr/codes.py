@@ -84,7 +84,7 @@ DELAYED = 10167
 CANCELLED, UNKNOWN_CONTRACT = 202, 200
 USED_IDS = frozenset({103, 104})
 """A new order has the id of another one, which is over; 104 where that one was filled."""
-INFORMATION = frozenset({399, 404, 481, 492, 10167, 10349})
+_INFORMATION = frozenset({399, 404, 481, 492, 10167, 10349})
 """Remarks on an order or a line that goes on."""
 WARNINGS = range(2100, 2200)
 """Codes of warnings: all of them remarks."""
@@ -96,7 +96,7 @@ def is_remark(code: int) -> bool:
     >>> [is_remark(code) for code in (399, 2109, 201)]
     [True, True, False]
     """
-    return code in INFORMATION or code in WARNINGS
+    return code in _INFORMATION or code in WARNINGS
 
 
 def name_of(code: int) -> str:
@@ -174,7 +174,7 @@ COMPLETED = {
     "Inactive": Outcome.REJECTED,
 }
 """Outcomes of completed orders by their status; with any other status they are cancelled."""
-WHY_HELD = {"": False, "child": False, "trigger": False, "locate": True}
+_WHY_HELD = {"": False, "child": False, "trigger": False, "locate": True}
 """Parts of ``whyHeld`` (the vendor's page "Order Status Parameters"), and whether the operator hears of them.
 
 With ``locate`` the broker looks for shares to sell short; an order that waits for its parent (``child``) or
@@ -197,7 +197,7 @@ def is_news(status: str, why_held: str) -> bool:
     >>> [is_news("PreSubmitted", why) for why in ("child,trigger", "locate,trigger", "new")]
     [False, True, True]
     """
-    is_held = any(WHY_HELD.get(part.strip(), True) for part in why_held.split(","))
+    is_held = any(_WHY_HELD.get(part.strip(), True) for part in why_held.split(","))
     return is_held or status == "Inactive" or status not in STATUSES
 
 

@@ -49,16 +49,16 @@ ABSENT = frozenset({UNSET_DOUBLE, 2.0**127 - 1, 2.0**63 - 1, 2.0**31 - 1})
 ``UNSET_INTEGER``).
 """
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 30.0
-QUESTION_TIMEOUTS = 4.0
+_QUESTION_TIMEOUTS = 4.0
 """Time-outs of a request that an answer in many messages may take."""
 STREAMS = ("orders", "quotes")
-OF_ORDERS = frozenset({"3", "5", "11", "53", "55", "59", "61", "101"})
+_OF_ORDERS = frozenset({"3", "5", "11", "53", "55", "59", "61", "101"})
 """Messages about orders, executions and positions."""
 EXECUTION_ID, EXECUTION_TIME = 14, 15
 """Places of the fields in a message on an execution (11)."""
-MOST_LOGIN_BYTES = 1_000
+_MOST_LOGIN_BYTES = 1_000
 TIME = re.compile(r"(\d{8})( +|-)(\d\d:\d\d:\d\d)(?:\.\d+)?(?: +(\S.*))?", re.ASCII)
-QUARTER = timedelta(minutes=15)
+_QUARTER = timedelta(minutes=15)
 """Zones differ by quarters of an hour."""
 MOST_AHEAD_NS = 15 * MINUTE_NS
 """An execution is past: a time farther ahead than clocks go wrong was read in the wrong zone."""
@@ -119,7 +119,7 @@ class TwsTimes:
         if self._zone is None and self._now_ns is not None:
             with contextlib.suppress(ValueError):  # no day, or no zone of this world
                 ahead = _at(day, clock, UTC) - from_ns(self._now_ns())
-                self._zone = timezone(round(ahead / QUARTER) * QUARTER)
+                self._zone = timezone(round(ahead / _QUARTER) * _QUARTER)
 
     def instant(self, text: str) -> int | None:
         """Return the time of an execution, UTC nanoseconds; None where it cannot be read."""
@@ -421,7 +421,7 @@ class TwsConnection:
         """
         unread = self.unread
         try:
-            async with asyncio.timeout(QUESTION_TIMEOUTS * self._setup.timeout_seconds):
+            async with asyncio.timeout(_QUESTION_TIMEOUTS * self._setup.timeout_seconds):
                 found = await ask()
         except TimeoutError:
             self.renew("unanswered", what)
@@ -575,7 +575,7 @@ class TwsConnection:
             return
         self._greeting += data
         end = 4 + int.from_bytes(self._greeting[:4], "big")
-        if len(self._greeting) < end <= MOST_LOGIN_BYTES:
+        if len(self._greeting) < end <= _MOST_LOGIN_BYTES:
             return
         _, _, stated = self._greeting[4:end].decode(errors="replace").partition("\0")
         self._greeting = None
@@ -599,7 +599,7 @@ class TwsConnection:
     def _refuse(self, fields: Sequence[str], problem: Exception) -> None:
         kind = fields[0] if fields else ""
         self._publisher.refuse("requests", "malformed_message", f"message {kind}: {problem!r}"[:200])
-        if kind in OF_ORDERS:
+        if kind in _OF_ORDERS:
             self.unread += 1
             self._publisher.notice(NoticeKind.GAP, "orders", "malformed_message", f"message {kind}")
 

@@ -22,7 +22,7 @@ from scalpdesk_ibkr import codes
 from scalpdesk_ibkr.connection import TwsConnection, TwsRefusalError
 
 SMART, CURRENCY = "SMART", "USD"
-LAST_TRADE_DAYS = 4
+_LAST_TRADE_DAYS = 4
 """A.M.-settled options are listed by their last trading day: as many days before the expiry at most."""
 INDEX_EXCHANGE = "CBOE"
 
@@ -257,7 +257,7 @@ class Contracts:
                 )
                 pairs = {(day, chain.tradingClass) for chain in chains for day in chain.expirations}
                 if chains:
-                    begin = first - timedelta(days=LAST_TRADE_DAYS)
+                    begin = first - timedelta(days=_LAST_TRADE_DAYS)
                 return sorted(pair for pair in pairs if begin <= _day(pair[0]) <= last)
         months, month = [], first.replace(day=1)
         while month <= last:

@@ -308,7 +308,7 @@ def _chosen(accounts: Sequence[str], wanted: str) -> str:
 
 ALL = "BASE"
 """TWS's name of all currencies together, in the base currency."""
-AccountRows = dict[str, dict[str, Decimal]]
+_AccountRows = dict[str, dict[str, Decimal]]
 """Amounts of an account by tag and currency."""
 
 
@@ -361,8 +361,8 @@ def account_facts(link: TwsConnection, account: str, base: str = "") -> AccountF
     )
 
 
-def _account_rows(link: TwsConnection, account: str) -> AccountRows:
-    rows: AccountRows = {}
+def _account_rows(link: TwsConnection, account: str) -> _AccountRows:
+    rows: _AccountRows = {}
     for each in link.ib.accountValues(account):
         if each.currency and not each.modelCode and _is_number(each.value):
             rows.setdefault(each.tag, {})[each.currency] = Decimal(each.value).normalize() + ZERO
@@ -376,7 +376,7 @@ def _is_number(text: str) -> bool:
         return False
 
 
-def _base_currency(rows: AccountRows) -> str:
+def _base_currency(rows: _AccountRows) -> str:
     """Return the base currency: the only one of the account's value, or the one whose exchange rate is 1."""
     if "NetLiquidation" not in rows:
         raise RetryError("TWS does not state a value of the account", where="NetLiquidation")
@@ -394,7 +394,7 @@ def _base_currency(rows: AccountRows) -> str:
     return named[0]
 
 
-def foreign_cash(rows: AccountRows, base: str) -> dict[str, Decimal]:
+def foreign_cash(rows: _AccountRows, base: str) -> dict[str, Decimal]:
     """Return the cash of an account in other currencies than its base."""
     cash = rows.get("CashBalance", {})
     return {

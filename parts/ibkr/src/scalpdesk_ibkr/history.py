@@ -18,15 +18,15 @@ from scalpdesk.venues.contract import DailyBar, VenueMinute
 from scalpdesk_ibkr.connection import TwsConnection, TwsRefusalError
 from scalpdesk_ibkr.contracts import Contracts
 
-MOST_YEARS = 15
+_MOST_YEARS = 15
 """Years of daily bars that are asked for at most."""
-MINUTE_DAYS = 5
+_MINUTE_DAYS = 5
 """Days of one-minute bars in one request."""
-MOST_MINUTE_DAYS = 180
+_MOST_MINUTE_DAYS = 180
 """The broker keeps minutes of about half a year without a data package."""
 NO_HISTORY, PACING = (162, 366), "pacing"
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, PACED_TRIES = 2.0, 15.0, 4
-FORM_UTC = 2
+_FORM_UTC = 2
 """Times in seconds since 1970."""
 
 
@@ -48,7 +48,7 @@ class History:
         if first > last:
             return ()
         days = (last - first).days + 1
-        span = f"{days} D" if days <= 365 else f"{min(-(-days // 365), MOST_YEARS)} Y"
+        span = f"{days} D" if days <= 365 else f"{min(-(-days // 365), _MOST_YEARS)} Y"
         bars = await self._ask(number, last, span, "1 day")
         found = {_day_of(bar): bar for bar in bars}
         return tuple(
@@ -62,10 +62,10 @@ class History:
     ) -> tuple[VenueMinute, ...]:
         """Return the minutes of the sessions of the days ``first`` to ``last``, oldest first."""
         last = min(last, to_new_york(now_ns).date())
-        first = max(first, last - timedelta(days=MOST_MINUTE_DAYS))
+        first = max(first, last - timedelta(days=_MOST_MINUTE_DAYS))
         found: dict[int, VenueMinute] = {}
         for day in _ends(first, last):
-            for bar in await self._ask(number, day, f"{MINUTE_DAYS} D", "1 min"):
+            for bar in await self._ask(number, day, f"{_MINUTE_DAYS} D", "1 min"):
                 if isinstance(bar.date, datetime) and first <= to_new_york(to_ns(bar.date)).date() <= last:
                     start_ns = to_ns(bar.date)
                     figures = bar.open, bar.high, bar.low, bar.close, float(bar.volume)
@@ -93,7 +93,7 @@ class History:
                 size,
                 "TRADES",
                 True,
-                FORM_UTC,
+                _FORM_UTC,
                 False,
                 [],
             )
@@ -123,5 +123,5 @@ def _ends(first: date, last: date) -> Iterator[date]:
     ends = []
     while day >= first:
         ends.append(day)
-        day -= timedelta(days=MINUTE_DAYS)
+        day -= timedelta(days=_MINUTE_DAYS)
     yield from reversed(ends)

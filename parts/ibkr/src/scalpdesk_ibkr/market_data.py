@@ -29,22 +29,22 @@ from scalpdesk_ibkr.connection import TwsConnection
 from scalpdesk_ibkr.contracts import Contracts
 from scalpdesk_ibkr.settings import DATA_TYPES, IbkrSettings
 
-CHANGES_A_SECOND = 8
+_CHANGES_A_SECOND = 8
 """Lines that change at most in a second: each takes two of the 45 messages a second that orders need too."""
-OPENS_A_SECOND = 20
+_OPENS_A_SECOND = 20
 RETRY_SECONDS = 30.0
 """Until a line that brings nothing (10197, 354) is asked for again."""
-OPTION_TICKS = "101"
+_OPTION_TICKS = "101"
 """Generic tick of the open interest of an option."""
-DELAY_NS = 15 * MINUTE_NS
+_DELAY_NS = 15 * MINUTE_NS
 """Age of delayed data (vendor's pages: 15 to 20 minutes)."""
 LIVE, FROZEN, DELAYED, DELAYED_FROZEN = 1, 2, 3, 4
-TYPE_NAMES = {LIVE: "live", FROZEN: "frozen", DELAYED: "delayed", DELAYED_FROZEN: "delayed_frozen"}
-STATUS_TICKS = {49: 0, 90: DELAY_NS}
+_TYPE_NAMES = {LIVE: "live", FROZEN: "frozen", DELAYED: "delayed", DELAYED_FROZEN: "delayed_frozen"}
+_STATUS_TICKS = {49: 0, 90: _DELAY_NS}
 """Types of the tick that states whether a contract is halted, and its age, nanoseconds."""
-HALTS = {1: "general halt", 2: "volatility halt"}
+_HALTS = {1: "general halt", 2: "volatility halt"}
 """Its values (vendor's pages, "Halted"); 0 is no halt, and below 0 TWS does not know."""
-TRADES_AGAIN_NS = 5 * NANOS_PER_SECOND
+_TRADES_AGAIN_NS = 5 * NANOS_PER_SECOND
 """A trade so long after a halt was named shows that the halt is over; an earlier one may be reported late, or
 by a clock that is off.
 """
@@ -93,7 +93,7 @@ class QuoteLine:
     """Its last quote."""
 
 
-def frozen_ns(now_ns: int) -> int:
+def _frozen_ns(now_ns: int) -> int:
     """Return the close from which frozen data are: the last one that is over."""
     day = to_new_york(now_ns).date()
     if is_session(day) and now_ns >= session_on(day).close_ns:
@@ -204,13 +204,13 @@ class QuoteLines:
                     break
                 if number not in self._lines:
                     self._open(number)
-                    if count % OPENS_A_SECOND == 0:
+                    if count % _OPENS_A_SECOND == 0:
                         await asyncio.sleep(1.0)
             self._turn = deque(number for number in self._wanted if number not in self._lines)
 
     def _open(self, number: InstrumentId) -> None:
         contract = self._contracts.of(number)
-        ticks = OPTION_TICKS if self._instruments[number].is_option else ""
+        ticks = _OPTION_TICKS if self._instruments[number].is_option else ""
         # the library would show what an earlier line of the contract brought as this one's
         self._connection.ib.wrapper.tickers.pop(hash(contract), None)
         ticker = self._connection.ib.reqMktData(contract, ticks)
@@ -268,7 +268,7 @@ class QuoteLines:
                 for line in self._lines.values()
                 if line.number not in kept and loop.time() - line.since >= self._turn_seconds
             ]
-            for number in due[: min(CHANGES_A_SECOND, len(self._turn))]:
+            for number in due[: min(_CHANGES_A_SECOND, len(self._turn))]:
                 self._end(number)
                 self._turn.append(number)
                 self._open(self._turn.popleft())
@@ -283,7 +283,7 @@ class QuoteLines:
         due = [line for line in self._lines.values() if line.again_at is not None and now >= line.again_at]
         kept = set(self._first()) if due else ()
         due.sort(key=lambda line: line.number not in kept)
-        for line in due[:CHANGES_A_SECOND]:
+        for line in due[:_CHANGES_A_SECOND]:
             self._open_again(line.number)
 
     def _doubt_lines(self) -> None:
@@ -342,9 +342,9 @@ class QuoteLines:
         now_ns = self._publisher.timestamp()  # TWS states no time of a quote
         at_ns = made_ns or now_ns
         if ticker.marketDataType == DELAYED:
-            at_ns -= DELAY_NS
+            at_ns -= _DELAY_NS
         elif ticker.marketDataType in (FROZEN, DELAYED_FROZEN):
-            at_ns = frozen_ns(now_ns)
+            at_ns = _frozen_ns(now_ns)
         if self._halts:
             at_ns = min([at_ns, *self._halted_quotes_ns(number)])
         return QuoteEvent(number, at_ns, now_ns, bid, ask, bid_size, ask_size)
@@ -354,7 +354,7 @@ class QuoteLines:
     def _on_generic(self, request_id: int, kind: int, value: float) -> None:
         """Tell the desk of a halt, of its end, and once of a contract that is not halted."""
         line = self._by_ticker.get(id(self._connection.ib.wrapper.reqId2Ticker.get(request_id)))
-        if kind not in STATUS_TICKS or line is None or not value >= 0.0:
+        if kind not in _STATUS_TICKS or line is None or not value >= 0.0:
             return
         number, is_halted = line.number, value > 0.0
         is_repeated, line.is_halted = line.is_halted is is_halted, is_halted
@@ -362,11 +362,11 @@ class QuoteLines:
         if is_repeated or not is_news:
             return
         now_ns = self._publisher.timestamp()
-        at_ns = now_ns - STATUS_TICKS[kind]
+        at_ns = now_ns - _STATUS_TICKS[kind]
         if is_halted and number not in self._halts:
             # of a line that opens in a halt nothing says since when, nor when its quote was made
-            self._halts[number] = KnownHalt(now_ns, at_ns if line.quoted_ns else at_ns - DELAY_NS)
-        reason = HALTS.get(int(value), f"halt {value:g}") if is_halted else ""
+            self._halts[number] = KnownHalt(now_ns, at_ns if line.quoted_ns else at_ns - _DELAY_NS)
+        reason = _HALTS.get(int(value), f"halt {value:g}") if is_halted else ""
         self._publisher.publish([self._noted(TradingHalt(number, at_ns, now_ns, is_halted, reason))])
 
     def _noted(self, status: TradingHalt) -> TradingHalt:
@@ -381,7 +381,7 @@ class QuoteLines:
         if traded is None or (halt is None and line.number in self._reported):
             return []
         traded_ns, since_ns = to_ns(traded), line.opened_ns if halt is None else halt.named_ns
-        if traded_ns <= since_ns + TRADES_AGAIN_NS:
+        if traded_ns <= since_ns + _TRADES_AGAIN_NS:
             return []
         now_ns = self._publisher.timestamp()
         return [self._noted(TradingHalt(line.number, traded_ns, now_ns, is_halted=False, reason="it trades"))]
@@ -413,7 +413,7 @@ class QuoteLines:
     # data that are not live -------------------------------------------------------------------------
 
     def _name_kind(self, line: QuoteLine) -> None:
-        name = f"{TYPE_NAMES.get(line.kind, str(line.kind))}_data"
+        name = f"{_TYPE_NAMES.get(line.kind, str(line.kind))}_data"
         self._publisher.count(name)
         if name not in self._named:
             self._named.add(name)

@@ -73,9 +73,9 @@ SIDES = {
 }
 """Sides of orders and executions; the last two are sales of an institution's account."""
 TYPES = {"limit": "LMT", "market": "MKT", "stop": "STP", "stop_limit": "STP LMT"}
-AT_CLOSE = {"limit": "LOC", "market": "MOC"}
+_AT_CLOSE = {"limit": "LOC", "market": "MOC"}
 Number = float | Decimal | None
-ID_JUMP = 1_000
+_ID_JUMP = 1_000
 """Order ids that are left out after TWS has called one a duplicate (103)."""
 LAPSE = 2
 """Action of an exercise request: not to exercise."""
@@ -97,15 +97,15 @@ def exact(value: Number) -> Decimal:
     return found + ZERO
 
 
-def fee_paid(report: CommissionReport) -> Decimal | None:
+def _fee_paid(report: CommissionReport) -> Decimal | None:
     """Return what a commission report charges; None for an empty one, and one without an amount."""
     return exact(report.commission) if report.execId and is_figure(report.commission) else None
 
 
-def root_of(execution_id: str) -> str:
+def _root_of(execution_id: str) -> str:
     """Return the part of an execution's id that its corrections keep.
 
-    >>> root_of("0001f4e5.65e.01.02"), root_of("plain")
+    >>> _root_of("0001f4e5.65e.01.02"), _root_of("plain")
     ('0001f4e5.65e.01', 'plain')
     """
     return execution_id.rpartition(".")[0] or execution_id
@@ -221,7 +221,7 @@ class IbkrOrders:
 
     def count_positions(self) -> None:
         """Take the positions and executions that a login has listed as the state to follow from."""
-        self._counted = {root_of(fill.execution.execId) for fill in self._ib.fills()}
+        self._counted = {_root_of(fill.execution.execId) for fill in self._ib.fills()}
         held = {line.contract.conId: exact(line.position) for line in self._ib.positions(self.account)}
         self._net, self._shown = defaultdict(Decimal, held), dict(held)
 
@@ -279,7 +279,7 @@ class IbkrOrders:
         return Order(
             action=command.side.name,
             totalQuantity=float(command.quantity),
-            orderType=(AT_CLOSE if is_closing else TYPES)[command.type_name],
+            orderType=(_AT_CLOSE if is_closing else TYPES)[command.type_name],
             tif="DAY" if is_closing else command.time_in_force.name,
             account=self.account,
             orderRef=command.client_order_id,
@@ -586,8 +586,8 @@ class IbkrOrders:
             perm_id = leg_id(perm_id, fill.contract.conId) if is_leg else perm_id
             self.tracker.bind(order.submitted.client_order_id, perm_id)
         at_ns = to_ns(execution.time)
-        root, now_ns = root_of(execution.execId), self._publisher.timestamp(at_ns)
-        versions = [known for known in order.executions if root_of(known) == root]
+        root, now_ns = _root_of(execution.execId), self._publisher.timestamp(at_ns)
+        versions = [known for known in order.executions if _root_of(known) == root]
         if any(known > execution.execId for known in versions):
             return  # corrected since
         for known in versions:
@@ -610,7 +610,7 @@ class IbkrOrders:
 
     def _on_commission(self, fill: Fill) -> None:
         """Correct the fee of an execution of the desk."""
-        found, paid = self._owner(fill), fee_paid(fill.commissionReport)
+        found, paid = self._owner(fill), _fee_paid(fill.commissionReport)
         if found is None or paid is None:
             return
         currency = fill.commissionReport.currency
@@ -673,7 +673,7 @@ class IbkrOrders:
                 for order in orders:
                     self._doubt(order, why)
         if code in codes.USED_IDS and not trade.order.permId:
-            self._connection.client.updateReqId(request_id + ID_JUMP)
+            self._connection.client.updateReqId(request_id + _ID_JUMP)
         for order in orders[:1]:  # its legs are asked for with it
             if code == codes.CANCELLED:
                 self._ask_soon(order)
@@ -964,7 +964,7 @@ class IbkrOrders:
             execution = fill.execution
             if execution.acctNumber != self.account or fill.contract.secType == "BAG":
                 continue
-            root = root_of(execution.execId)
+            root = _root_of(execution.execId)
             if root not in latest or latest[root].execution.execId < execution.execId:
                 latest[root] = fill
         found = []
@@ -989,7 +989,7 @@ class IbkrOrders:
             if execution.time < since:
                 continue
             is_leg = bool(self.tracker.legs(execution.orderRef))
-            perm_id, paid = str(execution.permId), fee_paid(fill.commissionReport)
+            perm_id, paid = str(execution.permId), _fee_paid(fill.commissionReport)
             shown = VenueFill(
                 execution.execId,
                 leg_id(perm_id, fill.contract.conId) if is_leg else perm_id,

@@ -25,13 +25,13 @@ from scalpdesk.instruments.sessions import to_ns
 
 Row = Mapping[str, str]
 
-SUMMARIES = frozenset({"ORDER", "SYMBOL_SUMMARY", "ASSET_SUMMARY", "SUMMARY_OF_SYMBOL", "CLOSED_LOT", "LOT"})
+_SUMMARIES = frozenset({"ORDER", "SYMBOL_SUMMARY", "ASSET_SUMMARY", "SUMMARY_OF_SYMBOL", "CLOSED_LOT", "LOT"})
 """Levels of detail of rows that say again what the executions beside them say."""
 SECTIONS = dict.fromkeys(
     ("TradeConfirm", "Order", "SymbolSummary", "AssetSummary", "Lot", "WashSale"), "Trade"
 )
 """Section whose rows an element says again, or is of, where it does not bear its name."""
-SUMMED = frozenset({"CashTransaction", "CorporateAction"})
+_SUMMED = frozenset({"CashTransaction", "CorporateAction"})
 """Elements of which ``SUMMARY`` is a sum of the others."""
 _STILL = """
 AccountInformation ChangeInNAV EquitySummaryByReportDateInBase MTMPerformanceSummaryUnderlying
@@ -41,13 +41,13 @@ PendingExcercise UnsettledTransfer UnbundledCommissionDetail RoutingCommission I
 TierInterestDetail HardToBorrowDetail HardToBorrowMarkupDetail ChangeInDividendAccrual
 OpenDividendAccrual SecurityInfo ConversionRate ClientFeesDetail SLBOpenContract SLBActivity
 """
-NO_MOVES = frozenset(_STILL.split())
+_NO_MOVES = frozenset(_STILL.split())
 """Elements that sum, value, accrue or announce what other rows move."""
-MOVING = re.compile(
+_MOVING = re.compile(
     r"(?!.*Rate$).*(amount|quantity|proceeds|cash|money|fee|tax|charge|credit|commission)", re.IGNORECASE
 )
 """Attributes of amounts and quantities."""
-OPTION_ENDS = {
+_OPTION_ENDS = {
     "A": ChangeCause.ASSIGNMENT,
     "Ex": ChangeCause.EXERCISE,
     "GEA": ChangeCause.EXERCISE,
@@ -126,11 +126,11 @@ class FlexStatement:
             return
         section, level = SECTIONS.get(tag, tag), row.get("levelOfDetail", "").upper()
         read_row = _READERS.get(tag)
-        is_sum = level in SUMMARIES or (level == "SUMMARY" and tag in SUMMED)
+        is_sum = level in _SUMMARIES or (level == "SUMMARY" and tag in _SUMMED)
         if is_sum if read_row else tag in SECTIONS:
             self.sums.setdefault(section, element)
         elif read_row is None:
-            if tag not in NO_MOVES and _moved(row):
+            if tag not in _NO_MOVES and _moved(row):
                 self.strange[tag].append(element)
         else:
             self.detailed.add(section)
@@ -143,7 +143,7 @@ class FlexStatement:
         """Read a ``Trade``."""
         kind, symbol = row.get("transactionType", "ExchTrade"), _symbol(row)
         codes = _codes(row)
-        ended = next((OPTION_ENDS[code] for code in codes if code in OPTION_ENDS), None)
+        ended = next((_OPTION_ENDS[code] for code in codes if code in _OPTION_ENDS), None)
         if kind == "TradeCancel" or "Ca" in codes:
             _number(row, "quantity")
             self.cancels.append(row)
@@ -280,10 +280,10 @@ class FlexStatement:
         if not text:
             day = _first(row, "tradeDate", "date", "reportDate")
             text = f"{day} {row.get('tradeTime', '')}".strip()
-        found = time_of(text, self.zone)
+        found = _time_of(text, self.zone)
         first, last, reported = self.found.first, self.found.last, row.get("reportDate")
         if first and last and reported and not first <= _day_of(found[0], self.zone) <= last:
-            return time_of(reported, self.zone)  # booked now for an earlier day, as a correction is
+            return _time_of(reported, self.zone)  # booked now for an earlier day, as a correction is
         return found
 
     def result(self) -> Statement:
@@ -386,7 +386,7 @@ def _codes(row: Row) -> list[str]:
 
 def _moved(row: Row) -> str:
     """Return the attributes of a row that are amounts or quantities other than 0."""
-    return ", ".join(f"{name} {text}" for name, text in row.items() if MOVING.match(name) and _is_some(text))
+    return ", ".join(f"{name} {text}" for name, text in row.items() if _MOVING.match(name) and _is_some(text))
 
 
 def _is_some(text: str) -> bool:
@@ -432,14 +432,14 @@ def _symbol(row: Row) -> str:
     return symbol.replace(" ", ".") if kind == "STK" else symbol
 
 
-def time_of(text: str, zone: ZoneInfo) -> tuple[int, bool]:
+def _time_of(text: str, zone: ZoneInfo) -> tuple[int, bool]:
     """Return UTC nanoseconds of a time of a statement, and whether it says more than the day.
 
-    >>> time_of("20240304;103000", ZoneInfo("America/New_York")) == time_of(
+    >>> _time_of("20240304;103000", ZoneInfo("America/New_York")) == _time_of(
     ...     "2024-03-04, 10:30:00 EST", ZoneInfo("Europe/Rome")
     ... )
     True
-    >>> time_of("20240304", ZoneInfo("UTC"))
+    >>> _time_of("20240304", ZoneInfo("UTC"))
     (1709510400000000000, False)
     """
     words = text.replace(";", " ").replace(",", " ").split()
@@ -527,7 +527,7 @@ def _head(part: FlexStatement, row: Row) -> None:
     found.first = min(filter(None, (found.first, days[0])), default=None)
     found.last = max(filter(None, (found.last, days[1])), default=None)
     try:
-        made_ns, has_time = time_of(row.get("whenGenerated", ""), part.zone)
+        made_ns, has_time = _time_of(row.get("whenGenerated", ""), part.zone)
     except UnreadableRow:
         return
     found.made_ns = made_ns + NANOS_PER_SECOND if has_time else None  # it names the second alone
@@ -535,7 +535,7 @@ def _head(part: FlexStatement, row: Row) -> None:
 
 def _day(text: str, zone: ZoneInfo) -> date | None:
     try:
-        return _day_of(time_of(text, zone)[0], zone)
+        return _day_of(_time_of(text, zone)[0], zone)
     except UnreadableRow:
         return None
 

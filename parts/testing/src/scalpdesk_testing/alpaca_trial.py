@@ -19,11 +19,11 @@ from scalpdesk_testing.market import OTHER
 from scalpdesk_testing.trial import KEY, SECRET, Trial, TrialKey
 from scalpdesk_testing.virtual_time import VirtualClock, VirtualLoop
 
-SILENT_FAULTS = frozenset({"drop_request", "half_open"})
+_SILENT_FAULTS = frozenset({"drop_request", "half_open"})
 """Nothing ever comes back: the client's own time-out ends the wait."""
-HISTORY_PATH = "/v2/account/activities"
-OF_ASSIGNMENTS = ("OPASN", "OPTRD")
-Replied = Callable[[HttpAnswer | None], None]
+_HISTORY_PATH = "/v2/account/activities"
+_OF_ASSIGNMENTS = ("OPASN", "OPTRD")
+_Replied = Callable[[HttpAnswer | None], None]
 
 
 class AlpacaLine(Line):
@@ -58,7 +58,7 @@ class AlpacaLine(Line):
         url: str,
         headers: dict[str, str],
         body: bytes,
-        on_answer: Replied,
+        on_answer: _Replied,
     ) -> None:
         """Send a request; ``on_answer`` gets the answer, or None when the connection breaks."""
         parts = urlsplit(url)
@@ -70,7 +70,7 @@ class AlpacaLine(Line):
         if method == "GET" and "client_order_id" in query:
             self.on_asked(query["client_order_id"])
 
-        def arrives(reply_to: Replied) -> None:
+        def arrives(reply_to: _Replied) -> None:
             self.world.advance_to(self.clock.true_ns())
             request = Request(method, path, query, headers, body, self.clock.true_ns())
             self._answer(self.api.handle(request), reply_to)
@@ -88,11 +88,11 @@ class AlpacaLine(Line):
             self.loop.call_at(due, arrives, lambda _answer: None)
             self.loop.call_at(due + fate.again_after, arrives, on_answer)
 
-    def _answer(self, reply: Answer, on_answer: Replied) -> None:
+    def _answer(self, reply: Answer, on_answer: _Replied) -> None:
         """Carry an answer back, or what a fault leaves of it."""
         fault = reply.fault
         name = "" if fault is None else fault.name
-        if name in SILENT_FAULTS:
+        if name in _SILENT_FAULTS:
             return
         due = self.arrival()
         if fault is not None and name in ("delay", "slow_answer"):
@@ -160,7 +160,7 @@ class LateHistory(AlpacaApi):
 
     def handle(self, request: Request) -> Answer:
         """Answer a request; the history without the lines that are still to come."""
-        if not request.path.startswith(HISTORY_PATH):
+        if not request.path.startswith(_HISTORY_PATH):
             return super().handle(request)
         accounts = tuple(self.world.ledger.accounts.values())
         whole = [account.activities for account in accounts]
@@ -192,7 +192,7 @@ class AlpacaTrial(Trial):
             return False
         name = None if line.execution is None else line.execution.client_order_id
         is_known = self.scene.booked.get(OTHER, 0) < 0
-        is_late = is_known and line.kind in OF_ASSIGNMENTS if name is None else name in self.journal.durable
+        is_late = is_known and line.kind in _OF_ASSIGNMENTS if name is None else name in self.journal.durable
         return is_late and line.ts_ns > self.clock.true_ns() - late_ns
 
     def make_gateway(self) -> AlpacaGateway:

@@ -20,20 +20,20 @@ from scalpdesk_testing.workers import Batch, Worker, run_batches
 
 CHUNK = 10
 """Seeds that a worker takes at a time."""
-WALL_SECONDS = 300.0
+_WALL_SECONDS = 300.0
 """A batch of seeds that runs for longer hangs: it takes a few seconds, on a loaded machine half a minute."""
-REPEATED_EVERY = 10
+_REPEATED_EVERY = 10
 """The first seed of so many runs again, in another process with another hash seed: same digest."""
-NO_ACCEPTANCE = "the gateway reports an order's acceptance before anything else of it"
-NO_FILL_AFTER = "an end that the venue reports waits for the executions that it counts"
+_NO_ACCEPTANCE = "the gateway reports an order's acceptance before anything else of it"
+_NO_FILL_AFTER = "an end that the venue reports waits for the executions that it counts"
 IMPOSSIBLE_EDGES: dict[str, str] = {
-    "pending_new > partially_filled": NO_ACCEPTANCE,
-    "pending_new > filled": NO_ACCEPTANCE,
-    "pending_new > cancelled": NO_ACCEPTANCE,
-    "pending_new > expired": NO_ACCEPTANCE,
-    "unknown > filled": NO_ACCEPTANCE,
-    "unknown > expired": NO_ACCEPTANCE,
-    "expired > filled": NO_FILL_AFTER,
+    "pending_new > partially_filled": _NO_ACCEPTANCE,
+    "pending_new > filled": _NO_ACCEPTANCE,
+    "pending_new > cancelled": _NO_ACCEPTANCE,
+    "pending_new > expired": _NO_ACCEPTANCE,
+    "unknown > filled": _NO_ACCEPTANCE,
+    "unknown > expired": _NO_ACCEPTANCE,
+    "expired > filled": _NO_FILL_AFTER,
     "rejected > filled": "an order that the venue refused, or never had, has no executions there",
     "rejected > cancelled": "an order that the venue refused, or never had, has no executions there",
 }
@@ -52,7 +52,7 @@ TRIALS = Socket(
     is_spec=False,
 )
 """Trials by the protocol of their venue; each but the first needs an extra."""
-RunChunk = Callable[..., "Campaign"]
+_RunChunk = Callable[..., "Campaign"]
 """Runs some seeds over the protocol of a venue, ``protocol``."""
 Progress = Callable[[int, int], None]
 """Called with the seeds done and the seeds in all."""
@@ -183,8 +183,8 @@ def run_campaign(
     workers: int | None = None,
     progress: Progress | None = None,
     protocol: str = "alpaca",
-    run: RunChunk = run_chunk,
-    wall_seconds: float = WALL_SECONDS,
+    run: _RunChunk = run_chunk,
+    wall_seconds: float = _WALL_SECONDS,
 ) -> Campaign:
     """Run the seeds from ``first`` to ``last`` (not included) over processes.
 
@@ -219,7 +219,7 @@ def run_campaign(
                 total.give_up(over.batch[0], over.why)
             else:
                 total.join(over.result)
-                repeated = [seed for seed in over.batch if not (seed - first) % REPEATED_EVERY]
+                repeated = [seed for seed in over.batch if not (seed - first) % _REPEATED_EVERY]
                 by_worker[(over.worker + 1) % len(processes)] += repeated
             if progress is not None:
                 progress(total.seeds, last - first)

@@ -41,32 +41,32 @@ from scalpdesk_testing.market import SHARE
 from scalpdesk_testing.outside_ledger import OutsideLedger
 
 SECOND = NANOS_PER_SECOND
-TIMER_PATIENCE_NS = 4 * SECOND
+_TIMER_PATIENCE_NS = 4 * SECOND
 """By then a timer has fired, in a process that runs."""
-LOSS_PATIENCE_NS = 4 * SECOND
+_LOSS_PATIENCE_NS = 4 * SECOND
 """By then a desk whose share is quoted has seen that the day's loss is at its limit."""
-MARK_PATIENCE_NS = 45 * SECOND
+_MARK_PATIENCE_NS = 45 * SECOND
 """Longer than between two marks of the book."""
-EXIT_PATIENCE_NS = 30 * SECOND
+_EXIT_PATIENCE_NS = 30 * SECOND
 """A flattening desk with fresh quotes has an exit of each holding at work, or sent, within this time."""
-FLATTEN_SECONDS = 30.0
+_FLATTEN_SECONDS = 30.0
 """By then an exit of a flattening desk that was not filled was taken back."""
-OVER_PATIENCE_NS = 20 * SECOND
+_OVER_PATIENCE_NS = 20 * SECOND
 """An order that the desk holds for over is not open at the venue for longer, with a line."""
-CROSSING_PATIENCE_NS = 8 * SECOND
+_CROSSING_PATIENCE_NS = 8 * SECOND
 """By then the second order of a hedge across zero was sent."""
-WRITE_PATIENCE_NS = 10 * SECOND
+_WRITE_PATIENCE_NS = 10 * SECOND
 """By then quotes that came are on the desk's disk, in a process that runs."""
 DOUBT_SECONDS = 15.0
 """By then, with a line, the venue was asked for an order in doubt by its id, and again so long after that."""
 ACCEPTANCE_SECONDS = 10.0
 """So long after an order has left, its absence at the venue proves nothing."""
-FAR_SHARES = 5.0
+_FAR_SHARES = 5.0
 """A hedge may miss the middle of its band by so much: quotes are rounded, and some are spoilt."""
-LEFT_SHARES = 2.5
+_LEFT_SHARES = 2.5
 """So much of a hedge across zero is left that its second order follows, above what quotes are rounded to."""
 MINUTE = 60 * SECOND
-STRICT = (Mode.ACTIVE, Mode.REDUCING, Mode.FLATTENING, Mode.HALTED)
+_STRICT = (Mode.ACTIVE, Mode.REDUCING, Mode.FLATTENING, Mode.HALTED)
 """Modes by what they forbid."""
 
 
@@ -148,7 +148,7 @@ class Conduct:
             self.asked, self._noted = self._noted, None
             self._unanswered.clear()
         self._marked_ns, self._written = now_ns, (0, now_ns)
-        later = now_ns + 2 * TIMER_PATIENCE_NS
+        later = now_ns + 2 * _TIMER_PATIENCE_NS
         self._timers = {key: max(due_ns, later) for key, due_ns in self._timers.items()}
 
     def commanded(self, mode: Mode) -> None:
@@ -214,7 +214,7 @@ class Conduct:
         for output in outputs:
             if type(output) is SetTimer:
                 now_ns = self._scene.engine.now_ns
-                self._timers[output.name, output.due_ns] = max(output.due_ns, now_ns) + TIMER_PATIENCE_NS
+                self._timers[output.name, output.due_ns] = max(output.due_ns, now_ns) + _TIMER_PATIENCE_NS
             elif type(output) is CancelOrder:
                 self._cancelled_ns[output.client_order_id] = self._scene.engine.now_ns
             elif type(output) is Mark:
@@ -260,7 +260,7 @@ class Conduct:
             is_close = type(event) is SessionEvent and event.phase is SessionPhase.CLOSE
             if (
                 is_close
-                and scene.now_ns > scene.session.close_ns + TIMER_PATIENCE_NS
+                and scene.now_ns > scene.session.close_ns + _TIMER_PATIENCE_NS
                 and not self._is_slowed()
             ):
                 yield "17 session_closes: the session closed late"
@@ -338,12 +338,12 @@ class Conduct:
         self._crossed_ns = None
         held = float(desk.positions.quantity(SHARE))
         if held and held + signed == 0.0:  # the holding crosses zero: the rest follows
-            self._crossed_ns = scene.now_ns if max(after_low, -after_high) > LEFT_SHARES else None
+            self._crossed_ns = scene.now_ns if max(after_low, -after_high) > _LEFT_SHARES else None
             is_towards = (low < 0.0) is (signed > 0.0) or (high < 0.0) is (signed > 0.0)
             return None if is_towards else f"6 hedge_size: {what} at a delta of {low:+.1f} to {high:+.1f}"
         straddles = max(float(abs(desk.positions.quantity(number))) for number in scene.plan.legs)
         # a straddle's legs offset the error of one volatility, those of a spread add up
-        far = FAR_SHARES * (1.0 if scene.plan.config.structure.shape == "straddle" else 2.0)
+        far = _FAR_SHARES * (1.0 if scene.plan.config.structure.shape == "straddle" else 2.0)
         if miss > far * max(straddles / scene.plan.config.straddles, 1.0):
             return f"6 hedge_size: {what} at a delta of {low:+.1f} to {high:+.1f}"
         return None
@@ -432,7 +432,7 @@ class Conduct:
             over = set()
         self._over_since_ns = {name: self._over_since_ns.get(name, now_ns) for name in over}
         for name, since_ns in tuple(self._over_since_ns.items()):
-            if now_ns - since_ns > OVER_PATIENCE_NS:
+            if now_ns - since_ns > _OVER_PATIENCE_NS:
                 self._over_since_ns[name] = NEVER_NS
                 yield f"13 over_is_over: {name} is over for the desk and works at the venue"
 
@@ -459,11 +459,11 @@ class Conduct:
         low, high = scene.delta_bounds()
         desk = scene.engine.desk
         is_due = scene.phase == "holding" and desk.gate.mode is Mode.ACTIVE and not self._halted
-        if not is_due or max(low, -high) < LEFT_SHARES - 0.5:
+        if not is_due or max(low, -high) < _LEFT_SHARES - 0.5:
             self._crossed_ns = None
         elif desk.orders.live or not self._is_compared or (low > 0.0 and not self._may_short):
             self._crossed_ns = now_ns
-        elif now_ns - self._crossed_ns > CROSSING_PATIENCE_NS:
+        elif now_ns - self._crossed_ns > _CROSSING_PATIENCE_NS:
             self._crossed_ns = None
             yield f"6 crossing_is_finished: the delta is {low:+.1f} after the first of two orders"
 
@@ -478,7 +478,7 @@ class Conduct:
         if not is_due or not is_able or scene.plan.members > 1:
             return
         seconds = hedge.order_ttl_seconds + (hedge.passive_seconds or 0.0) + 12.0
-        limit_ns = int((FLATTEN_SECONDS if is_flattening else seconds) * SECOND)
+        limit_ns = int((_FLATTEN_SECONDS if is_flattening else seconds) * SECOND)
         late = EXITS if is_flattening else (Purpose.HEDGE,)
         for name, order in desk.orders.live.items():
             is_working = order.state in (OrderState.WORKING, OrderState.PARTIALLY_FILLED)
@@ -505,7 +505,7 @@ class Conduct:
         scene = self._scene
         desk = scene.engine.desk
         if self._is_slowed():
-            later = now_ns + 2 * TIMER_PATIENCE_NS
+            later = now_ns + 2 * _TIMER_PATIENCE_NS
             self._timers = {key: max(due_ns, later) for key, due_ns in self._timers.items()}
             self._lost_since_ns = self._exit_missing_ns = None
             self._in_doubt_since.clear()
@@ -521,16 +521,16 @@ class Conduct:
         synced = scene.journal.synced_bytes
         if synced != self._written[0]:
             self._written = synced, now_ns
-        elif now_ns - self._written[1] > WRITE_PATIENCE_NS:
+        elif now_ns - self._written[1] > _WRITE_PATIENCE_NS:
             self._written = synced, now_ns
             yield "1 journal_is_written: nothing was written for 10 s"
         if self.ledger.is_flat():  # nothing changes, and nothing is marked
             self._marked_ns = now_ns
-        if now_ns - self._marked_ns > MARK_PATIENCE_NS:
+        if now_ns - self._marked_ns > _MARK_PATIENCE_NS:
             self._marked_ns = now_ns
             yield "8 book_is_marked: no mark for 45 s"
         mode = desk.gate.mode
-        if STRICT.index(desk.gate.kept_mode) < min(map(STRICT.index, (self.asked, *self._unanswered))):
+        if _STRICT.index(desk.gate.kept_mode) < min(map(_STRICT.index, (self.asked, *self._unanswered))):
             asked, self.asked = self.asked, Mode.ACTIVE
             yield f"5 mode_is_kept: a person asked for {asked}, the desk is {desk.gate.kept_mode}"
         if self.is_stated and mode is Mode.ACTIVE:
@@ -540,7 +540,7 @@ class Conduct:
         goes_on = limit is not None and mode in (Mode.ACTIVE, Mode.REDUCING) and not self._is_in_doubt(now_ns)
         if limit is not None and goes_on and self.ledger.loss() >= limit:
             since_ns = self._lost_since_ns = self._lost_since_ns or now_ns
-            if now_ns - since_ns > LOSS_PATIENCE_NS:
+            if now_ns - since_ns > _LOSS_PATIENCE_NS:
                 self._lost_since_ns = None
                 yield f"16 loss_limit: {self.ledger.loss()} lost, limit {limit}, and the desk is {mode}"
         else:
@@ -575,6 +575,6 @@ class Conduct:
             self._exit_missing_ns = None
             return
         since_ns = self._exit_missing_ns = self._exit_missing_ns or now_ns
-        if now_ns - since_ns > EXIT_PATIENCE_NS:
+        if now_ns - since_ns > _EXIT_PATIENCE_NS:
             self._exit_missing_ns = None
             yield "7 flattening_sells: nothing of the straddle is for sale for 30 s"

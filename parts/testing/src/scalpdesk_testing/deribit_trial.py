@@ -41,7 +41,7 @@ NEVER_HERE = frozenset(
     }
 )
 """Faults of a share's market, and changes of an account of shares: Deribit has no message for them."""
-LOOK = frozenset(
+_LOOK = frozenset(
     {
         "private/get_account_summary",
         "private/get_positions",
@@ -100,7 +100,7 @@ class RpcLine(Line):
             (account,) = self.world.ledger.accounts.values()
             order_of = account.by_client_id.get(params["label"])
             return "DELETE", f"{ORDERS_PATH}/{order_of.order_id if order_of else ''}", b""
-        return "GET", "/v2/account" if name in LOOK else f"/{name}", b""
+        return "GET", "/v2/account" if name in _LOOK else f"/{name}", b""
 
 
 class _TrueClock:

@@ -25,7 +25,7 @@ from scalpdesk.margin.pairing import Pairing
 from scalpdesk.pricing.kernels.black_iv import OK, european_iv
 from scalpdesk.pricing.kernels.european import european_greeks
 
-DAY_TRADE_EQUITY = Decimal(25_000)
+_DAY_TRADE_EQUITY = Decimal(25_000)
 DAY_TRADES_FLAGGED, DAY_TRADE_SHARE = 4, Decimal("0.06")
 DAY_RULE_ENDED, DAY_RULE_KEPT_UNTIL = date(2026, 6, 4), date(2027, 10, 20)
 
@@ -315,5 +315,5 @@ def day_trade_rule(
         return DayTradeVerdict(DayTradeRegime.INTRADAY_MARGIN, flagged=False, blocked=required > equity)
     flagged = day_trades >= DAY_TRADES_FLAGGED and day_trades > DAY_TRADE_SHARE * trades
     return DayTradeVerdict(
-        DayTradeRegime.PATTERN_DAY_TRADER, flagged=flagged, blocked=flagged and equity < DAY_TRADE_EQUITY
+        DayTradeRegime.PATTERN_DAY_TRADER, flagged=flagged, blocked=flagged and equity < _DAY_TRADE_EQUITY
     )

@@ -194,7 +194,7 @@ def frame_bytes(kind: WSMsgType, data: bytes) -> bytes:
     return bytes((0x80 | kind,)) + length + data
 
 
-def take_frames(buffer: bytearray) -> Iterator[tuple[WSMsgType, bytes]]:
+def _take_frames(buffer: bytearray) -> Iterator[tuple[WSMsgType, bytes]]:
     """Take whole frames of a client, masked as a client writes them, out of a buffer (RFC 6455, 5.3)."""
     while len(buffer) > 1:
         more = {126: 2, 127: 8}.get(buffer[1] & 0x7F, 0)
@@ -316,7 +316,7 @@ class WebSocket(Socket):
     def read(self, data: bytes) -> None:
         """Take bytes that the desk writes."""
         self._read += data
-        for kind, message in take_frames(self._read):
+        for kind, message in _take_frames(self._read):
             if kind in (WSMsgType.TEXT, WSMsgType.BINARY):
                 frame = Frame(message, is_text=kind is WSMsgType.TEXT)
                 held, act = self.receive_frame(frame)

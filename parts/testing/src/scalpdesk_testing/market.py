@@ -20,14 +20,14 @@ from scalpdesk.simulation.hours import Hours, TapeHours
 
 DAYS = (date(2018, 3, 5), date(2018, 7, 3), date(2018, 10, 9))
 """A winter Monday, the half day before Independence Day (13:00), a summer-time Tuesday."""
-START_SPOT = 500.0
+_START_SPOT = 500.0
 IMPLIED_VOL = 0.20
 MOVED_VOLS, VOL_SECONDS = (0.15, 0.20, 0.24), 40
 """Implied volatilities to which it moves, fractions a year, and how long each stands."""
 SHARE, CALL, PUT = InstrumentId(0), InstrumentId(1), InstrumentId(2)
 OTHER = InstrumentId(3)
 """A call further out that the desk does not trade; in a market that has one."""
-OTHER_STRIKE = START_SPOT + 5.0
+_OTHER_STRIKE = _START_SPOT + 5.0
 FAR_CALL, FAR_PUT = InstrumentId(3), InstrumentId(4)
 """Wings of a shape that has them."""
 SHAPE_LEGS: dict[str, dict[InstrumentId, int]] = {
@@ -101,7 +101,7 @@ class SmallMarket:
     ) -> None:
         close_ns = session_on(day).close_ns
         self.session = Session(day, close_ns - seconds * NANOS_PER_SECOND, close_ns)
-        self.instruments = small_book(
+        self.instruments = _small_book(
             day, symbol=symbol, expires_after_days=expires_after_days, has_other=has_other, shape=shape
         )
         self.options = tuple(InstrumentId(number) for number in range(1, len(self.instruments)))
@@ -142,7 +142,7 @@ class SmallMarket:
         # a jump now and then, so that hedges are needed and holdings cross zero
         jumps = dice.random(len(moves)) < 0.04
         moves[jumps] += dice.choice([-1.0, 1.0], int(jumps.sum())) * 0.6
-        mids = (START_SPOT + np.cumsum(moves)).round(2).tolist()
+        mids = (_START_SPOT + np.cumsum(moves)).round(2).tolist()
         quotes: list[QuoteEvent] = []
         for step, plain in enumerate(mids):
             has_jumped = self._jump_at is not None and step * share_every >= self._jump_at
@@ -223,7 +223,7 @@ class SmallMarket:
         return ()
 
 
-def small_book(
+def _small_book(
     day: date,
     *,
     symbol: str = "SPY",
@@ -235,16 +235,16 @@ def small_book(
     book = Instruments([Equity(symbol)])
     expiry = day + timedelta(days=expires_after_days)
     body = BODIES.get(shape, 0)
-    strikes = [(Right.CALL, START_SPOT + body), (Right.PUT, START_SPOT - body)]
+    strikes = [(Right.CALL, _START_SPOT + body), (Right.PUT, _START_SPOT - body)]
     if shape != "straddle":
         out = body + WING_WIDTH
-        strikes += [(Right.CALL, START_SPOT + out), (Right.PUT, START_SPOT - out)]
+        strikes += [(Right.CALL, _START_SPOT + out), (Right.PUT, _START_SPOT - out)]
         # the other option of each strike, by which the market shows its forward
-        listed = sorted({START_SPOT, *(strike for _, strike in strikes)})
+        listed = sorted({_START_SPOT, *(strike for _, strike in strikes)})
         both = [(right, strike) for strike in listed for right in (Right.CALL, Right.PUT)]
         strikes += [each for each in both if each not in strikes]
     elif has_other:
-        strikes.append((Right.CALL, OTHER_STRIKE))
+        strikes.append((Right.CALL, _OTHER_STRIKE))
     for right, strike in strikes:
         book.add(us_option(occ_symbol(symbol, expiry, right, Decimal(int(strike))), [symbol]))
     return book

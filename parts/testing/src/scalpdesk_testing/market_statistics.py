@@ -19,10 +19,10 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 NANOS = 1_000_000_000
-NEAR_THE_MONEY = 0.01
-FAR_FROM_THE_MONEY = 0.05
-CORRELATION_MINUTES = 5
-WIDEST_CHAIN = 0.08
+_NEAR_THE_MONEY = 0.01
+_FAR_FROM_THE_MONEY = 0.05
+_CORRELATION_MINUTES = 5
+_WIDEST_CHAIN = 0.08
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,11 +171,11 @@ def _option_groups(
         sign[number] = 1.0 if contract.is_call else -1.0
     second = np.clip((quotes.ts_ns - session.open_ns) // NANOS, 0, len(by_second) - 1)
     moneyness = strike[quotes.instrument_id] / by_second[second] - 1.0
-    near = np.abs(moneyness) <= NEAR_THE_MONEY
-    far = moneyness * sign[quotes.instrument_id] > FAR_FROM_THE_MONEY
+    near = np.abs(moneyness) <= _NEAR_THE_MONEY
+    far = moneyness * sign[quotes.instrument_id] > _FAR_FROM_THE_MONEY
     away = strike[:, None] / by_second[None, ::60] - 1.0
-    near_seconds = float(np.sum(np.abs(away) <= NEAR_THE_MONEY) * 60)
-    far_seconds = float(np.sum(away * sign[:, None] > FAR_FROM_THE_MONEY) * 60)
+    near_seconds = float(np.sum(np.abs(away) <= _NEAR_THE_MONEY) * 60)
+    far_seconds = float(np.sum(away * sign[:, None] > _FAR_FROM_THE_MONEY) * 60)
     return _group(tape, near, near_seconds), _group(tape, far, far_seconds)
 
 
@@ -243,8 +243,8 @@ def _spot_volatility_correlation(tape: MarketTape, session: Session, by_second: 
     if not by_expiry:
         return math.nan
     expiry = max(by_expiry)
-    chain = sorted(row for row in by_expiry[expiry] if abs(row[0] / by_second[0] - 1.0) < WIDEST_CHAIN)
-    step = CORRELATION_MINUTES * 60
+    chain = sorted(row for row in by_expiry[expiry] if abs(row[0] / by_second[0] - 1.0) < _WIDEST_CHAIN)
+    step = _CORRELATION_MINUTES * 60
     spot = by_second[::step]
     contract = next(c for _, _, c in _pairs(tape) if c.expiry == expiry)
     left_ns = expiry_instant_ns(contract) - session.open_ns
@@ -275,7 +275,7 @@ def _time_value(
     by_second: Floats,
 ) -> Floats | None:
     """Value of the option out of the money at each step, from call and put mids at their own moments."""
-    step = CORRELATION_MINUTES * 60
+    step = _CORRELATION_MINUTES * 60
     total = np.zeros(len(by_second[::step]))
     for number in pair:
         rows, mids = _two_sided(tape, number, session)

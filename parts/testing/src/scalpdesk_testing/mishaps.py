@@ -30,9 +30,9 @@ from scalpdesk_testing.schedule import (
 )
 from scalpdesk_testing.small_desk import MortalJournal
 
-RESUME_AFTER_SECONDS = 12.0
+_RESUME_AFTER_SECONDS = 12.0
 LOOK_AGAIN_SECONDS = 10.0
-BROKER_LOOKS_SECONDS = 5.0
+_BROKER_LOOKS_SECONDS = 5.0
 LOOK_SECONDS = 0.5
 """Between two looks for an order that a moment waits for."""
 
@@ -193,7 +193,7 @@ class Mishaps:
             self._again(CALLED, seconds)
         elif excess > 0:
             self._move_money(-(excess + 100).quantize(CENT))
-            later = len(self.account.orders) % 3 * BROKER_LOOKS_SECONDS
+            later = len(self.account.orders) % 3 * _BROKER_LOOKS_SECONDS
             look_ns = self.clock.true_ns() + int(later * NANOS_PER_SECOND)
             self.world.ledger.at(look_ns, partial(self.world.broker.calls.check, self.account.name))
 
@@ -318,7 +318,7 @@ class Mishaps:
             self.world.resume(number)
         self.world.broker.staged.heal()
         self.line.drive()
-        self.loop.call_later(RESUME_AFTER_SECONDS, self._resume_by_hand)
+        self.loop.call_later(_RESUME_AFTER_SECONDS, self._resume_by_hand)
 
     def _resume_by_hand(self) -> None:
         if self.loop.time() > self.ends_at:

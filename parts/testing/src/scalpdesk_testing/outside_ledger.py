@@ -29,7 +29,7 @@ EXACT = Decimal("1e-9")
 """Tolerance of amounts that are the same but for the last digits of a quotient."""
 ROUNDED = Decimal("0.05")
 """Tolerance of values at the marks of a few hundred units, whose last decimals are rounded."""
-NO_TRADES = frozenset({"exercise", "assignment"})
+_NO_TRADES = frozenset({"exercise", "assignment"})
 """Changes of a position that end with the delivery that follows them."""
 
 
@@ -161,7 +161,7 @@ class OutsideLedger:
         if units:
             self._divided.add(number)
             self._add(number, event.reference, Trade(units, event.price))
-            if event.cause not in NO_TRADES:
+            if event.cause not in _NO_TRADES:
                 self._count_round_trip()
         elif event.cause != "transfer" and self.is_flat():
             self._flat_cash += event.cash_change
@@ -258,7 +258,7 @@ class OutsideLedger:
     def differs(self, event: Event) -> str | None:
         """Return the law and in words what the desk's books have that this ledger does not."""
         desk = self._desk
-        if self.cash is None or type(event) not in LOOKED_AT:
+        if self.cash is None or type(event) not in _LOOKED_AT:
             return None
         if desk.account.cash != self.cash:
             return f"8 cash_is_conserved: cash {desk.account.cash}, outside {self.cash}"
@@ -320,5 +320,5 @@ class OutsideLedger:
         return None
 
 
-LOOKED_AT = (OrderFilled, FillBusted, PositionChanged, AccountSnapshot, SessionEvent, TimerEvent)
+_LOOKED_AT = (OrderFilled, FillBusted, PositionChanged, AccountSnapshot, SessionEvent, TimerEvent)
 """Events after which the books are compared."""

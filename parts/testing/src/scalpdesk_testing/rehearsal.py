@@ -24,18 +24,18 @@ from scalpdesk_testing.small_desk import DeskPlan, scratch_folder
 from scalpdesk_testing.trial import Feed
 
 SEED = 11
-STRIKES_AT = 60.0
+_STRIKES_AT = 60.0
 SAMPLE_SECONDS = 0.5
-JUDGED_BEFORE_CLOSE = 20.0
+_JUDGED_BEFORE_CLOSE = 20.0
 """Seconds before the session's close at which the end of a disaster is judged."""
-WATCHDOG_SECONDS = 5.0
+_WATCHDOG_SECONDS = 5.0
 """From the death of the desk to the watchdog's first cancel."""
 ADAPTED = ("entry.gate=off", "entry.not_before=00:00", "entry.not_after=23:59", "selection.strike=null",
            "selection.expiry=null")  # fmt: skip
 """Settings that a rehearsal of a few minutes replaces."""
 MOVES = (0.15, 0.5, 1.5)
 """Standard deviations of the share's move in two seconds, currency: a wide band needs a wild market."""
-WORKS_LONG = Fault("partial_fill", times=8, after=2, fraction=0.5, seconds=40.0)
+_WORKS_LONG = Fault("partial_fill", times=8, after=2, fraction=0.5, seconds=40.0)
 """A hedge that fills in part and then rests: something is at the venue when the disaster comes."""
 
 
@@ -67,7 +67,7 @@ def _staged(*rules: Fault, moments: tuple[Moment, ...] = (), crashes: tuple[Cras
 
 DISASTERS: tuple[Disaster, ...] = (
     Disaster("reject", "the venue rejects three hedges", _staged(Fault("reject", times=3, after=2))),
-    Disaster("partial", "hedges fill by half and then rest", _staged(WORKS_LONG)),
+    Disaster("partial", "hedges fill by half and then rest", _staged(_WORKS_LONG)),
     Disaster(
         "lost acknowledgement",
         "two hedges arrive; their answers and fills are lost",
@@ -80,7 +80,7 @@ DISASTERS: tuple[Disaster, ...] = (
     Disaster(
         "disconnect mid-order",
         "every connection breaks for 20 s while an order works",
-        _staged(WORKS_LONG),
+        _staged(_WORKS_LONG),
         "outage",
     ),
     Disaster(
@@ -94,7 +94,7 @@ DISASTERS: tuple[Disaster, ...] = (
     Disaster(
         "exchange halt",
         "trading in the share is halted for 40 s",
-        _staged(moments=(Moment(STRIKES_AT, "trading_halt", 40.0),)),
+        _staged(moments=(Moment(_STRIKES_AT, "trading_halt", 40.0),)),
     ),
     Disaster(
         "missed deadline",
@@ -105,7 +105,7 @@ DISASTERS: tuple[Disaster, ...] = (
     Disaster(
         "watchdog kill",
         "the process dies with an order at the venue and stays away for 40 s",
-        _staged(WORKS_LONG),
+        _staged(_WORKS_LONG),
         "watchdog",
     ),
 )
@@ -144,7 +144,7 @@ class RehearsalTrial(AlpacaTrial):
         if disaster.when_working == "watchdog":
             self.restart_seconds = 40.0
         self.loop.call_at(1.0, self._sample)
-        self.loop.call_at(self._length - JUDGED_BEFORE_CLOSE, self._judge)
+        self.loop.call_at(self._length - _JUDGED_BEFORE_CLOSE, self._judge)
 
     # what it did ------------------------------------------------------------------------------------
 
@@ -153,14 +153,14 @@ class RehearsalTrial(AlpacaTrial):
         commands = super().watch(event, feed)
         if self.struck_at is None and self._has_struck():
             self.struck_at = self.loop.time()
-        if self.struck_at is not None and self.loop.time() < self._length - JUDGED_BEFORE_CLOSE:
+        if self.struck_at is not None and self.loop.time() < self._length - _JUDGED_BEFORE_CLOSE:
             self.did["orders sent"] += sum(len(orders_of(command)) for command in commands)
             self.did["cancels sent"] += sum(isinstance(command, CancelOrder) for command in commands)
             kind = type(event).__name__
             self.did["orders in doubt"] += kind == "OrderStatusUnknown"
             self.did["rejections"] += kind == "OrderRejected"
         for output in self.scene.outputs:
-            judged = self.loop.time() > self._length - JUDGED_BEFORE_CLOSE
+            judged = self.loop.time() > self._length - _JUDGED_BEFORE_CLOSE
             if isinstance(output, Decision) and output.kind == "mode" and not judged:
                 self.modes.append(output.reasons[0])
             width = output.facts.get("half_width_shares") if isinstance(output, Decision) else None
@@ -209,7 +209,7 @@ class RehearsalTrial(AlpacaTrial):
         self._strike_when_working()
         if self.struck_at is not None and not self._state()[1]:
             self.wrong_until = now + SAMPLE_SECONDS
-        if now < self._length - JUDGED_BEFORE_CLOSE:
+        if now < self._length - _JUDGED_BEFORE_CLOSE:
             self.loop.call_later(SAMPLE_SECONDS, self._sample)
 
     def _judge(self) -> None:
@@ -225,7 +225,7 @@ class RehearsalTrial(AlpacaTrial):
 
     def _strike_when_working(self) -> None:
         kind = self.disaster.when_working
-        early = self.loop.time() < STRIKES_AT
+        early = self.loop.time() < _STRIKES_AT
         if not kind or early or not self.engine.desk.orders.live or "struck" in self.did:
             return
         self.did["struck"] += 1
@@ -235,7 +235,7 @@ class RehearsalTrial(AlpacaTrial):
         else:
             self.mishaps.strike(Moment(self.loop.time(), "kill"))
             if kind == "watchdog":
-                self.loop.call_later(WATCHDOG_SECONDS, self._call_watchdog)
+                self.loop.call_later(_WATCHDOG_SECONDS, self._call_watchdog)
 
     def _call_watchdog(self) -> None:
         self._helpers.append(self.loop.create_task(self._watchdog()))

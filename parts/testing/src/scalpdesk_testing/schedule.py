@@ -12,11 +12,11 @@ from scalpdesk.core.intents import LegOrders
 from scalpdesk.simulation.faults import PLACES, Fault, FaultPlan
 from scalpdesk_testing.market import DAYS
 
-REJECTIONS = (
+_REJECTIONS = (
     "insufficient_buying_power", "insufficient_quantity", "options_level", "wash_trade", "account_blocked",
     "shorting_not_allowed", "inactive_asset", "outside_hours", "malformed",
 )  # fmt: skip
-BY_RULE = tuple(name for name in PLACES if name != "assignment")
+_BY_RULE = tuple(name for name in PLACES if name != "assignment")
 """Faults that strike by chance where the exchange asks for them."""
 MOMENTS = (
     "kill", "power_cut", "outage", "cut", "freeze", "clock_jump", "disk_full", "halt", "reduce", "flatten",
@@ -32,12 +32,12 @@ ASSIGNED, CALLED = "leg_assigned", "called"
 """Moments of a desk that sells: a sold leg is assigned; the owner takes away what the margin needs."""
 LINE_FAULTS = ("held_request", "double_request", "double_answer")
 """Requests that lie on the way, that arrive twice (only the second answer comes), that are answered twice."""
-FAULTS = tuple(dict.fromkeys((*BY_RULE, *MOMENTS, *LINE_FAULTS)))
-FEES_SHARE = 0.5
+FAULTS = tuple(dict.fromkeys((*_BY_RULE, *MOMENTS, *LINE_FAULTS)))
+_FEES_SHARE = 0.5
 """Share of the drawn trials whose venue charges fees."""
 STATES = ("no_order", "pending_new", "working", "partially_filled", "pending_cancel", "unknown")
 """States of the desk's orders that a fault can meet."""
-LIKELIHOOD = {
+_LIKELIHOOD = {
     "http": (0.01, 0.4, 10),
     "stream": (0.02, 0.3, 10),
     "submit": (0.05, 0.6, 5),
@@ -51,11 +51,11 @@ LIKELIHOOD = {
 
 Quotes come by the hundred, orders by the dozen, cancels one by one.
 """
-COMBO_SHARE = 0.5
+_COMBO_SHARE = 0.5
 """Share of the drawn trials whose straddles go as one order."""
-SCALES = (None, None, 2.0)
+_SCALES = (None, None, 2.0)
 """Most straddles that a drawn trial may hold, in multiples of those bought first; None never changes size."""
-SOLD_EVERY = 7
+_SOLD_EVERY = 7
 """One in so many seeds sells its straddles, unless its desk is reckless."""
 SOLD_SHAPES = ("straddle", "straddle", "iron_fly", "iron_condor", "vertical")
 """Shapes of what is sold."""
@@ -67,11 +67,11 @@ CRASHES = ("before", "torn", "after")
 """At a journal write: nothing of it written, a part of it, all of it but nothing sent."""
 
 
-DRAWN_SECONDS = 255
+_DRAWN_SECONDS = 255
 """Length of a drawn trial: faults for at most 130 s, a minute to recover, and the exit."""
 
 
-HOLDING_EVERY = 17
+_HOLDING_EVERY = 17
 """One in so many trials with one strategy begins with straddles held since days before."""
 
 
@@ -247,18 +247,18 @@ LEADS_TO: dict[str, tuple[Fault, ...]] = {
     ),
 }
 """Faults that bring orders into a state and keep them there for a while."""
-OF_A_SUBMIT = frozenset(name for name, place in PLACES.items() if place == "submit")
-OF_A_CANCEL = frozenset(name for name, place in PLACES.items() if place == "cancel")
-OF_A_REQUEST = OF_A_SUBMIT | OF_A_CANCEL | frozenset(LINE_FAULTS)
-ANY_STATE = frozenset(STATES)
+_OF_A_SUBMIT = frozenset(name for name, place in PLACES.items() if place == "submit")
+_OF_A_CANCEL = frozenset(name for name, place in PLACES.items() if place == "cancel")
+_OF_A_REQUEST = _OF_A_SUBMIT | _OF_A_CANCEL | frozenset(LINE_FAULTS)
+_ANY_STATE = frozenset(STATES)
 IMPOSSIBLE: tuple[tuple[frozenset[str], frozenset[str], str], ...] = (
-    (frozenset({"replace_too_late"}), ANY_STATE, "the desk cancels and sends again; it never replaces"),
+    (frozenset({"replace_too_late"}), _ANY_STATE, "the desk cancels and sends again; it never replaces"),
     (
-        OF_A_SUBMIT,
+        _OF_A_SUBMIT,
         frozenset({"no_order"}),
         "an order that the desk submits is pending_new; it meets a stranger's",
     ),
-    (OF_A_CANCEL, frozenset({"no_order"}), "the order that is cancelled is alive at the desk"),
+    (_OF_A_CANCEL, frozenset({"no_order"}), "the order that is cancelled is alive at the desk"),
     (
         frozenset({"correct", "venue_cancel", "venue_expiry"}),
         frozenset({"no_order"}),
@@ -266,12 +266,12 @@ IMPOSSIBLE: tuple[tuple[frozenset[str], frozenset[str], str], ...] = (
     ),
 )
 """Pairs of faults and states that cannot meet, and why."""
-QUIET_DAY = DAYS[0]
+_QUIET_DAY = DAYS[0]
 
 
 def quiet_schedule(seed: int = 0, **changes: object) -> Schedule:
     """Return a schedule without any fault; ``changes`` replace its fields."""
-    quiet = Schedule(seed, QUIET_DAY, heal_at=170.0)
+    quiet = Schedule(seed, _QUIET_DAY, heal_at=170.0)
     return msgspec.structs.replace(quiet, **changes)
 
 
@@ -318,7 +318,7 @@ def _with_sold(drawn: Schedule) -> Schedule:
 def with_story(drawn: Schedule, story: Story) -> Schedule:
     """Return a schedule with a story and its dice, which nothing else that is drawn depends on."""
     dice = np.random.Generator(np.random.PCG64(np.random.SeedSequence([drawn.seed, 37])))
-    changes: dict[str, object] = {"story": story, "has_fees": bool(dice.random() < FEES_SHARE)}
+    changes: dict[str, object] = {"story": story, "has_fees": bool(dice.random() < _FEES_SHARE)}
     rules, moments = list(drawn.rules), list(drawn.moments)
     heals = drawn.heal_at
 
@@ -387,7 +387,7 @@ def draw_faults(seed: int) -> Schedule:
     """
     dice = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, 19])))
     heal_at = float(dice.integers(50, 130))
-    names = [str(name) for name in dice.choice(BY_RULE, size=int(dice.integers(0, 9)), replace=False)]
+    names = [str(name) for name in dice.choice(_BY_RULE, size=int(dice.integers(0, 9)), replace=False)]
     moments = [
         Moment(
             round(float(dice.uniform(1.0, heal_at)), 3),
@@ -404,7 +404,7 @@ def draw_faults(seed: int) -> Schedule:
     fault, state = pairs[seed % len(pairs)]
     temper = float(dice.random())
     # one strategy seldom sends while another order of its own is under way; two do
-    needs_two = fault in OF_A_REQUEST and state not in ("pending_new", "no_order")
+    needs_two = fault in _OF_A_REQUEST and state not in ("pending_new", "no_order")
     # an order whose request lies on the way is new at the desk until the next quote
     is_held = state == "pending_new" and PLACES.get(fault) == "data"
     held_fraction = float(dice.choice([0.0, 0.0, 0.02, 0.1]))
@@ -424,18 +424,18 @@ def draw_faults(seed: int) -> Schedule:
         doubled_fraction=float(dice.choice([0.0, 0.0, 0.0, 0.05])),
         aim=Aim(fault, state, round(float(dice.uniform(0.2, 12.0)), 3)),
         is_reckless=temper < 0.3,
-        is_sold=temper >= 0.3 and seed % SOLD_EVERY == 3,
+        is_sold=temper >= 0.3 and seed % _SOLD_EVERY == 3,
         members=members,
-        leg_orders=LegOrders.COMBO if forms.random() < COMBO_SHARE else LegOrders.LEGS,
-        max_multiple=SCALES[int(forms.integers(len(SCALES)))],
-        held_days=3 if members == 1 and seed % HOLDING_EVERY == 11 else 0,
+        leg_orders=LegOrders.COMBO if forms.random() < _COMBO_SHARE else LegOrders.LEGS,
+        max_multiple=_SCALES[int(forms.integers(len(_SCALES)))],
+        held_days=3 if members == 1 and seed % _HOLDING_EVERY == 11 else 0,
         latency_seconds=float(dice.choice([0.001, 0.02, 0.15])),
-        seconds=DRAWN_SECONDS,
+        seconds=_DRAWN_SECONDS,
     )
 
 
 def _rule(name: str, dice: np.random.Generator) -> Fault:
-    least, most, patience = LIKELIHOOD[PLACES[name]]
+    least, most, patience = _LIKELIHOOD[PLACES[name]]
     match = str(dice.choice(["/stream", "/v2", "/v1beta1", ""])) if PLACES[name] == "stream" else ""
     return Fault(
         name,
@@ -445,7 +445,7 @@ def _rule(name: str, dice: np.random.Generator) -> Fault:
         match=match,
         seconds=round(float(dice.uniform(0.05, 12.0)), 3),
         fraction=round(float(dice.uniform(0.1, 0.9)), 3),
-        reason=str(dice.choice(REJECTIONS)),
+        reason=str(dice.choice(_REJECTIONS)),
     )
 
 
@@ -482,7 +482,7 @@ class CountingPlan(FaultPlan):
         """Return the fault that strikes here and now, or None."""
         fault = None
         if self._aim is not None and PLACES.get(self._aim.fault) == place:
-            aim = self.aimed(BY_RULE)
+            aim = self.aimed(_BY_RULE)
             if aim is not None:
                 fault = Fault(aim.fault, seconds=aim.seconds)
                 self.hits[fault.name] += 1

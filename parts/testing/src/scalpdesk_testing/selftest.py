@@ -15,7 +15,7 @@ from scalpdesk.cli.waiting import progress_bar
 from scalpdesk.core.enums import Quality
 from scalpdesk.core.errors import EXIT_FAILED, EXIT_OK, ConfigError, DataError, ScalpdeskError, nearest_name
 
-QUALITY: Quality = "clean"
+_QUALITY: Quality = "clean"
 """Quotes of the small markets that trials play."""
 NEEDED = ("id", "area", "function", "inputs", "expected")
 
@@ -72,11 +72,11 @@ def selftest(
             fix="scalpdesk selftest --cases FILE, or --seeds 0:1000, or --seed N",
         )
     if seeds is not None:
-        return run_seeds(seeds, workers=workers, as_json=as_json, protocol=protocol)
+        return _run_seeds(seeds, workers=workers, as_json=as_json, protocol=protocol)
     if seed is not None:
-        return show_seed(seed, as_json=as_json, protocol=protocol)
+        return _show_seed(seed, as_json=as_json, protocol=protocol)
     assert cases_file is not None
-    results = [judge(case) for case in read_cases(Path(cases_file))]
+    results = [judge(case) for case in _read_cases(Path(cases_file))]
     counts = Counter(result["verdict"] for result in results)
     if as_json:
         print_json({**{v: counts[v] for v in ("passed", "failed", "unbound")}, "cases": results})
@@ -85,7 +85,7 @@ def selftest(
     return EXIT_FAILED if counts["failed"] else EXIT_OK
 
 
-def read_cases(path: Path) -> list[dict[str, Any]]:
+def _read_cases(path: Path) -> list[dict[str, Any]]:
     """Return the cases of a file.
 
     Raises
@@ -181,11 +181,11 @@ def _print_summary(results: list[dict[str, Any]], counts: Counter[str]) -> None:
     click.echo(f"{counts['passed']} passed, {counts['failed']} failed, {counts['unbound']} unbound")
 
 
-MOST_SHOWN = 20
-TEXT_COLUMNS = 220
+_MOST_SHOWN = 20
+_TEXT_COLUMNS = 220
 
 
-def run_seeds(text: str, *, workers: int | None, as_json: bool, protocol: str) -> int:
+def _run_seeds(text: str, *, workers: int | None, as_json: bool, protocol: str) -> int:
     """Run the seeds ``A:B`` and show what they gave.
 
     Raises
@@ -207,7 +207,7 @@ def run_seeds(text: str, *, workers: int | None, as_json: bool, protocol: str) -
         )
     wall = time.perf_counter() - began
     document: dict[str, Any] = {
-        "quality": QUALITY,
+        "quality": _QUALITY,
         "seeds": found.seeds,
         "seeds_repeated": found.repeated,
         "violations": [violation.as_dict() for violation in found.violations],
@@ -255,12 +255,12 @@ def _print_campaign(document: dict[str, Any]) -> None:
         f" {len(hits['impossible_edges'])} are impossible (--json says why)"
     )
     click.echo(
-        f"pairs of fault and order state met: {met}, never: {', '.join(never[:MOST_SHOWN]) or 'none'}"
-        f"{f' and {len(never) - MOST_SHOWN} more' if len(never) > MOST_SHOWN else ''};"
+        f"pairs of fault and order state met: {met}, never: {', '.join(never[:_MOST_SHOWN]) or 'none'}"
+        f"{f' and {len(never) - _MOST_SHOWN} more' if len(never) > _MOST_SHOWN else ''};"
         f" {len(hits['impossible_fault_states'])} are impossible"
     )
     violations = document["violations"]
-    for violation in violations[:MOST_SHOWN]:
+    for violation in violations[:_MOST_SHOWN]:
         click.echo(
             f"VIOLATED {violation['invariant']} in seed {violation['seed']} at step {violation['step']}:"
             f" {violation['detail']}"
@@ -275,7 +275,7 @@ def _print_campaign(document: dict[str, Any]) -> None:
         )
 
 
-def show_seed(seed: int, *, as_json: bool, protocol: str) -> int:
+def _show_seed(seed: int, *, as_json: bool, protocol: str) -> int:
     """Run one seed and tell everything that happened."""
     from scalpdesk_testing.campaign import run_trial, trial_of
 
@@ -288,7 +288,7 @@ def show_seed(seed: int, *, as_json: bool, protocol: str) -> int:
         "crashes": [f"{crash.how} write {crash.write}" for crash in schedule.crashes],
     }
     document = {
-        "quality": QUALITY,
+        "quality": _QUALITY,
         "seed": seed,
         "digest": outcome.digest,
         "session": schedule.day.isoformat(),
@@ -308,7 +308,7 @@ def show_seed(seed: int, *, as_json: bool, protocol: str) -> int:
         for name, listed in faults.items():
             click.echo(f"{name}: {'; '.join(listed) or 'none'}")
         for at, kind, text in outcome.says:
-            click.echo(f"{at:9.3f} {kind:<8} {text[:TEXT_COLUMNS]}")
+            click.echo(f"{at:9.3f} {kind:<8} {text[:_TEXT_COLUMNS]}")
         for violation in outcome.violations:
             click.echo(f"VIOLATED {violation.invariant} at step {violation.step}: {violation.detail}")
         click.echo(f"digest {outcome.digest}, {outcome.orders} orders, {outcome.faults} faults")

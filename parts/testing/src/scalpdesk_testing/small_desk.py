@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import cast
+from typing import ClassVar, cast
 
 from msgspec.structs import replace
 
@@ -59,7 +59,7 @@ CALLED_CASH, JUMP_CASH = Decimal(70_000), Decimal(45_000)
 """Cash of an account that the broker will call: as money is taken away, and as the price jumps."""
 STRADDLES = 2
 STALE_SHARE_SECONDS, STALE_OPTION_SECONDS = 6.0, 30.0
-FORECAST_VOL = 0.25
+_FORECAST_VOL = 0.25
 """Forecast where straddles are scaled, a fraction a year: the market begins a fifth below it."""
 FLAT_MINUTES = 1.5
 """Before the close the strategy begins to leave."""
@@ -67,7 +67,7 @@ BAND_SHARES = 8.0
 """Half width of the hedging band for the whole position, shares."""
 
 
-def small_config() -> GammaScalperConfig:
+def _small_config() -> GammaScalperConfig:
     """Return the strategy's settings: enter at once, hedge at the entry's volatility, end flat."""
     return GammaScalperConfig(
         underlying="SPY",
@@ -96,6 +96,11 @@ def small_config() -> GammaScalperConfig:
             flat_minutes_before_close=FLAT_MINUTES, credit_multiple=None, credit_fraction=None,
         ),
     )  # fmt: skip
+
+
+class _QuickScale(ScaleConfig, frozen=True, kw_only=True):
+    passes: ClassVar[int] = 2
+    pass_seconds: ClassVar[float] = 4.0
 
 
 @dataclass(frozen=True)
@@ -160,8 +165,8 @@ class DeskPlan:
         )
         if schedule.max_multiple is not None:
             # bought whatever the edge is, changed as it changes
-            entry = replace(config.entry, gate="advise", forecast_vol=FORECAST_VOL, passes=1)
-            scale = ScaleConfig(max_multiple=schedule.max_multiple, passes=2, pass_seconds=4.0)
+            entry = replace(config.entry, gate="advise", forecast_vol=_FORECAST_VOL)
+            scale = _QuickScale(max_multiple=schedule.max_multiple)
             config = replace(config, entry=entry, scale=scale)
         limits = self.limits
         if schedule.is_sold:
@@ -197,7 +202,7 @@ class DeskPlan:
 
 
 SMALL_PLAN = DeskPlan(
-    small_config(),
+    _small_config(),
     RiskLimits(
         max_orders_per_minute=60,
         max_live_orders=8,
@@ -231,7 +236,7 @@ def small_engine(book: Instruments, prefix: str, plan: DeskPlan = SMALL_PLAN) ->
     return TradingEngine(desk, cast("Strategy", several), mark_seconds=30.0)
 
 
-AT_ONCE_NS = NANOS_PER_SECOND // 2
+_AT_ONCE_NS = NANOS_PER_SECOND // 2
 """An equal order within this time is a duplicate by any setting."""
 
 
@@ -272,7 +277,7 @@ class RecklessScalper(GammaScalper):
             (order for order in view.orders.live.values() if order.state is OrderState.WORKING), None
         )
         if working is not None and (
-            (turn == 0 and self.is_alone) or (turn == 1 and working.created_ns > view.now_ns - AT_ONCE_NS)
+            (turn == 0 and self.is_alone) or (turn == 1 and working.created_ns > view.now_ns - _AT_ONCE_NS)
         ):
             sent = working.submitted
             side = sent.side if turn else (Side.SELL if sent.side is Side.BUY else Side.BUY)
@@ -312,7 +317,7 @@ def small_header(market: SmallMarket, seed: int) -> JournalHeader:
     )
 
 
-MEMORY_DISK = "/dev/shm"  # noqa: S108 - the folder in it has a random name
+_MEMORY_DISK = "/dev/shm"  # noqa: S108 - the folder in it has a random name
 
 
 class Killed(BaseException):
@@ -496,5 +501,5 @@ def _ids_of(output: Output) -> tuple[str, ...]:
 
 def scratch_folder() -> tempfile.TemporaryDirectory[str]:
     """Return a folder that is gone when it is no longer held; in memory where the system has such a disk."""
-    memory = MEMORY_DISK if os.access(MEMORY_DISK, os.W_OK) else None
+    memory = _MEMORY_DISK if os.access(_MEMORY_DISK, os.W_OK) else None
     return tempfile.TemporaryDirectory(prefix="scalpdesk-trial-", dir=memory, ignore_cleanup_errors=True)

@@ -106,7 +106,7 @@ class TrialOutcome:
         self.violations.append(Violation(self.seed, invariant, self.events, detail))
 
 
-def final_look(trial: "Trial") -> None:
+def _final_look(trial: "Trial") -> None:
     """The session is over and all is quiet: both sides must say the same."""
     desk = trial.engine.desk
     for name, order in desk.orders.live.items():
@@ -163,20 +163,20 @@ EXCUSES: dict[str, frozenset[int]] = {
 }
 """Laws that a fault outside the desk's power suspends."""
 ACCOUNT = "drill"
-OF_PROCESSES = frozenset({"kill", "power_cut", "outage", "cut", "freeze", "clock_jump", "disk_full"})
+_OF_PROCESSES = frozenset({"kill", "power_cut", "outage", "cut", "freeze", "clock_jump", "disk_full"})
 """Moments after which an execution may be missed, or known only from its order."""
 KEY, SECRET = "PKDRILL0000000000000", "drill-canary-secret-9f1c2e"
 PAUSE_SECONDS = 3.0
 """Before a run that has ended by itself is begun again."""
-AIMS_AFTER = 3.0
+_AIMS_AFTER = 3.0
 """Seconds before which the aimed fault waits: the desk is only starting."""
-LIVENESS_SECONDS = 60.0
+_LIVENESS_SECONDS = 60.0
 DOUBT_SECONDS = 30.0
-MOST_VIOLATIONS = 5
+_MOST_VIOLATIONS = 5
 """A broken law breaks again at the next event; so many are kept."""
-MOST_AT_ONE_INSTANT = 2_000
+_MOST_AT_ONE_INSTANT = 2_000
 """Events without time going by; more are a desk that answers itself."""
-MOST_TURNS_A_SECOND = 400
+_MOST_TURNS_A_SECOND = 400
 """Turns of the loop a second of the session; a trial takes ten to twenty."""
 MOST_EVENTS = 20_000
 """Events of a trial, which has a few hundred."""
@@ -261,7 +261,7 @@ class Trial(ABC):
             jump=JUMP,
         )
         self.clock = VirtualClock(self.loop, self.market.start_ns)
-        self.loop.most_turns = int(MOST_TURNS_A_SECOND * self._length)
+        self.loop.most_turns = int(_MOST_TURNS_A_SECOND * self._length)
         self.plan = CountingPlan(schedule.rules, schedule.seed, schedule.aim)
         self.world = SimulatedMarket(self.market, ALPACA.terms, self.market_options(), self.plan)
         self.account = self._open_account()
@@ -295,7 +295,7 @@ class Trial(ABC):
             self.journal,
             self.account,
             self.market.session,
-            healed=lambda: self.loop.time() > schedule.heal_at + LIVENESS_SECONDS,
+            healed=lambda: self.loop.time() > schedule.heal_at + _LIVENESS_SECONDS,
             connected=self._is_connected,
             implied_vol=self.market.implied_vol,
             off_feed=self.market.off_feed,
@@ -307,7 +307,7 @@ class Trial(ABC):
         )
         failing = {name for name, place in PLACES.items() if place in ("http", "stream", "fill")}
         self.scene.has_whole_stream = not (
-            schedule.faults & (failing | set(LINE_FAULTS) | OF_PROCESSES)
+            schedule.faults & (failing | set(LINE_FAULTS) | _OF_PROCESSES)
             or schedule.crashes
             or schedule.held_fraction
             or schedule.doubled_fraction
@@ -391,7 +391,7 @@ class Trial(ABC):
         for moment in self.schedule.moments:
             loop.call_at(moment.at, self.mishaps.strike, moment)
         loop.call_at(self.schedule.heal_at, self.mishaps.heal)
-        loop.call_at(self.schedule.heal_at + LIVENESS_SECONDS, self._all_over)
+        loop.call_at(self.schedule.heal_at + _LIVENESS_SECONDS, self._all_over)
         lives = 0
         while True:
             lives += 1
@@ -403,7 +403,7 @@ class Trial(ABC):
         self.outcome.lives = lives
         await asyncio.sleep(5.0)
         if ended:
-            final_look(self)
+            _final_look(self)
         elif not self._is_stuck:
             self.violate("0 trial_ends", "the desk never ended in order")
 
@@ -522,9 +522,9 @@ class Trial(ABC):
         commands: tuple[VenueCommand, ...] = feed(event)
         self.outcome.events += 1
         self._at_one_instant = self._at_one_instant + 1 if self.engine.now_ns == scene.now_ns else 0
-        if self._at_one_instant > MOST_AT_ONE_INSTANT or self.outcome.events > MOST_EVENTS:
+        if self._at_one_instant > _MOST_AT_ONE_INSTANT or self.outcome.events > MOST_EVENTS:
             self._is_stuck = True
-            is_still = self._at_one_instant > MOST_AT_ONE_INSTANT
+            is_still = self._at_one_instant > _MOST_AT_ONE_INSTANT
             why = f"livelock: the desk goes on{' while time stands still' if is_still else ' and on'}"
             self.violate("0 trial_ends", f"{why}: {event!r}"[:200])
             raise Stuck(why, where=repr(event)[:120])
@@ -556,7 +556,7 @@ class Trial(ABC):
         overdue = self.wire.overdue(scene.now_ns, is_connected=self._is_connected())
         if overdue is not None:
             self._violate_once(overdue)
-        aim = self.plan.aimed(MOMENTS) if self.loop.time() > AIMS_AFTER else None
+        aim = self.plan.aimed(MOMENTS) if self.loop.time() > _AIMS_AFTER else None
         if aim is not None:
             moment = Moment(self.loop.time(), aim.fault, aim.seconds)
             self.loop.call_soon(self.mishaps.strike, moment)
@@ -583,14 +583,14 @@ class Trial(ABC):
             self._violate_once(f"{law}: on the wire: {detail}")
 
     def _violate_once(self, why: str) -> None:
-        if len(self.outcome.violations) < MOST_VIOLATIONS:
+        if len(self.outcome.violations) < _MOST_VIOLATIONS:
             law, _, detail = why.partition(": ")
             self.violate(law, detail)
 
     def _look(self) -> None:
         scene = self.scene
         scene.open_at_venue = self._open_at_venue()
-        if len(self.outcome.violations) < MOST_VIOLATIONS:
+        if len(self.outcome.violations) < _MOST_VIOLATIONS:
             self.outcome.violations += broken(scene, self.schedule.seed, self.outcome.events)
 
     def _open_at_venue(self) -> tuple[BrokerOrder, ...]:
@@ -612,7 +612,7 @@ class Trial(ABC):
 
     def _look_at_venue(self, request: Asked) -> None:
         """A request has just been answered: the venue's side of the laws."""
-        if request.method == "GET" or len(self.outcome.violations) >= MOST_VIOLATIONS:
+        if request.method == "GET" or len(self.outcome.violations) >= _MOST_VIOLATIONS:
             return
         scene = self.scene
         scene.open_at_venue = self._open_at_venue()
@@ -665,7 +665,7 @@ class Trial(ABC):
         schedule = self.schedule
         if self.loop.time() > schedule.heal_at:
             return STRAIGHT
-        aim = self.plan.aimed(LINE_FAULTS) if self.loop.time() > AIMS_AFTER else None
+        aim = self.plan.aimed(LINE_FAULTS) if self.loop.time() > _AIMS_AFTER else None
         kind = "" if aim is None else aim.fault
         seconds = schedule.held_seconds if aim is None else aim.seconds
         is_order = method == "POST" and path == ORDERS_PATH

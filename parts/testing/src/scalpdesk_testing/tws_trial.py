@@ -36,16 +36,16 @@ CODE, CLIENT_ID = "DU1000001", 1
 GREETING = b"API\0"
 NEVER_HERE = frozenset({"dividend", "assignment", TRANSFER, CALLED})
 """Changes of an account for which TWS has no message that says what they were."""
-OF_LEGS = frozenset({"bust", "correct", CORRECTION})
+_OF_LEGS = frozenset({"bust", "correct", CORRECTION})
 """Faults that take back a trade: the simulated exchange does not report them for a combo's leg."""
 BEFORE = frozenset({"drop_request", "disconnect_before"})
 BEHIND = frozenset({"disconnect_after", "truncated_answer"})
 LINK_LOST = frozenset({"server_error", "unavailable", "gateway_timeout", "maintenance", "auth_loss"})
 """Faults of the venue's front door: TWS loses its link to the broker, and the socket stays."""
-LINK_SECONDS = 2.0
+_LINK_SECONDS = 2.0
 LOOKS = frozenset({"61", "16", "76"})
 """Requests with which a look at the account begins."""
-ORDER_MESSAGES = frozenset({"3", "5", "11", "59"})
+_ORDER_MESSAGES = frozenset({"3", "5", "11", "59"})
 
 
 class TwsLine(Line):
@@ -213,8 +213,8 @@ class TwsSocket(Socket):
         if self.is_mute or self.closed:
             return
         kind = data[4:].partition(b"\0")[0].decode()
-        about = "/stream" if kind in ORDER_MESSAGES else "/v2 quotes"
-        fault = self.line.world.faults.take("stream", about) if kind in ORDER_MESSAGES | {"1"} else None
+        about = "/stream" if kind in _ORDER_MESSAGES else "/v2 quotes"
+        fault = self.line.world.faults.take("stream", about) if kind in _ORDER_MESSAGES | {"1"} else None
         name = "" if fault is None else fault.name
         if name in ("stream_disconnect", "stream_drop", "stream_truncated"):
             self.line.loop.call_soon(self.break_off)
@@ -248,7 +248,7 @@ class TwsSocket(Socket):
             return
         if name in LINK_LOST:
             line.tell_all(1100, "Connectivity between IB and Trader Workstation has been lost.")
-            seconds = LINK_SECONDS if fault is None else min(fault.seconds, LINK_SECONDS)
+            seconds = _LINK_SECONDS if fault is None else min(fault.seconds, _LINK_SECONDS)
             text = "Connectivity between IB and Trader Workstation has been restored - data maintained."
             line.loop.call_later(seconds, line.tell_all, 1102, text)
         goes_on = session.receive(body)
@@ -280,7 +280,7 @@ class TwsTrial(Trial):
             is_jump = drawn.shape == "straddle"
             called_at = drawn.called_at if is_jump else None
             drawn = msgspec.structs.replace(drawn, is_jump=is_jump, called_at=called_at)
-        return drawn.without(NEVER_HERE | (OF_LEGS if drawn.leg_orders is LegOrders.COMBO else frozenset()))
+        return drawn.without(NEVER_HERE | (_OF_LEGS if drawn.leg_orders is LegOrders.COMBO else frozenset()))
 
     def make_line(self, keyring: Keyring) -> Line:
         """Return the line to the exchange."""

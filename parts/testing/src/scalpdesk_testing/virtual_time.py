@@ -16,10 +16,10 @@ from scalpdesk.core.units import NANOS_PER_SECOND
 
 Ts = TypeVarTuple("Ts")
 P = TypeVar("P", bound=asyncio.BaseProtocol)
-ROUNDING_SECONDS = 1e-9
+_ROUNDING_SECONDS = 1e-9
 TICK_SECONDS = 1e-6
 """What a clock moves on by itself while a program sets a timer."""
-MOST_TURNS_AT_ONCE = 100_000
+_MOST_TURNS_AT_ONCE = 100_000
 """Turns without time going by."""
 
 
@@ -83,7 +83,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
                 raise Stuck("the rehearsal waits for something that cannot come", where="virtual loop")
             self.leap(max(due[0][0] - self._seconds, 0.0))
         self._count_turn()
-        until = self._seconds + ROUNDING_SECONDS
+        until = self._seconds + _ROUNDING_SECONDS
         while due and due[0][0] <= until:
             timer = heappop(due)[2]
             if not timer.cancelled():
@@ -100,7 +100,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def _count_turn(self) -> None:
         self._turns += 1
         self._turns_at_once += 1
-        if self._turns_at_once > MOST_TURNS_AT_ONCE:
+        if self._turns_at_once > _MOST_TURNS_AT_ONCE:
             raise Stuck(
                 "the loop turns on while time stands still", where="virtual loop", value=self._seconds
             )

@@ -22,15 +22,15 @@ from scalpdesk_testing.invariants import Scene
 ORDERS_PATH = "/v2/orders"
 LOOKS = frozenset({ORDERS_PATH, "/v2/account", "/v2/positions"})
 """Requests with which a look at the account begins."""
-CANCEL_PATIENCE_NS = 20 * NANOS_PER_SECOND
+_CANCEL_PATIENCE_NS = 20 * NANOS_PER_SECOND
 """After a halt, with a line: by then each order at the venue was cancelled, or its cancel was sent."""
-LOOK_PATIENCE_NS = 15 * NANOS_PER_SECOND
+_LOOK_PATIENCE_NS = 15 * NANOS_PER_SECOND
 """After the order stream came up again: by then the account was looked at."""
-SEEN_NS = 5 * NANOS_PER_SECOND
+_SEEN_NS = 5 * NANOS_PER_SECOND
 SECOND_NS = NANOS_PER_SECOND
 FAR = Decimal("1.75")
 """A buy limit above so many times the largest ask of a fresh quote is beyond every collar."""
-AGE_SLACK_NS = 10 * SECOND_NS
+_AGE_SLACK_NS = 10 * SECOND_NS
 """Beyond the age at which a quote is too old: an order may wait for its turn on the wire."""
 
 
@@ -113,7 +113,7 @@ class WireLaws:
             name = orders[0].client_order_id
             if name not in self._scene.journal.durable:
                 yield f"1 no_order_without_intent: {name} left before its intent was on disk"
-            if not is_repetition(self._bodies.setdefault(name, body), body):
+            if not _is_repetition(self._bodies.setdefault(name, body), body):
                 yield f"2 one_live_order_per_intent: {name} was sent with another content"
             for order in orders:
                 why = self._why_not(order)
@@ -134,15 +134,15 @@ class WireLaws:
         elif self._halted_ns is None:
             self._halted_ns = now_ns
             self._cancelled.clear()
-        elif now_ns - self._halted_ns > CANCEL_PATIENCE_NS:
+        elif now_ns - self._halted_ns > _CANCEL_PATIENCE_NS:
             left = [order for order in self._own() if not {order.order_id, order.parent} & self._cancelled]
             if left:
                 return f"5 halt_cancels: {left[0].client_order_id} works on, no cancel of it was sent"
-        was_seen = now_ns - self._seen_ns <= SEEN_NS  # without events the line may have been down
+        was_seen = now_ns - self._seen_ns <= _SEEN_NS  # without events the line may have been down
         self._seen_ns = now_ns
         if not (is_connected and was_seen):
             self._stream_up_ns = None if self._stream_up_ns is None else now_ns
-        elif self._stream_up_ns is not None and now_ns - self._stream_up_ns > LOOK_PATIENCE_NS:
+        elif self._stream_up_ns is not None and now_ns - self._stream_up_ns > _LOOK_PATIENCE_NS:
             self._stream_up_ns = None
             return "14 reconnect_looks: the order stream is back and the account was not looked at"
         return None
@@ -183,9 +183,9 @@ class WireLaws:
         fresh_ns = int((plan.stale_option_seconds if is_option else plan.stale_share_seconds) * SECOND_NS)
         quotes, price = self._asks.get(number, deque()), order.limit_price
         # the latest one, however old, and those that were fresh a moment ago
-        since_ns = min(ledger.now_ns - fresh_ns - AGE_SLACK_NS, quotes[-1][0]) if quotes else 0
+        since_ns = min(ledger.now_ns - fresh_ns - _AGE_SLACK_NS, quotes[-1][0]) if quotes else 0
         asks = [ask for at_ns, ask in quotes if at_ns >= since_ns and ask > 0.0]
-        is_old = bool(quotes) and quotes[-1][0] < ledger.now_ns - fresh_ns - AGE_SLACK_NS
+        is_old = bool(quotes) and quotes[-1][0] < ledger.now_ns - fresh_ns - _AGE_SLACK_NS
         if is_old and scene.has_jumped:  # the last quote of an option that is quoted no more is far off
             asks.clear()
         if price is not None and order.is_buy and asks and price > FAR * Decimal(str(max(asks))):
@@ -231,7 +231,7 @@ def crosses(is_buy: bool, price: Decimal | None, other: Decimal | None) -> bool:
     return price >= other if is_buy else price <= other
 
 
-def is_repetition(first: bytes, body: bytes) -> bool:
+def _is_repetition(first: bytes, body: bytes) -> bool:
     """Return whether a request is an earlier one again, for no more: the venue takes its id once."""
     if first == body:
         return True

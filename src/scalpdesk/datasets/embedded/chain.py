@@ -36,14 +36,14 @@ from scalpdesk.marketdata.tape import QuoteColumns
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-FULL_SESSION_SECONDS = 23_400
+_FULL_SESSION_SECONDS = 23_400
 NANOS_PER_YEAR = NANOS_PER_SECOND * SECONDS_PER_YEAR
 ALL_ROWS = 370_000
 MOST_ROUND_ROWS = 250_000
 MOST_QUIET_ROWS = 180_000
 """Most option rows in a full session, in total and by reason; in a volatile session both are thinned evenly.
 A real feed has millions; these suffice to mark, trade and hedge."""
-WIDE_ROUND = 4.0
+_WIDE_ROUND = 4.0
 """Multiple of the share's move at which the strikes further out are requoted."""
 
 
@@ -81,7 +81,7 @@ def update_times(
         seconds and in the last 5, so that it always has a mark.
     """
     length = (close_ns - open_ns) / NANOS_PER_SECOND
-    scale = length / FULL_SESSION_SECONDS / quote_seconds
+    scale = length / _FULL_SESSION_SECONDS / quote_seconds
     round_at, round_row = _rounds(generator, strikes, share_stamps_ns, share_mid_usd, scale * MOST_ROUND_ROWS)
     left = max(scale * ALL_ROWS - 2.0 * len(round_row), 0.0)
     quiet_rows = min(left, scale * MOST_QUIET_ROWS)
@@ -113,12 +113,12 @@ def _rounds(
     """Requote all strikes near the money each time the share has moved far enough since the last round."""
     reach = figures.ROUND_REACH_USD
     near = max(int(np.sum(np.abs(strikes - share_mid_usd[0]) <= reach)), 1)
-    rows_a_round = 2.0 * (near + (len(strikes) - near) / WIDE_ROUND**2)
+    rows_a_round = 2.0 * (near + (len(strikes) - near) / _WIDE_ROUND**2)
     most_rounds = max(most_rows / rows_a_round, 1.0)
     threshold = figures.ROUND_LEAST_MOVE_USD
     while len(moments := moves(share_mid_usd, threshold)) > most_rounds:
         threshold *= max(1.05, float(np.sqrt(len(moments) / most_rounds)))
-    wide = moves(share_mid_usd, WIDE_ROUND * threshold)
+    wide = moves(share_mid_usd, _WIDE_ROUND * threshold)
     close_by, close_row = np.nonzero(np.abs(strikes[None, :] - share_mid_usd[moments][:, None]) <= reach)
     far_off, far_row = np.nonzero(np.abs(strikes[None, :] - share_mid_usd[wide][:, None]) > reach)
     moment = np.concatenate((moments[close_by], wide[far_off]))
@@ -146,10 +146,10 @@ def quiet_means(moneyness: Floats, front: Sequence[bool]) -> Floats:
 MONDAY, WEDNESDAY, FRIDAY = 0, 2, 4
 MOST_CONTRACTS = 400
 SHORTEST_MONTHLY_DAYS, LONGEST_MONTHLY_DAYS = 30, 90
-EXPECTED_MOVES = 2.5
-LEAST_HALF_WIDTH = 0.05
-DOLLAR_STEP_HALF_WIDTHS_USD = (15, 12, 10, 8, 6)
-FAR_STEP_USD = 5
+_EXPECTED_MOVES = 2.5
+_LEAST_HALF_WIDTH = 0.05
+_DOLLAR_STEP_HALF_WIDTHS_USD = (15, 12, 10, 8, 6)
+_FAR_STEP_USD = 5
 LEAST_OPEN_INTEREST, NEAR_THE_MONEY_USD = 110, 3.0
 
 
@@ -235,11 +235,11 @@ def expiries_and_strikes(
 ) -> list[tuple[date, int]]:
     """Return expiry and strike of every pair of :func:`build_pairs`, in its order."""
     listed: list[tuple[date, int]] = []
-    for near in DOLLAR_STEP_HALF_WIDTHS_USD:
+    for near in _DOLLAR_STEP_HALF_WIDTHS_USD:
         listed = []
         for expiry in expiries:
             move = _move_from_open(session, expiry, money_variance_30d)
-            half_width = open_usd * max(EXPECTED_MOVES * move, LEAST_HALF_WIDTH)
+            half_width = open_usd * max(_EXPECTED_MOVES * move, _LEAST_HALF_WIDTH)
             listed += [(expiry, strike) for strike in _strikes(open_usd, half_width, near)]
         if 2 * len(listed) <= MOST_CONTRACTS:
             break
@@ -264,7 +264,7 @@ def _strikes(centre: float, half_width: float, near: int) -> list[int]:
     middle = round(centre)
     reach = round(half_width)
     close_by = set(range(middle - min(reach, near), middle + min(reach, near) + 1))
-    far = {k for k in range(middle - reach, middle + reach + 1) if k % FAR_STEP_USD == 0}
+    far = {k for k in range(middle - reach, middle + reach + 1) if k % _FAR_STEP_USD == 0}
     return sorted(k for k in close_by | far if k > 0)
 
 

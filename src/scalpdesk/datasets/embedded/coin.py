@@ -60,21 +60,21 @@ FIRST_HISTORY, FIRST_DAY, LAST_DAY = date(2023, 1, 1), date(2024, 7, 1), date(20
 
 STEP_SECONDS = 30
 STEPS = 86_400 // STEP_SECONDS
-OPTION_STEPS = 2
+_OPTION_STEPS = 2
 """Steps between two quotes of an option."""
 
 LEVEL_SD, LEVEL_HALF_LIFE_DAYS = 0.22, 20.0
 """Implied volatility of 30 days: the deviation of its logarithm, and the half-life of that."""
-OWN_SD = 0.35
+_OWN_SD = 0.35
 """Deviation of a day's own log volatility around the level."""
-REALISED_OVER_IMPLIED = 0.88
+_REALISED_OVER_IMPLIED = 0.88
 """Ratio of the median day: the mean variance stays below the implied variance."""
-WEEKEND_VARIANCE = 0.47
+_WEEKEND_VARIANCE = 0.47
 JUMP_SHARE, JUMPS_A_DAY = 0.20, 1.0
 PREMIUM_SD, PREMIUM_MEAN, PREMIUM_HALF_LIFE_STEPS = 0.0003, 0.00015, 120.0
 SKEW, CURVATURE, SHORT_END = -0.03, 0.035, 0.10
 """Smile in standardised moneyness; and what a week adds to the volatility of 30 days' own noise."""
-VOL_SPREAD = 0.0075
+_VOL_SPREAD = 0.0075
 """Half-spread of an option, in volatility."""
 STRIKES_EACH_SIDE = 4
 OPEN_INTEREST = 500
@@ -107,9 +107,9 @@ class CoinMarket:
         return f"embedded-{self.coin.lower()}"
 
 
-BITCOIN = CoinMarket("BTC", 90_000.0, 0.55, (500, 1_000, 2_000), 40_000.0, 25.0, 0)
+_BITCOIN = CoinMarket("BTC", 90_000.0, 0.55, (500, 1_000, 2_000), 40_000.0, 25.0, 0)
 ETHER = CoinMarket("ETH", 3_000.0, 0.66, (25, 50, 100), 400_000.0, 250.0, 3)
-MARKETS = {perpetual_symbol(market.coin): market for market in (BITCOIN, ETHER)}
+MARKETS = {perpetual_symbol(market.coin): market for market in (_BITCOIN, ETHER)}
 """By the symbol of the perpetual."""
 
 
@@ -196,7 +196,7 @@ def reconstruct_coin(
 
 
 def daily_bars_before(
-    day: date, count: int, *, seed: int = 1, market: CoinMarket = BITCOIN
+    day: date, count: int, *, seed: int = 1, market: CoinMarket = _BITCOIN
 ) -> dict[str, Floats]:
     """Return up to ``count`` daily bars of the index (US dollars) that end before ``day``, oldest first."""
     first = max(day - timedelta(days=count), FIRST_HISTORY)
@@ -210,7 +210,7 @@ def daily_bars_before(
 
 
 def utc_days_before(
-    day: date, *, seed: int = 1, market: CoinMarket = BITCOIN
+    day: date, *, seed: int = 1, market: CoinMarket = _BITCOIN
 ) -> list[tuple[date, tuple[float, float, float, float]]]:
     """Return the open, high, low and close of the index on each UTC day that ended before ``day``."""
     to_midnight = STEPS * 2 // 3  # a day of account begins at 08:00 UTC
@@ -236,7 +236,7 @@ def _generator(seed: int, market: CoinMarket, *place: int) -> np.random.Generato
 
 
 @lru_cache(maxsize=8)
-def _levels(seed: int, market: CoinMarket = BITCOIN) -> Floats:
+def _levels(seed: int, market: CoinMarket = _BITCOIN) -> Floats:
     """Implied volatility of 30 days at the open of each day since the history begins."""
     count = (LAST_DAY - FIRST_HISTORY).days + 1
     pull = 0.5 ** (1.0 / LEVEL_HALF_LIFE_DAYS)
@@ -250,10 +250,10 @@ def _levels(seed: int, market: CoinMarket = BITCOIN) -> Floats:
 def _draw(day: date, seed: int, market: CoinMarket) -> _Day:
     generator = _generator(seed, market, day.toordinal())
     level = float(_levels(seed, market)[(day - FIRST_HISTORY).days])
-    own = np.exp(OWN_SD * generator.standard_normal() - 0.5 * OWN_SD**2)
-    week = (5.0 + 2.0 * WEEKEND_VARIANCE) / 7.0
-    weight = (WEEKEND_VARIANCE if day.weekday() >= SATURDAY else 1.0) / week
-    variance = (level * REALISED_OVER_IMPLIED * own) ** 2 / DAYS_PER_YEAR * weight
+    own = np.exp(_OWN_SD * generator.standard_normal() - 0.5 * _OWN_SD**2)
+    week = (5.0 + 2.0 * _WEEKEND_VARIANCE) / 7.0
+    weight = (_WEEKEND_VARIANCE if day.weekday() >= SATURDAY else 1.0) / week
+    variance = (level * _REALISED_OVER_IMPLIED * own) ** 2 / DAYS_PER_YEAR * weight
     moves = generator.standard_normal(STEPS) * np.sqrt((1.0 - JUMP_SHARE) * variance / STEPS)
     count = generator.poisson(JUMPS_A_DAY)
     # a Laplace jump of scale b has the variance 2b²
@@ -291,7 +291,7 @@ def _open_price(day: date, seed: int, market: CoinMarket) -> float:
     return market.start_price * float(np.exp(_open_log(day, seed, market)))
 
 
-def index_path(day: date, seed: int, market: CoinMarket = BITCOIN) -> Floats:
+def index_path(day: date, seed: int, market: CoinMarket = _BITCOIN) -> Floats:
     """Return the index at each half minute of a day, its open and its close included; US dollars."""
     return np.asarray(_open_price(day, seed, market) * np.exp(_draw(day, seed, market).log_path))
 
@@ -351,7 +351,7 @@ def _listed(day: date, seed: int, market: CoinMarket) -> tuple[OptionContract, .
 # quotes -------------------------------------------------------------------------------------------------
 
 
-def smile_vol(level: float, years: Floats, moneyness: Floats, market: CoinMarket = BITCOIN) -> Floats:
+def smile_vol(level: float, years: Floats, moneyness: Floats, market: CoinMarket = _BITCOIN) -> Floats:
     """Return the implied volatility of strikes, fractions a year.
 
     ``level`` is that of 30 days at the money; ``moneyness`` is ln(K/F) over ``level·√years``.
@@ -381,7 +381,7 @@ def _quotes(
         for item in chain.from_iterable(_listed(at, seed, market) for at in since)
         if item.expiry > day
     }
-    at = slice(0, STEPS + 1, OPTION_STEPS)
+    at = slice(0, STEPS + 1, _OPTION_STEPS)
     rows = [swap]
     for symbol, option in options.items():
         number = instruments.id_of(symbol)
@@ -427,7 +427,7 @@ def option_sides(value: Floats, vega: Floats, *, cheap_tick: float = 0.0001) -> 
         tick = np.where(price < 0.005, cheap_tick, 0.0005)
         return np.asarray(np.round(towards(np.round(price / tick, 6)) * tick, 4))
 
-    half = vega * VOL_SPREAD
+    half = vega * _VOL_SPREAD
     bid = np.minimum(on_grid(value - half, np.rint), on_grid(value, np.floor))
     ask = np.maximum(on_grid(value + half, np.rint), on_grid(value, np.ceil))
     return bid, np.maximum(ask, on_grid(bid + cheap_tick, np.ceil))

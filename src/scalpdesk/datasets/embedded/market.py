@@ -163,12 +163,12 @@ def reconstruct(
         variance_clock=EMBEDDED_SESSIONS.name,
         settlement_prices={(underlying, session): session_cents(day).close / 100.0},
         quote_seconds=figures.MONTHLY_UPDATE_SECONDS * quote_seconds,
-        notes=(*_notes(day, seed), *QUALITY_NOTES[quality]),
+        notes=(*_notes(day, seed), *_QUALITY_NOTES[quality]),
         quality=quality,
     )
 
 
-LISTED_AHEAD_DAYS = 100
+_LISTED_AHEAD_DAYS = 100
 """Calendar days within which a strike that is still listed was listed first."""
 
 
@@ -221,7 +221,7 @@ def reconstruct_span(
     @lru_cache(maxsize=2)
     def drawn(day: date) -> tuple[QuoteColumns, BarColumns]:
         after = bisect_right(days, day)
-        ahead = days[after : after + DRAWN_AHEAD]
+        ahead = days[after : after + _DRAWN_AHEAD]
         columns = SessionCache(cache_folder(), _drawn).read(day, seed, underlying, ahead)
         return _with_faults(columns, session_on(day), seed, underlying, options[day], quality)
 
@@ -258,7 +258,7 @@ def reconstruct_span(
             for day, (each, shift) in zip(days, ends, strict=True)
         },
         quote_seconds=figures.MONTHLY_UPDATE_SECONDS,
-        notes=(*_span_notes(seed, underlying), *QUALITY_NOTES[quality]),
+        notes=(*_span_notes(seed, underlying), *_QUALITY_NOTES[quality]),
         quality=quality,
         morning=partial(_morning, underlying, days[0], seed),
     )
@@ -270,7 +270,7 @@ def listed_pairs(session: date, symbol: str = "SPY") -> tuple[StrikePair, ...]:
     By expiry and strike: what this session and those of the hundred days before it list, less what expired.
     Each listing rests on that session's opening price and VIX, so that nothing later is in it.
     """
-    since = session - timedelta(days=LISTED_AHEAD_DAYS)
+    since = session - timedelta(days=_LISTED_AHEAD_DAYS)
     days = available_sessions()
     recent = days[bisect_left(days, since) : bisect_right(days, session)]
     listed = {item for day in recent for item in _newly_listed(day, symbol) if item[0] >= session}
@@ -409,14 +409,14 @@ def without_docstrings(source: str) -> str:
     return ast.dump(tree)
 
 
-UNUSED_SECONDS = 30 * DAY_SECONDS
+_UNUSED_SECONDS = 30 * DAY_SECONDS
 """Age at which the sessions that another version drew are removed."""
 
 
 _DAMAGE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
-DRAWN_AHEAD = 8
+_DRAWN_AHEAD = 8
 """Sessions ahead among which one is drawn while another process draws the wanted one."""
 
 
@@ -473,7 +473,7 @@ class SessionCache:
         now = folder.stat().st_mtime
         for other in folder.parent.glob("embedded-*"):
             used = max(each.stat().st_mtime for each in (other, *other.iterdir()))
-            if now - used > UNUSED_SECONDS:
+            if now - used > _UNUSED_SECONDS:
                 shutil.rmtree(other, ignore_errors=True)
 
     @contextmanager
@@ -603,7 +603,7 @@ def _check(seed: int, underlying: str, quote_seconds: float, quality: Quality = 
         raise ArgumentError(
             "the share is quoted every 1 to 60 seconds", where="quote_seconds", value=quote_seconds
         )
-    if quality not in QUALITY_NOTES:
+    if quality not in _QUALITY_NOTES:
         raise ArgumentError(
             "the embedded market has no such quotes", where="quality", value=quality, fix="clean or real"
         )
@@ -692,7 +692,7 @@ def _merged(share: QuoteColumns, options: QuoteColumns) -> QuoteColumns:
     return QuoteColumns(*merged)
 
 
-QUALITY_NOTES: dict[Quality, tuple[str, ...]] = {
+_QUALITY_NOTES: dict[Quality, tuple[str, ...]] = {
     "clean": (),
     "real": (
         "quality real: quotes are stale, one-sided, crossed, stubs or late as often as recorded quotes were",

@@ -20,10 +20,10 @@ from scalpdesk.datasets.embedded.kernels import sticky_bids
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-COARSE_SECONDS = 15
+_COARSE_SECONDS = 15
 CANDIDATES, BLOCK = 1500, 50
 """Bridges among which is chosen, and those that are drawn at once: they stay in the processor's cache."""
-REFINED = 8
+_REFINED = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,15 +86,15 @@ class Leader:
 
     path: UnderlyingPath
     correlation: float
-    """Correlation of the moves within steps of :data:`COARSE_SECONDS`, once each has its own deviation."""
+    """Correlation of the moves within steps of :data:`_COARSE_SECONDS`, once each has its own deviation."""
 
     def weights(self) -> Floats:
         """Return the share of the day's variance in each coarse step."""
-        return np.diff(self.path.variance_clock[::COARSE_SECONDS])
+        return np.diff(self.path.variance_clock[::_COARSE_SECONDS])
 
     def shocks(self) -> Floats:
         """Return the moves of the coarse steps about their drift, each in its own deviations."""
-        moves = np.diff(np.log(self.path.mid[::COARSE_SECONDS]))
+        moves = np.diff(np.log(self.path.mid[::_COARSE_SECONDS]))
         weights = self.weights()
         moves = (moves - moves.sum() * weights) / np.sqrt(weights)
         return np.asarray(moves / moves.std())
@@ -129,16 +129,16 @@ def draw_path(
         ``cents.open`` and the last ``cents.close``; every other mid lies half a cent or more inside.
     """
     high, low, close = (math.log(x / cents.open) for x in (cents.high, cents.low, cents.close))
-    steps = seconds // COARSE_SECONDS
+    steps = seconds // _COARSE_SECONDS
     weights = _variance_weights(generator, steps) if leader is None else leader.weights()
     clock = np.concatenate(([0.0], np.cumsum(weights)))
     nearest = np.empty((0, steps + 1))
     for coarse in _bridges(generator, weights * variance, clock, close, leader):
-        both = np.concatenate((nearest, coarse[_by_distance(coarse, high, low)[:REFINED]]))
-        nearest = both[_by_distance(both, high, low)[:REFINED]]
+        both = np.concatenate((nearest, coarse[_by_distance(coarse, high, low)[:_REFINED]]))
+        nearest = both[_by_distance(both, high, low)[:_REFINED]]
     fine = _refine(generator, nearest, weights * variance)
     log_path = fine[_by_distance(fine, high, low)[0]]
-    fine_clock = np.interp(np.arange(seconds + 1) / COARSE_SECONDS, np.arange(len(clock)), clock)
+    fine_clock = np.interp(np.arange(seconds + 1) / _COARSE_SECONDS, np.arange(len(clock)), clock)
     log_path, at_high, at_low = _pin_extremes(log_path, fine_clock, high, low)
     anchors = np.array([0, at_high, at_low, seconds], dtype=np.int64)
     bid, ask = _quote_cents(cents.open * np.exp(log_path), anchors, cents)
@@ -147,7 +147,7 @@ def draw_path(
 
 def _variance_weights(generator: np.random.Generator, steps: int) -> Floats:
     """Share of the day's variance in each coarse step: U shape times a stochastic multiplier."""
-    per_minute = 60 // COARSE_SECONDS
+    per_minute = 60 // _COARSE_SECONDS
     count = steps // per_minute
     pull = math.exp(-math.log(2.0) / figures.VOLATILITY_WAVE_HALF_LIFE_MINUTES)
     shocks = generator.standard_normal(count) * figures.VOLATILITY_WAVE_SD
@@ -190,13 +190,13 @@ def _by_distance(paths: Floats, high: float, low: float) -> Ints:
 def _refine(generator: np.random.Generator, coarse: Floats, variances: Floats) -> Floats:
     """Fill the seconds between coarse points by Brownian bridges; shape (paths, seconds + 1)."""
     count, steps = coarse.shape[0], coarse.shape[1] - 1
-    noise = generator.standard_normal((count, steps, COARSE_SECONDS))
-    noise *= np.sqrt(variances / COARSE_SECONDS)[None, :, None]
+    noise = generator.standard_normal((count, steps, _COARSE_SECONDS))
+    noise *= np.sqrt(variances / _COARSE_SECONDS)[None, :, None]
     walk = np.cumsum(noise, axis=2)
-    share = np.arange(1, COARSE_SECONDS + 1) / COARSE_SECONDS
+    share = np.arange(1, _COARSE_SECONDS + 1) / _COARSE_SECONDS
     walk -= walk[:, :, -1:] * share
     line = coarse[:, :-1, None] + np.diff(coarse, axis=1)[:, :, None] * share
-    fine = np.empty((count, steps * COARSE_SECONDS + 1))
+    fine = np.empty((count, steps * _COARSE_SECONDS + 1))
     fine[:, 0] = coarse[:, 0]
     fine[:, 1:] = (line + walk).reshape(count, -1)
     return fine

@@ -19,14 +19,14 @@ from scalpdesk.core.units import NANOS_PER_MS, NANOS_PER_SECOND
 from scalpdesk.instruments.sessions import Session
 from scalpdesk.marketdata.tape import NO_QUOTES, BarColumns, QuoteColumns
 
-Bools = NDArray[np.bool_]
+_Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 MINUTE_NS = 60 * NANOS_PER_SECOND
 SHARE = 0
 """Number of the share in a drawn session; its options follow."""
-TICK_USD = 0.01
+_TICK_USD = 0.01
 STUB_BID_USD, STUB_ASK_USD, STUB_CONTRACTS = 0.05, 10.0, 10.0
 """A stub is quoted 0.05 at 10, or at the next multiple of 10 from 1.5 times the ask; assumed."""
 JUMP_DEVIATIONS, LEAST_JUMP = 5.0, 0.0005
@@ -34,7 +34,7 @@ JUMP_DEVIATIONS, LEAST_JUMP = 5.0, 0.0005
 fraction at least."""
 HALT_MINUTES = 5
 """Shortest trading pause of the Limit Up-Limit Down plan of the US exchanges."""
-HALT_MARGIN_MINUTES = 15
+_HALT_MARGIN_MINUTES = 15
 """Minutes after the open and before the close without a halt."""
 
 
@@ -58,7 +58,7 @@ class Struck:
     quotes: QuoteColumns
     held: QuoteColumns
     """For each of them the instrument's last quote before its spell."""
-    is_bid: Bools
+    is_bid: _Bools
     """For each of them the side that is drawn for its spell."""
 
 
@@ -109,7 +109,7 @@ class QuoteFault:
         return (self.events + 0.5) / (self.trials + 1.0)
 
 
-def each_minute(fault: QuoteFault, drawing: Drawing, dice: np.random.Generator) -> Spells:
+def _each_minute(fault: QuoteFault, drawing: Drawing, dice: np.random.Generator) -> Spells:
     """Draw spells that may begin in each minute of each option."""
     option, minute = np.nonzero(dice.random((drawing.options, drawing.minutes)) < fault.frequency)
     length = dice.geometric(1.0 / fault.mean_minutes, len(option)) * MINUTE_NS
@@ -121,7 +121,7 @@ def each_minute(fault: QuoteFault, drawing: Drawing, dice: np.random.Generator) 
     return Spells(1 + option, start, end)
 
 
-def at_the_open(fault: QuoteFault, drawing: Drawing, dice: np.random.Generator) -> Spells:
+def _at_the_open(fault: QuoteFault, drawing: Drawing, dice: np.random.Generator) -> Spells:
     """Draw the options that open late, and when they do."""
     options = np.flatnonzero(dice.random(drawing.options) < fault.frequency)
     length = dice.geometric(1.0 / fault.mean_minutes, len(options)) * MINUTE_NS
@@ -130,7 +130,7 @@ def at_the_open(fault: QuoteFault, drawing: Drawing, dice: np.random.Generator) 
     return Spells(1 + options, start, start + length)
 
 
-def after_jumps(fault: QuoteFault, drawing: Drawing, dice: np.random.Generator) -> Spells:
+def _after_jumps(fault: QuoteFault, drawing: Drawing, dice: np.random.Generator) -> Spells:
     """Draw the options whose quotes stand still for the minute in which the share jumps."""
     jumps = jump_minutes(drawing)
     option, jump = np.nonzero(dice.random((drawing.options, len(jumps))) < fault.frequency)
@@ -147,11 +147,11 @@ def jump_minutes(drawing: Drawing) -> Ints:
     return np.flatnonzero(moves >= max(JUMP_DEVIATIONS * usual, LEAST_JUMP)).astype(np.int64)
 
 
-def once_a_session(fault: QuoteFault, drawing: Drawing, dice: np.random.Generator) -> Spells:
+def _once_a_session(fault: QuoteFault, drawing: Drawing, dice: np.random.Generator) -> Spells:
     """Draw a halt of the share and of all its options."""
     count = drawing.options + 1 if dice.random() < fault.frequency else 0
     length = int(fault.mean_minutes)
-    minute = dice.integers(HALT_MARGIN_MINUTES, drawing.minutes - HALT_MARGIN_MINUTES - length)
+    minute = dice.integers(_HALT_MARGIN_MINUTES, drawing.minutes - _HALT_MARGIN_MINUTES - length)
     start = np.full(count, drawing.session.open_ns + int(minute) * MINUTE_NS, np.int64)
     return Spells(np.arange(count, dtype=np.int64), start, start + length * MINUTE_NS)
 
@@ -159,9 +159,9 @@ def once_a_session(fault: QuoteFault, drawing: Drawing, dice: np.random.Generato
 def one_sided(struck: Struck) -> QuoteColumns:
     """Hold one side at its last price while the other follows; it gives way before it would cross."""
     q, held = struck.quotes, struck.held
-    below = np.maximum(np.round(q.ask - TICK_USD, 2), 0.0)
+    below = np.maximum(np.round(q.ask - _TICK_USD, 2), 0.0)
     bid = np.where(struck.is_bid, np.minimum(held.bid, below), q.bid)
-    ask = np.where(struck.is_bid, q.ask, np.maximum(held.ask, np.round(q.bid + TICK_USD, 2)))
+    ask = np.where(struck.is_bid, q.ask, np.maximum(held.ask, np.round(q.bid + _TICK_USD, 2)))
     bid_size = np.where(struck.is_bid & (bid == held.bid), held.bid_size, np.maximum(q.bid_size, 1.0))
     ask_size = np.where(~struck.is_bid & (ask == held.ask), held.ask_size, q.ask_size)
     return QuoteColumns(q.ts_ns, q.instrument_id, bid, ask, np.where(bid > 0.0, bid_size, 0.0), ask_size)
@@ -174,7 +174,7 @@ def locked(struck: Struck) -> QuoteColumns:
 
 def crossed(struck: Struck) -> QuoteColumns:
     """Raise the bid a tick above the ask, as far as most recorded quotes were crossed."""
-    return _raised(struck.quotes, TICK_USD)
+    return _raised(struck.quotes, _TICK_USD)
 
 
 def _raised(q: QuoteColumns, above: float) -> QuoteColumns:
@@ -205,65 +205,65 @@ def stub(struck: Struck) -> QuoteColumns:
     )
 
 
-A_MINUTE = "minutes of an option"
+_A_MINUTE = "minutes of an option"
 FAULTS = (
     QuoteFault(
         "one_sided",
         # GOOG: a minute in which one side was not updated; the others' minutes are complete
         {"GOOG": (9_205, 78_296), "SPXW": (0, 20_828), "SPX": (0, 1_560), "SPY": (0, 1_560)},
-        A_MINUTE,
+        _A_MINUTE,
         1.3,
-        each_minute,
+        _each_minute,
         one_sided,
     ),
     QuoteFault(
         "locked",
         {"GOOG": (1, 127_690), "SPXW": (69, 21_835), "SPX": (0, 1_560), "SPY": (0, 1_560)},
-        A_MINUTE,
+        _A_MINUTE,
         3.8,
-        each_minute,
+        _each_minute,
         locked,
         is_thin=False,
     ),
     QuoteFault(
         "crossed",
         {"GOOG": (0, 127_690), "SPXW": (11, 21_835), "SPX": (0, 1_560), "SPY": (0, 1_560)},
-        A_MINUTE,
+        _A_MINUTE,
         5.1,
-        each_minute,
+        _each_minute,
         crossed,
     ),
     QuoteFault(
         "no_bid",
         # without GOOG, where a missing side is as a rule one that was not updated
         {"SPXW": (0, 20_828), "SPX": (0, 1_560), "SPY": (0, 1_560)},
-        A_MINUTE,
+        _A_MINUTE,
         1.3,
-        each_minute,
+        _each_minute,
         no_bid,
     ),
     QuoteFault(
         "no_ask",
         {"SPXW": (0, 20_828), "SPX": (0, 1_560), "SPY": (0, 1_560)},
-        A_MINUTE,
+        _A_MINUTE,
         1.3,
-        each_minute,
+        _each_minute,
         no_ask,
     ),
     QuoteFault(
         "stub",
         {"GOOG": (1, 78_296), "SPXW": (1, 20_828), "SPX": (0, 1_560), "SPY": (0, 1_560)},
-        A_MINUTE,
+        _A_MINUTE,
         1.5,
-        each_minute,
+        _each_minute,
         stub,
     ),
     QuoteFault(
         "stale",
         {"GOOG": (1, 38_356), "SPXW": (0, 13_582), "SPX": (0, 1_170)},
-        A_MINUTE,
+        _A_MINUTE,
         3.0,
-        each_minute,
+        _each_minute,
         None,
     ),
     QuoteFault(
@@ -271,7 +271,7 @@ FAULTS = (
         {"GOOG": (5, 226), "SPXW": (0, 67), "SPX": (0, 4)},
         "jumps of the share, by option",
         1.0,
-        after_jumps,
+        _after_jumps,
         None,
     ),
     QuoteFault(
@@ -279,7 +279,7 @@ FAULTS = (
         {"GOOG": (61, 566), "SPXW": (1, 56), "SPX": (0, 4), "SPY": (0, 4)},
         "sessions of an option",
         2.8,
-        at_the_open,
+        _at_the_open,
         None,
         is_thin=False,
     ),
@@ -288,7 +288,7 @@ FAULTS = (
         {"GOOG": (0, 3), "SPY": (0, 7), "SPX": (0, 2)},
         "sessions",
         float(HALT_MINUTES),
-        once_a_session,
+        _once_a_session,
         None,
     ),
 )

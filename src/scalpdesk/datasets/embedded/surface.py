@@ -24,7 +24,7 @@ from scalpdesk.instruments.sessions import sessions_between
 
 Floats = NDArray[np.float64]
 
-VIX_DAYS = 30.0
+_VIX_DAYS = 30.0
 _SMALLEST_VARIANCE = 1e-10
 
 
@@ -86,7 +86,7 @@ def money_variance_from_vix(vix: Floats) -> Floats:
 def _money_and_fair() -> tuple[Floats, Floats]:
     """Return at-the-money volatilities and the variances that their smiles' VIX measures."""
     money = np.linspace(0.02, 1.5, 60)
-    years = VIX_DAYS / DAYS_PER_YEAR
+    years = _VIX_DAYS / DAYS_PER_YEAR
     return money, np.array([m**2 * swap_over_money(m**2 * years) for m in money])
 
 
@@ -120,7 +120,7 @@ def total_variance(money_variance_30d: Floats, years: Floats) -> Floats:
     average is ``money_variance_30d``: the short end reacts more than the 30-day point.
     """
     kappa = figures.VARIANCE_REVERSION_PER_YEAR
-    reference = VIX_DAYS / DAYS_PER_YEAR
+    reference = _VIX_DAYS / DAYS_PER_YEAR
     long_run = np.minimum(figures.VARIANCE_LONG_RUN, figures.VARIANCE_LONG_RUN_CAP * money_variance_30d)
     share = (1.0 - np.exp(-kappa * reference)) / (kappa * reference)
     spot = long_run + (money_variance_30d - long_run) / share

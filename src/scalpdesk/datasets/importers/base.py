@@ -12,8 +12,8 @@ from scalpdesk.core.errors import DataError
 from scalpdesk.core.units import count_text
 
 FETCH_AGAIN = "fetch the file again, or move it out of the folder to import the rest"
-WORKBOOKS = frozenset({".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"})
-OLD_WORKBOOK = bytes.fromhex("d0cf11e0a1b11ae1")
+_WORKBOOKS = frozenset({".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"})
+_OLD_WORKBOOK = bytes.fromhex("d0cf11e0a1b11ae1")
 """Beginning of an Excel workbook of before 2007."""
 MAX_MEMBERS = 100_000
 MAX_MEMBER_BYTES = 512 * 2**20
@@ -94,11 +94,11 @@ def refuse_workbook(path: Path) -> None:
     UnreadableFileError
         When it is one: an importer reads tables of text.
     """
-    is_workbook = path.suffix.lower() in WORKBOOKS
+    is_workbook = path.suffix.lower() in _WORKBOOKS
     if path.is_file() and not is_workbook:
         with path.open("rb") as opened:
             start = opened.read(8)
-        is_workbook = start == OLD_WORKBOOK
+        is_workbook = start == _OLD_WORKBOOK
         if start.startswith(b"PK") and zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 is_workbook = "xl/workbook.xml" in archive.namelist()

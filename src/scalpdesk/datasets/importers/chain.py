@@ -37,7 +37,7 @@ _FIGURES = (
     *("underlying_price", "underlying_bid", "underlying_ask"),
 )
 _THETA = {"msofday", "right"}
-THOUSANDTHS = 1000
+_THOUSANDTHS = 1000
 """Strikes of OCC and of ThetaData's old interface for one in dollars."""
 _VENDORS = (
     {"quotereadtime", "underlyinglast"},
@@ -547,9 +547,9 @@ def _name_scale(table: _ChainTable, problems: _Problems, report: ImportReport) -
     ).fetchone()
     if ratio is None:  # the old interface of ThetaData, without a price to tell by
         titles = {plain(column) for column in table.heading.values()}
-        ratio = THOUSANDTHS if is_thousandths and titles >= _THETA else 1.0
-    if THOUSANDTHS / 2 < ratio < 2 * THOUSANDTHS:
-        table.connection.execute(f"UPDATE parsed SET strike = strike / {THOUSANDTHS}")  # noqa: S608 - a number
+        ratio = _THOUSANDTHS if is_thousandths and titles >= _THETA else 1.0
+    if _THOUSANDTHS / 2 < ratio < 2 * _THOUSANDTHS:
+        table.connection.execute(f"UPDATE parsed SET strike = strike / {_THOUSANDTHS}")  # noqa: S608 - a number
         report.note(f"strikes are thousandths of a dollar, such as {text}: read as dollars")
     elif not 0.02 < ratio < 50:
         problems.add(

@@ -6,7 +6,7 @@ Each function takes the SQL of a text and returns the SQL of its value: null whe
 from scalpdesk.datasets.importers.staged import EXCHANGE_ZONE
 from scalpdesk.datasets.store import sql_text
 
-DAY_ORDERS = {"mdy": ("%m/%d/%y", "%m/%d/%Y"), "dmy": ("%d/%m/%y", "%d/%m/%Y")}
+_DAY_ORDERS = {"mdy": ("%m/%d/%y", "%m/%d/%Y"), "dmy": ("%d/%m/%y", "%d/%m/%Y")}
 """Formats of a date that begins with its month or its day."""
 MONTH_OR_DAY_FIRST = r"^\s*(\d{1,2})[-/.](\d{1,2})[-/.](\d{4}|\d{2})\b"
 _EXCEL_DAYS = r"[34]\d{4}([.,]\d+)?"
@@ -34,7 +34,7 @@ def day(text: str, order: str) -> str:
     plain = rf"regexp_replace(trim({text}), '[.,]0+$|[T\s]+\d{{1,2}}:\d\d.*$', '')"
     apart = rf"regexp_replace({plain}, '[\s,./-]+', '-', 'g')"
     named = ", ".join(map(sql_text, _NAMED_DAYS))
-    first = ", ".join(sql_text(each.replace("/", "-")) for each in DAY_ORDERS[order])
+    first = ", ".join(sql_text(each.replace("/", "-")) for each in _DAY_ORDERS[order])
     return (
         f"CASE WHEN regexp_full_match({plain}, '{_EXCEL_DAYS}') "
         f"THEN DATE '1899-12-30' + left({plain}, 5)::INTEGER "

@@ -24,15 +24,15 @@ from scalpdesk.datasets.importers.vendor_files import VendorChoices
 from scalpdesk.datasets.importers.vendor_formats import OCC_TAIL, FileFormat, RowKind, utc_instant
 from scalpdesk.instruments.classes import us_option
 
-ZSTD = b"\x28\xb5\x2f\xfd"
+_ZSTD = b"\x28\xb5\x2f\xfd"
 """First bytes of a file compressed with zstd."""
 ENDINGS = (".dbn", ".dbn.zst")
-RECORDS = 500_000
+_RECORDS = 500_000
 """Records that are held in memory at once, about 50 MB."""
 OPEN_INTEREST = 9
 """``stat_type`` of open interest."""
-BOOK_SCHEMAS = ("cmbp-1", "mbp-1", "tcbbo", "tbbo", "bbo-1s", "bbo-1m", "cbbo-1s", "cbbo-1m")
-PRINT_SCHEMAS = ("cmbp-1", "mbp-1", "tcbbo", "tbbo", "trades")
+_BOOK_SCHEMAS = ("cmbp-1", "mbp-1", "tcbbo", "tbbo", "bbo-1s", "bbo-1m", "cbbo-1s", "cbbo-1m")
+_PRINT_SCHEMAS = ("cmbp-1", "mbp-1", "tcbbo", "tbbo", "trades")
 """Schemas with single trades among their records."""
 BAR_SECONDS = {"ohlcv-1s": 1, "ohlcv-1m": 60, "ohlcv-1h": 3_600}
 _DAY_NS = 86_400_000_000_000
@@ -62,10 +62,10 @@ def _format(schema: str) -> FileFormat:
     """Return the rows of a schema over the columns that :class:`DbnStage` writes."""
     at = utc_instant("ns")
     rows = []
-    if schema in BOOK_SCHEMAS:
+    if schema in _BOOK_SCHEMAS:
         sides = {side: side for side in ("bid", "ask", "bid_size", "ask_size")}
         rows.append(RowKind(kind="quotes", symbol="written", at=at, values=sides, latest="ns"))
-    if schema in PRINT_SCHEMAS:
+    if schema in _PRINT_SCHEMAS:
         values = {"price": "price", "size": "size"}
         rows.append(
             RowKind(kind="prints", symbol="written", at=at, values=values, where="is_print", latest="ns")
@@ -131,7 +131,7 @@ class DbnStage:
                 "this schema holds nothing for the catalogue",
                 where=str(path),
                 value=schema,
-                fix=f"take one of {', '.join([*BOOK_SCHEMAS, 'trades', *BAR_SECONDS, 'statistics'])}",
+                fix=f"take one of {', '.join([*_BOOK_SCHEMAS, 'trades', *BAR_SECONDS, 'statistics'])}",
             )
         from databento.common.symbology import InstrumentMap  # noqa: PLC0415 - the extra
 
@@ -166,7 +166,7 @@ class DbnStage:
 
     def _open(self, path: Path) -> Any:
         with path.open("rb") as file:
-            is_dbn = file.read(4).startswith((b"DBN", ZSTD))
+            is_dbn = file.read(4).startswith((b"DBN", _ZSTD))
         trouble: Exception | str = "it begins as none"
         if is_dbn:
             try:
@@ -179,7 +179,7 @@ class DbnStage:
         """Yield the records; the file is closed at their end."""
         try:
             with closing(store.reader):
-                records = store.to_ndarray(count=RECORDS)
+                records = store.to_ndarray(count=_RECORDS)
                 while True:
                     with warnings.catch_warnings():
                         warnings.simplefilter("error", self._truncated)
@@ -266,11 +266,11 @@ def _columns(records: NDArray[Any], schema: str) -> dict[str, Any]:
     stamp = records["ts_event" if is_bar else "ts_recv"]
     known = stamp != np.iinfo(np.uint64).max
     columns: dict[str, Any] = {"ns": np.where(known, stamp, 0).astype(np.int64)}
-    if schema in BOOK_SCHEMAS:
+    if schema in _BOOK_SCHEMAS:
         for side in ("bid", "ask"):
             columns[side] = price(f"{side}_px_00", 0.0)
             columns[f"{side}_size"] = records[f"{side}_sz_00"].astype(np.float64)
-    if schema in PRINT_SCHEMAS:
+    if schema in _PRINT_SCHEMAS:
         columns["price"] = price("price", np.nan)
         columns["size"] = records["size"].astype(np.float64)
         columns["is_print"] = np.isfinite(columns["price"])

@@ -62,7 +62,7 @@ from scalpdesk.datasets.store import (
 from scalpdesk.instruments.classes import INDICES, OptionClass, option_class, underlying_of_root
 from scalpdesk.instruments.sessions import next_session
 
-CHAIN_SECONDS = 86_400
+_CHAIN_SECONDS = 86_400
 
 _FILE_COLUMNS = {"expiry": "VARCHAR", "strike": "DOUBLE", "right": "VARCHAR"} | dict.fromkeys(
     CHAIN_COLUMNS, "VARCHAR"
@@ -144,7 +144,7 @@ def _load(connection: Any, chain: ChainFile, zone: str) -> None:
         f"WITH lines AS (SELECT * FROM read_csv($path, header = true, auto_detect = false, delim = ',', "
         f"columns = {{{spec}}})), "
         "day AS (SELECT $midnight::TIMESTAMP AT TIME ZONE $zone AS bar_start) "
-        f"SELECT bar_start + to_seconds({CHAIN_SECONDS}) AS ts, bar_start, {symbol} AS symbol, "
+        f"SELECT bar_start + to_seconds({_CHAIN_SECONDS}) AS ts, bar_start, {symbol} AS symbol, "
         "$root AS root, $style AS style, "
         "(SELECT max(try_cast(close AS DOUBLE)) FROM lines WHERE expiry IS NULL) AS underlying_close, "
         "lines.* REPLACE (strptime(expiry, '%Y%m%d')::DATE AS expiry) "
@@ -212,7 +212,7 @@ def import_lean(
             report.files_read += 1
     for done, chain in enumerate(chains, start=len(files)):
         progress(done, total, str(chain.path.relative_to(root)))
-        report = run.report_for(chain.security, chain.root, "daily", CHAIN_SECONDS)
+        report = run.report_for(chain.security, chain.root, "daily", _CHAIN_SECONDS)
         zone = zones.of_security(chain.security, chain.market)
         with report.passing_over():
             import_chain(run.connection, catalog, report, chain, zone)

@@ -19,7 +19,7 @@ from scalpdesk.instruments.classes import FUTURES
 from scalpdesk.instruments.contract import Right, occ_symbol
 from scalpdesk.instruments.futures import future_option_symbol
 
-SECURITIES = {
+_SECURITIES = {
     "equity": "Equity",
     "option": "Option",
     "index": "Index",
@@ -29,14 +29,14 @@ SECURITIES = {
 }
 """Folder name to the name in LEAN's market hours database."""
 
-FUTURE_OPTIONS = "futureoption"
+_FUTURE_OPTIONS = "futureoption"
 """LEAN's folder of options on futures, with one more folder for the contract month of the future."""
 
 SCALED = frozenset({"equity", "option", "indexoption"})
 """Securities whose prices LEAN stores as ten-thousandths; of indices, futures and their options plain."""
 
 BAR_SECONDS = {"second": 1, "minute": 60, "hour": 3_600, "daily": 86_400}
-DEFAULT_ZONE = {
+_DEFAULT_ZONE = {
     "equity": "America/New_York",
     "option": "America/New_York",
     "indexoption": "America/New_York",
@@ -89,7 +89,7 @@ class LeanFile:
         if self.rows == "openinterest":
             return "open_interest"
         plural = {"quote": "quotes", "trade": "trades"}[self.rows]
-        if self.security in ("option", "indexoption", FUTURE_OPTIONS):
+        if self.security in ("option", "indexoption", _FUTURE_OPTIONS):
             return f"option_{plural}"
         return "index_levels" if self.security == "index" else plural
 
@@ -131,7 +131,7 @@ def find_files(
     wanted = [word.lower() for word in only]
     for path in sorted([*root.rglob("*.zip"), *root.glob("*/*/universes/**/*.csv")]):
         parts = path.relative_to(root).parts
-        found = parse_path(path, root)
+        found = _parse_path(path, root)
         if found is not None:
             kept.setdefault((path.parent, path.name.removesuffix(".zip").removesuffix(".zip")), found)
         elif not is_chain(parts) and is_wanted(set(parts), wanted):
@@ -155,10 +155,10 @@ def _passed_over(folder: str, names: list[str]) -> str:
     """Return the note on the archives of a folder that hold no bars of a security known here."""
     security = folder.partition("/")[0]
     which = f"{len(names)} files" if len(names) > 3 else ", ".join(names)
-    if security == FUTURE_OPTIONS:
+    if security == _FUTURE_OPTIONS:
         return f"passed over, options on futures other than {', '.join(FUTURES)}: {which} in {folder}"
-    if security not in SECURITIES:
-        return f"passed over, {security} is not among {', '.join(SECURITIES)}: {which} in {folder}"
+    if security not in _SECURITIES:
+        return f"passed over, {security} is not among {', '.join(_SECURITIES)}: {which} in {folder}"
     return f"passed over, no name that LEAN gives to minute, second, hour or daily bars: {which} in {folder}"
 
 
@@ -182,25 +182,25 @@ def lean_root(data: Path) -> Path:
         When neither is such a folder.
     """
     for folder in (data, data / "Data"):
-        if any((folder / security).is_dir() for security in SECURITIES):
+        if any((folder / security).is_dir() for security in _SECURITIES):
             return folder
     raise DataError(
         "this is not LEAN's Data folder: none of its folders "
-        + ", ".join(SECURITIES)
+        + ", ".join(_SECURITIES)
         + (" is here" if data.is_dir() else " can be here, there is no such folder"),
         where=str(data),
         fix="pass the folder that holds equity/, option/, ..., e.g. scalpdesk data import lean Lean/Data",
     )
 
 
-def parse_path(path: Path, root: Path) -> LeanFile | None:
+def _parse_path(path: Path, root: Path) -> LeanFile | None:
     """Parse the path of an archive; None when it holds no bars."""
     parts = path.relative_to(root).parts
-    if len(parts) < 4 or parts[0] not in SECURITIES or parts[2] not in BAR_SECONDS:
+    if len(parts) < 4 or parts[0] not in _SECURITIES or parts[2] not in BAR_SECONDS:
         return None
     security, market, resolution = parts[:3]
     folders, symbol = parts[3:-1], parts[3].upper()
-    if security == FUTURE_OPTIONS:
+    if security == _FUTURE_OPTIONS:
         if len(parts) != 6 or symbol not in FUTURES or not parts[4].isdigit():
             return None
         folders, symbol = parts[3:4], f"{symbol}_{parts[4][:6]}"
@@ -213,9 +213,9 @@ def parse_path(path: Path, root: Path) -> LeanFile | None:
             return None
         return LeanFile(path, security, market, resolution, symbol, match["rows"], day)
     match = _LONG_FILE.match(path.name)
-    if match is None or len(parts) != (6 if security == FUTURE_OPTIONS else 4):
+    if match is None or len(parts) != (6 if security == _FUTURE_OPTIONS else 4):
         return None
-    symbol = symbol if security == FUTURE_OPTIONS else match["symbol"].upper()
+    symbol = symbol if security == _FUTURE_OPTIONS else match["symbol"].upper()
     return LeanFile(path, security, market, resolution, symbol, match["rows"] or "trade", None)
 
 
@@ -244,7 +244,7 @@ def parse_member(file: LeanFile, member: str) -> LeanMember | None:
     strike = Decimal(int(match["strike"])) / 10_000
     right = Right.CALL if match["right"] == "call" else Right.PUT
     try:
-        if file.security == FUTURE_OPTIONS:
+        if file.security == _FUTURE_OPTIONS:
             symbol = future_option_symbol(file.symbol, expiry, right, strike)
         else:
             symbol = occ_symbol(root, expiry, right, strike)
@@ -279,10 +279,10 @@ class DataZones:
     def of_security(self, security: str, market: str, symbol: str = "[*]") -> str:
         """Return the time zone of a security."""
         for key in (symbol, "[*]"):
-            zone = self._entries.get(f"{SECURITIES[security]}-{market}-{key}", {}).get("dataTimeZone")
+            zone = self._entries.get(f"{_SECURITIES[security]}-{market}-{key}", {}).get("dataTimeZone")
             if isinstance(zone, str):
                 return zone
-        return DEFAULT_ZONE[security]
+        return _DEFAULT_ZONE[security]
 
 
 def _words(file: LeanFile) -> Iterator[str]:
@@ -296,7 +296,7 @@ def _words(file: LeanFile) -> Iterator[str]:
 
 def is_wanted(words: set[str], wanted: list[str]) -> bool:
     """Return whether a file's words match every kind of filter given (type, symbol, resolution, day)."""
-    types = [w for w in wanted if w in SECURITIES]
+    types = [w for w in wanted if w in _SECURITIES]
     resolutions = [w for w in wanted if w in BAR_SECONDS]
     days = [w for w in wanted if re.fullmatch(r"\d{4}-\d{2}-\d{2}", w)]
     symbols = [w for w in wanted if w not in {*types, *resolutions, *days}]

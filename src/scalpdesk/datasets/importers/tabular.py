@@ -48,7 +48,7 @@ from scalpdesk.instruments.contract import OptionContract, parse_occ
 from scalpdesk.instruments.futures import future_contract, future_option
 from scalpdesk.instruments.sessions import from_ns
 
-KNOWN_COLUMNS = tuple(
+_KNOWN_COLUMNS = tuple(
     dict.fromkeys(
         [*SCHEMAS["option_quotes"], *SCHEMAS["option_trades"], "open_interest", "seconds", "underlying"]
     )
@@ -70,7 +70,7 @@ _FIGURES = ("DOUBLE", "BIGINT")
 
 _MONTH_OR_DAY_FIRST = r"^\s*(\d{1,2})[-/.](\d{1,2})[-/.](\d{4})"
 _TIMES_OF_DAY = ("", " %H:%M:%S", " %H:%M:%S.%f", " %H:%M", " %I:%M:%S %p", " %I:%M %p")
-DATE_ORDERS = {"mdy": "%m/%d/%Y", "dmy": "%d/%m/%Y"}
+_DATE_ORDERS = {"mdy": "%m/%d/%Y", "dmy": "%d/%m/%Y"}
 """Orders of a date that does not begin with its year."""
 _CONTRACT_TERMS = ("expiry", "strike", "right")
 
@@ -88,7 +88,7 @@ class ImportChoices:
     columns: Mapping[str, str] = field(default_factory=dict)
     """The file's column by the catalogue's name, where they differ."""
     dates: str | None = None
-    """Order of dates that do not begin with their year (:data:`DATE_ORDERS`); None to see it from them."""
+    """Order of dates that do not begin with their year (:data:`_DATE_ORDERS`); None to see it from them."""
     is_share: bool = False
     """Whether the source lists the underlying as a share; else quotes of it must be there."""
 
@@ -215,19 +215,19 @@ def _named(
 ) -> TableSource:
     """Return the source with the catalogue's names; without a mapping an unknown column is refused."""
     found = list(columns)
-    check_mapping(choices.columns, KNOWN_COLUMNS, found, "the catalogue")
+    check_mapping(choices.columns, _KNOWN_COLUMNS, found, "the catalogue")
     own = [
         column for column in found if column not in {*choices.columns, *choices.columns.values()}
     ]  # a name that is mapped is read from there alone
-    unknown = [column for column in own if column not in KNOWN_COLUMNS]
+    unknown = [column for column in own if column not in _KNOWN_COLUMNS]
     if unknown and not choices.columns:
         path = shlex.quote(str(source.path))
         wide = f"scalpdesk data import chain {path} --name {choices.name} reads it whole"
         raise DataError(
-            f"unknown column; known are {', '.join(KNOWN_COLUMNS)}",
+            f"unknown column; known are {', '.join(_KNOWN_COLUMNS)}",
             where=str(source.path),
             value=", ".join(unknown),
-            nearest=nearest_name(unknown[0], KNOWN_COLUMNS),
+            nearest=nearest_name(unknown[0], _KNOWN_COLUMNS),
             fix=(f"{wide}; or " if is_wide(unknown) else "")
             + f"name each to be read, --map {shlex.quote(f'NAME={unknown[0]}')}; the rest is left out",
         )
@@ -264,7 +264,7 @@ def _with_dates_read(connection: Any, source: TableSource, order: str | None) ->
 
 def _with_date_read(connection: Any, source: TableSource, name: str, order: str) -> TableSource:
     """Return the source with the dates of one column read in this order."""
-    formats = ", ".join(sql_text(DATE_ORDERS[order] + time) for time in _TIMES_OF_DAY)
+    formats = ", ".join(sql_text(_DATE_ORDERS[order] + time) for time in _TIMES_OF_DAY)
     written = sql_name(source.names[name])
     turned = f"regexp_replace({written}, '{_MONTH_OR_DAY_FIRST}', '\\1/\\2/\\3')"
     read = f"try_strptime(trim({turned}), [{formats}])"
@@ -573,14 +573,14 @@ def _type_of(base: str, placed: dict[str, OptionContract | str]) -> str:
     )
 
 
-DownloadedBar = tuple[str, int, float, float, float, float, float]
+_DownloadedBar = tuple[str, int, float, float, float, float, float]
 """Symbol, instant at which the bar is known (UTC nanoseconds), open, high, low, close, volume."""
 
 
 def import_download(
     catalog: Path,
     choices: ImportChoices,
-    bars: Iterable[DownloadedBar],
+    bars: Iterable[_DownloadedBar],
     dividends: Sequence[tuple[date, Decimal]],
     span: tuple[date, date],
 ) -> ImportReport:

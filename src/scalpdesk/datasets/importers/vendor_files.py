@@ -53,10 +53,10 @@ from scalpdesk.datasets.store import (
 from scalpdesk.instruments.classes import INDICES, UnknownClassError, roots_of, us_option
 from scalpdesk.instruments.contract import OptionContract
 
-IMPORTED = "imported.json"
+_IMPORTED = "imported.json"
 MEMORY = "2GB"
 """Memory of DuckDB in an import; what does not fit goes to the folder of temporary files."""
-CSV_ENDINGS = (".csv", ".csv.gz", ".csv.zst", ".zip")
+_CSV_ENDINGS = (".csv", ".csv.gz", ".csv.zst", ".zip")
 _SHARE = re.compile(r"[A-Z][A-Z0-9.]{0,11}\Z")
 _LATER = 1_000_000_000_000
 """More than the rows of a file."""
@@ -98,7 +98,7 @@ class _ImportedFiles:
     """Files that are in a data set whole."""
 
     def __init__(self, catalog: Path, name: str) -> None:
-        self._path = catalog / name / IMPORTED
+        self._path = catalog / name / _IMPORTED
         self._files: dict[str, _ImportedFile] = {}
         if self._path.is_file():
             try:
@@ -131,7 +131,7 @@ def import_files(
     choices: VendorChoices,
     progress: Progress,
     *,
-    endings: Sequence[str] = CSV_ENDINGS,
+    endings: Sequence[str] = _CSV_ENDINGS,
 ) -> ImportReport:
     """Import a file, or all files below a folder with one of the ``endings``.
 

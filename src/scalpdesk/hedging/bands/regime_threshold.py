@@ -27,9 +27,9 @@ from scalpdesk.marketdata.dealer_gamma import (
 
 ONE = Decimal(1)
 Deltas = Annotated[Decimal, above(0, 1e9, "contract deltas")]
-SecondsOfDay = Annotated[float, at_least(0, DAY_SECONDS, "seconds within a day")]
+_SecondsOfDay = Annotated[float, at_least(0, DAY_SECONDS, "seconds within a day")]
 Facts = dict[str, str | float | int]
-HedgeReason = Literal["delta_hedge", "within_threshold", "rate_limited", "rounds_to_zero"]
+_HedgeReason = Literal["delta_hedge", "within_threshold", "rate_limited", "rounds_to_zero"]
 
 
 class RegimeThresholdConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -39,7 +39,7 @@ class RegimeThresholdConfig(BoundedSettings, frozen=True, forbid_unknown_fields=
     """Contract deltas that the net delta may be off by, inclusive."""
     threshold_negative_gex: Deltas = TIGHT_THRESHOLD
     """The tight one."""
-    seconds_between_hedges: SecondsOfDay = 60.0
+    seconds_between_hedges: _SecondsOfDay = 60.0
     """Shortest time between two hedges."""
     regime: Literal["dealers", "own_gamma", "standard"] = "dealers"
     """Condition of the tight threshold: ``dealers`` that are known to be short gamma, the desk's
@@ -47,7 +47,7 @@ class RegimeThresholdConfig(BoundedSettings, frozen=True, forbid_unknown_fields=
     """
     gex_symbol: str = "SPX"
     """Symbol whose dealer gamma counts, for SPY too; while nothing is known of it, the underlying's own."""
-    gex_max_age_seconds: SecondsOfDay = MAX_AGE_SECONDS
+    gex_max_age_seconds: _SecondsOfDay = MAX_AGE_SECONDS
     """Deprecated for ``gex.max_age_seconds``, which holds where it is set and this is not."""
     macro_widening: Annotated[Decimal, above(0, 10, "a factor")] = ONE
     """Factor on the threshold within half an hour of a rate decision of the Federal Reserve; 1: no change."""
@@ -137,7 +137,7 @@ class HedgeVerdict(msgspec.Struct, frozen=True):
     threshold: Decimal
     quantity_shares: int
     """Signed: above zero is a buy. 0 unless ``reason`` is ``delta_hedge``."""
-    reason: HedgeReason
+    reason: _HedgeReason
 
 
 def net_delta(

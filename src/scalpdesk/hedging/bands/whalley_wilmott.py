@@ -60,10 +60,10 @@ def whalley_wilmott_band(
     refuse_below(0.0, strict=True, spot=spot, risk_aversion=risk_aversion)
     refuse_below(0.0, strict=False, years=years, cost_fraction=cost_fraction, gamma=np.abs(gamma))
     # numpy's own functions of single numbers too: those of Python differ from them in the last digit
-    return width_of_discount(gamma, spot, cost_fraction, risk_aversion, np.exp(-(rate * years)))
+    return _width_of_discount(gamma, spot, cost_fraction, risk_aversion, np.exp(-(rate * years)))
 
 
-def width_of_discount(
+def _width_of_discount(
     gamma: Numbers, spot: Numbers, cost_fraction: Numbers, risk_aversion: Numbers, discount: Numbers
 ) -> Numbers:
     """Return the half width at a known discount ``e^(−r·τ)``, of numbers that were checked before."""
@@ -79,7 +79,7 @@ class WhalleyWilmottBand(AversionBand):
 
     def half_width(self, inputs: HedgeInputs) -> tuple[float, str]:
         """Return the band of the position's gamma; the inputs were checked by ``judge``."""
-        width = width_of_discount(
+        width = _width_of_discount(
             inputs.gamma_shares_per_usd,
             inputs.spot,
             inputs.own_cost_fraction,
@@ -92,7 +92,7 @@ class WhalleyWilmottBand(AversionBand):
         """Return the band at each row of columns, to the last digit that of ``half_width``."""
         discount = np.exp(-(inputs.rate * inputs.years))
         aversion = self.config.risk_aversion
-        return width_of_discount(inputs.gamma, inputs.spot, inputs.cost_fraction, aversion, discount)
+        return _width_of_discount(inputs.gamma, inputs.spot, inputs.cost_fraction, aversion, discount)
 
 
 PLUG = WhalleyWilmottBand

@@ -14,9 +14,9 @@ from scalpdesk.pricing.kernels.compiling import rule
 
 ONE_HOUR_YEARS = 3600.0 / SECONDS_PER_YEAR
 """ACT/365 years in one hour; below it the formulas diverge and the fixed band takes over."""
-SURELY_ROUNDED = 0.5 - 1e-6
+_SURELY_ROUNDED = 0.5 - 1e-6
 """Nearer than this to a whole number, no billionth turns the rounding."""
-LARGEST_SURE = 1_000_000
+_LARGEST_SURE = 1_000_000
 """Below it a double tells billionths of a share apart."""
 BILLION = 1e9
 
@@ -62,7 +62,7 @@ def nearest_whole(missing: float) -> float:
     Ties go away from zero once the amount is read to a billionth, which the caller does where this is NaN.
     """
     whole = math.floor(abs(missing) + 0.5)
-    if abs(whole - abs(missing)) < SURELY_ROUNDED and whole < LARGEST_SURE:
+    if abs(whole - abs(missing)) < _SURELY_ROUNDED and whole < _LARGEST_SURE:
         return float(whole) if missing > 0.0 else -float(whole)
     return math.nan
 

@@ -16,7 +16,7 @@ from scalpdesk.pricing.kernels.tables import ROWS, TERMS, rows_from_table
 
 ROUNDING = 1e-9  # of the strike: within this of the best fixed exercise the slopes are still valid
 LEAST_DEVIATION = 1e-6  # v·sqrt(T) below which the option is worth its best fixed time of exercise
-SCRATCH = premium.ROOM
+_SCRATCH = premium.ROOM
 TABLE, BOUNDLESS, GRID = 0, -1, -2  # how an element is priced
 
 
@@ -82,7 +82,7 @@ def table_greeks(
 ) -> Nine:
     """American Greeks of one option from the table of its time and volatility."""
     rows = np.empty(ROWS * TERMS)
-    w = np.empty(SCRATCH)
+    w = np.empty(_SCRATCH)
     rows_from_table(table, vol_low, v, rows)
     return greeks_over_boundary(phi, S, K, T, v, r, q, False, rows, math.sqrt(T / horizon), w)
 
@@ -144,7 +144,7 @@ def fill_american(
     each table.
     """
     rows = np.empty(ROWS * TERMS)
-    w = np.empty(SCRATCH)
+    w = np.empty(_SCRATCH)
     for i in range(slots.size):
         m = slots[i]
         if m >= 0:

@@ -19,7 +19,7 @@ from scalpdesk.pricing.kernels.tables import TERMS, VOL_OCTAVES, rows_from_table
 FOUND, LOWER, NOT_FOUND = 0, 1, 2  # result of a search in a table
 SETTLED, SEARCH, BY_GRID = 0, 1, 2  # method for a price
 LEAST_SEARCHED = 1e-6  # European v·sqrt(T) below which tables are not used
-TURNS = 60
+_TURNS = 60
 
 
 @inner
@@ -119,7 +119,7 @@ def table_iv(
     hi = min(first, vol_low * 2.0**VOL_OCTAVES)
     at = hi
     lo_known = False
-    for turn in range(TURNS):
+    for turn in range(_TURNS):
         value, vega = price_and_vega(phi, S, K, T, at, r, q, floor, table, horizon, vol_low, rows, w)
         gap = value - price
         if abs(gap) <= goal:

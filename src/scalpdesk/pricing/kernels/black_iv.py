@@ -17,8 +17,8 @@ from scalpdesk.pricing.kernels.normal import (
 )
 
 OK, BELOW, ABOVE, EXPIRED, BAD = 0, 1, 2, 3, 4
-LOG_INV_SQRT_2PI = math.log(INV_SQRT_2PI)
-NEAR_SERIES = (
+_LOG_INV_SQRT_2PI = math.log(INV_SQRT_2PI)
+_NEAR_SERIES = (
     5.176769678906216,
     3.085943825265839,
     0.655205567670932,
@@ -29,7 +29,7 @@ NEAR_SERIES = (
     0.006655689070769271,
 )
 """Monomials of s/beta in u = (3y - 8)/(y + 8), y = x/beta < 8; see ``first_deviation``."""
-FAR_SERIES = (
+_FAR_SERIES = (
     0.9508568886027847,
     -0.5228034218953871,
     0.10066087249396488,
@@ -42,8 +42,8 @@ FAR_SERIES = (
 )
 """Monomials of h/sqrt(ln y) in u, linear in 1/sqrt(ln y), for y of 8 to exp(720)."""
 FAR_SCALE, FAR_SHIFT = 3.0478487269155132, -1.113586615641988
-G0, G1, G2, G3, G4, G5, G6, G7 = NEAR_SERIES
-H0, H1, H2, H3, H4, H5, H6, H7, H8 = FAR_SERIES
+G0, G1, G2, G3, G4, G5, G6, G7 = _NEAR_SERIES
+H0, H1, H2, H3, H4, H5, H6, H7, H8 = _FAR_SERIES
 
 
 @inner
@@ -145,7 +145,7 @@ def normalised_iv(x: float, beta: float) -> float:
     else:
         goal = math.log(beta)
         s = first_deviation(-x, beta, goal)
-        goal -= LOG_INV_SQRT_2PI
+        goal -= _LOG_INV_SQRT_2PI
     for _ in range(60):
         h2 = (x / s) ** 2
         t2 = 0.25 * s * s

@@ -88,14 +88,14 @@ def seed_boundary(start: float, limit: float, tau: float, v: float, r: float, q:
 NODES = 16
 STEPS = 12
 POINTS = NODES * STEPS
-NODE_ROWS = 10 * POINTS  # start of the rows with one value a node
-ROOM = NODE_ROWS + 10 * NODES  # size of ``w``
+_NODE_ROWS = 10 * POINTS  # start of the rows with one value a node
+ROOM = _NODE_ROWS + 10 * NODES  # size of ``w``
 MAX_ROUNDS = 25
 RATE_BUMP = 1e-5
-HEIGHT_FLOOR = 1e-5  # of a node's H: between nodes its polynomial may dip below 0 near expiry
-REACH_SLACK = 1.05  # of ln B, in the laws of a boundary, added to STEP_GOAL: the error of a solution
+_HEIGHT_FLOOR = 1e-5  # of a node's H: between nodes its polynomial may dip below 0 near expiry
+_REACH_SLACK = 1.05  # of ln B, in the laws of a boundary, added to _STEP_GOAL: the error of a solution
 MEMORY = 50.0  # of (drift/v)² times T: beyond it expiry changes the price by less than exp(-25) of the strike
-STEP_GOAL = 3e-5  # of ln B: the next step is at most a hundredth of it
+_STEP_GOAL = 3e-5  # of ln B: the next step is at most a hundredth of it
 SINGLE, NEVER, DOUBLE = 0, 1, 2  # early exercise: one boundary, no boundary, two of them
 
 
@@ -174,7 +174,7 @@ def spread(T: float, r: float, q: float, H: Floats, w: Floats) -> None:
         for j in range(STEPS):
             w[POINTS + j * NODES + i] = root
     for p in range(POINTS):
-        least = HEIGHT_FLOOR * w[POINTS + p] * w[POINTS + p]
+        least = _HEIGHT_FLOOR * w[POINTS + p] * w[POINTS + p]
         w[9 * POINTS + p] = 1.0 / math.sqrt(w[p]) if w[p] > least else 0.0
         w[p] = math.sqrt(max(w[p], least))
 
@@ -236,13 +236,13 @@ def equations(
         terms_by_density(v * math.sqrt(T), drift * T, w)
     for row in range(3):
         for i in range(NODES):
-            w[NODE_ROWS + (4 + row) * NODES + i] = 0.0
+            w[_NODE_ROWS + (4 + row) * NODES + i] = 0.0
         for j in range(STEPS):
             for i in range(NODES):
-                w[NODE_ROWS + (4 + row) * NODES + i] += w[(2 + row) * POINTS + j * NODES + i]
+                w[_NODE_ROWS + (4 + row) * NODES + i] += w[(2 + row) * POINTS + j * NODES + i]
     for i in range(NODES):
-        sum_r = w[NODE_ROWS + 4 * NODES + i]
-        sum_q = w[NODE_ROWS + 5 * NODES + i]
+        sum_r = w[_NODE_ROWS + 4 * NODES + i]
+        sum_q = w[_NODE_ROWS + 5 * NODES + i]
         tau = T * ROOT_FRACTION[i] * ROOT_FRACTION[i]
         sd = v * math.sqrt(T) * ROOT_FRACTION[i]
         b = log_limit - w[POINTS + i]
@@ -264,17 +264,17 @@ def equations(
             scale = 2.0 * tau * INV_SQRT_2PI
             num = nm + r * scale * sum_r
             den = np_ + sd * below
-            den += q * (2.0 * sd * tau * sum_q + scale * w[NODE_ROWS + 6 * NODES + i])
+            den += q * (2.0 * sd * tau * sum_q + scale * w[_NODE_ROWS + 6 * NODES + i])
             own = dm * (np_ / den - nm / num) / sd
-        w[NODE_ROWS + i] = num / den
-        w[NODE_ROWS + NODES + i] = own
-        w[NODE_ROWS + 2 * NODES + i] = r * scale / num
-        w[NODE_ROWS + 3 * NODES + i] = q * scale / den
-        w[NODE_ROWS + 4 * NODES + i] = num
-        w[NODE_ROWS + 5 * NODES + i] = den
+        w[_NODE_ROWS + i] = num / den
+        w[_NODE_ROWS + NODES + i] = own
+        w[_NODE_ROWS + 2 * NODES + i] = r * scale / num
+        w[_NODE_ROWS + 3 * NODES + i] = q * scale / den
+        w[_NODE_ROWS + 4 * NODES + i] = num
+        w[_NODE_ROWS + 5 * NODES + i] = den
     for i in range(NODES):
         tau = T * ROOT_FRACTION[i] * ROOT_FRACTION[i]
-        w[NODE_ROWS + i] = math.log(w[NODE_ROWS + i]) - (r - q) * tau - (log_limit - w[POINTS + i])
+        w[_NODE_ROWS + i] = math.log(w[_NODE_ROWS + i]) - (r - q) * tau - (log_limit - w[POINTS + i])
 
 
 @inner
@@ -284,13 +284,13 @@ def factor_slopes(w: Floats, J: Floats) -> None:
     Column after column in ``J``. Without pivots: the diagonal dominates.
     """
     for i in range(NODES):
-        w[NODE_ROWS + 7 * NODES + i] = w[NODE_ROWS + NODES + i] - 1.0
+        w[_NODE_ROWS + 7 * NODES + i] = w[_NODE_ROWS + NODES + i] - 1.0
     for j in range(STEPS):
         for i in range(NODES):
             p = j * NODES + i
-            slope = w[NODE_ROWS + 2 * NODES + i] * w[5 * POINTS + p]
-            slope -= w[NODE_ROWS + 3 * NODES + i] * w[6 * POINTS + p]
-            w[NODE_ROWS + 7 * NODES + i] += slope
+            slope = w[_NODE_ROWS + 2 * NODES + i] * w[5 * POINTS + p]
+            slope -= w[_NODE_ROWS + 3 * NODES + i] * w[6 * POINTS + p]
+            w[_NODE_ROWS + 7 * NODES + i] += slope
             w[5 * POINTS + p] = slope * w[9 * POINTS + p]
     for k in range(NODES):
         for i in range(NODES):
@@ -301,7 +301,7 @@ def factor_slopes(w: Floats, J: Floats) -> None:
         root = w[POINTS + k]
         for i in range(NODES):
             J[k * NODES + i] *= root
-        J[k * NODES + k] -= w[NODE_ROWS + 7 * NODES + k]
+        J[k * NODES + k] -= w[_NODE_ROWS + 7 * NODES + k]
     for c in range(NODES):
         for k in range(c + 1, NODES):
             share = J[k * NODES + c] / J[c * NODES + c]
@@ -332,7 +332,7 @@ def newton(
         equations(by_value, T, v, r, q, log_limit, H, w)
         factor_slopes(w, J)
         for i in range(NODES):
-            x[i] = -w[NODE_ROWS + i]
+            x[i] = -w[_NODE_ROWS + i]
         solve_factored(J, x)
         largest = 0.0
         for i in range(NODES):
@@ -341,7 +341,7 @@ def newton(
                 largest = abs(x[i])
             # nodes move at most to twice or a third of their distance from the limit
             H[i] = min(max(root + x[i], 0.33 * root), 2.0 * root) ** 2
-        if largest < STEP_GOAL:
+        if largest < _STEP_GOAL:
             return True
         if not largest < 1e3:
             return False
@@ -381,7 +381,7 @@ def is_boundary(H: Floats, highest: float) -> bool:
     most = math.sqrt(highest)
     for i in range(NODES):
         root = math.sqrt(H[i])
-        if not root <= REACH_SLACK * most + STEP_GOAL:
+        if not root <= _REACH_SLACK * most + _STEP_GOAL:
             return False
         most = root
     return True
@@ -442,17 +442,17 @@ def rate_slope(
         log_limit = 0.0 if q <= r else math.log(up_r / up_q)
         equations(by_value, T, v, up_r, up_q, log_limit, H, w)
         for i in range(NODES):
-            num = w[NODE_ROWS + 4 * NODES + i]
-            den = w[NODE_ROWS + 5 * NODES + i]
+            num = w[_NODE_ROWS + 4 * NODES + i]
+            den = w[_NODE_ROWS + 5 * NODES + i]
             tau = T * ROOT_FRACTION[i] * ROOT_FRACTION[i]
             rest = log_limit + (up_r - up_q) * tau
             if side == 0:
-                w[NODE_ROWS + 8 * NODES + i] = num
-                w[NODE_ROWS + 9 * NODES + i] = den
+                w[_NODE_ROWS + 8 * NODES + i] = num
+                w[_NODE_ROWS + 9 * NODES + i] = den
                 slope[i] = rest
             else:
-                first_num = w[NODE_ROWS + 8 * NODES + i]
-                first_den = w[NODE_ROWS + 9 * NODES + i]
+                first_num = w[_NODE_ROWS + 8 * NODES + i]
+                first_den = w[_NODE_ROWS + 9 * NODES + i]
                 apart = 2.0 * (first_num - num) / (first_num + num)
                 apart -= 2.0 * (first_den - den) / (first_den + den)
                 slope[i] = (slope[i] - rest - apart) / (2.0 * bump)

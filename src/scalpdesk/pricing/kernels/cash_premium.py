@@ -40,7 +40,7 @@ from scalpdesk.pricing.kernels.grid import (
 from scalpdesk.pricing.kernels.normal import Nine, exp_quick, row_of
 
 REACH = 7.0  # deviations of the longest time that they reach to either side
-NEAR_ENDS = 3.0  # deviations from the ends of the grid within which nothing is read
+_NEAR_ENDS = 3.0  # deviations from the ends of the grid within which nothing is read
 TIMES = 8  # in an octave of the time to the ex-date
 VOLS = 8.0  # volatilities in an octave
 SLAB_SHAPE = (TIMES + 3, NODES)  # one time before the octave, two from its end on
@@ -244,7 +244,7 @@ def tabled_greeks(
     longest = before[0] + _slab_time(power, TIMES + 2)
     root, level = math.sqrt(T), math.log(x / K)
     z = level / (v * root)
-    if abs(level) > (REACH * math.sqrt(longest) - NEAR_ENDS * root) * v:
+    if abs(level) > (REACH * math.sqrt(longest) - _NEAR_ENDS * root) * v:
         return False, held
     by_time = (math.log2(T - before[0]) - power + 1) * TIMES
     first_time = min(max(math.floor(by_time), 0), TIMES - 1)

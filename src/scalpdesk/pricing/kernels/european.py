@@ -7,7 +7,7 @@ from scalpdesk.pricing.base import Floats, Seven
 from scalpdesk.pricing.kernels.compiling import inner, kernel
 from scalpdesk.pricing.kernels.normal import Nine, log_ratio, row_of, visible_cdf, visible_pdf
 
-TINY_DEVIATION = 1e-12  # v·sqrt(T) below which the payoff is certain to double precision
+_TINY_DEVIATION = 1e-12  # v·sqrt(T) below which the payoff is certain to double precision
 
 
 @inner
@@ -53,7 +53,7 @@ def certain_greeks(phi: float, S: float, K: float, T: float, r: float, q: float,
 def european_price(phi: float, S: float, K: float, T: float, v: float, r: float, q: float) -> float:
     """Price of :func:`european_greeks` alone, to the last digit."""
     sd = v * math.sqrt(max(T, 0.0))
-    if sd < TINY_DEVIATION or S <= 0.0 or K <= 0.0:
+    if sd < _TINY_DEVIATION or S <= 0.0 or K <= 0.0:
         return european_greeks(phi, S, K, T, v, r, q)[0]
     d1 = min(max((log_ratio(S, K) + (r - q) * T) / sd + 0.5 * sd, -1e10), 1e10)
     spot_leg = phi * math.exp(-q * T) * visible_cdf(phi * d1)
@@ -67,7 +67,7 @@ def european_greeks(phi: float, S: float, K: float, T: float, v: float, r: float
         return expired_greeks(phi, S, K)
     root = math.sqrt(T)
     sd = v * root
-    if sd < TINY_DEVIATION or S <= 0.0 or K <= 0.0:
+    if sd < _TINY_DEVIATION or S <= 0.0 or K <= 0.0:
         return certain_greeks(phi, S, K, T, r, q, False)
     dq = math.exp(-q * T)
     dk = K * math.exp(-r * T)

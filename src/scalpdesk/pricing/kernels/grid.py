@@ -46,13 +46,13 @@ from scalpdesk.pricing.kernels.normal import (
 
 HALF = 200  # nodes on each side of the centre
 NODES = 2 * HALF + 1
-GRID_STEPS = 48  # over the whole time, of the coarser of the two numbers of steps
-LEAST_STEPS = 4  # between two dates
-MOST_REFINED = 30.0  # multiple of GRID_STEPS
+_GRID_STEPS = 48  # over the whole time, of the coarser of the two numbers of steps
+_LEAST_STEPS = 4  # between two dates
+_MOST_REFINED = 30.0  # multiple of _GRID_STEPS
 PIECES, GRADING = 4, 4.0  # after a kink the time is cut in pieces, each so much longer than the one before
-CERTAIN = 2e4  # drift over volatility, times the root of the years: above, the best fixed time is the value
+_CERTAIN = 2e4  # drift over volatility, times the root of the years: above, the best fixed time is the value
 WIDEST = 300.0  # of ln S to a side
-WILD = 3.0  # v·sqrt(T) above which all steps are implicit: nothing but a bounded price matters there
+_WILD = 3.0  # v·sqrt(T) above which all steps are implicit: nothing but a bounded price matters there
 VOL_BUMP = 0.01  # of the volatility: for vega, volga, vanna
 RATE_BUMP = 1e-4
 
@@ -62,16 +62,16 @@ ROW = NODES * LANES
 # rows with a number for each node and lane
 VALUE, PIVOT, AHEAD, BASE, SLACK, STATE = (row * ROW for row in range(6))
 # rows with a number for each lane: the option, the scheme of an interval, and the step
-LANE_ROWS = 6 * ROW
-(CENTRE, STRIKE, VOL, RATE, YIELD, STEP, LOG_FIRST, LOG_LAST) = (LANE_ROWS + row * LANES for row in range(8))
+_LANE_ROWS = 6 * ROW
+(CENTRE, STRIKE, VOL, RATE, YIELD, STEP, LOG_FIRST, LOG_LAST) = (_LANE_ROWS + row * LANES for row in range(8))
 (MASS_LOW, MASS_MID, MASS_HIGH, LOW, MID, HIGH, LOWER, OWN, UPPER, BENDS, TWO_EDGES) = (
-    LANE_ROWS + row * LANES for row in range(8, 19)
+    _LANE_ROWS + row * LANES for row in range(8, 19)
 )
 (BY_LOW, BY_MID, BY_HIGH, GROWTH, NET, FIRST_VALUE, LAST_VALUE, BELOW_NODE) = (
-    LANE_ROWS + row * LANES for row in range(19, 27)
+    _LANE_ROWS + row * LANES for row in range(19, 27)
 )
-(ACTIVE, HELD, FIRST, END, EDGE, BENT) = (LANE_ROWS + row * LANES for row in range(27, 33))
-ROOM = LANE_ROWS + 33 * LANES
+(ACTIVE, HELD, FIRST, END, EDGE, BENT) = (_LANE_ROWS + row * LANES for row in range(27, 33))
+ROOM = _LANE_ROWS + 33 * LANES
 
 
 class CashTerms(NamedTuple):
@@ -588,7 +588,7 @@ def march_lanes(
             else:
                 # from a kink the exercise boundary moves like a square root
                 pieces = PIECES if is_kinked else 1
-                count = max(math.ceil(course.steps * math.sqrt(whole / T) / pieces), LEAST_STEPS)
+                count = max(math.ceil(course.steps * math.sqrt(whole / T) / pieces), _LEAST_STEPS)
                 for part in range(1 - pieces, 1):
                     end = start - whole * GRADING**part if part < 0 else until
                     march(w, n, course, held, now, end, refined * count, True)
@@ -622,8 +622,8 @@ def course_of(phi: float, T: float, v: float, r: float, q: float, cash: CashTerm
     kind = exercise_kind(r, q) if phi < 0.0 else exercise_kind(q, r)
     is_held = cash.american and kind != NEVER
     drift = abs(r - q) * math.sqrt(T) / (2.0 * v)
-    steps = GRID_STEPS * min(max(drift, 4.0 * (abs(r) + abs(q)) * T, 1.0), MOST_REFINED)
-    return Course(phi, T, is_held, steps, v * math.sqrt(T) > WILD)
+    steps = _GRID_STEPS * min(max(drift, 4.0 * (abs(r) + abs(q)) * T, 1.0), _MOST_REFINED)
+    return Course(phi, T, is_held, steps, v * math.sqrt(T) > _WILD)
 
 
 @inner
@@ -747,7 +747,7 @@ def greeks_of(
     """Price and eight Greeks from an element's values of :func:`fill_marched`; the price alone of one."""
     one = (fine[0, 0], fine[0, 1], fine[0, 2], fine[0, 3])
     two = (coarse[0, 0], coarse[0, 1], coarse[0, 2], coarse[0, 3])
-    price, delta, gamma, speed = extrapolated(one if v * math.sqrt(T) > WILD else two, one, S, phi, K, cash)
+    price, delta, gamma, speed = extrapolated(one if v * math.sqrt(T) > _WILD else two, one, S, phi, K, cash)
     if cash.american and price == phi * (S - K) and gamma == 0.0 and len(fine) > 1:
         return price, phi, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
     if cash.american and not cash.spot_model:
@@ -785,7 +785,7 @@ def fill_by_grid(terms: Seven, cash: CashTerms, futures: bool, out: Floats) -> N
     skipped = np.zeros(count, dtype=np.bool_)
     for i in range(count):
         _, _, K, T, v, r, q = row_of(terms, i)
-        is_certain = cash.times.size == 0 and abs(r - q) * math.sqrt(max(T, 0.0)) > CERTAIN * v
+        is_certain = cash.times.size == 0 and abs(r - q) * math.sqrt(max(T, 0.0)) > _CERTAIN * v
         skipped[i] = T <= 0.0 or K <= 0.0 or is_certain
     marched = np.empty((2, 3 if rows == 9 else 1, count, 4))
     fill_marched(terms, cash, futures, skipped, marched)

@@ -19,9 +19,9 @@ Nine: TypeAlias = tuple[float, float, float, float, float, float, float, float, 
 
 Row: TypeAlias = tuple[float, float, float, float, float, float, float]
 
-SQRT_HALF = math.sqrt(0.5)
+_SQRT_HALF = math.sqrt(0.5)
 INV_SQRT_2PI = 1.0 / math.sqrt(2.0 * math.pi)
-VANISHING = 37.0  # deviations from which tail and density, some 1e-298, are 0: at 38 they turn subnormal
+_VANISHING = 37.0  # deviations from which tail and density, some 1e-298, are 0: at 38 they turn subnormal
 
 
 @inner
@@ -34,7 +34,7 @@ def row_of(columns: Seven, i: int) -> Row:
 @inner
 def norm_cdf(x: float) -> float:
     """Standard normal distribution function."""
-    return 0.5 * math.erfc(-x * SQRT_HALF)
+    return 0.5 * math.erfc(-x * _SQRT_HALF)
 
 
 @inner
@@ -45,14 +45,14 @@ def norm_pdf(x: float) -> float:
 
 @inner
 def visible_cdf(x: float) -> float:
-    """Distribution function of prices: 0 from ``VANISHING`` deviations below."""
-    return norm_cdf(x) if x > -VANISHING else 0.0
+    """Distribution function of prices: 0 from ``_VANISHING`` deviations below."""
+    return norm_cdf(x) if x > -_VANISHING else 0.0
 
 
 @inner
 def visible_pdf(x: float) -> float:
-    """Density of Greeks: 0 from ``VANISHING`` deviations on."""
-    return norm_pdf(x) if abs(x) < VANISHING else 0.0
+    """Density of Greeks: 0 from ``_VANISHING`` deviations on."""
+    return norm_pdf(x) if abs(x) < _VANISHING else 0.0
 
 
 @inner
@@ -82,17 +82,17 @@ def erfcx(x: float) -> float:
 @inner
 def mills(z: float) -> float:
     """N(z)/n(z) without under- or overflow for z < 37."""
-    return math.sqrt(0.5 * math.pi) * erfcx(-z * SQRT_HALF)
+    return math.sqrt(0.5 * math.pi) * erfcx(-z * _SQRT_HALF)
 
 
-LOG2_E = 1.4426950408889634
-LN2_HIGH = 0.693147180369123816490  # 33 bits: its product with an exponent is exact
-LN2_LOW = 1.90821492927058770002e-10
-ROUNDER = 6755399441055744.0  # 1.5·2^52: adding it leaves the nearest integer in the low bits
-ONE_BITS = 0x3FF0000000000000
+_LOG2_E = 1.4426950408889634
+_LN2_HIGH = 0.693147180369123816490  # 33 bits: its product with an exponent is exact
+_LN2_LOW = 1.90821492927058770002e-10
+_ROUNDER = 6755399441055744.0  # 1.5·2^52: adding it leaves the nearest integer in the low bits
+_ONE_BITS = 0x3FF0000000000000
 
-TAIL_CENTRE = 3.0
-TAIL_SERIES = (
+_TAIL_CENTRE = 3.0
+_TAIL_SERIES = (
     1.074006907088339,
     -0.8833944531684109,
     0.5902283571039291,
@@ -117,7 +117,7 @@ TAIL_SERIES = (
 
 (
     A0, A1, A2, A3, A4, A5, A6, A7, A8, A9, A10, A11, A12, A13, A14, A15, A16, A17, A18,
-) = TAIL_SERIES  # fmt: skip
+) = _TAIL_SERIES  # fmt: skip
 
 
 def _bitcast(source: Any, target: Any) -> Any:
@@ -140,9 +140,9 @@ number_of: Callable[[int], float] = _bitcast(types.int64, types.float64)
 def exp_quick(x: float) -> float:
     """Exponential, clipped at ±700: a power of two times a Taylor series."""
     x = min(max(x, -700.0), 700.0)
-    shifted = x * LOG2_E + ROUNDER
-    n = shifted - ROUNDER
-    f = (x - n * LN2_HIGH) - n * LN2_LOW
+    shifted = x * _LOG2_E + _ROUNDER
+    n = shifted - _ROUNDER
+    f = (x - n * _LN2_HIGH) - n * _LN2_LOW
     f2 = f * f
     f4 = f2 * f2
     low = (1.0 + f) + f2 * (0.5 + f * 1.6666666666666666e-1)
@@ -153,10 +153,10 @@ def exp_quick(x: float) -> float:
         2.7557319223985888e-7 + f * 2.5052108385441720e-8
     )
     series = low + f4 * (mid + f4 * (top + f4 * 2.08767569878681e-9))
-    return series * number_of((bits_of(shifted) << 52) + ONE_BITS)
+    return series * number_of((bits_of(shifted) << 52) + _ONE_BITS)
 
 
-LEAST_EXPONENT = -300.0
+_LEAST_EXPONENT = -300.0
 """exp(-300) is 5e-131, nothing beside any price. Times a dozen small factors it is still a normal double
 (above 2e-308); each operation on a subnormal one takes some processors many times as long.
 """
@@ -164,16 +164,16 @@ LEAST_EXPONENT = -300.0
 
 @inner
 def bell_quick(d: float) -> float:
-    """exp(-d²/2), at least exp(``LEAST_EXPONENT``)."""
-    return exp_quick(max(-0.5 * d * d, LEAST_EXPONENT))
+    """exp(-d²/2), at least exp(``_LEAST_EXPONENT``)."""
+    return exp_quick(max(-0.5 * d * d, _LEAST_EXPONENT))
 
 
 @inner
 def tail_over_density(d: float) -> float:
     """N(-|d|)/n(d): the upper tail of the normal over its density (Mills' ratio)."""
     t = abs(d) * 0.7071067811865476
-    inverse = 1.0 / (t + TAIL_CENTRE)
-    y = 1.0 - 2.0 * TAIL_CENTRE * inverse
+    inverse = 1.0 / (t + _TAIL_CENTRE)
+    y = 1.0 - 2.0 * _TAIL_CENTRE * inverse
     y2 = y * y
     y4 = y2 * y2
     y8 = y4 * y4
@@ -183,8 +183,8 @@ def tail_over_density(d: float) -> float:
     return 1.2533141373155003 * inverse * (p + y8 * (h + y8 * g))
 
 
-FINE_CENTRE = 5.0
-FINE_TAIL = (
+_FINE_CENTRE = 5.0
+_FINE_TAIL = (
     1.9280810471531578,
     -1.66786659518896,
     1.2415470615738664,
@@ -212,7 +212,7 @@ FINE_TAIL = (
     3.1256054471604125e-10,
 )
 """Monomials in y = (z - c)/(z + c), c = 5, of M(z)·(z + c), M(z) = N(-z)/n(z), z >= 0: error below 1e-17."""
-FINE_SLOPE = (
+_FINE_SLOPE = (
     3.5959476423421175,
     -5.818827313525657,
     6.082374411361284,
@@ -244,11 +244,11 @@ FINE_SLOPE = (
 (
     Y0, Y1, Y2, Y3, Y4, Y5, Y6, Y7, Y8, Y9, Y10, Y11, Y12,
     Y13, Y14, Y15, Y16, Y17, Y18, Y19, Y20, Y21, Y22, Y23, Y24,
-) = FINE_TAIL  # fmt: skip
+) = _FINE_TAIL  # fmt: skip
 (
     D0, D1, D2, D3, D4, D5, D6, D7, D8, D9, D10, D11, D12,
     D13, D14, D15, D16, D17, D18, D19, D20, D21, D22, D23, D24,
-) = FINE_SLOPE  # fmt: skip
+) = _FINE_SLOPE  # fmt: skip
 
 
 @inner
@@ -257,8 +257,8 @@ def mills_and_slope(z: float) -> tuple[float, float]:
 
     The second is the difference of nearly equal numbers far out, so it has a series of its own.
     """
-    inverse = 1.0 / (z + FINE_CENTRE)
-    y = (z - FINE_CENTRE) * inverse
+    inverse = 1.0 / (z + _FINE_CENTRE)
+    y = (z - _FINE_CENTRE) * inverse
     y2 = y * y
     y4 = y2 * y2
     y8 = y4 * y4

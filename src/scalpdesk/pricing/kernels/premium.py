@@ -27,10 +27,10 @@ LEGS = 32  # points of a panel
 LINE = 2 * LEGS  # space for two panels
 ROOM = 13 * LINE
 NOISE = 1e-7  # of H at the horizon: error of its series
-LEAST_HEIGHT = 1e-8  # of H, in squared deviations: used where rounding leaves the series no height
-NEAREST = 1e-8  # deviations: closer to the boundary gamma would be rounding error
+_LEAST_HEIGHT = 1e-8  # of H, in squared deviations: used where rounding leaves the series no height
+_NEAREST = 1e-8  # deviations: closer to the boundary gamma would be rounding error
 FARTHEST = 10.0  # deviations: from there the spot comes to exercise with a chance of exp(-50), 2e-22
-BESIDE = 0.25  # deviations of ln S from the boundary within which the integrals use two panels
+_BESIDE = 0.25  # deviations of ln S from the boundary within which the integrals use two panels
 
 Premium: TypeAlias = tuple[float, float, float, float, float, float, float, float, float]
 """Value, three spot slopes; slopes in volatility, volatility twice, spot and volatility, rate; depth."""
@@ -72,7 +72,7 @@ def place_points(gap: float, sd_T: float, stretch: float, w: Floats) -> int:
     Near the boundary (``gap`` in ln S) the slopes' integrands change over decades of the time ahead: two
     panels, a short linear one and a long logarithmic one. Returns the number of points.
     """
-    if gap >= BESIDE * sd_T:
+    if gap >= _BESIDE * sd_T:
         for p in range(LEGS):
             w[p] = SINE[p]
             w[LINE + p] = ANGLE_WEIGHT[p] * 2.0 * SINE[p] * COSINE[p]
@@ -225,12 +225,12 @@ def premium_terms(
     if depth >= 0.0 or is_never_reached(-depth - reach, T, v, r, q):
         return 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, depth
     sd_T = v * math.sqrt(T)
-    gap = max(-depth, NEAREST * sd_T)
+    gap = max(-depth, _NEAREST * sd_T)
     n = place_points(gap, sd_T, stretch, w)
     sum_series(rows, ROWS if whole else 2, n, w)
     limit_slope = 1.0 / r if limit != 0.0 and not futures else 0.0
     log_S = math.log(S) - phi * (gap + depth)
-    least = max(NOISE * reach * reach, LEAST_HEIGHT * sd_T * sd_T)
+    least = max(NOISE * reach * reach, _LEAST_HEIGHT * sd_T * sd_T)
     if whole:
         all_terms(phi, S, log_S, T, v, r, q, futures, limit, limit_slope, least, n, w)
     else:

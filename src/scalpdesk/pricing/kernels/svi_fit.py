@@ -10,17 +10,17 @@ from scalpdesk.pricing.kernels.compiling import inner, kernel
 
 HUBER_HALF_SPREADS = 1.0
 """Residuals beyond this many half-spreads count linearly, to limit the weight of a bad quote."""
-FULL_PRIOR = np.array([0.02, 0.02, 0.1, 0.1, 0.3])
+_FULL_PRIOR = np.array([0.02, 0.02, 0.1, 0.1, 0.3])
 """Half-spreads per unit of each parameter away from 0: matters only where quotes do not, on the wings."""
 FEW_PRIOR, FEW_SKEW = 0.05, -0.4
-CEILING = 3.0
+_CEILING = 3.0
 """Half-spreads for a variance at twice that of the next expiry, at each point of the grid."""
 G_MARGIN, GROWTH_MARGIN = 3e-3, 3e-4
 """Margins of g and of the growth of volatility above zero: they may dip between grid points."""
-WING_MARGIN = 0.999
+_WING_MARGIN = 0.999
 STEP = 1e-6
-IDLE_STEPS = 2
-FLOOR = 1e-16
+_IDLE_STEPS = 2
+_FLOOR = 1e-16
 """Least total variance."""
 REACH, POINTS = 4.6, 161
 NODES = np.sinh(np.linspace(-REACH, REACH, POINTS))
@@ -87,7 +87,7 @@ def slice_at(
     """Total variance and g at one log-moneyness."""
     y = k - m
     root = math.hypot(y, s)
-    w = max(a + b * (rho * y + root), FLOOR)
+    w = max(a + b * (rho * y + root), _FLOOR)
     slope = b * (rho + y / root)
     bend = b * s * s / (root * root * root)
     near = 1.0 - 0.5 * k * slope / w
@@ -119,7 +119,7 @@ def swap_variance(a: float, b: float, rho: float, m: float, s: float, factor: fl
 
     def root_at(k: float) -> float:
         y = k / factor - m
-        return factor * math.sqrt(max(a + b * (rho * y + math.hypot(y, s)), FLOOR))
+        return factor * math.sqrt(max(a + b * (rho * y + math.hypot(y, s)), _FLOOR))
 
     width = root_at(0.0)
     total = weights = 0.0
@@ -141,7 +141,7 @@ def residuals_of(vector: Floats, terms: FitTerms, out: Floats) -> int:
     n = 0
     for quote in range(len(terms.x)):
         y = terms.x[quote] - m
-        w = max(a + b * (rho * y + math.hypot(y, s)), FLOOR)
+        w = max(a + b * (rho * y + math.hypot(y, s)), _FLOOR)
         r = (math.sqrt(w) - terms.root[quote]) / terms.half[quote]
         size = abs(r)
         if size > HUBER_HALF_SPREADS:  # the square is Huber's loss
@@ -150,7 +150,7 @@ def residuals_of(vector: Floats, terms: FitTerms, out: Floats) -> int:
         n += 1
     if terms.is_full:
         for at in range(len(vector)):
-            out[n] = FULL_PRIOR[at] * vector[at]
+            out[n] = _FULL_PRIOR[at] * vector[at]
             n += 1
     else:
         out[n] = FEW_PRIOR * (vector[1] - FEW_SKEW)
@@ -165,9 +165,9 @@ def residuals_of(vector: Floats, terms: FitTerms, out: Floats) -> int:
                 out[n] = terms.penalty * min(growth - GROWTH_MARGIN, 0.0)
                 n += 1
             if len(terms.later) and at < terms.near:
-                out[n] = CEILING * max(w / terms.later[at] - 1.0, 0.0)
+                out[n] = _CEILING * max(w / terms.later[at] - 1.0, 0.0)
                 n += 1
-        out[n] = terms.penalty * max(b * (1.0 + abs(rho)) / terms.wing_limit - WING_MARGIN, 0.0)
+        out[n] = terms.penalty * max(b * (1.0 + abs(rho)) / terms.wing_limit - _WING_MARGIN, 0.0)
         n += 1
     return n
 
@@ -175,7 +175,7 @@ def residuals_of(vector: Floats, terms: FitTerms, out: Floats) -> int:
 @inner
 def residual_count(terms: FitTerms) -> int:
     """Largest number of residuals."""
-    return len(terms.x) + len(FULL_PRIOR) + 3 * len(terms.grid) + 1
+    return len(terms.x) + len(_FULL_PRIOR) + 3 * len(terms.grid) + 1
 
 
 @kernel
@@ -282,7 +282,7 @@ def fitted(
             values, trial_values = trial_values, values
             jacobian, trial_jacobian = trial_jacobian, jacobian
             idle = idle + 1 if gain < enough * loss + 1e-16 else 0
-            if idle == IDLE_STEPS:
+            if idle == _IDLE_STEPS:
                 break
         else:
             damping *= growth

@@ -23,9 +23,9 @@ from scalpdesk.pricing.kernels.normal import bits_of, row_of
 TERMS = NODES + 1  # of a series in the root of the time
 ROWS = 4  # series of H, its first and second slope in the volatility, its slope in the rate
 VOL_NODES = 11
-TAIL_LIMIT = 2e-3  # last three terms of a series, as premium over strike; the error is far smaller
+_TAIL_LIMIT = 2e-3  # last three terms of a series, as premium over strike; the error is far smaller
 VOL_OCTAVES = 2
-LN2 = math.log(2.0)
+_LN2 = math.log(2.0)
 TABLE_SHAPE = (2, VOL_NODES, TERMS)
 
 
@@ -115,7 +115,7 @@ def fill_table(
             if part == 0:
                 tail = abs(rows[TERMS - 1]) + abs(rows[TERMS - 2]) + abs(rows[TERMS - 3])
                 reach = 2.0 * math.sqrt(values[0, m, 0])
-                if not tail * (abs(r) + abs(q)) * math.sqrt(horizon) / reach <= TAIL_LIMIT:
+                if not tail * (abs(r) + abs(q)) * math.sqrt(horizon) / reach <= _TAIL_LIMIT:
                     return False
             for n in range(VOL_NODES):
                 for k in range(TERMS):
@@ -127,7 +127,7 @@ def fill_table(
 def rows_from_table(table: Floats, vol_low: float, v: float, rows: Floats) -> None:
     """The series at volatility ``v``, one after the other in ``rows``: four, or the first two."""
     whole = rows.size == ROWS * TERMS
-    scale = 2.0 / (VOL_OCTAVES * LN2)
+    scale = 2.0 / (VOL_OCTAVES * _LN2)
     x = math.log(v / vol_low) * scale - 1.0
     for k in range(rows.size):
         rows[k] = 0.0

@@ -1,6 +1,6 @@
 """Settings of the gamma scalper: entry, hedge, recentring, and all of them together."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
 
@@ -39,8 +39,8 @@ class EntryConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_o
     noise reaches its bar there as often as ``k_stderr`` at one look (16 % for 1, with 2.6 over the default
     window).
     """
-    passes: Annotated[int, above(0, 100, "a number of evaluations")] = 3
-    pass_seconds: Seconds = 60.0
+    passes: ClassVar[int] = 3
+    pass_seconds: ClassVar[float] = 60.0
     """``passes``, ``pass_seconds``: An enforced gate must let an entry through so many times in a row, at
     least so far apart; it is asked no sooner, and not at each tick.
     """
@@ -52,19 +52,17 @@ class EntryConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_o
     """Trading days (calendar days where trading never stops) over which the edge is counted: the variance to
     there moves to the forecast. A straddle that expires sooner counts to its expiry.
     """
-    level: Level = "swap"
-    """Level of the market's smile that the forecast is compared with: of its variance swap (``swap``), as a
-    forecast of realised variance is one, or at the money (``atm``).
+    level: ClassVar[Level] = "swap"
+    """Level of the market's smile that the forecast is compared with: of its variance swap, as a forecast of
+    realised variance is one.
     """
-    nowcast: bool = True
-    """Keep the run's forecast up to date by what the session realises."""
     event_sessions: dict[EventKind, float] = msgspec.field(default_factory=dict)
     """Variance of a scheduled event in sessions, by kind (``fomc``, ``cpi``, ``payrolls``): the forecast to
     the horizon has more when more of them lie ahead than on average, and less when fewer do. FOMC statements
     measured 0.8. From 2024 on they weigh on the session clock and are not added; of a coin they are.
     """
     forecast_vol: Vol | None = None
-    """Use this volatility (fraction a year) instead of the run's forecast and the nowcast."""
+    """Use this volatility (fraction a year) instead of the run's forecast and what the session realises."""
     not_before: str = "09:35"
     not_after: str = "15:30"
     """``not_before``, ``not_after``: New York times (``HH:MM``) between which an entry may be made."""
@@ -72,10 +70,6 @@ class EntryConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_o
     """A leg's order that has not been filled by then is cancelled and gets a new price."""
     max_attempts: Annotated[int, at_least(1, 1_000, "a number of orders")] = 5
     """So often after the first; then whole sets that were opened are kept, and other legs closed again."""
-    spaced_attempts: bool = False
-    """Attempts at an entry are ``order_ttl_seconds`` apart also where an order was refused: what refused it
-    may pass.
-    """
     walk_steps: Annotated[int, at_least(0, 100, "a number of steps")] = 0
     """Entry and exit begin at the mid and go to the far side in so many steps, ``order_ttl_seconds`` each; 0
     begins at the far side. What the walk saved and what the market moved meanwhile is reported.
@@ -168,10 +162,6 @@ class HedgeConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_o
     """For ``fixed``: a fraction a year."""
     order_ttl_seconds: Seconds = 5.0
     """A hedge order that has not been filled by then is cancelled and gets a new size."""
-    strict_quotes: bool = False
-    """Do not hedge on a leg whose latest quote is absent, crossed or no number, and alert after a minute."""
-    first_at_once: bool = False
-    """The first hedge of a trade waits for no time since the last; else that time counts from the entry."""
     passive_seconds: Seconds | None = None
     """A hedge rests for so long as a limit at the near side and crosses then, or once the delta has left
     twice the band; None crosses at once.
@@ -221,7 +211,7 @@ class RecentreConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True, k
     """Roll only where what the new structure brings, less what closing the old one costs, is a credit after
     both spreads and fees; else the roll is refused with its figures.
     """
-    check_seconds: Seconds = 300.0
+    check_seconds: ClassVar[float] = 300.0
     """Between two comparisons."""
 
 

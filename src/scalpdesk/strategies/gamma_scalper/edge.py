@@ -43,6 +43,7 @@ from scalpdesk.margin.pairing import Pairing
 from scalpdesk.marketdata.state import paid_between
 from scalpdesk.portfolio.delta_engine import OptionState
 from scalpdesk.portfolio.greeks import gamma_beside_perpetual, gamma_in_coin
+from scalpdesk.portfolio.option_pricer import exercise_gain
 from scalpdesk.portfolio.strike_vols import ExpirySmile
 from scalpdesk.pricing.base import Floats, OptionGreeks
 from scalpdesk.pricing.known_dividends import value_ahead
@@ -63,8 +64,6 @@ long: on the wildest sessions of the embedded market it fell by 0.08 in 5 minute
 """
 SELECTED_NS = 1_800 * NANOS_PER_SECOND
 """For so long the level is measured on the expiry that was chosen last."""
-PAYOFF_ERROR = 0.005
-"""Half a tick: an option is worth its payoff to this."""
 
 
 class EntryVerdict(FrozenStruct, frozen=True):
@@ -532,11 +531,8 @@ def early_exercise_gain(
 
     Per unit, with whether the leg is sold: it is likely to be assigned then. Not above zero where all are
     better kept: by so much a leg's price may change before one is not; minus infinity before that hour.
-    ``partners`` has the other option of each leg's strike and expiry. A call is exercised before an ex-date
-    when the dividend is more than the put of its strike costs and the interest on the strike; a put only
-    where the interest is more than the call and the dividends (Merton 1973), and it is worth no more than its
-    payoff: what a night costs it then is the night's interest. A dividend that has been announced is in the
-    put already.
+    ``partners`` has the other option of each leg's strike and expiry. The rule is :func:`exercise_gain`'s; a
+    dividend that has been announced is in the put already.
     """
     assert view.session is not None
     session = view.session
@@ -558,7 +554,6 @@ def _exercise_gain(
     Below zero by what is missing; 0 where that is not known.
     """
     assert view.session is not None
-    session, strike = view.session, float(contract.strike)
     own, other = (
         None if each is None else view.delta_engine.state(each, view.now_ns) for each in (leg, partner)
     )
@@ -566,23 +561,23 @@ def _exercise_gain(
         return 0.0
     if not own.years > 0.0:
         return -math.inf
-    calls, puts = (own, other) if contract.is_call else (other, own)
-    spot = calls.spot
-    interest = strike * -math.expm1(-calls.rate * calls.years)
-    opens_ns = next_session(session.day).open_ns
-    declared = view.market.dividends  # for one that is only expected nothing is exercised
-    expires_ns = expiry_instant_ns(contract)
-    tonight = paid_between(declared, view.underlying, view.now_ns, min(opens_ns, expires_ns))
-    if contract.is_call:
-        return tonight - interest - puts.mark if spot > strike and tonight else -math.inf
-    if spot >= strike:
-        return -math.inf
-    less = interest - value_ahead(calls.dividends, calls.years, 0.0) - calls.mark
-    if less <= 0.0:
-        return less
-    # at the volatility that the strike's call shows: the put's own says nothing at its payoff
-    put = view.delta_engine.greeks_at(leg, view.now_ns, calls.vol)
-    if put is None or put.price - (strike - spot) > PAYOFF_ERROR:
-        return 0.0
-    night = years_between(view.now_ns, opens_ns)
-    return strike * -math.expm1(-calls.rate * night) - tonight
+    calls = own if contract.is_call else other
+    opens_ns, expires_ns = next_session(view.session.day).open_ns, expiry_instant_ns(contract)
+
+    def put_price() -> float | None:
+        # at the volatility that the strike's call shows: the put's own says nothing at its payoff
+        put = view.delta_engine.greeks_at(leg, view.now_ns, calls.vol)
+        return None if put is None else put.price
+
+    return exercise_gain(
+        contract,
+        calls.spot,
+        other.mark,
+        years=calls.years,
+        rate=calls.rate,
+        night_years=years_between(view.now_ns, opens_ns),
+        # for a dividend that is only expected nothing is exercised
+        tonight=paid_between(view.market.dividends, view.underlying, view.now_ns, min(opens_ns, expires_ns)),
+        ahead=value_ahead(calls.dividends, calls.years, 0.0),
+        put_price=put_price,
+    )

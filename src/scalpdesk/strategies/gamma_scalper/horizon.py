@@ -67,7 +67,7 @@ class HorizonForecast:
             return _as_forecast(math.nan, math.nan, "none", reason)
         vol = event.vol
         realised, session = self.realised, view.session
-        if self._config.nowcast and realised is not None and session is not None and vol > 0.0:
+        if realised is not None and session is not None and vol > 0.0:
             share = min(realised.share, 1.0)
             now = nowcast(vol, realised.variance, share, days_per_year=days_a_year(view))
             rest = view.delta_engine.variance_years(view.now_ns, max(session.close_ns, view.now_ns))

@@ -6,7 +6,7 @@ simply wanted again.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
 
 from scalpdesk.core.enums import DecisionKind, Mode
@@ -30,7 +30,7 @@ from scalpdesk.strategies.gamma_scalper.trade import (
     sold_delta,
     structure_held,
 )
-from scalpdesk.strategies.toolkit.entry_legs import ABANDONED, AGAIN_IN, EntryStatus, LegEntry, entry_facts
+from scalpdesk.strategies.toolkit.entry_legs import ABANDONED, AGAIN_IN, entry_facts
 from scalpdesk.strategies.toolkit.exits import (
     EdgeGone,
     PositionView,
@@ -40,6 +40,7 @@ from scalpdesk.strategies.toolkit.exits import (
     shown,
 )
 from scalpdesk.strategies.toolkit.liquidation import Liquidation
+from scalpdesk.strategies.toolkit.pursuit import Move, MoveStatus
 from scalpdesk.strategies.toolkit.quiet import Calm, Quiet, band_of, calm_of
 from scalpdesk.strategies.toolkit.resume import Adopted, Flat, Holdings, ResumeRefused, resume
 
@@ -57,8 +58,8 @@ class State:
         self.tools = tools
         self.start = start
         """Start of the present trade, else of the last: the P&L of an exit is measured from it."""
-        self.entry: LegEntry | None = None
-        """Entry under way: the risk gate may reduce it."""
+        self.phase = type(self).__name__.removesuffix("State").lower()
+        """Its name, as ``holding``."""
 
     def step(self, view: DeskView, wake: Wake, event: Event) -> "Step":
         """Act on a wake within a session."""
@@ -270,7 +271,7 @@ class WaitingState(RestingState):
         trade = StraddleTrade(view, best.structure, straddles, had_edge=verdict.has_edge)
         vols = (each.vol for each in best.states)
         trade.entry_vols = dict(zip(best.structure.option_ids, vols, strict=True))
-        entry = tools.leg_entry(best.structure, straddles, walks=True)
+        move = tools.move(best.structure, straddles, walks=True)
         reasons = (
             selection.why_best(),
             *tools.lister.named.get(best.structure, ()),
@@ -279,8 +280,15 @@ class WaitingState(RestingState):
         )
         if answer is not None:
             reasons = (*reasons, answer.reason)
-        bought = entry.begin(view, Proposal(DecisionKind.ENTRY, reasons, facts))
-        return EnteringState(tools, trade, entry), [*bought, *self.report(view)]
+
+        def entered(now: DeskView) -> StraddleTrade:
+            tools.entries += 1
+            trade.straddles = trade.first_straddles = move.sets
+            trade.begin_holding(now, tools)
+            return trade
+
+        state = ChangingState(tools, trade, "entering", move, entered)
+        return state, [*move.start(view, reasons, facts), *self.report(view)]
 
     def report(self, view: DeskView, due_ns: int | None = None) -> Sequence[Action]:
         """Put the edge's course on record: once it is due, or whatever there is without ``due_ns``."""
@@ -293,50 +301,9 @@ class WaitingState(RestingState):
 class TradingState(State):
     """A state of a trade: the straddle is bought, held or changed."""
 
-    def __init__(self, tools: ScalperTools, trade: StraddleTrade, entry: LegEntry | None = None) -> None:
+    def __init__(self, tools: ScalperTools, trade: StraddleTrade) -> None:
         super().__init__(tools, trade.start)
         self.trade = trade
-        self.entry = entry
-
-
-class EnteringState(TradingState):
-    """The legs of the straddle are at the venue."""
-
-    def step(self, view: DeskView, wake: Wake, event: Event | None) -> Step:
-        """Follow the legs of the entry; give it up after too many attempts, or when it is time to leave."""
-        del wake, event
-        assert self.entry is not None
-        tools, trade = self.tools, self.trade
-        if view.session is not None and view.now_ns >= tools.leaves_ns(view.session):
-            return self.leave(view, f"{ABANDONED}: the minutes before the close have come")
-        status, actions = self.entry.step(view)
-        sets, quantity = self.entry.structure.sets_held(view.positions.quantity), view.positions.quantity
-        if status is EntryStatus.ABANDONED and sets > 0 and trade.structure.is_whole(quantity):
-            why = f"{sets} of {trade.straddles} straddles could be bought"
-            if not trade.structure.is_straddle:
-                why = f"{sets} of {trade.straddles} sets could be opened"
-            actions = [Proposal(DecisionKind.ENTRY, (why,), {"straddles": sets})]
-            self.entry.sets, status = sets, EntryStatus.FILLED
-        if status is EntryStatus.FILLED:
-            tools.entries += 1
-            trade.straddles = trade.first_straddles = self.entry.sets
-            trade.begin_holding(view, tools)
-            state, held = HoldingState(tools, trade).hold(view)
-            return state, [*actions, *held]
-        if status is EntryStatus.WORKING:
-            return self, actions
-        if tools.held(view):
-            return self.leave(view, f"{ABANDONED}: one leg could not be bought")
-        why, entry = f"{ABANDONED}: nothing was filled", tools.config.entry
-        if entry.again_next_session and not entry.again_after_exit:
-            closed = Proposal(DecisionKind.ENTRY, (why, CLOSED))
-            return DoneState(tools, trade.start), (closed,)
-        until_ns = tools.abandoned.fail(view.now_ns)
-        wait_s = (until_ns - view.now_ns) / NANOS_PER_SECOND
-        return WaitingState(tools, trade.start), (
-            Proposal(DecisionKind.ENTRY, (why, f"looks again in {wait_s:g} s"), {AGAIN_IN: wait_s}),
-            SetTimer(f"{tools.manner.label}: after an abandoned entry", until_ns),
-        )
 
 
 class HoldingState(TradingState):
@@ -350,7 +317,7 @@ class HoldingState(TradingState):
         del event
         tools, calm = self.tools, self.calm
         if calm is not None and (wake is PRICE or wake is HEARTBEAT) and calm.holds(view, tools.hedger):
-            reason = self._edge_gone(view)
+            reason = self._edge_gone(view) if view.now_ns >= tools.edge_looks.due_ns else None
             if reason is not None:
                 return self.leave(view, reason)
             if calm.is_inside(view):
@@ -453,9 +420,18 @@ class HoldingState(TradingState):
         tools, trade = self.tools, self.trade
         if len(side.structure.legs) == len(trade.structure.legs):
             return self.leave(view, why)
-        sale = tools.leg_sale(view, side.structure, why, tools.config.entry.orders)
+        move = tools.move(side.structure, 0)
         facts: Facts = {"side": side.name, "side_pnl_usd": float(side.pnl(view)), **side.at_risk.facts()}
-        return TrimmingState(tools, trade, side, sale), trade.sell(view, sale, facts, part=side.structure)
+        state = ChangingState(
+            tools,
+            trade,
+            "trimming",
+            move,
+            lambda _: trade.without(side),
+            until_ns=view.now_ns + SALE_NS,
+            too_late=f"the {side.name} could not be closed alone",
+        )
+        return state, move.start(view, (why,), facts)
 
     def _edge_left(self, view: DeskView) -> tuple[float | None, float]:
         """Return the edge left and what of it is no reason to leave, once a minute.
@@ -575,12 +551,22 @@ class HoldingState(TradingState):
         config, orders = tools.config.recentre, tools.config.entry
         seconds = max(config.check_seconds, orders.order_ttl_seconds * (orders.max_attempts + 1))
         until_ns = view.now_ns + int(seconds * NANOS_PER_SECOND)
-        old = Structure(exchanged(trade.structure, structure)[0])
-        sale = tools.leg_sale(view, old, why)
-        state = RecentringState(tools, trade, structure, sale, until_ns, had_edge)
-        assert state.entry is not None
-        sold = trade.sell(view, sale, facts, part=old)
-        return state, [*sold, *state.entry.begin(view, Proposal(DecisionKind.ENTRY, (why,), facts))]
+        old = [leg.option_id for leg in exchanged(trade.structure, structure)[0]]
+        move = tools.move(structure, trade.straddles, gone=old, as_one=False)
+
+        def moved(now: DeskView) -> StraddleTrade:
+            new = StraddleTrade(now, structure, move.sets, had_edge=had_edge)
+            new.first_straddles = trade.first_straddles
+            new.begin_holding(now, tools)
+            new.sessions_held, new.entry_session = trade.sessions_held, trade.entry_session
+            return new
+
+        abandoned = "change of straddles abandoned: a leg could not be"
+        late, no_more = f"{abandoned} sold", f"{abandoned} bought"
+        state = ChangingState(
+            *(tools, trade, "recentring", move, moved), until_ns=until_ns, too_late=late, gave_up=no_more
+        )
+        return state, move.start(view, (why,), facts)
 
     # another size -----------------------------------------------------------------------------------
 
@@ -607,9 +593,20 @@ class HoldingState(TradingState):
         why = f"scale out from {held} to {wanted} straddles: {now}"
         rule.forget()
         facts |= {"straddles_wanted": wanted}
-        state = ScalingState(tools, trade, None, wanted, view.now_ns)
-        state.sale = tools.leg_sale(view, trade.structure, why, tools.config.entry.orders)
-        return state, trade.sell(view, state.sale, facts, wanted)
+        move = tools.move(trade.structure, wanted)
+        state = self._scaling(move, view.now_ns + SALE_NS)
+        return state, move.start(view, (why,), facts)
+
+    def _scaling(self, move: Move, until_ns: int = NEVER_NS) -> "ChangingState":
+        tools, trade = self.tools, self.trade
+
+        def scaled(view: DeskView) -> StraddleTrade:
+            trade.straddles = move.sets
+            trade.at_risk = max(trade.at_risk, capital_at_risk(view, trade.structure))
+            tools.hedger.resize(move.sets)
+            return trade
+
+        return ChangingState(tools, trade, "scaling", move, scaled, until_ns=until_ns)
 
     def _add(self, view: DeskView, wanted: int, now: str, facts: Facts) -> Step:
         """Buy more of the straddle, if it would be bought afresh and its size leaves room."""
@@ -635,134 +632,101 @@ class HoldingState(TradingState):
         why = f"scale in from {trade.straddles} to {wanted} straddles: {now}"
         assert trade.scale is not None
         trade.scale.forget()
-        entry = tools.leg_entry(trade.structure, wanted, walks=True)
+        move = tools.move(trade.structure, wanted, walks=True)
         reasons = (why, *sizes, *verdict.reasons)
         facts |= {"straddles_wanted": wanted}
-        bought = entry.begin(view, Proposal(DecisionKind.ENTRY, reasons, facts))
-        return ScalingState(tools, trade, entry, wanted, view.now_ns), bought
+        return self._scaling(move), move.start(view, reasons, facts)
 
 
-class RecentringState(TradingState):
-    """The straddle is sold and another bought."""
+class ChangingState(TradingState):
+    """What is held of the trade becomes what is wanted of it; a trade that was whole is hedged meanwhile.
+
+    Parameters
+    ----------
+    phase
+        Its name.
+    move
+        From what is held to what is wanted.
+    done
+        Returns the trade that goes on once it is held.
+    until_ns, too_late
+        By when that is, and why the whole trade is left then.
+    gave_up
+        Why the whole trade is left where an opening is given up; what is whole is kept without.
+    """
 
     def __init__(
         self,
         tools: ScalperTools,
         trade: StraddleTrade,
-        structure: Structure,
-        sale: Liquidation,
-        until_ns: int,
-        had_edge: bool,
+        phase: str,
+        move: Move,
+        done: Callable[[DeskView], StraddleTrade],
+        *,
+        until_ns: int = NEVER_NS,
+        too_late: str = "change of size abandoned: the straddle is not whole",
+        gave_up: str = "",
     ) -> None:
-        super().__init__(tools, trade, tools.leg_entry(structure, trade.straddles))
-        self.sale = sale
-        self.old = Structure(exchanged(trade.structure, structure)[0])
-        """Legs that are sold."""
-        self.structure = structure
-        """The straddle that is bought."""
-        self.until_ns = until_ns
-        """By when it is through, or given up."""
-        self.had_edge = had_edge
-
-    def step(self, view: DeskView, wake: Wake, event: Event | None) -> Step:
-        """Follow a change of straddles: old legs out, new legs in, hedged meanwhile; leave where it fails."""
-        del wake, event
-        assert self.entry is not None
-        tools, trade = self.tools, self.trade
-        if view.mode is not Mode.ACTIVE:
-            return self.leave(view, "the desk opens nothing: the change of straddles is given up")
-        status, actions = self.entry.step(view)
-        if status is EntryStatus.ABANDONED:
-            return self.leave(view, "change of straddles abandoned: a leg could not be bought")
-        if view.now_ns >= self.until_ns:
-            return self.leave(view, "change of straddles abandoned: a leg could not be sold")
-        old = [leg for leg in self.old.option_ids if view.positions.quantity(leg)]
-        if status is EntryStatus.FILLED and not old:
-            moved = StraddleTrade(view, self.structure, self.entry.sets, had_edge=self.had_edge)
-            moved.first_straddles = trade.first_straddles
-            moved.begin_holding(view, tools)
-            moved.sessions_held, moved.entry_session = trade.sessions_held, trade.entry_session
-            return HoldingState(tools, moved).hold(view)
-        actions = [*actions, *trade.sell(view, self.sale, part=self.old)]
-        live = view.orders.live.values()
-        if any(order.submitted.instrument_id != view.hedge for order in live):
-            return self, actions  # legs are on their way: what is left is hedged once they are through
-        return self, [*actions, *tools.hedger.step(view, tools.held(view))]
-
-
-class ScalingState(TradingState):
-    """More of the straddle is bought, or part of it sold."""
-
-    def __init__(
-        self, tools: ScalperTools, trade: StraddleTrade, entry: LegEntry | None, wanted: int, now_ns: int
-    ) -> None:
-        super().__init__(tools, trade, entry)
-        self.wanted = wanted
-        """Straddles to hold in the end."""
-        self.sale: Liquidation | None = None
-        self.until_ns = now_ns + SALE_NS
-        """By when a sale is through, or given up."""
-
-    def step(self, view: DeskView, wake: Wake, event: Event | None) -> Step:
-        """Follow a change of size: what cannot be bought is given up, and the straddle kept whole."""
-        del wake, event
-        tools, trade = self.tools, self.trade
-        if not tools.held(view) or view.mode is Mode.FLATTENING:
-            return HoldingState(tools, trade).hold(view)
-        structure, quantity, actions = trade.structure, view.positions.quantity, list[Action]()
-        status = EntryStatus.FILLED
-        if self.entry is not None:
-            status, actions = self.entry.step(view)
-            self.wanted = self.entry.sets
-        if status is EntryStatus.ABANDONED:
-            self.entry, self.wanted = None, structure.sets_held(quantity)
-            tools.no_more.fail(view.now_ns)
-            self.until_ns = view.now_ns + SALE_NS
-        missing = structure.missing(self.wanted, quantity).values()
-        if status is not EntryStatus.WORKING and not any(missing):
-            trade.straddles = self.wanted
-            trade.at_risk = max(trade.at_risk, capital_at_risk(view, structure))
-            tools.hedger.resize(self.wanted)
-            state, held = HoldingState(tools, trade).hold(view)
-            return state, [*actions, *held]
-        if self.entry is None and view.now_ns >= self.until_ns:
-            return self.leave(view, "change of size abandoned: the straddle is not whole")
-        if self.entry is None:
-            self.sale = self.sale or tools.leg_sale(view, structure, "change of size: sell what is left over")
-            actions = trade.sell(view, self.sale, keep=self.wanted)
-        elif actions:
-            return self, actions
-        live = view.orders.live.values()
-        if any(order.submitted.instrument_id != view.hedge for order in live):
-            return self, actions  # legs are on their way: what is left is hedged once they are through
-        return self, [*actions, *tools.hedger.step(view, tools.held(view))]
-
-
-class TrimmingState(TradingState):
-    """One side is closed by its own stop; the other is kept and hedged."""
-
-    def __init__(self, tools: ScalperTools, trade: StraddleTrade, side: TradeSide, sale: Liquidation) -> None:
         super().__init__(tools, trade)
-        self.side = side
-        self.sale = sale
-        self.until_ns = (sale.since_ns or 0) + SALE_NS
-        """By when it is closed, or the whole trade is left."""
+        self.phase = phase
+        self.move = move
+        self._done = done
+        self._until_ns, self._too_late, self._gave_up = until_ns, too_late, gave_up
+        self._is_entry = trade.entry_session is None
 
     def step(self, view: DeskView, wake: Wake, event: Event | None) -> Step:
-        """Follow the orders of the side until none of it is held."""
-        del wake, event
-        tools, trade, legs = self.tools, self.trade, self.side.structure.option_ids
-        if not tools.held(view) or view.mode is Mode.FLATTENING:
-            return HoldingState(tools, trade).hold(view)
-        if not any(view.positions.quantity(leg) or view.orders.live_for(leg) for leg in legs):
-            trade.drop_side(self.side)
-            return HoldingState(tools, trade).hold(view)
-        if view.now_ns >= self.until_ns:
-            return self.leave(view, f"the {self.side.name} could not be closed alone")
-        actions = trade.sell(view, self.sale, part=self.side.structure)
-        if any(view.orders.live_for(leg) for leg in legs):
-            return self, actions  # what is left is hedged once they are through
-        return self, [*actions, *tools.hedger.step(view, tools.held(view))]
+        """Follow the move until what is wanted is held."""
+        tools, session = self.tools, view.session
+        if self._is_entry and session is not None and view.now_ns >= tools.leaves_ns(session):
+            return self.leave(view, f"{ABANDONED}: the minutes before the close have come")
+        is_gone = not (tools.held(view) or self._gave_up)  # between two straddles there may be none
+        if not self._is_entry and (is_gone or view.mode is Mode.FLATTENING):
+            return HoldingState(tools, self.trade).hold(view)
+        status, actions = self.move.step(view)
+        if status is MoveStatus.GIVEN_UP:
+            return self._give_up(view, wake, event)
+        if status is MoveStatus.DONE:
+            return self._hold(view, actions)
+        if view.now_ns >= self._until_ns:
+            return self.leave(view, self._too_late)
+        is_moving = any(order.submitted.instrument_id != view.hedge for order in view.orders.live.values())
+        if actions or is_moving or self._is_entry:
+            return self, actions  # legs are on their way: what is left is hedged once they are through
+        return self, tools.hedger.step(view, tools.held(view))
+
+    def _hold(self, view: DeskView, actions: Sequence[Action]) -> Step:
+        state, held = HoldingState(self.tools, self._done(view)).hold(view)
+        return state, [*actions, *held]
+
+    def _give_up(self, view: DeskView, wake: Wake, event: Event | None) -> Step:
+        """Keep the sets that are whole, and sell what is left over; of an entry all, and look again later."""
+        tools, structure, quantity = self.tools, self.trade.structure, view.positions.quantity
+        sets, entry = structure.sets_held(quantity), tools.config.entry
+        if self._gave_up:
+            return self.leave(view, self._gave_up)
+        if not self._is_entry:
+            tools.no_more.fail(view.now_ns)
+            self._until_ns = view.now_ns + SALE_NS
+            self.move.end_at(view, "change of size: sell what is left over", sets)
+            return self.step(view, wake, event)
+        if sets > 0 and structure.is_whole(quantity):
+            why = f"{sets} of {self.trade.straddles} straddles could be bought"
+            if not structure.is_straddle:
+                why = f"{sets} of {self.trade.straddles} sets could be opened"
+            self.move.sets = sets
+            return self._hold(view, [Proposal(DecisionKind.ENTRY, (why,), {"straddles": sets})])
+        if tools.held(view):
+            return self.leave(view, f"{ABANDONED}: one leg could not be bought")
+        why = f"{ABANDONED}: nothing was filled"
+        if entry.again_next_session and not entry.again_after_exit:
+            closed = Proposal(DecisionKind.ENTRY, (why, CLOSED))
+            return DoneState(tools, self.start), (closed,)
+        until_ns = tools.abandoned.fail(view.now_ns)
+        wait_s = (until_ns - view.now_ns) / NANOS_PER_SECOND
+        return WaitingState(tools, self.start), (
+            Proposal(DecisionKind.ENTRY, (why, f"looks again in {wait_s:g} s"), {AGAIN_IN: wait_s}),
+            SetTimer(f"{tools.manner.label}: after an abandoned entry", until_ns),
+        )
 
 
 class LeavingState(State):
@@ -772,7 +736,7 @@ class LeavingState(State):
         self, tools: ScalperTools, start: TradeStart, trade: StraddleTrade | None, rests_in: State | None
     ) -> None:
         super().__init__(tools, start)
-        entry, exits = tools.config.entry, tools.config.exits
+        entry = tools.config.entry
         structure = None if trade is None or trade.is_adopted else trade.structure
         has_sold = structure is not None and not structure.all_bought
         self.at_risk = NOT_KNOWN if trade is None else trade.at_risk
@@ -782,8 +746,8 @@ class LeavingState(State):
         """The state to go back to, where a late trade is cleared up."""
         self.liquidation = Liquidation(
             tools.hedger,
-            retry_seconds=exits.retry_seconds or entry.order_ttl_seconds,
-            alert_after=exits.alert_after,
+            retry_seconds=tools.manner.retry_seconds or entry.order_ttl_seconds,
+            alert_after=tools.manner.alert_after,
             timer=f"{tools.manner.label}: exit again",
             leg_orders=entry.orders,
             limits_only=has_sold,  # one order has one type, and a quote may be too old for the market

@@ -26,6 +26,7 @@ from scalpdesk.strategies.contract import (
 )
 from scalpdesk.strategies.gamma_scalper.config import GammaScalperConfig
 from scalpdesk.strategies.gamma_scalper.states import (
+    ChangingState,
     DoneState,
     LeavingState,
     RestingState,
@@ -62,7 +63,7 @@ class StructureScalper:
     @property
     def phase(self) -> str:
         """Name of its state, as ``holding``."""
-        return type(self.state).__name__.removesuffix("State").lower()
+        return self.state.phase
 
     @property
     def is_done(self) -> bool:
@@ -141,8 +142,8 @@ class StructureScalper:
 
     def on_cut(self, view: DeskView, sent: Sequence[OrderIntent]) -> None:
         """Reduce the entry to the straddles that the risk gate allows."""
-        if self.state.entry is not None:
-            self.state.entry.note_cut(view, sent)
+        if isinstance(self.state, ChangingState):
+            self.state.move.note_cut(view, sent)
 
     def _on_session(self, view: DeskView) -> Sequence[Action]:
         session, state, tools = view.session, self.state, self.tools
@@ -159,9 +160,7 @@ class StructureScalper:
         if isinstance(state, TradingState):
             state.trade.begin_session(session.day)
         is_new = isinstance(state, DoneState) and self.tools.config.entry.again_next_session
-        if (
-            is_new or self.tools.config.selection.today_only
-        ):  # what expired with its session is no trade any more
+        if is_new or tools.manner.deadline is not None:  # what expired with its session is no trade any more
             state = self.state = WaitingState(tools, state.start)
         if not isinstance(state, WaitingState):
             return [*warning, *first]

@@ -1,12 +1,13 @@
 """The gamma scalper's trade in a straddle, and what all of its states work with."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import NamedTuple
 
+from scalpdesk.closing.leg import Tactics
 from scalpdesk.core.backoff import BackOff
 from scalpdesk.core.enums import DecisionKind, Mode
 from scalpdesk.core.intents import LegOrders, SetTimer
@@ -26,7 +27,6 @@ from scalpdesk.strategies.contract import Action, DeskView, Facts, Proposal, Tra
 from scalpdesk.strategies.gamma_scalper.config import GammaScalperConfig
 from scalpdesk.strategies.gamma_scalper.edge import StraddleEdge, option_fees
 from scalpdesk.strategies.gamma_scalper.horizon import days_a_year
-from scalpdesk.strategies.toolkit.entry_legs import LegEntry
 from scalpdesk.strategies.toolkit.exits import (
     RISK_HALT,
     Basis,
@@ -42,8 +42,8 @@ from scalpdesk.strategies.toolkit.exits import (
     straddle_rules,
 )
 from scalpdesk.strategies.toolkit.hedger import DeltaHedger
-from scalpdesk.strategies.toolkit.liquidation import Liquidation
 from scalpdesk.strategies.toolkit.order_life import ReportOnce, surplus_cancels
+from scalpdesk.strategies.toolkit.pursuit import Move
 from scalpdesk.strategies.toolkit.quiet import USUAL, Quiet
 from scalpdesk.strategies.toolkit.resume import Adopted, cost_of, held_of
 from scalpdesk.strategies.toolkit.sizing import ScaleRule, straddle_size
@@ -64,6 +64,17 @@ class Manner(NamedTuple):
     """Reason to leave where no option of the trade is held any more."""
     has_figures: bool = True
     """Whether a refusal has the counts of its filters, and an exit order the P&L so far."""
+    deadline: Callable[[DeskView, Iterable[OptionContract]], int] | None = None
+    """By when to be out of options that trade last in the session, UTC nanoseconds, whatever the state of the
+    trade. They alone are traded then, whatever their date: other options of the account are left alone, and
+    what is left of an earlier session's trade is closed at the open. Entries are tried again where what
+    refused one may pass, the first hedge waits for no time since the last, and none is sent on a leg whose
+    latest quote is absent, crossed or no number. None: options of any expiry are traded.
+    """
+    retry_seconds: float | None = None
+    """Age at which an exit order that is not filled gets a new price; None is ``entry.order_ttl_seconds``."""
+    alert_after: int = 3
+    """So many tries of one leg that came to nothing are an alert."""
 
 
 OWN_MANNER = Manner()
@@ -127,9 +138,9 @@ class ScalperTools:
             order_ttl_seconds=hedge.order_ttl_seconds,
             passive_seconds=hedge.passive_seconds,
             forecast_vol=self.edge.horizon.vol,
-            strict_quotes=hedge.strict_quotes,
+            strict_quotes=manner.deadline is not None,
         )
-        self.watch = PositionWatch(config.watch) if config.watch.is_on or hedge.strict_quotes else None
+        self.watch = PositionWatch(config.watch) if config.watch.is_on or manner.deadline else None
         """Watch over the position; None where nothing is to be reported."""
         self.is_watched = config.watch.asks_looks
         """Whether its figures are taken at every look."""
@@ -167,29 +178,24 @@ class ScalperTools:
 
     def begin_session(self, view: DeskView) -> Sequence[Action]:
         """Find the options of the day and by when to be out of them."""
-        config, session = self.config, view.session
+        session, deadline = view.session, self.manner.deadline
         assert session is not None
         self.entries = self.again_ns = 0
         expiring = []
-        if config.exits.deadline.is_on or config.selection.today_only:
-            expiring = [
+        if deadline is not None:
+            expiring = sorted(
                 (number, contract)
                 for number, contract in self._listed
                 if session.open_ns < final_close_ns(contract) <= session.close_ns
-            ]
-        if config.selection.today_only:
+            )
             self._refusals.forget()
-            self._trade_in(sorted(expiring))
-        elif config.selection.min_expiration_days:
-            held = set(self.held(view))
-            expiring = [each for each in expiring if each[0] in held]
+            self._trade_in(expiring)
         if self.watch is not None:
             self.watch.begin(view.begin_trade((*self.options, view.hedge)))
         self.deadline_ns = None
-        if config.exits.deadline.is_on and self.options:
-            self.deadline_ns = config.exits.deadline.instant_ns(view, [contract for _, contract in expiring])
-        if self.deadline_ns is None:
+        if deadline is None or not expiring:
             return ()
+        self.deadline_ns = deadline(view, [contract for _, contract in expiring])
         return (SetTimer(f"{self.manner.label}: deadline", self.deadline_ns),)
 
     def must_leave(self, view: DeskView) -> str:
@@ -260,29 +266,35 @@ class ScalperTools:
             return ()
         return tuple(item.ts_ex_ns for item in view.market.dividends if item.instrument_id == view.underlying)
 
-    def leg_entry(self, structure: Structure, straddles: int, *, walks: bool = False) -> LegEntry:
-        """Return an entry at the ask, or with ``walks`` from the mid to there and as one order."""
+    def move(
+        self,
+        structure: Structure,
+        sets: int,
+        *,
+        gone: Sequence[InstrumentId] = (),
+        as_one: bool = True,
+        walks: bool = False,
+    ) -> Move:
+        """Return the move to so many sets of a structure; with ``walks`` it opens from the mid on."""
         entry = self.config.entry
-        return LegEntry(
+        ttl, steps = entry.order_ttl_seconds, entry.walk_steps if walks else 0
+        tactics = Tactics(
+            retry_seconds=ttl,
+            pause_seconds=ttl,
+            opening_pause_seconds=ttl if self.manner.deadline else 0.0,
+            max_tries=entry.max_attempts + steps + 1,
+            walks=True,
+        )
+        return Move(
             structure,
-            straddles,
-            ttl_seconds=entry.order_ttl_seconds,
-            max_attempts=entry.max_attempts,
-            timer=f"{self.manner.label}: entry" if entry.spaced_attempts else "",
-            leg_orders=entry.orders if walks else LegOrders.LEGS,
-            walk_steps=entry.walk_steps if walks else 0,
+            sets,
+            gone,
+            tactics,
+            rest_seconds=steps * ttl,
+            timer=f"{self.manner.label}: entry" if self.manner.deadline else "",
+            leg_orders=entry.orders if as_one else LegOrders.LEGS,
             name=self.name,
         )
-
-    def leg_sale(
-        self, view: DeskView, structure: Structure, why: str, leg_orders: LegOrders = LegOrders.LEGS
-    ) -> Liquidation:
-        """Begin to close legs while the strategy stays."""
-        seconds = self.config.entry.order_ttl_seconds
-        sale = Liquidation(None, retry_seconds=seconds, timer="", step="", leg_orders=leg_orders)
-        sale.ratios = structure.ratios
-        sale.begin(view.now_ns, why)
-        return sale
 
     def size(
         self, best: Candidate, view: DeskView, edge: Edge | None, fixed: int | None = None
@@ -293,7 +305,13 @@ class ScalperTools:
             return config.straddles, (), {}
         equity, risk = float(view.nav), self.edge.risk_of(best, view, edge)
         found = straddle_size(
-            config.sizing, equity, risk, fixed=fixed or 1, config=config.size, buying_power=equity
+            config.sizing,
+            equity,
+            risk,
+            fixed=fixed or 1,
+            config=config.size,
+            k_stderr=config.entry.k_stderr,
+            buying_power=equity,
         )
         name = config.sizing.replace("_", " ")
         why = f"size: {found.straddles} straddles by {name} ({found.raw:.2f}), bound by {found.bound_by}"
@@ -352,7 +370,7 @@ class StraddleTrade:
             if leg not in self.entry_vols:
                 valuation = view.delta_engine.state(leg, view.now_ns)
                 self.entry_vols[leg] = valuation.vol if valuation is not None else 0.0
-        since_ns = None if config.hedge.first_at_once else view.now_ns
+        since_ns = None if tools.manner.deadline else view.now_ns
         tools.hedger.begin(since_ns, entry_vols=self.entry_vols, sets=self.straddles)
         self.sides = sides_of(self.structure, self.start, config.exits)
         self.exits = straddle_rules(config.exits, had_edge=self.had_edge)
@@ -383,12 +401,13 @@ class StraddleTrade:
                 return side, reason
         return None
 
-    def drop_side(self, side: "TradeSide") -> None:
+    def without(self, side: "TradeSide") -> "StraddleTrade":
         """Go on without a side that was closed: the P&L and what it is measured by stay the whole trade's."""
         rest = [leg for leg in self.structure.legs if leg.option_id not in side.structure.ratios]
         self.structure = Structure(tuple(rest))
         self.sides = [each for each in self.sides if each is not side]
         self.is_of_shape = False
+        return self
 
     def begin_session(self, day: date) -> None:
         """Count a night held, and restart the counts of a change of size."""
@@ -396,23 +415,6 @@ class StraddleTrade:
             self.scale.forget()
         if self.entry_session is not None and self.entry_session != day:
             self.sessions_held += 1
-
-    def sell(
-        self,
-        view: DeskView,
-        sale: Liquidation,
-        facts: Facts | None = None,
-        keep: int = 0,
-        part: Structure | None = None,
-    ) -> list[Action]:
-        """Return orders for what is held of the straddle, or a part, beyond ``keep`` and not on sale yet."""
-        structure = part or self.structure
-        missing = structure.missing(keep, view.positions.quantity)
-        over = {leg: -quantity for leg, quantity in missing.items()}
-        ratios = structure.ratios
-        legs = [leg for leg in over if over[leg] * ratios[leg] > 0]
-        # without its timer: the next wake sells on, and hedges at its own time
-        return [item for item in sale.step(view, legs, facts, over) if isinstance(item, Proposal)]
 
 
 class TradeSide:
@@ -487,7 +489,7 @@ def sides_of(structure: Structure, start: TradeStart, config: ExitConfig) -> lis
 def capital_at_risk(view: DeskView, structure: Structure) -> AtRisk:
     """Return what stops and targets of a structure that is held go by; not known while a leg has no value.
 
-    The premium, where no more than it can be lost in a day of ``risk.stress_sigmas``; the credit, where it is
+    The premium, where no more than it can be lost in a day of four deviations; the credit, where it is
     most of what can be gained then or more than can be lost; else the largest loss then.
     """
     paid = cost_of(view, structure.option_ids)
@@ -500,7 +502,7 @@ def capital_at_risk(view: DeskView, structure: Structure) -> AtRisk:
             return NOT_KNOWN
         holding = Holding(contract, view.positions.quantity(leg), exact(state.mark))
         lines.append(StressLine(holding, contract.underlying, 1.0, state))
-    worths = worths_of_day(lines, view.stress_sigmas / math.sqrt(days_a_year(view)))
+    worths = worths_of_day(lines, days_a_year(view))
     loss, gain = paid - min(worths), max(worths) - paid
     if paid > 0 and paid >= loss:
         return AtRisk(paid, Basis.PREMIUM)

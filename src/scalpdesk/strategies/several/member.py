@@ -113,7 +113,6 @@ class Member:
         own.now_ns = view.now_ns
         own.session = view.session
         own.venue, own.cutoff, own.fees = view.venue, view.cutoff, view.fees
-        own.stress_sigmas = view.stress_sigmas
         own.is_compared = view.is_compared
         self.orders.refresh(view.orders)
 

@@ -7,7 +7,7 @@ point: a class with a ``Config``, made from one, and ``reason``.
 """
 
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import date, time
 from decimal import Decimal
 from enum import StrEnum
@@ -16,9 +16,9 @@ from typing import Annotated, Protocol, TypeVar, cast
 
 import msgspec
 
-from scalpdesk.core.bounds import BoundedSettings, Seconds, above, at_least, time_of_day
+from scalpdesk.core.bounds import BoundedSettings, above, at_least, time_of_day
 from scalpdesk.core.enums import Mode
-from scalpdesk.core.errors import ConfigError, nearest_name
+from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.plugins import configured
 from scalpdesk.core.sockets import EXIT_RULES
 from scalpdesk.core.units import (
@@ -30,11 +30,9 @@ from scalpdesk.core.units import (
     money_decimals,
     money_text,
 )
-from scalpdesk.instruments.broker_terms import cutoff_names, venue_cutoff
-from scalpdesk.instruments.contract import OptionContract, Right
-from scalpdesk.instruments.deadlines import BUFFER_MINUTES, NO_CUTOFF, exit_deadline_ns
+from scalpdesk.instruments.contract import Right
 from scalpdesk.instruments.events import EventKind, ScheduledEvent, events_between
-from scalpdesk.instruments.sessions import REGULAR_CLOSE, Session, final_close_ns, next_session, to_new_york
+from scalpdesk.instruments.sessions import Session, next_session, to_new_york
 from scalpdesk.strategies.contract import DeskView
 from scalpdesk.strategies.toolkit.quiet import ALWAYS, SAME_QUOTES, Quiet
 
@@ -182,86 +180,6 @@ class RiskHalt:
     quiet = always
 
 
-# the deadline ---------------------------------------------------------------------------------
-
-AUTO = "auto"
-
-
-class DeadlineConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The time of a session by which to be out: the earliest of those that are set."""
-
-    section = "exits.deadline"
-    at: str | None = None
-    """New York time (``HH:MM``)."""
-    minutes_before_close: Annotated[float, at_least(1, 390, "minutes; a session has 390")] | None = None
-    """Before the session's own close: what half days go by."""
-    venue: str | None = None
-    """Venue whose last order in an expiring contract counts: a name, or ``auto`` for the one traded at."""
-    buffer_minutes: Annotated[float, at_least(1, 120, "minutes")] = BUFFER_MINUTES
-    """Margin before that last order."""
-
-    def __post_init__(self) -> None:
-        """Refuse texts that are no times, times that are never reached, and unknown venues."""
-        super().__post_init__()
-        at = self.at
-        minutes = max(0.0 if self.venue is None else self.buffer_minutes, self.minutes_before_close or 0.0)
-        if at is not None and minutes_of(time_of_day(self.key_path("at"), at)) > (
-            minutes_of(REGULAR_CLOSE) - minutes
-        ):
-            keys = self.key_path("minutes_before_close"), self.key_path("buffer_minutes")
-            raise ConfigError(
-                f"this time is never reached: the exit is {minutes:g} minutes before the close at the latest",
-                where=self.key_path("at"),
-                value=at,
-                fix=f"lower {keys[0]}, which is {self.minutes_before_close or 0.0:g}, and {keys[1]}, which"
-                f" is {self.buffer_minutes:g}, too",
-            )
-        if self.venue not in (None, AUTO) and self.venue not in (known := cutoff_names()):
-            raise ConfigError(
-                "no last-order rule is known for this venue",
-                where=self.key_path("venue"),
-                value=self.venue,
-                nearest=nearest_name(str(self.venue), known),
-                fix=f"use {AUTO} or one of {', '.join(known)}",
-            )
-
-    @property
-    def is_on(self) -> bool:
-        """Whether a deadline is set."""
-        return not (self.at is None and self.minutes_before_close is None and self.venue is None)
-
-    def instant_ns(self, view: DeskView, expiring: Iterable[OptionContract]) -> int | None:
-        """Return the deadline of the present session, UTC nanoseconds; None where no time is set.
-
-        ``expiring`` are the options that expire in it.
-        """
-        session, minutes = view.session, self.minutes_before_close
-        assert session is not None
-        instants = [] if self.at is None else [session.clock_ns(self.at)]
-        cutoff = NO_CUTOFF if self.venue is None else view.cutoff
-        if self.venue not in (None, AUTO):
-            cutoff = venue_cutoff(str(self.venue))
-        if minutes is not None:
-            instants.append(minutes_before(session.close_ns, minutes))
-        for contract in expiring:
-            by_venue = None if self.venue is None else cutoff.of(contract.underlying)
-            if by_venue is not None or minutes is not None:
-                close_ns = final_close_ns(contract)
-                found = exit_deadline_ns(
-                    close_ns,
-                    exit_minutes=minutes or 0.0,
-                    cutoff_minutes=by_venue,
-                    buffer_minutes=self.buffer_minutes,
-                )
-                instants.append(found)
-        return min(instants, default=None)
-
-
-def minutes_of(clock: time) -> float:
-    """Return a time of the day in minutes from midnight."""
-    return 60 * clock.hour + clock.minute + clock.second / 60
-
-
 # structures -----------------------------------------------------------------------------------
 
 
@@ -277,7 +195,7 @@ class PremiumExits(PluginRules, frozen=True, forbid_unknown_fields=True, kw_only
 
     stop_fraction: StopFraction | None = None
     """Leave at a loss of this fraction of the capital at risk: of the premium paid, or where bought and sold
-    legs pay for one another, of the largest loss of a day of ``risk.stress_sigmas``.
+    legs pay for one another, of the largest loss of a day of four standard deviations.
     """
     target_fraction: Annotated[float, above(0, 100, "a fraction of the premium: 0.5 is half")] | None = None
     """Leave what was bought at a profit of this fraction of the capital at risk."""
@@ -335,14 +253,6 @@ class ExitConfig(PremiumExits, frozen=True, forbid_unknown_fields=True, kw_only=
     """
     credit_multiple: CreditMultiple | None = 1.0
     credit_fraction: CreditFraction | None = 0.5
-    deadline: DeadlineConfig = msgspec.field(default_factory=DeadlineConfig)
-    """Time of a session by which to be out, whatever the state of the trade: an entry under way is taken
-    back, nothing is entered after it.
-    """
-    retry_seconds: Seconds | None = None
-    """Age at which an exit order that is not filled gets a new price; None is ``entry.order_ttl_seconds``."""
-    alert_after: Annotated[int, at_least(1, 100, "a number of tries")] = 3
-    """So many tries of one leg that came to nothing are an alert."""
 
     def __post_init__(self) -> None:
         """Refuse a closing time that is no time or outside the session."""

@@ -469,7 +469,7 @@ class DeltaHedger:
                 self._note_unusable(view, leg, verdict)
                 return None
             of_strike = valuation.strike_vol if model.source == "smile" else None
-            implied, deviation = of_strike or (valuation.own_vol, 0.0)
+            implied, deviation = of_strike[:2] if of_strike else (valuation.own_vol, 0.0)
             vol = model.vol(leg, implied, forecast_vol) * vol_factor
             greeks = valuation.greeks_at(vol)
             if not abs(greeks.delta + (greeks.price if hedge.is_inverse else 0.0)) <= 1.0 + 1e-6:

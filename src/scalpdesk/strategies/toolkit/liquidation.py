@@ -7,89 +7,40 @@ A strategy that sends limit orders alone begins with such a limit, a tick beyond
 rests at the mid for a while. One that walks begins with limits that go from the mid to the other side.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from functools import partial
 
-import msgspec
-
-from scalpdesk.closing.closer import (
-    BOTH_TYPES,
-    COVER_TRIES,
-    LIMITS_ALONE,
-    Closer,
-    ClosingLine,
-    Tries,
-)
-from scalpdesk.closing.covers import keep_covers
-from scalpdesk.closing.leg import LONGEST_UNSOLD_SECONDS, ClosingStyle, Sight
-from scalpdesk.core.enums import DecisionKind, Mode
+from scalpdesk.closing.leg import LONGEST_UNSOLD_SECONDS, Tactics
+from scalpdesk.closing.plan import TargetLine
+from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.events import Event, OrderNotFound, OrderRejected
 from scalpdesk.core.intents import (
     EXITS,
     CancelIntent,
-    Intent,
     LegOrders,
-    OrderIntent,
     Purpose,
     SetTimer,
     Side,
 )
 from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, ZERO, InstrumentId
-from scalpdesk.instruments.contract import underlying_of
-from scalpdesk.instruments.deadlines import is_past_cutoff, must_go_now
-from scalpdesk.marketdata.quotes import TRADABLE, QuoteVerdict
+from scalpdesk.instruments.deadlines import is_past_cutoff
+from scalpdesk.marketdata.quotes import TRADABLE
 from scalpdesk.marketdata.state import holds_up_no_hedge
-from scalpdesk.orders.order import UNCERTAIN, OrderState
+from scalpdesk.orders.order import UNCERTAIN, Order, OrderState
 from scalpdesk.strategies.contract import Action, DeskView, Facts, Proposal
 from scalpdesk.strategies.toolkit.hedger import DeltaHedger
-from scalpdesk.strategies.toolkit.order_life import has_rejected_combo
+from scalpdesk.strategies.toolkit.pursuit import Pursuit, sight_of
 
 LONGEST_PAUSE_SECONDS = 15.0
 ALERT_AFTER_SECONDS, LONGEST_ALERT_SECONDS = 30.0, 1_800.0
 """Into the exit, and the longest time between two alerts, which doubles with each."""
 STALE_HEDGE_NS = MINUTE_NS
 """Into the exit; so long another instrument than the underlying is unwound only at a fresh quote."""
-COVER_FIRST = "leg by leg: those that were sold are bought back before what covers them is sold"
-COVER_NS = MINUTE_NS
-"""Into the exit; so long nothing is sold at most while a sold leg can be bought back."""
 LAST_CALL_NS = MINUTE_NS
 """Before the close: a hedge of options that are settled in cash would be naked after it."""
 
 
-def sight_of(view: DeskView, number: InstrumentId) -> Sight:
-    """Return an instrument as a strategy sees it now."""
-    contract, quote, now_ns = view.instruments[number], view.market.quotes[number], view.now_ns
-    verdict = view.market.verdict(number, now_ns)
-    shows_no_price = contract.is_option and quote is not None and view.market.is_stub(quote)
-    return Sight(
-        now_ns,
-        contract,
-        quote,
-        view.market.mark(view.instruments.id_of(underlying_of(contract))),
-        is_fine=verdict in TRADABLE and not shows_no_price,
-        has_no_bid=contract.is_option and quote is not None and not (quote.bid > 0 or shows_no_price),
-        is_halted=view.is_halted(number),
-        is_unquoted=contract.is_option and (verdict is QuoteVerdict.STALE or shows_no_price),
-        shows_no_price=shows_no_price,
-        must_go=contract.is_option
-        and (view.mode is Mode.FLATTENING or must_go_now(contract, view.session, now_ns)),
-        model=partial(_model, view, number),
-    )
-
-
-def _model(view: DeskView, number: InstrumentId) -> tuple[float, float] | None:
-    contract, valuation = view.instruments[number], view.delta_engine.state(number, view.now_ns)
-    if valuation is None or not contract.is_option:
-        return None
-    # at the volatility of the marks: the risk gate holds the limit against the mark
-    return valuation.mark if valuation.is_modelled else valuation.greeks_at(
-        valuation.own_vol
-    ).price, contract.payoff(valuation.spot)
-
-
-class Liquidation:
+class Liquidation(Pursuit):
     """Closes a position: options first, then their hedge.
 
     Parameters
@@ -128,45 +79,27 @@ class Liquidation:
         limits_only: bool = False,
         walks: bool = False,
     ) -> None:
-        self._hedger = hedger
         self._unwinds = unwinds or hedger is not None
-        allowed = LIMITS_ALONE if limits_only else BOTH_TYPES
-        style = ClosingStyle(retry_seconds=retry_seconds, pause_seconds=retry_seconds, walks=walks)
-        self._options = Closer(style, allowed)
-        style = msgspec.structs.replace(style, walks=False, market_tries=math.inf, unwinds_shares=True)
-        self._shares = Closer(style)
+        tactics = Tactics(
+            retry_seconds=retry_seconds,
+            pause_seconds=retry_seconds,
+            limits_only=limits_only,
+            unwinds_shares=self._unwinds,
+            walks=walks,
+        )
+        super().__init__(tactics, timer=timer, leg_orders=leg_orders, step=step)
+        self._hedger = hedger
         self._alert_after = alert_after
-        self._timer = timer
-        self._step = step
-        self._leg_orders = leg_orders
-        self._facts: Facts = {}
-        self.ratios: Mapping[InstrumentId, int] = {}
-        """Contracts of one set by option, where what is closed is a structure."""
         self.forget()
 
     def forget(self) -> None:
         """Reset for the next session."""
         self._closed: set[InstrumentId] = set()
         """Legs so far, where there is no hedge."""
-        self.why = ""
-        self.since_ns: int | None = None
-        """When leaving began; None while there is no reason to."""
-        self._options.begin()
-        self._shares.begin()
+        self.why, self.since_ns, self._mid_until_ns, self._memory = "", None, 0, {}
         self._alert_due_ns = 0
         self._alerts = 0
         self._hedged_for: dict[InstrumentId, Decimal] = {}
-
-    def begin(self, now_ns: int, why: str, *, rest_seconds: float = 0.0) -> None:
-        """Start to leave; a second reason changes nothing.
-
-        With ``rest_seconds`` the first order rests at the mid for as long, or walks from it: for what can
-        wait.
-        """
-        if self.since_ns is None:
-            self.since_ns = now_ns
-            self.why = why
-            self._options.begin(now_ns, rest_seconds)
 
     def note_refused(self, view: DeskView, event: Event | None) -> list[Action]:
         """Wait 1, 2, 4 … seconds after an order that the event refuses; nothing for any other event.
@@ -181,10 +114,11 @@ class Liquidation:
         is_unsold = order.submitted.side is Side.SELL and seen.has_no_bid
         is_late = is_past_cutoff(seen.instrument, view.cutoff, view.now_ns)
         longest = LONGEST_UNSOLD_SECONDS if is_unsold or is_late else LONGEST_PAUSE_SECONDS
-        is_hedge = self._unwinds and number == view.hedge
-        leg = (self._shares if is_hedge else self._options).leg(number)
-        leg.refusals = max(leg.tries - 1, 0)  # of its own tries: the desk's last resort has pauses of its own
-        timer = SetTimer(self._timer, leg.refuse(view.now_ns, 1.0, longest))
+        leg = self.tried(number)
+        # of its own tries: the desk's last resort has pauses of its own
+        leg = leg._replace(refusals=max(leg.tries - 1, 0)).after_refusal(view.now_ns, 1.0, longest)
+        self._memory = {**self._memory, ("", number): leg}
+        timer = SetTimer(self._timer, leg.not_before_ns)
         if order.submitted.purpose not in EXITS:
             return [timer]
         why = f"exit order refused: {order.reason or 'never reached the venue'}"
@@ -209,21 +143,23 @@ class Liquidation:
             Signed quantities to close where the account holds more than the trade; all that is held is
             closed without.
         """
-        self._facts = facts or {}
         self._closed.update(legs)
-        actions: list[Action] = list(self.take_off(view))
+        held = view.positions.quantity
+        lines = [TargetLine("", leg, (own or {}).get(leg, held(leg))) for leg in legs]
+        found = self.plan(view, lines, self._live(view))
+        actions = self.exits(view, found, facts or {})
         if legs:
-            closing = self._close(view, legs, own or {})
-            actions += closing
+            if found.due_ns:
+                actions.append(SetTimer(self._timer, min(found.due_ns)))
             # orders that go out now are counted from the next wake on
-            if not any(isinstance(item, Proposal) for item in closing):
-                actions += self._keep_hedged(view, legs)
+            if not found.orders:
+                actions += self._keep_hedged(view, legs, facts or {})
         elif self._unwinds:
             actions += self._take_off_hedges(view)
             if self._hedge_held(view):
-                actions += self._unwind(view)
+                actions += self._unwind(view, facts or {})
         if legs or self._hedge_held(view):
-            actions += self._alert(view, legs)
+            actions += self._of_unbid(view, legs) or self._alert(view, legs)
         return actions
 
     def _hedge_held(self, view: DeskView) -> Decimal:
@@ -235,24 +171,15 @@ class Liquidation:
 
     def take_off(self, view: DeskView) -> Sequence[Action]:
         """Cancel what was bought or hedged before, and exit orders that stand unfilled."""
-        since_ns, look = self.since_ns or 0, partial(sight_of, view)
-        cancels: list[Intent] = []
-        for order in view.orders.live.values():
-            sent, why = order.submitted, ""
-            if order.state in UNCERTAIN or (not self._unwinds and sent.instrument_id not in self._closed):
-                continue
-            if sent.purpose is Purpose.OPEN or order.created_ns < since_ns:
-                why = "leaving"
-            elif self._options.is_late(order, look, view.now_ns):
-                why = "exit not filled in time"
-            if why:
-                cancels.append(CancelIntent(order.client_order_id, why))
-        reasons = (self.why, "take back what is in the way of the exit")
-        return (Proposal(DecisionKind.EXIT, reasons, {}, tuple(cancels)),) if cancels else ()
+        return self.exits(view, self.plan(view, (), self._live(view)), {})
+
+    def _live(self, view: DeskView) -> list[Order]:
+        live = view.orders.live.values()
+        return [each for each in live if self._unwinds or each.submitted.instrument_id in self._closed]
 
     def _take_off_hedges(self, view: DeskView) -> Sequence[Action]:
         """Cancel hedges after the last option: at once, or in time what brings the shares towards zero."""
-        held, limit_ns = self._hedge_held(view), view.now_ns - self._options.retry_ns
+        held, limit_ns = self._hedge_held(view), view.now_ns - self._tactics.retry_ns
         late = []
         for order in view.orders.live_for(view.hedge):
             closes = abs(held + order.signed_leaves) < abs(held)
@@ -267,95 +194,7 @@ class Liquidation:
 
     # options and their hedge ------------------------------------------------------------------------
 
-    def _close(
-        self, view: DeskView, legs: Sequence[InstrumentId], own: Mapping[InstrumentId, Decimal]
-    ) -> list[Action]:
-        held, live_for = view.positions.quantity, view.orders.live_for
-        is_hurried = view.mode is Mode.FLATTENING
-        if not is_hurried and any(order.parent_id for leg in legs for order in live_for(leg)):
-            legs = [leg for leg in legs if live_for(leg)]  # an order over several legs ends leg by leg
-        lines = [ClosingLine("", leg, own.get(leg, held(leg))) for leg in legs]
-        found = self._tries(view, self._options, lines, is_hurried=is_hurried)
-        actions: list[Action] = []
-        if found.orders:
-            facts, tries = dict(self._facts), {leg: self._options.leg(leg).tries for leg in legs}
-            for order in found.orders:
-                number = order.instrument_id
-                facts[f"try_{view.instruments[number].symbol}"] = tries[number]
-            is_first = all(count <= 1 for count in tries.values())
-            are_quoted = all(
-                not (seen.is_unquoted or seen.has_no_bid) for seen in (sight_of(view, leg) for leg in legs)
-            )
-            goes_on = are_quoted and len(set(tries.values())) == 1 and not has_rejected_combo(view, legs)
-            is_whole = (is_first or (goes_on and not is_hurried)) and self._is_in_ratio(found.orders)
-            orders, reasons = found.orders, (self.why, self._step) if self._step else (self.why,)
-            is_of_one_type = len({order.type_name for order in orders}) == 1
-            goes_as_one = is_whole and is_of_one_type and len(orders) == len(legs)
-            goes_as_one = goes_as_one and self._leg_orders is not LegOrders.LEGS
-            if not goes_as_one and self._is_covering(view, legs, orders):
-                orders = [order for order in orders if order.side is Side.BUY]
-                reasons = (*reasons, COVER_FIRST)
-            elif not goes_as_one:
-                orders = keep_covers(orders, self._left_of(view, legs), view.instruments)
-            for number in {order.instrument_id for order in found.orders}:
-                if all(order.instrument_id != number for order in orders):
-                    self._options.leg(number).hold_back()
-        if found.orders and orders:
-            actions.append(
-                Proposal(
-                    DecisionKind.EXIT,
-                    reasons,
-                    facts,
-                    tuple(orders),
-                    all_or_none=False,
-                    leg_orders=self._leg_orders if is_whole else LegOrders.LEGS,
-                )
-            )
-        if found.due_ns:
-            actions.append(SetTimer(self._timer, min(found.due_ns)))
-        return actions
-
-    def _is_covering(
-        self, view: DeskView, legs: Sequence[InstrumentId], orders: Sequence[OrderIntent]
-    ) -> bool:
-        """Return whether sold legs go first: nothing else is sold while one can be bought back."""
-        sold = [leg for leg in legs if view.positions.quantity(leg) < 0]
-        tries = max((self._options.leg(leg).tries for leg in sold), default=0)
-        is_under_way = any(order.side is Side.BUY for order in orders) or any(map(view.orders.live_for, sold))
-        is_patient = view.now_ns - (self.since_ns or 0) < COVER_NS
-        return is_under_way and is_patient and tries <= COVER_TRIES
-
-    @staticmethod
-    def _left_of(view: DeskView, legs: Sequence[InstrumentId]) -> dict[InstrumentId, Decimal]:
-        """Return what is held of the legs, less what working sales may still take away."""
-        sales = {
-            leg: sum((min(order.signed_leaves, ZERO) for order in view.orders.live_for(leg)), ZERO)
-            for leg in legs
-        }
-        return {leg: view.positions.quantity(leg) + sales[leg] for leg in legs}
-
-    def _is_in_ratio(self, orders: Sequence[OrderIntent]) -> bool:
-        """Return whether orders are for whole sets of what is closed; of no structure for as many each."""
-        of_set = (abs(self.ratios.get(order.instrument_id, 1)) for order in orders)
-        return len({order.quantity / ratio for order, ratio in zip(orders, of_set, strict=True)}) == 1
-
-    def _tries(
-        self, view: DeskView, closer: Closer, lines: Sequence[ClosingLine], *, is_hurried: bool = False
-    ) -> Tries:
-        orders = view.orders
-        return closer.tries(
-            lines,
-            lambda line: orders.live_for(line.instrument_id),
-            partial(sight_of, view),
-            self.why,
-            has_sent=lambda number, at_ns: any(
-                order.created_ns == at_ns and order.submitted.instrument_id == number
-                for order in orders.orders.values()
-            ),
-            is_hurried=is_hurried,
-        )
-
-    def _keep_hedged(self, view: DeskView, legs: Sequence[InstrumentId]) -> Sequence[Action]:
+    def _keep_hedged(self, view: DeskView, legs: Sequence[InstrumentId], facts: Facts) -> Sequence[Action]:
         """Hedge what could not be left yet; at the last call drop the hedge of what is paid in cash."""
         if self._hedger is None:
             return ()
@@ -363,8 +202,8 @@ class Liquidation:
         if session is not None and view.now_ns >= session.close_ns - LAST_CALL_NS:
             contracts = [view.instruments[leg] for leg in legs]
             if all(item.is_option and not item.delivers for item in contracts):
-                return self._unwind(view)
-        young_ns = view.now_ns - self._options.retry_ns
+                return self._unwind(view, facts)
+        young_ns = view.now_ns - self._tactics.retry_ns
         if any(
             order.created_ns > young_ns and not sight_of(view, leg).is_unquoted
             for leg in legs
@@ -373,7 +212,7 @@ class Liquidation:
             return ()  # a sale is under way: hedging its half would be paid twice
         quotes, held = view.market.quotes, {leg: view.positions.quantity(leg) for leg in legs}
         if all(holds_up_no_hedge(view.instruments, quotes, leg, held[leg]) for leg in legs):
-            return self._unwind(view)
+            return self._unwind(view, facts)
         exposure = self._hedger.measure(view, legs)
         if exposure is None:
             return ()
@@ -381,58 +220,64 @@ class Liquidation:
         self._hedged_for = held
         return self._hedger.step(view, legs, exposure, at_once=at_once)
 
-    def _unwind(self, view: DeskView) -> Sequence[Action]:
+    def _unwind(self, view: DeskView, facts: Facts) -> Sequence[Action]:
         """Flatten the shares, whatever the threshold says."""
         number = view.hedge
         if number != view.underlying and view.market.verdict(number, view.now_ns) not in TRADABLE:
-            retry_ns = view.now_ns + self._options.retry_ns
+            retry_ns = view.now_ns + self._tactics.retry_ns
             if retry_ns < (self.since_ns or 0) + STALE_HEDGE_NS:
                 return (SetTimer(self._timer, retry_ns),)
-        found = self._tries(view, self._shares, [ClosingLine("", number, view.positions.quantity(number))])
+        line = TargetLine("", number, view.positions.quantity(number))
+        found = self.plan(view, [line], view.orders.live_for(number))
         if not found.orders:
             return ()
-        facts: Facts = {**self._facts, "owned_shares": int(view.positions.quantity(number))}
+        facts = {**facts, "owned_shares": int(view.positions.quantity(number))}
         # the timer looks after it: a fill wakes the strategy anyway, a refusal by the gate does not
         return (
-            Proposal(DecisionKind.EXIT, (self.why, "unwind the hedge"), facts, tuple(found.orders)),
+            Proposal(DecisionKind.EXIT, (self.why, "unwind the hedge"), facts, found.orders),
             SetTimer(self._timer, min(found.due_ns)),
         )
 
+    def _note(self, legs: Sequence[InstrumentId], **said: bool) -> None:
+        told = {("", leg): self.tried(leg)._replace(**said) for leg in legs}
+        self._memory = {**self._memory, **told}
+
     # alerts -------------------------------------------------------------------------------------
 
+    def _rests(self, view: DeskView, leg: InstrumentId) -> bool:
+        """Return whether an option without a bid is offered at the least."""
+        tried, seen = self.tried(leg), sight_of(view, leg)
+        return seen.has_no_bid and any(
+            tried.rests_rightly(order, seen, ()) for order in view.orders.live_for(leg)
+        )
+
+    def _of_unbid(self, view: DeskView, legs: Sequence[InstrumentId]) -> Sequence[Action]:
+        """Report once of a leg without a bid that it rests at the least, or that the venue takes no offer."""
+        unbid = [leg for leg in sorted(legs) if sight_of(view, leg).has_no_bid]
+        resting = [leg for leg in unbid if self._rests(view, leg)]
+        news = [leg for leg in resting if not self.tried(leg).is_worthless]
+        if news:
+            self._note(news, is_worthless=True)
+            why = f"no bid for {_names(view, news)}"
+            why += ": offered at its payoff or the smallest price, else it expires"
+            return (Proposal(DecisionKind.EXIT, (why,)),)
+        most = self._alert_after
+        unsold = [leg for leg in unbid if leg not in resting and self.tried(leg).tries > most]
+        news = [leg for leg in unsold if not self.tried(leg).is_unsold]
+        if news:
+            self._note(news, is_unsold=True)
+            why = f"no bid for {_names(view, news)}, and the venue takes no offer"
+            why += ": sold when it is bid for, else it expires"
+            return (Proposal(DecisionKind.ALERT, (why,), {"tries": most + 1}),)
+        return ()
+
     def _alert(self, view: DeskView, legs: Sequence[InstrumentId]) -> Sequence[Action]:
-        """Report what resists, and again later each time while it does; once a leg without a bid."""
-        closing = {leg: self._options.leg(leg) for leg in legs}
-        seen = {leg: sight_of(view, leg) for leg in legs}
-        resting = [
-            leg
-            for leg in sorted(legs)
-            if seen[leg].has_no_bid
-            and any(closing[leg].rests_rightly(order, seen[leg], ()) for order in view.orders.live_for(leg))
-        ]
-        news = [leg for leg in resting if not closing[leg].is_worthless]
-        for leg in news:
-            closing[leg].is_worthless = True
-        if news:
-            names = _names(view, news)
-            reason = f"no bid for {names}: offered at its payoff or the smallest price, else it expires"
-            return (Proposal(DecisionKind.EXIT, (reason,)),)
-        news = [
-            leg
-            for leg in sorted(set(legs).difference(resting))
-            if seen[leg].has_no_bid and closing[leg].tries > self._alert_after and not closing[leg].is_unsold
-        ]
-        for leg in news:
-            closing[leg].is_unsold = True
-        if news:
-            reason = f"no bid for {_names(view, news)}, and the venue takes no offer"
-            reason += ": sold when it is bid for, else it expires"
-            return (Proposal(DecisionKind.ALERT, (reason,), {"tries": self._alert_after + 1}),)
-        legs = [leg for leg in legs if leg not in resting and not closing[leg].is_unsold]
+        """Report what resists, and again later each time while it does."""
+        legs = [leg for leg in legs if not (self._rests(view, leg) or self.tried(leg).is_unsold)]
         hedge = self._hedge_held(view)
         if not legs and not hedge:
             return ()
-        worst = max((closing[leg].tries for leg in legs), default=0)
+        worst = max((self.tried(leg).tries for leg in legs), default=0)
         seconds = (view.now_ns - (self.since_ns or view.now_ns)) / NANOS_PER_SECOND
         if worst <= self._alert_after and seconds < ALERT_AFTER_SECONDS:
             return ()
@@ -448,7 +293,7 @@ class Liquidation:
         reason = f"still held {seconds:.0f} s into the exit, after {worst} tries: {names}"
         if view.is_halted(view.hedge):
             reason += f"; trading is halted in {view.instruments[view.hedge].symbol}"
-        silent = [view.instruments[leg].symbol for leg in legs if seen[leg].is_unquoted]
+        silent = [view.instruments[leg].symbol for leg in legs if sight_of(view, leg).is_unquoted]
         if silent:
             reason += f"; no quote of {', '.join(silent)}"
         return (Proposal(DecisionKind.ALERT, (reason,), {"tries": worst, "seconds": seconds}),)

@@ -23,8 +23,8 @@ from scalpdesk.core.units import (
     InstrumentId,
 )
 from scalpdesk.instruments.structure import Structure
+from scalpdesk.portfolio.delta_engine import DEEP_WHOLLY
 from scalpdesk.portfolio.positions import Position
-from scalpdesk.portfolio.strike_vols import LARGEST_DEVIATION, OLDEST_NS, WIDEST_SPREAD
 from scalpdesk.strategies.contract import DeskView, TradeStart
 from scalpdesk.strategies.toolkit.hedger import LARGEST, DeltaHedger
 
@@ -46,12 +46,11 @@ REACHES = tuple(
 """Deviations to expiry within which the spot may stay, by how much gamma changes there, and what is left of a
 width. The reach that gives the widest way counts.
 """
-SHALLOW, PRICE_SLOPE = 0.2, 2.0
-"""Deviations in the money up to which a mark is its mid, and stands. What a mark farther in may gain a unit
-of the spot: its delta, and as much on the way from its mid to what parity says.
+SHALLOW, DEEP, PRICE_SLOPE = 0.2, DEEP_WHOLLY + 0.05, 2.0
+"""Deviations in the money up to which a mark is its mid, and stands; from which it is what parity says, and
+gains its delta. What one in between may gain a unit of the spot: its delta, and as much on the way from its
+mid to what parity says, or back.
 """
-SOUND = LARGEST_DEVIATION * math.sqrt(3.0)
-"""Spread over vega of half the noise at which a quote would be no measurement of its strike's volatility."""
 PART_OF_LIFE, LONGEST_NS = 0.01, 5 * MINUTE_NS
 """Part of the time to expiry in which Greeks stay what they are. Longest that exits are not asked."""
 
@@ -99,15 +98,15 @@ class CalmLeg(NamedTuple):
 
     number: InstrumentId
     units: float
-    is_measured: bool
-    """Whether its strike's volatility is that of its quotes: out of the money."""
+    is_out: bool
+    """Whether it is out of the money: the other leg of its strike goes by its volatility."""
     mark: float
     """At the look, currency per unit."""
     quote: QuoteEvent
-    is_settled: bool
-    """Whether it measures well, and the underlying was quoted later: of one instant another spot may come."""
-    lost_ns: int
-    """When it is lost, or shows that volatility no more, UTC nanoseconds."""
+    until_ns: int
+    """By when it is lost, or its strike's volatility is another, UTC nanoseconds; 0 where that goes with the
+    spot, and before the underlying is quoted later: of one instant another may come.
+    """
     vol: float
     """By which it is hedged now, a year."""
 
@@ -155,7 +154,7 @@ class Calm(Leaf, gc=False):
     def holds(self, view: DeskView, hedger: DeltaHedger) -> bool:
         """Return whether no exit has a reason now."""
         quotes, now_ns = view.market.quotes, view.now_ns
-        quote, is_same, is_settled = quotes[view.underlying], True, True
+        quote, is_same = quotes[view.underlying], True
         if quote is None:
             return False
         spot = 0.5 * (quote.bid + quote.ask)
@@ -168,12 +167,9 @@ class Calm(Leaf, gc=False):
         ):
             return False
         for leg in self.legs:
-            if quotes[leg.number] is not leg.quote:
+            if quotes[leg.number] is not leg.quote or now_ns >= leg.until_ns:
                 is_same = False
-            elif now_ns >= leg.lost_ns:
-                return False
-            is_settled = is_settled and leg.is_settled
-        if not (is_same and is_settled) and not self._takes_in(view, quote, hedger, is_same=is_same):
+        if not is_same and not self._takes_in(view, quote, hedger):
             return False
         if not self.follows or (is_same and self.told[0] < spot < self.told[1]):
             return True
@@ -182,12 +178,13 @@ class Calm(Leaf, gc=False):
         self.told = spot - way, spot + way
         return way >= 0.0 and all(view.market.is_valid(leg.number) for leg in self.legs)
 
-    def _takes_in(self, view: DeskView, spot: QuoteEvent, hedger: DeltaHedger, *, is_same: bool) -> bool:
+    def _takes_in(self, view: DeskView, spot: QuoteEvent, hedger: DeltaHedger) -> bool:
         """Take in new quotes of legs; return whether these are worth about what they were."""
-        asked = [place for place, leg in enumerate(self.legs) if not (is_same and leg.is_settled)]
-        room = self.room_usd
-        for place in asked:
-            leg = self.legs[place]
+        room, quotes = self.room_usd, view.market.quotes
+        is_new = any(quotes[leg.number] is not leg.quote for leg in self.legs)
+        for place, leg in enumerate(self.legs):
+            if not is_new and view.now_ns < leg.until_ns:
+                continue
             found = _leg_of(view, spot, hedger, *leg[:3])
             if found is None:
                 return False
@@ -216,23 +213,19 @@ class Calm(Leaf, gc=False):
 
 
 def _leg_of(
-    view: DeskView,
-    spot: QuoteEvent,
-    hedger: DeltaHedger,
-    number: InstrumentId,
-    units: float,
-    is_measured: bool,
+    view: DeskView, spot: QuoteEvent, hedger: DeltaHedger, number: InstrumentId, units: float, is_out: bool
 ) -> CalmLeg | None:
     """Return a leg as it is now; None where its quote shows no price."""
     quote, value = view.market.quotes[number], view.delta_engine.state(number, view.now_ns)
     if quote is None or value is None or value.is_modelled:
         return None
-    width, lost_ns = quote.ask - quote.bid, min(view.market.lost_ns[number], OLDEST_NS)
-    is_sound = width < WIDEST_SPREAD * quote.mid and width < SOUND * value.greeks.vega
-    is_settled = (is_sound or not is_measured) and quote.ts_event_ns < spot.ts_event_ns
+    until_ns, strike = quote.ts_event_ns + view.market.lost_ns[number], value.strike_vol
+    if is_out:
+        until_ns = 0 if strike is None else min(until_ns, strike.until_ns)
+    if not quote.ts_event_ns < spot.ts_event_ns:
+        until_ns = 0
     vol = value.own_vol if hedger.goes_by_quotes else value.vol
-    ends_ns = quote.ts_event_ns + lost_ns
-    return CalmLeg(number, units, is_measured, value.mark, quote, is_settled, ends_ns, vol)
+    return CalmLeg(number, units, is_out, value.mark, quote, until_ns, vol)
 
 
 def calm_of(
@@ -268,11 +261,11 @@ def calm_of(
         within = spot - strike if contract.is_call else strike - spot
         asked = [(number, units, not within > 0.0)]
         if within > 0.0:
-            deep.append((within / max(deviation, 1e-9), abs(units)))
+            deep.append((within / max(deviation, 1e-9), units if contract.is_call else -units))
             if partners.get(number, number) not in structure.ratios:
                 asked.append((partners[number], 0.0, True))
-        for option, held, is_measured in asked:
-            leg = _leg_of(view, quote, hedger, option, held, is_measured)
+        for option, held, is_out in asked:
+            leg = _leg_of(view, quote, hedger, option, held, is_out)
             if leg is None:
                 return None
             legs.append(leg)
@@ -283,11 +276,16 @@ def calm_of(
     way_usd -= decay * (until_ns - now_ns) / NANOS_PER_SECOND / SECONDS_PER_YEAR
     way_usd, price_room = 0.5 * way_usd, 0.5 * quiet.price_way  # the other halves are for new quotes
     unit = spot if view.instruments.by_id[view.hedge].is_inverse else 1.0
-    owned, way, slope = abs(position.greeks.owned_shares), 0.0, 0.0
+    way = slope = 0.0
     for reach in (*(reach for reach, _, _ in REACHES), 1.0):
-        units = sum(size for depth, size in deep if depth + reach > SHALLOW)
-        slope = max(PRICE_SLOPE * units + owned, 1e-9) / unit
-        by_price = price_room / PRICE_SLOPE if units else math.inf
+        falls = rises = position.greeks.owned_shares
+        by_price = math.inf
+        for depth, units in deep:
+            if depth + reach > SHALLOW:
+                back, on = (0.0, 1.0) if depth - reach > DEEP else (1.0 - PRICE_SLOPE, PRICE_SLOPE)
+                falls, rises = falls + min(back * units, on * units), rises + max(back * units, on * units)
+                by_price = price_room / PRICE_SLOPE
+        slope = max(-falls, rises, 1e-9) / unit
         way = max(way, min(reach * deviation, way_usd / slope, by_price))
     low, high, room = max(low, spot - way), min(high, spot + way), 0.0 if quiet.same_quotes else way_usd
     bounds = start, low, high, until_ns, legs, room, price_room

@@ -185,10 +185,8 @@ class Scalp:
     def sell(self, view: DeskView) -> list[Action]:
         """Close what is held; an entry still working is taken off the book first."""
         held = self.held(view)
-        if not held:
-            return list(self.exit.take_off(view))
         facts = self.facts(view) | {"contracts": int(abs(held))}
-        return self.exit.step(view, [self.number], facts, {self.number: held})
+        return self.exit.step(view, [self.number] if held else (), facts, {self.number: held})
 
     def ended(self, why: str = "") -> list[Action]:
         """Report its end; of an entry that the gate refused the gate has reported why."""

@@ -6,9 +6,9 @@ that a boundary is a boundary: at 0.175 between 0.10 and 0.25 a size from 1 to 3
 
 import math
 from decimal import ROUND_FLOOR, Decimal
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
-from scalpdesk.core.bounds import BoundedSettings, Seconds, above, at_least
+from scalpdesk.core.bounds import BoundedSettings, above, at_least
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.entry.edge_gate import GatePasses
 
@@ -116,8 +116,6 @@ class SizeConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_on
     """Largest share of the equity that all straddles together may cost."""
     max_straddles: Annotated[int, above(0, 10_000, "a number of straddles")] | None = None
     """Largest number; None for no such limit."""
-    k_stderr: Annotated[float, at_least(0, 10, "a number of standard errors")] = 1.0
-    """For ``kelly_fraction``: standard errors taken off the edge."""
 
 
 Bind = Literal["size", "premium", "cap", "buying_power"]
@@ -154,6 +152,7 @@ def straddle_size(
     *,
     fixed: int = 1,
     config: SizeConfig | None = None,
+    k_stderr: float = 1.0,
     buying_power: float | None = None,
 ) -> StraddleSize:
     """Return how many straddles to buy: the size's floor, then the least of its limits; 0 to buy no straddle.
@@ -173,6 +172,8 @@ def straddle_size(
         Number of straddles of ``fixed``.
     config
         The limits.
+    k_stderr
+        Standard errors taken off the edge, for ``kelly_fraction``.
 
     Examples
     --------
@@ -186,7 +187,7 @@ def straddle_size(
     if sizing == "fixed":
         raw = float(fixed)
     elif sizing == "kelly_fraction":
-        edge = max(risk.edge - config.k_stderr * risk.stderr, 0.0)
+        edge = max(risk.edge - k_stderr * risk.stderr, 0.0)
         raw = _ratio(budget * edge, risk.pnl_sd * risk.pnl_sd)
     else:
         measure = {"premium_fraction": risk.premium, "vega": risk.vega, "theta_budget": risk.theta}
@@ -263,10 +264,10 @@ class ScaleConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_o
     max_multiple: Annotated[float, at_least(1, 100, "straddles over those bought first")] | None = None
     """Most straddles, in multiples of those bought first; 1 only takes off. None switches scaling off."""
     # below 0.4 the half that was sold could be bought back at the edge at which it was sold
-    hysteresis: Annotated[float, at_least(0.4, 1, "a part of the straddles held")] = 0.5
+    hysteresis: ClassVar[float] = 0.5
     """Part of what is held by which the size that the edge is worth must differ from it."""
-    passes: Annotated[int, above(0, 100, "a number of looks")] = 3
-    pass_seconds: Seconds = 60.0
+    passes: ClassVar[int] = 3
+    pass_seconds: ClassVar[float] = 60.0
     """``passes``, ``pass_seconds``: So many looks in a row must agree, at least so far apart."""
 
 
@@ -289,9 +290,9 @@ class ScaleRule:
 
     Examples
     --------
-    >>> rule = ScaleRule(ScaleConfig(max_multiple=3, passes=1), 2)
-    >>> [rule.wanted(at * 60_000_000_000, 2, edge) for at, edge in enumerate((20.0, 28.0, 35.0, 10.0))]
-    [2, 2, 3, 1]
+    >>> rule = ScaleRule(ScaleConfig(max_multiple=3), 2)
+    >>> [rule.wanted(at * 60_000_000_000, 2, edge) for at, edge in enumerate((20.0, 28.0, 35.0, 35.0, 35.0))]
+    [2, 2, 2, 2, 3]
     """
 
     def __init__(self, config: ScaleConfig, straddles: int, first: int | None = None) -> None:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import msgspec
 
@@ -33,7 +33,7 @@ class WatchConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_o
     """Net delta so many standard deviations off its session's mean."""
     delta_multiple: Annotated[float, at_least(0, 1e6, "a multiple of the threshold")] = 3.0
     """And at least so many times the hedging threshold."""
-    min_observations: Annotated[int, at_least(2, 1_000_000, "a number of observations")] = 60
+    min_observations: ClassVar[int] = 60
     """Net deltas seen, half a minute apart, before a standard deviation means anything."""
     max_gamma_shares_per_usd: Size | None = None
     max_vega_usd_per_point: Size | None = None
@@ -41,7 +41,7 @@ class WatchConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_o
     """``max_gamma_shares_per_usd``, ``max_vega_usd_per_point``, ``max_theta_usd_per_day``: Sizes of the whole
     position's Greeks.
     """
-    again_after_seconds: Annotated[float, at_least(0, 86_400, "seconds within a day")] = 900.0
+    again_after_seconds: ClassVar[float] = 900.0
     """The same alert is not repeated sooner."""
     report_hedges: bool = False
     """Say of each hedge fill what it realised and what it cost."""

@@ -5,20 +5,22 @@ structure opened when asked for, the threshold by regime, and a deadline from wh
 late fill or a broken trade brings back is left again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Literal
 
 import msgspec
 
 from scalpdesk.core.bounds import BoundedSettings, above, at_least, time_of_day
 from scalpdesk.core.enums import DecisionKind
-from scalpdesk.core.errors import ConfigError
+from scalpdesk.core.errors import ConfigError, nearest_name
 from scalpdesk.core.intents import LegOrders, SetTimer
 from scalpdesk.entry.shapes import StructureConfig
 from scalpdesk.entry.straddle_selector import MAX_STRADDLE_DELTA, SelectionConfig
 from scalpdesk.hedging.bands.regime_threshold import RegimeThresholdBand, RegimeThresholdConfig
 from scalpdesk.hedging.base import HedgeBand, make_band
-from scalpdesk.instruments.deadlines import BUFFER_MINUTES, EXIT_MINUTES
+from scalpdesk.instruments.broker_terms import cutoff_names, venue_cutoff
+from scalpdesk.instruments.contract import OptionContract
+from scalpdesk.instruments.deadlines import BUFFER_MINUTES, EXIT_MINUTES, exit_deadline_ns
 from scalpdesk.instruments.sessions import REGULAR_CLOSE, final_close_ns, to_new_york
 from scalpdesk.strategies.contract import (
     Action,
@@ -38,13 +40,7 @@ from scalpdesk.strategies.gamma_scalper.config import (
 from scalpdesk.strategies.gamma_scalper.strategy import StructureScalper
 from scalpdesk.strategies.gamma_scalper.trade import Manner, ScalperTools
 from scalpdesk.strategies.several.strategy import one_for_each
-from scalpdesk.strategies.toolkit.exits import (
-    AUTO,
-    DeadlineConfig,
-    ExitConfig,
-    PremiumExits,
-    minutes_of,
-)
+from scalpdesk.strategies.toolkit.exits import ExitConfig, PremiumExits, minutes_before
 from scalpdesk.strategies.toolkit.hedger import DeltaHedger
 from scalpdesk.strategies.toolkit.triggers import TriggersConfig
 from scalpdesk.strategies.toolkit.watch import HedgeMeter
@@ -52,10 +48,9 @@ from scalpdesk.strategies.zero_dte.watch import ZeroDteWatch
 
 NAME = "zero-dte"
 EXIT_AT = "15:45"
-TODAY = SelectionConfig(min_expiration_days=0, max_expiration_days=1, min_open_interest=-1, today_only=True)
+AUTO = "auto"
+TODAY = SelectionConfig(min_expiration_days=0, max_expiration_days=1, min_open_interest=-1)
 """Selection of what trades last today: options that are dated a Saturday among it."""
-MANNER = Manner(NAME, "the options are gone: closed, settled or taken away", has_figures=False)
-"""Its refusals have their counts in words, and the figures of its hedges come with the end of the trade."""
 
 
 OrderSeconds = Annotated[float, at_least(0.1, 3_600, "seconds, not milliseconds")]
@@ -157,36 +152,77 @@ class ZeroDteExit(PremiumExits, frozen=True, forbid_unknown_fields=True, kw_only
     """So many tries of one leg that came to nothing are an alert."""
 
     def __post_init__(self) -> None:
-        """Refuse texts that are no times, and unknown venues."""
+        """Refuse texts that are no times, times that are never reached, and unknown venues."""
         super().__post_init__()
-        self.deadline()
+        if not self.is_reached and self.at != EXIT_AT:
+            minutes = max(self.minutes_before_close, self.buffer_minutes)
+            raise ConfigError(
+                f"this time is never reached: the exit is {minutes:g} minutes before the close at the latest",
+                where="exit.at",
+                value=self.at,
+                fix=f"lower exit.minutes_before_close, which is {self.minutes_before_close:g}, and"
+                f" exit.buffer_minutes, which is {self.buffer_minutes:g}, too",
+            )
+        if self.venue != AUTO and self.venue not in (known := cutoff_names()):
+            raise ConfigError(
+                "no last-order rule is known for this venue",
+                where="exit.venue",
+                value=self.venue,
+                nearest=nearest_name(self.venue, known),
+                fix=f"use {AUTO} or one of {', '.join(known)}",
+            )
 
-    def deadline(self) -> DeadlineConfig:
-        """Return the deadline; 15:45 unless it was set, and then only where it is reached."""
-        last = minutes_of(REGULAR_CLOSE) - max(self.minutes_before_close, self.buffer_minutes)
-        is_set = self.at != EXIT_AT or minutes_of(time_of_day("exit.at", self.at)) <= last
-        return _Deadline(
-            at=self.at if is_set else None,
-            minutes_before_close=self.minutes_before_close,
-            venue=self.venue,
-            buffer_minutes=self.buffer_minutes,
-        )
+    @property
+    def is_reached(self) -> bool:
+        """Whether ``at`` comes before the time that the other keys give."""
+        at, close = (60 * one.hour + one.minute for one in (time_of_day("exit.at", self.at), REGULAR_CLOSE))
+        return at <= close - max(self.minutes_before_close, self.buffer_minutes)
+
+    def deadline_ns(self, view: DeskView, expiring: Iterable[OptionContract]) -> int:
+        """Return the deadline of the present session, UTC nanoseconds: the earliest of the times.
+
+        ``expiring`` are the options that expire in it.
+        """
+        session, minutes = view.session, self.minutes_before_close
+        assert session is not None
+        cutoff = view.cutoff if self.venue == AUTO else venue_cutoff(self.venue)
+        instants = [minutes_before(session.close_ns, minutes)]
+        if self.is_reached:
+            instants.append(session.clock_ns(self.at))
+        instants += [
+            exit_deadline_ns(
+                final_close_ns(contract),
+                exit_minutes=minutes,
+                cutoff_minutes=cutoff.of(contract.underlying),
+                buffer_minutes=self.buffer_minutes,
+            )
+            for contract in expiring
+        ]
+        return min(instants)
 
     def exits(self) -> ExitConfig:
         """Return the exits as the gamma scalper has them."""
         same = set(ExitConfig.__struct_fields__) & set(self.__struct_fields__)
         shared = {name: getattr(self, name) for name in same}
-        return ExitConfig(
-            min_dte=None, edge_gone=False, early_exercise=False, deadline=self.deadline(), **shared
+        return ExitConfig(min_dte=None, edge_gone=False, early_exercise=False, **shared)
+
+    def manner(self) -> Manner:
+        """Return how its scalper trades.
+
+        Its refusals have their counts in words, and the figures of its hedges come with the end of the trade.
+        """
+        return Manner(
+            NAME,
+            "the options are gone: closed, settled or taken away",
+            has_figures=False,
+            deadline=self.deadline_ns,
+            retry_seconds=self.retry_seconds,
+            alert_after=self.alert_after,
         )
 
 
 class _Entry(EntryConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
     max_attempts: Annotated[int, at_least(0, 1_000, "a number of orders after the first")] = 5
-
-
-class _Deadline(DeadlineConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    section = "exit"
 
 
 class ZeroDteConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -233,7 +269,6 @@ class ZeroDteConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
                 not_after=entry.not_after,
                 order_ttl_seconds=entry.order_ttl_seconds,
                 max_attempts=entry.max_attempts - 1,
-                spaced_attempts=True,
                 orders=entry.orders,
                 again_after_exit=entry.again_after_exit,
                 again_minutes=entry.again_minutes,
@@ -246,8 +281,6 @@ class ZeroDteConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
                 beta=hedge.beta,
                 least_fraction=0.0,
                 order_ttl_seconds=hedge.order_ttl_seconds,
-                strict_quotes=True,
-                first_at_once=True,
             ),
             recentre=self.recentre,
             exits=self.exit.exits(),
@@ -261,7 +294,7 @@ class ZeroDteScalper(StructureScalper):
     def __init__(self, config: ZeroDteConfig | None = None, name: str = NAME) -> None:
         self.config = config or ZeroDteConfig()
         band = self.config.hedge.make_band()
-        super().__init__(name, ScalperTools(self.config.of_scalper(), band, MANNER))
+        super().__init__(name, ScalperTools(self.config.of_scalper(), band, self.config.exit.manner()))
 
     @property
     def phase(self) -> str:

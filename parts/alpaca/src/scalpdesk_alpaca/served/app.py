@@ -35,9 +35,9 @@ from scalpdesk_alpaca.served.requests import (
     from_refusal,
 )
 
-WINDOW_NS = MINUTE_NS
-JSON_TYPE = {"Content-Type": "application/json; charset=UTF-8"}
-LIMITS_SHOWN = frozenset({"/v2/calendar", "/v2/clock"})
+_WINDOW_NS = MINUTE_NS
+_JSON_TYPE = {"Content-Type": "application/json; charset=UTF-8"}
+_LIMITS_SHOWN = frozenset({"/v2/calendar", "/v2/clock"})
 """Paths of the trading interface whose answers show the rate limit; those of market data all do."""
 UNSEEN = frozenset({"drop_request", "disconnect_before", "half_open"})
 """Faults that lose the request before the venue receives it."""
@@ -87,14 +87,14 @@ class RateLimiter:
         if not self.per_minute:
             return True, {}
         start_ns, used = self._windows.get(account, (at_ns, 0))
-        if at_ns - start_ns >= WINDOW_NS:
+        if at_ns - start_ns >= _WINDOW_NS:
             start_ns, used = at_ns, 0
         used += 1
         self._windows[account] = (start_ns, used)
         headers = {
             "X-RateLimit-Limit": str(self.per_minute),
             "X-RateLimit-Remaining": str(max(self.per_minute - used, 0)),
-            "X-RateLimit-Reset": str((start_ns + WINDOW_NS) // NANOS_PER_SECOND),
+            "X-RateLimit-Reset": str((start_ns + _WINDOW_NS) // NANOS_PER_SECOND),
         }
         return used <= self.per_minute, headers
 
@@ -132,7 +132,7 @@ class AlpacaApi:
         fault = self.world.faults.take("http", f"{request.method} {request.path}")
         if fault is not None and fault.name in UNSEEN:
             return Answer(0, fault=fault)
-        headers = dict(JSON_TYPE)
+        headers = dict(_JSON_TYPE)
         try:
             account, more = self._admit(request, fault)
             headers.update(more)
@@ -158,7 +158,7 @@ class AlpacaApi:
         within, headers = limiter.count(name, request.at_ns)
         if not within:
             raise _too_many(request)
-        shows_limit = request.is_data or request.path in LIMITS_SHOWN
+        shows_limit = request.is_data or request.path in _LIMITS_SHOWN
         return self.world.ledger.accounts[name], headers if shows_limit else {}
 
     def _turn_away(self, request: Request, fault: Fault) -> None:

@@ -45,10 +45,10 @@ from scalpdesk_alpaca.served.requests import (
 from scalpdesk_alpaca.served.serializers import asset_json, contract_json, is_penny, new_york_instant
 
 Item = TypeVar("Item")
-MAX_CALENDAR_DAYS = 3_700
+_MAX_CALENDAR_DAYS = 3_700
 FIRST_DAY, LAST_DAY = date(1995, 1, 10), date(2030, 12, 20)
 """Range of the exchange calendar."""
-MOST_SHARES_BEFORE = 1_000
+_MOST_SHARES_BEFORE = 1_000
 """A split's ratio is shown as the simplest fraction with no more shares of before than this."""
 
 
@@ -119,7 +119,7 @@ class Reference:
         today = to_new_york(self._world.now_ns).date()
         start = query_date(request, "start") or today
         end = query_date(request, "end") or today + timedelta(days=30)
-        if end < start or (end - start).days > MAX_CALENDAR_DAYS:
+        if end < start or (end - start).days > _MAX_CALENDAR_DAYS:
             raise ApiError(
                 422, MALFORMED, "start must not be after end, and not more than ten years before it"
             )
@@ -157,7 +157,7 @@ class Reference:
         latest = None
         if not any(query.get(name) for name in spans):
             latest = coming_weekend(to_new_york(self._world.now_ns).date())
-        is_wanted = contract_filter(request)
+        is_wanted = _contract_filter(request)
         found = [
             contract
             for contract in self._world.ledger.instruments
@@ -237,7 +237,7 @@ def _dividend_json(dividend: CashDividend) -> dict[str, Any]:
 
 def _split_json(split: CorporateAction) -> dict[str, Any]:
     """Return a split as the venue lists it: ``new_rate`` shares for ``old_rate``, both whole."""
-    ratio = Fraction(split.ratio).limit_denominator(MOST_SHARES_BEFORE)
+    ratio = Fraction(split.ratio).limit_denominator(_MOST_SHARES_BEFORE)
     before = _cusip(split.symbol)
     is_forward = split.ratio > 1
     # a reverse split gives the share a new CUSIP
@@ -262,7 +262,7 @@ def _cusip(symbol: str) -> str:
     return asset_id(symbol).replace("-", "")[:9].upper()
 
 
-def strike_bound(request: Request, name: str) -> Decimal | None:
+def _strike_bound(request: Request, name: str) -> Decimal | None:
     """Return a strike bound of the query, currency."""
     text = request.query.get(name)
     if not text:
@@ -276,14 +276,14 @@ def strike_bound(request: Request, name: str) -> Decimal | None:
     return bound
 
 
-def contract_filter(request: Request) -> Callable[[OptionContract], bool]:
+def _contract_filter(request: Request) -> Callable[[OptionContract], bool]:
     """Return whether a contract is wanted by the expiries, strikes, right and root of a query."""
     query = request.query
     exact, low, high = (
         query_date(request, name)
         for name in ("expiration_date", "expiration_date_gte", "expiration_date_lte")
     )
-    least, most = strike_bound(request, "strike_price_gte"), strike_bound(request, "strike_price_lte")
+    least, most = _strike_bound(request, "strike_price_gte"), _strike_bound(request, "strike_price_lte")
     right, root = query.get("type"), query.get("root_symbol")
 
     def is_wanted(contract: OptionContract) -> bool:
@@ -300,8 +300,8 @@ def contract_filter(request: Request) -> Callable[[OptionContract], bool]:
     return is_wanted
 
 
-STOCK_FEEDS = ("iex", "sip", "delayed_sip", "boats", "overnight", "otc")
-OPTION_FEEDS = ("indicative", "opra")
+_STOCK_FEEDS = ("iex", "sip", "delayed_sip", "boats", "overnight", "otc")
+_OPTION_FEEDS = ("indicative", "opra")
 OPTION_VENUES = {
     "A": "AMEX - NYSE American",
     "C": "CBOE",
@@ -309,8 +309,8 @@ OPTION_VENUES = {
     "Q": "NASDAQ Options",
     "X": "PHLX",
 }
-MAX_SNAPSHOT_SYMBOLS = 100
-MAX_BARS = 10_000
+_MAX_SNAPSHOT_SYMBOLS = 100
+_MAX_BARS = 10_000
 
 When = Callable[[int], Any]
 """Writes an instant: text in JSON, an extension in msgpack."""
@@ -383,7 +383,7 @@ class MarketData:
             raise ApiError(400, 40010000, "symbols is required")
         feed = request.query.get("feed")
         options = request.is_options
-        feeds = OPTION_FEEDS if options else STOCK_FEEDS
+        feeds = _OPTION_FEEDS if options else _STOCK_FEEDS
         if feed and feed not in feeds:
             raise ApiError(400, 40010000, f"invalid feed: {feed}")
         instruments = self._world.ledger.instruments
@@ -442,7 +442,7 @@ class MarketData:
             if adjusts:
                 series = self._split_adjusted(symbol, series)
             rows += [(symbol, bar) for bar in self._sorted(series, request)]
-        page, token = page_of(rows, request, 1_000, MAX_BARS)
+        page, token = page_of(rows, request, 1_000, _MAX_BARS)
         answer: dict[str, list[dict[str, Any]]] = {}
         for symbol, bar in page:
             answer.setdefault(symbol, []).append(bar_json(bar))
@@ -526,15 +526,15 @@ class MarketData:
 
     def option_snapshots(self, request: Request) -> dict[str, Any]:
         """``/v1beta1/options/snapshots``."""
-        if len(request.listed("symbols")) > MAX_SNAPSHOT_SYMBOLS:
-            raise ApiError(400, 40010000, f"at most {MAX_SNAPSHOT_SYMBOLS} symbols are allowed")
+        if len(request.listed("symbols")) > _MAX_SNAPSHOT_SYMBOLS:
+            raise ApiError(400, 40010000, f"at most {_MAX_SNAPSHOT_SYMBOLS} symbols are allowed")
         found = sorted(self._known(request))
         page, token = page_of(found, request, 100, 1_000)
         return {"snapshots": self._snapshots([number for _, number in page]), "next_page_token": token}
 
     def chain(self, request: Request) -> dict[str, Any]:
         """``/v1beta1/options/snapshots/{underlying}``."""
-        now_ns, is_wanted = self._world.now_ns, contract_filter(request)
+        now_ns, is_wanted = self._world.now_ns, _contract_filter(request)
         wanted = [
             (contract.symbol, number)
             for number, contract in self._world.ledger.instruments.options(request.name)

@@ -13,8 +13,8 @@ from scalpdesk_alpaca.served.app import AlpacaApi
 from scalpdesk_alpaca.served.requests import Answer, Request
 from scalpdesk_alpaca.served.streams import DataStream, Hub, TradeStream, Wire
 
-DATA_PATHS = ("/v2/iex", "/v2/sip", "/v2/delayed_sip", "/v2/test", "/v1beta1/indicative", "/v1beta1/opra")
-AUTH_SECONDS = 10.0
+_DATA_PATHS = ("/v2/iex", "/v2/sip", "/v2/delayed_sip", "/v2/test", "/v1beta1/indicative", "/v1beta1/opra")
+_AUTH_SECONDS = 10.0
 
 
 class AlpacaProtocol(ExchangeProtocol):
@@ -31,7 +31,7 @@ class AlpacaProtocol(ExchangeProtocol):
     def mount(self, router: web.UrlDispatcher) -> None:
         """Add the streams by their paths, and REST below every other path."""
         router.add_get("/stream", self._trade_stream)
-        for path in DATA_PATHS:
+        for path in _DATA_PATHS:
             router.add_get(path, self._data_stream)
         router.add_route("*", "/{rest:.*}", self._rest)
 
@@ -91,7 +91,7 @@ class AlpacaProtocol(ExchangeProtocol):
             symbol_limit=host.options.symbol_limit if request.path.startswith("/v1beta1/") else 0,
         )
         stream.open()
-        timer = asyncio.get_running_loop().call_later(AUTH_SECONDS, stream.time_out)
+        timer = asyncio.get_running_loop().call_later(_AUTH_SECONDS, stream.time_out)
 
         def close() -> None:
             timer.cancel()

@@ -33,8 +33,8 @@ from scalpdesk.simulation.orders import (
     OrderUpdate,
 )
 
-LISTED_ON = {"SPY": "ARCA", "IWM": "ARCA", "DIA": "ARCA", "QQQ": "NASDAQ", "NVDA": "NASDAQ"}
-NO_ASSET = str(UUID(int=0))
+_LISTED_ON = {"SPY": "ARCA", "IWM": "ARCA", "DIA": "ARCA", "QQQ": "NASDAQ", "NVDA": "NASDAQ"}
+_NO_ASSET = str(UUID(int=0))
 """In the stream, of an order over several contracts."""
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
@@ -66,7 +66,7 @@ def asset_json(instrument: Instrument) -> JsonObject:
     return {
         "id": asset_id(instrument.symbol),
         "class": asset_class(instrument),
-        "exchange": LISTED_ON.get(instrument.symbol, "NYSE") if is_share else "",
+        "exchange": _LISTED_ON.get(instrument.symbol, "NYSE") if is_share else "",
         "symbol": instrument.symbol,
         "name": f"{instrument.symbol} (simulated)",
         "status": "active",
@@ -86,7 +86,7 @@ def update_json(world: SimulatedMarket, update: OrderUpdate) -> JsonObject:
     """Return the ``data`` of a trade update: its order as the stream shows it, and its executions."""
     order = order_json(world, update.order) | {"cancel_requested_at": None}
     if update.order.instrument_id is None:
-        order |= {"asset_id": NO_ASSET, "side": update.order.side.value}
+        order |= {"asset_id": _NO_ASSET, "side": update.order.side.value}
     data: JsonObject = {
         "event": update.event,
         "event_id": event_id(update.ts_ns, update.number),
@@ -213,7 +213,7 @@ def position_json(
     return {
         "asset_id": asset_id(instrument.symbol),
         "symbol": instrument.symbol,
-        "exchange": LISTED_ON.get(instrument.symbol, "NYSE") if instrument.is_share else "",
+        "exchange": _LISTED_ON.get(instrument.symbol, "NYSE") if instrument.is_share else "",
         "asset_class": asset_class(instrument),
         "asset_marginable": True,
         "qty": number_text(held.quantity),

@@ -24,8 +24,8 @@ from scalpdesk_alpaca.served.market_data import bar_json, quote_json, trade_json
 from scalpdesk_alpaca.served.requests import ApiError
 from scalpdesk_alpaca.served.serializers import update_json
 
-MAX_MESSAGE = 1 << 20
-CHANNELS = (
+_MAX_MESSAGE = 1 << 20
+_CHANNELS = (
     "trades",
     "quotes",
     "bars",
@@ -36,7 +36,7 @@ CHANNELS = (
     "corrections",
     "cancelErrors",
 )
-OPTION_CHANNELS = ("trades", "quotes")
+_OPTION_CHANNELS = ("trades", "quotes")
 ERRORS = {
     400: "invalid syntax",
     401: "not authenticated",
@@ -54,13 +54,13 @@ ERRORS = {
 
 
 Send = Callable[[Frame], None]
-DEPRECATED = (
+_DEPRECATED = (
     "this authentication format is being deprecated. "
     'Please use the format: {"action": "auth", "key": "x", "secret": "x"}'
 )
 
 
-def timestamp_extension(ts_ns: int) -> msgspec.msgpack.Ext:
+def _timestamp_extension(ts_ns: int) -> msgspec.msgpack.Ext:
     """Return UTC nanoseconds as msgpack's Timestamp extension (type -1, 64 bits)."""
     seconds, nanos = divmod(ts_ns, NANOS_PER_SECOND)
     return msgspec.msgpack.Ext(-1, struct.pack(">Q", nanos << 34 | seconds))
@@ -83,7 +83,7 @@ class Codec:
 
     def when(self, ts_ns: int) -> Any:
         """Write an instant."""
-        return timestamp_extension(ts_ns) if self.packed else instant(ts_ns)
+        return _timestamp_extension(ts_ns) if self.packed else instant(ts_ns)
 
     def frame(self, message: Any) -> Frame:
         """Write a message."""
@@ -100,7 +100,7 @@ class Codec:
         msgspec.DecodeError
             When it is neither JSON nor msgpack.
         """
-        if len(frame.data) > MAX_MESSAGE:
+        if len(frame.data) > _MAX_MESSAGE:
             raise msgspec.DecodeError("the message is too long")
         if frame.is_text or frame.data[:1] in (b"{", b"["):
             return msgspec.json.decode(frame.data)
@@ -192,7 +192,7 @@ class TradeStream:
             self._authorization("unauthorized", "authenticate")
             self.wire.close()
         else:
-            hint = DEPRECATED if message["action"] == "authenticate" else UNSET
+            hint = _DEPRECATED if message["action"] == "authenticate" else UNSET
             self._authorization("authorized", "authenticate", hint)
 
     @property
@@ -250,7 +250,7 @@ class DataStream:
         self.is_options = path.startswith("/v1beta1/")
         self.codec = Codec(packed=packed)
         self.account: str | None = None
-        self.symbols: dict[str, set[str]] = {name: set() for name in CHANNELS}
+        self.symbols: dict[str, set[str]] = {name: set() for name in _CHANNELS}
         self.wire = wire
         self._world = world
         self._keyring = keyring
@@ -318,12 +318,12 @@ class DataStream:
 
     def _change(self, message: dict[str, Any], *, adds: bool) -> None:
         wanted: dict[str, set[str]] = {}
-        allowed = OPTION_CHANNELS if self.is_options else CHANNELS
+        allowed = _OPTION_CHANNELS if self.is_options else _CHANNELS
         for name, value in message.items():
             if name == "action" or not value:
                 continue
             if name not in allowed:
-                self._fail(410 if name in CHANNELS else 400)
+                self._fail(410 if name in _CHANNELS else 400)
                 return
             if not isinstance(value, list):
                 self._fail(400)
@@ -354,7 +354,7 @@ class DataStream:
                     self._world.quote(instruments.id_of(symbol))
 
     def _subscription(self) -> dict[str, Any]:
-        names = OPTION_CHANNELS if self.is_options else CHANNELS
+        names = _OPTION_CHANNELS if self.is_options else _CHANNELS
         return {"T": "subscription", **{name: sorted(self.symbols[name]) for name in names}}
 
     def wants(self, channel: str, symbol: str) -> bool:

@@ -30,8 +30,8 @@ from scalpdesk_deribit.served.serializers import Messages, OrderNames, is_of_kin
 API_PATH = "/api/v2"
 SOCKET_PATH = "/ws/api/v2"
 TOKEN_SECONDS = 900
-LEAST_HEARTBEAT_SECONDS = 10
-MATCHING = frozenset({"buy", "sell", "edit", "cancel", "close", "create"})
+_LEAST_HEARTBEAT_SECONDS = 10
+_MATCHING = frozenset({"buy", "sell", "edit", "cancel", "close", "create"})
 """Verbs of the methods that reach the matching engine."""
 QUOTED = ("ticker", "quote", "book")
 """Kinds of channels that follow the quotes of an instrument."""
@@ -50,7 +50,7 @@ CODES: dict[Cause, tuple[int, str]] = {
     Cause.ACCOUNT_BLOCKED: (13021, "forbidden"),
     Cause.OUTSIDE_HOURS: (10012, "book_closed"),
 }
-OTHER_REJECT = (11030, "other_reject")
+_OTHER_REJECT = (11030, "other_reject")
 
 
 @dataclass(slots=True)
@@ -223,7 +223,7 @@ class DeribitApi:
         try:
             return found(session, params)
         except Refused as refused:
-            code, words = CODES.get(refused.cause, OTHER_REJECT)
+            code, words = CODES.get(refused.cause, _OTHER_REJECT)
             raise RpcFault(code, words, reason=refused.reason) from None
 
     def refused(self, request_id: Any, fault: RpcFault) -> str:
@@ -234,7 +234,7 @@ class DeribitApi:
         """Spend a credit; without one the request is refused and its connection ends."""
         if method == "public/test":
             return
-        matches = method.partition("/")[2].partition("_")[0] in MATCHING
+        matches = method.partition("/")[2].partition("_")[0] in _MATCHING
         limits = (5.0, 20.0) if matches else (20.0, 100.0)
         payer = session.account or ""  # clients that have not logged in share the credits of the address
         credits_left = self._credits.setdefault((payer, matches), Credits(*limits))
@@ -340,7 +340,7 @@ class DeribitApi:
 
     def _public_set_heartbeat(self, session: RpcSession, params: Mapping[str, Any]) -> str:
         interval = params.get("interval")
-        if not isinstance(interval, int | float) or interval < LEAST_HEARTBEAT_SECONDS:
+        if not isinstance(interval, int | float) or interval < _LEAST_HEARTBEAT_SECONDS:
             raise RpcFault(-32602, "Invalid params", param="interval", reason="must be at least 10")
         session.heartbeat_seconds = int(interval)
         return "ok"

@@ -41,15 +41,15 @@ from scalpdesk_deribit.served.serializers import (
 )
 from scalpdesk_deribit.wire import LIFETIMES, LONGEST_LABEL, is_combo
 
-PRICE_BAND = Decimal("0.05")
+_PRICE_BAND = Decimal("0.05")
 """Largest distance of a perpetual's limit beyond its mark, a fraction."""
 MOST_LEGS = 4
-NAMED_LIFETIMES = {name: each for each, name in LIFETIMES.items()}
+_NAMED_LIFETIMES = {name: each for each, name in LIFETIMES.items()}
 PLAIN = {kind.value: kind for kind in OrderType}
 STOPS = ("stop_limit", "stop_market")
 TRIGGERS = ("mark_price", "last_price")
 """Prices that a stop may wait for; both are the middle of the quote here."""
-LOG_TYPES = {
+_LOG_TYPES = {
     "INT": "settlement",
     "OPCSH": "delivery",
     "OPEXP": "delivery",
@@ -140,7 +140,7 @@ class Orders:
                 price = self._resting(number, item, side, price, params)
             if is_true(params.get("reduce_only")):
                 quantity = min(quantity, self._reducible(session, number, side))
-        lifetime = NAMED_LIFETIMES.get(str(params.get("time_in_force", "good_til_cancelled")))
+        lifetime = _NAMED_LIFETIMES.get(str(params.get("time_in_force", "good_til_cancelled")))
         if lifetime is None:
             raise RpcFault(-32602, "Invalid params", param="time_in_force")
         label = str(params.get("label") or "")
@@ -329,9 +329,9 @@ class Orders:
         price = self._on_tick(params, "price", item)
         mark = self._world.ledger.mark(number)
         if item.is_inverse_future and mark:
-            if side is Side.BUY and price > mark * (1 + PRICE_BAND):
+            if side is Side.BUY and price > mark * (1 + _PRICE_BAND):
                 raise RpcFault(10007, "price_too_high")
-            if side is Side.SELL and price < mark * (1 - PRICE_BAND):
+            if side is Side.SELL and price < mark * (1 - _PRICE_BAND):
                 raise RpcFault(10005, "price_too_low")
         return price
 
@@ -501,7 +501,7 @@ class Orders:
         if activity.execution is not None:
             return row | self._trade_line(activity, activity.execution, after)
         return row | {
-            "type": LOG_TYPES.get(activity.kind, "correction"),
+            "type": _LOG_TYPES.get(activity.kind, "correction"),
             "side": _closing_side(activity.quantity),
             "amount": plain_number(abs(activity.quantity)),
             "change": plain_number(activity.net_amount),

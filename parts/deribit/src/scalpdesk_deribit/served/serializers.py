@@ -20,7 +20,7 @@ from scalpdesk.simulation.orders import BrokerOrder, Execution, Status
 from scalpdesk_deribit.served.rpc import NO_LEVELS, Levels
 from scalpdesk_deribit.wire import LIFETIMES, is_combo
 
-FAR_FUTURE_MS = 32_503_708_800_000
+_FAR_FUTURE_MS = 32_503_708_800_000
 MOST_ROWS = 1_000
 STATES = {
     Status.FILLED: "filled",
@@ -201,7 +201,7 @@ class Messages:
             "future_type": "reversed",
             "instrument_type": "reversed",
             "settlement_period": "perpetual",
-            "expiration_timestamp": FAR_FUTURE_MS,
+            "expiration_timestamp": _FAR_FUTURE_MS,
             "min_trade_amount": item.contract_size,
             "contract_size": item.contract_size,
             "max_leverage": 50,

@@ -20,8 +20,8 @@ from scalpdesk_ibkr.served.wire import DECIMAL_SIZES, Field, Message, Reader, Tw
 
 VALUES_NS, PROFIT_NS = 3 * MINUTE_NS, NANOS_PER_SECOND
 """Market time between two reports of unasked account values, and of profits, nanoseconds."""
-LEDGER_TAG = "$LEDGER"
-LEDGER_KEYS = ("CashBalance", "StockMarketValue", "OptionMarketValue", "UnrealizedPnL", "RealizedPnL")
+_LEDGER_TAG = "$LEDGER"
+_LEDGER_KEYS = ("CashBalance", "StockMarketValue", "OptionMarketValue", "UnrealizedPnL", "RealizedPnL")
 """Values by currency that the tag stands for."""
 
 
@@ -354,10 +354,10 @@ class AccountFeed:
         return ((6, 2, key, value, currency, code) for key, value, currency in self._values(code))
 
     def _summary(self, request_id: int, tags: Sequence[str]) -> Iterator[Message]:
-        ledger = any(tag.startswith(LEDGER_TAG) for tag in tags)
+        ledger = any(tag.startswith(_LEDGER_TAG) for tag in tags)
         for code in self._codes:
             for key, value, currency in self._values(code):
-                if key in tags or (ledger and key in LEDGER_KEYS):
+                if key in tags or (ledger and key in _LEDGER_KEYS):
                     yield 63, 1, request_id, code, key, value, currency
 
     def _position(self, request_id: int | None, code: str, number: InstrumentId) -> Message:

@@ -18,12 +18,12 @@ from scalpdesk.instruments.ticks import CENT_TICK, NICKEL_DIME, PENNY_NICKEL, Ti
 from scalpdesk_ibkr.served.layouts import CONTRACT_DATA, SYMBOL_ROW
 from scalpdesk_ibkr.served.wire import DECIMAL_SIZES, Field, Message, Reader, TwsError
 
-KNOWN_IDS = {"SPY": 756733, "SPX": 416904}
-COMBO_ID = 28812380
-"""``KNOWN_IDS``, ``COMBO_ID``: The vendor's own ids; that of every combo in US dollars."""
-MOST_OF_HASH = 0x3FFFFFFF
+_KNOWN_IDS = {"SPY": 756733, "SPX": 416904}
+_COMBO_ID = 28812380
+"""``_KNOWN_IDS``, ``_COMBO_ID``: The vendor's own ids; that of every combo in US dollars."""
+_MOST_OF_HASH = 0x3FFFFFFF
 ZONE = "US/Eastern"
-ORDER_TYPES = "ACTIVETIM,DAY,GTC,IOC,FOK,OPG,LMT,MKT,MOC,LOC,STP,STPLMT,TRAIL,WHATIF"
+_ORDER_TYPES = "ACTIVETIM,DAY,GTC,IOC,FOK,OPG,LMT,MKT,MOC,LOC,STP,STPLMT,TRAIL,WHATIF"
 VENUES = {
     "STK": "SMART,AMEX,NYSE,CBOE,ISLAND,NASDAQ,ARCA,BATS,BYX,EDGEA,IEX",
     "OPT": "SMART,AMEX,BATS,BOX,CBOE,CBOE2,EDGX,ISE,MIAX,NASDAQOM,PHLX,PSE",
@@ -32,13 +32,13 @@ VENUES = {
     "FOP": "CME",
 }
 """Exchanges of each security type."""
-MONTH_CODES = "FGHJKMNQUVXZ"
+_MONTH_CODES = "FGHJKMNQUVXZ"
 """Letters of the months in the local symbols of futures."""
 CHAIN_VENUES = ("SMART", "CBOE")
 """Exchanges under which option chains are listed."""
-KNOWN_RULES = {CENT_TICK: 26, PENNY_NICKEL: 109, NICKEL_DIME: 239}
-FIRST_OTHER_RULE = 1_000
-HOURS_AHEAD = 6
+_KNOWN_RULES = {CENT_TICK: 26, PENNY_NICKEL: 109, NICKEL_DIME: 239}
+_FIRST_OTHER_RULE = 1_000
+_HOURS_AHEAD = 6
 """Calendar days whose hours contractData states."""
 MOST_SAMPLES = 16
 MOST_RATIO = 1_000
@@ -144,14 +144,14 @@ class ContractBook:
         self._instruments = world.ledger.instruments
         self._by_id: dict[int, InstrumentId] = {}
         self._ids: list[int] = []
-        self._rules = dict(KNOWN_RULES)
+        self._rules = dict(_KNOWN_RULES)
 
     def _grow(self) -> None:
         """Give an id to each new instrument: derived from its symbol, so that a restart keeps it."""
         for number in range(len(self._ids), len(self._instruments)):
             symbol = self._instruments[InstrumentId(number)].symbol
             digest = hashlib.sha256(symbol.encode()).digest()
-            con_id = KNOWN_IDS.get(symbol) or int.from_bytes(digest[:4], "big") & MOST_OF_HASH
+            con_id = _KNOWN_IDS.get(symbol) or int.from_bytes(digest[:4], "big") & _MOST_OF_HASH
             while con_id in self._by_id:
                 con_id += 1
             self._by_id[con_id] = InstrumentId(number)
@@ -189,7 +189,7 @@ class ContractBook:
         """Return the fields that name a combo: those of :meth:`fields`."""
         item = self._instruments[legs[0].number]
         name = symbol_of(item)
-        return COMBO_ID, name, "BAG", "", 0, "", "", "SMART", item.currency, name, "COMB"
+        return _COMBO_ID, name, "BAG", "", 0, "", "", "SMART", item.currency, name, "COMB"
 
     # searches ---------------------------------------------------------------------------------------
 
@@ -288,7 +288,7 @@ class ContractBook:
             "conId": con_id,
             "minTick": item.tick_rule.below,
             "multiplier": multiplier,
-            "orderTypes": ORDER_TYPES,
+            "orderTypes": _ORDER_TYPES,
             "validExchanges": venues,
             "longName": symbol,
             "primaryExchange": "ARCA" if kind == "STK" else "",
@@ -312,14 +312,14 @@ class ContractBook:
     def _hours(self) -> str:
         """Return the sessions from today on, as ``20240304:0930-20240304:1600;20240309:CLOSED``."""
         today = to_new_york(self._world.now_ns).date()
-        last = today + timedelta(days=HOURS_AHEAD - 1)
+        last = today + timedelta(days=_HOURS_AHEAD - 1)
         spans = {
             session.day: "-".join(
                 f"{to_new_york(at):%Y%m%d:%H%M}" for at in (session.open_ns, session.close_ns)
             )
             for session in self._world.source.hours.calendar(today, last)
         }
-        days = [today + timedelta(days=ahead) for ahead in range(HOURS_AHEAD)]
+        days = [today + timedelta(days=ahead) for ahead in range(_HOURS_AHEAD)]
         return ";".join(spans.get(day, f"{day:%Y%m%d}:CLOSED") for day in days)
 
     def chains(self, request_id: int, con_id: int, venues: Sequence[str] = CHAIN_VENUES) -> Iterator[Message]:
@@ -368,7 +368,7 @@ class ContractBook:
 
     def rule_id(self, rule: TickRule) -> int:
         """Return the id of a rule of price increments."""
-        return self._rules.setdefault(rule, FIRST_OTHER_RULE + len(self._rules))
+        return self._rules.setdefault(rule, _FIRST_OTHER_RULE + len(self._rules))
 
     def market_rule(self, rule_id: int) -> Message:
         """Return the increments of a market rule (93).
@@ -394,6 +394,6 @@ def _terms(item: Instrument) -> tuple[Field, Field, Field, Field, str, str]:
         last = to_new_york(final_close_ns(item))
         return f"{last:%Y%m%d}", item.strike, item.right.value, item.multiplier, item.root, local
     if item.is_future:
-        local = f"{item.root}{MONTH_CODES[item.expiry.month - 1]}{item.expiry.year % 10}"
+        local = f"{item.root}{_MONTH_CODES[item.expiry.month - 1]}{item.expiry.year % 10}"
         return f"{item.expiry:%Y%m%d}", 0, "", item.multiplier, item.root, local
     return "", 0, "", "", symbol_of(item), symbol_of(item)

@@ -15,7 +15,7 @@ from scalpdesk_ibkr.served.session import TwsMarket
 
 Row = dict[str, str]
 
-NOTES = {"OPASN": "A", "OPEXC": "Ex", "OPEXP": "Ep", "OPCSH": "Ex"}
+_NOTES = {"OPASN": "A", "OPEXC": "Ex", "OPEXP": "Ep", "OPCSH": "Ex"}
 """Codes of the ends of options by the kinds of activities; a delivery carries that of its option."""
 TYPES = {
     "DIV": "Dividends",
@@ -65,8 +65,8 @@ def _lines(market: TwsMarket, account: BrokerAccount) -> Iterator[tuple[str, Row
         if activity.execution is not None:
             assert item is not None
             yield "Trade", row | _trade(market, activity.execution, item)
-        elif item is not None and activity.kind in {*NOTES, "OPTRD"}:
-            notes = NOTES.get(activity.kind, notes)
+        elif item is not None and activity.kind in {*_NOTES, "OPTRD"}:
+            notes = _NOTES.get(activity.kind, notes)
             yield "Trade", row | _booked(activity, notes)
         elif activity.net_amount and activity.kind != "VM":
             yield "CashTransaction", row | _payment(activity)

@@ -22,11 +22,11 @@ WIDTHS = {
 TRADED = frozenset({"TRADES", "ADJUSTED_LAST", "AGGTRADES"})
 QUOTED = frozenset({"MIDPOINT", "BID", "ASK", "BID_ASK"})
 """Kinds of bars with and without a volume; both are made of the market's one series."""
-CALENDAR_DAYS = {"W": 7, "M": 30, "Y": 365}
-MOST_DAYS = 3_650
+_CALENDAR_DAYS = {"W": 7, "M": 30, "Y": 365}
+_MOST_DAYS = 3_650
 _DURATION = re.compile(r"(\d{1,6}) ([SDWMY])")
 NO_DATA = "Historical Market Data Service error message:HMDS query returned no data: "
-TOO_FAST = "Historical Market Data Service error message:Historical data request pacing violation"
+_TOO_FAST = "Historical Market Data Service error message:Historical data request pacing violation"
 WINDOWS = ((600 * NANOS_PER_SECOND, 60, False), (2 * NANOS_PER_SECOND, 5, True))
 """Length in wall time (nanoseconds), most requests in it, and whether of one contract and kind."""
 
@@ -143,7 +143,7 @@ class HistoricalBars:
                 at_ns > now_ns - length_ns and (not of_one or asked == wanted) for at_ns, asked in self._asked
             )
             if count >= most:
-                raise TwsError(162, TOO_FAST)
+                raise TwsError(162, _TOO_FAST)
         self._asked.append((now_ns, wanted))
 
     def _start(self, duration: str, end_ns: int) -> int:
@@ -156,10 +156,10 @@ class HistoricalBars:
         count, unit = int(found[1]), found[2]
         if unit == "S":
             return end_ns - count * NANOS_PER_SECOND
-        if unit in CALENDAR_DAYS:
-            return end_ns - min(count * CALENDAR_DAYS[unit], MOST_DAYS) * DAY_NS
+        if unit in _CALENDAR_DAYS:
+            return end_ns - min(count * _CALENDAR_DAYS[unit], _MOST_DAYS) * DAY_NS
         last = to_new_york(end_ns - 1).date()
-        first = max(last - timedelta(days=min(2 * count + 10, MOST_DAYS)), FIRST_DAY)
+        first = max(last - timedelta(days=min(2 * count + 10, _MOST_DAYS)), FIRST_DAY)
         days = [each for each in self._world.source.hours.calendar(first, last) if each.open_ns < end_ns]
         return bar_start(days[-count:][0].open_ns, DAY_SECONDS) if days else end_ns - count * DAY_NS
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from scalpdesk_ibkr.served.wire import Field, Message
 
 _COLUMN = re.compile(r"(\w+)(?:=(-?\w+))?(?:>(\d+))?(?:<(\d+))?")
-LATEST = 1_000
+_LATEST = 1_000
 
 
 class Column(NamedTuple):
@@ -28,7 +28,7 @@ def _column(text: str) -> Column:
     found = _COLUMN.fullmatch(text)
     assert found is not None, text
     name, default, first, end = found.groups()
-    return Column(name, default or "", int(first or 0), int(end or LATEST))
+    return Column(name, default or "", int(first or 0), int(end or _LATEST))
 
 
 class Layout:

@@ -27,10 +27,10 @@ from scalpdesk_ibkr.served.wire import agreed_version, encode, read_frame
 GREETING, NUL = b"API\0", b"\0"
 LOST, UNANSWERED = "disconnect_before", "disconnect_after"
 """Faults that break a connection: before a request is carried out, or after it and before its answer."""
-FIRST_CODE = 1_000_001
-MOST_UNREAD_BYTES = 16 << 20
+_FIRST_CODE = 1_000_001
+_MOST_UNREAD_BYTES = 16 << 20
 """Bytes that may wait for a client before its connection ends as slow."""
-DATA_LOST = 1101
+_DATA_LOST = 1101
 """Code of a broker's link that came back without the market data: clients have to subscribe again."""
 Wait = Annotated[float, at_least(0, 86_400, "seconds")]
 
@@ -78,7 +78,7 @@ class TwsProtocol(ExchangeProtocol):
         for item in host.world.ledger.instruments:
             kind_of(item)  # refuses a market that TWS does not trade
         names = [credential.account for credential in host.keyring.credentials]
-        self.codes = {f"DU{FIRST_CODE + place}": name for place, name in enumerate(names)}
+        self.codes = {f"DU{_FIRST_CODE + place}": name for place, name in enumerate(names)}
         """Codes of paper accounts, each with the broker's name of the account."""
         wall_ns = host.clock.now_ns if host.options.trading_limit else None
         self.market = TwsMarket(world=host.world, codes=self.codes, wall_ns=wall_ns)
@@ -166,7 +166,7 @@ class TwsProtocol(ExchangeProtocol):
     def send_message(self, command: SystemMessage) -> dict[str, Any]:
         """Send a system message to every client; 1101 ends their market data."""
         for session in self.market.clients.values():
-            if command.code == DATA_LOST:
+            if command.code == _DATA_LOST:
                 session.lines.lines.clear()
             session.send_error(-1, command.code, command.text)
         return {"sent": len(self.market.clients)}
@@ -227,7 +227,7 @@ class TwsProtocol(ExchangeProtocol):
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, version: int
     ) -> None:
         def write(data: bytes) -> None:
-            if writer.transport.get_write_buffer_size() > MOST_UNREAD_BYTES:
+            if writer.transport.get_write_buffer_size() > _MOST_UNREAD_BYTES:
                 writer.transport.abort()
             elif not writer.is_closing():
                 writer.write(data)

@@ -17,10 +17,10 @@ from scalpdesk_ibkr.served.market_data import DataTerms, MarketLines
 from scalpdesk_ibkr.served.orders import TwsOrders
 from scalpdesk_ibkr.served.wire import Field, Message, Reader, TwsError, encode
 
-START_API = 71
-MOST_A_SECOND = 50
+_START_API = 71
+_MOST_A_SECOND = 50
 """Messages that a client may send within a second."""
-NOTICES = {
+_NOTICES = {
     2104: "Market data farm connection is OK:usfarm",
     2106: "HMDS data farm connection is OK:ushmds",
     2158: "Sec-def data farm connection is OK:secdefnj",
@@ -97,7 +97,7 @@ class ClientSession:
         self._stated_second = 0
         self._has_timer = False
         """Whether the account is looked at once the events of this instant are through."""
-        self._received: deque[int] = deque(maxlen=MOST_A_SECOND)
+        self._received: deque[int] = deque(maxlen=_MOST_A_SECOND)
         """Wall times of the latest messages, UTC nanoseconds."""
 
     def send(self, *message: Field) -> None:
@@ -111,13 +111,13 @@ class ClientSession:
     def receive(self, body: bytes) -> bool:
         """Answer a request; return whether the connection goes on."""
         if self._comes_too_fast():
-            text = f"Max rate of messages per second has been exceeded:max={MOST_A_SECOND}"
+            text = f"Max rate of messages per second has been exceeded:max={_MOST_A_SECOND}"
             self.send_error(-1, 100, text)
             return False
         reader, request_id = Reader(body), -1
         try:
             kind = reader.whole("message id")
-            if kind == START_API:
+            if kind == _START_API:
                 reader.text()
                 return self._start(reader.whole("clientId"))
             if self.client_id is None:
@@ -137,7 +137,7 @@ class ClientSession:
         if self.market.wall_ns is None:
             return False
         now_ns, times = self.market.wall_ns(), self._received
-        is_full = len(times) == MOST_A_SECOND and now_ns - times[0] < NANOS_PER_SECOND
+        is_full = len(times) == _MOST_A_SECOND and now_ns - times[0] < NANOS_PER_SECOND
         times.append(now_ns)
         return is_full
 
@@ -150,7 +150,7 @@ class ClientSession:
         self.client_id = client_id
         self.send(15, 1, ",".join(self.market.codes))
         self.send(9, 1, self.market.orders.next_id(client_id))
-        for code, text in NOTICES.items():
+        for code, text in _NOTICES.items():
             self.send_error(-1, code, text)
         return True
 

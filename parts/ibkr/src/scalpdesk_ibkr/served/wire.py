@@ -10,7 +10,7 @@ from scalpdesk.core.units import number_text
 
 OLDEST_VERSION, NEWEST_VERSION = 157, 178
 """Server versions whose layouts are known; from 201 on messages are protobuf."""
-SKIPPED_VERSION = 158
+_SKIPPED_VERSION = 158
 """ib_async reads a duration in its openOrder from 159 on, the official client from 158."""
 DECIMAL_SIZES = 163
 """Version from which sizes may have decimals."""
@@ -43,10 +43,10 @@ class TwsError(Exception):
         self.code = code
 
 
-def text_of(value: Field) -> str:
+def _text_of(value: Field) -> str:
     """Return the text of a field: a flag as 0 or 1, a number without an exponent and without needless zeros.
 
-    >>> [text_of(value) for value in (None, True, 25.0, Decimal("25.50"), "SPY")]
+    >>> [_text_of(value) for value in (None, True, 25.0, Decimal("25.50"), "SPY")]
     ['', '1', '25', '25.5', 'SPY']
     """
     if value is None:
@@ -63,7 +63,7 @@ def size_of(value: float | Decimal, version: int) -> Field:
 
 def encode(*fields: Field) -> bytes:
     """Return the frame of a message; ASCII without backslashes, since clients decode escapes."""
-    body = "".join(f"{text_of(field)}\0" for field in fields)
+    body = "".join(f"{_text_of(field)}\0" for field in fields)
     data = body.replace("\\", "?").encode("ascii", "replace")
     return struct.pack(">I", len(data)) + data
 
@@ -87,7 +87,7 @@ def agreed_version(offer: bytes) -> int | None:
     if found is None:
         return None
     oldest, newest = int(found[1]), min(int(found[2]), NEWEST_VERSION)
-    if newest == SKIPPED_VERSION:
+    if newest == _SKIPPED_VERSION:
         newest -= 1
     return newest if newest >= max(oldest, OLDEST_VERSION) else None
 

@@ -14,7 +14,7 @@ from scalpdesk.strategies.contract import DeskView
 from scalpdesk.strategies.gamma_scalper.config import EntryConfig, GammaScalperConfig
 from scalpdesk.strategies.gamma_scalper.trade import ScalperTools
 
-SOON = SelectionConfig(min_expiration_days=20, max_expiration_days=60)
+_SOON = SelectionConfig(min_expiration_days=20, max_expiration_days=60)
 
 
 def view_at(day: date, clock: str) -> DeskView:
@@ -31,7 +31,7 @@ def view_at(day: date, clock: str) -> DeskView:
 
 
 def tools_of(
-    view: DeskView, forecast_vol: float = 0.2, *, selection: SelectionConfig = SOON, **structure: Any
+    view: DeskView, forecast_vol: float = 0.2, *, selection: SelectionConfig = _SOON, **structure: Any
 ) -> ScalperTools:
     """Return the scalper's tools for a structure with these settings, on a view."""
     symbol = view.instruments[view.underlying].symbol

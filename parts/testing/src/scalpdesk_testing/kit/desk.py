@@ -69,7 +69,7 @@ from scalpdesk_testing.kit.tape import at, model_price, quote
 CASH = Decimal(100_000)
 
 
-def build_desk(
+def _build_desk(
     book: Instruments,
     *,
     limits: RiskLimits | None = None,
@@ -93,8 +93,8 @@ def build_desk(
 def build_engine(
     strategy: Strategy, book: Instruments, *, mark_seconds: float = 60.0, **desk: Any
 ) -> TradingEngine:
-    """Put an engine together around a strategy; ``desk`` as for :func:`build_desk`."""
-    return TradingEngine(build_desk(book, **desk), strategy, mark_seconds=mark_seconds)
+    """Put an engine together around a strategy; ``desk`` as for :func:`_build_desk`."""
+    return TradingEngine(_build_desk(book, **desk), strategy, mark_seconds=mark_seconds)
 
 
 class Scripted:
@@ -374,7 +374,7 @@ def run_tape(
     **desk: Any,
 ) -> TapeRun:
     """Run a tape through a strategy and the simulated broker; the engine sees every quote unless told."""
-    made = RecordedEngine(build_desk(tape.instruments, **desk), strategy, mark_seconds=mark_seconds)
+    made = RecordedEngine(_build_desk(tape.instruments, **desk), strategy, mark_seconds=mark_seconds)
     held: dict[int, Decimal] = {number: Decimal(quantity) for number, quantity in (positions or {}).items()}
     broker = connect(
         tape.instruments,

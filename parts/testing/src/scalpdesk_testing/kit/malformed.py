@@ -50,7 +50,7 @@ VALID: tuple[dict[str, Any], ...] = (
     {"type": "shutdown"},
 )
 FIELDS = tuple(dict.fromkeys(name for message in VALID for name in message))
-ODD_TEXTS = (
+_ODD_TEXTS = (
     "",
     " ",
     "v2",
@@ -99,7 +99,7 @@ ODD_TEXTS = (
     "true",
     "day",
 )
-ODD_VALUES: tuple[Any, ...] = (
+_ODD_VALUES: tuple[Any, ...] = (
     None,
     True,
     False,
@@ -126,9 +126,9 @@ ODD_VALUES: tuple[Any, ...] = (
     "",
     "",
     "",
-    *ODD_TEXTS,
+    *_ODD_TEXTS,
 )
-ODD_NUMBERS = (
+_ODD_NUMBERS = (
     "NaN",
     "Infinity",
     "-Infinity",
@@ -153,7 +153,7 @@ ODD_NUMBERS = (
     "0e0",
 )
 ENDS = (b"", b"\n", b"\r\n", b" ", b",", b"}", b"{}", b"\x00", b"\x0c", b"\xc2\xa0", b" null")
-BAD_BYTES = (
+_BAD_BYTES = (
     b"\xff",
     b"\xc0\x80",
     b"\xed\xa0\x80",
@@ -163,7 +163,7 @@ BAD_BYTES = (
     b"\x1f",
     b"\x7f",
 )
-BAD_ESCAPES = (
+_BAD_ESCAPES = (
     b"\\ud800",
     b"\\udfff\\ud800",
     b"\\ud83d\\ude00",
@@ -214,7 +214,7 @@ def _changed_fields(rng: random.Random) -> bytes:
         if what < 0.25:
             message.pop(name, None)
         elif what < 0.9:
-            message[name] = rng.choice(ODD_VALUES)
+            message[name] = rng.choice(_ODD_VALUES)
         else:
             message[rng.choice((name.upper(), name + " ", "extra"))] = message.pop(name, 1)
     if rng.random() < 0.3:
@@ -228,13 +228,13 @@ def _odd_number(rng: random.Random) -> bytes:
     message = _message(rng)
     name = rng.choice(("qty", "limit_price", "qty", "extra"))
     message[name] = "@"
-    return _text(rng, message).replace('"@"', rng.choice(ODD_NUMBERS)).encode()
+    return _text(rng, message).replace('"@"', rng.choice(_ODD_NUMBERS)).encode()
 
 
 def _twice(rng: random.Random) -> bytes:
     message = _message(rng)
     name = rng.choice(list(message))
-    again = json.dumps({name: rng.choice((message[name], *ODD_VALUES[:8]))})[1:-1]
+    again = json.dumps({name: rng.choice((message[name], *_ODD_VALUES[:8]))})[1:-1]
     text = _text(rng, message)
     return (
         (text[:-1] + ", " + again + "}").encode()
@@ -249,7 +249,7 @@ def _bytes(rng: random.Random) -> bytes:
         at = rng.randrange(len(line) + 1)
         what = rng.random()
         if what < 0.4:
-            line[at:at] = rng.choice(BAD_BYTES)
+            line[at:at] = rng.choice(_BAD_BYTES)
         elif what < 0.7 and at < len(line):
             line[at] = rng.randrange(256)
         else:
@@ -260,7 +260,7 @@ def _bytes(rng: random.Random) -> bytes:
 def _escapes(rng: random.Random) -> bytes:
     line = _text(rng, _message(rng)).encode()
     at = rng.choice([index for index, byte in enumerate(line) if byte == 0x22])
-    return line[: at + 1] + rng.choice(BAD_ESCAPES) + line[at + 1 :]
+    return line[: at + 1] + rng.choice(_BAD_ESCAPES) + line[at + 1 :]
 
 
 def _cut(rng: random.Random) -> bytes:
@@ -288,7 +288,7 @@ def _any(rng: random.Random) -> bytes:
 def _random_value(rng: random.Random, depth: int) -> Any:
     what = rng.random()
     if depth > 3 or what < 0.4:
-        return rng.choice(ODD_VALUES)
+        return rng.choice(_ODD_VALUES)
     if what < 0.6:
         return [_random_value(rng, depth + 1) for _ in range(rng.randrange(4))]
     return {rng.choice(FIELDS): _random_value(rng, depth + 1) for _ in range(rng.randrange(6))}

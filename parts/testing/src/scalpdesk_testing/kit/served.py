@@ -1,6 +1,6 @@
 """The gateways of the venues, each beside a simulated exchange that serves its protocol on this machine.
 
-They are benches of :mod:`scalpdesk.venue_conformance`. The part of a venue is imported when its bench is
+They are benches of :mod:`scalpdesk_testing.venue_conformance`. A venue's part is imported when its bench is
 built, and needed no sooner.
 """
 
@@ -29,16 +29,16 @@ from scalpdesk.instruments.deribit import perpetual
 from scalpdesk.marketdata.tape import MarketTape
 from scalpdesk.simulation.faults import Fault
 from scalpdesk.simulation.hours import AlwaysOpen, TapeHours
-from scalpdesk.venue_conformance import Listener
 from scalpdesk.venues.contract import AccountFacts, KnownOrder, NoSettings, VenueSetup
 from scalpdesk.venues.simulated import PlayedSession, SandboxGateway, SimulatedGateway
 from scalpdesk_testing.kit.broker import connect
 from scalpdesk_testing.kit.exchange import part
 from scalpdesk_testing.kit.instruments import straddle_book
 from scalpdesk_testing.kit.tape import TapeBuilder
+from scalpdesk_testing.venue_conformance import Listener
 
 D = Decimal
-PATIENT = {"timeout_seconds": 20.0, "most_clock_skew_seconds": 60.0}
+_PATIENT = {"timeout_seconds": 20.0, "most_clock_skew_seconds": 60.0}
 """Options of a gateway whose exchange may be slow to answer: both share one loop, and it may be busy."""
 PATIENCE_SECONDS = 60
 ACCEPTANCE_SECONDS = 0.4
@@ -152,7 +152,7 @@ class AlpacaBench(VenueBench):
     def gateway(self) -> Any:
         """Return a new gateway."""
         transport = part("scalpdesk_alpaca.transport")
-        options = {"options_level": 3, "absent_after_seconds": ACCEPTANCE_SECONDS} | PATIENT
+        options = {"options_level": 3, "absent_after_seconds": ACCEPTANCE_SECONDS} | _PATIENT
         return part("scalpdesk_alpaca.gateway").AlpacaGateway(
             endpoints=transport.Endpoints.at(self.server.url),
             keys=transport.ApiKeys(*self.keys()),

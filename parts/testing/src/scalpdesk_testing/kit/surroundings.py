@@ -177,7 +177,7 @@ def _of_all_workers(factory: pytest.TempPathFactory) -> Path:
     return ours.parent if "PYTEST_XDIST_WORKER" in os.environ else ours
 
 
-def built_once(factory: pytest.TempPathFactory, name: str, build: Callable[[Path], object]) -> Path:
+def _built_once(factory: pytest.TempPathFactory, name: str, build: Callable[[Path], object]) -> Path:
     """Build a folder for all workers of this session: the first that asks builds, the others wait."""
     shared = _of_all_workers(factory)
     done = shared / name
@@ -196,7 +196,7 @@ def recorded_catalog(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pyt
     folder = _recorded(pytestconfig)
     if not folder.is_dir():
         pytest.skip("the recorded data is not beside the project")
-    return built_once(tmp_path_factory, "recorded", lambda built: import_lean(built, folder))
+    return _built_once(tmp_path_factory, "recorded", lambda built: import_lean(built, folder))
 
 
 @pytest.fixture

@@ -264,11 +264,11 @@ async def connected(
 # questions -----------------------------------------------------------------------------------------
 
 
-async def it_has_every_member_of_the_contract(bench: Bench) -> None:
+async def _it_has_every_member_of_the_contract(bench: Bench) -> None:
     assert isinstance(bench.gateway(), Gateway)
 
 
-async def an_order_is_accepted_and_filled_and_adds_up(bench: Bench) -> None:
+async def _an_order_is_accepted_and_filled_and_adds_up(bench: Bench) -> None:
     desk = await connected(bench)
     order = await desk.submit(bench.share, 10)
     await desk.over(order)
@@ -279,7 +279,7 @@ async def an_order_is_accepted_and_filled_and_adds_up(bench: Bench) -> None:
     await desk.close()
 
 
-async def options_and_shares_both_ways_add_up(bench: Bench) -> None:
+async def _options_and_shares_both_ways_add_up(bench: Bench) -> None:
     desk = await connected(bench)
     opening = [
         await desk.submit(bench.call, 2, purpose=Purpose.OPEN),
@@ -298,7 +298,7 @@ async def options_and_shares_both_ways_add_up(bench: Bench) -> None:
     await desk.close()
 
 
-async def an_order_that_fills_better_than_its_limit_is_booked_at_the_better_price(bench: Bench) -> None:
+async def _an_order_that_fills_better_than_its_limit_is_booked_at_the_better_price(bench: Bench) -> None:
     desk = await connected(bench)
     await desk.gateway.subscribe([bench.share, bench.call])
     for number, side in ((bench.share, Side.BUY), (bench.call, Side.BUY), (bench.share, Side.SELL)):
@@ -313,7 +313,7 @@ async def an_order_that_fills_better_than_its_limit_is_booked_at_the_better_pric
     await desk.close()
 
 
-async def a_resting_order_is_cancelled(bench: Bench) -> None:
+async def _a_resting_order_is_cancelled(bench: Bench) -> None:
     desk = await connected(bench)
     order = await desk.submit(bench.share, 5, limit=bench.far_below(bench.share))
     await desk.until(lambda: order.state is OrderState.WORKING)
@@ -324,7 +324,7 @@ async def a_resting_order_is_cancelled(bench: Bench) -> None:
     await desk.close()
 
 
-async def a_cancel_sent_at_once_waits_for_its_order(bench: Bench) -> None:
+async def _a_cancel_sent_at_once_waits_for_its_order(bench: Bench) -> None:
     desk = await connected(bench)
     order = await desk.submit(bench.share, 5, limit=bench.far_below(bench.share))
     desk.gateway.send(CancelOrder(order.client_order_id))
@@ -333,7 +333,7 @@ async def a_cancel_sent_at_once_waits_for_its_order(bench: Bench) -> None:
     await desk.close()
 
 
-async def a_cancel_that_comes_too_late_is_refused_and_the_fill_counts(bench: Bench) -> None:
+async def _a_cancel_that_comes_too_late_is_refused_and_the_fill_counts(bench: Bench) -> None:
     desk = await connected(bench)
     order = await desk.submit(bench.share, 5)
     await desk.over(order)
@@ -414,7 +414,7 @@ async def an_order_sent_twice_under_one_name_is_one_order(bench: Bench) -> None:
     await second.close()
 
 
-async def an_id_is_taken_once_an_order_has_had_it(bench: Bench) -> None:
+async def _an_id_is_taken_once_an_order_has_had_it(bench: Bench) -> None:
     desk = await connected(bench)
     order = await desk.submit(bench.share, 10)
     await desk.over(order)
@@ -506,7 +506,7 @@ async def a_restart_gives_only_what_the_journal_lacks(bench: Bench) -> None:
     await third.close()
 
 
-async def the_snapshot_is_the_exchanges_own_view(bench: Bench) -> None:
+async def _the_snapshot_is_the_exchanges_own_view(bench: Bench) -> None:
     desk = await connected(bench)
     done = [await desk.submit(bench.share, 10), await desk.submit(bench.put, 1, purpose=Purpose.OPEN)]
     await desk.over(*done)
@@ -525,7 +525,7 @@ async def the_snapshot_is_the_exchanges_own_view(bench: Bench) -> None:
     await desk.close()
 
 
-async def a_replacement_takes_the_place_of_its_order(bench: Bench) -> None:
+async def _a_replacement_takes_the_place_of_its_order(bench: Bench) -> None:
     desk = await connected(bench)
     low = bench.far_below(bench.share)
     lower = bench.book[bench.share].tick_rule.moved(low, -1)
@@ -567,7 +567,7 @@ async def a_replacement_of_what_is_filled_in_part_works_its_own_quantity(bench: 
     await desk.close()
 
 
-async def a_replacement_of_what_is_over_is_refused(bench: Bench) -> None:
+async def _a_replacement_of_what_is_over_is_refused(bench: Bench) -> None:
     desk = await connected(bench)
     old = await desk.submit(bench.share, 5)
     await desk.over(old)
@@ -580,7 +580,7 @@ async def a_replacement_of_what_is_over_is_refused(bench: Bench) -> None:
     await desk.close()
 
 
-async def both_legs_of_a_straddle_are_filled_together(bench: Bench) -> None:
+async def _both_legs_of_a_straddle_are_filled_together(bench: Bench) -> None:
     desk = await connected(bench)
     legs = [desk.new_order(number, 2, purpose=Purpose.OPEN) for number in (bench.call, bench.put)]
     desk.gateway.send(MultiLegOrder("cf-straddle", tuple(leg.submitted for leg in legs), None))
@@ -612,25 +612,25 @@ async def a_lost_answer_to_two_legs_is_resolved_for_both(bench: Bench) -> None:
     )
 
 
-def least_net(bench: Bench) -> Decimal:
+def _least_net(bench: Bench) -> Decimal:
     """Return the least price of a straddle: a tick for each leg."""
     return sum((bench.book[number].tick_rule.tick_at(D(0)) for number in (bench.call, bench.put)), D(0))
 
 
-async def a_resting_combo(bench: Bench, desk: Listener) -> list[Order]:
+async def _a_resting_combo(bench: Bench, desk: Listener) -> list[Order]:
     """Send a straddle far below the market and return its legs."""
     intents = [
         OrderIntent(number, Side.BUY, D(2), Purpose.OPEN, "conformance", OrderType.MARKET, None)
         for number in (bench.call, bench.put)
     ]
-    command = desk.orders.submit_combo(intents, least_net(bench), 0)
+    command = desk.orders.submit_combo(intents, _least_net(bench), 0)
     desk.gateway.send(command)
     legs = [desk.orders.order(leg.client_order_id) for leg in command.legs]
     await desk.until(lambda: all(leg.state is OrderState.WORKING for leg in legs))
     return legs
 
 
-def known_legs(legs: list[Order], *, acknowledged: bool) -> tuple[KnownOrder, ...]:
+def _known_legs(legs: list[Order], *, acknowledged: bool) -> tuple[KnownOrder, ...]:
     """Return the legs as a journal has them; without acknowledgement it knows no id of the venue."""
     return tuple(
         KnownOrder(
@@ -646,7 +646,7 @@ async def a_combo_is_known_again_after_a_restart(bench: Bench) -> None:
     for acknowledged in (True, False):
         first = await connected(bench)
         first.orders = OrderManager(f"cf-{acknowledged}")
-        before = await a_resting_combo(bench, first)
+        before = await _a_resting_combo(bench, first)
         await first.gateway.close(graceful=False)
 
         orders = OrderManager(f"cf-{acknowledged}")
@@ -655,10 +655,10 @@ async def a_combo_is_known_again_after_a_restart(bench: Bench) -> None:
                 OrderIntent(leg.submitted.instrument_id, Side.BUY, D(2), Purpose.OPEN, "conformance")
                 for leg in before
             ],
-            least_net(bench),
+            _least_net(bench),
             0,
         )  # what a replay of the journal gives
-        second = await connected(bench, known_legs(before, acknowledged=acknowledged), orders)
+        second = await connected(bench, _known_legs(before, acknowledged=acknowledged), orders)
         legs = [orders.order(leg.client_order_id) for leg in again.legs]
         assert [leg.parent_id for leg in legs] == [again.client_order_id] * 2
         view = await second.gateway.snapshot(fills_since_ns=0)
@@ -675,9 +675,9 @@ async def a_combo_is_known_again_after_a_restart(bench: Bench) -> None:
 
 async def a_watchdog_cancels_the_combo_of_a_dead_desk(bench: Bench) -> None:
     first = await connected(bench)
-    legs = await a_resting_combo(bench, first)
+    legs = await _a_resting_combo(bench, first)
     await first.gateway.close(graceful=False)
-    second = await connected(bench, known_legs(legs, acknowledged=False), first.orders)
+    second = await connected(bench, _known_legs(legs, acknowledged=False), first.orders)
     for leg in legs:
         second.gateway.send(CancelOrder(leg.client_order_id))
     await second.over(*legs)
@@ -687,7 +687,7 @@ async def a_watchdog_cancels_the_combo_of_a_dead_desk(bench: Bench) -> None:
 
 async def a_combo_from_elsewhere_is_shown_and_touches_no_order(bench: Bench) -> None:
     first = await connected(bench)
-    legs = await a_resting_combo(bench, first)
+    legs = await _a_resting_combo(bench, first)
     second = await connected(bench)
     view = await second.gateway.snapshot(fills_since_ns=0)
     assert len(view.open_orders) == 2
@@ -746,14 +746,14 @@ async def quotes_that_are_asked_for_again_go_on_beside_the_others(bench: Bench) 
     await desk.close()
 
 
-async def the_latest_quotes_come_by_query(bench: Bench) -> None:
+async def _the_latest_quotes_come_by_query(bench: Bench) -> None:
     desk = await connected(bench)
     quotes = await desk.gateway.quotes([bench.share, bench.call, bench.put])
     assert {one.instrument_id for one in quotes} == {bench.share, bench.call, bench.put}
     await desk.close()
 
 
-async def contracts_are_discovered_within_their_window(bench: Bench) -> None:
+async def _contracts_are_discovered_within_their_window(bench: Bench) -> None:
     desk = await connected(bench)
     contract = bench.book[bench.call]
     assert contract.is_option
@@ -764,7 +764,7 @@ async def contracts_are_discovered_within_their_window(bench: Bench) -> None:
     await desk.close()
 
 
-async def daily_bars_lie_in_their_span_and_are_in_order(bench: Bench) -> None:
+async def _daily_bars_lie_in_their_span_and_are_in_order(bench: Bench) -> None:
     desk = await connected(bench)
     first, last = date(2000, 1, 3), date(2100, 1, 4)
     bars = await desk.gateway.daily_bars(bench.share, first, last)
@@ -779,7 +779,7 @@ async def daily_bars_lie_in_their_span_and_are_in_order(bench: Bench) -> None:
     await desk.close()
 
 
-async def minutes_of_the_past_lie_in_their_days_and_are_in_order(bench: Bench) -> None:
+async def _minutes_of_the_past_lie_in_their_days_and_are_in_order(bench: Bench) -> None:
     desk = await connected(bench)
     days = [one.day for one in await desk.gateway.daily_bars(bench.share, date(2000, 1, 3), date(2100, 1, 4))]
     first, last = (days[-2], days[-1]) if len(days) > 1 else (date(2000, 1, 3), date(2000, 1, 4))
@@ -821,7 +821,7 @@ async def a_rate_limit_is_said_and_a_cancel_still_goes_through(bench: Bench) -> 
     await desk.close()
 
 
-async def health_tells_of_streams_and_requests(bench: Bench) -> None:
+async def _health_tells_of_streams_and_requests(bench: Bench) -> None:
     desk = await connected(bench)
     health = desk.gateway.health()
     assert health.streams["orders"]
@@ -832,7 +832,7 @@ async def health_tells_of_streams_and_requests(bench: Bench) -> None:
     assert not desk.gateway.health().streams["orders"]
 
 
-async def a_cancel_of_an_unknown_order_is_said(bench: Bench) -> None:
+async def _a_cancel_of_an_unknown_order_is_said(bench: Bench) -> None:
     desk = await connected(bench)
     desk.gateway.send(CancelOrder("nobody-1"))
     await desk.until(lambda: bool(desk.unmatched))
@@ -854,42 +854,42 @@ class Question(Protocol):
 
 
 QUESTIONS: tuple[Question, ...] = (
-    it_has_every_member_of_the_contract,
-    an_order_is_accepted_and_filled_and_adds_up,
-    options_and_shares_both_ways_add_up,
-    an_order_that_fills_better_than_its_limit_is_booked_at_the_better_price,
-    a_resting_order_is_cancelled,
-    a_cancel_sent_at_once_waits_for_its_order,
-    a_cancel_that_comes_too_late_is_refused_and_the_fill_counts,
+    _it_has_every_member_of_the_contract,
+    _an_order_is_accepted_and_filled_and_adds_up,
+    _options_and_shares_both_ways_add_up,
+    _an_order_that_fills_better_than_its_limit_is_booked_at_the_better_price,
+    _a_resting_order_is_cancelled,
+    _a_cancel_sent_at_once_waits_for_its_order,
+    _a_cancel_that_comes_too_late_is_refused_and_the_fill_counts,
     a_rejection_carries_the_venues_reason,
     a_lost_answer_is_a_doubt_and_the_proof_books_the_fill_once,
     a_lost_order_is_absent_only_after_the_horizon,
     a_server_error_is_never_a_rejection,
     an_order_sent_twice_under_one_name_is_one_order,
-    an_id_is_taken_once_an_order_has_had_it,
+    _an_id_is_taken_once_an_order_has_had_it,
     fills_missed_while_the_stream_was_down_are_found,
     repeated_and_swapped_messages_change_nothing,
     a_part_is_filled_and_the_rest_is_cancelled,
     a_restart_gives_only_what_the_journal_lacks,
-    the_snapshot_is_the_exchanges_own_view,
-    a_replacement_takes_the_place_of_its_order,
+    _the_snapshot_is_the_exchanges_own_view,
+    _a_replacement_takes_the_place_of_its_order,
     a_replacement_of_what_is_filled_in_part_works_its_own_quantity,
-    a_replacement_of_what_is_over_is_refused,
-    both_legs_of_a_straddle_are_filled_together,
+    _a_replacement_of_what_is_over_is_refused,
+    _both_legs_of_a_straddle_are_filled_together,
     a_lost_answer_to_two_legs_is_resolved_for_both,
     a_combo_is_known_again_after_a_restart,
     a_watchdog_cancels_the_combo_of_a_dead_desk,
     a_combo_from_elsewhere_is_shown_and_touches_no_order,
     quotes_stream_for_what_is_subscribed_and_nothing_else,
     quotes_that_are_asked_for_again_go_on_beside_the_others,
-    the_latest_quotes_come_by_query,
-    contracts_are_discovered_within_their_window,
-    daily_bars_lie_in_their_span_and_are_in_order,
-    minutes_of_the_past_lie_in_their_days_and_are_in_order,
+    _the_latest_quotes_come_by_query,
+    _contracts_are_discovered_within_their_window,
+    _daily_bars_lie_in_their_span_and_are_in_order,
+    _minutes_of_the_past_lie_in_their_days_and_are_in_order,
     an_order_before_connecting_or_after_closing_never_vanishes,
     a_rate_limit_is_said_and_a_cancel_still_goes_through,
-    health_tells_of_streams_and_requests,
-    a_cancel_of_an_unknown_order_is_said,
+    _health_tells_of_streams_and_requests,
+    _a_cancel_of_an_unknown_order_is_said,
 )
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from scalpdesk.core.errors import ScalpdeskError
-from scalpdesk.pytest import serve_exchange
+from scalpdesk_testing.pytest import serve_exchange
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -23,7 +23,7 @@ with warnings.catch_warnings():
     from alpaca.trading.enums import OrderSide, TimeInForce
     from alpaca.trading.requests import LimitOrderRequest, MarketOrderRequest
 
-PAGE = Path(__file__).parents[1] / "docs" / "howto" / "test-your-bot.md"
+PAGE = Path(__file__).parents[3] / "docs" / "howto" / "test-your-bot.md"
 pytestmark = [
     pytest.mark.enable_socket,
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
@@ -37,8 +37,8 @@ def test_the_bot_of_the_page_is_tested_in_a_folder_that_holds_nothing_else(tmp_p
     texts = re.findall(r"^```py\n(.*?)```", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
     for name, text in zip(("bot.py", "test_bot.py"), texts, strict=True):
         (tmp_path / name).write_text(text, "utf-8")
-    is_installed = any(each.value == "scalpdesk.pytest" for each in entry_points(group="pytest11"))
-    plugin = [] if is_installed else ["-p", "scalpdesk.pytest"]
+    is_installed = any(each.value == "scalpdesk_testing.pytest" for each in entry_points(group="pytest11"))
+    plugin = [] if is_installed else ["-p", "scalpdesk_testing.pytest"]
     ran = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *plugin],
         cwd=tmp_path,

@@ -1,0 +1,277 @@
+"""Laws of the plan from what is held to what is wanted, for any shape, either side, and whatever fills."""
+
+import math
+from collections import Counter
+from datetime import date
+from decimal import Decimal
+from itertools import product
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scalpdesk.closing.covers import uncovered
+from scalpdesk.closing.last_resort import AT_THE_MARKET, Flattener
+from scalpdesk.closing.leg import Sight, Tactics
+from scalpdesk.closing.plan import BOTH_TYPES, LIMITS_ALONE, Target, TargetLine, World, plan
+from scalpdesk.core.intents import LegOrders, Purpose
+from scalpdesk.core.units import NANOS_PER_SECOND, NEVER_NS
+from scalpdesk.entry.shapes import SHAPES, At
+from scalpdesk.instruments.contract import Instruments
+from scalpdesk.orders.order import Order, OrderState
+from scalpdesk.risk.limits import RiskLimits
+from scalpdesk_testing.kit.instruments import option, share
+from scalpdesk_testing.kit.tape import quote
+
+D, S = Decimal, NANOS_PER_SECOND
+LATER = date(2024, 6, 21)
+STRIKES = (480, 490, 500, 510, 520)
+BOOK = Instruments([share()])
+PLACES = {}
+for right, strike, is_far in product("CP", STRIKES, (False, True)):
+    PLACES[right, strike, is_far] = len(PLACES) + 1
+    BOOK.add(option(right, strike, LATER) if is_far else option(right, strike))
+OUT_BY = {At.CENTRE: 0, At.BODY: 0, At.WING: 10, At.OUTER: 20}
+TAKES_ALL, TAKES_LIMITS = (frozenset(kinds) for kinds in (BOTH_TYPES, LIMITS_ALONE))
+
+
+def structure(shape, sign):
+    """Return the signed contracts of one set by option."""
+    ratios = {}
+    for leg in SHAPES[shape].legs:
+        right = leg.right or "C"
+        away = OUT_BY[leg.at] * (-1 if leg.is_inside else 1)
+        number = PLACES[right, 500 + away * (1 if right == "C" else -1), leg.is_far]
+        ratios[number] = sign * leg.ratio * (2 if leg.is_many else 1)
+    return ratios
+
+
+def times(ratios, sets):
+    return {number: D(ratio * sets) for number, ratio in ratios.items()}
+
+
+class Venue:
+    """Fills, rejects, doubts and cancels as it is told by a source of random numbers."""
+
+    def __init__(self, held, rng):
+        self.held, self.rng = Counter(held), rng
+        self.live, self.halted, self.unquoted, self.now_ns = [], set(), set(), S
+
+    def look(self, number):
+        bid, ask = (math.nan, math.nan) if number in self.unquoted else (4.9, 5.1)
+        is_halted, is_fine = number in self.halted, number not in self.unquoted
+        return Sight(
+            self.now_ns,
+            BOOK[number],
+            quote(number, self.now_ns, bid, ask),
+            500.0,
+            is_fine=is_fine,
+            has_no_bid=False,
+            is_halted=is_halted,
+            is_unquoted=not is_fine,
+            model=lambda: (5.0, 0.0),
+        )
+
+    def world(self):
+        return World(self.now_ns, BOOK, self.look, tuple(self.live))
+
+    def lines(self, wanted):
+        return [
+            TargetLine("", number, D(self.held[number]), D(wanted.get(number, 0)))
+            for number in {**wanted, **{number: 0 for number, units in self.held.items() if units}}
+        ]
+
+    def take(self, found):
+        for cancel in found.cancels:
+            (order,) = [one for one in self.live if one.client_order_id == cancel.client_order_id]
+            order.state = OrderState.PENDING_CANCEL
+        for intent in found.orders:
+            order = Order(intent.order(f"o{self.now_ns}-{intent.instrument_id}", ""), self.now_ns)
+            order.state, order.parent_id = OrderState.WORKING, "one" if found.goes_as_one else ""
+            self.live.append(order)
+
+    def fill(self, order, quantity):
+        order.filled += quantity
+        self.held[order.submitted.instrument_id] += quantity * order.submitted.side.sign
+        if not order.leaves:
+            order.state = OrderState.FILLED
+
+    def go_on(self, *, is_fair=False):
+        """Let something happen to each order, in any order, and time pass."""
+        self.rng.shuffle(self.live)
+        for order in list(self.live):
+            what = 5 if is_fair else self.rng.randrange(8)
+            whole = [one for one in self.live if one.parent_id] if order.parent_id else [order]
+            if not order.is_live:
+                continue
+            if what == 0:
+                order.state = OrderState.UNKNOWN
+            elif what in (1, 2) and (order.state is OrderState.PENDING_CANCEL or what == 1):
+                for one in whole:
+                    one.state = OrderState.CANCELLED
+            elif what == 3 and not order.parent_id:
+                self.fill(order, D(self.rng.randint(1, int(order.leaves))))
+            elif what >= 5:
+                for one in whole:
+                    self.fill(one, one.leaves)
+        self.live = [order for order in self.live if order.is_live]
+        self.now_ns += self.rng.randint(1, 20 * S)
+        options = list(PLACES.values())
+        self.halted = set() if is_fair else set(self.rng.sample(options, 2))
+        self.unquoted = set() if is_fair else set(self.rng.sample(options, 2))
+
+
+def unsafe(held, orders):
+    """Return the sold options that are uncovered once every sale on its own has filled and no purchase."""
+    worst = Counter(held)
+    for order in orders:
+        worst[order.submitted.instrument_id] += min(order.signed_leaves, 0)
+    return uncovered({number: D(units) for number, units in worst.items() if number}, BOOK)
+
+
+SHAPE = st.sampled_from(sorted(SHAPES))
+SIGN = st.sampled_from([1, -1])
+SETS = st.integers(0, 3)
+STYLE = st.builds(
+    Tactics,
+    retry_seconds=st.sampled_from([2.0, 15.0]),
+    pause_seconds=st.sampled_from([0.0, 15.0]),
+    opening_pause_seconds=st.sampled_from([0.0, 15.0]),
+    limits_only=st.booleans(),
+    walks=st.booleans(),
+)
+
+
+@st.composite
+def changes(draw):
+    """What is held and what is wanted: another size, another structure, or nothing, in any manner."""
+    shape, other, sign = draw(SHAPE), draw(SHAPE), draw(SIGN)
+    old = structure(shape, sign)
+    new = old if draw(st.booleans()) else structure(other, draw(SIGN))
+    wanted = times(new, draw(SETS))
+    venue = Venue(times(old, draw(SETS)), draw(st.randoms(use_true_random=False)))
+    leg_orders = draw(st.sampled_from([LegOrders.AUTO, LegOrders.LEGS]))
+    until_ns = draw(st.sampled_from([0, 30 * S]))
+    allowed = draw(st.sampled_from([TAKES_ALL, TAKES_LIMITS]))
+    return venue, wanted, draw(STYLE), new, leg_orders, until_ns, allowed
+
+
+def aim(venue, wanted, style, ratios, leg_orders, until_ns, allowed, **more):
+    return Target(
+        venue.lines(wanted),
+        style,
+        "change",
+        "straddle",
+        ratios,
+        leg_orders,
+        allowed,
+        mid_until_ns=until_ns,
+        **more,
+    )
+
+
+@settings(max_examples=100)
+@given(changes())
+def test_whatever_fills_nothing_crosses_zero_or_its_target_and_no_more_is_uncovered_than_allowed(change):
+    venue, wanted, *how = change
+    memory, start = {}, Counter(venue.held)
+    whole = Counter({number: D(units) for number, units in wanted.items()})
+    for _ in range(12):
+        held = Counter(venue.held)
+        halted, unquoted = set(venue.halted), set(venue.unquoted)
+        target, world = aim(venue, wanted, *how), venue.world()
+        found = plan(target, world, memory)
+        again = plan(target, world, memory)
+        assert again == found  # a plan changes nothing that it was given
+        venue.take(found)
+        memory = found.memory
+        follows = plan(target, venue.world(), memory)
+        assert (follows.orders, follows.cancels) == ((), ())
+        assert not halted & {order.instrument_id for order in found.orders}
+        working = Counter((one.submitted.instrument_id, one.submitted.side) for one in venue.live)
+        assert all(count == 1 for count in working.values())
+        for number in {*start, *wanted}:
+            leaves = [one.signed_leaves for one in venue.live if one.submitted.instrument_id == number]
+            least = held[number] + sum(one for one in leaves if one < 0)
+            most = held[number] + sum(one for one in leaves if one > 0)
+            ends = min(0, held[number], whole[number]), max(0, held[number], whole[number])
+            assert ends[0] <= least <= most <= ends[1]
+            assert least * most >= 0
+        alone = [one for one in venue.live if not one.parent_id]
+        allowed = max(unsafe(held, ()), unsafe(whole, ()))
+        assert unsafe(held, alone) <= allowed
+        for line in target.lines:
+            number = line.instrument_id
+            is_busy = any(one.submitted.instrument_id == number for one in venue.live)
+            if line.held and not line.wanted and number not in halted | unquoted and not is_busy:
+                assert found.due_ns or found.is_held_back or any(one.parent_id for one in venue.live)
+        venue.go_on()
+        for number in {*start, *wanted}:  # no fill leads away from what is wanted
+            before, after = held[number] - whole[number], venue.held[number] - whole[number]
+            assert abs(after) <= abs(before)
+
+
+@settings(max_examples=60)
+@given(changes())
+def test_with_fair_fills_it_ends_at_what_is_wanted(change):
+    venue, wanted, *how = change
+    memory = {}
+    for _ in range(30):
+        found = plan(aim(venue, wanted, *how), venue.world(), memory)
+        venue.take(found)
+        memory = found.memory
+        venue.go_on(is_fair=True)
+    assert {n: units for n, units in venue.held.items() if units} == {n: u for n, u in wanted.items() if u}
+    last = plan(aim(venue, wanted, *how), venue.world(), memory)
+    assert (last.orders, last.cancels, last.due_ns, last.is_given_up) == ((), (), (), False)
+
+
+@given(changes(), st.randoms(use_true_random=False))
+def test_a_plan_is_the_same_whatever_the_order_of_its_lines(change, rng):
+    venue, wanted, *how = change
+    target = aim(venue, wanted, *how)
+    mixed = rng.sample(target.lines, len(target.lines))
+    plans = [plan(target._replace(lines=lines), venue.world(), {}) for lines in (target.lines, mixed)]
+    assert len({found.goes_as_one for found in plans}) == 1
+    if not any(units < 0 for units in (*venue.held.values(), *wanted.values())):
+        assert len({frozenset(found.orders) for found in plans}) == 1
+    assert len({frozenset((one.instrument_id, one.side) for one in found.orders) for found in plans}) == 1
+
+
+@given(changes())
+def test_where_nothing_may_open_nothing_does_and_that_is_told(change):
+    venue, wanted, *how = change
+    target = aim(venue, wanted, *how, may_open=False)
+    found = plan(target, venue.world(), {})
+    assert all(order.purpose is Purpose.CLOSE for order in found.orders)
+    assert found.is_given_up is any(line.opens for line in target.lines)
+
+
+@pytest.mark.rows("most", [1, 3])
+@given(SHAPE, SIGN, st.integers(1, 3))
+def test_what_opens_is_given_up_after_so_many_tries_and_an_exit_never_is(most, shape, sign, sets):
+    ratios = structure(shape, sign)
+    style = Tactics(retry_seconds=5.0, pause_seconds=5.0, opening_pause_seconds=5.0, max_tries=most)
+    for held, wanted in (({}, times(ratios, sets)), (times(ratios, sets), {})):
+        venue, memory, tries = Venue(held, None), {}, 0
+        for _ in range(40):
+            found = plan(Target(venue.lines(wanted), style, "change", ratios=ratios), venue.world(), memory)
+            tries, memory = tries + bool(found.orders), found.memory
+            venue.now_ns += 6 * S
+            if found.is_given_up:
+                break
+        assert found.is_given_up is bool(wanted)
+        assert tries == (most if wanted else 40)
+
+
+@given(SHAPE, SIGN, st.integers(1, 3))
+def test_a_flatten_is_the_plan_that_wants_nothing(shape, sign, sets):
+    held = times(structure(shape, sign), sets)
+    venue = Venue(held, None)
+    quotes = {number: quote(number, venue.now_ns, 4.9, 5.1) for number in PLACES.values()}
+    quotes[0] = quote(0, venue.now_ns, 499.9, 500.1)
+    lines = venue.lines({})
+    wanted = plan(Target(lines, AT_THE_MARKET, "flattening"), venue.world(), {})
+    step = Flattener(BOOK).step(venue.now_ns, lines, (), quotes, RiskLimits())
+    assert step.orders == wanted.orders
+    assert NEVER_NS not in wanted.due_ns
