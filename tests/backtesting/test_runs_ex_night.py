@@ -99,7 +99,7 @@ def night():
 
 def test_marks_of_held_straddles_lie_within_their_live_quotes(night):
     *_, seen = night
-    assert seen["looks"] > 10_000
+    assert seen["looks"] > 5_000
     assert seen["outside"] == 0
 
 
