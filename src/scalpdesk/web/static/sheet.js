@@ -50,8 +50,8 @@ add(document.getElementById("main"), [
   hasRolling ? h("section", { class: "card w6" }, h("h2", {}, `Mean P&L of the last ${data.rolling_sessions} sessions, ${data.currency}`), rollingMean) : null,
   hasRatio ? h("section", { class: "card w6" }, h("h2", {}, `Sharpe ratio of the last ${data.rolling_sessions} sessions`), rollingSharpe) : null,
   withParts("Trades", data.trades, [
-    { head: "Opened, ET", cell: (row) => [row.opened, h("br"), h("small", { class: "muted" }, row.entry)] },
-    { head: "Closed", cell: (row) => (row.closed ? [row.closed, h("br"), h("small", { class: "muted" }, row.exit)] : "held") },
+    { head: "Opened, ET", class: "why", cell: (row) => [row.opened, h("br"), h("small", { class: "muted" }, row.entry)] },
+    { head: "Closed", class: "why", cell: (row) => (row.closed ? [row.closed, h("br"), h("small", { class: "muted" }, row.exit)] : "held") },
     { head: "Cash in, out", class: "num", cell: (row) => row.cash.join(", ") },
     { head: "Worth after 1, 5, 30 min", class: "num", cell: (row) => h("span", { title: row.worth_note }, row.worth.map(shown).join(", ")) },
     { head: "Volatility in, forecast, out", class: "num", cell: (row) => row.vols.map(shown).join(", ") },
