@@ -217,7 +217,7 @@ class DeskPage(TypedDict):
     ``residual_share`` is that of the total; ``exposure`` a sentence on the deltas of several underlyings.
     """
 
-    question: str
+    question: str | None
     verdict: list[Piece]
     underlying: str
     spot: float | None

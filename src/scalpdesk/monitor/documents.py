@@ -39,7 +39,6 @@ from scalpdesk.portfolio.explain import explain_lines, part_names, parts_in_cent
 from scalpdesk.portfolio.gamma_verdict import (
     COSTS,
     GAMMA_AND_THETA,
-    GAMMA_QUESTION,
     VEGA,
     GammaVerdict,
     gamma_verdict,
@@ -159,7 +158,7 @@ def desk_page(follower: RunFollower) -> answers.DeskPage | answers.Empty:
     paying, pnl = session_verdict(follower, parts), pnl_today(follower)
     fold = follower.fold
     return {
-        "question": GAMMA_QUESTION if paying is None else paying.question,
+        "question": None if paying is None else paying.question,
         "verdict": verdict(follower, parts, paying),
         "underlying": desk.instruments[desk.view.underlying].symbol,
         "spot": desk.market.mark(desk.view.underlying),

@@ -14,7 +14,6 @@ from scalpdesk.core.units import ZERO, to_cents
 from scalpdesk.portfolio.explain import BASIS, PnlExplain
 
 COSTS = ("spread", "fees", "slippage")
-GAMMA_QUESTION = "Is gamma paying?"
 
 
 class GammaVerdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,7 +32,7 @@ class GammaVerdict(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def question(self) -> str:
         """What is asked: who received theta is short gamma."""
-        return GAMMA_QUESTION if self.theta <= 0 else "Is the premium paying for gamma?"
+        return "Is gamma paying?" if self.theta <= 0 else "Is the premium paying for gamma?"
 
     @property
     def net(self) -> Decimal:

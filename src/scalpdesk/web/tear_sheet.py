@@ -37,7 +37,7 @@ from scalpdesk.monitor.follower import RunFollower
 from scalpdesk.monitor.held_book import currency_of
 from scalpdesk.monitor.texts import clock, part_label, per_cent, plain, signed, tone
 from scalpdesk.portfolio.explain import part_names
-from scalpdesk.portfolio.gamma_verdict import GAMMA_QUESTION, GammaVerdict
+from scalpdesk.portfolio.gamma_verdict import GammaVerdict
 from scalpdesk.report.figures import json_safe
 from scalpdesk.report.pnl_calendar import calendar_of_report
 from scalpdesk.report.run_report import RunReport
@@ -117,7 +117,7 @@ def sheet_document(
         "result": signed(total),
         "result_tone": tone(total),
         "result_note": _rank_note(total, paths),
-        "question": GAMMA_QUESTION if paying is None else paying.question,
+        "question": None if paying is None else paying.question,
         "verdict": documents.verdict(follower, parts, paying),
         "parts": documents.waterfall(parts),
         "costs": documents.costs_of(parts, paying),

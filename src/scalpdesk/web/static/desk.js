@@ -146,7 +146,7 @@ export function create(main) {
     const { head } = /** @type {State} */ (store.state);
     setText(parts.currency, head.currency);
     setText(parts.name, desk.underlying);
-    setText(parts.question, desk.question);
+    setText(parts.question, desk.question ?? "Is gamma paying?");
     parts.verdict.replaceChildren(...pieces(desk.verdict));
     setText(parts.range, rangeText(desk));
     setText(parts.pnl, booked(desk.pnl), true);

@@ -36,7 +36,7 @@ add(document.getElementById("main"), [
   ),
   whatWasRun("w4"),
   command(),
-  h("section", { class: "card wide" }, h("h2", {}, data.question), h("p", { class: "verdict" }, pieces(data.verdict)), keys(keyOf("spot", "text"), h("span", { class: "tri" }, h("b", { class: "up" }, "▲ "), "hedge bought"), h("span", { class: "tri" }, h("b", { class: "down" }, "▼ "), "hedge sold"), h("span", { class: "tri" }, h("b", { class: "trade" }, "◆ "), "entry or exit")), price),
+  h("section", { class: "card wide" }, h("h2", {}, data.question ?? "Is gamma paying?"), h("p", { class: "verdict" }, pieces(data.verdict)), keys(keyOf("spot", "text"), h("span", { class: "tri" }, h("b", { class: "up" }, "▲ "), "hedge bought"), h("span", { class: "tri" }, h("b", { class: "down" }, "▼ "), "hedge sold"), h("span", { class: "tri" }, h("b", { class: "trade" }, "◆ "), "entry or exit")), price),
   h("section", { class: "card w6" }, h("h2", {}, `Net delta in its band, ${data.delta_unit}`), delta),
   h("section", { class: "card w6" }, h("div", { class: "top" }, h("h2", {}, "Gamma against theta"), keys(keyOf("gamma", "up"), keyOf("theta", "down", true))), rent),
   data.greeks.t.length ? greekNames.map(([, label], place) => h("section", { class: "card w4" }, h("h2", {}, `${label}, through the day`), greeks[place])) : null,
