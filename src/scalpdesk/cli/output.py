@@ -88,7 +88,8 @@ def print_table(table: "Table", out: "Console | None" = None, *, first_to_go: Se
     """Print a table whole, as far as it fits: a figure is never cut and never broken into lines.
 
     In a pipe or a file every column is shown, and no text is broken into lines. In a terminal that is too
-    narrow columns are left out, those of ``first_to_go`` (headings) and then from the right; a line below the table names them.
+    narrow columns are left out, those of ``first_to_go`` (headings) and then from the right; a line below the
+    table names them.
     """
     out = out or console()
     for column in () if out.is_terminal else table.columns:
