@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from scalpdesk.closing.covers import keep_covers, uncovered
 from scalpdesk.closing.last_resort import Flattener
 from scalpdesk.closing.plan import TargetLine
-from scalpdesk.core.intents import OrderIntent, Purpose, Side
+from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side, SubmitOrder, TimeInForce
 from scalpdesk.instruments.contract import Instruments
+from scalpdesk.orders.order import Order
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk_testing.kit.instruments import straddle_book
 from scalpdesk_testing.kit.tape import quote
@@ -69,3 +70,14 @@ def test_a_wing_that_was_kept_is_sold_at_the_market_once_its_leg_is_gone():
     assert not any(step.orders for step in kept)
     (order,) = flattener.step(41 * 10**9, lines[1:], (), quotes, RiskLimits()).orders
     assert (order.instrument_id, order.quantity, order.limit_price) == (FAR_CALL, 2, None)
+
+
+def test_a_second_wing_stays_while_the_sale_of_the_first_works():
+    lines = [TargetLine("", CALL, D(-1)), TargetLine("", FAR_CALL, D(2))]
+    quotes = {CALL: None, FAR_CALL: quote(FAR_CALL, 1, 1.0, 1.1)}
+    sale = Order(
+        SubmitOrder("a", FAR_CALL, Side.SELL, D(1), OrderType.MARKET, None, TimeInForce.DAY, Purpose.CLOSE), 1
+    )
+    for working, sold in (((), [1]), ((sale,), [])):
+        found = Flattener(BOOK).step(10**9, lines, working, quotes, RiskLimits()).orders
+        assert [order.quantity for order in found] == sold
