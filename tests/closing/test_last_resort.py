@@ -139,7 +139,7 @@ def test_an_exit_that_nobody_took_is_taken_back_and_sent_again(desk):
     assert wants(look(one, 2)) == [(1, "sell", 2, "close"), (2, "sell", 2, "close")]
 
 
-def test_refused_at_venueare_sent_again_at_growing_intervals(desk):
+def test_orders_that_the_venue_refuses_are_sent_again_at_growing_intervals(desk):
     one = desk(held={1: (2, "12")})
     one.operate("flatten")
     waits = []
