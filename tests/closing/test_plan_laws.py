@@ -115,7 +115,7 @@ class Venue:
                 for one in whole:
                     self.fill(one, one.leaves)
         self.live = [order for order in self.live if order.is_live]
-        self.now_ns += self.rng.randint(1, 20 * S)
+        self.now_ns += self.rng.randint(5 * S if is_fair else 1, 20 * S)  # a pause ends
         options = list(PLACES.values())
         self.halted = set() if is_fair else set(self.rng.sample(options, 2))
         self.unquoted = set() if is_fair else set(self.rng.sample(options, 2))
