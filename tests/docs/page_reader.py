@@ -51,7 +51,7 @@ NOT_DONE = {
         r'(sudo \S*/)?pip install (--upgrade )?(--find-links dist )?"|pip install \.(\s|$)|python3 -m venv'
     ),
     "files that the reader brings from elsewhere": (
-        r"chmod 600 \.env|.*config/params\.yaml|scalpdesk (hedges|basis) |.*--data lean --start 2021"
+        r"chmod 600 \.env|.*config/params\.yaml|scalpdesk research (hedges|basis) |.*--data lean --start 2021"
         r"|scalpdesk run .*underlying=SPX|scalpdesk .*\bown-chain\b"
         r"|scalpdesk reconcile "
     ),
