@@ -1,15 +1,16 @@
 """The demo that is given neither day nor settings: its gate decides, and gamma wins."""
 
 import json
+import shlex
 from decimal import Decimal
 
 import pytest
 
 from scalpdesk.cli.main import main
 from scalpdesk.journal.reader import JournalReader, peek_header
+from scalpdesk.research.reruns import command_again
 from scalpdesk.research.stored_run import read_stored
 from scalpdesk.strategies.registry import find_strategy
-from scalpdesk.web.tear_sheet import command_again
 
 WORDS = ("--speed", "max", "--no-dashboard", "--json")
 
@@ -42,8 +43,6 @@ def test_the_gate_approves_the_showcase_by_what_it_knows_and_gamma_wins(seed, tm
     assert pnl["total"] > 50
     met = summary["gamma_paying"]
     assert met["realised_vol"] > 1.2 * met["implied_vol"]
-    assert command_again(peek_header(run_dir)).split()[:2] == ["scalpdesk", "demo"]
-    assert "--start" not in command_again(peek_header(run_dir))
     assert JournalReader(run_dir).header.seed == int(seed)
 
 
@@ -51,4 +50,8 @@ def test_a_day_of_ones_own_is_entered_whatever_the_gate_says(tmp_path, capsys, m
     summary, run_dir = demo(tmp_path, capsys, monkeypatch, "--start", "2018-02-05", "--seed", "1")
     assert summary["data"]["session"] == "2018-02-05"
     assert summary["hedges"] == 54
-    assert "--start 2018-02-05" in command_again(peek_header(run_dir))
+    command = shlex.split(command_again(peek_header(run_dir)))
+    assert main([*command[1:], "--json"]) == 0
+    again = json.loads(capsys.readouterr().out)
+    assert again["decision_hash"] == summary["decision_hash"]
+    assert again["pnl"] == summary["pnl"]

@@ -27,7 +27,6 @@ from scalpdesk.research.reruns import (
 )
 from scalpdesk.research.stored_run import read_stored
 from scalpdesk.web.tear_sheet import (
-    command_again,
     read_run,
     sheet_document,
     tear_sheet,
@@ -104,11 +103,6 @@ def test_settings_from_the_journal_make_the_same_run_again(run, ended_runs):
     again = run_backtest(settings, journaled_market(run.header), SystemClock(), mode="demo", seed=1)
     assert again.summary["pnl"] == summary["pnl"]
     assert again.summary["decision_hash"] == summary["decision_hash"]
-
-
-def test_command_to_reproduce_is_the_demos_own(run):
-    expected = "scalpdesk demo --start 2017-07-03 --seed 1 --speed max --no-dashboard"
-    assert command_again(run.header) == expected
 
 
 def test_other_fill_models_and_paths_are_runs_of_their_own(run, monkeypatch):

@@ -91,6 +91,8 @@ def demo(
     until Ctrl-C; elsewhere it runs to the end at once, unless --dashboard is given.
     """
     from scalpdesk.cli.compiling import compiling_kernels
+    from scalpdesk.journal.reader import peek_header
+    from scalpdesk.research.reruns import command_again
     from scalpdesk.strategies.registry import find_strategy
 
     overrides = (*overrides, *drawn.overrides())
@@ -118,6 +120,8 @@ def demo(
         pace = pace if is_shown else None
         result = _run(settings, tape, mode="demo", seed=path_seed, live=is_shown, pace=pace, as_json=as_json)
         _show(result, as_json=as_json)
+        if result.run_dir is not None and not as_json:
+            click.echo(f"the same run: {command_again(peek_header(result.run_dir))}")
         if page is not None and page.is_up:
             click.echo("the page stays; Ctrl-C ends it", err=as_json)
             page.wait()

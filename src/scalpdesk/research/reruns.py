@@ -10,6 +10,7 @@ from decimal import Decimal
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
+from shlex import quote
 from typing import Any, NamedTuple
 
 import msgspec
@@ -92,6 +93,17 @@ def _word(value: Any) -> str:
     if isinstance(value, str):
         return value
     return "none" if value is None else json.dumps(value)
+
+
+def command_again(header: JournalHeader) -> str:
+    """Return the command line that makes a run again; of a demo it is the backtest that trades the same."""
+    more = "".join(f" --set {quote(word)}" for word in overrides_of(header))
+    if not header.sessions:
+        return f"scalpdesk run {header.strategy} --venue {header.venue}{more}"
+    first, last = header.sessions[0].day, header.sessions[-1].day
+    span = f" --start {first}" + (f" --end {last}" if last != first else "")
+    seed = "" if header.seed is None else f" --seed {header.seed}"
+    return f"scalpdesk backtest {header.strategy} --data {header.data.get('name')}{span}{seed}{more}"
 
 
 def settings_again(header: JournalHeader, *more: str) -> LoadedSettings | None:

@@ -7,7 +7,6 @@ run. Figures are the run's own: the same replica of the engine that the dashboar
 import base64
 import html
 import json
-import os
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -15,13 +14,11 @@ from datetime import date
 from decimal import Decimal
 from hashlib import sha256
 from pathlib import Path
-from shlex import quote
 from typing import Any
 
 import msgspec
 import numpy as np
 
-from scalpdesk.config.settings import load_settings
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.errors import ArgumentError, DataError
 from scalpdesk.core.intents import Mark, likeness, without_figures
@@ -43,9 +40,7 @@ from scalpdesk.report.pnl_calendar import calendar_of_report
 from scalpdesk.report.run_report import RunReport
 from scalpdesk.report.session_tables import ROLLING_SESSIONS, SessionPnl, rolling
 from scalpdesk.report.trades import Trade
-from scalpdesk.research.reruns import OtherRun, overrides_of, result_of
-from scalpdesk.strategies.contract import Showcase
-from scalpdesk.strategies.registry import find_strategy
+from scalpdesk.research.reruns import OtherRun, command_again, result_of
 from scalpdesk.volatility.variance_time import clock_of
 from scalpdesk.web.reruns import model_block, path_block
 from scalpdesk.web.runs import thinned
@@ -328,43 +323,6 @@ def _warnings(follower: RunFollower) -> list[str]:
     if header.config.get("simulation", {}).get("fees") == "none":
         notes.append("no fees were charged")
     return notes
-
-
-def command_again(header: JournalHeader) -> str:
-    """Return the command line that makes the run again."""
-    spec, overrides = find_strategy(header.strategy), overrides_of(header)
-    known = {_normal(word) for word in (spec.demo_settings if header.mode == "demo" else ())}
-    if _is_showcase(header, spec.showcase, overrides):
-        return f"scalpdesk demo --strategy {header.strategy} --seed {header.seed} --speed max --no-dashboard"
-    more = "".join(f" --set {quote(word)}" for word in overrides if _normal(word) not in known)
-    seed = "" if header.seed is None else f" --seed {header.seed}"
-    if not header.sessions:
-        return f"scalpdesk run {header.strategy} --venue {header.venue}{more}"
-    first, last = header.sessions[0].day, header.sessions[-1].day
-    if header.mode == "demo":
-        name = "" if header.strategy == "gamma-scalper" else f" --strategy {header.strategy}"
-        return f"scalpdesk demo{name} --start {first}{seed} --speed max --no-dashboard{more}"
-    span = f" --start {first}" + (f" --end {last}" if last != first else "")
-    return f"scalpdesk backtest {header.strategy} --data {header.data.get('name')}{span}{seed}{more}"
-
-
-def _is_showcase(header: JournalHeader, showcase: Showcase | None, overrides: Sequence[str]) -> bool:
-    """Return whether a run is the demo that is given neither session nor settings."""
-    if header.mode != "demo" or showcase is None or not header.sessions:
-        return False
-    fees = [word for word in overrides if word.startswith("simulation.fees=")]
-    words = [*showcase.settings, *fees]
-    shown = load_settings(header.strategy, overrides=words, environ={}, cwd=Path(os.devnull))
-    return header.sessions[0].day == showcase.day and shown.config_hash == header.config_hash
-
-
-def _normal(override: str) -> tuple[str, str]:
-    """Return key and value of an override so that ``10`` and ``10.0`` are equal."""
-    key, _, value = override.partition("=")
-    try:
-        return key, str(float(value))
-    except ValueError:
-        return key, value.lower()
 
 
 def _hedges(report: RunReport) -> list[list[Any]]:
