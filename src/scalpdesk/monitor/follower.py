@@ -83,22 +83,9 @@ class _HeldLeg(NamedTuple):
     """Factor from its volatility by the calendar to that on the variance clock."""
     valuation: OptionState
 
-    @property
-    def tells_vol(self) -> bool:
-        """Whether its price determines its volatility."""
-        state = self.valuation
-        return state.contract.tells_vol(Decimal(repr(state.mark)), state.greeks.vega)
-
     def weighted(self, vol: float) -> tuple[float, float]:
         """Return a volatility by the calendar times its weight on the variance clock, and the weight."""
         return self.units * vol * self.to_clock, self.units
-
-
-def _implied_of(legs: Sequence[_HeldLeg]) -> float:
-    """Return the mean volatility of options by their size; NaN while the price of one determines none."""
-    if not all(leg.tells_vol for leg in legs):
-        return math.nan
-    return _mean_of([leg.weighted(leg.valuation.vol) for leg in legs])
 
 
 def _mean_of(weighted: Sequence[tuple[float, float]]) -> float:
@@ -360,13 +347,13 @@ class RunFollower:
         return account_greeks(self.desk, self.now_ns)
 
     def implied_of_book(self) -> float:
-        """Return the mean volatility of the held options by their size, a fraction a year; NaN without one.
+        """Return the mean volatility of the held options by their size, a fraction a year; NaN without any.
 
         Each option has the volatility that it was hedged with last, else that of its quote.
         It is on the variance clock, as realised and forecast volatility are: by the calendar, the volatility
         of an option in its last hours is another number.
         """
-        return _implied_of(self._held_legs())
+        return _mean_of([leg.weighted(leg.valuation.vol) for leg in self._held_legs()])
 
     def held_ratios(self) -> Ratios | None:
         """Return one set of the held options; None where they have no premium in common."""
@@ -378,11 +365,12 @@ class RunFollower:
         return self._premiums.premium(ratios, self.now_ns) if ratios else UNKNOWN
 
     def _held_legs(self) -> list[_HeldLeg]:
+        """Return the held options whose price determines a volatility."""
         found = []
         for position in self.desk.positions.held():
             number = position.instrument_id
             valuation = self.value(number)
-            if valuation is not None and valuation.vol > 0.0:
+            if valuation is not None and valuation.vol > 0.0 and valuation.tells_vol:
                 units = abs(position.float_quantity) * position.multiplier
                 found.append(_HeldLeg(number, units, self.on_clock(number), valuation))
         return found
@@ -604,7 +592,7 @@ class RunFollower:
         if self._guessed:
             self._restate_implied()
         legs = self._held_legs()
-        implied = _implied_of(legs)
+        implied = _mean_of([leg.weighted(leg.valuation.vol) for leg in legs])
         if not all(desk.delta_engine.knows_forward(leg.number, now_ns) for leg in legs):
             self._guessed.append((now_ns / NANOS_PER_SECOND, legs, math.isnan(self.first_implied)))
         if not math.isnan(implied):

@@ -187,8 +187,7 @@ def leg_row(follower: RunFollower, position: Position) -> answers.Leg:
         delta = units if mark is None else contract.delta(float(position.quantity), mark)
     elif valuation is not None:
         greeks = valuation.greeks
-        if mark is not None and contract.tells_vol(Decimal(repr(mark)), greeks.vega):
-            vol = valuation.vol * follower.on_clock(number)
+        vol = valuation.vol * follower.on_clock(number) if valuation.tells_vol else None
         delta, gamma = units * greeks.delta, units * greeks.gamma
         theta, vega = units * greeks.theta / DAYS_PER_YEAR, units * greeks.vega / 100.0
     return {
