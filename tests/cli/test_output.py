@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from scalpdesk.cli.main import main
-from scalpdesk.cli.output import new_table, print_json, print_table
+from scalpdesk.cli.output import new_table, print_json, print_table, table_of
 from scalpdesk.cli.run import opening_of, show_progress
 from scalpdesk.config.settings import load_settings
 from scalpdesk.live.plan import LivePlan
@@ -27,7 +27,7 @@ def terminal(width: int) -> Console:
     return Console(file=StringIO(), width=width, force_terminal=True, color_system=None)
 
 
-def table_of(rows, **choices):
+def table_with(rows, **choices):
     table = new_table(*HEADINGS, **choices)
     for number, row in enumerate(rows):
         table.add_row(f"r{number}", *row)
@@ -42,7 +42,7 @@ def table_of(rows, **choices):
 )
 def test_a_figure_is_shown_whole_or_its_column_is_named_as_left_out(rows, width, is_tight, first):
     out = terminal(width)
-    print_table(table_of(rows, is_tight=is_tight), out, first_to_go=first)
+    print_table(table_with(rows, is_tight=is_tight), out, first_to_go=first)
     shown = out.file.getvalue()
     below = re.search(r"left out in \d+ columns: (.*); --json", shown)
     gone = set(below.group(1).split(", ")) if below else set()
@@ -60,9 +60,31 @@ def test_a_figure_is_shown_whole_or_its_column_is_named_as_left_out(rows, width,
 def test_a_pipe_gets_every_column_however_wide():
     out = Console(file=StringIO(), width=40)
     rows = [["+1,234,567.89"] * 5]
-    print_table(table_of(rows), out)
+    print_table(table_with(rows), out)
     assert out.file.getvalue().splitlines()[1].split() == ["r0", *rows[0]]
     assert out.width == 40
+
+
+class Priced(msgspec.Struct):
+    name_of: str
+    price: float | None
+    inner: dict[str, float]
+
+
+def test_a_table_of_rows_has_a_column_for_each_template():
+    rows = [Priced("one", 1.25, {"share": 0.5}), Priced("two", None, {"share": -0.25})]
+    columns = "name of|at={price:.1f}|price:.2$|share={inner[share]:.1p %} of {whole}"
+    for them in (rows, map(msgspec.structs.asdict, rows)):
+        table = table_of(them, columns, {"whole": lambda _: 10, "name of": lambda _: "x"}, unknown="?")
+        assert [column.header for column in table.columns] == ["name of", "at", "price", "share"]
+        cells = [list(column.cells) for column in table.columns]
+        assert cells == [
+            ["x", "x"],
+            ["1.2", "?"],
+            ["[green]+1.25[/]", "?"],
+            ["50.0 % of 10", "-25.0 % of 10"],
+        ]
+    assert list(table_of([(7, 8)], "first={0[0]}|second={0[1]:+}").columns[1].cells) == ["+8"]
 
 
 def test_output_is_utf8_whatever_the_encoding_of_the_system():

@@ -164,6 +164,23 @@ def test_the_greeks_of_a_mark_are_those_of_the_whole_book():
     assert mark.nav == desk.explain.current_nav() == pytest.approx(D(100_000), abs=D(1))
 
 
+def test_a_mark_leaves_out_the_volatility_of_a_leg_whose_price_determines_none():
+    """A condor's curve ended at 6,059 %: half a tick of its wings was more than that."""
+    desk, late = Desk(straddle_book(500, 530, expiry=DAY)), at("15:45")
+    money, wing = 1, 3
+    desk.quote(0, 500.0, late)
+    desk.quote(money, round(model_price(desk.instruments[money], 500.0, 0.20, late), 2), late)
+    desk.quote(wing, 0.02, late)
+    desk.explain.begin(late)
+    desk.trade(wing, 1, 0.02, late)
+    assert desk.explain.mark(late + 1).implied_vol == 0.0
+    desk.trade(money, -1, desk.engine.mark(money), late + 1)
+    call = desk.engine.state(money, late + 2)
+    by_clock = math.sqrt(call.years / US_SESSIONS.years(late + 2, expiry_instant_ns(desk.instruments[money])))
+    assert desk.explain.mark(late + 2).implied_vol == pytest.approx(by_clock * call.vol)
+    assert desk.engine.state(wing, late + 2).vol > 1.0
+
+
 def test_deposits_shift_the_levels_that_gains_are_measured_from(desk):
     desk.explain.mark(NOON)
     desk.account.cash += 1_000

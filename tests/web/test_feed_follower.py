@@ -218,6 +218,26 @@ def test_the_volatility_series_is_restated_once_quotes_show_the_forward(tmp_path
     assert late.first_implied == pytest.approx(known.first_implied, abs=2e-3)
 
 
+def test_no_volatility_is_shown_where_half_a_tick_moves_it_by_more_than_five_points(held, monkeypatch):
+    """The last minute of a sold condor drew 6,059 % into its curve."""
+    value, years = held.value, 10.0 / (365 * 86_400)
+
+    def seconds_before_expiry(number):
+        state = value(number)
+        return state and structs.replace(state, years=years, known_greeks=None, known_vol=-1.0)
+
+    def shown():
+        rows = position_documents.positions(held)["positions"]
+        return [row["vol"] for row in rows if row["expiry"] is not None]
+
+    assert math.isfinite(held.implied_of_book())
+    assert len(shown()) == 2
+    assert all(vol > 0.0 for vol in shown())
+    monkeypatch.setattr(held, "value", seconds_before_expiry)
+    assert math.isnan(held.implied_of_book())
+    assert shown() == [None, None]
+
+
 def test_a_long_series_is_thinned_in_its_older_half():
     series = Series()
     for t in range(MOST_SAMPLES + 1):

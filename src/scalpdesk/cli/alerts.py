@@ -102,7 +102,7 @@ def test(*, as_json: bool, config_file: str | None, overrides: tuple[str, ...]) 
 
 
 @desk_command("ls", example="scalpdesk alerts ls", group=alerts)
-@click.option("--run", "run_id", default=None, metavar="RUN", help="The run [default: the desk that runs].")
+@click.option("--run", "run_id", metavar="RUN", help="The run [default: the desk that runs].")
 @settings_options
 def ls(*, as_json: bool, run_id: str | None, config_file: str | None, overrides: tuple[str, ...]) -> None:
     """List the open alerts of a desk, as its watcher left them."""
@@ -119,7 +119,7 @@ def ls(*, as_json: bool, run_id: str | None, config_file: str | None, overrides:
 
 @desk_command("ack", example=("scalpdesk alerts ack", "scalpdesk alerts ack unhedged"), group=alerts)
 @click.argument("key", default="")
-@click.option("--run", "run_id", default=None, metavar="RUN", help="The run [default: the desk that runs].")
+@click.option("--run", "run_id", metavar="RUN", help="The run [default: the desk that runs].")
 @settings_options
 def ack(
     *, as_json: bool, key: str, run_id: str | None, config_file: str | None, overrides: tuple[str, ...]
@@ -146,9 +146,7 @@ def ack(
 
 
 @desk_command("watch", example=("scalpdesk alerts watch", "scalpdesk alerts watch --run last"), group=alerts)
-@click.option(
-    "--run", "run_id", default=None, metavar="RUN", help="Watch this run [default: the desk that runs]."
-)
+@click.option("--run", "run_id", metavar="RUN", help="Watch this run [default: the desk that runs].")
 @click.option("--beside-desk", is_flag=True, hidden=True, help="Started by a desk, which names its runs.")
 @settings_options
 def watch(

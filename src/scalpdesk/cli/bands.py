@@ -18,7 +18,7 @@ from scalpdesk.cli.command import (
 )
 from scalpdesk.cli.flags import given_flags, options
 from scalpdesk.cli.market import load_tape, read_span, seed_option
-from scalpdesk.cli.output import cell, new_table, print_json, print_table, save_figure
+from scalpdesk.cli.output import Made, print_json, print_table, save_figure, table_of
 from scalpdesk.cli.waiting import progress_bar
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.datasets.embedded import EMBEDDED
@@ -39,15 +39,13 @@ if TYPE_CHECKING:
     ),
 )
 @options(SessionModel, "market")
-@click.option("--data", "data_set", default=None, help="Sessions of this data set instead: the desk's own.")
-@click.option("--start", default=None, metavar="DATE", help="With --data: first day.")
-@click.option("--end", default=None, metavar="DATE", help="With --data: last day [default: the first].")
-@click.option(
-    "--bands", "names", default=None, metavar="NAMES", help="Bands with commas between them [default: all]."
-)
+@click.option("--data", "data_set", help="Sessions of this data set instead: the desk's own.")
+@click.option("--start", metavar="DATE", help="With --data: first day.")
+@click.option("--end", metavar="DATE", help="With --data: last day [default: the first].")
+@click.option("--bands", "names", metavar="NAMES", help="Bands with commas between them [default: all].")
 @options(BandTerms, "terms")
 @seed_option
-@click.option("--plot", "plot_file", default=None, metavar="FILE", help="Draw the frontier (extra plots).")
+@click.option("--plot", "plot_file", metavar="FILE", help="Draw the frontier (extra plots).")
 @html_option
 @settings_options
 def bands(
@@ -141,32 +139,15 @@ def show(report: "BandReport") -> None:
     """Print the table of bands and the recommendation."""
     from scalpdesk.research.band_lab import advice
 
-    table = new_table(
-        "band",
-        "setting",
-        "±shares",
-        "mean",
-        "spread",
-        "cost",
-        "error",
-        "hedges",
-        "largest",
-        "worth",
-        "",
-        left=2,
+    columns = (
+        "band|setting|±shares={half_width_shares:.2f}|mean:.2f|spread:.2f|cost:.2f|error:.2f|hedges:.1f"
+        "|largest={largest_delta:.1f}|worth={certainty_equivalent:.2f}|={marks}"
     )
-    for row in report.rows:
-        marks = ("frontier" if row.on_frontier else "") + ("" if row.eligible else " -")
-        figures = (row.half_width_shares, row.mean, row.spread, row.cost, row.error)
-        table.add_row(
-            row.band.replace("_", " "),
-            row.setting,
-            *(cell(figure, 2) for figure in figures),
-            cell(row.hedges, 1),
-            cell(row.largest_delta, 1),
-            cell(row.certainty_equivalent, 2),
-            marks.strip(),
-        )
+    made: Made = {
+        "band": lambda row: row.band.replace("_", " "),
+        "marks": lambda row: (("frontier" * row.on_frontier) + ("" if row.eligible else " -")).strip(),
+    }
+    table = table_of(report.rows, columns, made, left=2)
     print_table(table, first_to_go=("largest", "error"))
     click.echo("")
     click.echo(

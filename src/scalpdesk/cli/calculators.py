@@ -10,11 +10,7 @@ from typing import Any
 import click
 
 from scalpdesk.cli.command import PlugType, desk_command, settings_from, settings_options
-from scalpdesk.cli.output import (
-    new_table,
-    print_json,
-    print_table,
-)
+from scalpdesk.cli.output import new_table, print_json, print_table, table_of
 from scalpdesk.core.errors import EXIT_FAILED, EXIT_OK, ConfigError
 from scalpdesk.core.flags import read_date
 from scalpdesk.core.sockets import PRICING_MODELS
@@ -93,8 +89,8 @@ def _market_options(body: Callable[..., int | None]) -> Callable[..., int | None
         (
             click.option("--spot", type=float, required=True, help="Price of the underlying (or forward)."),
             click.option("--strike", type=float, required=True),
-            click.option("--days", type=float, default=None, help="Calendar days to expiry (ACT/365)."),
-            click.option("--years", type=float, default=None, help="Years to expiry, instead of --days."),
+            click.option("--days", type=float, help="Calendar days to expiry (ACT/365)."),
+            click.option("--years", type=float, help="Years to expiry, instead of --days."),
             click.option("--rate", type=RATE, default="0", metavar="R", help="Continuous rate: 0.04 or 4%."),
             click.option(
                 "--yield", "dividend_yield", type=RATE, default="0", metavar="Q", help="Continuous yield."
@@ -144,8 +140,8 @@ def _years(days: float | None, years: float | None) -> float:
     ),
 )
 @_market_options
-@click.option("--vol", type=VOL, metavar="V", default=None, help="Annual volatility: 0.16 or 16%.")
-@click.option("--paid", type=float, default=None, help="Price per unit, instead: its implied volatility.")
+@click.option("--vol", type=VOL, metavar="V", help="Annual volatility: 0.16 or 16%.")
+@click.option("--paid", type=float, help="Price per unit, instead: its implied volatility.")
 @click.option("--call/--put", "is_call", default=None, help="One of them [default: both; call of --paid].")
 def price(
     *,
@@ -234,7 +230,7 @@ def _implied_vol(
 @desk_command("contract", example="scalpdesk contract SPX260320C06000000")
 @click.argument("symbol")
 @click.option("--share", is_flag=True, help="Take the root for that of a share, where no class is known.")
-@click.option("--day", default=None, metavar="DATE", help="Trade date of the hours [default: the last one].")
+@click.option("--day", metavar="DATE", help="Trade date of the hours [default: the last one].")
 @settings_options
 def contract(
     *,
@@ -275,8 +271,5 @@ def contract(
     if as_json:
         print_json(document)
         return EXIT_OK
-    table = new_table("term", "value")
-    for name, value in document.items():
-        table.add_row(name, str(value))
-    print_table(table)
+    print_table(table_of(document.items(), "term={0[0]}|value={0[1]}"))
     return EXIT_OK

@@ -23,15 +23,13 @@ MARKS = {"ok": "ok", "differs": "DIFFERS", "not asked": "-"}
     example=("scalpdesk certify --venue alpaca", "scalpdesk certify --venue deribit --symbol BTC-PERPETUAL"),
 )
 @click.option("--venue", type=click.Choice(venue_names()), required=True, help="Its paper account is asked.")
-@click.option("--symbol", default=None, help="Underlying [default: that of the gamma scalper].")
+@click.option("--symbol", help="Underlying [default: that of the gamma scalper].")
 @click.option(
     "--days", default=45, show_default=True, help="Longest time to expiry of the options asked for."
 )
-@click.option("--url", default=None, metavar="URL", help="A simulated exchange in the venue's place.")
+@click.option("--url", metavar="URL", help="A simulated exchange in the venue's place.")
 @click.option("--exchange-time", is_flag=True, help="That exchange has a time of its own.")
-@click.option(
-    "--out", "folder", default=None, metavar="DIR", help="Folder of the report [default: certify-VENUE-TIME]."
-)
+@click.option("--out", "folder", metavar="DIR", help="Folder of the report [default: certify-VENUE-TIME].")
 @settings_options
 def certify(
     *,

@@ -6,21 +6,11 @@ import click
 
 from scalpdesk.cli.command import desk_command, settings_from, settings_options
 from scalpdesk.cli.flags import options
-from scalpdesk.cli.market import Moment, instant_ns
-from scalpdesk.cli.output import (
-    around,
-    cell,
-    new_table,
-    print_hidden,
-    print_json,
-    print_notes,
-    print_table,
-)
+from scalpdesk.cli.market import Moment, instant_ns, strikes_option
+from scalpdesk.cli.output import around, cell, new_table, print_answer, print_hidden, print_notes, print_table
 from scalpdesk.core.flags import read_date
 from scalpdesk.core.units import DAYS_PER_YEAR
 from scalpdesk.marketdata.quotes import QuoteVerdict
-
-STRIKES_SHOWN = 10
 
 
 @desk_command(
@@ -32,14 +22,8 @@ STRIKES_SHOWN = 10
 )
 @click.argument("symbol")
 @options(Moment, "moment")
-@click.option("--expiry", default=None, metavar="DATE", help="One expiry [default: the nearest].")
-@click.option(
-    "--strikes",
-    type=click.IntRange(min=0),
-    default=STRIKES_SHOWN,
-    show_default=True,
-    help="Strikes shown on either side.",
-)
+@click.option("--expiry", metavar="DATE", help="One expiry [default: the nearest].")
+@strikes_option(10)
 @settings_options
 def chain(
     *,
@@ -64,10 +48,7 @@ def chain(
     now_ns = instant_ns(tape, moment.clock)
     wanted = read_date(expiry, "--expiry") if expiry is not None else None
     document = chain_document(tape, now_ns, wanted, moment.max_age)
-    if as_json:
-        print_json(document)
-    else:
-        _print_chain(document, strikes)
+    print_answer(document, lambda: _print_chain(document, strikes), as_json=as_json)
 
 
 def _print_chain(document: dict[str, Any], strikes: int) -> None:

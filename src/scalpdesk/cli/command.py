@@ -315,7 +315,6 @@ def settings_options(body: Body) -> Body:
         "--config",
         "config_file",
         metavar="FILE",
-        default=None,
         help="TOML or YAML file [default: scalpdesk.toml or params.yaml here].",
     )(body)
 

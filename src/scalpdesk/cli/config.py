@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from scalpdesk.cli.command import DeskGroup, desk_command, settings_from, settings_options
-from scalpdesk.cli.output import new_table, print_json, print_table, shown
+from scalpdesk.cli.output import print_json, print_table, shown, table_of
 from scalpdesk.config.settings import LoadedSettings, dotenv_names, key_pairs, load_settings
 from scalpdesk.config.sources import dotted, leaves, read_dotenv
 from scalpdesk.core.errors import ConfigError, RetryError, ScalpdeskError
@@ -67,10 +67,8 @@ def show(
             }
         )
         return
-    table = new_table("key", "value", "source", text=("value", "source"))
-    for row in rows:
-        table.add_row(str(row["key"]), shown(row["value"]), str(row["source"]))
-    print_table(table)
+    made = {"value": lambda row: shown(row["value"])}
+    print_table(table_of(rows, "key|value|source", made, text=("value", "source")))
     click.echo(f"\n{_described(loaded)}; configuration {loaded.config_hash[:12]}")
 
 
@@ -171,7 +169,7 @@ PRIVATE = 0o600
 @desk_command("init", example=("scalpdesk init", "scalpdesk init --yes --force"))
 @click.option("--yes", is_flag=True, help="Ask nothing; take the defaults.")
 @click.option("--force", is_flag=True, help="Overwrite files that are there.")
-@click.option("--url", default=None, metavar="URL", help="A simulated exchange in the venue's place.")
+@click.option("--url", metavar="URL", help="A simulated exchange in the venue's place.")
 def init(*, as_json: bool, yes: bool, force: bool, url: str | None) -> None:
     """Write scalpdesk.toml with every key explained by its default, and .env.example.
 
@@ -209,8 +207,8 @@ def init(*, as_json: bool, yes: bool, force: bool, url: str | None) -> None:
         dotenv_path.chmod(PRIVATE)
     if as_json:
         print_json({"written": written, "folder": str(folder)})
-        return
-    click.echo(f"written: {', '.join(written)}\nnext: scalpdesk config check, then {chosen.command}")
+    else:
+        click.echo(f"written: {', '.join(written)}\nnext: scalpdesk config check, then {chosen.command}")
 
 
 @dataclass(slots=True)

@@ -109,10 +109,8 @@ class PageProcess:
     metavar="URL",
     help="Its address behind a TLS proxy.",
 )
-@click.option(
-    "--run", "run_id", default=None, metavar="RUN", help="Show this run [default: the desk that runs]."
-)
-@click.option("--runs-dir", default=None, metavar="DIR", help="Folder of the runs.")
+@click.option("--run", "run_id", metavar="RUN", help="Show this run [default: the desk that runs].")
+@click.option("--runs-dir", metavar="DIR", help="Folder of the runs.")
 @click.option("--beside-desk", is_flag=True, hidden=True, help="End with the process that started it.")
 @click.option("--show-token", is_flag=True, help="Show the tokens and end.")
 def dashboard(

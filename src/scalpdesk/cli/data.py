@@ -9,7 +9,7 @@ import click
 
 from scalpdesk.cli.command import Body, LazyGroup, desk_command, settings_from
 from scalpdesk.cli.market import read_span, span_options
-from scalpdesk.cli.output import new_table, print_json, print_table
+from scalpdesk.cli.output import print_json, print_table, table_of
 from scalpdesk.cli.waiting import progress_bar
 from scalpdesk.core.errors import EXIT_FAILED, EXIT_OK
 from scalpdesk.core.units import count_text
@@ -128,19 +128,8 @@ def ls(*, as_json: bool, catalog: Path) -> int:
         problems = [{"name": name, **error.as_dict()} for name, error in damaged.items()]
         print_json({"catalog": str(catalog), "data_sets": rows, "damaged": problems})
         return code
-    headings = ("name", "kind", "underlying", "sessions", "from", "to", "symbols", "rows", "bar s")
-    table = new_table(*headings, left=6)
-    for row in rows:
-        figures = [row["instruments"], row["rows"], row["bar_seconds"]]
-        table.add_row(
-            row["name"],
-            row["kind"],
-            row["underlying"],
-            str(row["sessions"]),
-            row["first"] or "-",
-            row["last"] or "-",
-            *("-" if figure is None else f"{figure:,}" for figure in figures),
-        )
+    columns = "name|kind|underlying|sessions|from={first}|to={last}|symbols={instruments:,}|rows:,"
+    table = table_of(rows, f"{columns}|bar s={{bar_seconds:,}}", left=6)
     print_table(table, first_to_go=("bar s", "symbols", "kind", "rows"))
     if not damaged and all(row["name"] in RECONSTRUCTED for row in rows):
         click.echo(f"\nNothing recorded in {catalog}/ yet: scalpdesk data import lean PATH")
@@ -274,12 +263,8 @@ def _show_verdicts(reports: list["VerifyReport"], *, ok: bool) -> None:
         held = count_text(len(days), "session")
         covered = f"{days[0]} to {days[-1]} ({held})" if days else "no sessions by day"
         title = f"{report.name} {report.underlying}".rstrip() + f": {covered}"
-        columns = ("", "check", "checked", "found", "detail")
-        table = new_table(*columns, left=2, text=("check", "detail"), title=title)
-        for check in report.checks:
-            figures = (f"{check.checked:,}", f"{check.found:,}")
-            table.add_row(check.verdict.value, check.name, *figures, check.detail)
-        print_table(table)
+        columns = "={verdict.value}|check={name}|checked:,|found:,|detail"
+        print_table(table_of(report.checks, columns, left=2, text=("check", "detail"), title=title))
         if report.ok and report.missing:
             uses = ", ".join(report.fit_for) or "nothing"
             click.echo(f"fit for {uses}; not to trade on: no {report.missing}")
@@ -309,7 +294,7 @@ def _show_verdicts(reports: list["VerifyReport"], *, ok: bool) -> None:
     "--every-hours", type=click.IntRange(1, 24), default=24, show_default=True, help="Between two smiles."
 )
 @click.option("--windows", default="7,30", show_default=True, help="Days of realised volatility, by commas.")
-@click.option("--seed", type=click.IntRange(0), default=None, help="Seed of the reconstructed market.")
+@click.option("--seed", type=click.IntRange(0), help="Seed of the reconstructed market.")
 @click.option(
     "--to",
     "folder",

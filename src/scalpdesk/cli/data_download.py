@@ -95,9 +95,7 @@ def _record_command(spec: RecorderSpec[Any]) -> click.Command:
 
 
 def _interval_options(body: Body) -> Body:
-    body = click.option(
-        "--minutes", type=NumberRange(0), default=None, help="Duration [default: until stopped]."
-    )(body)
+    body = click.option("--minutes", type=NumberRange(0), help="Duration [default: until stopped].")(body)
     return click.option(
         "--every",
         type=NumberRange(0, min_open=True),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scalpdesk.cli.command import desk_command, settings_from, settings_options
-from scalpdesk.cli.output import new_table, print_json, print_table
+from scalpdesk.cli.output import Made, print_json, print_table, table_of
 from scalpdesk.cli.risk import follow_run
 from scalpdesk.cli.waiting import progress_bar
 
@@ -16,19 +16,9 @@ if TYPE_CHECKING:
 
 @desk_command("expiry", example=("scalpdesk expiry last", "scalpdesk expiry last --time 15:30 --json"))
 @click.argument("run", required=False, default="last")
+@click.option("--start", "session", metavar="DATE", help="Session [default: when something was held last].")
 @click.option(
-    "--start",
-    "session",
-    default=None,
-    metavar="DATE",
-    help="Session [default: when something was held last].",
-)
-@click.option(
-    "--time",
-    "clock",
-    default=None,
-    metavar="HH:MM",
-    help="New York time [default: when something was held last].",
+    "--time", "clock", metavar="HH:MM", help="New York time [default: when something was held last]."
 )
 @click.option(
     "--pin",
@@ -79,26 +69,16 @@ def expiry(
 def _print_legs(legs: "tuple[LegAtExpiry, ...]") -> None:
     from scalpdesk.instruments.sessions import to_new_york
 
-    columns = ("min left", "sd in the money", "chance", "last order", "last notice", "exercised", "held")
-    table = new_table("option", "units", *columns)
-
     def at(ts_ns: int | None) -> str:
         return "" if ts_ns is None else f"{to_new_york(ts_ns):%H:%M}"
 
-    def figure(value: float | None, form: str) -> str:
-        return "" if value is None else format(value, form)
-
-    for leg in legs:
-        pinned = " pin" if leg.is_pinned else ""
-        table.add_row(
-            leg.symbol,
-            f"{leg.units:+f}",
-            f"{leg.minutes:.0f}",
-            figure(leg.distance, "+.1f") + pinned,
-            figure(leg.chance, ".0%").replace("%", " %"),
-            at(leg.order_cutoff_ns),
-            at(leg.notice_ns),
-            figure(leg.exercised, ",.2f"),
-            figure(leg.held, ",.2f"),
-        )
-    print_table(table)
+    columns = (
+        "option={symbol}|units:+f|min left={minutes:.0f}|sd in the money={distance:+.1f}{pin}|chance:.0p %"
+        "|last order|last notice|exercised:,.2f|held:,.2f"
+    )
+    made: Made = {
+        "pin": lambda leg: " pin" if leg.is_pinned else "",
+        "last order": lambda leg: at(leg.order_cutoff_ns),
+        "last notice": lambda leg: at(leg.notice_ns),
+    }
+    print_table(table_of(legs, columns, made, unknown=""))

@@ -14,12 +14,13 @@ from scalpdesk.cli.market import (
     instant_ns,
     load_tape,
     seed_option,
+    strikes_option,
 )
 from scalpdesk.cli.output import (
     around,
     new_table,
+    print_answer,
     print_hidden,
-    print_json,
     print_notes,
     print_table,
     save_figure,
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from scalpdesk.config.settings import LoadedSettings
     from scalpdesk.research.dealer_gamma import ChainAt
 
-STRIKES_SHOWN = 12
 _CHAIN_FILES = "chain files"
 """Name in the history of what chain files hold: their own names often bear the day."""
 
@@ -58,34 +58,24 @@ _CHAIN_FILES = "chain files"
 @click.option(
     "--start",
     "session",
-    default=None,
     metavar="DATE",
     help=f"Trading day [default: {DEFAULT_SESSION}; of --chain: its latest].",
 )
 @click.option("--at", "clock", default="12:00", metavar="HH:MM", show_default=True, help="New York time.")
-@click.option(
-    "--chain", "chain_file", default=None, metavar="FILE", help="A chain from a CSV or Parquet file."
-)
+@click.option("--chain", "chain_file", metavar="FILE", help="A chain from a CSV or Parquet file.")
 @click.option(
     "--spot",
     type=click.FloatRange(min=0, min_open=True),
-    default=None,
     help="With --chain: underlying, where FILE does not say.",
 )
-@click.option(
-    "--strikes",
-    type=click.IntRange(min=0),
-    default=STRIKES_SHOWN,
-    show_default=True,
-    help="Strikes shown on either side.",
-)
-@click.option("--plot", "plot_file", default=None, metavar="FILE", help="Draw strikes and profile into FILE.")
+@strikes_option(12)
+@click.option("--plot", "plot_file", metavar="FILE", help="Draw strikes and profile into FILE.")
 @click.option(
     "--keep", is_flag=True, help="Keep the exposure as this session's, to compare later exposures with."
 )
-@click.option("--days", type=click.IntRange(1, 250), default=None, help="Keep each of the last N sessions.")
+@click.option("--days", type=click.IntRange(1, 250), help="Keep each of the last N sessions.")
 @click.option("--publish", is_flag=True, help="Write the exposure to Firestore.")
-@click.option("--document", default=None, metavar="PATH", help="Document of --publish [default: by SYMBOL].")
+@click.option("--document", metavar="PATH", help="Document of --publish [default: by SYMBOL].")
 @seed_option
 @settings_options
 def gex(
@@ -146,10 +136,7 @@ def gex(
         shown["plot"] = plot_file
     if publish:
         shown["published"] = _publish(settings, at, shown, document)
-    if as_json:
-        print_json(shown)
-    else:
-        _print_exposure(shown, strikes)
+    print_answer(shown, lambda: _print_exposure(shown, strikes), as_json=as_json)
 
 
 def _refuse_with_file(data_set: str, seed: int | None, days: int | None) -> None:

@@ -10,8 +10,7 @@ import msgspec
 from scalpdesk.cli.command import desk_command, settings_from, settings_options
 from scalpdesk.cli.flags import options
 from scalpdesk.cli.market import DaySpan, load_tape
-from scalpdesk.cli.output import console, new_table, print_json, print_table
-from scalpdesk.cli.summary_view import money
+from scalpdesk.cli.output import Made, console, money, print_json, print_table, table_of
 from scalpdesk.cli.waiting import progress_bar
 from scalpdesk.core.errors import ScalpdeskError
 
@@ -77,15 +76,16 @@ def hedges(
         print_json({"runs": msgspec.to_builtins(runs), "refused": refused})
         return
     out = console()
-    amounts = "P&L", "options", "hedge", "underlying", "basis", "cost"
-    table = new_table("hedged with", *amounts, "sd a day", "hedges")
-    for each in runs:
-        spread = spread_of(list(each.basis_by_day.values()))
-        by_hedge = each.underlying_gain, each.basis, each.hedge_cost
-        figures = [money(float(amount)) for amount in (each.pnl, each.options, each.hedge_pnl, *by_hedge)]
-        shown = underlying if each.hedge == UNDERLYING else each.hedge
-        table.add_row(shown, *figures, f"{spread:.2f}", str(each.hedges))
-    print_table(table, out)
+    columns = (
+        "hedged with={name}|P&L={pnl:.2$}|options={options:.2$}|hedge={hedge_pnl:.2$}"
+        "|underlying={underlying_gain:.2$}|basis={basis:.2$}|cost={hedge_cost:.2$}|sd a day={spread:.2f}"
+        "|hedges"
+    )
+    made: Made = {
+        "name": lambda each: underlying if each.hedge == UNDERLYING else each.hedge,
+        "spread": lambda each: spread_of(list(each.basis_by_day.values())),
+    }
+    print_table(table_of(runs, columns, made), out)
     for name, why in refused.items():
         out.print(f"{name}: {why}", markup=False)
 
@@ -97,7 +97,7 @@ def hedges(
 @click.argument("underlying")
 @click.argument("hedge")
 @options(DaySpan, "span")
-@click.option("--hedge-set", default=None, metavar="SET", help="Data set of HEDGE [default: --data].")
+@click.option("--hedge-set", metavar="SET", help="Data set of HEDGE [default: --data].")
 @click.option("--dollars", type=float, default=1_000_000.0, show_default=True, help="Dollar delta held.")
 @click.option("--beta", type=float, default=1.0, show_default=True, help="As hedge.beta.")
 @settings_options
@@ -127,13 +127,8 @@ def basis(
         document: dict[str, Any] = {"hedge": tapes[1].underlying, "dollars": dollars, "beta": beta}
         print_json(document | {"sessions": msgspec.to_builtins(found)})
         return
-    table = new_table("session", "basis", "sd a minute", "beta", "correlation", "minutes")
-    for each in found:
-        amounts = money(each.basis), f"{each.per_minute:.2f}"
-        table.add_row(
-            each.session, *amounts, f"{each.beta:.3f}", f"{each.correlation:.3f}", str(each.minutes)
-        )
-    out = console()
+    columns = "session|basis:.2$|sd a minute={per_minute:.2f}|beta:.3f|correlation:.3f|minutes"
+    out, table = console(), table_of(found, columns)
     out.print(f"{tapes[1].underlying} against {tapes[0].underlying}, {money(dollars)} of dollar delta")
     print_table(table, out)
     total = sum((Decimal(f"{each.basis:.2f}") for each in found), Decimal(0))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scalpdesk.cli.command import desk_command, html_option, settings_from, settings_options
-from scalpdesk.cli.output import console, new_table, print_json, print_table, shown
+from scalpdesk.cli.output import console, new_table, print_json, print_table, shown, table_of
 from scalpdesk.core.errors import EXIT_FAILED, ArgumentError, ConfigError
 from scalpdesk.core.owner_only import make_folder, new_own_file
 from scalpdesk.core.units import count_text, run_currency
@@ -106,6 +106,7 @@ def _found(rows: list[dict[str, Any]], runs_dir: Path, search: str) -> list[dict
 
 def _list_sweeps(runs_dir: Path, *, as_json: bool) -> None:
     from scalpdesk.research.sweep import SWEEPS, list_sweeps
+    from scalpdesk.research.walk_forward import settings_text
 
     found = list_sweeps(runs_dir / SWEEPS)
     if as_json:
@@ -114,13 +115,16 @@ def _list_sweeps(runs_dir: Path, *, as_json: bool) -> None:
     if not found:
         click.echo(f"no sweeps below {runs_dir / SWEEPS}; scalpdesk sweep --help shows how to make one")
         return
-    table = new_table("sweep", "market", "session", "rows", "best P&L", "its settings", left=3)
-    for each in found:
-        data, best = each["about"]["data"], each["best"] or {"pnl": "-", "settings": {}}
-        chosen = ", ".join(f"{key}={value}" for key, value in best["settings"].items())
-        market = f"{data['underlying']}, {data['name']} ({data['kind']})"
-        table.add_row(each["name"], market, data["session"], str(each["rows"]), best["pnl"], chosen)
-    print_table(table)
+    columns = (
+        "sweep={name}|market={data[underlying]}, {data[name]} ({data[kind]})|session={data[session]}|rows"
+        "|best P&L={best[pnl]}|its settings={chosen}"
+    )
+    made = {
+        "data": lambda each: each["about"]["data"],
+        "best": lambda each: each["best"] or {"pnl": "-"},
+        "chosen": lambda each: settings_text(each["best"]["settings"] if each["best"] else {}),
+    }
+    print_table(table_of(found, columns, made, left=3))
     click.echo("scalpdesk report SWEEP --html FILE draws its tear sheet")
 
 
@@ -145,17 +149,9 @@ def _list_sweeps(runs_dir: Path, *, as_json: bool) -> None:
     help="Number of the last hedges to show.",
 )
 @html_option
-@click.option(
-    "--plot",
-    "plot_file",
-    default=None,
-    metavar="FILE",
-    help="Draw P&L, Greeks, IV and RV (extra plots).",
-)
-@click.option("--csv", "csv_dir", default=None, metavar="DIR", help="Write every table as DIR/TABLE.csv.")
-@click.option(
-    "--parquet", "parquet_dir", default=None, metavar="DIR", help="Write every table as DIR/TABLE.parquet."
-)
+@click.option("--plot", "plot_file", metavar="FILE", help="Draw P&L, Greeks, IV and RV (extra plots).")
+@click.option("--csv", "csv_dir", metavar="DIR", help="Write every table as DIR/TABLE.csv.")
+@click.option("--parquet", "parquet_dir", metavar="DIR", help="Write every table as DIR/TABLE.parquet.")
 @click.option(
     "--compare", "others", multiple=True, metavar="RUN", help="Show this run beside RUN. May be repeated."
 )
@@ -313,7 +309,7 @@ def _write_tables(stored: "StoredRun", folder: Path, form: str) -> list[dict[str
 
 def _compare(run_dirs: list[Path], records_url: str | None, *, as_json: bool) -> None:
     """Show runs side by side: what was set otherwise, results, P&L by part."""
-    from scalpdesk.cli.output import new_table, print_table
+    from scalpdesk.cli.output import print_table
     from scalpdesk.portfolio.explain import part_names
     from scalpdesk.records.store import pnl_in_cents
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scalpdesk.cli.command import desk_command, settings_from, settings_options
-from scalpdesk.cli.output import new_table, print_json, print_table
+from scalpdesk.cli.output import Made, print_answer, print_json, print_table, table_of
 from scalpdesk.core.errors import ArgumentError, ConfigError
 
 if TYPE_CHECKING:
@@ -38,10 +38,8 @@ TITLES = {
 @click.argument("runs", metavar="[RUN ...]", nargs=-1)
 @click.option("--search", default="", metavar="WORDS", help="All runs that have every word, as `runs` does.")
 @click.option("--note", is_flag=True, help="Note TEXT on RUN (--note RUN TEXT), or list what is noted.")
-@click.option("--day", default=None, metavar="YYYY-MM-DD", help="--note: of a day of the run.")
-@click.option(
-    "--trade", type=int, default=None, metavar="N", help="--note: a trade by its number in `report`."
-)
+@click.option("--day", metavar="YYYY-MM-DD", help="--note: of a day of the run.")
+@click.option("--trade", type=int, metavar="N", help="--note: a trade by its number in `report`.")
 @click.option("--tag", "tags", multiple=True, metavar="WORD", help="--note: add a tag. May be repeated.")
 @click.option("--untag", "untagged", multiple=True, metavar="WORD", help="--note: take a tag away.")
 @click.option("--clear", is_flag=True, help="--note: take note and tags away.")
@@ -94,46 +92,33 @@ def journal(
 
 def _show(title: str, rows: list[dict[str, Any]], currency: str) -> None:
     counts = [name for name in ("sessions", "trades") if rows[0][name] is not None]
-    table = new_table(title, f"P&L {currency}", *counts, left=1)
-    for row in rows:
-        pnl = Decimal(row["pnl"])
-        if pnl or counts:  # of days and hours those that moved
-            table.add_row(
-                row["name"], f"{pnl:+,f}" if pnl else f"{pnl:f}", *(str(row[name]) for name in counts)
-            )
-    print_table(table)
+    shown = [row for row in rows if Decimal(row["pnl"]) or counts]  # of days and hours those that moved
+    columns = "|".join((f"{title}={{name}}", f"P&L {currency}={{pnl}}", *counts))
+    print_table(table_of(shown, columns, {"pnl": lambda row: _exact(Decimal(row["pnl"]))}))
+
+
+def _exact(pnl: Decimal) -> str:
+    return f"{pnl:+,f}" if pnl else f"{pnl:f}"
 
 
 def _show_trades(rows: list[dict[str, Any]]) -> None:
     from scalpdesk.instruments.sessions import to_new_york
 
     are_several = len({row["run_id"] for row in rows}) > 1
-    first = ("run", "trade", "opened (New York)") if are_several else ("trade", "opened (New York)")
-    columns = ("cash in", "worth 1 min", "5 min", "30 min", "vol in", "forecast", "vol out", "cash out")
-    table = new_table(*first, *columns, "P&L", left=len(first))
-    for row in rows:
-        worth = (_figure(row[f"worth_after_{minutes}"]) for minutes in (1, 5, 30))
-        vols = map(_vol, (row["vol_in"], row["forecast_vol"], row["vol_out"]))
-        opened = f"{to_new_york(row['opened_ns']):%Y-%m-%d %H:%M}"
-        own = (row["run_id"],) if are_several else ()
-        figures = (_cash(row["cash_in"]), *worth, *vols, _cash(row["cash_out"]), _cash(row["pnl"]))
-        table.add_row(*own, f"{row['number']}: {row['structure'] or '-'}", opened, *figures)
-    print_table(table)
+    columns = (
+        f"{'run={run_id}|' if are_several else ''}trade={{number}}: {{structure}}|opened (New York)"
+        "|cash in={cash_in:+,.2f}|worth 1 min={worth_after_1:,.2f}|5 min={worth_after_5:,.2f}"
+        "|30 min={worth_after_30:,.2f}|vol in={vol_in:.1p %}|forecast={forecast_vol:.1p %}"
+        "|vol out={vol_out:.1p %}|cash out={cash_out:+,.2f}|P&L={pnl:+,.2f}"
+    )
+    made: Made = {
+        "opened (New York)": lambda row: f"{to_new_york(row['opened_ns']):%Y-%m-%d %H:%M}",
+        "structure": lambda row: row["structure"] or "-",
+    }
+    print_table(table_of(rows, columns, made, unknown="·", left=2 + are_several))
     for row in rows:
         number = f"{row['run_id']} {row['number']}" if are_several else row["number"]
         click.echo(f"{number}: {'; '.join(filter(None, (row['entry'], row['exit'])))}")
-
-
-def _cash(amount: Decimal) -> str:
-    return f"{amount:+,.2f}"
-
-
-def _figure(value: float | None) -> str:
-    return "·" if value is None else f"{value:,.2f}"
-
-
-def _vol(value: float | None) -> str:
-    return "·" if value is None else f"{100 * value:.1f} %"
 
 
 def _note(
@@ -177,10 +162,7 @@ def _note(
         left = [tag for tag in checked_tags([*old["tags"], *tags]) if tag not in away]
         said = old["note"] if text is None else text
         kept = keep_note(store, run_dir.name, subject, tags=left, note=said, now_ns=SystemClock().now_ns())
-    if as_json:
-        print_json(kept)
-    else:
-        click.echo(f"{run_dir.name}{_subject(kept)}: {_said(kept) or 'nothing noted'}")
+    print_answer(kept, f"{run_dir.name}{_subject(kept)}: {_said(kept) or 'nothing noted'}", as_json=as_json)
 
 
 def _list(runs_dir: Path, run: str | None, records_url: str | None, *, as_json: bool) -> None:
@@ -198,10 +180,8 @@ def _list(runs_dir: Path, run: str | None, records_url: str | None, *, as_json: 
     if not rows:
         click.echo("nothing is noted; scalpdesk journal --note last 'TEXT' --tag WORD notes the first")
         return
-    table = new_table("run", "of", "tags", "note", left=4, text=("note",))
-    for row in rows:
-        table.add_row(row["run_id"], _subject(row).strip() or "run", " ".join(row["tags"]), row["note"])
-    print_table(table)
+    made = {"of": lambda row: _subject(row).strip() or "run", "tags": lambda row: " ".join(row["tags"])}
+    print_table(table_of(rows, "run={run_id}|of|tags|note", made, left=4, text=("note",)))
 
 
 def _subject(row: dict[str, Any]) -> str:

@@ -21,9 +21,13 @@ DEFAULT_SESSION = USUAL_DAY.isoformat()
 data_option = click.option(
     "--data", "data_set", default=EMBEDDED, show_default=True, help="Name of the data set."
 )
-seed_option = click.option(
-    "--seed", type=int, default=None, help="Path of the embedded market [default: simulation.seed]."
-)
+seed_option = click.option("--seed", type=int, help="Path of the embedded market [default: simulation.seed].")
+
+
+def strikes_option(shown: int) -> Callable[[Body], Body]:
+    """Return the option ``--strikes`` with its default."""
+    what = "Strikes shown on either side."
+    return click.option("--strikes", type=click.IntRange(min=0), default=shown, show_default=True, help=what)
 
 
 class DaySpan(Options, frozen=True, kw_only=True):
@@ -96,9 +100,7 @@ def span_options(first: str = "First day.") -> Callable[[Body], Body]:
     """Return the options ``--start`` (``start: str``) and ``--end`` (``end: str | None``) of a span."""
 
     def add(body: Body) -> Body:
-        body = click.option("--end", default=None, metavar="DATE", help="Last day [default: the first].")(
-            body
-        )
+        body = click.option("--end", metavar="DATE", help="Last day [default: the first].")(body)
         return click.option("--start", required=True, metavar="DATE", help=first)(body)
 
     return add

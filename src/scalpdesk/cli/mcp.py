@@ -142,7 +142,7 @@ def server_of(tools: CommandTools) -> "MCPServer":
 
 
 @desk_command("mcp", example=("scalpdesk mcp", "scalpdesk mcp --runs-dir runs"))
-@click.option("--runs-dir", default=None, metavar="DIR", help="Folder of the runs [default: desk.runs_dir].")
+@click.option("--runs-dir", metavar="DIR", help="Folder of the runs [default: desk.runs_dir].")
 def mcp(*, as_json: bool, runs_dir: str | None) -> None:
     """Serve reports of runs and of the running desk to an agent, over stdin and stdout.
 

@@ -94,7 +94,7 @@ def new() -> None:
 
 @desk_command("strategy", group=new, example="scalpdesk new strategy my-straddle")
 @click.argument("name")
-@click.option("--folder", default=None, metavar="DIR", help="Folder to make [default: NAME].")
+@click.option("--folder", metavar="DIR", help="Folder to make [default: NAME].")
 def strategy(*, as_json: bool, name: str, folder: str | None) -> None:
     """Write a package with a strategy that trades, its settings, tests and walk-forward.
 

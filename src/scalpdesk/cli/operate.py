@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scalpdesk.cli.command import desk_command, settings_from, settings_options
-from scalpdesk.cli.output import console, moment_of, print_json
+from scalpdesk.cli.output import console, moment_of, print_answer, print_json
 from scalpdesk.cli.strategy_choice import strategy_flags
 from scalpdesk.core.clock import SystemClock
 from scalpdesk.core.errors import EXIT_FAILED, ConfigError, RetryError, ScalpdeskError
@@ -124,10 +124,8 @@ def _no_desk(folder: Path) -> RetryError:
 
 def which_desk(body: Any) -> Any:
     """Add ``--run RUN`` (``run_id: str | None``) and ``--runs-dir DIR`` (``runs_dir: str | None``)."""
-    body = click.option("--run", "run_id", default=None, metavar="RUN", help="Which desk, if several run.")(
-        body
-    )
-    return click.option("--runs-dir", default=None, metavar="DIR", help="Folder of the runs.")(body)
+    body = click.option("--run", "run_id", metavar="RUN", help="Which desk, if several run.")(body)
+    return click.option("--runs-dir", metavar="DIR", help="Folder of the runs.")(body)
 
 
 def ask_desk(run_dir: Path, request: dict[str, Any]) -> dict[str, Any]:
@@ -274,14 +272,21 @@ def status(*, as_json: bool, watch: bool, run_id: str | None, runs_dir: str | No
     return None
 
 
-def _show_without_desk(run_id: str | None, folder: Path, *, as_json: bool) -> int:
-    """Show the accounts whose desks do not run: mode, and what their last run held."""
-    from scalpdesk.live.account_mode import state_text
+def _last_runs(folder: Path, run_id: str | None) -> list[Any]:
+    """Return the last run of each account, by the beginning of its id; refuse where there is none."""
     from scalpdesk.live.without_desk import last_runs
 
     runs = [run for run in last_runs(folder) if run_id is None or run.run_dir.name.startswith(run_id)]
     if not runs:
         raise _no_desk(folder)
+    return runs
+
+
+def _show_without_desk(run_id: str | None, folder: Path, *, as_json: bool) -> int:
+    """Show the accounts whose desks do not run: mode, and what their last run held."""
+    from scalpdesk.live.account_mode import state_text
+
+    runs = _last_runs(folder, run_id)
     rows: list[dict[str, Any]] = []
     for run in runs:
         recorded = run.record(_state_folder()).read()
@@ -333,7 +338,7 @@ def _held_at_the_end(run_dir: Path) -> dict[str, str]:
 
 
 def _operation(name: str, text: str, *, needs_reason: bool) -> Any:
-    @click.option("--reason", required=needs_reason, default=None, help="Kept in the journal.")
+    @click.option("--reason", required=needs_reason, help="Kept in the journal.")
     @click.option("--all", "every", is_flag=True, help="Each desk that runs here.")
     @which_desk
     def body(
@@ -420,10 +425,7 @@ def _ask_starting(pids: Sequence[int], name: str, reason: str, folder: Path, *, 
                 asked.drop(pid)
         return _show_answers(answers, as_json=as_json)
     note = "a desk is starting here: the command is on disk and is carried out once the account is known"
-    if as_json:
-        print_json({"note": note, "processes": list(pids)})
-    else:
-        click.echo(note)
+    print_answer({"note": note, "processes": list(pids)}, note, as_json=as_json)
     return None
 
 
@@ -432,11 +434,9 @@ def _command_accounts(
 ) -> int | None:
     """Put accounts without a desk into a mode, in which the next start begins."""
     from scalpdesk.live.account_mode import state_text
-    from scalpdesk.live.without_desk import command_account, last_runs
+    from scalpdesk.live.without_desk import command_account
 
-    runs = [run for run in last_runs(folder) if run_id is None or run.run_dir.name.startswith(run_id)]
-    if not runs:
-        raise _no_desk(folder)
+    runs = _last_runs(folder, run_id)
     if len(runs) > 1 and not every:
         raise _several_desks([run.run_dir for run in runs], folder, name)
     rows: list[dict[str, Any]] = []
@@ -471,14 +471,14 @@ resume = _operation("resume", "Let a halted or reducing desk trade again; says w
 
 
 @desk_command("flatten", example=("scalpdesk flatten", "scalpdesk flatten --now"))
-@click.option("--reason", default=None, help="Kept in the journal.")
+@click.option("--reason", help="Kept in the journal.")
 @click.option("--all", "every", is_flag=True, help="Each desk that runs here.")
 @click.option(
     "--now",
     is_flag=True,
     help="Without a desk: cancel every order of the account and close its positions at the venue.",
 )
-@click.option("--config", "config_file", metavar="FILE", default=None, help="With --now: brings the keys.")
+@click.option("--config", "config_file", metavar="FILE", help="With --now: brings the keys.")
 @which_desk
 def flatten(
     *,
@@ -507,11 +507,9 @@ def _flatten_now(
 ) -> int | None:
     import asyncio
 
-    from scalpdesk.live.without_desk import close_everything, command_account, last_runs
+    from scalpdesk.live.without_desk import close_everything, command_account
 
-    runs = [run for run in last_runs(folder) if run_id is None or run.run_dir.name.startswith(run_id)]
-    if not runs:
-        raise _no_desk(folder)
+    runs = _last_runs(folder, run_id)
     if len(runs) > 1:
         raise _several_desks([run.run_dir for run in runs], folder, "flatten --now")
     run, command = runs[0], _command("flatten", reason)
@@ -536,8 +534,8 @@ def _flatten_now(
 @click.option(
     "--venue", type=click.Choice(venue_names()), default=DEFAULT_VENUE, show_default=True, help="Where."
 )
-@click.option("--account", default=None, metavar="ID", help="The account's id, typed back.")
-@click.option("--hash", "typed_hash", default=None, metavar="HASH", help="Its first 8 digits, typed back.")
+@click.option("--account", metavar="ID", help="The account's id, typed back.")
+@click.option("--hash", "typed_hash", metavar="HASH", help="Its first 8 digits, typed back.")
 @settings_options
 @strategy_flags
 def arm(
@@ -596,7 +594,7 @@ def arm(
 @click.option(
     "--venue", type=click.Choice(venue_names()), default=DEFAULT_VENUE, show_default=True, help="Where."
 )
-@click.option("--account", default=None, metavar="ID", help="Only this account.")
+@click.option("--account", metavar="ID", help="Only this account.")
 def disarm(*, as_json: bool, venue: str, account: str | None) -> None:
     """End the arming of live trading, of all accounts or one; a running desk is not stopped by it."""
     from scalpdesk.core.owner_only import state_dir

@@ -4,15 +4,17 @@ import io
 import json
 import logging
 import sys
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
+from string import Formatter
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from scalpdesk.core.errors import ArgumentError, ConfigError, ScalpdeskError, nearest_name
+from scalpdesk.core.units import rounded_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,6 +29,16 @@ FORMER_OPTIONS = {"--price": "--paid", "--session": "--start"}
 def print_json(document: object) -> None:
     """Write ``document`` as the one JSON document on stdout; exact amounts become strings."""
     click.echo(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False, default=_plain))
+
+
+def print_answer(document: object, text: str | Callable[[], object], *, as_json: bool) -> None:
+    """Give the answer of a command: its document for ``--json``, else its text or what prints that."""
+    if as_json:
+        print_json(document)
+    elif isinstance(text, str):
+        click.echo(text)
+    else:
+        text()
 
 
 def write_utf8() -> None:
@@ -81,6 +93,64 @@ def new_table(
     for place, name in enumerate(columns):
         to_left, breaks = place < left or name in text, name in text
         table.add_column(name, justify="left" if to_left else "right", no_wrap=not breaks, overflow="fold")
+    return table
+
+
+def money(amount: float, decimals: int = 2) -> str:
+    """Format an amount with its sign and two decimals (or the account's), coloured by it."""
+    colour = "green" if amount > 0 else "red" if amount < 0 else "dim"
+    return f"[{colour}]{rounded_text(amount, decimals, '+,')}[/]"
+
+
+Made = Mapping[str, Callable[[Any], object]]
+"""What a table makes of a row, by the name that its columns have for it."""
+
+
+class _Cells(Formatter):
+    """Fills templates with the fields of a row: a struct's, a document's, or made of the row."""
+
+    def __init__(self, made: Made, unknown: str) -> None:
+        self._made, self._unknown = made, unknown
+
+    def get_value(self, key: int | str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        del kwargs
+        row = args[0]
+        if isinstance(key, int):
+            return row
+        if key in self._made:
+            return self._made[key](row)
+        return row[key] if isinstance(row, Mapping) else getattr(row, key)
+
+    def format_field(self, value: Any, format_spec: str) -> str:
+        if value is None:
+            return self._unknown
+        if format_spec.endswith("$"):
+            return money(float(value), int(format_spec[1:-1]))
+        digits, is_share, sign = format_spec.partition("p")
+        return f"{100.0 * value:{digits}f}{sign}" if is_share else format(value, format_spec)
+
+
+def table_of(
+    rows: Iterable[Any],
+    columns: str,
+    made: Made | None = None,
+    *,
+    unknown: str = "-",
+    **look: Any,
+) -> "Table":
+    """Return a table with a line for each row; ``look`` is that of :func:`new_table`.
+
+    ``columns`` are parted by ``|``: each a heading and a template of Python's, ``worth={pnl:.2f}``, or a
+    field alone with its format, ``pnl:.2f``. ``made`` has functions of the row by the name of a field. The
+    format ``.1p`` gives a fraction in per cent, with a sign as in ``.1p %``, ``.2$`` an amount coloured by
+    its sign; ``unknown`` stands for None.
+    """
+    parts = [each.partition("=") for each in columns.split("|")]
+    heads = [head if sign else head.partition(":")[0].replace("_", " ") for head, sign, _ in parts]
+    templates = [template if sign else f"{{{head}}}" for head, sign, template in parts]
+    table, cells = new_table(*heads, **look), _Cells(made or {}, unknown)
+    for row in rows:
+        table.add_row(*(cells.format(template, row) for template in templates))
     return table
 
 

@@ -6,7 +6,7 @@ import click
 
 from scalpdesk.cli.command import desk_command, settings_from, settings_options
 from scalpdesk.cli.market import load_tape
-from scalpdesk.cli.output import new_table, print_json, print_table
+from scalpdesk.cli.output import print_answer, print_table, table_of
 from scalpdesk.cli.waiting import progress_bar
 from scalpdesk.core.units import money_decimals
 
@@ -33,11 +33,10 @@ _MEANING = {
 @click.option(
     "--data",
     "data_set",
-    default=None,
     metavar="NAME",
     help="Begin with a backtest of this data set [default: of the run's own, or of the recorded stream].",
 )
-@click.option("--seed", type=int, default=None, help="Path of an embedded market [default: simulation.seed].")
+@click.option("--seed", type=int, help="Path of an embedded market [default: simulation.seed].")
 @settings_options
 def parity(
     *,
@@ -65,10 +64,7 @@ def parity(
             run_dir, market, seed=seed, progress=lambda done, total: report(done, total, "events")
         )
     keep(document, run_dir)
-    if as_json:
-        print_json(document)
-    else:
-        _print(document)
+    print_answer(document, lambda: _print(document), as_json=as_json)
 
 
 def _market(
@@ -95,19 +91,16 @@ def _market(
 
 
 def _print(document: dict[str, Any]) -> None:
-    currency = document["currency"]
-    decimals = money_decimals(currency)
+    currency, course, live = document["currency"], document["chain"], document["live_pnl"]
+    n = money_decimals(currency)
     click.echo(document["headline"])
-    table = new_table("", currency, "P&L after it", "what changes", text=("what changes",))
-    course = document["chain"]
-    table.add_row("backtest", "", f"{course['backtest']:.{decimals}f}", document["data"] or "recorded stream")
-    for name, amount in document["parts"].items():
-        after = course.get(name, document["live_pnl"])
-        table.add_row(name, f"{amount:+.{decimals}f}", f"{after:.{decimals}f}", _MEANING[name])
-    table.add_row(
-        "live", f"{document['difference']:+.{decimals}f}", f"{document['live_pnl']:.{decimals}f}", ""
-    )
-    print_table(table)
+    rows = [
+        ("backtest", None, course["backtest"], document["data"] or "recorded stream"),
+        *((name, each, course.get(name, live), _MEANING[name]) for name, each in document["parts"].items()),
+        ("live", document["difference"], live, ""),
+    ]
+    columns = f"={{0[0]}}|{currency}={{0[1]:+.{n}f}}|P&L after it={{0[2]:.{n}f}}|what changes={{0[3]}}"
+    print_table(table_of(rows, columns, unknown="", text=("what changes",)))
     orders, latency = document["orders"], document["latency_ms"]
     click.echo(
         f"{orders['matched']} of {orders['backtest']} orders of the last backtest are among the"

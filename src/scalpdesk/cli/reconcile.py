@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scalpdesk.cli.command import desk_command, settings_from, settings_options
-from scalpdesk.cli.output import new_table, print_json, print_notes, print_table
+from scalpdesk.cli.output import print_json, print_notes, print_table, table_of
 from scalpdesk.cli.tax import run_folders
 from scalpdesk.core.errors import EXIT_FAILED, EXIT_OK, ConfigError, DataError
 from scalpdesk.core.units import ZERO, count_text, money_decimals, number_text, rounded_text
@@ -41,12 +41,10 @@ DAY = click.DateTime(["%Y-%m-%d"])
     metavar="RUN",
     help='A run by id or "last"; without any, all live runs there.',
 )
-@click.option("--account", default=None, metavar="NAME", help="Account, where the file holds several.")
+@click.option("--account", metavar="NAME", help="Account, where the file holds several.")
 @click.option("--start", metavar="DATE", type=DAY, help="First day to compare; default: the statement's.")
 @click.option("--end", metavar="DATE", type=DAY, help="Last day to compare; default: the statement's.")
-@click.option(
-    "--zone", default=None, metavar="ZONE", help="Zone of the statement's times; default: the broker's."
-)
+@click.option("--zone", metavar="ZONE", help="Zone of the statement's times; default: the broker's.")
 @click.option(
     "--seconds",
     type=click.FloatRange(0, 86_400),
@@ -187,17 +185,9 @@ def _print(found: "Agreement", document: dict[str, Any], *, shows_all: bool) -> 
     click.echo(", ".join(f"{count} {verdict}" for verdict, count in document["counts"].items()) or "no line")
     shown = [line for line in found.lines if shows_all or line.verdict.value != "agrees"]
     if shown:
-        table = new_table("", "what", "time", "broker", "journal", "difference", text=("broker", "journal"))
-        for line in shown[:MOST_LINES]:
-            row = _row(line)
-            table.add_row(
-                row["verdict"],
-                f"{line.kind} {line.what}",
-                row["time"][:19],
-                line.broker,
-                line.journal,
-                _apart(line),
-            )
+        columns = "={verdict.value}|what={kind} {what}|time|broker|journal|difference"
+        made = {"time": lambda line: _row(line)["time"][:19], "difference": _apart}
+        table = table_of(shown[:MOST_LINES], columns, made, text=("broker", "journal"))
         print_table(table, first_to_go=("journal", "broker"))
         if len(shown) > MOST_LINES:
             click.echo(f"… and {len(shown) - MOST_LINES:,} more: --json has all")

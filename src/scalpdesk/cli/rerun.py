@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scalpdesk.cli.output import console, new_table, print_json, print_table
+from scalpdesk.cli.output import print_json, print_table, table_of
 from scalpdesk.cli.waiting import progress_bar
 
 if TYPE_CHECKING:
@@ -39,10 +39,8 @@ def rerun(run_dir: Path, *, fill_models: bool, paths: int, beside_desk: bool, as
             }
         )
         return
-    table = new_table("made again", "P&L", "costs", "hedges")
-    for each in (*found.fill_models, *found.paths):
-        table.add_row(each.name, f"{each.pnl:+,f}", f"{each.costs:+,f}", str(each.hedges))
-    print_table(table, console())
+    columns = "made again={name}|P&L={pnl:+,f}|costs:+,f|hedges"
+    print_table(table_of((*found.fill_models, *found.paths), columns))
 
 
 def _row(each: "OtherRun") -> dict[str, str | int]:

@@ -1,6 +1,7 @@
 """``scalpdesk research``: tests of what dealer gamma, signals and the facts of entries foretell."""
 
 import tempfile
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ import click
 from scalpdesk.cli.command import LazyGroup, desk_command, settings_from, settings_options
 from scalpdesk.cli.flags import options
 from scalpdesk.cli.market import DaySpan, data_option, load_tape, read_span, seed_option
-from scalpdesk.cli.output import cell, new_table, print_json, print_table
+from scalpdesk.cli.output import Made, print_json, print_table, table_of
 from scalpdesk.cli.waiting import progress_bar
 from scalpdesk.core.errors import ConfigError, DataError
 from scalpdesk.core.units import count_text, money_text
@@ -108,8 +109,8 @@ def gex(
         "scalpdesk research signals",
     ),
 )
-@click.option("--start", default=None, metavar="DATE", help="First session [default: the runs on record].")
-@click.option("--end", default=None, metavar="DATE", help="Last session [default: the first].")
+@click.option("--start", metavar="DATE", help="First session [default: the runs on record].")
+@click.option("--end", metavar="DATE", help="Last session [default: the first].")
 @data_option
 @seed_option
 @settings_options
@@ -164,9 +165,7 @@ def signals(
     show_default=True,
     help="Sessions after a part that do not train for it.",
 )
-@click.option(
-    "--save", "save_file", default=None, metavar="FILE", help="Write the model, trained on all entries."
-)
+@click.option("--save", "save_file", metavar="FILE", help="Write the model, trained on all entries.")
 @settings_options
 def entries(
     *,
@@ -361,20 +360,16 @@ def _print(found: "Sequence[Finding]", about: dict[str, Any], notes: list[str], 
     if as_json:
         print_json({**about, "findings": [each.document() for each in found], "notes": notes})
         return
-    table = new_table("test", "n", "sessions", "effect", "95 %", "p", "control p", "corrected p", "verdict")
-    for each in found:
-        span = "" if each.low is None else f"{each.low:+.4g} to {each.high:+.4g}"
-        table.add_row(
-            each.name,
-            str(each.observations),
-            str(each.sessions),
-            "" if each.effect is None else f"{each.effect:+.4g}",
-            span,
-            cell(each.p_value, 3),
-            cell(each.control_p, 3),
-            cell(each.adjusted_p, 3),
-            each.problem or each.verdict,
-        )
+    columns = (
+        "test={name}|n={observations}|sessions|effect|95 %={span}|p={p_value:.3f}|control p={control_p:.3f}"
+        "|corrected p={adjusted_p:.3f}|verdict"
+    )
+    made: Made = {
+        "effect": lambda each: "" if each.effect is None else f"{each.effect:+.4g}",
+        "span": lambda each: "" if each.low is None else f"{each.low:+.4g} to {each.high:+.4g}",
+        "verdict": lambda each: each.problem or each.verdict,
+    }
+    table = table_of(found, columns, made)
     print_table(table, first_to_go=("control p", "p", "95 %"))
     shown = sum(each.verdict.startswith("shown") for each in found)
     click.echo(

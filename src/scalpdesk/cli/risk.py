@@ -4,6 +4,7 @@ import csv
 import math
 from collections.abc import Callable, Sequence
 from datetime import date, time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ import click
 from scalpdesk.cli.command import desk_command, settings_from, settings_options
 from scalpdesk.cli.flags import options
 from scalpdesk.cli.market import DEFAULT_SESSION, instant_ns, load_tape, seed_option
-from scalpdesk.cli.output import new_table, print_json, print_notes, print_table
+from scalpdesk.cli.output import new_table, print_json, print_notes, print_table, table_of
 from scalpdesk.cli.waiting import progress_bar
 from scalpdesk.core.errors import ArgumentError, ConfigError, DataError
 from scalpdesk.core.flags import read_date
@@ -43,19 +44,14 @@ PLAIN_WINDOW, STRADDLE_WINDOW = 500, 250
 @click.option(
     "--position", "positions", metavar="SYMBOL=QTY", multiple=True, help="A position. May be repeated."
 )
-@click.option("--book", metavar="FILE", default=None, help="CSV file of positions: symbol,quantity.")
+@click.option("--book", metavar="FILE", help="CSV file of positions: symbol,quantity.")
 @click.option("--data", "data_set", default=EMBEDDED, show_default=True, help="Data set that prices it.")
 @click.option(
-    "--start",
-    "session",
-    default=None,
-    metavar="DATE",
-    help=f"Session [default: a run's first; {DEFAULT_SESSION}].",
+    "--start", "session", metavar="DATE", help=f"Session [default: a run's first; {DEFAULT_SESSION}]."
 )
 @click.option(
     "--time",
     "clock",
-    default=None,
     metavar="HH:MM",
     help="New York time [default: 12:00; of a run, when something was held last].",
 )
@@ -300,12 +296,12 @@ def _print_risk(document: dict[str, Any]) -> None:
         )
         click.echo(f"correlation by EWMA: {pairs}")
     if document["stress"]:
-        table = new_table("stress day", "", "moves", "volatility index", f"P&L {currency}", left=4)
-        for row in document["stress"]:
-            moves = ", ".join(f"{symbol} {move:+.2%}" for symbol, move in row["moves"].items())
-            index = f"{row['index_from']:.2f} to {row['index_to']:.2f}"
-            table.add_row(row["day"], row["label"], moves, index, f"{row['pnl']:+,.{places}f}")
-        print_table(table)
+        columns = (
+            "stress day={day}|={label}|moves|volatility index={index_from:.2f} to {index_to:.2f}"
+            f"|P&L {currency}={{pnl:+,.{places}f}}"
+        )
+        moves = {"moves": lambda row: ", ".join(f"{name} {move:+.2%}" for name, move in row["moves"].items())}
+        print_table(table_of(document["stress"], columns, moves, left=4))
     grid = document["grid"]
     for place, name in enumerate(grid["times"][:2]):
         click.echo(f"P&L {name}, spot by change of every volatility in points")
@@ -321,36 +317,22 @@ def _print_risk(document: dict[str, Any]) -> None:
     print_notes(document["notes"])
 
 
+def _tested(name: str, row: dict[str, Any]) -> str:
+    return f"{row[name]['statistic']:.2f}{' no' if row[name]['rejected'] else ' ok'}"
+
+
 def _print_coverage(document: dict[str, Any]) -> None:
     for part in document["parts"]:
         click.echo(
             f"{part['sessions']:,} sessions of {part['first']} to {part['last']}, each by the"
             f" {part['window']} moves before it"
         )
-        table = new_table(
-            "book",
-            "VaR %",
-            "method",
-            "exceptions",
-            "expected",
-            "in 10",
-            "Kupiec",
-            "independence",
-            "both",
-            left=1,
+        columns = (
+            "book|VaR %={confidence:.1p}|method|exceptions|expected:.1f|in 10={most_in_10_sessions}"
+            "|Kupiec={kupiec}|independence|both={conditional_coverage}"
         )
-        for row in part["rows"]:
-            tests = [row[name] for name in ("kupiec", "independence", "conditional_coverage")]
-            table.add_row(
-                row["book"],
-                f"{100 * row['confidence']:.1f}",
-                row["method"],
-                str(row["exceptions"]),
-                f"{row['expected']:.1f}",
-                str(row["most_in_10_sessions"]),
-                *(f"{test['statistic']:.2f}{' no' if test['rejected'] else ' ok'}" for test in tests),
-            )
-        print_table(table)
+        made = {name: partial(_tested, name) for name in ("kupiec", "independence", "conditional_coverage")}
+        print_table(table_of(part["rows"], columns, made))
     print_notes(
         [
             "in 10: most exceptions within 10 sessions",

@@ -13,7 +13,7 @@ import click
 from scalpdesk.cli.command import desk_command, settings_from, settings_options, typed_command
 from scalpdesk.cli.dashboard import DEFAULT_PORT, PageProcess
 from scalpdesk.cli.flags import options
-from scalpdesk.cli.output import print_json
+from scalpdesk.cli.output import print_answer
 from scalpdesk.cli.strategy_choice import folder_option, folder_overrides, strategy_flags
 from scalpdesk.cli.summary_view import folder_line
 from scalpdesk.cli.waiting import TOLD, progress_bar
@@ -160,10 +160,7 @@ def report_end(summary: dict[str, Any], plan: "LivePlan", *, is_guarded: bool, a
     """
     from scalpdesk.live.sessions import RunEnd
 
-    if as_json:
-        print_json(summary)
-    else:
-        _show(summary, plan)
+    print_answer(summary, lambda: _show(summary, plan), as_json=as_json)
     if summary["open_orders"]:
         _say("alarm", _orders_left(summary["open_orders"], plan, is_guarded=is_guarded))
     is_unwell = summary["differences"] or summary["open_orders"] or summary["end"] == RunEnd.NOT_FLAT

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from scalpdesk.cli.command import desk_command, settings_from, settings_options
-from scalpdesk.cli.output import moment_of, new_table, print_json, print_table
+from scalpdesk.cli.output import Made, moment_of, print_json, print_table, table_of
 from scalpdesk.core.units import count_text, rounded_text
 
 VIEWS = ("positions", "history", "performance")
@@ -17,10 +17,8 @@ _EXAMPLES = ("scalpdesk scalps", "scalpdesk scalps performance --json", "scalpde
 
 @desk_command("scalps", example=_EXAMPLES)
 @click.argument("view", type=click.Choice(VIEWS), required=False)
-@click.option(
-    "--run", "run", default=None, metavar="RUN", help="Only this run: an id, its beginning, or last."
-)
-@click.option("--ticker", default=None, help="Only this underlying.")
+@click.option("--run", "run", metavar="RUN", help="Only this run: an id, its beginning, or last.")
+@click.option("--ticker", help="Only this underlying.")
 @click.option("--limit", type=click.IntRange(1, 100_000), default=20, show_default=True, help="Most rows.")
 @settings_options
 def scalps(
@@ -97,39 +95,27 @@ def _with_rows(performance: dict[str, Any]) -> dict[str, Any]:
     return performance | {name: None if row is None else _shown(row) for name, row in ends.items()}
 
 
+_ENTRY = "contract={option_symbol}|entered|contracts|entry={entry_premium:.3f}"
+_MADE: Made = {
+    "entered": lambda row: moment_of(row["entry_time"]),
+    "pnl": lambda row: rounded_text(row["pnl"], 2, "+"),
+}
+
+
 def _print_positions(rows: list[dict[str, Any]]) -> None:
     click.echo(f"{len(rows)} open")
     if rows:
-        table = new_table("contract", "entered", "contracts", "entry", "delta", "DTE", "signal")
-        for row in rows:
-            table.add_row(
-                row["option_symbol"],
-                moment_of(row["entry_time"]),
-                str(row["contracts"]),
-                f"{row['entry_premium']:.3f}",
-                "-" if row["entry_delta"] is None else f"{row['entry_delta']:.2f}",
-                str(row["dte"]),
-                row["signal_id"] or "-",
-            )
-        print_table(table, first_to_go=("signal",))
+        columns = f"{_ENTRY}|delta={{entry_delta:.2f}}|DTE={{dte}}|signal={{signal_id}}"
+        print_table(table_of(rows, columns, _MADE), first_to_go=("signal",))
 
 
 def _print_history(rows: list[dict[str, Any]]) -> None:
     click.echo(f"\n{len(rows)} closed, the newest first")
     if rows:
-        table = new_table("contract", "entered", "contracts", "entry", "exit", "reason", "P&L USD", "%")
-        for row in rows:
-            table.add_row(
-                row["option_symbol"],
-                moment_of(row["entry_time"]),
-                str(row["contracts"]),
-                f"{row['entry_premium']:.3f}",
-                f"{row['exit_premium']:.3f}",
-                row["exit_reason"] or "-",
-                rounded_text(row["pnl"], 2, "+"),
-                f"{100 * row['pnl_pct']:+.1f}",
-            )
-        print_table(table, first_to_go=("entered", "%"))
+        columns = (
+            f"{_ENTRY}|exit={{exit_premium:.3f}}|reason={{exit_reason}}|P&L USD={{pnl}}|%={{pnl_pct:+.1p}}"
+        )
+        print_table(table_of(rows, columns, _MADE), first_to_go=("entered", "%"))
 
 
 def _print_performance(performance: dict[str, Any]) -> None:
@@ -140,17 +126,14 @@ def _print_performance(performance: dict[str, Any]) -> None:
         f"\n{count_text(total['scalps'], 'scalp')}: {total['won']} won, {total['lost']} lost,"
         f" P&L {total['pnl']:+.2f} USD, held {total['average_hold_seconds']:.0f} s on average"
     )
-    table = new_table("group", "scalps", "won %", "P&L USD", "held s")
-    for name, title in (("by_ticker", "{}"), ("by_hour", "{}:00"), ("by_conviction", "conviction {}")):
-        for group in performance[name]:
-            table.add_row(
-                title.format(group["key"]),
-                str(group["scalps"]),
-                f"{100 * group['win_rate']:.0f}",
-                rounded_text(group["pnl"], 2, "+"),
-                f"{group['average_hold_seconds']:.0f}",
-            )
-    print_table(table)
+    titles = {"by_ticker": "{}", "by_hour": "{}:00", "by_conviction": "conviction {}"}
+    groups = [
+        each | {"group": title.format(each["key"])}
+        for name, title in titles.items()
+        for each in performance[name]
+    ]
+    columns = "group|scalps|won %={win_rate:.0p}|P&L USD={pnl}|held s={average_hold_seconds:.0f}"
+    print_table(table_of(groups, columns, _MADE))
     for name in ("best", "worst"):
         row = performance[name]
         click.echo(

@@ -7,7 +7,7 @@ import click
 from scalpdesk.cli.command import desk_command, settings_from, settings_options
 from scalpdesk.cli.flags import options
 from scalpdesk.cli.market import Moment, instant_ns
-from scalpdesk.cli.output import cell, new_table, print_json, print_notes, print_table
+from scalpdesk.cli.output import Made, print_json, print_notes, print_table, table_of
 from scalpdesk.cli.waiting import progress_bar
 
 STRATEGY = "gamma-scalper"
@@ -77,25 +77,20 @@ def scan(
         for done, name in enumerate(dict.fromkeys(names)):
             report(done, len(names), f"scan {name}")
             tape = moment.load(settings, name)
+            now_ns, age = instant_ns(tape, moment.clock), oldest_quote_seconds(tape, moment.max_age)
+            bars = bars_before(tape, settings, name, moment.session)
             if shapes:
-                chain = read_chain(
-                    tape,
-                    instant_ns(tape, moment.clock),
-                    bars=bars_before(tape, settings, name, moment.session),
-                    config=config,
-                    max_age_seconds=oldest_quote_seconds(tape, moment.max_age),
-                    width=width,
-                )
+                chain = read_chain(tape, now_ns, bars=bars, config=config, max_age_seconds=age, width=width)
                 wanted = all_structures(() if "all" in shapes else shapes)
                 chains.append(chain.facts)
                 rows += scan_structures(chain, config, wanted)
                 continue
             ranking, facts = scan_tape(
                 tape,
-                instant_ns(tape, moment.clock),
-                bars=bars_before(tape, settings, name, moment.session),
+                now_ns,
+                bars=bars,
                 config=config,
-                max_age_seconds=oldest_quote_seconds(tape, moment.max_age),
+                max_age_seconds=age,
                 width=width,
                 strangles=not straddles,
             )
@@ -116,25 +111,8 @@ def scan(
 def _print_structures(document: dict[str, Any]) -> None:
     for chain in document["chains"]:
         _print_chain(chain)
-    table = new_table(
-        "structure", "net $", "±", "gross $", "spread $", "hedge $", "f/i", "delta", "theta $", "OI", "gate",
-        is_tight=True, text=("gate",),
-    )  # fmt: skip
-    for row in document["positions"]:
-        expiries = "/".join(dict.fromkeys((row["expiry"], row["last_expiry"])))
-        table.add_row(
-            f"{row['side']} {row['kind'].replace('_', ' ')} {row['symbol']} {expiries} {row['strikes']}",
-            cell(row["edge_usd"], 2),
-            cell(row["edge_stderr_usd"], 2),
-            cell(row["gross_usd"], 2),
-            cell(row["spread_usd"], 2),
-            cell(row["hedge_cost_usd"], 2),
-            cell(row["forecast_over_implied"], 2),
-            cell(row["delta"], 2),
-            cell(row["theta_usd_per_day"], 2),
-            "-" if row["open_interest"] is None else str(row["open_interest"]),
-            "passes" if row["passes"] else "refuses",
-        )
+    columns = f"structure|{_EDGE}|delta:.2f|theta $={{theta_usd_per_day:.2f}}|OI={{open_interest}}|gate"
+    table = table_of(document["positions"], columns, _MADE, is_tight=True, text=("gate",))
     print_table(table, first_to_go=("OI", "gross $", "delta"))
     click.echo("USD a set: net = gross - spread - hedge; f/i: forecast over implied; theta: a calendar day's")
     for chain in document["chains"]:
@@ -144,28 +122,11 @@ def _print_structures(document: dict[str, Any]) -> None:
 def _print(document: dict[str, Any]) -> None:
     for chain in document["chains"]:
         _print_chain(chain)
-    table = new_table(
-        "position", "net $", "±", "gross $", "spread $", "hedge $", "f/i", "move $", "move %", "sprd %",
-        "size", "OI", "delta", "gate",
-        is_tight=True, text=("gate",),
-    )  # fmt: skip
-    for row in document["positions"]:
-        table.add_row(
-            _name(row),
-            cell(row["edge_usd"], 2),
-            cell(row["edge_stderr_usd"], 2),
-            cell(row["gross_usd"], 2),
-            cell(row["spread_usd"], 2),
-            cell(row["hedge_cost_usd"], 2),
-            cell(row["forecast_over_implied"], 2),
-            cell(row["breakeven_move"], 2),
-            cell(row["breakeven_fraction"], 2, 100.0),
-            cell(row["spread_fraction"], 1, 100.0),
-            cell(row["ask_size"], 0),
-            "-" if row["open_interest"] is None else str(row["open_interest"]),
-            cell(row["delta"], 2),
-            "passes" if row["passes"] else "refuses",
-        )
+    columns = (
+        f"position|{_EDGE}|move $={{breakeven_move:.2f}}|move %={{breakeven_fraction:.2p}}"
+        "|sprd %={spread_fraction:.1p}|size={ask_size:.0f}|OI={open_interest}|delta:.2f|gate"
+    )
+    table = table_of(document["positions"], columns, _MADE, is_tight=True, text=("gate",))
     print_table(table, first_to_go=("OI", "size", "gross $", "move $"))
     click.echo(
         "USD for one contract of each leg: net = gross - spread - hedge; f/i: forecast over implied; move: of"
@@ -201,8 +162,24 @@ def _print_chain(chain: dict[str, Any]) -> None:
         )
 
 
+def _structure(row: dict[str, Any]) -> str:
+    expiries = "/".join(dict.fromkeys((row["expiry"], row["last_expiry"])))
+    return f"{row['side']} {row['kind'].replace('_', ' ')} {row['symbol']} {expiries} {row['strikes']}"
+
+
 def _name(row: dict[str, Any]) -> str:
     strikes = f"{row['call_strike']:g}"
     if row["kind"] == "strangle":
         strikes = f"{row['put_strike']:g}/{strikes}"
     return f"{row['symbol']} {row['expiry']} {strikes}"
+
+
+_EDGE = (
+    "net $={edge_usd:.2f}|±={edge_stderr_usd:.2f}|gross $={gross_usd:.2f}|spread $={spread_usd:.2f}"
+    "|hedge $={hedge_cost_usd:.2f}|f/i={forecast_over_implied:.2f}"
+)
+_MADE: Made = {
+    "structure": _structure,
+    "position": _name,
+    "gate": lambda row: "passes" if row["passes"] else "refuses",
+}

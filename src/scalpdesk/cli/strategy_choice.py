@@ -32,9 +32,7 @@ _STRUCTURE = {
 """Options for the settings of ``structure``: their key, what they take, and their help."""
 
 
-folder_option = click.option(
-    "--strategy", "folder", default=None, metavar="DIR", help="Folder of strategy.py (external)."
-)
+folder_option = click.option("--strategy", "folder", metavar="DIR", help="Folder of strategy.py (external).")
 
 
 def strategy_flags(body: Body) -> Body:
@@ -74,12 +72,11 @@ def strategy_flags(body: Body) -> Body:
     function: Any = resolved
     function = click.option(
         "--symbols",
-        default=None,
         metavar="SYMBOL,...",
         help="Underlyings, the main one first (gamma-scalper, zero-dte, ema-scalper).",
     )(function)
     for name, (_, takes, about) in reversed(_STRUCTURE.items()):
-        function = click.option(f"--{name}", default=None, metavar=takes, help=about)(function)
+        function = click.option(f"--{name}", metavar=takes, help=about)(function)
     for flag, about in reversed(_FLAGS.items()):
         function = click.option(flag, is_flag=True, help=about)(function)
     decorated: Body = function

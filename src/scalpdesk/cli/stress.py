@@ -1,12 +1,14 @@
 """``scalpdesk research stress``: a strategy's trades when quotes of held options are disturbed."""
 
+from collections import Counter
+
 import click
 import msgspec
 
 from scalpdesk.cli.command import desk_command, settings_from, settings_options
 from scalpdesk.cli.flags import options
 from scalpdesk.cli.market import Drawn, UsualSpan, tape_of
-from scalpdesk.cli.output import console, new_table, print_json, print_table
+from scalpdesk.cli.output import console, print_json, print_table, table_of
 from scalpdesk.cli.waiting import progress_bar
 from scalpdesk.core.errors import EXIT_FAILED, EXIT_OK
 
@@ -62,12 +64,11 @@ def stress(
     if found.no_trade is not None:
         out.print(found.no_trade, markup=False)
         return exit_code
-    table = new_table("disturbance", "draws", "traded otherwise", "of them stopped")
-    for kind, count in sorted(found.draws.items()):
-        rows = [each for each in found.differences if each.kind == kind]
-        stopped = sum(each.is_stopped for each in rows)
-        table.add_row(kind, str(count), str(len(rows)), str(stopped))
-    print_table(table, out)
+    differ = Counter(each.kind for each in found.differences)
+    stopped = Counter(each.kind for each in found.differences if each.is_stopped)
+    rows = [(kind, count, differ[kind], stopped[kind]) for kind, count in sorted(found.draws.items())]
+    columns = "disturbance={0[0]}|draws={0[1]}|traded otherwise={0[2]}|of them stopped={0[3]}"
+    print_table(table_of(rows, columns), out)
     out.print(
         f"{found.trades} executions in options on the plain day; "
         f"the worst of all days at {found.worst_fraction:.0%} of the undisturbed mid",

@@ -4,13 +4,15 @@ import math
 import time
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
-from scalpdesk.cli.output import new_table, print_table
+from scalpdesk.cli.output import Made, money, new_table, print_table, table_of
 from scalpdesk.cli.waiting import progress_bar
 from scalpdesk.core.units import ZERO, count_text, money_decimals, rounded_text
 from scalpdesk.instruments.deribit import delta_unit
@@ -50,12 +52,6 @@ MOST_TOLD = 4
 """Trades that are told in words; more are in the table alone."""
 LONGEST_TABLE = 60
 """Sessions that a table lists; of more it shows months, weekdays and levels of the VIX."""
-
-
-def money(amount: float, decimals: int = 2) -> str:
-    """Format an amount with its sign and two decimals (or the account's), coloured by it."""
-    colour = "green" if amount > 0 else "red" if amount < 0 else "dim"
-    return f"[{colour}]{rounded_text(amount, decimals, '+,')}[/]"
 
 
 def bar_of(amount: float, widest: float) -> str:
@@ -165,7 +161,7 @@ def show_summary(
     for row in summary.get("dividends", ()):
         text = f"{row['known']} dividend of {row['symbol']}: {row['amount']:g} a share, ex {row['ex_date']}"
         out.print(f"[dim]{text}[/]")
-    held = ", ".join(f"{quantity} {symbol}" for symbol, quantity in summary["end_positions"].items())
+    held = _held(summary["end_positions"])
     if is_whole:
         out.print(f"at the end: {held or 'flat'}; mode {summary['mode']}")
     else:
@@ -308,25 +304,23 @@ def show_strategies(
     """Show what each of several strategies (or underlyings) has earned and holds; nothing for one alone."""
     if not rows:
         return
-    has_budgets = any("budget" in row for row in rows.values())
-    names = ("orders", "fills", "costs", f"P&L {currency}", "holds")
-    decimals = money_decimals(currency)
-    table = new_table(what, *(("budget",) if has_budgets else ()), *names, text=("holds",))
-    for name, row in rows.items():
-        pnl = {part: float(amount) for part, amount in row["pnl"].items()}
-        budget = "" if row.get("budget") is None else f"{float(row['budget']):.0%}"
-        costs = sum(pnl[part] for part in ("spread", "fees", "slippage"))
-        held = ", ".join(f"{quantity} {symbol}" for symbol, quantity in row["positions"].items())
-        table.add_row(
-            name,
-            *((budget,) if has_budgets else ()),
-            str(row["orders"]),
-            str(row["fills"]),
-            money(costs, decimals),
-            money(pnl["total"], decimals),
-            held or "flat",
-        )
+    budget = "|budget={budget:.0%}" if any("budget" in row for row in rows.values()) else ""
+    amount = f".{money_decimals(currency)}$"
+    columns = (
+        f"{what}={{name}}{budget}|orders|fills|costs:{amount}|P&L {currency}={{pnl[total]:{amount}}}|holds"
+    )
+    made = {
+        "budget": lambda row: None if row.get("budget") is None else float(row["budget"]),
+        "costs": lambda row: sum(float(row["pnl"][part]) for part in ("spread", "fees", "slippage")),
+        "holds": lambda row: _held(row["positions"]) or "flat",
+    }
+    named = [row | {"name": name} for name, row in rows.items()]
+    table = table_of(named, columns, made, unknown="", text=("holds",))
     print_table(table, out, first_to_go=("budget", "orders", "fills", "costs"))
+
+
+def _held(positions: Mapping[str, str]) -> str:
+    return ", ".join(f"{quantity} {symbol}" for symbol, quantity in positions.items())
 
 
 def show_hedges(
@@ -340,22 +334,21 @@ def show_hedges(
     columns: dict[str, tuple[str, ...]] = {name: (name,) for name in ("delta", "gamma", "theta", "vega")}
     columns |= {"higher order": ("higher_order",), "costs": ("spread", "fees", "slippage")}
     # columns add up to the interval's P&L: what is seldom there has one where it is
-    columns |= {
-        name: (name,) for name in ("carry", "residual") if any(each.parts.get(name) for each in shown)
+    rare = [name for name in ("carry", "residual") if any(each.parts.get(name) for each in shown)]
+    columns |= {name: (name,) for name in rare}
+    made: Made = {
+        "at": lambda each: f"{to_new_york(each.ts_ns):%m-%d %H:%M:%S}",
+        "price": lambda each: each.price or "not filled",
+        **{name: partial(_sum_of, names) for name, names in columns.items()},
     }
-    table = new_table("New York", unit, "price", *columns, "interval P&L", title=title)
-    for each in shown:
-        table.add_row(
-            f"{to_new_york(each.ts_ns):%m-%d %H:%M:%S}",
-            f"{each.quantity_shares:+}",
-            str(each.price or "not filled"),
-            *(
-                money(float(sum((each.parts.get(name, ZERO) for name in names), ZERO)), decimals)
-                for names in columns.values()
-            ),
-            money(float(each.pnl), decimals),
-        )
+    amounts = "|".join(f"{name}:.{decimals}$" for name in columns)
+    heads = f"New York={{at}}|{unit}={{quantity_shares:+}}|price|{amounts}|interval P&L={{pnl:.{decimals}$}}"
+    table = table_of(shown, heads, made, title=title)
     print_table(table, out, first_to_go=("higher order", "vega", "theta", "costs"))
+
+
+def _sum_of(parts: tuple[str, ...], hedge: "Hedge") -> Decimal:
+    return sum((hedge.parts.get(name, ZERO) for name in parts), ZERO)
 
 
 def show_trades(out: "Console", trades: Sequence["Trade"], currency: str = "USD") -> None:
@@ -364,25 +357,21 @@ def show_trades(out: "Console", trades: Sequence["Trade"], currency: str = "USD"
         return
     shown = trades[-LONGEST_TABLE:]
     title = f"last {len(shown)} of {len(trades)} trades" if len(shown) < len(trades) else "trades"
-    decimals, is_shared = money_decimals(currency), any(each.strategy for each in trades)
-    first = ("trade", *(("strategy",) if is_shared else ()), "in (New York)")
-    columns = ("out", "cash in", "cash out", "vol in", "vol out", "realised", "hedges", "costs")
-    table = new_table(*first, *columns, f"P&L {currency}", "why", title=title, left=len(first), text=("why",))
-    for each in shown:
-        vols = (each.vol_in, each.vol_out, each.realised_vol)
-        amounts = (each.cash_in, each.cash_out)
-        table.add_row(
-            f"{each.number}: {each.structure or count_text(len(each.legs), 'leg')}",
-            *((each.strategy,) if is_shared else ()),
-            f"{to_new_york(each.opened_ns):%Y-%m-%d %H:%M}",
-            f"{to_new_york(each.closed_ns):%Y-%m-%d %H:%M}" if each.closed_ns else "held",
-            *(rounded_text(amount, decimals, "+,") for amount in amounts),
-            *("" if vol is None else f"{vol:.1%}" for vol in vols),
-            str(each.hedges),
-            money(float(each.costs), decimals),
-            money(float(each.pnl), decimals),
-            (each.why or "").partition(": ")[0],
-        )
+    n, is_shared = money_decimals(currency), any(each.strategy for each in trades)
+    columns = (
+        f"trade{'|strategy' if is_shared else ''}|in (New York)={{opened}}|out|cash in|cash out"
+        "|vol in={vol_in:.1%}|vol out={vol_out:.1%}|realised={realised_vol:.1%}|hedges"
+        f"|costs:.{n}$|P&L {currency}={{pnl:.{n}$}}|why"
+    )
+    made: Made = {
+        "trade": lambda each: f"{each.number}: {each.structure or count_text(len(each.legs), 'leg')}",
+        "opened": lambda each: f"{to_new_york(each.opened_ns):%Y-%m-%d %H:%M}",
+        "out": lambda each: f"{to_new_york(each.closed_ns):%Y-%m-%d %H:%M}" if each.closed_ns else "held",
+        "cash in": lambda each: rounded_text(each.cash_in, n, "+,"),
+        "cash out": lambda each: rounded_text(each.cash_out, n, "+,"),
+        "why": lambda each: (each.why or "").partition(": ")[0],
+    }
+    table = table_of(shown, columns, made, unknown="", title=title, left=2 + is_shared, text=("why",))
     print_table(table, out, first_to_go=("costs", "hedges", "realised", "out"))
 
 
@@ -456,25 +445,18 @@ def show_runs(
         return
     in_dollars = all(row.get("currency", "USD") == "USD" for row in rows)
     pnl = "P&L USD" if in_dollars else "P&L"
-    columns = ("run", "end", "started", "strategy", "market", "session", "hedges", "fills", pnl)
+    columns = "run={run_id}|end|started|strategy|market={data_name} ({data_kind})|session|hedges|fills"
+    made: Made = {
+        "started": lambda row: moment_text(row["started_ns"]),
+        "coin": lambda row: f"{money(float(row['pnl']), money_decimals(row['currency']))} {row['currency']}",
+        "settings": lambda row: ", ".join(row["settings"]) or "-",
+    }
+    amount = "pnl:.2$" if in_dollars else "coin"
     # a run is one line in a pipe, where somebody greps
-    table = new_table(*columns, "settings", left=6, text=("end", "settings"))
+    table = table_of(
+        rows, f"{columns}|{pnl}={{{amount}}}|settings", made, left=6, text=("end", "settings"), unknown="None"
+    )
     table.columns[1].no_wrap = table.columns[-1].no_wrap = not out.is_terminal
-    for row in rows:
-        table.add_row(
-            row["run_id"],
-            row["end"],
-            moment_text(row["started_ns"]),
-            row["strategy"],
-            f"{row['data_name']} ({row['data_kind']})",
-            str(row["session"]),
-            str(row["hedges"]),
-            str(row["fills"]),
-            money(float(row["pnl"]))
-            if in_dollars
-            else f"{money(float(row['pnl']), money_decimals(row['currency']))} {row['currency']}",
-            ", ".join(row["settings"]) or "-",
-        )
     first_to_go = ("market", "fills", "hedges", "started", "strategy", "settings", "session")
     print_table(table, out, first_to_go=first_to_go)
     for name, why in unreadable.items():

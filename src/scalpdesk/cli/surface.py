@@ -8,14 +8,7 @@ import click
 from scalpdesk.cli.command import desk_command, settings_from, settings_options
 from scalpdesk.cli.flags import options
 from scalpdesk.cli.market import Moment, instant_ns
-from scalpdesk.cli.output import (
-    cell,
-    new_table,
-    print_json,
-    print_notes,
-    print_table,
-    save_figure,
-)
+from scalpdesk.cli.output import print_answer, print_notes, print_table, save_figure, table_of
 from scalpdesk.core.errors import DataError
 from scalpdesk.core.figures import new_figure
 from scalpdesk.core.flags import read_date
@@ -52,8 +45,8 @@ if TYPE_CHECKING:
     show_default=True,
     help="Of --scenario: the smile moves with the spot or stays with the strikes.",
 )
-@click.option("--expiry", default=None, metavar="DATE", help="Expiry of the straddle [default: the nearest].")
-@click.option("--plot", "plot_file", default=None, metavar="FILE", help="Draw the smiles into FILE.")
+@click.option("--expiry", metavar="DATE", help="Expiry of the straddle [default: the nearest].")
+@click.option("--plot", "plot_file", metavar="FILE", help="Draw the smiles into FILE.")
 @settings_options
 def surface(
     *,
@@ -96,10 +89,7 @@ def surface(
     if plot_file is not None:
         _draw_smiles(fitted, Path(plot_file), f"{tape.underlying} {day} {moment.clock} ({tape.kind})")
         document["plot"] = plot_file
-    if as_json:
-        print_json(document)
-    else:
-        _print(document)
+    print_answer(document, lambda: _print(document), as_json=as_json)
 
 
 def _print(document: dict[str, Any]) -> None:
@@ -109,25 +99,12 @@ def _print(document: dict[str, Any]) -> None:
         f"({data['name']}, {data['kind']}); quotes up to {document['max_age_seconds']:g} s old"
     )
     roots = {row["root"] for row in document["expiries"]}
-    figures = ("days", "forward", "±", "borrow%", "ATM", "fwd", "RR25", "BF25", "rms", "n", "inside")
-    table = new_table("expiry", *figures, "verdict", is_tight=True, text=("verdict",))
-    for row in document["expiries"]:
-        table.add_row(
-            row["expiry"] if len(roots) == 1 else f"{row['expiry']} {row['root']}",
-            f"{row['days']:.2f}",
-            cell(row["forward"], 2),
-            cell(row["forward_uncertainty"], 3),
-            cell(row["borrow"], 2, 100.0),
-            cell(row["atm_vol"], 2, 100.0),
-            cell(row["forward_vol"], 2, 100.0),
-            cell(row["risk_reversal"], 2, 100.0),
-            cell(row["butterfly"], 2, 100.0),
-            cell(row["rms_residual"], 2, 100.0),
-            str(row["quotes"]),
-            "-" if row["share_inside"] is None else f"{row['share_inside']:.0%}",
-            row["verdict"],
-        )
-    print_table(table)
+    columns = (
+        f"expiry={{expiry}}{'' if len(roots) == 1 else ' {root}'}|days:.2f|forward:.2f"
+        "|±={forward_uncertainty:.3f}|borrow%={borrow:.2p}|ATM={atm_vol:.2p}|fwd={forward_vol:.2p}|RR25={risk_reversal:.2p}"
+        "|BF25={butterfly:.2p}|rms={rms_residual:.2p}|n={quotes}|inside={share_inside:.0%}|verdict"
+    )
+    print_table(table_of(document["expiries"], columns, is_tight=True, text=("verdict",)))
     inside = document["share_inside"]
     click.echo(
         "ATM, RR25 (25-delta call less put), BF25 (25-delta mean less ATM), rms: volatility points a year; "
@@ -144,19 +121,12 @@ def _print_ladder(ladder: dict[str, Any]) -> None:
         f"\n{ladder['position']} at {ladder['vol']:.2%}, premium {ladder['premium_usd']:.2f} USD; "
         f"{ladder['smile']} smile; {24 * ladder['days_to_close']:.2f} h to the close"
     )
-    columns = {
-        "spot": ("spot", 2),
-        "pnl_usd": ("P&L now $", 2),
-        "pnl_usd_at_close": ("P&L at close $", 2),
-        "delta_shares": ("delta sh", 1),
-        "gamma_shares_per_usd": ("gamma sh/$", 2),
-        "theta_usd_per_day": ("theta $/d", 2),
-        "vega_usd_per_point": ("vega $/pt", 2),
-    }
-    table = new_table(*(heading for heading, _ in columns.values()), left=0)
-    for row in ladder["ladder"]:
-        table.add_row(*(cell(row[name], decimals) for name, (_, decimals) in columns.items()))
-    print_table(table)
+    columns = (
+        "spot:.2f|P&L now $={pnl_usd:.2f}|P&L at close $={pnl_usd_at_close:.2f}|delta sh={delta_shares:.1f}"
+        "|gamma sh/$={gamma_shares_per_usd:.2f}|theta $/d={theta_usd_per_day:.2f}"
+        "|vega $/pt={vega_usd_per_point:.2f}"
+    )
+    print_table(table_of(ladder["ladder"], columns, left=0))
 
 
 def _draw_smiles(fitted: "ChainSurface", path: Path, title: str) -> None:

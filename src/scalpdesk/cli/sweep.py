@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 @folder_option
 @options(SweepOptions)
 @click.option("--lines", is_flag=True, help="Print each new row as one line of JSON as it ends; no table.")
-@click.option("--out", default=None, metavar="DIR", help="Folder of the sweep [default: below the runs].")
+@click.option("--out", metavar="DIR", help="Folder of the sweep [default: below the runs].")
 @html_option
 @settings_options
 def sweep(

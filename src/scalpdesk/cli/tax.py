@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from scalpdesk.cli.command import desk_command, settings_from, settings_options
-from scalpdesk.cli.output import new_table, print_json, print_table
+from scalpdesk.cli.output import print_json, print_table, table_of
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.units import count_text
 
@@ -51,21 +51,18 @@ MOST_LINES = 30
 @click.option(
     "--specific",
     "specific_file",
-    default=None,
     metavar="FILE",
     help="Lots identified at the sale: CSV disposal,lot,quantity, by execution id.",
 )
 @click.option(
     "--carry",
     "carry_file",
-    default=None,
     metavar="FILE",
     help="Lots held before the first run: CSV symbol,units,cost,acquired.",
 )
 @click.option(
     "--marks",
     "marks_file",
-    default=None,
     metavar="FILE",
     help="Prices of section 1256 contracts at the end of years: CSV year,symbol,price.",
 )
@@ -73,7 +70,7 @@ MOST_LINES = 30
     "--plain", is_flag=True, help="Lots and disposals alone, in their currency: for accounts in coin."
 )
 @click.option("--facts", is_flag=True, help="Show the facts of law that the tables follow, and end.")
-@click.option("--csv", "folder", default=None, metavar="DIR", help="Also write each table into this folder.")
+@click.option("--csv", "folder", metavar="DIR", help="Also write each table into this folder.")
 @settings_options
 def tax(
     *,
@@ -175,11 +172,8 @@ def _print(tables: dict[str, Sequence[dict[str, Any]]], flags: Sequence[str]) ->
     for name, rows in tables.items():
         if not rows:
             continue
-        columns = SHOWN[name]
-        table = new_table(*columns, title=f"\n{TITLES[name]}", is_tight=True)
-        for row in rows[:MOST_LINES]:
-            table.add_row(*("" if row[column] is None else str(row[column]) for column in columns))
-        print_table(table)
+        columns, title = "|".join(f"{each}={{{each}}}" for each in SHOWN[name]), f"\n{TITLES[name]}"
+        print_table(table_of(rows[:MOST_LINES], columns, unknown="", title=title, is_tight=True))
         if len(rows) > MOST_LINES:
             click.echo(f"… and {len(rows) - MOST_LINES:,} more: --csv DIR writes all")
     click.echo("")
@@ -193,8 +187,5 @@ def _print_facts(*, as_json: bool) -> None:
     if as_json:
         print_json({"note": NO_ADVICE, "facts": [fact._asdict() for fact in FACTS]})
         return
-    table = new_table("fact", "says", "source", text=("says", "source"))
-    for fact in FACTS:
-        table.add_row(*fact)
     click.echo(NO_ADVICE)
-    print_table(table)
+    print_table(table_of(FACTS, "fact={name}|says|source", text=("says", "source")))

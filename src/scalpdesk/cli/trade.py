@@ -56,12 +56,11 @@ DEMO_SPEED = 400.0
 @click.option(
     "--start",
     "session",
-    default=None,
     metavar="DATE",
     help=f"Trading day [default: the strategy's showcase; of other settings or data {DEFAULT_SESSION}].",
 )
 @data_option
-@click.option("--speed", default=None, metavar="X|max", help=f"X times as fast [default: {DEMO_SPEED:g}].")
+@click.option("--speed", metavar="X|max", help=f"X times as fast [default: {DEMO_SPEED:g}].")
 @click.option(
     "--dashboard/--no-dashboard",
     default=None,
@@ -166,7 +165,7 @@ class BacktestOptions(Options, frozen=True, kw_only=True):
 @click.argument("strategy", required=False)
 @options(BacktestOptions)
 @options(Drawn, "drawn")
-@click.option("--out", default=None, metavar="DIR", help="Also write summary.json and marks.csv there.")
+@click.option("--out", metavar="DIR", help="Also write summary.json and marks.csv there.")
 @folder_option
 @click.option("--no-journal", is_flag=True, help="Keep no journal: the run cannot be replayed or reported.")
 @click.option(

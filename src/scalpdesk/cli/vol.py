@@ -10,7 +10,16 @@ import msgspec
 
 from scalpdesk.cli.command import desk_command, settings_from, settings_options
 from scalpdesk.cli.market import DEFAULT_SESSION, data_option, load_tape
-from scalpdesk.cli.output import cell, new_table, print_json, print_table, save_figure
+from scalpdesk.cli.output import (
+    Made,
+    cell,
+    new_table,
+    print_answer,
+    print_json,
+    print_table,
+    save_figure,
+    table_of,
+)
 from scalpdesk.cli.waiting import progress_bar
 from scalpdesk.core.errors import ConfigError, DataError, naming_file
 from scalpdesk.core.figures import new_figure
@@ -56,18 +65,16 @@ RECORD_FILE = "forecasts.jsonl"
 @click.option(
     "--history",
     "history_name",
-    default=None,
     metavar="NAME|FILE",
     help="Daily bars: a data set, or a CSV or Parquet file [default: DATA-daily].",
 )
-@click.option("--plot", "plot_file", default=None, metavar="FILE", help="Draw the report (extra plots).")
+@click.option("--plot", "plot_file", metavar="FILE", help="Draw the report (extra plots).")
 @click.option(
     "--keep", is_flag=True, help="Add the forecasts and the closing implied volatility to the desk's records."
 )
 @click.option(
     "--days",
     type=click.IntRange(1, 400),
-    default=None,
     help="With --keep: implied volatilities of N sessions [default: 1].",
 )
 @click.option("--evaluate", is_flag=True, help="Judge the forecast models on a packaged series.")
@@ -180,13 +187,16 @@ def track_gate(
         rows = [{"run_id": name, **json_safe(trade)} for name, trade in trades]
         print_json({"runs": [folder.name for folder in folders], "record": record, "trades": rows})
         return
-    table = new_table("in (New York)", "forecast %", "implied %", "realised %", "edge", "stderr", "earned")
-    for _, trade in trades:
-        vols = (_percent(each) for each in (trade.forecast_vol, trade.implied_level, trade.realised_vol))
-        edges = (cell(each, decimals, 1.0) for each in (trade.edge_usd, trade.edge_stderr_usd))
-        earned = f"{trade.pnl:f}" if trade.closed_ns else "held"
-        table.add_row(f"{to_new_york(trade.opened_ns):%Y-%m-%d %H:%M}", *vols, *edges, earned)
-    print_table(table)
+    columns = (
+        "in (New York)|forecast %={forecast_vol:.1p}|implied %={implied_level:.1p}"
+        f"|realised %={{realised_vol:.1p}}|edge={{edge_usd:.{decimals}f}}"
+        f"|stderr={{edge_stderr_usd:.{decimals}f}}|earned"
+    )
+    made: Made = {
+        "in (New York)": lambda trade: f"{to_new_york(trade.opened_ns):%Y-%m-%d %H:%M}",
+        "earned": lambda trade: f"{trade.pnl:f}" if trade.closed_ns else "held",
+    }
+    print_table(table_of([trade for _, trade in trades], columns, made))
     click.echo(_gate_line(record, decimals))
 
 
@@ -303,21 +313,18 @@ def report_tables(document: dict[str, Any]) -> "Iterator[str | Table]":
 
 
 def _realised_table(document: dict[str, Any]) -> "Table":
-    table = new_table("estimator", "vol %")
-    for row in document["realised"]:
-        table.add_row(row["estimator"].replace("_", " "), _percent(row["vol"]))
-    return table
+    made = {"estimator": lambda row: row["estimator"].replace("_", " ")}
+    return table_of(document["realised"], "estimator|vol %={vol:.1p}", made)
 
 
 def _forecasts(document: dict[str, Any]) -> "Table":
-    table = new_table("model", "vol %", "90 % from", "to", "std. error", "", text=("",))
-    for row in document["forecasts"]:
-        remark = "desk default" if row["model"] == document["desk_default"] else ""
+    def remark(row: dict[str, Any]) -> str:
         if row["made_by"] != row["model"]:
-            remark = f"by {row['made_by']}"
-        cells = (_percent(row[name]) for name in ("vol", "low", "high", "stderr"))
-        table.add_row(row["model"], *cells, remark)
-    return table
+            return f"by {row['made_by']}"
+        return "desk default" if row["model"] == document["desk_default"] else ""
+
+    columns = "model|vol %={vol:.1p}|90 % from={low:.1p}|to={high:.1p}|std. error={stderr:.1p}|={remark}"
+    return table_of(document["forecasts"], columns, {"remark": remark}, text=("",))
 
 
 def _implied(document: dict[str, Any]) -> Iterator[str]:
@@ -461,10 +468,7 @@ def run_evaluation(series: str, models: Sequence[str], *, as_json: bool) -> None
         "loss": "mean(r²/f + ln f), r in percent",
         "scores": [_as_dict(row) for row in scores],
     }
-    if as_json:
-        print_json(document)
-    else:
-        _print_table(document, scores)
+    print_answer(document, lambda: _print_table(document, scores), as_json=as_json)
 
 
 def _as_dict(row: "ModelScore") -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """``scalpdesk walkforward``: settings chosen on past sessions, judged on the sessions that follow."""
 
 import os
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from scalpdesk.cli.command import (
 )
 from scalpdesk.cli.flags import options
 from scalpdesk.cli.market import DaySpan, Drawn, param_option, tape_of
-from scalpdesk.cli.output import cell, console, new_table, print_json, print_table
+from scalpdesk.cli.output import console, print_json, print_table, table_of
 from scalpdesk.cli.waiting import progress_bar
 from scalpdesk.research.folds import FoldPlan
 from scalpdesk.research.options import SweepOptions, Workers
@@ -43,9 +44,7 @@ if TYPE_CHECKING:
 @options(FoldPlan, "plan")
 @options(Drawn, "drawn")
 @options(Workers, "workers")
-@click.option(
-    "--out", default=None, metavar="DIR", help="Folder of the backtests' folders [default: that of sweeps]."
-)
+@click.option("--out", metavar="DIR", help="Folder of the backtests' folders [default: that of sweeps].")
 @html_option
 @settings_options
 def walkforward(
@@ -127,26 +126,16 @@ def _print(made: "WalkForwardResult", *, fees: str, fill_model: str) -> None:
 def _show(report: "WalkForwardReport") -> None:
     from scalpdesk.research.walk_forward import settings_text, verdict_lines
 
-    table = new_table(
-        *("fold", "choice", "on", "traded", "tested on", "traded"),
-        *("in sample\nP&L a session", "Sharpe", "out of sample\nP&L a session", "Sharpe"),
-        left=3,
+    number = count(1)
+    columns = (
+        "fold|choice|on={train_first} to {train_last}|traded={in_sample.traded} of {in_sample.sessions}"
+        "|tested on={test_first} to {test_last}|traded={out_of_sample.traded} of {out_of_sample.sessions}"
+        "|in sample\nP&L a session={in_sample.per_session:.2f}|Sharpe={in_sample.sharpe_annual:.2f}"
+        "|out of sample\nP&L a session={out_of_sample.per_session:.2f}"
+        "|Sharpe={out_of_sample.sharpe_annual:.2f}"
     )
-    for number, fold in enumerate(report.folds, 1):
-        inside, outside = fold.in_sample, fold.out_of_sample
-        table.add_row(
-            str(number),
-            settings_text(fold.settings),
-            f"{fold.train_first} to {fold.train_last}",
-            f"{inside.traded} of {inside.sessions}",
-            f"{fold.test_first} to {fold.test_last}",
-            f"{outside.traded} of {outside.sessions}",
-            f"{inside.per_session:.2f}",
-            cell(inside.sharpe_annual, 2),
-            f"{outside.per_session:.2f}",
-            cell(outside.sharpe_annual, 2),
-        )
-    print_table(table)
+    made = {"fold": lambda _: next(number), "choice": lambda fold: settings_text(fold.settings)}
+    print_table(table_of(report.folds, columns, made, left=3))
     out = console()
     for line in verdict_lines(report):
         out.print(line, markup=False)

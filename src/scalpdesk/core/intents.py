@@ -284,7 +284,7 @@ class Mark(msgspec.Struct, frozen=True, array_like=True, tag=4, gc=False):
     vega_usd_per_point: float
     implied_vol: float
     """Mean of the held options by their size, a fraction a year of the variance clock, as realised volatility
-    is; 0 without any.
+    is; without those whose price determines none, 0 without any.
     """
     gamma_rent: float
     theta_paid: float

@@ -63,6 +63,8 @@ _COIN_OPTION_STEPS = {"BTC": Decimal("0.1"), "ETH": ONE}
 """Smallest amount of an option on a coin, in coins, and its step."""
 LINEAR_OPTION_STEP, LINEAR_PERPETUAL_STEP = Decimal("0.1"), Decimal("0.001")
 """Those of what settles in a dollar coin."""
+LARGEST_DOUBT = 0.05
+"""Volatility by which half a tick may move an option's own, before no quote determines it."""
 
 
 _ON_FUTURE = frozenset({Settlement.FUTURE, Settlement.FUTURE_AM})
@@ -322,6 +324,10 @@ class OptionContract(Linear):
         """Return whether a limit is within a tick, or 5 %, of the least to ask for."""
         least = self.least_offer(spot)
         return abs(limit - least) <= max(self.tick_rule.tick_at(least), least / 20)
+
+    def tells_vol(self, price: Decimal, vega: float) -> bool:
+        """Return whether a price determines a volatility; ``vega`` is a unit's, in the option's currency."""
+        return 0.5 * float(self.tick_rule.tick_at(price)) <= LARGEST_DOUBT * vega
 
 
 Instrument = Equity | Index | Future | Perpetual | LinearPerpetual | OptionContract

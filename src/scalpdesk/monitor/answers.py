@@ -41,7 +41,7 @@ class RunAccount(TypedDict):
     last4: str
 
 
-class WorstCase(TypedDict):
+class WorstCase(TypedDict, total=False):
     """The worst case of the book beside the P&L at which the day's loss limit is reached."""
 
     worst_pnl: float | None
@@ -57,7 +57,7 @@ class Alarm(TypedDict):
     number: int
 
 
-class Head(TypedDict):
+class Head(WorstCase):
     """The header of every page; keys after ``subtitle`` are of a run whose header was read."""
 
     account: RunAccount
@@ -78,10 +78,6 @@ class Head(TypedDict):
     works: NotRequired[int]
     pnl: NotRequired[str]
     currency: NotRequired[str]
-    worst_pnl: NotRequired[float | None]
-    limit: NotRequired[str | None]
-    worst_fraction: NotRequired[float | None]
-    worst_definition: NotRequired[str]
     now_ns: NotRequired[int]
     clock: NotRequired[str]
     speed: NotRequired[float | None]
@@ -350,16 +346,12 @@ class NoGreeks(TypedDict):
     greeks: None
 
 
-class BookGreeks(TypedDict):
+class BookGreeks(HeldGreeks):
     """Greeks of the book: shares, shares a unit of currency, currency a day and a volatility point."""
 
     as_of: str | None
-    net_delta_shares: float | None
     option_delta_shares: float | None
     owned_shares: float | None
-    gamma_shares_per_usd: float | None
-    theta_usd_per_day: float | None
-    vega_usd_per_point: float | None
     band_shares: float | None
 
 
@@ -545,25 +537,22 @@ class BookRisk(TypedDict):
     notes: list[str]
 
 
-class Smile(TypedDict):
-    """The fitted smile of an expiry, in per cent a year; ``quoted`` is null between the quotes."""
-
-    expiry: str
-    days: int
-    forward: float
-    strikes: list[float]
-    vols: list[float]
-    quoted: list[float | None]
-    atm: float
-    atm_on_clock: float
-
-
 class TermPoint(TypedDict):
     """Volatility at the money of an expiry, per cent a year."""
 
     expiry: str
     days: int
     atm: float
+
+
+class Smile(TermPoint):
+    """The fitted smile of an expiry, in per cent a year; ``quoted`` is null between the quotes."""
+
+    forward: float
+    strikes: list[float]
+    vols: list[float]
+    quoted: list[float | None]
+    atm_on_clock: float
 
 
 class HeatCell(TypedDict):

@@ -40,10 +40,8 @@ def cards(follower: RunFollower) -> answers.Cards:
         try:
             spec = CARDS.find_spec(CardSpec, name)
             title = spec.title
-            rows = [
-                {"label": label, "text": text, "tone": tone}
-                for label, text, tone in (CardRow(*row) for row in spec.rows(follower))
-            ]
+            of_spec = (CardRow(*row) for row in spec.rows(follower))
+            rows = [{"label": each.label, "text": each.text, "tone": each.tone} for each in of_spec]
         except ConfigError as refusal:
             problem = f"{refusal.what} ({refusal.where}); {refusal.fix}"
         except Exception as error:  # noqa: BLE001 - a package's fault is the card's text, not the page's end

@@ -365,11 +365,12 @@ class RunFollower:
         return self._premiums.premium(ratios, self.now_ns) if ratios else UNKNOWN
 
     def _held_legs(self) -> list[_HeldLeg]:
+        """Return the held options whose price determines a volatility."""
         found = []
         for position in self.desk.positions.held():
             number = position.instrument_id
             valuation = self.value(number)
-            if valuation is not None and valuation.vol > 0.0:
+            if valuation is not None and valuation.vol > 0.0 and valuation.tells_vol:
                 units = abs(position.float_quantity) * position.multiplier
                 found.append(_HeldLeg(number, units, self.on_clock(number), valuation))
         return found

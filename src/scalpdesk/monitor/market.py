@@ -19,7 +19,6 @@ from scalpdesk.monitor import answers
 from scalpdesk.monitor.follower import RunFollower
 from scalpdesk.monitor.texts import leg_label, per_cent, plain
 from scalpdesk.portfolio.delta_engine import OptionState
-from scalpdesk.report.figures import json_safe
 from scalpdesk.strategies.contract import OfferedOption, Pick, StrikePicker
 from scalpdesk.strategies.registry import find_strategy
 from scalpdesk.volatility.regime import regime_of
@@ -127,7 +126,7 @@ def volatility_page(follower: RunFollower) -> answers.VolatilityPage | answers.E
     forecast = desk.market.forecasts.get(desk.view.underlying)
     known = forecast is not None and math.isfinite(forecast.vol)
     expected = forecast.vol if forecast is not None and known else math.nan
-    page: answers.VolatilityPage = {
+    return {
         "spot": spot,
         "opened": follower.session_opened_ns / NANOS_PER_SECOND,
         "implied": implied,
@@ -151,8 +150,6 @@ def volatility_page(follower: RunFollower) -> answers.VolatilityPage | answers.E
             for each in desk.market.gamma_exposures.values()
         ],
     }
-    safe: answers.VolatilityPage = json_safe(page)
-    return safe
 
 
 def regime_now(follower: RunFollower) -> answers.VolatilityRegime:
@@ -290,7 +287,7 @@ def picker_page(follower: RunFollower) -> answers.PickerPage | answers.Empty:
             rows[contract.strike]["call" if contract.is_call else "put"] = _picked(
                 offered, picker(config, offered)
             )
-    page: answers.PickerPage = {
+    return {
         "underlying": underlying,
         "spot": spot,
         "price_decimals": follower.price_places,
@@ -299,8 +296,6 @@ def picker_page(follower: RunFollower) -> answers.PickerPage | answers.Empty:
         "rules": "the run's own limits" if is_own else "the scalper's default limits",
         "rows": [rows[strike] for strike in shown],
     }
-    safe: answers.PickerPage = json_safe(page)
-    return safe
 
 
 def _picker(strategy: Any) -> tuple[StrikePicker, Any, bool]:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import date, timedelta
 from decimal import Decimal, InvalidOperation
+from typing import cast
 
 import numpy as np
 
@@ -30,7 +31,7 @@ from scalpdesk.monitor.expiry_documents import expiry_card
 from scalpdesk.monitor.follower import RunFollower
 from scalpdesk.monitor.held_book import book_of, currency_of, worst_of
 from scalpdesk.monitor.texts import leg_label, plain, signed
-from scalpdesk.portfolio.greeks import gamma_in_coin
+from scalpdesk.portfolio.greeks import PositionGreeks, gamma_in_coin
 from scalpdesk.portfolio.positions import Position
 from scalpdesk.portfolio.risk_book import GRID_MOVES, GRID_POINTS, SMILES, WORST_CASE, LowestCell, RiskBook
 from scalpdesk.pricing.base import Floats
@@ -58,20 +59,13 @@ def worst_case(follower: RunFollower) -> answers.WorstCase:
     limit = desk.gate.limits.daily_loss_limit(desk.session_equity)
     is_empty = not desk.positions.held() and not desk.orders.live
     found = LowestCell(0.0, 0.0, 0.0, False, SMILES[0]) if is_empty else worst_of(follower)
-    definition = WORST_CASE.format(smile=SMILES[0])
-    if found is None:
-        return {
-            "worst_pnl": None,
-            "limit": follower.amount(-limit),
-            "worst_fraction": None,
-            "worst_definition": definition,
-        }
-    fraction = min(-found.pnl / float(limit), 1.0) if limit > 0 else 1.0
+    pnl = None if found is None else found.pnl
+    share = 1.0 if pnl is None or limit <= 0 else min(-pnl / float(limit), 1.0)
     return {
-        "worst_pnl": found.pnl,
+        "worst_pnl": pnl,
         "limit": follower.amount(-limit),
-        "worst_fraction": round(fraction, 4),
-        "worst_definition": definition,
+        "worst_fraction": None if pnl is None else round(share, 4),
+        "worst_definition": WORST_CASE.format(smile=SMILES[0]),
     }
 
 
@@ -97,14 +91,7 @@ def position_block(follower: RunFollower) -> answers.PositionBlock:
         "unquoted": _unquoted(follower),
         "structure": _structure_of(follower, held),
         "legs": legs,
-        "greeks": _held_greeks(
-            greeks.net_delta_shares,
-            greeks.gamma_shares_per_usd,
-            greeks.theta_usd_per_day,
-            greeks.vega_usd_per_point,
-        )
-        if held
-        else _held_greeks(None, None, None, None),
+        "greeks": _held_greeks(*_four(greeks)) if held else _held_greeks(None, None, None, None),
         "delta_decimals": follower.delta_places,
         "money_decimals": follower.money_places,
         "deadline": next_deadline(follower),
@@ -159,6 +146,11 @@ def _held_greeks(
     }
 
 
+def _four(found: PositionGreeks) -> tuple[float, float, float, float]:
+    of_currency = found.gamma_shares_per_usd, found.theta_usd_per_day, found.vega_usd_per_point
+    return found.net_delta_shares, *of_currency
+
+
 def _spot(follower: RunFollower) -> float | None:
     return follower.desk.market.mark(follower.desk.view.underlying)
 
@@ -189,7 +181,16 @@ def leg_row(follower: RunFollower, position: Position) -> answers.Leg:
     units = float(position.quantity) * position.multiplier
     valuation = follower.value(number) if contract.is_option else None
     mark = desk.delta_engine.mark(number)
-    row: answers.Leg = {
+    delta: float | None = None
+    vol = gamma = theta = vega = delta
+    if not contract.is_option:
+        delta = units if mark is None else contract.delta(float(position.quantity), mark)
+    elif valuation is not None:
+        greeks = valuation.greeks
+        vol = valuation.vol * follower.on_clock(number) if valuation.tells_vol else None
+        delta, gamma = units * greeks.delta, units * greeks.gamma
+        theta, vega = units * greeks.theta / DAYS_PER_YEAR, units * greeks.vega / 100.0
+    return {
         "symbol": contract.symbol,
         "label": leg_label(contract),
         "expiry": contract.expiry.isoformat() if contract.is_option else None,
@@ -199,26 +200,12 @@ def leg_row(follower: RunFollower, position: Position) -> answers.Leg:
         "price_decimals": follower.places_of(contract),
         "is_coin": contract.is_coin,
         "verdict": desk.market.verdict(number, follower.now_ns).value,
-        "vol": None,
+        "vol": vol,
         "open_pnl": None if mark is None else follower.amount(_open_pnl(contract, position, mark)),
-        "delta_shares": None,
-        "gamma_shares_per_usd": None,
-        "theta_usd_per_day": None,
-        "vega_usd_per_point": None,
-    }
-    if not contract.is_option:
-        delta = units if mark is None else contract.delta(float(position.quantity), mark)
-        return {**row, "delta_shares": delta}
-    if valuation is None:
-        return row
-    greeks = valuation.greeks
-    return {
-        **row,
-        "vol": valuation.vol * follower.on_clock(number),
-        "delta_shares": units * greeks.delta,
-        "gamma_shares_per_usd": units * greeks.gamma,
-        "theta_usd_per_day": units * greeks.theta / DAYS_PER_YEAR,
-        "vega_usd_per_point": units * greeks.vega / 100.0,
+        "delta_shares": delta,
+        "gamma_shares_per_usd": gamma,
+        "theta_usd_per_day": theta,
+        "vega_usd_per_point": vega,
     }
 
 
@@ -439,23 +426,17 @@ def _page_of(follower: RunFollower, added: Sequence[Position]) -> answers.Positi
     looked_at: list[answers.Leg] = [
         {**leg_row(follower, leg), "entry": None, "is_added": True} for leg in added
     ]
-    return {
-        "first_expiry": block["first_expiry"],
-        "first_expiry_days": block["first_expiry_days"],
-        "unquoted": block["unquoted"],
+    page = {
+        **block,
         "structure": _structure_of(follower, [*_legs(follower), *added]),
         "legs": [*block["legs"], *looked_at],
-        "greeks": block["greeks"],
-        "delta_decimals": block["delta_decimals"],
-        "money_decimals": block["money_decimals"],
-        "deadline": block["deadline"],
-        "break_even": block["break_even"],
         "deadlines": deadlines(follower),
         "expiry_day": expiry_card(follower),
         "spot": _spot(follower),
         "days": 0.0,
         "most_days": 0.0,
     }
+    return cast(answers.PositionPage, page)
 
 
 def _payoff(book: RiskBook, spot: float, smile: str, vol_change: float, days: float) -> answers.Payoff:
@@ -603,13 +584,10 @@ def greeks_document(follower: RunFollower) -> answers.BookGreeks | answers.NoGre
         return {"greeks": None}
     total = follower.greeks()
     return {
+        **_held_greeks(*_four(total)),
         "as_of": from_ns(follower.now_ns).isoformat() if follower.now_ns else None,
-        "net_delta_shares": total.net_delta_shares,
         "option_delta_shares": total.option_delta_shares,
         "owned_shares": total.owned_shares,
-        "gamma_shares_per_usd": total.gamma_shares_per_usd,
-        "theta_usd_per_day": total.theta_usd_per_day,
-        "vega_usd_per_point": total.vega_usd_per_point,
         "band_shares": follower.band,
     }
 

@@ -5,6 +5,7 @@ Values are computed on request and cached: equal requests at one instant are com
 
 import math
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from types import MappingProxyType
 from typing import Final, Protocol
 
@@ -105,6 +106,11 @@ class OptionState(Leaf, gc=False):
     def greeks(self) -> OptionGreeks:
         """Price and Greeks at the volatility that is believed: hedges, caps, edge and pages go by them."""
         return self.greeks_at(self.vol)
+
+    @property
+    def tells_vol(self) -> bool:
+        """Whether its mark determines a volatility."""
+        return self.contract.tells_vol(Decimal(self.mark), self.greeks.vega)
 
     @property
     def mark_vol(self) -> float | None:

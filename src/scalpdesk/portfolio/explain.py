@@ -378,8 +378,8 @@ class PnlExplain:
         """Return net asset value, marks and Greeks of what is held at the marks of now.
 
         Then the mean implied volatility of the options by their size (fractions a year of the variance clock;
-        0 without any, and before quotes have shown their forward), and the underlyings with an option in its
-        last hours.
+        without those whose mark determines none, and before quotes have shown their forward; 0 without any),
+        and the underlyings with an option in its last hours.
         """
         nav, greeks, currency, engine = (
             self._account.cash,
@@ -405,7 +405,7 @@ class PnlExplain:
                 continue
             units = position.float_quantity * position.multiplier
             greeks.add(units, valuation.greeks)
-            if not self.legs.has_guesses or engine.knows_forward(number, now_ns):
+            if valuation.tells_vol and (not self.legs.has_guesses or engine.knows_forward(number, now_ns)):
                 vol_sum += abs(units) * valuation.vol * engine.to_clock(valuation.contract, now_ns)
                 vol_weight += abs(units)
             if valuation.years * SECONDS_PER_YEAR < LAST_HOURS_SECONDS:

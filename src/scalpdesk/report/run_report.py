@@ -196,12 +196,10 @@ class _Maker:
         if self._is_shared and not self.records:
             return ()
         owners = self.records or {"": self._whole}
-        found = [
-            Hedge(strategy=name, **row) for name, record in owners.items() for row in self._explained(record)
-        ]
-        return tuple(sorted(found, key=lambda hedge: hedge.ts_ns))
+        found = (hedge for name, record in owners.items() for hedge in self._explained(name, record))
+        return tuple(sorted(found, key=attrgetter("ts_ns")))
 
-    def _explained(self, record: BookRecord) -> list[dict[str, Any]]:
+    def _explained(self, strategy: str, record: BookRecord) -> list[Hedge]:
         """Return each hedge with the parts of the interval that led up to it, from the hedge before on.
 
         All intervals together are the run up to its last hedge. A hedge through zero goes in two orders and
@@ -209,10 +207,11 @@ class _Maker:
         """
         sent = {line.client_order_id: line for line in self._fold.orders}
         marks, waiting = iter(record.marks), None
-        explained: list[dict[str, Any]] = []
+        explained: list[Hedge] = []
         for decision in record.decisions:
             if decision.kind == "hedge_second_order" and explained:
-                explained[-1]["quantity_shares"] += _hedged_quantity(decision, sent)
+                more = explained[-1].quantity_shares + _hedged_quantity(decision, sent)
+                explained[-1] = replace(explained[-1], quantity_shares=more)
             if not is_hedge(decision):
                 continue
             parts: dict[str, Decimal] = {}
@@ -223,14 +222,15 @@ class _Maker:
             rounded = parts_in_cents(parts, sum(parts.values(), ZERO), self._unit)
             names = decision.client_order_ids
             explained.append(
-                {
-                    "ts_ns": decision.ts_ns,
-                    "reason": decision.reasons[0],
-                    "quantity_shares": _hedged_quantity(decision, sent),
-                    "price": next((sent[name].average_price for name in names if name in sent), None),
-                    "pnl": rounded.pop("total"),
-                    "parts": rounded if parts else {},
-                }
+                Hedge(
+                    ts_ns=decision.ts_ns,
+                    strategy=strategy,
+                    reason=decision.reasons[0],
+                    quantity_shares=_hedged_quantity(decision, sent),
+                    price=next((sent[name].average_price for name in names if name in sent), None),
+                    pnl=rounded.pop("total"),
+                    parts=rounded if parts else {},
+                )
             )
         return explained
 

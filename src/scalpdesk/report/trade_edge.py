@@ -155,7 +155,7 @@ class MarkedBook:
             place -= 1
         if place < 0 or self._stamps[place] <= opened_ns:
             return None
-        return self._determined(place, self._stamps[place], closing.legs)
+        return self._determined(place, closing.ts_ns, closing.legs)
 
     def _determined(self, place: int, ts_ns: int, legs: Sequence[OpenedLeg]) -> float | None:
         """Return the volatility of a mark; None where a leg's price determines none."""

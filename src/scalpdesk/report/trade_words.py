@@ -21,8 +21,6 @@ from scalpdesk.pricing.scalar import implied_vol_scalar, option_greeks
 
 NO_GAMMA = 0.1
 """Net gamma below this part of the legs' gross is none to speak of."""
-LARGEST_DOUBT = 0.05
-"""Volatility by which half a tick may move an option's own, before no quote determines it."""
 FAR = 1e9
 """Multiple of the spot, and part of it, at which bounds are read."""
 
@@ -179,8 +177,7 @@ def is_determined(leg: OpenedLeg, spot: float, now_ns: int, vol: float) -> bool:
     own = _own_vol(leg, spot, now_ns)
     at = own if math.isfinite(own) else vol
     vega = option_greeks(spot, float(contract.strike), years, at, contract.is_call, american=False).vega
-    half_tick = 0.5 * float(contract.tick_rule.tick_at(price)) * (spot if contract.is_inverse else 1.0)
-    return half_tick <= LARGEST_DOUBT * vega
+    return contract.tells_vol(price, vega / spot if contract.is_inverse else vega)
 
 
 def _earning(

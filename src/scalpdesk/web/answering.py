@@ -2,14 +2,14 @@
 
 from typing import Annotated, Any
 
-import msgspec
 from fastapi import Depends, Request, Security
 from fastapi.responses import Response
 from fastapi.security import HTTPBearer, SecurityScopes
 
+from scalpdesk.core.errors import ArgumentError, RetryError, ScalpdeskError
 from scalpdesk.monitor import answers
 from scalpdesk.web.access import READ_AGAIN_SECONDS, Access, Refusal, Role, role_refusal
-from scalpdesk.web.feed import DeskFeed
+from scalpdesk.web.feed import DeskFeed, encoded
 
 NO_RUN = answers.NoRun(error="there is no run yet", fix="scalpdesk demo")
 _TOKEN = HTTPBearer(auto_error=False, scheme_name="token", description="scalpdesk dashboard --show-token")
@@ -55,6 +55,13 @@ def refused(_request: Request, error: Exception) -> Response:
     return as_json({"error": error.refusal.why}, error.refusal.status)
 
 
+def failed(_request: Request, error: Exception) -> Response:
+    """Answer a request for what is not there, that is wrong in itself, or whose database does not answer."""
+    assert isinstance(error, ScalpdeskError)
+    status = 422 if isinstance(error, ArgumentError) else 503 if isinstance(error, RetryError) else 404
+    return as_json({"error": error.what, "fix": error.fix}, status)
+
+
 def busy(_request: Request, _error: Exception) -> Response:
     """Answer a request that would wait for too many others."""
     answer = as_json({"error": "other runs are being read: ask again"}, 503)
@@ -65,7 +72,7 @@ def busy(_request: Request, _error: Exception) -> Response:
 def as_json(document: Any, status: int = 200) -> Response:
     """Return an answer that no cache keeps."""
     return Response(
-        msgspec.json.encode(document),
+        encoded(document),
         status,
         media_type="application/json",
         headers={"cache-control": "no-store"},

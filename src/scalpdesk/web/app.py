@@ -17,10 +17,10 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from scalpdesk.core.errors import ConfigError
+from scalpdesk.core.errors import ConfigError, ScalpdeskError
 from scalpdesk.core.version import BUILD
 from scalpdesk.web.access import Access, Guard
-from scalpdesk.web.answering import RefusedError, as_json, busy, refused
+from scalpdesk.web.answering import RefusedError, as_json, busy, failed, refused
 from scalpdesk.web.book_risk import RiskKeeper
 from scalpdesk.web.feed import BusyError, DeskFeed
 from scalpdesk.web.reruns import RerunJobs
@@ -58,6 +58,7 @@ def create_app(feed: DeskFeed, access: Access) -> FastAPI:
     app.add_middleware(Guard, access=access)
     app.add_exception_handler(RequestValidationError, _refuse_fields)
     app.add_exception_handler(RefusedError, refused)
+    app.add_exception_handler(ScalpdeskError, failed)
     app.add_exception_handler(BusyError, busy)
     for subject in (pages, desk, records, server, commands, session):
         app.include_router(subject.router)

@@ -51,6 +51,10 @@ WATCHER_SECONDS = 60.0
 """While a desk runs, an older one is that of a watcher which is gone: it is renewed every ten seconds."""
 
 
+encoded = msgspec.json.Encoder(enc_hook=json_safe).encode
+"""Returns a document as JSON: a figure that is not finite is null, and numbers of NumPy are numbers."""
+
+
 class BusyError(Exception):
     """Too many requests wait for the journals of runs that are not followed."""
 
@@ -251,7 +255,7 @@ class DeskFeed:
         began = time.monotonic()
         with self.lock:
             document = self._document()
-        self.encoded = msgspec.json.encode(document)
+        self.encoded = encoded(document)
         self.version += 1
         self._published = time.monotonic()
         self.lags.append(self._published - began)
@@ -338,7 +342,7 @@ class DeskFeed:
         run_dir = run_named(self.runs_dir, run) if run else None
         if run_dir is None or (followed is not None and followed.run_dir == run_dir):
             with self.lock:
-                return None if self.follower is None else json_safe(make(self.follower))
+                return None if self.follower is None else make(self.follower)
         if not self._others_lock.acquire(timeout=OTHER_WAIT_SECONDS):
             raise BusyError
         try:
@@ -349,7 +353,7 @@ class DeskFeed:
             until = time.monotonic() + OTHER_SECONDS
             while other.advance(SLICE_RECORDS) and time.monotonic() < until:
                 pass
-            return json_safe(make(other))
+            return make(other)
         finally:
             self._others_lock.release()
 
@@ -466,9 +470,8 @@ def state_of(
 ) -> dict[str, Any]:
     """Return header, Desk page, executions and, from a position on, charts of a run."""
     return {
-        "head": json_safe(run_head(follower, is_running=is_running))
-        | {"alarm": alarm, "starting": is_starting},
-        "desk": json_safe(desk_page(follower)),
+        "head": {**run_head(follower, is_running=is_running), "alarm": alarm, "starting": is_starting},
+        "desk": desk_page(follower),
         "series": columns_since(follower, start),
         "fills": follower.fill_count,
     }

@@ -7,7 +7,6 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response, StreamingResponse
 
-from scalpdesk.core.errors import ArgumentError, DataError
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.journal.reader import run_named
 from scalpdesk.monitor import answers, documents
@@ -42,15 +41,8 @@ def _add(path: str, summary: str, kind: Any, make: Callable[[RunFollower], Any])
 
 def _of(feed: DeskFeed, run: str, make: Callable[[RunFollower], Any]) -> Response:
     """Answer with a document of the followed run or, by its name, of another."""
-    try:
-        found = feed.read(make, run)
-    except DataError as error:
-        return _not_found(error)
+    found = feed.read(make, run)
     return as_json(NO_RUN if found is None else found)
-
-
-def _not_found(error: DataError) -> Response:
-    return as_json({"error": error.what, "fix": error.fix}, 404)
 
 
 _add(
@@ -92,10 +84,7 @@ _add("/api/fills", "Executions in order, for the price chart.", answers.Fills, f
 def risk(request: Request, feed: Feed, run: RunName = "") -> Response:
     """Return the newest risk of the book; another thread computes it, once for each version of the book."""
     followed = feed.follower
-    try:
-        picked = run_named(feed.runs_dir, run) if run else None
-    except DataError as error:
-        return _not_found(error)
+    picked = run_named(feed.runs_dir, run) if run else None
     if picked is not None and (followed is None or followed.run_dir != picked):
         return as_json(answers.Empty(empty="Risk is computed of the followed run only: scalpdesk risk."))
     return as_json(request.app.state.risk.answer() or NO_RUN)
@@ -144,17 +133,7 @@ def position(
     vol: Annotated[float, Query(ge=-50.0, le=100.0)] = 0.0,
 ) -> Response:
     """Return the Position page."""
-    try:
-        return _of(feed, run, lambda follower: position_page(follower, days, leg or (), smile, vol))
-    except ArgumentError as error:
-        return as_json({"error": error.what, "fix": error.fix}, 422)
-
-
-def _of_run(feed: DeskFeed, run: str, make: Callable[[RunFollower], answers.OfRun]) -> Response:
-    try:
-        return as_json(feed.read_run(run, make) or NO_RUN)
-    except DataError as error:
-        return _not_found(error)
+    return _of(feed, run, lambda follower: position_page(follower, days, leg or (), smile, vol))
 
 
 @router.get(
@@ -171,7 +150,8 @@ def orders(
     run: RunName = "",
 ) -> Response:
     """Return the Orders page."""
-    return _of_run(feed, run, lambda follower: orders_page(follower, limit, before or (), search))
+    found = feed.read_run(run, lambda follower: orders_page(follower, limit, before or (), search))
+    return as_json(found or NO_RUN)
 
 
 @router.get(
@@ -194,7 +174,7 @@ def decisions(
     def page(follower: RunFollower) -> answers.DecisionsPage:
         return why_page(follower, search=search, kind=kind, taken=taken, limit=limit, before=before)
 
-    return _of_run(feed, run, page)
+    return as_json(feed.read_run(run, page) or NO_RUN)
 
 
 @router.get(
@@ -205,10 +185,7 @@ def decisions(
 )
 def series(feed: Feed, since: Annotated[int, Query(ge=0)] = 0, run: RunName = "") -> Response:
     """Return what was added to the charts."""
-    try:
-        found = feed.read(lambda follower: columns_since(follower, since), run)
-    except DataError as error:
-        return _not_found(error)
+    found = feed.read(lambda follower: columns_since(follower, since), run)
     return as_json(found or {"run": None, "generation": 0, "from": 0, "columns": {}})
 
 
@@ -259,10 +236,7 @@ class BoundedStream(StreamingResponse):
 def state(feed: Feed, run: RunName = "") -> Response:
     """Return once what the stream sends after each change; of another run all of its charts."""
     if run:
-        try:
-            return as_json(feed.state_of_run(run) or NO_RUN)
-        except DataError as error:
-            return _not_found(error)
+        return as_json(feed.state_of_run(run) or NO_RUN)
     if not feed.encoded:
         feed.publish()
     return Response(feed.encoded, media_type="application/json", headers={"cache-control": "no-store"})

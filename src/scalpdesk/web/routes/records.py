@@ -7,12 +7,11 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import HTMLResponse, Response
 from pydantic import BaseModel, Field
 
-from scalpdesk.core.errors import ArgumentError, RetryError, ScalpdeskError
+from scalpdesk.core.errors import RetryError
 from scalpdesk.journal.reader import run_named
 from scalpdesk.monitor.answers import JournalPage, Note, Notes, RerunsPage, Run, Runs, ScalpsPage
 from scalpdesk.records.notes import keep_note, subject_in
 from scalpdesk.records.store import open_store, store_url
-from scalpdesk.report.figures import json_safe
 from scalpdesk.research.reruns import kept_reruns
 from scalpdesk.web.access import Role
 from scalpdesk.web.answering import Feed, as_json, errors, needs
@@ -39,13 +38,10 @@ def scalps(
     """Return the scalps of a run or of all."""
     state = request.app.state
     is_due = time.monotonic() - getattr(state, "scalps_read", -REFRESH_SECONDS) >= REFRESH_SECONDS
-    try:
-        found = scalps_document(feed.runs_dir, run, feed.records_url, refresh=is_due)
-    except ScalpdeskError as error:
-        return _refusal(error)
+    found = scalps_document(feed.runs_dir, run, feed.records_url, refresh=is_due)
     if is_due:
         state.scalps_read = time.monotonic()
-    return as_json(json_safe(found))
+    return as_json(found)
 
 
 @router.get(
@@ -61,11 +57,8 @@ def runs(
     sort: RunOrder = RunOrder.NEWEST,
 ) -> Response:
     """Return the runs on record."""
-    try:
-        found = runs_page(feed.runs_dir, limit, feed.records_url, search=search, sort=sort)
-        return as_json(json_safe(found))
-    except ScalpdeskError as error:
-        return _refusal(error)
+    found = runs_page(feed.runs_dir, limit, feed.records_url, search=search, sort=sort)
+    return as_json(found)
 
 
 @router.get(
@@ -76,10 +69,7 @@ def runs(
 )
 def one_run(run_id: str, feed: Feed) -> Response:
     """Return a run."""
-    try:
-        return as_json(json_safe(run_page(feed.runs_dir, run_id, feed.records_url)))
-    except ScalpdeskError as error:
-        return _refusal(error)
+    return as_json(run_page(feed.runs_dir, run_id, feed.records_url))
 
 
 @router.get(
@@ -90,13 +80,10 @@ def one_run(run_id: str, feed: Feed) -> Response:
 )
 def sheet(run_id: str, feed: Feed) -> Response:
     """Return the tear sheet of a run, of what of it there is so far."""
-    try:
-        run_dir = run_named(feed.runs_dir, run_id)
-        again = kept_reruns(feed.runs_dir, run_dir.name)
-        made = ((), ()) if again is None else (again.fill_models, again.paths)
-        document = sheet_document(read_run(run_dir), *made)
-    except ScalpdeskError as error:
-        return _refusal(error)
+    run_dir = run_named(feed.runs_dir, run_id)
+    again = kept_reruns(feed.runs_dir, run_dir.name)
+    made = ((), ()) if again is None else (again.fill_models, again.paths)
+    document = sheet_document(read_run(run_dir), *made)
     policy = f"{sheet_policy()}; frame-ancestors 'none'"
     headers = {"content-security-policy": policy, "cache-control": "no-store"}
     return HTMLResponse(tear_sheet(document), headers=headers)
@@ -125,10 +112,7 @@ Jobs = Annotated[RerunJobs, Depends(_reruns)]
 )
 def reruns(run_id: str, feed: Feed, jobs: Jobs) -> Response:
     """Return the reruns of a run."""
-    try:
-        return as_json(json_safe(jobs.page(run_named(feed.runs_dir, run_id))))
-    except ScalpdeskError as error:
-        return _refusal(error)
+    return as_json(jobs.page(run_named(feed.runs_dir, run_id)))
 
 
 @writing.post(
@@ -139,15 +123,11 @@ def reruns(run_id: str, feed: Feed, jobs: Jobs) -> Response:
 )
 def start_reruns(run_id: str, body: NewReruns, feed: Feed, jobs: Jobs) -> Response:
     """Start the reruns of a run; one run at a time is made again."""
+    run_dir = run_named(feed.runs_dir, run_id)
     try:
-        run_dir = run_named(feed.runs_dir, run_id)
         jobs.start(run_dir, fill_models=body.fill_models, paths=body.paths)
-    except ArgumentError as error:
-        return as_json({"error": error.what, "fix": error.fix}, 422)
     except RetryError as error:
         return as_json({"error": error.what, "fix": error.fix}, 409)
-    except ScalpdeskError as error:
-        return _refusal(error)
     return reruns(run_id, feed, jobs)
 
 
@@ -159,10 +139,7 @@ def start_reruns(run_id: str, body: NewReruns, feed: Feed, jobs: Jobs) -> Respon
 )
 def cancel_reruns(run_id: str, feed: Feed, jobs: Jobs) -> Response:
     """Cancel the reruns of a run; what was made stays."""
-    try:
-        jobs.cancel(run_named(feed.runs_dir, run_id).name)
-    except ScalpdeskError as error:
-        return _refusal(error)
+    jobs.cancel(run_named(feed.runs_dir, run_id).name)
     return reruns(run_id, feed, jobs)
 
 
@@ -182,10 +159,7 @@ def journal(
     if not run and followed is not None and followed.run_dir.parent == feed.runs_dir:
         run = followed.run_dir.name
     names = [run] if run and not search.strip() else []
-    try:
-        return as_json(json_safe(journal_page(feed.runs_dir, names, search, feed.records_url)))
-    except ScalpdeskError as error:
-        return _refusal(error)
+    return as_json(journal_page(feed.runs_dir, names, search, feed.records_url))
 
 
 class NewNote(BaseModel):
@@ -206,10 +180,7 @@ class NewNote(BaseModel):
 )
 def notes(feed: Feed, run: Annotated[str | None, Query(max_length=255)] = None) -> Response:
     """Return what is noted."""
-    try:
-        return as_json(notes_document(feed.runs_dir, run, feed.records_url))
-    except ScalpdeskError as error:
-        return _refusal(error)
+    return as_json(notes_document(feed.runs_dir, run, feed.records_url))
 
 
 @writing.post(
@@ -220,19 +191,9 @@ def notes(feed: Feed, run: Annotated[str | None, Query(max_length=255)] = None) 
 )
 def note(body: NewNote, feed: Feed) -> Response:
     """Keep a note in the store of the runs."""
-    try:
-        run_dir = run_named(feed.runs_dir, body.run)
-        with open_store(feed.records_url or store_url(feed.runs_dir)) as store:
-            subject = subject_in(run_dir, store, body.day, body.trade)
-            now_ns = feed.clock.now_ns()
-            kept = keep_note(store, run_dir.name, subject, tags=body.tags, note=body.note, now_ns=now_ns)
-        return as_json(kept)
-    except ArgumentError as error:
-        return as_json({"error": error.what, "fix": error.fix}, 422)
-    except ScalpdeskError as error:
-        return _refusal(error)
-
-
-def _refusal(error: ScalpdeskError) -> Response:
-    """Answer that there is no such run, or that the database of the runs does not answer."""
-    return as_json({"error": error.what, "fix": error.fix}, 503 if isinstance(error, RetryError) else 404)
+    run_dir = run_named(feed.runs_dir, body.run)
+    with open_store(feed.records_url or store_url(feed.runs_dir)) as store:
+        subject = subject_in(run_dir, store, body.day, body.trade)
+        now_ns = feed.clock.now_ns()
+        kept = keep_note(store, run_dir.name, subject, tags=body.tags, note=body.note, now_ns=now_ns)
+    return as_json(kept)

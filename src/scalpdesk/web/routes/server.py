@@ -12,7 +12,6 @@ from scalpdesk.core.version import BUILD
 from scalpdesk.monitor import answers, documents
 from scalpdesk.monitor.held_book import currency_of
 from scalpdesk.monitor.order_documents import order_latency
-from scalpdesk.report.figures import json_safe
 from scalpdesk.web.access import Role
 from scalpdesk.web.answering import Feed, as_json, errors, needs
 from scalpdesk.web.feed import DeskFeed, resident_bytes
@@ -48,7 +47,7 @@ async def healthz(feed: Feed) -> Response:
 )
 def metrics(feed: Feed) -> Response:
     """Return how the system performs."""
-    return as_json(json_safe(system_metrics(feed)))
+    return as_json(system_metrics(feed))
 
 
 @router.get(
