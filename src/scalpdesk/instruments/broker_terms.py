@@ -67,10 +67,7 @@ def _brokers() -> tuple[str, ...]:
 def _terms_of(name: str) -> Terms:
     """Return the terms of a broker.
 
-    Raises
-    ------
-    ConfigError
-        When it is neither known nor the venue of a package, or its package is refused.
+    Raises ConfigError when it is neither known nor the venue of a package, or its package is refused.
     """
     installed: Terms = VENUES.find(name) if name not in KNOWN or name in VENUES.names() else KNOWN[name]
     return installed
@@ -141,10 +138,7 @@ def cutoff_names() -> tuple[str, ...]:
 def venue_cutoff(venue: str) -> VenueCutoff:
     """Return the order cut-off of a broker, whether it is traded or simulated.
 
-    Raises
-    ------
-    ConfigError
-        When it is unknown; names the nearest.
+    Raises ConfigError when it is unknown; names the nearest.
     """
     if venue in _WITHOUT_CUTOFF:
         return NO_CUTOFF
@@ -155,10 +149,7 @@ def venue_cutoff(venue: str) -> VenueCutoff:
 def _cutoff_of(venue: str) -> VenueCutoff:
     """Return the cut-off of a broker's terms; a strategy asks at every look.
 
-    Raises
-    ------
-    ConfigError
-        When it is unknown; names the nearest.
+    Raises ConfigError when it is unknown; names the nearest.
     """
     known = cutoff_names()
     if venue not in known:

@@ -435,10 +435,7 @@ class Instruments:
     def add(self, instrument: Instrument) -> InstrumentId:
         """Add an instrument and return its id; adding an equal one again returns the same id.
 
-        Raises
-        ------
-        ArgumentError
-            When a different instrument has this symbol.
+        Raises ArgumentError when a different instrument has this symbol.
         """
         known = self._id_by_symbol.get(instrument.symbol)
         if known is not None:
@@ -453,13 +450,7 @@ class Instruments:
         return instrument_id
 
     def id_of(self, symbol: str) -> InstrumentId:
-        """Return the id of ``symbol``.
-
-        Raises
-        ------
-        ArgumentError
-            When the run has no such instrument.
-        """
+        """Return the id of ``symbol``. Raises ArgumentError when the run has no such instrument."""
         found = self._id_by_symbol.get(symbol)
         if found is None:
             raise ArgumentError(

@@ -57,13 +57,7 @@ def is_perpetual(symbol: str) -> bool:
 
 
 def perpetual(coin: str) -> Perpetual:
-    """Return the inverse perpetual of a coin.
-
-    Raises
-    ------
-    ArgumentError
-        When the venue lists no such contract.
-    """
+    """Return the inverse perpetual of a coin. Raises ArgumentError when the venue lists no such contract."""
     if coin not in _CONTRACT_USD:
         raise ArgumentError(
             "no inverse perpetual of this coin", where="coin", value=coin, fix="BTC or ETH have one"

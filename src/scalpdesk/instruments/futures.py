@@ -41,10 +41,7 @@ def third_friday(year: int, month: int) -> date:
 def future_contract(symbol: str) -> Future:
     """Build a dated index future from ``ROOT_yyyymm``; it expires on the month's third Friday.
 
-    Raises
-    ------
-    DataError
-        When the root's contract terms are not known or the symbol has another form.
+    Raises DataError when the root's contract terms are not known or the symbol has another form.
     """
     root, _, month = symbol.partition("_")
     if root not in FUTURES or len(month) != 6 or not month.isdigit() or not 1 <= int(month[4:]) <= 12:

@@ -142,10 +142,7 @@ def why_closed(day: date) -> str | None:
 def session_on(day: date) -> Session:
     """Return the session of ``day``.
 
-    Raises
-    ------
-    ArgumentError
-        When the exchange does not trade on that day; names the session before and after.
+    Raises ArgumentError when the exchange does not trade on that day; names the session before and after.
     """
     exchange = _calendar()
     label = day.isoformat()

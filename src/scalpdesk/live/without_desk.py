@@ -79,10 +79,7 @@ def _is_sealed(run_dir: Path) -> bool:
 def command_account(run: LastRun, state: Path, action: OperatorAction, reason: str, who: str) -> AccountMode:
     """Put an account without a desk into a mode: the next start, of whatever run, begins in it.
 
-    Raises
-    ------
-    StopError
-        When a desk trades the account, or the disk refuses.
+    Raises StopError when a desk trades the account, or the disk refuses.
     """
     record = run.record(state)
     now_ns = SystemClock().now_ns()

@@ -387,10 +387,7 @@ def last_rows(quotes: QuoteColumns) -> dict[int, int]:
 def spots_until(tape: MarketTape, now_ns: int) -> tuple[NDArray[np.int64], Floats]:
     """Return instants and mids of the underlying's quotes of two sides up to ``now_ns``; at least one.
 
-    Raises
-    ------
-    DataError
-        When the underlying was not quoted yet.
+    Raises DataError when the underlying was not quoted yet.
     """
     quotes = tape.quotes.until(now_ns)
     is_spot = quotes.instrument_id == tape.instruments.id_of(tape.underlying)
@@ -407,12 +404,8 @@ def spots_until(tape: MarketTape, now_ns: int) -> tuple[NDArray[np.int64], Float
 def chain_quotes_at(tape: MarketTape, now_ns: int, *, max_age_seconds: float | None = None) -> ChainQuotes:
     """Return the last quote known by ``now_ns`` of every option that has not expired, by expiry.
 
-    A quote older than ``max_age_seconds`` is left out; None keeps all.
-
-    Raises
-    ------
-    DataError
-        When the underlying was not quoted yet.
+    A quote older than ``max_age_seconds`` is left out; None keeps all. Raises DataError when the underlying
+    was not quoted yet.
     """
     quotes = tape.quotes.until(now_ns)
     row_of = last_rows(quotes)
@@ -524,8 +517,6 @@ def fit_chain(
 
     The smiles of ``previous`` start this fit; variance is linear between expiries in ``clock``.
 
-    Notes
-    -----
     A strike is represented by its out-of-the-money option, which has the least intrinsic value and early
     exercise; where it is not quoted on both sides, by the other. Bid and ask are inverted separately,
     American quotes as American options with the implied forward's yield.

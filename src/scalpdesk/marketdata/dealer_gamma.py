@@ -40,10 +40,7 @@ _BISECTIONS = 80
 class ExposureRows:
     """Options of one underlying as columns of equal length, one row an option.
 
-    Raises
-    ------
-    ArgumentError
-        When the columns differ in length.
+    Raises ArgumentError when the columns differ in length.
     """
 
     strike: Floats
@@ -141,14 +138,9 @@ def listed_rows(
 ) -> ExposureRows:
     """Return the rows of listed options: each one's gamma, and the contracts of it that are open.
 
-    Parameters
-    ----------
-    listed
-        Number and contract of each option.
-    gamma
-        Of each option, change of delta per 1.00 of the underlying; NaN where unknown.
-    interest
-        Contracts at the end of the previous session; an option without is unknown.
+    ``listed``: Number and contract of each option.
+    ``gamma``: Of each option, change of delta per 1.00 of the underlying; NaN where unknown.
+    ``interest``: Contracts at the end of the previous session; an option without is unknown.
     """
     return ExposureRows(
         strike=np.array([float(contract.strike) for _, contract in listed]),
@@ -408,12 +400,8 @@ def threshold_by_dealers(
 ) -> Decimal:
     """Return the net delta threshold: tight while dealers are short gamma, else (or unknown) standard.
 
-    ``standard`` and ``tight`` are in the unit of the net delta.
-
-    Raises
-    ------
-    ArgumentError
-        When a threshold is negative or ``tight`` exceeds ``standard``.
+    ``standard`` and ``tight`` are in the unit of the net delta. Raises ArgumentError when a threshold is
+    negative or ``tight`` exceeds ``standard``.
     """
     if not 0 <= tight <= standard:
         raise ArgumentError(

@@ -18,19 +18,11 @@ REPEATS = 3
 class VolFilter:
     """Kalman filter of one volatility.
 
-    Parameters
-    ----------
-    vol_of_vol
-        Of its logarithm, per root year.
-    gate
-        Standard deviations of an innovation beyond which a measurement is passed over.
-    repeats
-        Measurements beyond the gate in a row of which the last is taken as a new start.
-
-    Attributes
-    ----------
-    vol, deviation
-        The state, a fraction a year, and its standard deviation; NaN before the first measurement.
+    ``vol_of_vol``: Of its logarithm, per root year.
+    ``gate``: Standard deviations of an innovation beyond which a measurement is passed over.
+    ``repeats``: Measurements beyond the gate in a row of which the last is taken as a new start.
+    ``vol``, ``deviation``: The state, a fraction a year, and its standard deviation; NaN before the first
+    measurement.
     """
 
     __slots__ = ("_beyond", "_gate", "_repeats", "_variance", "_vol_of_vol", "vol")

@@ -42,13 +42,7 @@ def gamma_beside_perpetual(gamma: float, delta: float, spot: float) -> float:
 
 
 def gamma_in_coin(gamma: float, delta: float, spot: float) -> float:
-    """Return the gamma of an inverse option beside its hedge: ½ of it times dS² is earned, in coin.
-
-    Parameters
-    ----------
-    gamma, delta, spot
-        As for :func:`gamma_beside_perpetual`.
-    """
+    """Return the gamma of an inverse option beside its hedge: ½ of it times dS² is earned, in coin."""
     return gamma_beside_perpetual(gamma, delta, spot) / spot
 
 

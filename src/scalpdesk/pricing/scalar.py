@@ -58,12 +58,8 @@ def option_greeks(
 ) -> OptionGreeks:
     """Return price and Greeks of one option with a continuous yield.
 
-    Parameters, units and results, to the last digit, are those of :func:`scalpdesk.pricing.greeks`.
-
-    Raises
-    ------
-    ArgumentError
-        When a number is not finite, or a price or the volatility is negative.
+    Parameters, units and results, to the last digit, are those of :func:`scalpdesk.pricing.greeks`. Raises
+    ArgumentError when a number is not finite, or a price or the volatility is negative.
     """
     if not isfinite(spot + strike + years + vol + rate + dividend_yield) or min(spot, strike, vol) < 0.0:
         raise ArgumentError(

@@ -66,10 +66,7 @@ def ewma_variances(moves: Array, decay: float = EWMA_DECAY) -> Array:
 def conditional_variances(moves: Array, model: str, decay: float = EWMA_DECAY) -> Array:
     """Return the variances of :func:`ewma_variances`, or those of a GARCH or GJR fitted to all of the moves.
 
-    Raises
-    ------
-    ArgumentError
-        For an unknown filter, or moves that no GARCH can be fitted to.
+    Raises ArgumentError for an unknown filter, or moves that no GARCH can be fitted to.
     """
     if model == "ewma":
         return ewma_variances(moves, decay)
@@ -84,17 +81,10 @@ def conditional_variances(moves: Array, model: str, decay: float = EWMA_DECAY) -
 def filtered_moves(moves: Array, variances: Array) -> Array:
     """Return each move times the volatility of now over that of its own day.
 
-    Parameters
-    ----------
-    moves
-        Oldest first, shape ``(days,)``.
-    variances
-        Variance of each as known before it and, last, that of now: shape ``(days + 1,)``.
+    ``moves``: Oldest first, shape ``(days,)``.
+    ``variances``: Variance of each as known before it and, last, that of now: shape ``(days + 1,)``.
 
-    Raises
-    ------
-    ArgumentError
-        When a variance is not above 0, or the shapes do not fit.
+    Raises ArgumentError when a variance is not above 0, or the shapes do not fit.
     """
     if len(variances) != len(moves) + 1 or not bool(np.all(variances > 0.0)):
         raise ArgumentError(

@@ -77,10 +77,7 @@ def garch_path(omega: float, persistence: float, next_variance: Numbers, horizon
 def garch_long_run(omega: float, persistence: float) -> float:
     """Long-run variance per period: ``ω / (1 − p)``.
 
-    Raises
-    ------
-    ArgumentError
-        When ``p`` is not in [0, 1) or ``ω`` not above 0.
+    Raises ArgumentError when ``p`` is not in [0, 1) or ``ω`` not above 0.
     """
     if not (0.0 <= persistence < 1.0 and omega > 0.0):
         raise ArgumentError(

@@ -140,14 +140,8 @@ def fit_har(bars: Ohlc, horizon: int) -> VarianceFit | str:
 def har_regressors(bars: Ohlc, floor: float, daily_vol: float) -> Array:
     """Regressors, one row per bar from the 22nd on: constant, log day, week and month variances, falls.
 
-    Parameters
-    ----------
-    bars
-        Oldest first; a row looks back from its own bar.
-    floor
-        Least range variance of a bar; one without a range gets it.
-    daily_vol
-        Unit of the falls.
+    ``bars``: Oldest first; a row looks back from its own bar.
+    ``floor``: Least range variance of a bar; one without a range gets it.
     """
     variances = np.maximum(garman_klass_terms(bars), floor)
     days = len(variances) - (MONTH - 1)

@@ -132,11 +132,8 @@ class RealisedSoFar:
     def open_session(self, last: tuple[int, float] | None) -> None:
         """Begin a day.
 
-        Parameters
-        ----------
-        last
-            Instant (UTC nanoseconds) and price before it, as dividends and corporate actions overnight have
-            left it; None without a price: then the day counts from its first price.
+        ``last``: Instant (UTC nanoseconds) and price before it, as dividends and corporate actions overnight
+        have left it; None without a price: then the day counts from its first price.
         """
         self.variance, self._start_ns = 0.0, None
         if last is not None and last[1] > 0.0:

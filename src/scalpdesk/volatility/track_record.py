@@ -69,12 +69,7 @@ def to_line(forecast: KeptForecast) -> str:
 def read_lines(lines: Iterable[str], where: str) -> tuple[KeptForecast, ...]:
     """Read lines of :func:`to_line`; of forecasts with equal keys the last counts.
 
-    ``where`` names the source in error messages.
-
-    Raises
-    ------
-    DataError
-        When a line is not a forecast; names it.
+    ``where`` names the source in error messages. Raises DataError when a line is not a forecast; names it.
     """
     kept: dict[tuple[str, date, str, int], KeptForecast] = {}
     for number, line in enumerate(lines, start=1):

@@ -39,12 +39,8 @@ _STAMP = re.compile(
 class Malformed(ValueError):  # noqa: N818 - it is caught by name inside this package and never leaves it
     """A message that cannot be believed.
 
-    Parameters
-    ----------
-    name
-        The named condition, for counters.
-    detail
-        What was there instead; cut to a readable length.
+    ``name``: The named condition, for counters.
+    ``detail``: What was there instead; cut to a readable length.
     """
 
     def __init__(self, name: str, detail: str = "") -> None:

@@ -52,16 +52,10 @@ def probabilistic_sharpe(
 ) -> float:
     """Return the probability that the true Sharpe ratio per period is above `benchmark`.
 
-    Parameters
-    ----------
-    per_period
-        Measured ratio per period, from `number` periods.
-    number
-        Periods, two or more.
-    skew, kurtosis
-        Moments of the amounts; 0 and 3 for normal amounts.
-    benchmark
-        Ratio per period to beat.
+    ``per_period``: Measured ratio per period, from `number` periods.
+    ``number``: Periods, two or more.
+    ``skew``, ``kurtosis``: Moments of the amounts; 0 and 3 for normal amounts.
+    ``benchmark``: Ratio per period to beat.
     """
     spread = 1 - skew * per_period + (kurtosis - 1) / 4 * per_period**2
     return _NORMAL.cdf((per_period - benchmark) * math.sqrt(number - 1) / math.sqrt(spread))
@@ -70,12 +64,8 @@ def probabilistic_sharpe(
 def best_of_trials(trials: int, deviation: float) -> float:
     """Return the highest Sharpe ratio per period to expect of `trials` without any skill.
 
-    Parameters
-    ----------
-    trials
-        Independent variants tried, 1 or more.
-    deviation
-        Standard deviation of their ratios per period.
+    ``trials``: Independent variants tried, 1 or more.
+    ``deviation``: Standard deviation of their ratios per period.
     """
     if trials == 1:
         return 0.0
@@ -255,12 +245,8 @@ def perpetual_target_usd(options: float, premium_adjusted_delta: float, spot: fl
 def requirement(holdings: Iterable[Holding], spot: Callable[[str], Decimal]) -> Requirement:
     """Return the margin of a margin account's holdings.
 
-    Parameters
-    ----------
-    holdings
-        Valued at present prices.
-    spot
-        Price of an underlying by its symbol, currency per unit.
+    ``holdings``: Valued at present prices.
+    ``spot``: Price of an underlying by its symbol, currency per unit.
     """
     groups = [(group, spot(symbol)) for symbol, group in by_underlying(holdings).items()]
     return Requirement(
@@ -299,16 +285,9 @@ def day_trade_rule(
     trader, who must hold 25,000; a firm may keep that rule until 2027-10-20. After it, only an intraday
     margin deficit blocks.
 
-    Parameters
-    ----------
-    day
-        Of the question.
-    day_trades, trades
-        Round trips within a day and all trades, over five sessions.
-    equity, required
-        Of the account, and its margin within the day; currency.
-    adopted
-        Whether the firm has taken the new rule.
+    ``day_trades``, ``trades``: Round trips within a day and all trades, over five sessions.
+    ``equity``, ``required``: Of the account, and its margin within the day; currency.
+    ``adopted``: Whether the firm has taken the new rule.
     """
     is_old = day < DAY_RULE_ENDED or (not adopted and day <= DAY_RULE_KEPT_UNTIL)
     if not is_old:

@@ -135,14 +135,7 @@ class _Key:
 class LineDesk:
     """An exchange with one account, and the desks that trade it one after the other.
 
-    Parameters
-    ----------
-    folder
-        Of the runs.
-    holdings
-        Signed units by symbol that the account holds before any desk starts.
-    faults
-        Of the exchange.
+    ``holdings``: Signed units by symbol that the account holds before any desk starts.
     """
 
     def __init__(

@@ -50,34 +50,18 @@ OLD_SECONDS = 60
 class SmallMarket:
     """Quotes of one share and its straddle; satisfies :class:`scalpdesk.exchange.source.MarketSource`.
 
-    Parameters
-    ----------
-    seed
-        Of the path.
-    day
-        Session whose last minutes are played.
-    seconds
-        How long it lasts, up to that session's own close.
-    share_every, option_every
-        Seconds between quotes.
-    move
-        Standard deviation of the share's move between two quotes, currency.
-    symbol
-        Of the share.
-    expires_after_days
-        Calendar days to the options' expiry.
-    is_deep
-        Whether every order finds its size at once.
-    has_other
-        Whether there is a second call, 5 above the first.
-    quoted_days_ago
-        Age of the options' quotes at the beginning; the next quotes come a minute later.
-    is_vol_moving
-        Whether the implied volatility changes every now and then.
-    shape
-        Of the structures that are traded: where the options' strikes lie.
-    jump_at, jump
-        Seconds from which on the share stands higher by so much, in currency; None: it does not jump.
+    ``day``: Session whose last minutes are played.
+    ``seconds``: How long it lasts, up to that session's own close.
+    ``move``: Standard deviation of the share's move between two quotes, currency.
+    ``symbol``: Of the share.
+    ``expires_after_days``: Calendar days to the options' expiry.
+    ``is_deep``: Whether every order finds its size at once.
+    ``has_other``: Whether there is a second call, 5 above the first.
+    ``quoted_days_ago``: Age of the options' quotes at the beginning; the next quotes come a minute later.
+    ``is_vol_moving``: Whether the implied volatility changes every now and then.
+    ``shape``: Of the structures that are traded: where the options' strikes lie.
+    ``jump_at``, ``jump``: Seconds from which on the share stands higher by so much, in currency; None: it
+    does not jump.
     """
 
     def __init__(

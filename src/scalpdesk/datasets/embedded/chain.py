@@ -199,10 +199,7 @@ def _weekly_expiry(day: date) -> date | None:
 def checked_expiries(session: date, expiries: Sequence[date] | None) -> tuple[date, ...]:
     """Return the caller's expiries in order, or the listed expiries.
 
-    Raises
-    ------
-    ArgumentError
-        When one lies before the session, more than a year after it, or is no session.
+    Raises ArgumentError when one lies before the session, more than a year after it, or is no session.
     """
     if expiries is None:
         return listed_expiries(session)

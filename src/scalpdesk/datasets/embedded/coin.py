@@ -415,12 +415,8 @@ def _option_rows(
 def option_sides(value: Floats, vega: Floats, *, cheap_tick: float = 0.0001) -> tuple[Floats, Floats]:
     """Return bid and ask around values in coin: the fitted spread to the nearest ticks, the value within it.
 
-    Parameters
-    ----------
-    value, vega
-        In coin a coin; vega per 1.00 of volatility.
-    cheap_tick
-        Of prices below 0.005: 0.0005 in 2021, 0.0001 since.
+    ``value``, ``vega``: In coin a coin; vega per 1.00 of volatility.
+    ``cheap_tick``: Of prices below 0.005: 0.0005 in 2021, 0.0001 since.
     """
 
     def on_grid(price: Floats, towards: np.ufunc) -> Floats:

@@ -427,12 +427,9 @@ DrawnColumns = tuple[QuoteColumns, BarColumns]
 class SessionCache:
     """Drawn sessions on disk. A cache that fails is done without.
 
-    Parameters
-    ----------
-    folder
-        Made when the first session is drawn; folders beside it that no version has used for a month go.
-    draw
-        Draws the session of a day, a seed and a symbol.
+    ``folder``: Made when the first session is drawn; folders beside it that no version has used for a month
+    go.
+    ``draw``: Draws the session of a day, a seed and a symbol.
     """
 
     def __init__(self, folder: Path, draw: Callable[[date, int, str], DrawnColumns]) -> None:
@@ -532,14 +529,8 @@ def _read_kept(path: Path, session: date) -> DrawnColumns | None:
 def reconstruct_bars(session: date, *, seed: int = 1, underlying: str = "SPY") -> BarColumns:
     """Return the 1-minute bars of :func:`reconstruct` for a session and seed, without the options.
 
-    This takes a tenth of the time.
-
-    Raises
-    ------
-    DataError
-        When the session is not in the embedded market.
-    ArgumentError
-        When the seed is out of range.
+    This takes a tenth of the time. Raises DataError when the session is not in the embedded market. Raises
+    ArgumentError when the seed is out of range.
     """
     _check(seed, underlying, 1.0)
     return _DrawnSession(session, seed, underlying).share(1.0)[2]
@@ -566,12 +557,8 @@ def session_cents(day: MarketDay) -> SessionCents:
 def session_ohlc(tape: MarketTape) -> tuple[SessionOhlc, ...]:
     """Return open, high, low and close of the underlying for each session of a tape.
 
-    From its trade bars if it has any, else from the mids of its two-sided quotes.
-
-    Raises
-    ------
-    DataError
-        When a session of the tape has neither.
+    From its trade bars if it has any, else from the mids of its two-sided quotes. Raises DataError when a
+    session of the tape has neither.
     """
     share = tape.instruments.id_of(tape.underlying)
     return tuple(_ohlc_of(tape, share, session) for session in tape.sessions)

@@ -191,18 +191,11 @@ def judge_hedge(
     The net delta must be beyond the threshold, not at it; the last hedge at least so many seconds
     ago (exactly as many is enough); and the shares must round to one at least.
 
-    Parameters
-    ----------
-    net
-        Net delta in contract deltas, the shares held included.
-    multiplier
-        Shares, or smallest trades of another hedge, in one contract.
-    threshold
-        Contract deltas.
-    since_hedge_ns
-        Nanoseconds of event time since the last hedge; None before the first.
-    seconds_between_hedges
-        Shortest time between two hedges.
+    ``net``: Net delta in contract deltas, the shares held included.
+    ``multiplier``: Shares, or smallest trades of another hedge, in one contract.
+    ``threshold``: Contract deltas.
+    ``since_hedge_ns``: Nanoseconds of event time since the last hedge; None before the first.
+    ``seconds_between_hedges``: Shortest time between two hedges.
     """
     if abs(net) <= threshold:
         return HedgeVerdict(net, threshold, 0, "within_threshold")

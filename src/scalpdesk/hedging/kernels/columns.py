@@ -92,14 +92,9 @@ def straddle_row(
 ) -> None:
     """Delta and gamma of a straddle at each look of a path, in vector instructions.
 
-    Parameters
-    ----------
-    spot, log_spot
-        Price, and the logarithm of it over the strike.
-    deviation, shift
-        ``σ·√τ``, and what ``ln(S/K)/(σ√τ)`` lacks of d1: ``(r/σ + σ/2)·√τ``.
-    units
-        Straddles times their multiplier, signed.
+    ``spot``, ``log_spot``: Price, and the logarithm of it over the strike.
+    ``deviation``, ``shift``: ``σ·√τ``, and what ``ln(S/K)/(σ√τ)`` lacks of d1: ``(r/σ + σ/2)·√τ``.
+    ``units``: Straddles times their multiplier, signed.
     """
     for i in range(delta.size):
         d = log_spot[i] / deviation[i] + shift[i]
@@ -340,18 +335,11 @@ def walk_ladder(
     the look itself by a rung crosses the spread, and so does every hedge while gamma is not above zero, for
     which no limit order hedges. The extreme away from the next price comes first.
 
-    Parameters
-    ----------
-    spot, half_spread, discount, delta, out
-        As in :func:`walk`.
-    high, low
-        Extremes of the price between each look and the next.
-    gamma, width
-        Gamma of the options, shares per currency, and the half width (of one row or of all).
-    rung
-        Shares of an order.
-    through
-        Half spreads by which the mid goes through an order before it is filled, at its own price.
+    ``high``, ``low``: Extremes of the price between each look and the next.
+    ``gamma``, ``width``: Gamma of the options, shares per currency, and the half width (of one row or of
+    all).
+    ``rung``: Shares of an order.
+    ``through``: Half spreads by which the mid goes through an order before it is filled, at its own price.
     """
     for row in range(delta.shape[0]):
         wide = row if width.shape[0] > 1 else 0
