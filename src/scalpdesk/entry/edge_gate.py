@@ -439,13 +439,9 @@ class GatePasses:
 
 
 class EdgeCourse:
-    """The edge at each look against what it must be, reported together: equal refusals are folded.
+    """The edge at each look of a quarter of an hour against what it must be: equal refusals are folded."""
 
-    ``seconds``: From the first look of a report to the report.
-    """
-
-    def __init__(self, seconds: float = 900.0) -> None:
-        self._span_ns = int(seconds * NANOS_PER_SECOND)
+    def __init__(self) -> None:
         self._first_ns = 0
         self._looks: dict[str, tuple[float, float]] = {}
         """Edge and least edge by New York time, in currency."""
@@ -462,7 +458,7 @@ class EdgeCourse:
         None without any, and where ``now_ns`` is given also before a report is due.
         """
         looks = self._looks
-        if not looks or (now_ns is not None and now_ns - self._first_ns < self._span_ns):
+        if not looks or (now_ns is not None and now_ns - self._first_ns < 900 * NANOS_PER_SECOND):
             return None
         self._looks = {}
         texts = {

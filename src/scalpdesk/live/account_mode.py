@@ -241,9 +241,9 @@ class ModeKeeper:
         self._written, self.problem = state, ""
 
 
-def record_of(state: Path, venue_at: str, account_id: str, run_id: str = "") -> ModeRecord:
+def record_of(state: Path, venue_at: str, account_id: str) -> ModeRecord:
     """Return the record of an account below the machine-wide folder ``state``."""
-    return ModeRecord(account_file(state, venue_at, account_id, SUFFIX), run_id)
+    return ModeRecord(account_file(state, venue_at, account_id, SUFFIX), "")
 
 
 def state_text(state: AccountMode) -> str:

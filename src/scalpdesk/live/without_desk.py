@@ -102,7 +102,6 @@ async def close_everything(
     log: Log,
     *,
     gateway_of: Callable[[LivePlan, Instruments, Clock], EmergencyGateway] | None = None,
-    late_seconds: float = LATE_ORDER_SECONDS,
 ) -> bool:
     """Cancel every order of an account and close its positions at the venue, as the watchdog does.
 
@@ -114,8 +113,6 @@ async def close_everything(
         Machine-wide folder of locks and armings.
     gateway_of
         Builds the connection; None takes the venue's, under the watchdog's client id.
-    late_seconds
-        Until the second look, for an order of the dead desk that arrives late.
 
     Returns
     -------
@@ -147,7 +144,7 @@ async def close_everything(
             )
         lock = lock_account(plan, facts.account_id, "scalpdesk flatten --now")
         try:
-            return await _clear(gateway, instruments, settings, header, log, late_seconds)
+            return await _clear(gateway, instruments, settings, header, log)
         finally:
             lock.release()
     finally:
@@ -160,7 +157,6 @@ async def _clear(
     settings: LoadedSettings,
     header: JournalHeader,
     log: Log,
-    late_seconds: float,
 ) -> bool:
     for instrument in header.instruments:
         instruments.add(instrument)
@@ -170,5 +166,5 @@ async def _clear(
         gateway=gateway, instruments=instruments, flattener=flattener, limits=settings.config.risk, log=log
     )
     await trader.clear((), flatten=True)
-    await asyncio.sleep(late_seconds)  # an order that the dead desk sent last arrives within that time
+    await asyncio.sleep(LATE_ORDER_SECONDS)  # an order that the dead desk sent last arrives within that time
     return await trader.clear((), flatten=True)

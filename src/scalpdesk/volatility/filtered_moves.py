@@ -63,13 +63,13 @@ def ewma_variances(moves: Array, decay: float = EWMA_DECAY) -> Array:
     return np.array(found)
 
 
-def conditional_variances(moves: Array, model: str, decay: float = EWMA_DECAY) -> Array:
+def conditional_variances(moves: Array, model: str) -> Array:
     """Return the variances of :func:`ewma_variances`, or those of a GARCH or GJR fitted to all of the moves.
 
     Raises ArgumentError for an unknown filter, or moves that no GARCH can be fitted to.
     """
     if model == "ewma":
-        return ewma_variances(moves, decay)
+        return ewma_variances(moves)
     if model not in FILTERS:
         raise ArgumentError("unknown filter", where="filter", value=model, fix=f"use {' or '.join(FILTERS)}")
     process = estimate_garch(np.asarray(moves, dtype=np.float64), model)

@@ -393,9 +393,7 @@ class TwsConnection:
             raise RetryError("TWS sends what cannot be read", where=what)
         return found
 
-    async def request(
-        self, send: Callable[[int], None], what: str, *, contract: Contract | None = None
-    ) -> list[Any]:
+    async def request(self, send: Callable[[int], None], what: str) -> list[Any]:
         """Send a request under an id of its own; return its results.
 
         The library takes some errors for remarks, and would wait for the end of their requests. Raises
@@ -403,7 +401,7 @@ class TwsConnection:
         """
         try:
             request_id = self.client.getReqId()
-            self._asked[request_id] = future = self._wrapper.startReq(request_id, contract)
+            self._asked[request_id] = future = self._wrapper.startReq(request_id)
             send(request_id)
         except ConnectionError as problem:
             raise RetryError("TWS is not connected", where=what, value=repr(problem)[:200]) from None

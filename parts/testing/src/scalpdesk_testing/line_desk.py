@@ -68,14 +68,13 @@ ELSEWHERE = tuple(option("QQQ", LATER, right, 60) for right in (Right.CALL, Righ
 class StillMarket:
     """Two shares and their options at prices that stand still: a market source of the exchange."""
 
-    def __init__(self, at: str = "11:00") -> None:
+    def __init__(self) -> None:
         session = session_on(DAY)
         self.hours: Hours = TapeHours((session,))
         self.instruments = Instruments(
             [*map(Equity, SPOTS), *map(us_option, CHAIN), *map(us_option, ELSEWHERE)]
         )
-        hour, minute = map(int, at.split(":"))
-        self.start_ns = new_york_ns(DAY, time(hour, minute))
+        self.start_ns = new_york_ns(DAY, time(11))
         self.close_ns = session.close_ns
         self.open_interest = {instrument.symbol: 5_000 for instrument in self.instruments}
         self.barred: frozenset[InstrumentId] = frozenset()

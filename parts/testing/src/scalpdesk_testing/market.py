@@ -21,6 +21,7 @@ from scalpdesk.simulation.hours import Hours, TapeHours
 DAYS = (date(2018, 3, 5), date(2018, 7, 3), date(2018, 10, 9))
 """A winter Monday, the half day before Independence Day (13:00), a summer-time Tuesday."""
 _START_SPOT = 500.0
+_SHARE_EVERY = 2
 IMPLIED_VOL = 0.20
 MOVED_VOLS, VOL_SECONDS = (0.15, 0.20, 0.24), 40
 """Implied volatilities to which it moves, fractions a year, and how long each stands."""
@@ -70,8 +71,6 @@ class SmallMarket:
         day: date,
         *,
         seconds: int = 330,
-        share_every: int = 2,
-        option_every: int = 8,
         move: float = 0.08,
         symbol: str = "SPY",
         expires_after_days: int = 4,
@@ -111,30 +110,28 @@ class SmallMarket:
         dice = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, 31])))
         moved = dice.choice(MOVED_VOLS, seconds // VOL_SECONDS) if is_vol_moving else ()
         self._vols = (IMPLIED_VOL, *moved)
-        self._quotes = self._draw(seed, seconds, share_every, option_every, move)
+        self._quotes = self._draw(seed, seconds, move)
         if quoted_days_ago:
             self._let_age(quoted_days_ago)
         self._at = 0
 
-    def _draw(
-        self, seed: int, seconds: int, share_every: int, option_every: int, move: float
-    ) -> list[QuoteEvent]:
+    def _draw(self, seed: int, seconds: int, move: float) -> list[QuoteEvent]:
         dice = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, 3])))
-        moves = dice.normal(0.0, move, seconds // share_every + 1)
+        moves = dice.normal(0.0, move, seconds // _SHARE_EVERY + 1)
         # thin at times: a hedge then fills in parts, or not before it is too old
-        sizes = dice.choice([1.0, 4.0, 9.0, 60.0, 300.0], seconds // share_every + 1).tolist()
+        sizes = dice.choice([1.0, 4.0, 9.0, 60.0, 300.0], seconds // _SHARE_EVERY + 1).tolist()
         # a jump now and then, so that hedges are needed and holdings cross zero
         jumps = dice.random(len(moves)) < 0.04
         moves[jumps] += dice.choice([-1.0, 1.0], int(jumps.sum())) * 0.6
         mids = (_START_SPOT + np.cumsum(moves)).round(2).tolist()
         quotes: list[QuoteEvent] = []
         for step, plain in enumerate(mids):
-            has_jumped = self._jump_at is not None and step * share_every >= self._jump_at
+            has_jumped = self._jump_at is not None and step * _SHARE_EVERY >= self._jump_at
             mid = round(plain + self._jump, 2) if has_jumped else plain
-            at_ns = self.start_ns + step * share_every * NANOS_PER_SECOND
+            at_ns = self.start_ns + step * _SHARE_EVERY * NANOS_PER_SECOND
             if at_ns >= self.session.close_ns:
                 break
-            if step * share_every % option_every == 0:
+            if step * _SHARE_EVERY % 8 == 0:
                 quotes += [self._option_quote(number, mid, at_ns) for number in self.options]
             size = 5_000.0 if self._is_deep else sizes[step]
             quotes.append(
