@@ -264,15 +264,8 @@ def find_underlying(
 ) -> tuple[Manifest, str, Coverage, tuple[str, ...]]:
     """Find an underlying, or the index behind an option root, in a data set.
 
-    Returns
-    -------
-    manifest, underlying, coverage, roots
-        ``SPXW`` gives ``SPX`` with only the root SPXW; ``SPX`` gives all its roots.
-
-    Raises
-    ------
-    DataError
-        When the data set or the underlying is not there; names what is.
+    Returns: ``SPXW`` gives ``SPX`` with only the root SPXW; ``SPX`` gives all its roots. Raises DataError
+    when the data set or the underlying is not there; names what is.
     """
     manifest = read_manifest(catalog, name)
     wanted = underlying.upper()

@@ -296,25 +296,13 @@ def tape_gamma_events(
 ) -> tuple[GammaExposureEvent, ...]:
     """Return the events on dealer gamma of a run over a tape, in order.
 
-    Parameters
-    ----------
-    tape
-        The market.
-    settings
-        Where the exposure comes from.
-    value_by_hand
-        Text that a person set; it wins, and is stated at the open of each session.
-    is_read
-        Whether the strategy reads the exposure; if not, none is computed from the chain.
-    history_folder
-        Folder of the exposures of earlier sessions; None without.
-    say
-        Called once when the value set by hand is not a number.
+    ``settings``: Where the exposure comes from.
+    ``value_by_hand``: Text that a person set; it wins, and is stated at the open of each session.
+    ``is_read``: Whether the strategy reads the exposure; if not, none is computed from the chain.
+    ``history_folder``: Folder of the exposures of earlier sessions; None without.
+    ``say``: Called once when the value set by hand is not a number.
 
-    Returns
-    -------
-    tuple of GammaExposureEvent
-        Each stamped with the instant at which it may be known.
+    Returns: each stamped with the instant at which it may be known.
     """
     if value_by_hand is not None:
         events = tuple(by_hand(value_by_hand, settings.symbol, session.open_ns) for session in tape.sessions)

@@ -307,8 +307,6 @@ def bar_over_looks(k_stderr: float, window_seconds: float) -> float:
     each may pass by chance with ``1 - (1 - α)^(1/n)``, α that of one look (Šidák 1967); n is one and one
     more for each :data:`LOOK_SECONDS` of the window.
 
-    Examples
-    --------
     >>> [round(bar_over_looks(1.0, minutes * 60.0), 2) for minutes in (0, 60, 355)]
     [1.0, 1.97, 2.6]
     """
@@ -374,19 +372,12 @@ def recentring(
 ) -> Recentring:
     """Compare the straddle that is held with one at a new strike: each earns ½ΓS²(σ_f² − σ²)·τ.
 
-    Parameters
-    ----------
-    spot
-        Currency per unit.
-    gammas, vols
-        Of the old and the new straddle, both of one size: shares per unit of currency; fractions a year.
-    forecast_vol, horizon_years
-        On the clock of ``vols``.
-    cost
-        Of two sales and two purchases: half spreads and fees, in currency.
+    ``spot``: Currency per unit.
+    ``gammas``, ``vols``: Of the old and the new straddle, both of one size: shares per unit of currency;
+    fractions a year.
+    ``forecast_vol``, ``horizon_years``: On the clock of ``vols``.
+    ``cost``: Of two sales and two purchases: half spreads and fees, in currency.
 
-    Examples
-    --------
     >>> round(recentring(265.0, (0.776, 2.819), (0.155, 0.21), 0.3, 5 / 252, 22.0).gain, 1)
     32.5
     """
@@ -401,15 +392,9 @@ def recentring(
 class GatePasses:
     """Counts evaluations that pass in a row, at least so far apart: one tick's noise buys nothing.
 
-    Parameters
-    ----------
-    needed
-        Passes in a row that let an entry through.
-    spacing_seconds
-        Least time between two evaluations; what is asked sooner does not count.
+    ``needed``: Passes in a row that let an entry through.
+    ``spacing_seconds``: Least time between two evaluations; what is asked sooner does not count.
 
-    Examples
-    --------
     >>> passes = GatePasses(2, 60.0)
     >>> [passes.is_due(at) and passes.note(at, passed=True) for at in (0, 14 * 10**9, 60 * 10**9)]
     [False, False, True]

@@ -403,20 +403,11 @@ class AversionBand(ABC):
 def make_band(name: str, settings: Mapping[str, object] | None = None) -> HedgeBand:
     """Make a band from its name and the settings of its ``Config``.
 
-    Parameters
-    ----------
-    name
-        One of ``HEDGE_BANDS.names()``.
-    settings
-        Keys and values of the band's ``Config``; the rest keep their defaults.
+    ``name``: One of ``HEDGE_BANDS.names()``.
+    ``settings``: Keys and values of the band's ``Config``; the rest keep their defaults.
 
-    Raises
-    ------
-    ConfigError
-        When the name or a key is unknown, or a value is of the wrong kind or out of range.
+    Raises ConfigError when the name or a key is unknown, or a value is of the wrong kind or out of range.
 
-    Examples
-    --------
     >>> make_band("fixed", {"threshold": 1.7}).name
     'fixed'
     """

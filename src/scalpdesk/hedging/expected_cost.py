@@ -155,20 +155,10 @@ def cost_of_clock(
 
     Each hedge is the size of a normal move: ``E|q| = v·√(1/(252n))·√(2/π)``.
 
-    Parameters
-    ----------
-    gamma_shares_per_usd, spot, vol, horizon_days, cost_usd_per_share
-        As for :func:`cost_of_band`.
-    hedges_per_day
-        n, above 0.
+    ``hedges_per_day``: n, above 0.
 
-    Raises
-    ------
-    ArgumentError
-        When an argument is not finite or out of its range.
+    Raises ArgumentError when an argument is not finite or out of its range.
 
-    Examples
-    --------
     >>> round(cost_of_clock(2.0, 500.0, 0.22, 5, 13, 0.01).cost_usd, 6)
     1.993445
     """

@@ -88,18 +88,8 @@ def fee_names() -> tuple[str, ...]:
 def fees_named(name: str, where: str = "simulation.fees") -> FeeModel:
     """Return a fee schedule: ``none``, a broker's by its name, or another one of it as ``BROKER_NAME``.
 
-    Parameters
-    ----------
-    where
-        Key path, for refusals.
+    Raises ConfigError when there is no such schedule; names the nearest.
 
-    Raises
-    ------
-    ConfigError
-        When there is no such schedule; names the nearest.
-
-    Examples
-    --------
     >>> fees_named("ibkr_tiered") is IBKR_TIERED_FEES
     True
     """

@@ -70,13 +70,8 @@ def front_contract(contracts: Iterable[Future], day: date) -> Future:
 def future_option_symbol(future: str, expiry: date, right: Right, strike: Decimal) -> str:
     """Return the symbol of an option on a future: the future, a hyphen, and what an OCC symbol ends with.
 
-    Raises
-    ------
-    ArgumentError
-        When the strike has no such form.
+    Raises ArgumentError when the strike has no such form.
 
-    Examples
-    --------
     >>> future_option_symbol("ES_202003", date(2020, 3, 20), Right.CALL, Decimal(3250))
     'ES_202003-200320C03250000'
     """
@@ -93,14 +88,8 @@ def future_option(symbol: str) -> OptionContract:
 
     The quarterly option that ends with its future is American and settles with it, at the opening of the
     third Friday. Any other (end of week, end of month) is European and delivers its future at the close.
+    Raises ArgumentError when the text is no such symbol.
 
-    Raises
-    ------
-    ArgumentError
-        When the text is no such symbol.
-
-    Examples
-    --------
     >>> option = future_option("ES_202003-200320C03250000")
     >>> option.underlying, option.style.value, option.settlement.value, option.multiplier
     ('ES_202003', 'american', 'future_am', 50)

@@ -105,26 +105,13 @@ async def close_everything(
 ) -> bool:
     """Cancel every order of an account and close its positions at the venue, as the watchdog does.
 
-    Parameters
-    ----------
-    settings
-        Bring keys and limits.
-    state
-        Machine-wide folder of locks and armings.
-    gateway_of
-        Builds the connection; None takes the venue's, under the watchdog's client id.
+    ``state``: Machine-wide folder of locks and armings.
+    ``gateway_of``: Builds the connection; None takes the venue's, under the watchdog's client id.
 
-    Returns
-    -------
-    bool
-        Whether the venue shows a flat account.
+    Returns: whether the venue shows a flat account.
 
-    Raises
-    ------
-    ConfigError
-        When the keys belong to another account.
-    StopError
-        When a desk, or a watchdog that acts, holds the account.
+    Raises ConfigError when the keys belong to another account. Raises StopError when a desk, or a watchdog
+    that acts, holds the account.
     """
     header = run.header
     is_live, url = header.mode == "live", header.data.get("url")

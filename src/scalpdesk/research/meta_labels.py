@@ -381,8 +381,6 @@ def shift_p(kept: Flags, pnl: Floats) -> float:
 
     A shift keeps how many entries are left, and their runs; only the tie to the entries' P&L is cut.
 
-    Examples
-    --------
     >>> shift_p(np.array([True, True, False, True]), np.array([1.0, 2.0, -3.0, 4.0]))
     0.25
     """

@@ -168,17 +168,11 @@ def deflated_sharpe(
     The probabilistic Sharpe ratio against the expected maximum of as many trials without skill
     (Bailey and López de Prado 2014).
 
-    Parameters
-    ----------
-    sharpe, sessions, skew, kurtosis
-        Those of the best trial, as of :func:`probabilistic_sharpe`.
-    trials
-        Number of trials behind the choice.
-    variance
-        Variance of the trials' Sharpe ratios, per session.
+    ``sharpe``, ``sessions``, ``skew``, ``kurtosis``: Those of the best trial, as of
+    :func:`probabilistic_sharpe`.
+    ``trials``: Number of trials behind the choice.
+    ``variance``: Variance of the trials' Sharpe ratios, per session.
 
-    Examples
-    --------
     A ratio of 2.5 a year over five years of 250 sessions, the variance of the annual ratios 1/2:
 
     >>> ratio, variance = 2.5 / 250**0.5, 0.5 / 250

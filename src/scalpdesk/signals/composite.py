@@ -21,15 +21,9 @@ class Composite(msgspec.Struct, frozen=True):
 def composite(scores: Mapping[str, float], weights: Mapping[str, float]) -> Composite:
     """Weigh scores against one another.
 
-    Parameters
-    ----------
-    scores
-        Score by signal.
-    weights
-        Weight by signal; a signal without a weight is an error of the caller (``KeyError``).
+    ``scores``: Score by signal.
+    ``weights``: Weight by signal; a signal without a weight is an error of the caller (``KeyError``).
 
-    Examples
-    --------
     >>> composite({"A": 7.0, "B": 7.0}, {"A": 8.5, "B": 7.0}).primary
     'A'
     """

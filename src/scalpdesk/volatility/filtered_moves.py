@@ -26,25 +26,12 @@ def ewma_variances(moves: Array, decay: float = EWMA_DECAY) -> Array:
     ``v(t+1) = λ·v(t) + (1 − λ)·r(t)²`` about a mean of zero, from the mean square of the first
     :data:`SEED_MOVES` on.
 
-    Parameters
-    ----------
-    moves
-        Moves of equal intervals, oldest first.
-    decay
-        λ, between 0 and 1.
+    ``moves``: Moves of equal intervals, oldest first.
+    ``decay``: λ, between 0 and 1.
+    ``ndarray``: Shape ``(len(moves) + 1,)``, per interval.
 
-    Returns
-    -------
-    ndarray
-        Shape ``(len(moves) + 1,)``, per interval.
+    Raises ArgumentError when λ is out of its range, or there are no moves.
 
-    Raises
-    ------
-    ArgumentError
-        When λ is out of its range, or there are no moves.
-
-    Examples
-    --------
     >>> [round(float(v), 6) for v in ewma_variances(np.array([0.01, -0.02]), decay=0.9)]
     [0.00025, 0.000235, 0.000251]
     """
@@ -98,15 +85,9 @@ def filtered_moves(moves: Array, variances: Array) -> Array:
 def ewma_correlation(moves: Array, decay: float = EWMA_DECAY) -> Array:
     """Return the correlation of columns of moves with weights that fall by ``decay`` a day, mean zero.
 
-    Parameters
-    ----------
-    moves
-        Shape ``(days, series)``, oldest first; a row holds the moves of one day.
-    decay
-        λ, between 0 and 1.
+    ``moves``: Shape ``(days, series)``, oldest first; a row holds the moves of one day.
+    ``decay``: λ, between 0 and 1.
 
-    Examples
-    --------
     >>> float(ewma_correlation(np.array([[0.01, 0.02], [-0.01, -0.02]]))[0, 1])
     1.0
     """
@@ -123,8 +104,6 @@ def term_loading(years: float, reversion_per_year: float, years_of_index: float 
     (1 − e^−κT)/(κT) of a shock to it: a short option moves more than the index, a long one less
     (Stein 1989, Journal of Finance 44, equation 6, in continuous time).
 
-    Examples
-    --------
     >>> [round(term_loading(days / 365, 12.0), 2) for days in (1, 7, 30, 90, 365)]
     [1.55, 1.41, 1.0, 0.5, 0.13]
     """

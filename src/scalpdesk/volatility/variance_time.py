@@ -323,8 +323,6 @@ def event_forecast(vol: float, years: float, variances: Iterable[float]) -> floa
     ``vol`` is the forecast without them over ``years``, ``variances`` their squared log returns; below zero
     where the forecast holds more than its share.
 
-    Examples
-    --------
     >>> round(event_forecast(0.15, 8 / 252, [4.2e-05, 1.1e-05]), 12)
     0.155465430241
     """

@@ -118,13 +118,8 @@ def _day_seconds(day: str) -> int:
 def ns_of_text(stamp: str) -> int:
     """Return UTC nanoseconds of an RFC 3339 text, to the nanosecond.
 
-    Raises
-    ------
-    Malformed
-        When it is not one with a zone, or lies outside 1970 to 2100.
+    Raises Malformed when it is not one with a zone, or lies outside 1970 to 2100.
 
-    Examples
-    --------
     >>> ns_of_text("2026-11-20T14:30:00.123456789Z")
     1795185000123456789
     >>> ns_of_text("2026-11-20T09:30:00.5-05:00")

@@ -97,20 +97,12 @@ def swap_variance_of_quotes(
 ) -> float:
     """Return the annual variance of a variance swap from out-of-the-money mids (Carr–Madan 1998; Cboe VIX).
 
-    Parameters
-    ----------
-    forward
-        Forward of the expiry, currency per unit.
-    years
-        To expiry, on the clock of the wanted variance.
-    rate
-        Continuous, a fraction a year of the same clock.
-    quotes
-        Strike and mid of the out-of-the-money option, ascending strikes; at the last strike up to the
-        forward the mean of call and put.
+    ``forward``: Forward of the expiry, currency per unit.
+    ``years``: To expiry, on the clock of the wanted variance.
+    ``rate``: Continuous, a fraction a year of the same clock.
+    ``quotes``: Strike and mid of the out-of-the-money option, ascending strikes; at the last strike up to the
+    forward the mean of call and put.
 
-    Examples
-    --------
     >>> swap_variance_of_quotes(100.0, 1.0, 0.0, [(90.0, 0.0), (100.0, 2.0), (110.0, 0.0)])
     0.004
     """
@@ -161,25 +153,13 @@ def quoted_vol(
 def interpolate_par_yields(yields: Mapping[float, float], days: float) -> float:
     """Interpolate the par yield for ``days`` to maturity: linear between points, flat outside, not rounded.
 
-    Parameters
-    ----------
-    yields
-        Days to maturity to yield, in any one unit (fractions or per cent).
-    days
-        Days to maturity.
+    ``yields``: Days to maturity to yield, in any one unit (fractions or per cent).
+    ``days``: Days to maturity.
 
-    Returns
-    -------
-    float
-        In the unit of ``yields``.
+    Returns: in the unit of ``yields``.
 
-    Raises
-    ------
-    ArgumentError
-        When there is no point, or one is not finite or not after day 0.
+    Raises ArgumentError when there is no point, or one is not finite or not after day 0.
 
-    Examples
-    --------
     >>> round(interpolate_par_yields({30: 0.0530, 60: 0.0525, 90: 0.0520}, 45), 6)
     0.05275
     """
@@ -197,13 +177,8 @@ def interpolate_par_yields(yields: Mapping[float, float], days: float) -> float:
 def expiry_payoff_coin(spot: float, strike: float, is_call: bool) -> float:
     """Return the payoff of one option in coin at the delivery price ``spot`` (USD): (S − K)⁺/S, (K − S)⁺/S.
 
-    Raises
-    ------
-    ArgumentError
-        When the spot is not above 0.
+    Raises ArgumentError when the spot is not above 0.
 
-    Examples
-    --------
     >>> expiry_payoff_coin(125_000.0, 100_000.0, True)
     0.2
     """
@@ -215,13 +190,8 @@ def expiry_payoff_coin(spot: float, strike: float, is_call: bool) -> float:
 def perpetual_pnl_coin(amount_usd: float, entry: float, exit_price: float) -> float:
     """Return the profit in coin of an inverse perpetual of ``amount_usd`` (signed): A·(1/entry − 1/exit).
 
-    Raises
-    ------
-    ArgumentError
-        When a price is not above 0.
+    Raises ArgumentError when a price is not above 0.
 
-    Examples
-    --------
     >>> round(perpetual_pnl_coin(100_000.0, 50_000.0, 55_000.0), 9)
     0.181818182
     """
@@ -234,8 +204,6 @@ def perpetual_pnl_coin(amount_usd: float, entry: float, exit_price: float) -> fl
 def perpetual_target_usd(options: float, premium_adjusted_delta: float, spot: float) -> float:
     """USD amount of the perpetual that makes the coin value of ``options`` (signed coins) flat.
 
-    Examples
-    --------
     >>> round(perpetual_target_usd(5.0, 0.478779315628, 100_000.0), 2)
     -239389.66
     """

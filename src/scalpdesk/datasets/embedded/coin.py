@@ -132,27 +132,15 @@ def reconstruct_coin(
 ) -> MarketTape:
     """Build the reconstructed market of a coin over consecutive days of account (08:00 UTC to 08:00 UTC).
 
-    Parameters
-    ----------
-    start, end
-        First and last day, both included; a day is named by its beginning.
-    seed
-        Of everything that is drawn.
-    underlying
-        ``BTC-PERPETUAL`` or ``ETH-PERPETUAL``.
+    ``start``, ``end``: First and last day, both included; a day is named by its beginning.
+    ``seed``: Of everything that is drawn.
+    ``underlying``: ``BTC-PERPETUAL`` or ``ETH-PERPETUAL``.
 
-    Returns
-    -------
-    MarketTape
-        Options of daily, weekly and monthly expiries within ten weeks, around the spot of each day's open;
-        one that is listed stays until it expires. An option without a bid has NaN there.
+    Returns: options of daily, weekly and monthly expiries within ten weeks, around the spot of each day's
+    open; one that is listed stays until it expires. An option without a bid has NaN there.
 
-    Raises
-    ------
-    DataError
-        When a day is outside the market.
-    ArgumentError
-        For another underlying or a seed below 0.
+    Raises DataError when a day is outside the market. Raises ArgumentError for another underlying or a seed
+    below 0.
     """
     market = MARKETS.get(underlying)
     if market is None:

@@ -57,15 +57,8 @@ def leland_interval_years(cost_fraction: float, vol: float, number: float) -> fl
 def leland_vol(cost_fraction: float, vol: float, interval_years: float, *, long_gamma: bool) -> float | None:
     """Volatility at which to hedge: ``σ·√(1 − Le)`` when long gamma, ``σ·√(1 + Le)`` when short.
 
-    Returns
-    -------
-    float or None
-        None when long gamma at ``Le ≥ 1``: the costs eat all the variance, no such interval is valid.
-
-    Raises
-    ------
-    ArgumentError
-        As :func:`leland_number`.
+    Returns: none when long gamma at ``Le ≥ 1``: the costs eat all the variance, no such interval is valid.
+    Raises ArgumentError: As :func:`leland_number`.
     """
     number = leland_number(cost_fraction, vol, interval_years)
     if not long_gamma:

@@ -145,22 +145,12 @@ def net_delta(
 ) -> Decimal:
     """Return the net delta in contract deltas: options, and the shares that hedge them.
 
-    Parameters
-    ----------
-    positions
-        Delta per unit and signed quantity of each option position.
-    hedge_shares
-        Signed shares of the underlying held or on their way; each has a delta of one.
-    multiplier
-        Units of the underlying in one contract; 1 where quantities are share-equivalents.
+    ``positions``: Delta per unit and signed quantity of each option position.
+    ``hedge_shares``: Signed shares of the underlying held or on their way; each has a delta of one.
+    ``multiplier``: Units of the underlying in one contract; 1 where quantities are share-equivalents.
 
-    Raises
-    ------
-    ArgumentError
-        When the multiplier is below one.
+    Raises ArgumentError when the multiplier is below one.
 
-    Examples
-    --------
     >>> net_delta([(Decimal("0.65"), Decimal(10))], Decimal(-650), 100)
     Decimal('0.00')
     """

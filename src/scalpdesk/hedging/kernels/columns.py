@@ -178,35 +178,23 @@ def walk(
 ) -> int:
     """Hedge every path of a block with one band, and close the shares at its end.
 
-    Parameters
-    ----------
-    now_ns
-        Instant of each look.
-    spot, half_spread, discount
-        Price, and what a share costs one way (both with the end), and the factor of each column to the start.
-    delta, width
-        Delta of the options, shares, and the half width of the band; the latter of one row or of all.
-    to_edge
-        Whether a delta outside goes to the edge, at each look.
-    interval, since_ns
-        Seconds that must have passed since the last hedge (a row or all), and since when the first counts.
-    skips_small
-        Whether a net delta of less than a step is left alone, however wide the band.
-    least_fraction, least_steps
-        A hedge of less than this part of the half width, or of so many steps, is not sent.
-    step
-        Smallest trade, shares; 0 trades any fraction.
-    splits
-        Whether an order that would turn the holding's sign is split at zero.
-    out
-        A row a path of :data:`PARTS` figures.
-    trace
-        Look and signed shares of each hedge, as far as it reaches.
+    ``now_ns``: Instant of each look.
+    ``spot``, ``half_spread``, ``discount``: Price, and what a share costs one way (both with the end), and
+    the factor of each column to the start.
+    ``delta``, ``width``: Delta of the options, shares, and the half width of the band; the latter of one row
+    or of all.
+    ``to_edge``: Whether a delta outside goes to the edge, at each look.
+    ``interval``, ``since_ns``: Seconds that must have passed since the last hedge (a row or all), and since
+    when the first counts.
+    ``skips_small``: Whether a net delta of less than a step is left alone, however wide the band.
+    ``least_fraction``, ``least_steps``: A hedge of less than this part of the half width, or of so many
+    steps, is not sent.
+    ``step``: Smallest trade, shares; 0 trades any fraction.
+    ``splits``: Whether an order that would turn the holding's sign is split at zero.
+    ``out``: A row a path of :data:`PARTS` figures.
+    ``trace``: Look and signed shares of each hedge, as far as it reaches.
 
-    Returns
-    -------
-    int
-        Hedges of all paths.
+    Returns: hedges of all paths.
     """
     end = delta.shape[1]
     unit = step if step > 0.0 else 1.0

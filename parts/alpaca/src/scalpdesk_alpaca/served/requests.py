@@ -250,8 +250,6 @@ def query_date(request: Request, name: str) -> date | None:
 def timeframe_seconds(text: str) -> int:
     """Return the length of a bar such as ``5Min`` or ``1Day``.
 
-    Examples
-    --------
     >>> timeframe_seconds("5Min")
     300
     """
