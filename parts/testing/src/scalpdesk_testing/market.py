@@ -48,7 +48,34 @@ OLD_SECONDS = 60
 """Until an option that was not quoted for days is quoted again."""
 
 
-class SmallMarket:
+class BareMarket:
+    """What a market source has beside its quotes, with nothing in it."""
+
+    def __init__(self) -> None:
+        self.barred: frozenset[InstrumentId] = frozenset()
+        self.dividends: tuple[CashDividend, ...] = ()
+        self.actions: tuple[CorporateAction, ...] = ()
+        self.rate_curve = RateCurve((1.0,), (0.0,))
+        self.dividend_yield = 0.0
+        self.funding: tuple[FundingRate, ...] = ()
+
+    def watch(self, number: InstrumentId) -> QuoteEvent | None:
+        """Every instrument is played anyway."""
+        del number
+        return None
+
+    def settlement(self, symbol: str, day: date) -> Decimal | None:
+        """No official level: the last mid serves."""
+        del symbol, day
+        return None
+
+    def history(self, symbol: str, seconds: int, start_ns: int, end_ns: int) -> Sequence[Bar]:
+        """Nothing came before."""
+        del symbol, seconds, start_ns, end_ns
+        return ()
+
+
+class SmallMarket(BareMarket):
     """Quotes of one share and its straddle; satisfies :class:`scalpdesk.exchange.source.MarketSource`.
 
     ``day``: Session whose last minutes are played.
@@ -82,6 +109,7 @@ class SmallMarket:
         jump_at: float | None = None,
         jump: float = 0.0,
     ) -> None:
+        super().__init__()
         close_ns = session_on(day).close_ns
         self.session = Session(day, close_ns - seconds * NANOS_PER_SECOND, close_ns)
         self.instruments = _small_book(
@@ -101,12 +129,6 @@ class SmallMarket:
             instrument.symbol: 5_000 * (number in traded)
             for number, instrument in enumerate(self.instruments)
         }
-        self.barred: frozenset[InstrumentId] = frozenset()
-        self.dividends: tuple[CashDividend, ...] = ()
-        self.actions: tuple[CorporateAction, ...] = ()
-        self.rate_curve = RateCurve((1.0,), (0.0,))
-        self.dividend_yield = 0.0
-        self.funding: tuple[FundingRate, ...] = ()
         dice = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, 31])))
         moved = dice.choice(MOVED_VOLS, seconds // VOL_SECONDS) if is_vol_moving else ()
         self._vols = (IMPLIED_VOL, *moved)
@@ -187,21 +209,6 @@ class SmallMarket:
         if self.silent_until:
             return [quote for quote in quotes if self.silent_until.get(quote.instrument_id, 0) <= now_ns]
         return quotes
-
-    def watch(self, number: InstrumentId) -> QuoteEvent | None:
-        """Every instrument is played anyway."""
-        del number
-        return None
-
-    def settlement(self, symbol: str, day: date) -> Decimal | None:
-        """No official level: the last mid serves."""
-        del symbol, day
-        return None
-
-    def history(self, symbol: str, seconds: int, start_ns: int, end_ns: int) -> Sequence[Bar]:
-        """Nothing came before."""
-        del symbol, seconds, start_ns, end_ns
-        return ()
 
 
 def _small_book(
