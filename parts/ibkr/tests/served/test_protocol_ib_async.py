@@ -72,11 +72,6 @@ def quote(tws, number=SPY):
     return tws.world.ledger.quotes[number]
 
 
-def truth(tws, trade):
-    """The broker's own order for a client's."""
-    return [one for one in tws.server.admin.orders() if one["client_order_id"] == trade.order.orderRef]
-
-
 async def known(tws, *contracts):
     """Return contracts with their ids, which ib_async needs for market data."""
     return await tws.main.ib.qualifyContractsAsync(*contracts)
