@@ -6,6 +6,7 @@ from scalpdesk.core.errors import DataError
 from scalpdesk.core.events import (
     CancelRejected,
     FillBusted,
+    OrderAccepted,
     OrderCancelled,
     OrderExpired,
     OrderFilled,
@@ -255,6 +256,22 @@ def test_what_comes_too_late_for_a_filled_order_is_answered_alike_whether_the_br
         OrderRejected("o-2", T, T, "no such working order"),
         CancelRejected("o-1", T, T, "no such working order"),
     ]
+
+
+def test_a_replacement_takes_the_place_of_its_order_or_leaves_it(exchange, order):
+    venue = exchange()
+    venue.on_quote(quote(0, T, 499.99, 500.01))
+    venue.send(order(limit="499.00"), T)
+    venue.take_due(T)
+    venue.send(ReplaceOrder("o-1", order(limit="498.00")), T)
+    venue.send(ReplaceOrder("gone", order(limit="498.00")), T)
+    assert venue.take_due(T) == [
+        OrderCancelled("o-1", T, T, "replaced"),
+        OrderAccepted("o-2", T, T, "sim-2"),
+        OrderRejected("o-3", T, T, "no such working order"),
+        CancelRejected("gone", T, T, "no such working order"),
+    ]
+    assert [(one.client_order_id, one.limit_price) for one in venue.working[0]] == [("o-2", D("498.00"))]
 
 
 def test_one_name_is_one_order(exchange, order):
