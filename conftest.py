@@ -34,7 +34,7 @@ LONGEST = frozenset(
             f"live/test_{name}.py"
             for name in ("recovery_kill", "watchdog", "run_session", "sessions_morning")
         ),
-        *(f"live/test_{name}.py" for name in ("run_several", "run_coin_desk", "run_shares_only")),
+        *(f"live/test_{name}.py" for name in ("run_several", "run_coin_desk")),
         *("live/test_runner_account_activities.py", "live/test_run_sandbox.py"),
         *("examples/test_band_trader.py", "determinism/test_decisions.py", "isolation/test_process.py"),
     }

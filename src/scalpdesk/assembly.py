@@ -121,13 +121,8 @@ def hedge_terms(settings: RunSettings) -> HedgeTerms | None:
 def require_tradable(settings: RunSettings, instruments: Instruments, data: Mapping[str, Any]) -> None:
     """Refuse a run that would buy and sell a cash index, or sell options that the risk limits forbid.
 
-    ``data`` is that of its journal header.
-
-    Raises
-    ------
-    ConfigError
-        When a study does not trade an index's level on purpose (``risk.index_orders``), or a structure sells
-        more of an option than ``risk.max_short_contracts``.
+    ``data`` is that of its journal header. Raises ConfigError when a study does not trade an index's level on
+    purpose (``risk.index_orders``), or a structure sells more of an option than ``risk.max_short_contracts``.
     """
     if settings.strategy is not None:
         most, limit = (
@@ -160,12 +155,8 @@ def require_tradable(settings: RunSettings, instruments: Instruments, data: Mapp
 def journaled_market(header: JournalHeader) -> MarketTape:
     """Return the tape of a journaled backtest as its engine saw it.
 
-    Raises
-    ------
-    DataError
-        When its data is not there any more.
-    JournalError
-        When its tape was put together by hand.
+    Raises DataError when its data is not there any more. Raises JournalError when its tape was put together
+    by hand.
     """
     stored = header.data.get("tape")
     if stored is None:
@@ -297,10 +288,7 @@ def _load_alone(source: TapeOrigin, data: DataSection, strategy: str | None) -> 
 def require_options(tapes: Sequence[MarketTape]) -> None:
     """Refuse a market of several underlyings of which some have no options: their part would never trade.
 
-    Raises
-    ------
-    DataError
-        Names the underlyings.
+    Raises DataError: Names the underlyings.
     """
     bare = [tape for tape in tapes if not any(each.is_option for each in tape.instruments)]
     if bare:
@@ -556,12 +544,7 @@ def _coin_forecasts(tape: MarketTape, number: InstrumentId, seed: int) -> tuple[
 def bars_before(tape: MarketTape, settings: RunSettings, symbol: str, day: date) -> Mapping[str, Any]:
     """Return the daily bars before a day that the forecast of a symbol is fitted to, oldest first.
 
-    A coin has no such bars.
-
-    Raises
-    ------
-    DataError
-        When ``data.daily_history`` names what is not there.
+    A coin has no such bars. Raises DataError when ``data.daily_history`` names what is not there.
     """
     if tape.name == EMBEDDED and settings.config.data.daily_history is None:
         from scalpdesk.datasets.embedded.market import daily_bars_before
@@ -666,10 +649,7 @@ def implied_vol_recorders(
 def engine_from_header(header: JournalHeader) -> TradingEngine:
     """Rebuild the engine of a journaled run.
 
-    Raises
-    ------
-    ConfigError
-        When the journal's configuration is not one of this version.
+    Raises ConfigError when the journal's configuration is not one of this version.
     """
     settings = settings_from_header(header)
     assert settings.strategy is not None
@@ -680,10 +660,7 @@ def engine_from_header(header: JournalHeader) -> TradingEngine:
 def settings_from_header(header: JournalHeader) -> RunSettings:
     """Return the settings of a journaled run.
 
-    Raises
-    ------
-    ConfigError
-        When the journal's configuration is not one of this version.
+    Raises ConfigError when the journal's configuration is not one of this version.
     """
     config = _config_of(header)
     sections = in_own_sections(header.config).get("strategies", {})
@@ -763,22 +740,13 @@ def connect_broker(
 ) -> BrokerConnection:
     """Return a simulated broker as it is configured, and the desk's connection to its account there.
 
-    Parameters
-    ----------
-    config
-        Its ``simulation`` section.
-    instruments
-        What is traded; may grow.
-    hours
-        When the market is open.
-    cash, positions
-        Of the account: in its currency; signed units and average price by instrument.
-    fees
-        Fee schedule in place of the configured one.
-    faults
-        What goes wrong at the broker.
-    delays
-        Returns the travel time of a command; answers then arrive at once.
+    ``config``: Its ``simulation`` section.
+    ``instruments``: What is traded; may grow.
+    ``hours``: When the market is open.
+    ``cash``, ``positions``: Of the account: in its currency; signed units and average price by instrument.
+    ``fees``: Fee schedule in place of the configured one.
+    ``faults``: What goes wrong at the broker.
+    ``delays``: Returns the travel time of a command; answers then arrive at once.
     """
     simulation = config.simulation
     broker = Broker(

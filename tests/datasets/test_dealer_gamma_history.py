@@ -11,7 +11,6 @@ from scalpdesk.core.errors import DataError
 from scalpdesk.datasets.dealer_gamma import FILE, ExposureHistory, SessionExposure
 
 FIRST = date(2018, 1, 2)
-NAN = float("nan")
 
 
 def sessions(count, size=1.0):

@@ -3,7 +3,6 @@
 import math
 from datetime import date
 from decimal import Decimal
-from operator import attrgetter
 
 import pytest
 from hypothesis import given
@@ -19,7 +18,6 @@ from scalpdesk_testing.kit.chain_desk import best_of, tools_of, view_at
 from scalpdesk_testing.kit.instruments import option, share, straddle_book
 
 LATER = date(2024, 5, 17)
-STRIKE = attrgetter("contract.strike")
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """Faults that the seeded trials brought to light, each held down by a test of its own."""
 
-import asyncio
 from decimal import Decimal
 
 import msgspec
@@ -10,16 +9,12 @@ from hypothesis import strategies as st
 
 from scalpdesk.core.enums import ChangeCause, OperatorAction, OperatorCause
 from scalpdesk.core.events import (
-    BarEvent,
-    CancelRejected,
     FillBusted,
     OperatorEvent,
     OrderAccepted,
     OrderCancelled,
-    OrderFilled,
     OrderRejected,
     OrderStatusUnknown,
-    PositionChanged,
     TimerEvent,
     TradingHalt,
 )
@@ -31,17 +26,12 @@ from scalpdesk.core.intents import (
     Purpose,
     SetTimer,
     Side,
-    SubmitOrder,
-    TimeInForce,
 )
 from scalpdesk.core.refusals import Refused
-from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.exchange.keyring import Credential, Keyring
 from scalpdesk.exchange.market import SimulatedMarket
 from scalpdesk.live.core import LiveCore
-from scalpdesk.live.reconciliation import AccountQueries, Reconciler, settle_queue
-from scalpdesk.live.supervision import Supervisor
-from scalpdesk.orders.order_manager import OrderManager
+from scalpdesk.live.reconciliation import Reconciler
 from scalpdesk.orders.reconcile import AccountPicture, BookedFill, ForeignFill, reconcile
 from scalpdesk.simulation.accounts import AccountTerms
 from scalpdesk.simulation.faults import Fault
@@ -50,17 +40,13 @@ from scalpdesk.venues.contract import (
     AccountFacts,
     VenueActivity,
     VenueClock,
-    VenueOrder,
-    VenuePosition,
     VenueView,
 )
-from scalpdesk.venues.tracker import OrderReport, OrderTracker, Outcome
 from scalpdesk_alpaca.account_messages import read_fills
 from scalpdesk_alpaca.served.app import AlpacaApi
 from scalpdesk_alpaca.served.protocol import PROTOCOL as ALPACA
 from scalpdesk_alpaca.served.requests import Request
 from scalpdesk_testing.campaign import run_trial
-from scalpdesk_testing.kit.desk import apply_to
 from scalpdesk_testing.market import DAYS, SHARE, SmallMarket
 from scalpdesk_testing.schedule import Crash, Moment, Schedule, draw_faults, draw_schedule, quiet_schedule
 from scalpdesk_testing.small_desk import small_engine
@@ -133,53 +119,6 @@ def test_foreign_trades_to_and_fro_explain_their_sum():
     assert [one.event.quantity_change for one in found.explained] == [3, -9, -4]
 
 
-def test_order_that_ended_filled_with_less_than_its_quantity_is_over():
-    book = SmallMarket(1, DAYS[0]).instruments
-    tracker = OrderTracker(book)
-    order = SubmitOrder(
-        "t-1", SHARE, Side.BUY, Decimal(10), OrderType.MARKET, None, TimeInForce.DAY, Purpose.HEDGE
-    )
-    one = tracker.track(order, 0)
-    said = OrderReport("t-1", "v", 1, Outcome.FILLED, Decimal(9), Decimal(500))
-    events = tracker.apply(one, said, 2, infer=True)
-    assert [type(event) for event in events] == [OrderAccepted, OrderFilled, OrderCancelled]
-    assert one.ended
-
-
-def test_changes_of_one_story_are_booked_before_the_desk_thinks():
-    engine = small_engine(SmallMarket(1, DAYS[0]).instruments, "t")
-    woken = []
-    engine.strategy.on_wake = engine._on_wake = lambda view, wake, event: woken.append(event.reference) or ()
-    engine.desk.view.session = SmallMarket(1, DAYS[0]).session
-
-    def change(number, reference, **more):
-        zero = Decimal(0)
-        return PositionChanged(
-            number, 5, 5, ChangeCause.MANUAL_TRADE, Decimal(-2), zero, zero, reference, **more
-        )
-
-    engine.handle(change(1, "first", more_follow=True))
-    engine.handle(change(2, "last"))
-    assert woken == ["last"]
-
-
-def test_corrected_execution_is_not_gone_from_its_order():
-    manager = OrderManager("t")
-    intent = OrderIntent(SHARE, Side.BUY, Decimal(10), Purpose.HEDGE, "test")
-    name = manager.submit(intent, 0).client_order_id
-
-    def fill(execution_id, quantity):
-        apply_to(manager, OrderFilled(name, 1, 1, execution_id, Decimal(quantity), Decimal(500), Decimal(0)))
-
-    fill("x1", 5)
-    manager.apply(FillBusted(name, 2, 2, "x1", "corrected", is_corrected=True))
-    fill("x2", 5)
-    order = manager.orders[name]
-    assert (order.filled, order.leaves, order.is_live) == (5, 5, True)
-    fill("x3", 5)
-    assert order.state.value == "filled"
-
-
 def test_busted_part_of_a_working_order_is_not_worked_again(world):
     world.faults.inject(Fault("partial_fill", fraction=0.4, seconds=3.0))
     order_id = world.broker.submit(
@@ -248,28 +187,6 @@ def test_interest_that_the_history_names_is_adopted_from_two_views_at_two_times(
     assert reconciler.adopted
 
 
-def test_an_order_that_was_filled_while_the_venue_was_asked_is_no_strangers(reconciler, engine):
-    # asked for its orders before the last execution and for its positions after it, twice (seed 577)
-    intent = OrderIntent(SHARE, Side.BUY, Decimal(4), Purpose.HEDGE, "test")
-    name = engine.desk.orders.submit(intent, 1).client_order_id
-    shown = VenueOrder(
-        name, "v", "SPY", SHARE, Side.BUY, Decimal(4), Decimal(1), None, "partially_filled", True, None, 1
-    )
-    engine.handle(OrderAccepted(name, 2, 2, "v"))
-    engine.handle(OrderFilled(name, 3, 3, "e", Decimal(4), Decimal("0.375"), Decimal(0)))
-    held = VenuePosition("SPY", SHARE, Decimal(4), Decimal("0.375"))
-    for at_ns in (1_000, 2_000):
-        seen = msgspec.structs.replace(view_at(at_ns), open_orders=(shown,), positions=(held,))
-        assert reconciler.judge(seen) == ([], (), False)
-    assert reconciler.is_settled
-    assert reconciler.unexplained == ()
-    # one of another name is
-    other = msgspec.structs.replace(shown, client_order_id="somebody's")
-    for at_ns in (3_000, 4_000):
-        reconciler.judge(msgspec.structs.replace(view_at(at_ns), open_orders=(other,), positions=(held,)))
-    assert [each.what for each in reconciler.unexplained] == ["order somebody's"]
-
-
 def test_orders_that_are_refused_meanwhile_do_not_keep_a_difference_from_being_booked(reconciler, engine):
     # its books were wrong, so its orders were refused; each refusal put off the correction of its books
     for at_ns in (1_000, 2_000):
@@ -280,15 +197,6 @@ def test_orders_that_are_refused_meanwhile_do_not_keep_a_difference_from_being_b
         engine.handle(OrderRejected(name, at_ns, at_ns, "insufficient qty available"))
     assert reconciler.is_settled
     assert engine.desk.account.cash == Decimal("999998.50")
-
-
-def test_fill_between_two_views_puts_a_difference_off(reconciler, engine):
-    reconciler.judge(view_at(1_000))
-    intent = OrderIntent(SHARE, Side.BUY, Decimal(9), Purpose.HEDGE, "test")
-    name = engine.desk.orders.submit(intent, 1_500).client_order_id
-    engine.handle(OrderFilled(name, 1_500, 1_500, "x", Decimal(9), Decimal(500), Decimal(0)))
-    assert reconciler.judge(view_at(2_000)).look_again
-    assert not reconciler.is_settled
 
 
 LATE_FILLS = (
@@ -346,22 +254,6 @@ def test_order_that_a_member_held_back_waits_for_a_fresh_quote():
     assert run_trial(schedule).violations == []
 
 
-def test_halted_desk_repeats_a_cancel_that_was_refused():
-    # nothing wakes a halted strategy: an order whose cancel was refused worked on until a person came
-    engine = small_engine(SmallMarket(1, DAYS[0]).instruments, "t")
-    name = engine.desk.orders.submit(OrderIntent(SHARE, Side.BUY, Decimal(9), Purpose.HEDGE, "test"), 0)
-    name = name.client_order_id
-    engine.handle(OrderAccepted(name, 1, 1, "v"))
-    halt = OperatorEvent(2, 2, OperatorAction.HALT, "test", "person", OperatorCause.PERSON)
-    _, first, timer = engine.handle(halt)
-    assert first == CancelOrder(name)
-    assert engine.handle(CancelRejected(name, 3, 3, "request is not authorized")) == ()
-    cancel, timer = engine.handle(TimerEvent(timer.due_ns, timer.due_ns, timer.name))
-    assert cancel == CancelOrder(name)
-    engine.handle(OrderCancelled(name, timer.due_ns - 1, timer.due_ns - 1, "done"))
-    assert engine.handle(TimerEvent(timer.due_ns, timer.due_ns, timer.name)) == ()
-
-
 def test_after_a_reconnect_the_account_is_looked_at_although_the_venue_limits_requests():
     # questions waited 24 s for the budget to refill; opening orders went out before
     limited = Fault("too_many_requests", times=1, after=1, match="orders")
@@ -399,45 +291,6 @@ def test_statuses_of_a_symbol_count_by_their_own_time_in_whatever_order_they_com
         engine.handle(msgspec.structs.replace(statuses[number], ts_recv_ns=at_ns))
         assert (SHARE in engine.desk.gate.halted) is (max(order[: at_ns - 19]) % 2 == 0)
     assert not engine.desk.gate.halted
-
-
-def test_a_halt_that_a_bar_has_ended_does_not_begin_again_when_its_message_comes_twice():
-    engine = small_engine(SmallMarket(1, DAYS[0]).instruments, "t")
-    halt = TradingHalt(SHARE, 10, 10, is_halted=True, reason="")
-    engine.handle(halt)
-    assert SHARE in engine.desk.gate.halted
-    at_ns = 70 * NANOS_PER_SECOND
-    engine.handle(BarEvent(SHARE, at_ns, at_ns, 60, 500.0, 500.0, 500.0, 500.0, 100.0))
-    engine.handle(msgspec.structs.replace(halt, ts_recv_ns=at_ns + 1))
-    assert not engine.desk.gate.halted
-    engine.handle(TradingHalt(SHARE, at_ns, at_ns + 2, is_halted=True, reason=""))
-    assert SHARE in engine.desk.gate.halted
-
-
-def test_a_query_under_way_at_a_reconnect_is_followed_by_another(reconciler):
-    asked, viewed = [], []
-
-    class Venue:
-        async def snapshot(self, *, fills_since_ns):
-            asked.append(fills_since_ns)
-            await settle_queue()
-            return view_at(1_000)
-
-    async def reconnect_during_a_query():
-        supervisor = Supervisor(lambda *_: None, lambda _error: None)
-        queries = AccountQueries(
-            gateway=Venue(), reconciler=reconciler, supervisor=supervisor, put=viewed.append
-        )
-        queries.ask()
-        await asyncio.sleep(0)
-        queries.ask()
-        queries.ask_anew()
-        assert len(asked) == 1
-        for _ in range(8):
-            await settle_queue()
-
-    asyncio.run(reconnect_during_a_query())
-    assert (len(asked), len(viewed)) == (2, 2)
 
 
 def test_a_reconnect_before_the_first_view_is_compared_is_followed_by_another():

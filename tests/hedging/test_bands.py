@@ -46,10 +46,6 @@ def _with(**changes):
     return msgspec.structs.replace(POSITION, **changes)
 
 
-def by_name(band):
-    return band.name
-
-
 def test_a_hedge_of_a_coin_desk_is_told_in_coin():
     coin = {"underlying": "BTC-PERPETUAL", "multiplier": 1, "spot": 58_000.0, "gamma_shares_per_usd": 1e-4}
     inputs = _with(net_delta_shares=-0.0061, **coin)

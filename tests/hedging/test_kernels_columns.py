@@ -14,7 +14,6 @@ from scalpdesk.research.band_lab import EVERY_LOOK, LabBand, hedge_block
 from scalpdesk.research.lab_markets import simulate_sessions
 from scalpdesk.research.session_model import SessionModel
 
-NO_TRACE = np.empty((0, 2))
 SESSION_DAYS = 365.0 / 252.0
 """Calendar days to expiry of an option that expires at the close of the simulated session."""
 

@@ -1,8 +1,7 @@
 """Dealer gamma beside a trading desk: known, or not known in every way, the desk trades as it would."""
 
 import math
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 
@@ -57,49 +56,13 @@ def test_a_fresh_document_reaches_the_engine_through_the_journal(server, tmp_pat
     assert warnings_on(tmp_path) == []
 
 
-def hangs(server):
-    server.answers.clear()
-
-
-def denies(server):
+def test_a_store_that_refuses_is_told_once_and_trading_goes_on(server, tmp_path):
     server.refusal = grpc.StatusCode.PERMISSION_DENIED
-
-
-def lacks(server):
-    server.documents.clear()
-
-
-def mistypes(server):
-    server.documents[DEFAULT_DOCUMENT]["gex_value"] = "-15000"
-
-
-def ages(server):
-    server.documents[DEFAULT_DOCUMENT]["last_update"] = BEFORE_OPEN - timedelta(hours=1)
-
-
-def is_gone(server):
-    server.stop()
-
-
-@pytest.mark.parametrize(
-    ("fails", "reason"),
-    [
-        (hangs, "does not answer in time"),
-        (is_gone, "cannot be reached"),
-        (denies, "denies permission"),
-        (lacks, "the document is missing"),
-        (mistypes, "gex_value is a str"),
-        (ages, "too old"),
-    ],
-)
-def test_whatever_the_store_does_it_is_said_once_and_trading_goes_on(server, tmp_path, fails, reason):
-    fails(server)
-    patience = 0.3 if fails in (hangs, is_gone) else 20.0
-    overrides = (*WANTED.overrides, f"gex.timeout_seconds={patience}")
-    played = play(tmp_path, replace(WANTED, overrides=overrides))
-    assert [math.isnan(one.exposure_usd) for one in told(played)] == [True]
-    assert reason in told(played)[0].reason
+    played = play(tmp_path, WANTED)
+    (unknown,) = told(played)
+    assert math.isnan(unknown.exposure_usd)
+    assert "denies permission" in unknown.reason
     assert len(warnings_on(tmp_path)) == 1
-    assert known_exposure_usd(told(played)[0], played.engine.now_ns) is None
+    assert known_exposure_usd(unknown, played.engine.now_ns) is None
     assert ledger_differences(played) == []
     assert played.desk_fills()

@@ -550,15 +550,6 @@ def test_the_orders_of_each_watchdog_have_ids_of_their_own_that_every_venue_take
     assert max(map(len, names[0] | names[1])) <= LONGEST_LABEL
 
 
-def piped(*lines):
-    """Return a pipe that holds these lines and has ended."""
-    reader = asyncio.StreamReader()
-    for line in lines:
-        reader.feed_data(msgspec.json.encode(line) + b"\n" if isinstance(line, DeskMessage) else line)
-    reader.feed_eof()
-    return reader
-
-
 @pytest.mark.parametrize("leaves_foreign", [True, False])
 def test_the_watchdog_cancels_everything_though_the_runs_folder_is_gone(tmp_path, leaves_foreign):
     dog = Watchdog(tmp_path, leaves_foreign=leaves_foreign)

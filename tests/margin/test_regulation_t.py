@@ -1,6 +1,5 @@
 """Published margin figures (FINRA 4210, Cboe Margin Manual 2000, Alpaca's options levels) and their laws."""
 
-import datetime as dt
 from decimal import Decimal
 
 import pytest
@@ -11,7 +10,7 @@ from scalpdesk.core.intents import Side
 from scalpdesk.instruments.classes import us_option
 from scalpdesk.instruments.contract import Equity
 from scalpdesk.margin.holdings import Holding
-from scalpdesk.margin.pairing import Pairing, uncovered_risk
+from scalpdesk.margin.pairing import Pairing
 from scalpdesk.margin.regulation_t import (
     UNCOVERED,
     RegulationT,
@@ -19,7 +18,7 @@ from scalpdesk.margin.regulation_t import (
     cash_requirement,
     least_options_level,
 )
-from scalpdesk_testing.field_formulas import day_trade_rule, requirement
+from scalpdesk_testing.field_formulas import requirement
 from scalpdesk_testing.kit.broker import connect
 from scalpdesk_testing.kit.instruments import straddle_book
 from scalpdesk_testing.kit.tape import quote
@@ -152,42 +151,6 @@ def test_buying_power_is_twice_overnight_and_four_times_within_the_day():
     assert buying_power(D(10_000), D(12_000), D(11_000), multiplier=4) == (0, 0)
 
 
-@pytest.mark.rows(
-    ("day", "facts", "regime", "flagged", "blocked"),
-    [
-        ((2026, 3, 2), {"day_trades": 4, "trades": 30}, "pattern_day_trader", True, True),
-        ((2026, 6, 3), {"day_trades": 3, "trades": 4}, "pattern_day_trader", False, False),
-        (
-            (2026, 6, 3),
-            {"day_trades": 4, "trades": 4, "equity": D(25_000)},
-            "pattern_day_trader",
-            True,
-            False,
-        ),
-        (
-            (2026, 6, 4),
-            {"day_trades": 9, "trades": 30, "required": D(9_000)},
-            "intraday_margin",
-            False,
-            False,
-        ),
-        ((2026, 6, 4), {"day_trades": 0, "trades": 0, "required": D(18_001)}, "intraday_margin", False, True),
-        ((2027, 10, 20), {"day_trades": 4, "trades": 66, "adopted": False}, "pattern_day_trader", True, True),
-        (
-            (2026, 11, 20),
-            {"day_trades": 4, "trades": 100, "adopted": False},
-            "pattern_day_trader",
-            False,
-            False,
-        ),
-        ((2027, 10, 21), {"day_trades": 9, "trades": 9, "adopted": False}, "intraday_margin", False, False),
-    ],
-)
-def test_the_day_trade_rule_of_a_day(day, facts, regime, flagged, blocked):
-    verdict = day_trade_rule(dt.date(*day), **{"equity": D(18_000), **facts})
-    assert (verdict.regime, verdict.flagged, verdict.blocked) == (regime, flagged, blocked)
-
-
 def test_below_the_uncovered_level_a_sold_put_is_secured_with_its_whole_strike_by_day_and_by_night():
     connection = connect(straddle_book(), positions={2: -1}, multiplier=4, options_level=3)
     for number, mid in enumerate((500, 9, 8)):
@@ -202,7 +165,12 @@ def test_below_the_uncovered_level_a_sold_put_is_secured_with_its_whole_strike_b
     [
         ([("buy", "C", 1), ("buy", "P", 1)], 0, False, 2),
         ([("buy", "C", 1), ("buy", "P", 1)], 0, True, 3),
+        ([], 0, False, 0),
+        ([], 0, True, 3),
         ([("sell", "C", 1)], 100, False, 1),
+        ([("sell", "C", 1)], 99, False, UNCOVERED),
+        ([("sell", "C", 1), ("buy", "P", 1)], 100, False, 2),
+        ([("sell", "C", 1), ("buy", "P", 1)], 100, True, UNCOVERED),
         ([("sell", "C", 2)], 100, False, UNCOVERED),
         ([("sell", "P", 1)], 0, False, 1),
         ([("sell", "C", 1), ("buy", "C", 1)], 0, True, 3),
@@ -212,11 +180,6 @@ def test_below_the_uncovered_level_a_sold_put_is_secured_with_its_whole_strike_b
 def test_the_least_options_level(legs, shares, together, level):
     wanted = [(Side(side), option(right, 275, 1, 1).instrument, D(count)) for side, right, count in legs]
     assert least_options_level(wanted, D(shares), as_one_order=together) == level
-
-
-def test_the_floor_of_a_sold_option_is_of_the_share_for_calls_and_of_the_strike_for_puts():
-    assert uncovered_risk(option("C", 400, -1, 1).instrument, D(275)) == D("27.5")
-    assert uncovered_risk(option("P", 200, -1, 1).instrument, D(275)) == D(20)
 
 
 @pytest.mark.rows(

@@ -18,7 +18,7 @@ from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.portfolio.delta_engine import DeltaEngine
-from scalpdesk.portfolio.explain import PARTS, ExplainSums, parts_in_cents
+from scalpdesk.portfolio.explain import PARTS, parts_in_cents
 from scalpdesk.portfolio.held_legs import AnchorSession
 from scalpdesk.portfolio.interval import leg_parts
 from scalpdesk.portfolio.move_meter import MoveMeter
@@ -432,16 +432,6 @@ def test_shares_are_delta_and_nothing_else():
     assert (mark.nav, mark.spot, mark.implied_vol) == (D(150_250), 502.5, 0.0)
 
 
-def test_nothing_happened_gives_no_mark():
-    book = Book()
-    book.market(NOON, 500.0)
-    book.attribution.begin(NOON)
-    assert book.attribution.mark(NOON) is None
-    quiet = book.attribution.mark(NOON + MINUTE)  # time passed: there is something to say
-    assert quiet.nav_change == 0
-    assert set(quiet.parts.values()) == {D(0)}
-
-
 def test_the_rent_meter_reads_what_was_earned_over_what_gamma_cost():
     book = Book()
     book.market(NOON, 500.0)
@@ -712,29 +702,6 @@ def test_parts_in_cents_still_sum_to_the_total(amounts):
     assert sum(cents[name] for name in PARTS) == cents["total"]
     assert all(amount == to_cents(amount) for amount in cents.values())
     assert all(abs(cents[name] - totals[name]) <= D("0.005") for name in PARTS if name != "residual")
-
-
-@pytest.mark.rows(
-    ("residual", "three_way", "found"),
-    [
-        ("-3", 1.0, {"amount": "-2.00", "gross": "93.00", "of_gross": 0.021505, "flagged": False}),
-        ("3", 2.0, {"amount": "5.00", "gross": "93.00", "of_gross": 0.053763, "flagged": True}),
-        ("0", 0.0, {"amount": "0.00", "gross": "90.00", "of_gross": 0.0, "flagged": False}),
-    ],
-)
-def test_what_is_unexplained_is_residual_and_three_way_term_over_the_sum_of_the_parts_sizes(
-    residual, three_way, found
-):
-    totals, details = {"gamma": D(50), "theta": D(-40), "residual": D(residual)}, {"three_way": three_way}
-    assert ExplainSums(D(0), totals, {}, details).unexplained() == found
-    nothing = ExplainSums(D(0), {"residual": D(0)}, {}, {"three_way": 0.0})
-    assert nothing.unexplained()["of_gross"] == 0.0
-
-
-def test_the_residual_takes_the_rounding():
-    totals = dict.fromkeys(PARTS, D(0)) | {"delta": D("0.004"), "gamma": D("0.004"), "theta": D("0.004")}
-    cents = parts_in_cents(totals, D("0.012"))
-    assert (cents["total"], cents["delta"], cents["residual"]) == (D("0.01"), D("0.00"), D("0.01"))
 
 
 def test_a_share_that_is_gone_and_was_never_quoted_explains_nothing():

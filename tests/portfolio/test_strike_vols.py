@@ -81,32 +81,6 @@ def test_an_option_quoted_before_its_share_at_one_instant_is_inverted_with_it(ma
     assert market.vol == pytest.approx(VOL, abs=1e-6)
 
 
-def test_the_in_the_money_leg_is_not_listened_to(market):
-    market.share(market.strike + 3.0)
-    market.option(PUT, market.strike + 3.0)
-    market.option(CALL, market.strike + 3.0, vol=0.3)
-    assert market.vol == pytest.approx(VOL, abs=1e-6)
-
-
-def test_a_quote_is_measured_once(market):
-    market.share(market.strike)
-    market.option(CALL, market.strike)
-    first = observed_strike_vol(market.engine, CALL, market.state.quotes[SHARE].ts_event_ns)
-    market.share(market.strike + 0.02, 1)
-    market.share(market.strike, 2)
-    assert observed_strike_vol(market.engine, CALL, market.state.quotes[SHARE].ts_event_ns) == first
-
-
-@pytest.mark.parametrize("half", [1.5, 0.5])
-def test_a_wide_quote_is_no_measurement(market, half):
-    market.share(market.strike)
-    market.option(CALL, market.strike, half=0.01)
-    before = observed_strike_vol(market.engine, CALL, market.state.quotes[SHARE].ts_event_ns)
-    market.option(CALL, market.strike, 60, vol=0.28, half=half)
-    after = observed_strike_vol(market.engine, CALL, market.state.quotes[SHARE].ts_event_ns)
-    assert abs(after.vol - before.vol) < 0.01
-
-
 @pytest.mark.parametrize(("deviation", "is_measured"), [(0.019, True), (0.021, False)])
 def test_a_quote_that_knows_its_volatility_to_no_better_than_two_points_is_no_measurement(
     market, deviation, is_measured
@@ -124,13 +98,6 @@ def test_a_quote_that_knows_its_volatility_to_no_better_than_two_points_is_no_me
     market.share(market.strike, 60)
     market.option(CALL, market.strike, 60, vol=0.62, half=half)
     assert bool(market.vol > 0.6 + 1e-6) is is_measured
-
-
-@pytest.mark.parametrize(("bid", "ask"), [(0.0, 0.05), (5.05, 5.0)])
-def test_a_quote_without_two_sides_is_no_measurement(market, bid, ask):
-    market.share(market.strike)
-    market.state.quotes[CALL] = quote(CALL, NOON, bid, ask)
-    assert market.vol is None
 
 
 def test_a_volatility_is_as_uncertain_as_its_quote_is_wide(market):

@@ -168,22 +168,6 @@ def test_a_hand_trade_that_sells_is_taken_from_the_holders():
     assert books.opened_value("b") == 2_500
 
 
-def test_a_hand_trade_beyond_all_holdings_of_its_side_is_taken_from_the_last():
-    books = make()
-    trade(books, "a", SHARE, -4)
-    trade(books, "b", SHARE, 10)
-    book_change(books, change("manual_trade", SHARE, -12, "6000", "500"))
-    assert held(books, SHARE) == {"a": -4, "b": -2, UNASSIGNED: 0}
-
-
-def test_a_bust_gives_back_what_it_opened():
-    books = make()
-    trade(books, "a", SHARE, 10)
-    book_bust(books, "a", "x0", 4)
-    assert (held(books, SHARE)["a"], books.opened_value("a")) == (0, 0)
-    assert cash(books)["a"] == 50_000
-
-
 def test_a_bust_of_the_closing_execution_counts_the_trade_once_and_gives_its_fee_back():
     books = make()
     trade(books, "a", SHARE, 10)
@@ -283,15 +267,6 @@ def test_a_delivery_that_fits_no_exercise_follows_the_oldest_one():
     ):
         book_change(books, one)
     assert held(books, SHARE) == {"a": 20, "b": 0, UNASSIGNED: 0}
-
-
-@pytest.mark.parametrize(("units", "left"), [(120, (200, 40)), (-60, (50, 10))])
-def test_a_split_changes_everybodys_shares_alike(units, left):
-    books = make()
-    trade(books, "a", SHARE, 100)
-    trade(books, "b", SHARE, 20)
-    book_change(books, change("corporate_action", SHARE, units))
-    assert held(books, SHARE) == {"a": left[0], "b": left[1], UNASSIGNED: 0}
 
 
 @pytest.mark.rows(
@@ -457,6 +432,7 @@ def test_a_bust_of_a_hedge_leaves_the_budget_as_it_is():
         ({"a": -10, "b": -5}, 12, {"a": 0, "b": -3, UNASSIGNED: 0}),
         ({"a": 10, "b": -10}, 4, {"a": 10, "b": -10, UNASSIGNED: 4}),  # flat together
         ({"a": 10, "b": -4}, -6, {"a": 0, "b": 0, UNASSIGNED: 0}),  # the end of the whole holding
+        ({"a": -4, "b": 10}, -12, {"a": -4, "b": -2, UNASSIGNED: 0}),  # beyond what is held: the last one's
         ({"a": 10, "b": -4}, -3, {"a": 7, "b": -4, UNASSIGNED: 0}),
         ({}, -3, {"a": 0, "b": 0, UNASSIGNED: -3}),
         ({"a": 3, "b": -2}, -2, {"a": 1, "b": -2, UNASSIGNED: 0}),  # one share together
@@ -608,26 +584,20 @@ def test_what_was_held_has_earned_until_an_execution_and_until_a_bust():
     assert moved(books, 504.0) == {"delta": 10, "slippage": D("-7.96"), "spread": D("-0.04")}
 
 
-def test_shares_that_a_bust_takes_away_earn_nothing_more():
+@pytest.mark.rows(
+    ("book", "delta"),
+    [
+        (lambda books: book_bust(books, "a", "x1", 3), 20),
+        (lambda books: book_change(books, change("manual_trade", SHARE, -6, "3000", "500")), 16),
+        (lambda books: book_change(books, change("corporate_action", SHARE, 14)), 56),
+    ],
+)
+def test_shares_that_are_gone_earn_nothing_more_and_split_ones_on_their_new_number(book, delta):
     books = make()
-    trade(books, "a", SHARE, 10)
-    trade(books, "a", SHARE, 4)
-    book_bust(books, "a", "x1", 3)
-    assert moved(books, 502.0) == {"delta": 20}
-
-
-def test_shares_that_a_hand_trade_takes_away_earn_nothing_more():
-    books = make()
-    trade(books, "a", SHARE, 10)
-    book_change(books, change("manual_trade", SHARE, -6, "3000", "500"))
-    assert moved(books, 502.0) == {"delta": 8}
-
-
-def test_shares_that_were_split_earn_on_their_new_number():
-    books = make()
-    trade(books, "a", SHARE, 10)
-    book_change(books, change("corporate_action", SHARE, 10))
-    assert moved(books, 501.0) == {"delta": 20}
+    for units in (10, 4):
+        trade(books, "a", SHARE, units)
+    book(books)
+    assert moved(books, 502.0) == {"delta": delta}
 
 
 def test_a_split_and_a_delivery_of_three_books_reach_each_by_its_part():

@@ -38,36 +38,6 @@ def test_the_style_is_american_unless_said_otherwise():
     assert float(european.price) < 20.0
 
 
-@pytest.mark.rows("name", ["spot", "strike", "years", "vol", "rate", "dividend_yield"])
-@pytest.mark.rows("bad", [float("nan"), float("inf")])
-def test_a_number_that_is_none_is_named_with_its_index(name, bad):
-    arguments = {"spot": 100.0, "strike": 100.0, "years": 0.1, "vol": 0.2, "rate": 0.0, "dividend_yield": 0.0}
-    arguments[name] = [arguments[name], bad]
-    with pytest.raises(ArgumentError) as refusal:
-        greeks(is_call=True, **arguments)
-    assert refusal.value.where == f"{name}[1]"
-
-
-@pytest.mark.rows("name", ["spot", "strike", "vol"])
-def test_a_negative_price_or_volatility_is_named(name):
-    arguments = {"spot": 100.0, "strike": 100.0, "years": 0.1, "vol": 0.2} | {name: -0.5}
-    with pytest.raises(ValueError, match=name) as refusal:
-        greeks(is_call=True, **arguments)
-    assert refusal.value.where == name
-    assert refusal.value.value == -0.5
-
-
-def test_shapes_that_do_not_fit_are_listed():
-    with pytest.raises(ArgumentError, match=r"spot \(2,\).*strike \(3,\)"):
-        greeks([1.0, 2.0], [1.0, 2.0, 3.0], 0.1, 0.2, True)
-
-
-@pytest.mark.rows("bad", ["put", ["call", "put"], 2, None])
-def test_is_call_must_be_true_or_false(bad):
-    with pytest.raises(ArgumentError, match="is_call"):
-        greeks(100.0, 100.0, 0.1, 0.2, bad)
-
-
 def test_text_for_a_number_is_refused():
     with pytest.raises(ArgumentError, match="spot must be a number"):
         greeks("a lot", 100.0, 0.1, 0.2, True)

@@ -43,28 +43,3 @@ def test_shapes_that_do_not_fit_are_listed():
 def test_a_side_that_is_neither_is_refused(flag):
     with pytest.raises(ArgumentError, match="is_call"):
         greeks(**GOOD | {"is_call": flag})
-
-
-def test_dividends_after_expiry_change_nothing_and_too_large_ones_are_refused():
-    late = greeks(**GOOD, rate=0.03, dividends=[(0.2, 5.0)])
-    assert float(late.price) == float(greeks(**GOOD, rate=0.03).price)
-    with pytest.raises(ArgumentError, match="dividends"):
-        greeks(**GOOD, dividends=[(0.05, 101.0)])
-    with pytest.raises(ArgumentError, match=r"dividends\[1\]"):
-        greeks(**GOOD, dividends=[(0.05, 1.0), (0.06, -1.0)])
-
-
-@pytest.mark.parametrize("style", ["american", "european"])
-def test_mixed_quotes_get_a_verdict_each(style):
-    price = np.array([float("nan"), -1.0, 2.5, 0.0, 150.0, 2.5])
-    spot = np.array([100.0, 100.0, 100.0, 100.0, 100.0, -5.0])
-    iv = implied_vol(price, spot, 100.0, 0.1, True, style=style)
-    assert iv.status.tolist() == [
-        "bad_input",
-        "bad_input",
-        "ok",
-        "below_intrinsic",
-        "above_maximum",
-        "bad_input",
-    ]
-    assert np.isnan(iv.vol).tolist() == [True, True, False, True, True, True]

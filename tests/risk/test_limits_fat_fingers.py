@@ -10,8 +10,6 @@ from scalpdesk.core.errors import ConfigError
 from scalpdesk.risk.limits import check_account
 
 STRATEGY = "gamma-scalper"
-OF_THE_STRATEGY = ("straddles", "underlying", "mode", "selection", "entry", "triggers", "hedge", "exits")
-
 # Each line: key, and the slips; a key in brackets after ``->`` is the one that a contradiction names.
 SLIPS = """
 risk.max_daily_loss                     0 -500 nan inf 200000 1e12 five 1000.50.1

@@ -2,7 +2,6 @@ from decimal import Decimal
 
 import pytest
 
-from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.errors import DataError
 from scalpdesk.core.events import (
     CancelRejected,
@@ -12,15 +11,13 @@ from scalpdesk.core.events import (
     OrderExpired,
     OrderFilled,
     OrderRejected,
-    PositionChanged,
 )
 from scalpdesk.core.intents import CancelOrder, MultiLegOrder, OrderType, ReplaceOrder, Side, TimeInForce
 from scalpdesk.core.refusals import Cause, Refused
 from scalpdesk.instruments.classes import us_option
 from scalpdesk.instruments.contract import Equity, Instruments
 from scalpdesk.instruments.fees import ALPACA_FEES
-from scalpdesk.instruments.sessions import expiry_instant_ns, session_on, to_new_york
-from scalpdesk.marketdata.tape import CashDividend
+from scalpdesk.instruments.sessions import expiry_instant_ns, session_on
 from scalpdesk.simulation.accounts import AccountTerms
 from scalpdesk.simulation.broker import Broker
 from scalpdesk.simulation.connection import BrokerConnection
@@ -54,19 +51,6 @@ def holdings(venue):
     return {number: one.quantity for number, one in venue.account.holdings.items()}
 
 
-def test_a_market_order_is_accepted_and_filled_at_the_far_side(exchange, order):
-    venue = exchange()
-    venue.on_quote(quote(0, T, 499.99, 500.01))
-    venue.send(order(), T)
-    accepted, filled = venue.take_due(T)
-    assert accepted == OrderAccepted("o-1", T, T, "sim-1")
-    assert filled == OrderFilled("o-1", T, T, "x1", D(10), D("500.01"), D(0))
-    assert venue.account.cash == D(100_000) - D("5000.10")
-    assert holdings(venue) == {0: D(10)}
-    assert venue.working == {}
-    assert venue.due_ns == NEVER_NS
-
-
 def test_an_option_moves_cash_by_its_multiplier_and_its_fee(exchange, order):
     venue = exchange(fees=ALPACA_FEES, positions={1: 5})
     venue.on_quote(quote(1, T, 5.00, 5.10))
@@ -91,21 +75,6 @@ def test_latency_is_paid_out_and_back_and_meets_the_quote_on_arrival(exchange, o
     accepted, filled = venue.take_due(T + 60 * MS)
     assert (accepted.ts_event_ns, accepted.ts_recv_ns) == (T + 30 * MS, T + 60 * MS)
     assert (filled.price, filled.ts_event_ns, filled.ts_recv_ns) == (D("501.01"), T + 30 * MS, T + 60 * MS)
-
-
-def test_no_more_is_filled_than_is_displayed_and_the_rest_waits(exchange, order):
-    venue = exchange()
-    venue.on_quote(quote(0, T, 499.99, 500.01, ask_size=4))
-    venue.send(order(), T)
-    assert venue.take_due(T)[1].quantity == 4
-    venue.on_quote(quote(0, T + 1, 499.99, 500.03, ask_size=5))
-    venue.on_quote(quote(0, T + 2, 499.99, 500.04, ask_size=5))
-    fills = venue.take_due(T + 2)
-    assert [(fill.execution_id, fill.quantity, fill.price) for fill in fills] == [
-        ("x2", D(5), D("500.03")),
-        ("x3", D(1), D("500.04")),
-    ]
-    assert venue.working == {}
 
 
 def test_without_sizes_the_whole_order_is_filled(exchange, order):
@@ -188,36 +157,6 @@ def test_an_order_in_options_may_not_cross_zero_either_and_no_order_may_be_empty
     assert holdings(venue) == {1: 1}
 
 
-def test_a_resting_order_can_be_cancelled_once(exchange, order):
-    venue = exchange(latency_ns=5 * MS)
-    venue.on_quote(quote(0, T, 499.99, 500.01))
-    venue.send(order(limit="499.00"), T)
-    venue.send(order(limit="499.50"), T)
-    venue.take_due(T + 10 * MS)
-    venue.send(CancelOrder("o-1"), T + 10 * MS)
-    venue.send(CancelOrder("o-1"), T + 10 * MS)
-    at = T + 15 * MS
-    assert venue.take_due(T + 20 * MS) == [
-        OrderCancelled("o-1", at, at + 5 * MS, "cancelled by the desk"),
-        CancelRejected("o-1", at, at + 5 * MS, "no such working order"),
-    ]
-    assert [one.client_order_id for one in venue.working[0]] == ["o-2"]
-
-
-def test_the_session_ends_what_rests(exchange, order):
-    venue = exchange()
-    venue.on_quote(quote(0, T, 499.99, 500.01))
-    for limit in ("499.00", "499.50"):
-        venue.send(order(limit=limit), T)
-    venue.send(order(1, limit="1.00"), T)
-    venue.take_due(T)
-    venue.close_session(FOREVER_NS)
-    assert venue.take_due(FOREVER_NS) == [
-        OrderExpired(name, FOREVER_NS, FOREVER_NS) for name in ("o-1", "o-2", "o-3")
-    ]
-    assert venue.working == {}
-
-
 def test_what_is_on_its_way_at_the_close_is_answered_at_the_close(exchange, order):
     venue = exchange(latency_ns=30 * MS)
     venue.on_quote(quote(0, T - 50 * MS, 499.99, 500.01))
@@ -239,21 +178,6 @@ def test_a_cancel_still_on_its_way_at_the_close_has_nothing_left_to_say(exchange
     venue.close_session(T + 10 * MS)
     assert venue.due_ns == NEVER_NS
     assert venue.take_due(T + 90 * MS) == []
-
-
-def test_a_dividend_is_paid_to_holders_and_charged_to_shorts(exchange):
-    later = T + 86_400_000 * MS
-    day = to_new_york(later).date()
-    long, short, flat = exchange(positions={0: 100}), exchange(positions={0: -50}), exchange()
-    for venue in (long, short, flat):
-        venue.broker.actions.schedule = (CashDividend("SPY", day, D("1.57")),)
-        venue.open_session(later, END_NS)
-    assert long.take_due(later) == [
-        PositionChanged(0, later, later, ChangeCause.DIVIDEND, D(0), D(0), D(157), f"dividend-0-{day}")
-    ]
-    assert short.take_due(later)[0].cash_change == D("-78.50")
-    assert flat.take_due(later) == []
-    assert [venue.account.cash for venue in (long, short, flat)] == [D(100_157), D("99921.50"), D(100_000)]
 
 
 def test_expired_options_leave_the_account_with_what_they_turn_into(exchange):
@@ -418,14 +342,6 @@ def test_a_busted_execution_is_gone_from_the_account_and_is_busted_or_corrected_
         FillBusted("o-1", T, T, execution.execution_id, "trade bust", is_corrected=False)
     ]
     assert (venue.account.cash, holdings(venue)) == (100_000, {})
-
-
-def test_what_a_cash_account_sells_is_not_settled_yet(exchange, order):
-    venue = exchange(multiplier=1, positions={0: 10})
-    venue.on_quote(quote(0, T, 499.99, 500.01))
-    venue.send(order(side=Side.SELL, quantity=4), T)
-    assert kinds(venue.take_due(T)) == ["OrderAccepted", "OrderFilled"]
-    assert (venue.account.unsettled, venue.account.cash) == (D("1999.96"), D("101999.96"))
 
 
 @pytest.mark.parametrize("held", [-1, 0])

@@ -323,7 +323,6 @@ def late(text):
 NEW_ID = "7c5f3ad0-8f3e-4b52-9f0e-2f1b3f5d9a10"
 REPLACED = samples.order(status="replaced", replaced_by=NEW_ID)
 ENDED = [(OrderFilled, "sd-1"), (OrderRejected, "sd-2")]
-BOTH_DOUBTED = [(OrderStatusUnknown, "sd-1"), (OrderStatusUnknown, "sd-2")]
 
 
 @pytest.mark.rows(

@@ -125,7 +125,6 @@ def handshake(status):
 
 
 HALF_OPEN = ("half_open", "no message, ping or pong in time", False)
-NO_KEYS = ("refused", "no keys", True)
 
 
 @pytest.mark.rows(("is_binary", "sent"), [(False, ["hello", "more"]), (True, [b"hello", b"more"])])

@@ -75,25 +75,13 @@ def keep_books(
 
     Entries of later years are booked too: a purchase in January replaces what was sold in December.
 
-    Parameters
-    ----------
-    entries
-        The day book.
-    until
-        Last year whose end is booked.
-    method, chosen
-        The lots that disposals end, and those that were identified.
-    marks
-        Prices of section 1256 contracts at the end of a year.
-    carried
-        Lots that were held before the first entry, in order of their acquisition.
-    known_until
-        Last day of which the day book tells, if it is later than that of the last entry.
+    ``until``: Last year whose end is booked.
+    ``method``, ``chosen``: The lots that disposals end, and those that were identified.
+    ``marks``: Prices of section 1256 contracts at the end of a year.
+    ``carried``: Lots that were held before the first entry, in order of their acquisition.
+    ``known_until``: Last day of which the day book tells, if it is later than that of the last entry.
 
-    Raises
-    ------
-    DataError
-        Where something is not known that the tables need: lots, a price, a delivery.
+    Raises DataError where something is not known that the tables need: lots, a price, a delivery.
     """
     desk = _Accountant(method, chosen or {}, marks, until)
     for lot in carried:

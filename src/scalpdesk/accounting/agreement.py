@@ -160,10 +160,7 @@ def _when(line: _AnyLine) -> int:
 class Pairs(Generic[B, J]):
     """Lines of both sides, and those that belong together.
 
-    Parameters
-    ----------
-    broker, journal
-        Lines; those of the journal may lie outside the statement's days.
+    ``broker``, ``journal``: Lines; those of the journal may lie outside the statement's days.
     """
 
     def __init__(self, broker: Iterable[B], journal: Iterable[J]) -> None:

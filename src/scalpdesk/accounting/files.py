@@ -20,12 +20,8 @@ Line = Mapping[str, str]
 def read_lots(path: Path) -> list[Lot]:
     """Read lots from a table ``symbol,units,cost,acquired[,held_since,lot]``, the earliest first.
 
-    ``cost`` is that of all units; of a short position, whose units are negative, what it was sold for.
-
-    Raises
-    ------
-    DataError
-        When the file or a line cannot be read.
+    ``cost`` is that of all units; of a short position, whose units are negative, what it was sold for. Raises
+    DataError when the file or a line cannot be read.
     """
 
     def lot(row: Line) -> Lot:
@@ -48,10 +44,7 @@ def read_lots(path: Path) -> list[Lot]:
 def read_chosen(path: Path) -> Chosen:
     """Read identified lots from a table ``disposal,lot,quantity``: execution ids, and units of the lot.
 
-    Raises
-    ------
-    DataError
-        When the file or a line cannot be read.
+    Raises DataError when the file or a line cannot be read.
     """
     found: dict[str, list[tuple[str, Decimal]]] = {}
 
@@ -65,10 +58,7 @@ def read_chosen(path: Path) -> Chosen:
 def read_marks(path: Path) -> dict[tuple[int, str], Decimal]:
     """Read prices at the end of years from a table ``year,symbol,price``, by year and symbol.
 
-    Raises
-    ------
-    DataError
-        When the file or a line cannot be read.
+    Raises DataError when the file or a line cannot be read.
     """
     columns = "year", "symbol", "price"
     return dict(_rows(path, columns, lambda row: ((int(row["year"]), row["symbol"]), Decimal(row["price"]))))

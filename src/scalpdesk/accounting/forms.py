@@ -44,13 +44,7 @@ class TaxYear:
 
 
 def tax_year(books: Books, income: Iterable[Income], year: int) -> TaxYear:
-    """Return the tables of a year.
-
-    Raises
-    ------
-    DataError
-        When something is not in US dollars: the forms are.
-    """
+    """Return the tables of a year. Raises DataError when something is not in US dollars: the forms are."""
     mine = [each for each in books.disposals if each.recognised.year == year]
     for each in mine:
         _check_dollars(each.instrument)

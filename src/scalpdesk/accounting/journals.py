@@ -239,13 +239,7 @@ def _run_book(reader: JournalReader) -> RunBook:
 
 
 def read_lines(folders: Iterable[Path]) -> JournalLines:
-    """Return the lines of runs, read in order of time.
-
-    Raises
-    ------
-    JournalError
-        When a journal is damaged.
-    """
+    """Return the lines of runs, read in order of time. Raises JournalError when a journal is damaged."""
     return together(
         map(_run_book, sorted(map(JournalReader, folders), key=lambda each: each.header.started_ns))
     )
@@ -254,12 +248,8 @@ def read_lines(folders: Iterable[Path]) -> JournalLines:
 def read_day_book(folders: Iterable[Path]) -> DayBook:
     """Return the day book of runs, read in order of time.
 
-    Raises
-    ------
-    DataError
-        When a journal holds something whose cost cannot be known.
-    JournalError
-        When a journal is damaged.
+    Raises DataError when a journal holds something whose cost cannot be known. Raises JournalError when a
+    journal is damaged.
     """
     return _day_book(read_lines(folders))
 

@@ -74,10 +74,7 @@ def picks(
 ) -> Iterator[tuple[Lot, Decimal]]:
     """Yield the lots that a disposal of so many unsigned units ends, each with its units.
 
-    Raises
-    ------
-    DataError
-        When an identified lot is not open, or holds less.
+    Raises DataError when an identified lot is not open, or holds less.
     """
     left = units
     if method is LotMethod.SPECIFIC:

@@ -105,10 +105,7 @@ class StatementSpec:
 def find_reader(name: str) -> StatementSpec:
     """Return the reader of a broker's statements.
 
-    Raises
-    ------
-    ConfigError
-        When no installed part brings one of the name.
+    Raises ConfigError when no installed part brings one of the name.
     """
     return STATEMENTS.find_spec(StatementSpec, name)
 
@@ -178,10 +175,7 @@ def _has(row: Any, fields: Collection[str]) -> bool:
 def json_values(raw: bytes) -> Iterator[Any]:
     """Yield the JSON values of a file, one page after another, numbers as they are written.
 
-    Raises
-    ------
-    DataError
-        When it is no JSON.
+    Raises DataError when it is no JSON.
     """
     decoder = json.JSONDecoder(parse_float=Decimal)
     try:

@@ -51,13 +51,7 @@ class ChannelSpec:
 
 
 class AppriseChannel:
-    """An address of apprise.
-
-    Raises
-    ------
-    ConfigError
-        When it is no address that apprise knows.
-    """
+    """An address of apprise. Raises ConfigError when it is no address that apprise knows."""
 
     def __init__(self, url: str) -> None:
         with warnings.catch_warnings():
@@ -101,12 +95,8 @@ class Channels:
     """Addresses that messages go to, each tried by itself.
 
     ``urls`` are addresses with spaces between them, set by ``key`` of the section [credentials]. The scheme
-    names an installed package's channel; any other address is apprise's.
-
-    Raises
-    ------
-    ConfigError
-        When one of them is no address, or a package's channel does not keep its contract.
+    names an installed package's channel; any other address is apprise's. Raises ConfigError when one of them
+    is no address, or a package's channel does not keep its contract.
     """
 
     def __init__(self, urls: Secret | None, key: str = "alert_urls") -> None:
@@ -146,10 +136,8 @@ class Channels:
 def call(url: Secret, path: str = "", body: dict[str, Any] | None = None) -> bytes:
     """Return what an address answers; a body is sent as JSON.
 
-    Raises
-    ------
-    RetryError
-        When it cannot be reached or answers with an error; the address is not named, since it holds a token.
+    Raises RetryError when it cannot be reached or answers with an error; the address is not named, since it
+    holds a token.
     """
     full = url.reveal() + path
     if not full.startswith(("http://", "https://")):
@@ -198,10 +186,7 @@ class TelegramBot:
     def commands(self, now_seconds: float) -> list[BotCommand]:
         """Return the new commands of operators, the oldest first.
 
-        Raises
-        ------
-        RetryError
-            When Telegram does not answer, or not as specified.
+        Raises RetryError when Telegram does not answer, or not as specified.
         """
         asked = urllib.parse.urlencode(
             {"offset": self._next_update, "timeout": 0, "allowed_updates": '["message"]'}
@@ -238,11 +223,5 @@ class TelegramBot:
         )
 
     def answer(self, command: BotCommand, text: str) -> None:
-        """Answer where the command came from.
-
-        Raises
-        ------
-        RetryError
-            When Telegram does not take it.
-        """
+        """Answer where the command came from. Raises RetryError when Telegram does not take it."""
         call(self._url, "sendMessage", {"chat_id": command.chat, "text": text[:4_000]})

@@ -91,14 +91,9 @@ class AlertOutbox:
 class AlertService:
     """Watches the desk of one run.
 
-    Parameters
-    ----------
-    config
-        Sections ``[alerts]`` and ``[credentials]``.
-    notify
-        Takes what could not be sent.
-    ask_desk
-        Sends a request to the desk; for tests.
+    ``config``: Sections ``[alerts]`` and ``[credentials]``.
+    ``notify``: Takes what could not be sent.
+    ``ask_desk``: Sends a request to the desk; for tests.
     """
 
     def __init__(

@@ -197,17 +197,7 @@ class DecisionTrail:
 class LiveRecord:
     """Orders, timers and sessions of a live run, read from its journal as far as that goes now.
 
-    Parameters
-    ----------
-    run_dir
-        Folder of the journal.
-
-    Raises
-    ------
-    DataError
-        When no session was traded.
-    JournalError
-        When the journal is damaged.
+    Raises DataError when no session was traded. Raises JournalError when the journal is damaged.
     """
 
     def __init__(self, run_dir: Path) -> None:
@@ -299,11 +289,6 @@ class OrderMatching:
 
     The same id in the same instrument and side is the same order. Where the runs have parted it is the order
     nearest in time, within a minute, that no other has taken.
-
-    Parameters
-    ----------
-    record
-        The live run's.
     """
 
     def __init__(self, record: LiveRecord) -> None:
@@ -524,12 +509,7 @@ class _RecordedOutcomes(StagedFaults):
 class Counterfactual:
     """A backtest of a live run's stream on some of its conditions.
 
-    Parameters
-    ----------
-    record
-        Of the live run.
-    terms
-        Conditions taken over; the others are those of the configuration.
+    ``terms``: Conditions taken over; the others are those of the configuration.
     """
 
     def __init__(self, record: LiveRecord, terms: LiveTerms) -> None:

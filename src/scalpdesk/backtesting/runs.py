@@ -111,17 +111,10 @@ class RunResult:
     def to_frame(self, library: str = "pandas", *, table: str = "marks") -> Any:
         """Return a table of the run as a frame; the marks as ``marks_frame`` has them.
 
-        Parameters
-        ----------
-        library
-            ``pandas``, or ``polars`` through Arrow: :func:`~scalpdesk.core.frames.in_library`.
-        table
-            ``marks``, ``orders``, ``fills``, ``decisions``, ``sessions``, ``trades`` or ``hedges``.
+        ``library``: ``pandas``, or ``polars`` through Arrow: :func:`~scalpdesk.core.frames.in_library`.
+        ``table``: ``marks``, ``orders``, ``fills``, ``decisions``, ``sessions``, ``trades`` or ``hedges``.
 
-        Raises
-        ------
-        ArgumentError
-            For another table.
+        Raises ArgumentError for another table.
         """
         if table == "marks":
             return in_library(marks_frame(self.marks), library)
@@ -134,19 +127,11 @@ class RunResult:
     def plot(self, figure: str = "run") -> Any:
         """Draw the run; return a figure (extra ``plots``).
 
-        Parameters
-        ----------
-        figure
-            ``run``: over time P&L with its largest parts, net delta, gamma, theta and vega, implied
-            volatility, the realised volatility of the half hour before, and the spot. ``explain``: the parts
-            of the P&L as steps that end at the P&L.
+        ``figure``: ``run``: over time P&L with its largest parts, net delta, gamma, theta and vega, implied
+        volatility, the realised volatility of the half hour before, and the spot. ``explain``: the parts of
+        the P&L as steps that end at the P&L.
 
-        Raises
-        ------
-        ArgumentError
-            For another figure.
-        ConfigError
-            When matplotlib is not installed.
+        Raises ArgumentError for another figure. Raises ConfigError when matplotlib is not installed.
         """
         if figure == "explain":
             return self._plot_explain()
@@ -310,12 +295,8 @@ LEAST_SECONDS, LARGEST_GROWTH = 10.0, 4.0
 class ProcessorTime:
     """Processor time of a run: to prepare it, and in each quarter of its market time.
 
-    Parameters
-    ----------
-    open_ns, close_ns
-        Start and end of its market time, UTC nanoseconds.
-    clock
-        Processor time so far, seconds.
+    ``open_ns``, ``close_ns``: Start and end of its market time, UTC nanoseconds.
+    ``clock``: Processor time so far, seconds.
     """
 
     def __init__(self, open_ns: int, close_ns: int, clock: Callable[[], float] = time.process_time) -> None:

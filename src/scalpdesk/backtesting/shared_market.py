@@ -112,10 +112,7 @@ class SharedMarket:
     def open(self) -> PreparedMarket:
         """Return the market; runs over it read the blocks.
 
-        Raises
-        ------
-        ConfigError
-            When this process has another version of scalpdesk than the one that shared it.
+        Raises ConfigError when this process has another version of scalpdesk than the one that shared it.
         """
         if self.build != BUILD:
             raise ConfigError(
@@ -190,16 +187,10 @@ def share_in_files(
 ) -> SharedMarket:
     """Write the rows of a market into files that processes of this machine map; about 20 MB a session.
 
-    Parameters
-    ----------
-    market
-        From which the rows are read, session by session.
-    folder
-        Of the files; the caller removes it when the last process has ended.
-    configs
-        Of the runs: what they have in common is worked out here, once.
-    report
-        Called with the sessions done and all of them.
+    ``market``: From which the rows are read, session by session.
+    ``folder``: Of the files; the caller removes it when the last process has ended.
+    ``configs``: Of the runs: what they have in common is worked out here, once.
+    ``report``: Called with the sessions done and all of them.
     """
     market.prepare(configs)
     files, sessions = BlockFiles(folder), market.tape.sessions

@@ -93,14 +93,10 @@ def _decode(kind: type, value: Any) -> Any:
 class Schema:
     """The keys that exist, section by section, strategies included.
 
-    Parameters
-    ----------
-    root
-        Struct of the whole configuration; its fields ``strategies`` and ``venues`` are filled by name.
-    strategy_config, venue_settings
-        Return the settings' type of a strategy and of a venue by name; ConfigError with the nearest.
-    strategy
-        Strategy to which the keys of ``--set`` belong first.
+    ``root``: Struct of the whole configuration; its fields ``strategies`` and ``venues`` are filled by name.
+    ``strategy_config``, ``venue_settings``: Return the settings' type of a strategy and of a venue by name;
+    ConfigError with the nearest.
+    ``strategy``: Strategy to which the keys of ``--set`` belong first.
     """
 
     def __init__(
@@ -120,10 +116,7 @@ class Schema:
     def place(self, entry: Entry) -> Entry | None:
         """Return the entry at the full path of its key, its value checked; None for an empty section.
 
-        Raises
-        ------
-        ConfigError
-            When there is no such key or the value does not fit it.
+        Raises ConfigError when there is no such key or the value does not fit it.
         """
         path = entry.path
         if entry.source == OVERRIDE and self._strategy is not None:
@@ -220,10 +213,8 @@ class Schema:
     def convert(self, kind: type[_T], tree: Any, prefix: KeyPath, values: Mapping[KeyPath, Entry]) -> _T:
         """Return the tree of placed values as ``kind``.
 
-        Raises
-        ------
-        ConfigError
-            When values that fit one by one do not fit together, or a key without default is missing.
+        Raises ConfigError when values that fit one by one do not fit together, or a key without default is
+        missing.
         """
         try:
             return msgspec.convert(tree, kind, dec_hook=_decode)

@@ -109,10 +109,7 @@ def dotted(path: KeyPath) -> str:
 def find_config_file(config_file: str | Path | None, cwd: Path) -> Path | None:
     """Return the configuration file to read: the named one, ``scalpdesk.toml`` or ``params.yaml`` in ``cwd``.
 
-    Raises
-    ------
-    ConfigError
-        When the named file is not there, or what bears the name is no file.
+    Raises ConfigError when the named file is not there, or what bears the name is no file.
     """
     if config_file is not None:
         path = cwd / config_file
@@ -135,10 +132,7 @@ def find_config_file(config_file: str | Path | None, cwd: Path) -> Path | None:
 def _is_file(path: Path, fix: str) -> bool:
     """Return whether the file is there.
 
-    Raises
-    ------
-    ConfigError
-        When something else bears its name: its settings would pass for defaults in silence.
+    Raises ConfigError when something else bears its name: its settings would pass for defaults in silence.
     """
     if path.is_file():
         return True
@@ -151,10 +145,7 @@ def _is_file(path: Path, fix: str) -> bool:
 def _read_text(path: Path, what: str) -> str:
     """Return the text of a file of at most :data:`MOST_BYTES`; ``what`` names it in a refusal.
 
-    Raises
-    ------
-    ConfigError
-        When it cannot be read, is not UTF-8 or is too large.
+    Raises ConfigError when it cannot be read, is not UTF-8 or is too large.
     """
     try:
         with path.open("rb") as file:
@@ -184,10 +175,7 @@ def _read_text(path: Path, what: str) -> str:
 def read_file(path: Path) -> list[Entry]:
     """Return every value of a TOML or YAML file with its line.
 
-    Raises
-    ------
-    ConfigError
-        When the file cannot be read or is not valid, with the line.
+    Raises ConfigError when the file cannot be read or is not valid, with the line.
     """
     text = _read_text(path, "the configuration file")
     try:
@@ -211,10 +199,7 @@ def _document_keys(
 ) -> tuple[dict[str, Any], dict[KeyPath, int]]:
     """Put the keys of :data:`_DOCUMENT_KEYS`, written without a section, in the place of what they set.
 
-    Raises
-    ------
-    ConfigError
-        When two of them set the same.
+    Raises ConfigError when two of them set the same.
     """
     found: dict[str, Any] = {}
     set_by: dict[KeyPath, str] = {}
@@ -250,10 +235,7 @@ def _merged(below: Any, value: Any) -> Any:
 def _check_size(value: Any, known: dict[int, int], depth: int = 0) -> int:
     """Return how many values a tree has, of values or of YAML's nodes, each alias counted where it stands.
 
-    Raises
-    ------
-    OverflowError
-        When the tree is too deep or too large.
+    Raises OverflowError when the tree is too deep or too large.
     """
     parts: Iterable[Any] | None = None
     if isinstance(value, Mapping | list):
@@ -422,10 +404,7 @@ def read_environment(
 def read_override(text: str) -> Entry:
     """Return the value that ``--set KEY=VALUE`` gives.
 
-    Raises
-    ------
-    ConfigError
-        When the text has no key or no equals sign.
+    Raises ConfigError when the text has no key or no equals sign.
     """
     key, equals, value = text.partition("=")
     path = tuple(part.strip() for part in key.split("."))
@@ -442,12 +421,9 @@ def read_override(text: str) -> Entry:
 def read_dotenv(path: Path) -> dict[str, str]:
     """Return the names and values of a ``.env`` file; an empty dict without the file.
 
-    Raises
-    ------
-    ConfigError
-        When it cannot be read; when it holds keys and others may read it; when a line is not NAME=VALUE, or a
-        name stands twice; when a name nearly equals a known one: a typing error would otherwise pass in
-        silence.
+    Raises ConfigError when it cannot be read; when it holds keys and others may read it; when a line is not
+    NAME=VALUE, or a name stands twice; when a name nearly equals a known one: a typing error would otherwise
+    pass in silence.
     """
     if not _is_file(path, "write the file again, or remove what stands in its place"):
         return {}
@@ -489,10 +465,7 @@ def _check_lines(path: Path, text: str) -> None:
 def refuse_open_keys(path: Path, held: Sequence[str]) -> None:
     """Refuse a file that holds keys, by the names ``held``, where others can read or write it.
 
-    Raises
-    ------
-    ConfigError
-        With the mode that it has, and how to change it.
+    Raises ConfigError: With the mode that it has, and how to change it.
     """
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & 0o077 and held:

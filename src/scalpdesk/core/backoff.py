@@ -14,10 +14,7 @@ def doubled(first: float, times: int, longest: float) -> float:
 class BackOff:
     """Waits ``first_seconds`` after a failure, twice as long after each further one, up to a maximum.
 
-    Parameters
-    ----------
-    first_seconds, longest_seconds
-        First and longest pause.
+    ``first_seconds``, ``longest_seconds``: First and longest pause.
     """
 
     def __init__(self, first_seconds: float, longest_seconds: float) -> None:

@@ -103,10 +103,7 @@ def _bounds_in(kind: Any) -> Iterator[Bound]:
 def time_of_day(where: str, text: str) -> time:
     """Return the time that a setting names as ``HH:MM``.
 
-    Raises
-    ------
-    ConfigError
-        When it is out of range or not a number; names the key (``where``).
+    Raises ConfigError when it is out of range or not a number; names the key (``where``).
     """
     try:
         return time.fromisoformat(text)

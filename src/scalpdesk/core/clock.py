@@ -72,12 +72,8 @@ class FollowingClock:
     A simulated exchange may live in 2015 and run at a hundred times the speed of the wall; the desk's
     time is then the exchange's.
 
-    Parameters
-    ----------
-    start_ns
-        Time before anything was seen, UTC nanoseconds.
-    latency_ns
-        Added to what is seen: how much later than the venue the desk knows it.
+    ``start_ns``: Time before anything was seen, UTC nanoseconds.
+    ``latency_ns``: Added to what is seen: how much later than the venue the desk knows it.
     """
 
     def __init__(self, start_ns: int = 0, *, latency_ns: int = 0) -> None:
@@ -111,10 +107,7 @@ class FollowingClock:
 class Stamper:
     """Stamps what is received; its stamps never run backwards, even when the machine's clock does.
 
-    Parameters
-    ----------
-    clock
-        Tells when something was received; a :class:`FollowingClock` is moved by what is received.
+    ``clock``: Tells when something was received; a :class:`FollowingClock` is moved by what is received.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -141,10 +134,7 @@ class Stamper:
 def pace_of(speed: str | None, usual: float) -> float | None:
     """Return market seconds a second, ``usual`` when they are not given; None is as fast as it goes.
 
-    Raises
-    ------
-    ConfigError
-        When the text is neither a speed nor ``max``.
+    Raises ConfigError when the text is neither a speed nor ``max``.
     """
     if speed is None:
         return usual

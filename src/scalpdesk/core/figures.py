@@ -13,10 +13,7 @@ from scalpdesk.core.errors import ConfigError
 def new_figure(width_inches: float, height_inches: float) -> Any:
     """Return an empty figure of matplotlib, which a notebook shows as a picture.
 
-    Raises
-    ------
-    ConfigError
-        When matplotlib is not installed.
+    Raises ConfigError when matplotlib is not installed.
     """
     try:
         from matplotlib.figure import Figure  # noqa: PLC0415 - half a second, and an extra
@@ -41,14 +38,7 @@ def new_figure(width_inches: float, height_inches: float) -> Any:
 def draw_waterfall(panel: Any, amounts: Mapping[str, float], total: str) -> None:
     """Draw amounts as bars that each begin where the bar before ended; the last bar is their sum.
 
-    Parameters
-    ----------
-    panel
-        Axes of matplotlib.
-    amounts
-        By label, in order.
-    total
-        Label of the sum.
+    ``total``: Label of the sum.
     """
     ends = list(accumulate(amounts.values(), initial=0.0))
     heights = [*amounts.values(), ends[-1]]
@@ -85,14 +75,9 @@ def show_plain_log(panel: Any) -> None:
 def html_table(caption: str, head: Sequence[str], rows: Iterable[Sequence[object]], *, texts: int = 1) -> str:
     """Return a table of a notebook.
 
-    Parameters
-    ----------
-    caption, head
-        What stands above it: a sentence, and a name for each column.
-    rows
-        Cells; None is left empty.
-    texts
-        Columns from the left that hold texts; the others hold numbers, aligned to the right.
+    ``caption``, ``head``: What stands above it: a sentence, and a name for each column.
+    ``rows``: Cells; None is left empty.
+    ``texts``: Columns from the left that hold texts; the others hold numbers, aligned to the right.
     """
 
     def line(cells: Sequence[object], tag: str) -> str:

@@ -137,13 +137,7 @@ def _check(name: str, option: Option, value: Any) -> None:
 
 
 def read_date(text: str, where: str) -> date:
-    """Read an ISO date.
-
-    Raises
-    ------
-    ArgumentError
-        When the text is no date.
-    """
+    """Read an ISO date. Raises ArgumentError when the text is no date."""
     try:
         return date.fromisoformat(text)
     except ValueError as problem:

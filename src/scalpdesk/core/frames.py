@@ -21,32 +21,17 @@ def required(module: str, package: str, why: str) -> Any:
 
 
 def required_polars() -> Any:
-    """Return polars.
-
-    Raises
-    ------
-    ConfigError
-        When it is not installed.
-    """
+    """Return polars. Raises ConfigError when it is not installed."""
     return required("polars", "polars", "frames of polars need a package that is not installed")
 
 
 def in_library(frame: Any, library: str) -> Any:
     """Return a frame of pandas as it is, or its rows as a frame of polars, read through Arrow.
 
-    Parameters
-    ----------
-    frame
-        Of pandas. In polars a named index is the first column, and times have microseconds.
-    library
-        ``pandas`` or ``polars``.
+    ``frame``: Of pandas. In polars a named index is the first column, and times have microseconds.
+    ``library``: ``pandas`` or ``polars``.
 
-    Raises
-    ------
-    ConfigError
-        When polars is not installed.
-    ArgumentError
-        For another library.
+    Raises ConfigError when polars is not installed. Raises ArgumentError for another library.
     """
     if library == "pandas":
         return frame

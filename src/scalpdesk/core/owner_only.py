@@ -29,11 +29,8 @@ Writer = tuple[str, int]
 def state_dir(environ: Mapping[str, str]) -> Path:
     """Return the machine-wide folder of locks and armings: in ``XDG_STATE_HOME``, else in the home folder.
 
-    Raises
-    ------
-    ConfigError
-        When no home folder is known, or the folder named is not an absolute path: two commands would not
-        see one another's locks.
+    Raises ConfigError when no home folder is known, or the folder named is not an absolute path: two commands
+    would not see one another's locks.
     """
     named = environ.get("XDG_STATE_HOME", "")
     base = Path(named or _home(environ) / ".local" / "state")
@@ -65,19 +62,11 @@ def _home(environ: Mapping[str, str]) -> Path:
 def own_folder(path: Path, what: str, *, where: str | None = None) -> Path:
     """Return a folder of this user alone; made where it is not there.
 
-    Parameters
-    ----------
-    what
-        The folder by its use, for a refusal.
-    where
-        The setting that names it, for a refusal; its path without one.
+    ``what``: The folder by its use, for a refusal.
+    ``where``: The setting that names it, for a refusal; its path without one.
 
-    Raises
-    ------
-    ConfigError
-        When another user may write it, something in it or a folder above it.
-    OSError
-        When it cannot be made.
+    Raises ConfigError when another user may write it, something in it or a folder above it. Raises OSError
+    when it cannot be made.
     """
     make_folder(path)
     foreign = _first_foreign(path)

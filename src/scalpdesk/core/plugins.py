@@ -333,10 +333,7 @@ def place_of(point: EntryPoint) -> str:
 def loaded(point: EntryPoint) -> Any:
     """Return what an entry point names.
 
-    Raises
-    ------
-    ConfigError
-        When its module cannot be imported or has no such name.
+    Raises ConfigError when its module cannot be imported or has no such name.
     """
     try:
         return point.load()

@@ -35,14 +35,9 @@ class Cause(StrEnum):
 class Refused(Exception):  # noqa: N818 - an answer of the broker, not an error of ours
     """The broker does not take a request.
 
-    Parameters
-    ----------
-    cause
-        Which rule.
-    detail
-        Sentence for causes that have many forms; else empty.
-    facts
-        Values that the answer carries, as text.
+    ``cause``: Which rule.
+    ``detail``: Sentence for causes that have many forms; else empty.
+    ``facts``: Values that the answer carries, as text.
     """
 
     def __init__(self, cause: Cause, detail: str = "", **facts: str) -> None:

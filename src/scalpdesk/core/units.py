@@ -73,17 +73,9 @@ def rounded_text(value: float | Decimal, decimals: int, form: str = ",") -> str:
     A float counts as the shortest decimal number that stands for it: 66.445 is 66.45, although the binary
     fraction behind it lies below. Python's format would give 66.44, and for an exact 66.445 too.
 
-    Parameters
-    ----------
-    value
-        A finite figure, or NaN or infinity, which are shown as they are.
-    decimals
-        Decimals shown.
-    form
-        Sign and grouping as in a format: ``","``, ``"+,"``.
+    ``value``: A finite figure, or NaN or infinity, which are shown as they are.
+    ``form``: Sign and grouping as in a format: ``","``, ``"+,"``.
 
-    Examples
-    --------
     >>> rounded_text(66.445, 2), rounded_text(Decimal("66.4450"), 2), rounded_text(-0.125, 2, "+")
     ('66.45', '66.45', '-0.13')
     """

@@ -186,13 +186,9 @@ def upcoming_actions(
 ) -> tuple[tuple[CashDividend, ...], tuple[CorporateAction, ...]]:
     """Return the dividends and the corporate actions from the first of a run's days to ``last``.
 
-    For an index fund the dividends of the year before are among them: the desk expects them again.
-
-    Raises
-    ------
-    DataError
-        When a merger or a spin-off lies after the first of ``days`` (first and last session) and not after
-        the last, or the table names an action that is none of these, a dividend or of :data:`KINDS`.
+    For an index fund the dividends of the year before are among them: the desk expects them again. Raises
+    DataError when a merger or a spin-off lies after the first of ``days`` (first and last session) and not
+    after the last, or the table names an action that is none of these, a dividend or of :data:`KINDS`.
     """
     first, end = days
     since = first - timedelta(days=YEAR_DAYS) if symbol in INDEX_FUNDS else first
@@ -268,15 +264,8 @@ def find_underlying(
 ) -> tuple[Manifest, str, Coverage, tuple[str, ...]]:
     """Find an underlying, or the index behind an option root, in a data set.
 
-    Returns
-    -------
-    manifest, underlying, coverage, roots
-        ``SPXW`` gives ``SPX`` with only the root SPXW; ``SPX`` gives all its roots.
-
-    Raises
-    ------
-    DataError
-        When the data set or the underlying is not there; names what is.
+    Returns: ``SPXW`` gives ``SPX`` with only the root SPXW; ``SPX`` gives all its roots. Raises DataError
+    when the data set or the underlying is not there; names what is.
     """
     manifest = read_manifest(catalog, name)
     wanted = underlying.upper()

@@ -57,11 +57,8 @@ def read_chain(
 
     A CSV or Parquet file, by its ending. Where it has several underlyings or sessions, the one wanted; the
     latest session when None. ``spot`` is the price of the underlying where the file has no column of it.
-
-    Raises
-    ------
-    DataError
-        When the file cannot be read, a column is missing, or it has no such chain; says what it has.
+    Raises DataError when the file cannot be read, a column is missing, or it has no such chain; says what it
+    has.
     """
     columns = _columns_of(path)
     missing = [name for name in NEEDED if name not in columns]

@@ -72,12 +72,8 @@ class ChainSnapshot(msgspec.Struct, frozen=True, kw_only=True):
 def mark_rows(snapshot: ChainSnapshot, *, rate: float = 0.0) -> list[dict[str, Any]]:
     """Return the rows of ``option_marks`` but for their times: own and the venue's values of each option.
 
-    Parameters
-    ----------
-    snapshot
-        The chain. Options without a bid and an ask have no own values.
-    rate
-        Continuously compounded, a year, for all expiries.
+    ``snapshot``: The chain. Options without a bid and an ask have no own values.
+    ``rate``: Continuously compounded, a year, for all expiries.
     """
     now_ns, spot = snapshot.ts_ns, snapshot.underlying.mid
     groups: dict[ExpiryLabel, list[OptionSnapshot]] = {}
@@ -173,11 +169,7 @@ def add_snapshots(
     """Write snapshots of one underlying into the files of their days, and the manifest.
 
     A quote that is not of the snapshot's day is left out of ``option_quotes``: it stands at a closed market.
-
-    Raises
-    ------
-    DataError
-        When the catalogue cannot be written to, or the data set holds bars of another length.
+    Raises DataError when the catalogue cannot be written to, or the data set holds bars of another length.
     """
     found: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
     underlying = ""

@@ -66,10 +66,7 @@ def add_rows(
 ) -> None:
     """Add rows to the files of their days; those already there are not doubled.
 
-    Raises
-    ------
-    DataError
-        When the catalogue cannot be written to.
+    Raises DataError when the catalogue cannot be written to.
     """
     days: dict[str, list[Row]] = {}
     for row in rows:
@@ -120,10 +117,7 @@ def _registered(connection: Any, schema: Mapping[str, str], rows: Sequence[Row])
 def finish(catalog: Path, name: str, coins: Iterable[str], *, source: str, bar_seconds: int = 60) -> None:
     """Write the manifest of a data set after rows were added.
 
-    Raises
-    ------
-    DataError
-        When the data set holds bars of another length.
+    Raises DataError when the data set holds bars of another length.
     """
     names = [(coin, perpetual_symbol(coin)) for coin in coins]
     with connect() as connection:
@@ -167,12 +161,8 @@ def import_coin_table(catalog: Path, path: Path, *, name: str) -> ImportReport:
 
     ``bid_size`` and ``ask_size`` are amounts; a volatility above 5 is percent; a bar of a ``date`` is known
     when that UTC day ends; a time without a zone is UTC. Bars go to NAME, NAME-second, NAME-hour or
-    NAME-daily by their length.
-
-    Raises
-    ------
-    DataError
-        When the file cannot be read or has none of the tables, or a cell is no instant or number.
+    NAME-daily by their length. Raises DataError when the file cannot be read or has none of the tables, or a
+    cell is no instant or number.
     """
     source = TableSource(path, FORMATS["parquet" if path.suffix.lower() == ".parquet" else "csv"])
     # a column is judged by all of its rows: after whole prices in the first rows a later 90000.5 became 90001
@@ -266,10 +256,7 @@ def coin_tape(
 ) -> MarketTape:
     """Return the tape of recorded tickers: the perpetual of a coin and its inverse options.
 
-    Raises
-    ------
-    DataError
-        When a day has no tickers of the perpetual.
+    Raises DataError when a day has no tickers of the perpetual.
     """
     swap = inverse_perpetual(underlying)
     coin = swap.currency

@@ -46,10 +46,7 @@ NO_HISTORY = DailyHistory("none", (), {name: [] for name in COLUMNS})
 def packaged_history(series: str) -> DailyHistory:
     """Return ``sp500`` or ``nasdaq`` out of the arch package, read as text.
 
-    Raises
-    ------
-    DataError
-        When the package's files are not there.
+    Raises DataError when the package's files are not there.
     """
     rows = index_rows(series)
     bars = {name: [float(row[place]) for row in rows] for place, name in enumerate(COLUMNS, start=1)}
@@ -61,10 +58,7 @@ def packaged_history(series: str) -> DailyHistory:
 def packaged_vix() -> DailyHistory:
     """Return the closes of the VIX out of the arch package, 2014 to 2018, in points.
 
-    Raises
-    ------
-    DataError
-        When the package's files are not there.
+    Raises DataError when the package's files are not there.
     """
     rows = [row for row in index_rows("vix") if row[1] not in {"", "."}]
     closes = [float(row[1]) for row in rows]
@@ -98,12 +92,7 @@ def find_history(catalog: Path, data_set: str, symbol: str, given: str | None) -
 
     ``given`` is a data set of the catalogue, or a CSV or Parquet file with columns date, open, high, low,
     close (and symbol). Without it ``NAME-daily`` of the catalogue is looked into (of ``NAME-second`` and
-    ``NAME-hour`` too).
-
-    Raises
-    ------
-    DataError
-        When what was given is not there or has no such symbol or column.
+    ``NAME-hour`` too). Raises DataError when what was given is not there or has no such symbol or column.
     """
     if given is None:
         name = f"{data_set.removesuffix('-second').removesuffix('-hour')}-daily"

@@ -78,10 +78,7 @@ class ExposureStore(Protocol):
     def read(self) -> StoredExposure:
         """Return what is kept, within a bounded time.
 
-        Raises
-        ------
-        ExposureUnknownError
-            In every way in which it may fail.
+        Raises ExposureUnknownError: In every way in which it may fail.
         """
         ...
 
@@ -115,20 +112,14 @@ class ExposureHistory:
     def read(self) -> tuple[SessionExposure, ...]:
         """Return what is kept, oldest first.
 
-        Raises
-        ------
-        DataError
-            When the file is not of this form; says in which line.
+        Raises DataError when the file is not of this form; says in which line.
         """
         return tuple(exposure for key, exposure in self._file.read(_of) if key == self._key)
 
     def keep(self, exposures: Iterable[SessionExposure]) -> None:
         """Add sessions, in the place of those already there.
 
-        Raises
-        ------
-        DataError
-            When the file is not of this form, or the folder cannot be written.
+        Raises DataError when the file is not of this form, or the folder cannot be written.
         """
         added = [(self._key, exposure) for exposure in exposures]
         with self._file.locked():
@@ -179,22 +170,13 @@ def by_hand(given: float | str, symbol: str, now_ns: int) -> GammaExposureEvent:
 class ExposureSource:
     """The latest exposure, asked for at most once a minute; each failure and the recovery are reported once.
 
-    Parameters
-    ----------
-    symbol
-        Underlying whose exposure is asked for.
-    value_by_hand
-        What a person set; it wins over the store.
-    store
-        Where others keep it; None without one.
-    say
-        Receives a level and a sentence: each kind of failure once, and the recovery once.
-    cache_seconds
-        How long an answer, good or bad, stands for the next question.
-    max_age_seconds
-        Age of the store's stamp at which its value is no longer believed.
-    history_folder
-        Folder where one value a session is kept and what is usual comes from; None without.
+    ``symbol``: Underlying whose exposure is asked for.
+    ``value_by_hand``: What a person set; it wins over the store.
+    ``store``: Where others keep it; None without one.
+    ``say``: Receives a level and a sentence: each kind of failure once, and the recovery once.
+    ``cache_seconds``: How long an answer, good or bad, stands for the next question.
+    ``max_age_seconds``: Age of the store's stamp at which its value is no longer believed.
+    ``history_folder``: Folder where one value a session is kept and what is usual comes from; None without.
     """
 
     def __init__(
@@ -314,25 +296,13 @@ def tape_gamma_events(
 ) -> tuple[GammaExposureEvent, ...]:
     """Return the events on dealer gamma of a run over a tape, in order.
 
-    Parameters
-    ----------
-    tape
-        The market.
-    settings
-        Where the exposure comes from.
-    value_by_hand
-        Text that a person set; it wins, and is stated at the open of each session.
-    is_read
-        Whether the strategy reads the exposure; if not, none is computed from the chain.
-    history_folder
-        Folder of the exposures of earlier sessions; None without.
-    say
-        Called once when the value set by hand is not a number.
+    ``settings``: Where the exposure comes from.
+    ``value_by_hand``: Text that a person set; it wins, and is stated at the open of each session.
+    ``is_read``: Whether the strategy reads the exposure; if not, none is computed from the chain.
+    ``history_folder``: Folder of the exposures of earlier sessions; None without.
+    ``say``: Called once when the value set by hand is not a number.
 
-    Returns
-    -------
-    tuple of GammaExposureEvent
-        Each stamped with the instant at which it may be known.
+    Returns: each stamped with the instant at which it may be known.
     """
     if value_by_hand is not None:
         events = tuple(by_hand(value_by_hand, settings.symbol, session.open_ns) for session in tape.sessions)

@@ -28,23 +28,14 @@ class FirestoreExposureStore:
     The client is made at the first call, in whichever thread makes it: finding credentials may ask the
     network.
 
-    Parameters
-    ----------
-    project
-        Project of the database; None takes the one that the credentials name.
-    document
-        Path of the document: collection and document, or more pairs of them.
-    credentials_file
-        Key file of a service account; None takes what the machine has.
-    emulator_host
-        Host and port of a local server without credentials; None speaks to Firestore itself.
-    timeout_seconds
-        Longest wait for an answer.
+    ``project``: Project of the database; None takes the one that the credentials name.
+    ``document``: Path of the document: collection and document, or more pairs of them.
+    ``credentials_file``: Key file of a service account; None takes what the machine has.
+    ``emulator_host``: Host and port of a local server without credentials; None speaks to Firestore itself.
+    ``timeout_seconds``: Longest wait for an answer.
 
-    Raises
-    ------
-    ConfigError
-        When the path does not name a document, the key file is not there, or the package is missing.
+    Raises ConfigError when the path does not name a document, the key file is not there, or the package is
+    missing.
     """
 
     name = "firestore"
@@ -84,10 +75,8 @@ class FirestoreExposureStore:
     def read(self) -> StoredExposure:
         """Return what the document holds.
 
-        Raises
-        ------
-        ExposureUnknownError
-            When there is no answer in time, no document, or no number and timestamp in it.
+        Raises ExposureUnknownError when there is no answer in time, no document, or no number and timestamp
+        in it.
         """
         with _failures_named(self._document, self._timeout_seconds):
             found = self._reference().get(timeout=self._timeout_seconds, retry=None)
@@ -104,10 +93,7 @@ class FirestoreExposureStore:
     def write(self, exposure: StoredExposure) -> None:
         """Put an exposure into the document, whatever it held.
 
-        Raises
-        ------
-        ExposureUnknownError
-            When the store does not take it.
+        Raises ExposureUnknownError when the store does not take it.
         """
         fields = {
             "gex_value": exposure.exposure_usd,

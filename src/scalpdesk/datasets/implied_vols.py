@@ -52,25 +52,15 @@ class ImpliedVolHistory:
         self._file = HistoryFile(self.path, COLUMNS, "implied volatilities", fix)
 
     def read(self, symbol: str) -> list[DailyImpliedVol]:
-        """Return what is kept of a symbol, oldest first.
-
-        Raises
-        ------
-        DataError
-            When a line is not of this form.
-        """
+        """Return what is kept of a symbol, oldest first. Raises DataError when a line is not of this form."""
         rows = (row for row in self._file.read(_row_of) if row.symbol == symbol)
         return sorted(rows, key=lambda row: row.session.toordinal())
 
     def keep(self, days: Iterable[DailyImpliedVol]) -> int:
         """Add days, in the place of those already there; return how many lines the file has.
 
-        A reconstructed market has lines of its own: its days are those of real markets, too.
-
-        Raises
-        ------
-        DataError
-            When the file is not of this form, or cannot be written.
+        A reconstructed market has lines of its own: its days are those of real markets, too. Raises DataError
+        when the file is not of this form, or cannot be written.
         """
         added = list(days)
         with self._file.locked():

@@ -50,10 +50,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 def read_manifest(catalog: Path, name: str) -> Manifest:
     """Read the manifest of a data set.
 
-    Raises
-    ------
-    DataError
-        When there is no such data set (names those there are) or its manifest is damaged.
+    Raises DataError when there is no such data set (names those there are) or its manifest is damaged.
     """
     path = catalog / name / _MANIFEST
     if not path.is_file():
@@ -128,10 +125,7 @@ def coverage_of(
 def manifest_bar_seconds(catalog: Path, name: str) -> int | None:
     """Return the bar length of the data set to write to, None when there is none of this name.
 
-    Raises
-    ------
-    DataError
-        When the name is no folder's name, or that of a reconstructed market.
+    Raises DataError when the name is no folder's name, or that of a reconstructed market.
     """
     if name.lower() in RECONSTRUCTED:
         raise DataError(
@@ -147,13 +141,8 @@ def manifest_bar_seconds(catalog: Path, name: str) -> int | None:
 def manifest_to_extend(catalog: Path, name: str, bar_seconds: int) -> Manifest | None:
     """Return the manifest of the data set that rows will be added to, None when it is new.
 
-    Importers call it before they write the first row.
-
-    Raises
-    ------
-    DataError
-        When the name is no folder's name or that of a reconstructed market, or the data set holds bars of
-        another length.
+    Importers call it before they write the first row. Raises DataError when the name is no folder's name or
+    that of a reconstructed market, or the data set holds bars of another length.
     """
     known = manifest_bar_seconds(catalog, name)
     if known is None:
@@ -182,11 +171,7 @@ def update_manifest(
     """Write the manifest after an import: what was there before, plus what has come.
 
     By underlying: ``types`` has its type, ``keys`` the folders (its symbol, option roots) just written.
-
-    Raises
-    ------
-    DataError
-        When the data set already holds bars of another length: they would be mixed up.
+    Raises DataError when the data set already holds bars of another length: they would be mixed up.
     """
     old = manifest_to_extend(catalog, name, bar_seconds)
     before = old.underlyings if old is not None else {}

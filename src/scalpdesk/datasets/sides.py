@@ -59,18 +59,11 @@ class SideCounts:
 def complete_sides(rows: QuoteRows, max_age_seconds: float | None) -> tuple[QuoteRows, SideCounts]:
     """Return rows sorted by time and instrument, each side carried forward within its session.
 
-    Parameters
-    ----------
-    rows
-        Rows as stored.
-    max_age_seconds
-        Longest time that a side is carried, from the row that last named it; None for the whole
-        session. After it the side is NaN with size 0.
-
-    Notes
-    -----
     A crossed row keeps the side that changed against the instrument's row before it; when both
     changed, or neither did, both go: either may be the false side. A withheld side is not carried.
+
+    ``max_age_seconds``: Longest time that a side is carried, from the row that last named it; None for the
+    whole session. After it the side is NaN with size 0.
     """
     sorted_rows = _in_order(rows)
     new_group = _group_starts(sorted_rows)
@@ -197,10 +190,7 @@ def parity_levels(
     Each instant takes the strike whose call and put leave the smallest combined half-spread;
     only rows with all four sides stored in that very bar count, nothing is carried forward.
 
-    Returns
-    -------
-    tuple or None
-        The levels and the expiry that they come from; None when no pair exists that day.
+    Returns: the levels and the expiry that they come from; None when no pair exists that day.
     """
     files = [p for root in roots for p in day_files(catalog, name, "option_quotes", root, [day.isoformat()])]
     if not files:

@@ -169,14 +169,9 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
     A new file is its owner's alone: it may be of an account.
 
-    Numbers stay numbers (exact amounts with 12 decimals), lists and maps become JSON text.
-
-    Raises
-    ------
-    ScalpdeskError
-        When the Parquet file cannot be written.
-    OSError
-        When the CSV file cannot be written; names it.
+    Numbers stay numbers (exact amounts with 12 decimals), lists and maps become JSON text. Raises
+    ScalpdeskError when the Parquet file cannot be written. Raises OSError when the CSV file cannot be
+    written; names it.
     """
     columns = list(dict.fromkeys(name for row in rows for name in row))
     if path.suffix == ".csv":
@@ -246,10 +241,7 @@ def sql_text(text: str) -> str:
 def checked_name(name: str, *, where: str) -> str:
     """Return ``name`` when it can be a folder's name.
 
-    Raises
-    ------
-    DataError
-        When it has other characters than letters, digits, dot, dash and underscore.
+    Raises DataError when it has other characters than letters, digits, dot, dash and underscore.
     """
     if not _SAFE_NAME.match(name):
         raise DataError(
@@ -344,10 +336,7 @@ class HistoryFile:
     def read(self, row_of: Callable[..., Row]) -> list[Row]:
         """Return what ``row_of`` makes of the texts of each line; it refuses by a ValueError.
 
-        Raises
-        ------
-        DataError
-            When a line is refused, or has another number of texts; names the line.
+        Raises DataError when a line is refused, or has another number of texts; names the line.
         """
         rows: list[Row] = []
         if not self.path.is_file():
@@ -368,13 +357,7 @@ class HistoryFile:
         return rows
 
     def write(self, rows: Iterable[Sequence[str]]) -> None:
-        """Write the lines in place of all there are.
-
-        Raises
-        ------
-        DataError
-            When the folder cannot be written.
-        """
+        """Write the lines in place of all there are. Raises DataError when the folder cannot be written."""
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows((self.columns, *rows))
         try:
@@ -390,10 +373,7 @@ class HistoryFile:
 def write_table(connection: Any, select: str, path: Path, *, parameters: Sequence[object] = ()) -> int:
     """Write the result of ``select`` as one Parquet file, whole or not at all; return its rows.
 
-    Raises
-    ------
-    DataError
-        When the catalogue cannot be written to.
+    Raises DataError when the catalogue cannot be written to.
     """
     unfinished = path.with_name(path.name + ".part")
     connection.execute(f"CREATE OR REPLACE TEMP TABLE staged AS {select}", list(parameters))
@@ -417,10 +397,7 @@ def read_columns(
 ) -> dict[str, NDArray[Any]]:
     """Run ``select`` over ``files`` (named ``rows`` in it) and return numpy columns.
 
-    Raises
-    ------
-    DataError
-        When a file is damaged or lacks a column; names the file and how to write it again.
+    Raises DataError when a file is damaged or lacks a column; names the file and how to write it again.
     """
     query = f"WITH rows AS (SELECT * FROM read_parquet(?)) {select}"  # noqa: S608 - our own SQL, paths are parameters
     try:

@@ -506,12 +506,8 @@ def verify_data_set(
 
     With ``session`` only that session becomes a tape; the files are checked all the same.
 
-    A file that cannot be read is a hard finding that names the file, and ends the report there.
-
-    Raises
-    ------
-    DataError
-        When there is no such data set or underlying.
+    A file that cannot be read is a hard finding that names the file, and ends the report there. Raises
+    DataError when there is no such data set or underlying.
     """
     manifest, base, coverage, roots = find_underlying(catalog, name, underlying)
     keys = coverage.keys if base == underlying.upper() else (base, *roots)
@@ -772,10 +768,7 @@ def refuse_unbooked_action(
 ) -> None:
     """Refuse sessions over a split or a special dividend that the data set does not have.
 
-    Raises
-    ------
-    DataError
-        Names the day, and how to book it.
+    Raises DataError: Names the day, and how to book it.
     """
     found = unbooked_action(catalog, name, symbol, roots, first, last)
     if found is None:

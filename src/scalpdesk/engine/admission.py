@@ -158,10 +158,7 @@ class ProposalFacts:
 class OrderAdmission:
     """Asks the risk gate about the orders of a proposal, and cuts what passes to its caps.
 
-    Parameters
-    ----------
-    desk
-        The parts of the desk; nothing of them is changed.
+    ``desk``: The parts of the desk; nothing of them is changed.
     """
 
     def __init__(self, desk: Desk) -> None:

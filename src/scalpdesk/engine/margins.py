@@ -32,18 +32,10 @@ class DeskAccount:
 
     An order that closes may stay unfilled and frees nothing.
 
-    Parameters
-    ----------
-    account, held
-        Cash and positions.
-    mark
-        Value of one unit, currency; None when never quoted: the average price stands for it.
-    spot
-        Mark of an underlying by its symbol; 0 where it is not known.
-    working
-        Orders that may still be filled, each with the price that it counts at.
-    options_level
-        What the account may trade.
+    ``mark``: Value of one unit, currency; None when never quoted: the average price stands for it.
+    ``spot``: Mark of an underlying by its symbol; 0 where it is not known.
+    ``working``: Orders that may still be filled, each with the price that it counts at.
+    ``options_level``: What the account may trade.
     """
 
     multiplier = _DAY_TRADER
@@ -118,12 +110,7 @@ class DeskAccount:
 class Margins:
     """The account's margin model, asked about the desk's book and about the orders that would change it.
 
-    Parameters
-    ----------
-    model, options_level
-        Of the account; a venue's report of the level takes its place.
-    instruments, market, delta_engine, positions, account, gate, orders
-        Of the desk.
+    ``model``, ``options_level``: Of the account; a venue's report of the level takes its place.
     """
 
     def __init__(
@@ -229,12 +216,8 @@ class Margins:
     def distance(self, used: Decimal, now_ns: int) -> MarginDistance | None:
         """Return how far prices are from the broker's liquidation; None while an option held has no value.
 
-        Parameters
-        ----------
-        used
-            Maintenance margin over collateral now; what it is beyond the model's own is kept.
-        now_ns
-            UTC nanoseconds.
+        ``used``: Maintenance margin over collateral now; what it is beyond the model's own is kept.
+        ``now_ns``: UTC nanoseconds.
         """
         held = self._positions.held()
         lines = self._lines({each.instrument_id: each.quantity for each in held}, now_ns)

@@ -14,10 +14,7 @@ class Replica:
     on, as where another build wrote it, the strategy sleeps and the journal's stand, until a desk that was
     resumed there took over what the account held.
 
-    Parameters
-    ----------
-    engine
-        Fresh.
+    ``engine``: Fresh.
     """
 
     def __init__(self, engine: TradingEngine) -> None:

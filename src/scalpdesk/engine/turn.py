@@ -6,14 +6,9 @@ from scalpdesk.core.intents import Output
 class Turn:
     """Shared by the parts of the engine while they handle one event.
 
-    Attributes
-    ----------
-    now_ns
-        When the desk knew the event, UTC nanoseconds.
-    out
-        Outputs, in the order in which they leave.
-    is_led
-        A journal says what was sent and in which mode: nothing is decided here.
+    ``now_ns``: When the desk knew the event, UTC nanoseconds.
+    ``out``: Outputs, in the order in which they leave.
+    ``is_led``: A journal says what was sent and in which mode: nothing is decided here.
     """
 
     def __init__(self) -> None:

@@ -131,17 +131,9 @@ def move_to_forecast(
 ) -> LevelMove:
     """Move an expiry's smile so that the variance to the horizon is the forecast's.
 
-    Parameters
-    ----------
-    smile, years, horizon_years, implied_to_horizon, level, shift
-        As in :class:`EdgeInputs` and :class:`EdgeExpiry`.
-    forecast_vol
-        To the horizon, a fraction a year.
+    ``forecast_vol``: To the horizon, a fraction a year.
 
-    Raises
-    ------
-    ArgumentError
-        When a number is not finite or out of its range.
+    Raises ArgumentError when a number is not finite or out of its range.
     """
     _refuse_bad("years", years, zero_allowed=False)
     _refuse_bad("forecast_vol", forecast_vol, zero_allowed=False)
@@ -176,11 +168,8 @@ def price_in_market(on_smile: N, mid: N, half_spreads: N) -> N:
 
     A mid is known to its spread: where the smile lies between bid and ask it is the better price.
 
-    Parameters
-    ----------
-    on_smile, mid, half_spreads
-        Price on the market's smile, mid, and half the spread, of all legs together, currency per unit;
-        numbers or columns.
+    ``on_smile``, ``mid``, ``half_spreads``: Price on the market's smile, mid, and half the spread, of all
+    legs together, currency per unit; numbers or columns.
     """
     if isinstance(on_smile, np.ndarray):
         return np.minimum(np.maximum(on_smile, mid - half_spreads), mid + half_spreads)
@@ -212,20 +201,13 @@ def edge_amounts(
 
     Prices of sold options count negative, costs positive whatever the side.
 
-    Parameters
-    ----------
-    multiplier
-        Units of the underlying in one contract.
-    shifted, mid
-        Price on the moved smile and in the market, currency per unit; numbers or columns, as all amounts.
-    half_spreads, fees
-        Of the executions that are paid, currency per unit.
-    hedge_cost
-        Expected cost of hedging, currency.
-    slope
-        Change of ``shifted`` with the forecast's volatility, currency per unit.
-    stderr
-        Standard error of the forecast, a fraction a year.
+    ``multiplier``: Units of the underlying in one contract.
+    ``shifted``, ``mid``: Price on the moved smile and in the market, currency per unit; numbers or columns,
+    as all amounts.
+    ``half_spreads``, ``fees``: Of the executions that are paid, currency per unit.
+    ``hedge_cost``: Expected cost of hedging, currency.
+    ``slope``: Change of ``shifted`` with the forecast's volatility, currency per unit.
+    ``stderr``: Standard error of the forecast, a fraction a year.
     """
     gross = multiplier * (shifted - mid)
     spread, paid = multiplier * half_spreads, multiplier * fees
@@ -240,17 +222,10 @@ def shifted_edge(inputs: EdgeInputs, forecast_vol: float, stderr: float = 0.0) -
     leg's strike once its expiry's smile is moved. For a flat smile and a horizon short against the expiry the
     gross edge is to first order ``multiplier · ½ · Γ · S² · (σf² − σi²) · H``.
 
-    Parameters
-    ----------
-    inputs
-        The structure and its market.
-    forecast_vol, stderr
-        To the horizon, fractions a year, and its standard error.
+    ``inputs``: The structure and its market.
+    ``forecast_vol``, ``stderr``: To the horizon, fractions a year, and its standard error.
 
-    Raises
-    ------
-    ArgumentError
-        When a number is not finite or out of its range.
+    Raises ArgumentError when a number is not finite or out of its range.
     """
     for name in ("half_spreads", "fees", "hedge_cost_usd"):
         _refuse_bad(name, getattr(inputs, name), zero_allowed=True)
@@ -332,8 +307,6 @@ def bar_over_looks(k_stderr: float, window_seconds: float) -> float:
     each may pass by chance with ``1 - (1 - α)^(1/n)``, α that of one look (Šidák 1967); n is one and one
     more for each :data:`LOOK_SECONDS` of the window.
 
-    Examples
-    --------
     >>> [round(bar_over_looks(1.0, minutes * 60.0), 2) for minutes in (0, 60, 355)]
     [1.0, 1.97, 2.6]
     """
@@ -399,19 +372,12 @@ def recentring(
 ) -> Recentring:
     """Compare the straddle that is held with one at a new strike: each earns ½ΓS²(σ_f² − σ²)·τ.
 
-    Parameters
-    ----------
-    spot
-        Currency per unit.
-    gammas, vols
-        Of the old and the new straddle, both of one size: shares per unit of currency; fractions a year.
-    forecast_vol, horizon_years
-        On the clock of ``vols``.
-    cost
-        Of two sales and two purchases: half spreads and fees, in currency.
+    ``spot``: Currency per unit.
+    ``gammas``, ``vols``: Of the old and the new straddle, both of one size: shares per unit of currency;
+    fractions a year.
+    ``forecast_vol``, ``horizon_years``: On the clock of ``vols``.
+    ``cost``: Of two sales and two purchases: half spreads and fees, in currency.
 
-    Examples
-    --------
     >>> round(recentring(265.0, (0.776, 2.819), (0.155, 0.21), 0.3, 5 / 252, 22.0).gain, 1)
     32.5
     """
@@ -426,15 +392,9 @@ def recentring(
 class GatePasses:
     """Counts evaluations that pass in a row, at least so far apart: one tick's noise buys nothing.
 
-    Parameters
-    ----------
-    needed
-        Passes in a row that let an entry through.
-    spacing_seconds
-        Least time between two evaluations; what is asked sooner does not count.
+    ``needed``: Passes in a row that let an entry through.
+    ``spacing_seconds``: Least time between two evaluations; what is asked sooner does not count.
 
-    Examples
-    --------
     >>> passes = GatePasses(2, 60.0)
     >>> [passes.is_due(at) and passes.note(at, passed=True) for at in (0, 14 * 10**9, 60 * 10**9)]
     [False, False, True]
@@ -464,16 +424,9 @@ class GatePasses:
 
 
 class EdgeCourse:
-    """The edge at each look against what it must be, reported together: equal refusals are folded.
+    """The edge at each look of a quarter of an hour against what it must be: equal refusals are folded."""
 
-    Parameters
-    ----------
-    seconds
-        From the first look of a report to the report.
-    """
-
-    def __init__(self, seconds: float = 900.0) -> None:
-        self._span_ns = int(seconds * NANOS_PER_SECOND)
+    def __init__(self) -> None:
         self._first_ns = 0
         self._looks: dict[str, tuple[float, float]] = {}
         """Edge and least edge by New York time, in currency."""
@@ -490,7 +443,7 @@ class EdgeCourse:
         None without any, and where ``now_ns`` is given also before a report is due.
         """
         looks = self._looks
-        if not looks or (now_ns is not None and now_ns - self._first_ns < self._span_ns):
+        if not looks or (now_ns is not None and now_ns - self._first_ns < 900 * NANOS_PER_SECOND):
             return None
         self._looks = {}
         texts = {
@@ -538,17 +491,10 @@ class EdgeGate:
     def judge(self, inputs: EdgeInputs | None, forecast: VolForecast) -> EdgeVerdict:
         """Return whether a structure's edge is enough at this forecast.
 
-        Parameters
-        ----------
-        inputs
-            The structure; None, where the market shows no smile, is a refusal, not an error.
-        forecast
-            To the horizon; an unknown one is a refusal with its reason.
+        ``inputs``: The structure; None, where the market shows no smile, is a refusal, not an error.
+        ``forecast``: To the horizon; an unknown one is a refusal with its reason.
 
-        Raises
-        ------
-        ArgumentError
-            When a number of the structure is not finite or out of its range.
+        Raises ArgumentError when a number of the structure is not finite or out of its range.
         """
         unknown = {}
         if not forecast.known:

@@ -32,13 +32,9 @@ LEVELS = frozenset(
 def entry_features(facts: Mapping[str, Any], decided_ns: int) -> dict[str, float]:
     """Return the features of an entry, from the facts of its decision and its instant alone.
 
-    Parameters
-    ----------
-    facts
-        Of the decision to enter. A straddle's are turned into ratios; of any other entry each number counts
-        that is neither a price nor a size.
-    decided_ns
-        Instant of the decision, UTC nanoseconds.
+    ``facts``: Of the decision to enter. A straddle's are turned into ratios; of any other entry each number
+    counts that is neither a price nor a size.
+    ``decided_ns``: Instant of the decision, UTC nanoseconds.
     """
     at = to_new_york(decided_ns)
     found = {"minute_of_day": 60.0 * at.hour + at.minute, "weekday": float(at.weekday())}
@@ -178,17 +174,11 @@ class MetaModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 def read_meta_model(path: Path, strategy: str) -> MetaModel:
     """Read a model that won out of sample.
 
-    Parameters
-    ----------
-    path
-        File that :meth:`MetaModel.write` wrote.
-    strategy
-        Strategy whose entries it is to judge.
+    ``path``: File that :meth:`MetaModel.write` wrote.
+    ``strategy``: Strategy whose entries it is to judge.
 
-    Raises
-    ------
-    ConfigError
-        When the file is absent, damaged, changed or of another strategy, or the model did not win.
+    Raises ConfigError when the file is absent, damaged, changed or of another strategy, or the model did not
+    win.
     """
     fix = "train it with scalpdesk research entries RUN --save FILE"
     try:

@@ -89,23 +89,14 @@ def contract_score(
 ) -> float:
     """Return 0 to 100: delta 40, activity 30, spread 20, implied volatility 10.
 
-    Parameters
-    ----------
-    absolute_delta
-        Per unit of the underlying.
-    volume_contracts, open_interest_contracts
-        Traded today and open since yesterday.
-    spread_fraction
-        Ask less bid over ask; from 5 % on it scores nothing.
-    vol
-        Implied volatility, a fraction a year; 20 % scores best.
-    config
-        Wanted delta and tolerance.
-
-    Notes
-    -----
     40 (1 - |δ - δ*| / tolerance) + 0.3 min(100, (volume + open interest / 10) / 10)
     + 20 (1 - min(spread / 5 %, 1)) + 10 max(0, 1 - |vol - 20 %| / 20 %), as st0ckg has it.
+
+    ``absolute_delta``: Per unit of the underlying.
+    ``volume_contracts``, ``open_interest_contracts``: Traded today and open since yesterday.
+    ``spread_fraction``: Ask less bid over ask; from 5 % on it scores nothing.
+    ``vol``: Implied volatility, a fraction a year; 20 % scores best.
+    ``config``: Wanted delta and tolerance.
     """
     config = config or ContractConfig()
     distance = abs(absolute_delta - config.target_delta) / config.delta_tolerance

@@ -45,10 +45,7 @@ def name_structure(held: Iterable[tuple[OptionContract, Decimal]]) -> NamedStruc
     What is both the long side of a shape and the short side of another, as a back ratio and a ratio, has the
     name of the long side. A butterfly has wings of equal width; with others it is a broken wing.
 
-    Parameters
-    ----------
-    held
-        Every option that is held, with its signed quantity.
+    ``held``: Every option that is held, with its signed quantity.
     """
     legs = list(held)
     counts = [int(quantity) for _, quantity in legs]

@@ -163,10 +163,7 @@ STRADDLE = SHAPES["straddle"]
 def shape_named(name: str) -> Shape:
     """Return a shape of the product's own or of an installed package.
 
-    Raises
-    ------
-    ConfigError
-        When the name is unknown.
+    Raises ConfigError when the name is unknown.
     """
     return SOCKET.find_spec(Shape, name)
 
@@ -184,10 +181,7 @@ class Distance(NamedTuple):
     def of(cls, text: str, where: str) -> "Distance":
         """Read ``25d``, ``1.5sd``, ``2%``, ``1.20p`` or ``5``.
 
-        Raises
-        ------
-        ConfigError
-            When the text is none of these, or a delta not between 0 and 50.
+        Raises ConfigError when the text is none of these, or a delta not between 0 and 50.
         """
         for unit in ("sd", "d", "%", "p", ""):
             number = text.strip().removesuffix(unit)
@@ -334,14 +328,8 @@ def may_trade(
 class QuotedChain:
     """The chain as a desk sees it.
 
-    Parameters
-    ----------
-    market, engine
-        Quotes and smiles.
-    now_ns
-        UTC nanoseconds.
-    least_interest
-        Open contracts that a leg must exceed; below zero any.
+    ``now_ns``: UTC nanoseconds.
+    ``least_interest``: Open contracts that a leg must exceed; below zero any.
     """
 
     def __init__(

@@ -92,18 +92,11 @@ def straddle_score(
 ) -> StraddleScore:
     """Score a structure from the sums of its legs: a cost, or below zero what is earned, per unit of gamma.
 
-    Parameters
-    ----------
-    theta_per_day
-        Sum of the thetas, currency per unit and calendar day (negative where gamma is bought).
-    gamma
-        Sum of the gammas, per currency unit; negative where it is sold.
-    spread
-        Sum of the spreads, currency per unit.
-    hold_days
-        W, days it is meant to be held.
-    straddles
-        Number of straddles; the legacy score grows with it, the corrected one does not.
+    ``theta_per_day``: Sum of the thetas, currency per unit and calendar day (negative where gamma is bought).
+    ``gamma``: Sum of the gammas, per currency unit; negative where it is sold.
+    ``spread``: Sum of the spreads, currency per unit.
+    ``hold_days``: W, days it is meant to be held.
+    ``straddles``: Number of straddles; the legacy score grows with it, the corrected one does not.
     """
     if gamma < 0.0:
         earned = theta_per_day * hold_days - spread
@@ -122,12 +115,8 @@ N = TypeVar("N", float, Floats)
 def breakeven_move(cost: N, gamma: N) -> N:
     """Return the single move of the underlying that pays a cost, ``√(2C/Γ)``, in currency.
 
-    Parameters
-    ----------
-    cost
-        Theta of the days held and the spread, currency per unit; a number or a column.
-    gamma
-        Sum of the gammas, per currency unit, above 0.
+    ``cost``: Theta of the days held and the spread, currency per unit; a number or a column.
+    ``gamma``: Sum of the gammas, per currency unit, above 0.
     """
     if isinstance(cost, np.ndarray):
         return np.sqrt(2.0 * cost / gamma)
@@ -250,17 +239,9 @@ class _Window:
 class StraddleSelector:
     """Filters and ranks the straddles of one underlying.
 
-    Parameters
-    ----------
-    config
-        Filters and score.
-    straddles
-        Number of straddles meant to be bought (the legacy score depends on it).
-    max_delta_shares
-        Largest absolute delta of a neutral structure, shares of 100; a configured strike is taken as it is.
-        None: any.
-    shape
-        Shape of all structures.
+    ``straddles``: Number of straddles meant to be bought (the legacy score depends on it).
+    ``max_delta_shares``: Largest absolute delta of a neutral structure, shares of 100; a configured strike is
+    taken as it is. None: any.
     """
 
     def __init__(

@@ -112,17 +112,10 @@ class _Walker:
 class GeneratedSource:
     """Market source of random-walk shares and indices with their option chains.
 
-    Parameters
-    ----------
-    symbols
-        Underlyings. The name of an index is the index; coins have no listed options and
-        are not assets of the stock venue.
-    start_ns
-        When the market begins, UTC nanoseconds.
-    seed
-        Seed of the walks.
-    step_ms
-        Time between quotes of an instrument, milliseconds.
+    ``symbols``: Underlyings. The name of an index is the index; coins have no listed options and are not
+    assets of the stock venue.
+    ``start_ns``: When the market begins, UTC nanoseconds.
+    ``step_ms``: Time between quotes of an instrument, milliseconds.
     """
 
     def __init__(self, symbols: Sequence[str], start_ns: int, seed: int = 0, step_ms: int = 1_000) -> None:

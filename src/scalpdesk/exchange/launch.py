@@ -144,10 +144,7 @@ class LaunchPlan:
 def protocol_of(options: ExchangeOptions) -> ProtocolSpec:
     """Return the protocol to speak: the named one, else the usual one of the market.
 
-    Raises
-    ------
-    ConfigError
-        When two are named, or the protocol does not serve such a market.
+    Raises ConfigError when two are named, or the protocol does not serve such a market.
     """
     is_tws = options.tws_port is not None
     if is_tws and options.protocol not in {None, "tws"}:
@@ -174,19 +171,10 @@ def launch_plan(
 ) -> LaunchPlan:
     """Return the plan of an exchange over a market.
 
-    Parameters
-    ----------
-    protocol
-        Name of the protocol, see :func:`protocol_of`.
-    currency
-        Of the accounts.
-    salt
-        See :class:`MarketOptions`.
+    ``protocol``: Name of the protocol, see :func:`protocol_of`.
+    ``salt``: See :class:`MarketOptions`.
 
-    Raises
-    ------
-    ConfigError
-        For faults that the market cannot have, or a speed that it does not have.
+    Raises ConfigError for faults that the market cannot have, or a speed that it does not have.
     """
     return LaunchPlan(
         source=source,

@@ -381,10 +381,7 @@ _FASTEST = 1e9
 def read_speed(value: object, where: str) -> float:
     """Read a pace: market seconds a second, 0 to pause, ``max`` for full speed (infinity).
 
-    Raises
-    ------
-    ArgumentError
-        When it is no such number; names the field ``where``.
+    Raises ArgumentError when it is no such number; names the field ``where``.
     """
     try:
         speed = math.inf if value in ("max", math.inf) else float(str(value))

@@ -67,16 +67,9 @@ class ExchangeHost(Protocol):
     ) -> web.WebSocketResponse:
         """Serve a websocket until it ends.
 
-        Parameters
-        ----------
-        outbox
-            Messages to the client.
-        receive
-            Called with each message of the client.
-        on_open, on_close
-            Called once the connection stands and after its end.
-        on_backlog
-            Called when too many messages wait for a slow client.
+        ``receive``: Called with each message of the client.
+        ``on_open``, ``on_close``: Called once the connection stands and after its end.
+        ``on_backlog``: Called when too many messages wait for a slow client.
         """
         ...
 
@@ -139,9 +132,7 @@ class ProtocolSpec:
 def find_protocol(name: str) -> ProtocolSpec:
     """Return an exchange protocol by its name.
 
-    Raises
-    ------
-    ConfigError
-        When the name is unknown (names the nearest), or a package's entry point is not a ProtocolSpec.
+    Raises ConfigError when the name is unknown (names the nearest), or a package's entry point is not a
+    ProtocolSpec.
     """
     return EXCHANGE_PROTOCOLS.find_spec(ProtocolSpec, name)

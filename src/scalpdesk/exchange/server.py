@@ -35,13 +35,7 @@ _LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]", "::1"})
 
 
 class ExchangeServer:
-    """Serves a simulated market.
-
-    Raises
-    ------
-    ConfigError
-        When the address is not a loopback address.
-    """
+    """Serves a simulated market. Raises ConfigError when the address is not a loopback address."""
 
     def __init__(
         self,
@@ -72,13 +66,7 @@ class ExchangeServer:
     # life -------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Listen, and start the market clock.
-
-        Raises
-        ------
-        RetryError
-            When the port is taken.
-        """
+        """Listen, and start the market clock. Raises RetryError when the port is taken."""
         app = web.Application(client_max_size=1 << 20)
         app.router.add_route("*", "/admin/{name:.+}", self._admin)
         self.protocol.mount(app.router)

@@ -172,12 +172,8 @@ class MarketSource(Protocol):
 class TapeSource(TapeReader):
     """Market source of a recorded or reconstructed tape.
 
-    Parameters
-    ----------
-    tape
-        Recorded or reconstructed sessions.
-    daily, minutes
-        Return the daily and the minute bars of an underlying that ended before the tape, oldest first.
+    ``daily``, ``minutes``: Return the daily and the minute bars of an underlying that ended before the tape,
+    oldest first.
     """
 
     def __init__(

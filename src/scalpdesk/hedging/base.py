@@ -161,11 +161,8 @@ def half_widths_of(band: HedgeBand) -> Callable[[HedgeInputs, Array], Array]:
 def check_inputs(inputs: HedgeInputs) -> None:
     """Refuse inputs on which no band can judge; a NaN delta must never pass for "inside".
 
-    Raises
-    ------
-    ArgumentError
-        When a number is not finite, the spot is not positive, the cost, the time or the vol is
-        negative, or there is no straddle.
+    Raises ArgumentError when a number is not finite, the spot is not positive, the cost, the time or the vol
+    is negative, or there is no straddle.
     """
     item = inputs
     total = item.net_delta_shares + item.gamma_shares_per_usd + item.rate + item.seconds_since_hedge
@@ -217,16 +214,9 @@ def verdict_of_width(
 ) -> BandVerdict:
     """Judge the net delta against a half width: at the edge is still inside.
 
-    Parameters
-    ----------
-    inputs
-        The position.
-    half_width
-        Shares, whole position.
-    rehedge_to
-        Where a delta outside goes.
-    why
-        Where the width comes from, in words, or what says so: asked for the reason of a hedge alone.
+    ``half_width``: Shares, whole position.
+    ``rehedge_to``: Where a delta outside goes.
+    ``why``: Where the width comes from, in words, or what says so: asked for the reason of a hedge alone.
     """
     net = inputs.net_delta_shares
     if not exceeds(abs(net), half_width):
@@ -243,19 +233,10 @@ def verdict_of_width(
 def refuse_below(lowest: float, *, strict: bool, **arguments: Numbers) -> None:
     """Refuse any argument with an element that is not finite or is below ``lowest``.
 
-    Parameters
-    ----------
-    lowest
-        The bound.
-    strict
-        Whether the bound itself is refused too.
-    **arguments
-        The values by the names that the caller's caller knows them by.
+    ``strict``: Whether the bound itself is refused too.
+    ``**arguments``: The values by the names that the caller's caller knows them by.
 
-    Raises
-    ------
-    ArgumentError
-        Naming the first argument that fails.
+    Raises ArgumentError: Naming the first argument that fails.
     """
     for name, value in arguments.items():
         if (
@@ -373,10 +354,7 @@ class AversionBand(ABC):
     def judge(self, inputs: HedgeInputs) -> BandVerdict:
         """Return the verdict of the band at the position's gamma, within the limits.
 
-        Raises
-        ------
-        ArgumentError
-            When an input is not finite or out of the formula's range.
+        Raises ArgumentError when an input is not finite or out of the formula's range.
         """
         check_inputs(inputs)
         config = self.config
@@ -407,10 +385,7 @@ class AversionBand(ABC):
     def half_widths(self, inputs: HedgeInputs, gammas: Array) -> Array:
         """Return the half width within the limits at each gamma of the whole position, shares.
 
-        Raises
-        ------
-        ArgumentError
-            When an input is not finite or out of the formula's range.
+        Raises ArgumentError when an input is not finite or out of the formula's range.
         """
         check_inputs(inputs)
         refuse_below(-math.inf, strict=True, gamma_shares_per_usd=gammas)
@@ -428,20 +403,11 @@ class AversionBand(ABC):
 def make_band(name: str, settings: Mapping[str, object] | None = None) -> HedgeBand:
     """Make a band from its name and the settings of its ``Config``.
 
-    Parameters
-    ----------
-    name
-        One of ``HEDGE_BANDS.names()``.
-    settings
-        Keys and values of the band's ``Config``; the rest keep their defaults.
+    ``name``: One of ``HEDGE_BANDS.names()``.
+    ``settings``: Keys and values of the band's ``Config``; the rest keep their defaults.
 
-    Raises
-    ------
-    ConfigError
-        When the name or a key is unknown, or a value is of the wrong kind or out of range.
+    Raises ConfigError when the name or a key is unknown, or a value is of the wrong kind or out of range.
 
-    Examples
-    --------
     >>> make_band("fixed", {"threshold": 1.7}).name
     'fixed'
     """

@@ -22,20 +22,14 @@ MINIMUM_VARIANCE = (-0.55, 1.25, -0.93)
 class DeltaModel:
     """Chooses the volatility of the hedge's delta, leg by leg.
 
-    Parameters
-    ----------
-    source
-        ``implied`` now by each leg's quote, ``smile`` (one filtered volatility for call and put of a
-        strike), implied at ``entry``, ``forecast``, or ``fixed``. It decides how the profit
-        arrives: at the implied one a little at a time and certain in sign, at the actual one certain
-        in sum (Ahmad and Wilmott, 2005).
-    fixed_vol
-        For ``fixed``: a fraction a year.
-    dynamics
-        How a strike's volatility moves with the spot: not (``sticky_strike``), with the smile
-        (``sticky_delta``), or by the regression of Hull and White (``minimum_variance``).
-    coefficients
-        a, b, c of that regression; :func:`fit_minimum_variance` fits them.
+    ``source``: ``implied`` now by each leg's quote, ``smile`` (one filtered volatility for call and put of a
+    strike), implied at ``entry``, ``forecast``, or ``fixed``. It decides how the profit arrives: at the
+    implied one a little at a time and certain in sign, at the actual one certain in sum (Ahmad and Wilmott,
+    2005).
+    ``fixed_vol``: For ``fixed``: a fraction a year.
+    ``dynamics``: How a strike's volatility moves with the spot: not (``sticky_strike``), with the smile
+    (``sticky_delta``), or by the regression of Hull and White (``minimum_variance``).
+    ``coefficients``: a, b, c of that regression; :func:`fit_minimum_variance` fits them.
     """
 
     def __init__(
@@ -70,16 +64,11 @@ class DeltaModel:
 def skew_delta(vega: float, spot: float, skew: float, stickiness: float) -> float:
     """Return what is added to a Black–Scholes delta because the strike's volatility moves with the spot.
 
-    Parameters
-    ----------
-    vega
-        Per 1.00 of volatility and unit.
-    spot
-        Currency per unit.
-    skew
-        Slope of the volatility in ln(strike), usually below zero.
-    stickiness
-        R (Bergomi 2009): 1 sticky strike, 0 sticky delta, 2 local volatility; the index about 1.5.
+    ``vega``: Per 1.00 of volatility and unit.
+    ``spot``: Currency per unit.
+    ``skew``: Slope of the volatility in ln(strike), usually below zero.
+    ``stickiness``: R (Bergomi 2009): 1 sticky strike, 0 sticky delta, 2 local volatility; the index about
+    1.5.
     """
     return vega * (stickiness - 1.0) * skew / spot
 
@@ -89,14 +78,9 @@ def minimum_variance_delta(
 ) -> float:
     """Return what Hull and White (2017) add to the delta of a call, and of the put of its strike.
 
-    Parameters
-    ----------
-    spot, strike
-        Currency per unit, without rate and yield.
-    years, vol
-        To expiry, and volatility, on one clock.
-    coefficients
-        a, b, c of ``n(d1)·(a + b·δ + c·δ²)`` with δ the call's delta.
+    ``spot``, ``strike``: Currency per unit, without rate and yield.
+    ``years``, ``vol``: To expiry, and volatility, on one clock.
+    ``coefficients``: a, b, c of ``n(d1)·(a + b·δ + c·δ²)`` with δ the call's delta.
     """
     return minimum_variance_addition(spot, strike, years, vol, *coefficients)
 
@@ -158,15 +142,10 @@ def fit_minimum_variance(
     return MinimumVarianceFit((a, b, c), 1.0 - float(rest @ rest) / float(missed @ missed))
 
 
-def least_hedge(noise_shares: float, deviations: float = 2.0) -> int:
-    """Return the smallest hedge, in shares, that is more than the noise of its own delta.
+def least_hedge(noise_shares: float) -> int:
+    """Return the smallest hedge, in shares, that is more than the noise (two deviations) of its own delta.
 
-    Parameters
-    ----------
-    noise_shares
-        Standard deviation of the delta: vanna (per 1.00 of volatility) times the volatility's standard
-        deviation times units, summed with its sign over the legs of a strike.
-    deviations
-        Of the noise that a hedge must reach.
+    ``noise_shares``: Standard deviation of the delta: vanna (per 1.00 of volatility) times the volatility's
+    standard deviation times units, summed with its sign over the legs of a strike.
     """
-    return max(math.ceil(deviations * abs(noise_shares)), 1)
+    return max(math.ceil(2.0 * abs(noise_shares)), 1)

@@ -36,10 +36,7 @@ N = TypeVar("N", float, Array)
 def delta_speed(gamma_shares_per_usd: N, spot: float, vol: float) -> N:
     """Volatility of the position's delta, shares per square root of a year: ``|Γ|·S·σ``.
 
-    Raises
-    ------
-    ArgumentError
-        When an argument is not finite, the spot not above zero or the vol negative.
+    Raises ArgumentError when an argument is not finite, the spot not above zero or the vol negative.
     """
     refuse_below(0.0, strict=True, spot=spot)
     refuse_below(0.0, strict=False, vol=vol, gamma_shares_per_usd=abs(gamma_shares_per_usd))
@@ -122,17 +119,9 @@ def costs_of_band(
 ) -> tuple[N, N, N]:
     """Return number of hedges, shares of each and cost of :func:`cost_of_band`, of a column of positions.
 
-    Parameters
-    ----------
-    gamma_shares_per_usd, half_width_shares
-        Of each position, whole; numbers or columns.
-    spot, vol, horizon_days, cost_usd_per_share, rehedge_to, smallest_hedge, least_fraction
-        As for :func:`cost_of_band`.
+    ``gamma_shares_per_usd``, ``half_width_shares``: Of each position, whole; numbers or columns.
 
-    Raises
-    ------
-    ArgumentError
-        When an argument is not finite or out of its range.
+    Raises ArgumentError when an argument is not finite or out of its range.
     """
     refuse_below(0.0, strict=True, half_width_shares=half_width_shares, smallest_hedge=smallest_hedge)
     refuse_below(0.0, strict=False, horizon_days=horizon_days, cost_usd_per_share=cost_usd_per_share)
@@ -166,20 +155,10 @@ def cost_of_clock(
 
     Each hedge is the size of a normal move: ``E|q| = v·√(1/(252n))·√(2/π)``.
 
-    Parameters
-    ----------
-    gamma_shares_per_usd, spot, vol, horizon_days, cost_usd_per_share
-        As for :func:`cost_of_band`.
-    hedges_per_day
-        n, above 0.
+    ``hedges_per_day``: n, above 0.
 
-    Raises
-    ------
-    ArgumentError
-        When an argument is not finite or out of its range.
+    Raises ArgumentError when an argument is not finite or out of its range.
 
-    Examples
-    --------
     >>> round(cost_of_clock(2.0, 500.0, 0.22, 5, 13, 0.01).cost_usd, 6)
     1.993445
     """
@@ -197,10 +176,7 @@ def costs_of_clock(
 ) -> tuple[float, N, N]:
     """Return number of hedges, shares of each and cost of :func:`cost_of_clock`, of a column of positions.
 
-    Raises
-    ------
-    ArgumentError
-        When an argument is not finite or out of its range.
+    Raises ArgumentError when an argument is not finite or out of its range.
     """
     refuse_below(0.0, strict=True, hedges_per_day=hedges_per_day)
     refuse_below(0.0, strict=False, horizon_days=horizon_days, cost_usd_per_share=cost_usd_per_share)
@@ -221,12 +197,7 @@ def expected_cost(
 ) -> HedgeCost:
     """Expected cost of hedging a position with a band.
 
-    Parameters
-    ----------
-    band, inputs
-        The band, and the position at entry.
-    vol, horizon_days, cost_usd_per_share, least_fraction
-        As for :func:`cost_of_band`.
+    ``band``, ``inputs``: The band, and the position at entry.
     """
     gamma, spot, smallest = inputs.gamma_shares_per_usd, inputs.spot, inputs.smallest_hedge
     if isinstance(band, ClockBand):
@@ -256,15 +227,7 @@ def expected_costs(
     *,
     least_fraction: float = 0.0,
 ) -> list[Array]:
-    """Expected cost of hedging each position of some groups, as :func:`expected_cost` gives it; USD.
-
-    Parameters
-    ----------
-    band, cost_usd_per_share, least_fraction
-        As for :func:`expected_cost`.
-    groups
-        The positions.
-    """
+    """Expected cost of hedging each position of some groups, as :func:`expected_cost` gives it; USD."""
     if isinstance(band, ClockBand):
         return [
             costs_of_clock(

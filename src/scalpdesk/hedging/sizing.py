@@ -25,20 +25,11 @@ _DECIMALS = 9
 def quantity_to_target(net_delta: float, target_delta: float) -> int:
     """Whole shares that bring the net delta nearest to a band's target; 0 when less than half a share.
 
-    Parameters
-    ----------
-    net_delta
-        Shares, with what is owned and in flight.
-    target_delta
-        Shares, as in :attr:`scalpdesk.hedging.base.BandVerdict.target_delta_shares`.
+    ``net_delta``: Shares, with what is owned and in flight.
+    ``target_delta``: Shares, as in :attr:`scalpdesk.hedging.base.BandVerdict.target_delta_shares`.
 
-    Raises
-    ------
-    ArgumentError
-        When either is not finite.
+    Raises ArgumentError when either is not finite.
 
-    Examples
-    --------
     >>> quantity_to_target(7.4, 3.1)
     -4
     """
@@ -72,18 +63,11 @@ def unhedged_from(
     Beyond the half width, where hedges end at the band's edge: a smaller hedge than ``least_fraction`` of
     the half width, or than half a share or contract, is not sent.
 
-    Parameters
-    ----------
-    facts
-        Of the hedge's decision: ``half_width_shares``, and its ``net_delta_shares``, ``quantity_shares`` and
-        ``spot``, which say where it ends.
-    least_fraction
-        From `least_fraction_of`.
-    hedge
-        What hedges: shares, or a perpetual.
+    ``facts``: Of the hedge's decision: ``half_width_shares``, and its ``net_delta_shares``,
+    ``quantity_shares`` and ``spot``, which say where it ends.
+    ``least_fraction``: From `least_fraction_of`.
+    ``hedge``: What hedges: shares, or a perpetual.
 
-    Examples
-    --------
     >>> edge = {"half_width_shares": 4.0, "net_delta_shares": 6.0, "quantity_shares": -2, "spot": 100.0}
     >>> unhedged_from(edge, 0.35), unhedged_from(edge | {"quantity_shares": -6}, 0.35)
     (5.4, 4.0)
@@ -106,17 +90,10 @@ def up_to_zero(signed: Decimal, held: Decimal, leaves: Decimal = ZERO) -> Decima
 
     Brokers take no order that closes a holding and opens its opposite.
 
-    Parameters
-    ----------
-    signed
-        Units to trade, signed.
-    held
-        Units held, signed.
-    leaves
-        Signed units that live orders on the order's side may still fill.
+    ``signed``: Units to trade, signed.
+    ``held``: Units held, signed.
+    ``leaves``: Signed units that live orders on the order's side may still fill.
 
-    Examples
-    --------
     >>> up_to_zero(Decimal(-15), Decimal(10)), up_to_zero(Decimal(-15), Decimal(10), Decimal(-4))
     (Decimal('-10'), Decimal('-6'))
     """
@@ -131,20 +108,11 @@ def split_at_zero(owned: int, quantity: int) -> tuple[int, ...]:
 
     The second order may go only once the first is terminal, and from a fresh delta.
 
-    Parameters
-    ----------
-    owned
-        Shares held, signed.
-    quantity
-        Shares to trade, signed.
+    ``owned``: Shares held, signed.
+    ``quantity``: Shares to trade, signed.
 
-    Returns
-    -------
-    tuple of int
-        Empty when there is nothing to trade.
+    Returns: empty when there is nothing to trade.
 
-    Examples
-    --------
     >>> split_at_zero(10, -15), split_at_zero(-4, 9), split_at_zero(0, -5)
     ((-10, -5), (4, 5), (-5,))
     """
@@ -155,13 +123,8 @@ def split_at_zero(owned: int, quantity: int) -> tuple[int, ...]:
 def perpetual_trade_usd(target_usd: float, held_usd: float, contract_size: int = 10) -> int:
     """Signed USD amount to trade: what is missing to the target, in whole contracts, ties away from zero.
 
-    Raises
-    ------
-    ArgumentError
-        When a contract is not a positive amount.
+    Raises ArgumentError when a contract is not a positive amount.
 
-    Examples
-    --------
     >>> perpetual_trade_usd(258_122.78, -200_000.0)
     458120
     """

@@ -67,10 +67,7 @@ def _brokers() -> tuple[str, ...]:
 def _terms_of(name: str) -> Terms:
     """Return the terms of a broker.
 
-    Raises
-    ------
-    ConfigError
-        When it is neither known nor the venue of a package, or its package is refused.
+    Raises ConfigError when it is neither known nor the venue of a package, or its package is refused.
     """
     installed: Terms = VENUES.find(name) if name not in KNOWN or name in VENUES.names() else KNOWN[name]
     return installed
@@ -91,18 +88,8 @@ def fee_names() -> tuple[str, ...]:
 def fees_named(name: str, where: str = "simulation.fees") -> FeeModel:
     """Return a fee schedule: ``none``, a broker's by its name, or another one of it as ``BROKER_NAME``.
 
-    Parameters
-    ----------
-    where
-        Key path, for refusals.
+    Raises ConfigError when there is no such schedule; names the nearest.
 
-    Raises
-    ------
-    ConfigError
-        When there is no such schedule; names the nearest.
-
-    Examples
-    --------
     >>> fees_named("ibkr_tiered") is IBKR_TIERED_FEES
     True
     """
@@ -141,10 +128,7 @@ def cutoff_names() -> tuple[str, ...]:
 def venue_cutoff(venue: str) -> VenueCutoff:
     """Return the order cut-off of a broker, whether it is traded or simulated.
 
-    Raises
-    ------
-    ConfigError
-        When it is unknown; names the nearest.
+    Raises ConfigError when it is unknown; names the nearest.
     """
     if venue in _WITHOUT_CUTOFF:
         return NO_CUTOFF
@@ -155,10 +139,7 @@ def venue_cutoff(venue: str) -> VenueCutoff:
 def _cutoff_of(venue: str) -> VenueCutoff:
     """Return the cut-off of a broker's terms; a strategy asks at every look.
 
-    Raises
-    ------
-    ConfigError
-        When it is unknown; names the nearest.
+    Raises ConfigError when it is unknown; names the nearest.
     """
     known = cutoff_names()
     if venue not in known:

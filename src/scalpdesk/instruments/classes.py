@@ -196,10 +196,7 @@ _apply({})
 def use_classes(rows: Mapping[str, OptionClass]) -> None:
     """Let the settings' rows apply from now on, and those of installed packages.
 
-    Raises
-    ------
-    ConfigError
-        When a root has another form.
+    Raises ConfigError when a root has another form.
     """
     for root in rows:
         if not re.fullmatch(r"[A-Z0-9]{1,6}", root):

@@ -348,17 +348,9 @@ class Proxy:
         Its dollar delta over the underlying's price and beta. The hedge of an option's dollar delta D is
         D times beta over price times multiplier.
 
-        Parameters
-        ----------
-        instrument
-            What hedges.
-        quantity
-            Signed contracts or shares of it.
-        price, spot
-            Of the instrument and of the underlying, in currency; 0 at a spot of 0.
+        ``quantity``: Signed contracts or shares of it.
+        ``price``, ``spot``: Of the instrument and of the underlying, in currency; 0 at a spot of 0.
 
-        Examples
-        --------
         >>> es = Future("ES_202103", "ES", date(2021, 3, 19), CENT_TICK, multiplier=50)
         >>> proxy = Proxy(InstrumentId(1), InstrumentId(0))
         >>> round(proxy.delta(es, -2.0, 3_690.0, 3_700.0), 4)
@@ -375,13 +367,8 @@ def underlying_of(instrument: Instrument) -> str:
 def occ_symbol(root: str, expiry: date, right: Right, strike: Decimal) -> str:
     """Return the compact OCC symbol: root, yymmdd, C or P, strike in thousandths with 8 digits.
 
-    Raises
-    ------
-    ArgumentError
-        When the root is not 1 to 6 characters, or the strike has no such form.
+    Raises ArgumentError when the root is not 1 to 6 characters, or the strike has no such form.
 
-    Examples
-    --------
     >>> occ_symbol("AAPL", date(2025, 5, 16), Right.PUT, Decimal("207.5"))
     'AAPL250516P00207500'
     """
@@ -398,13 +385,8 @@ def occ_symbol(root: str, expiry: date, right: Right, strike: Decimal) -> str:
 def parse_occ(symbol: str) -> tuple[str, date, Right, Decimal]:
     """Split an OCC symbol (compact or padded to 21 characters) into root, expiry, right, strike.
 
-    Raises
-    ------
-    ArgumentError
-        When the text is not an OCC symbol.
+    Raises ArgumentError when the text is not an OCC symbol.
 
-    Examples
-    --------
     >>> parse_occ("AAPL250516P00207500")
     ('AAPL', datetime.date(2025, 5, 16), <Right.PUT: 'P'>, Decimal('207.5'))
     """
@@ -441,10 +423,7 @@ class Instruments:
     def add(self, instrument: Instrument) -> InstrumentId:
         """Add an instrument and return its id; adding an equal one again returns the same id.
 
-        Raises
-        ------
-        ArgumentError
-            When a different instrument has this symbol.
+        Raises ArgumentError when a different instrument has this symbol.
         """
         known = self._id_by_symbol.get(instrument.symbol)
         if known is not None:
@@ -459,13 +438,7 @@ class Instruments:
         return instrument_id
 
     def id_of(self, symbol: str) -> InstrumentId:
-        """Return the id of ``symbol``.
-
-        Raises
-        ------
-        ArgumentError
-            When the run has no such instrument.
-        """
+        """Return the id of ``symbol``. Raises ArgumentError when the run has no such instrument."""
         found = self._id_by_symbol.get(symbol)
         if found is None:
             raise ArgumentError(

@@ -122,8 +122,6 @@ def notice_deadline_ns(day: date, cutoffs: Sequence[NoticeCutoff] = ()) -> int:
 
     ``cutoffs`` are those of a broker; without them the exchanges' own counts.
 
-    Examples
-    --------
     >>> to_new_york(notice_deadline_ns(date(2024, 11, 29))).time().isoformat()  # a shortened day
     '14:30:00'
     """
@@ -142,20 +140,12 @@ def exit_deadline_ns(
 ) -> int:
     """Return the exit deadline, UTC nanoseconds: the earlier of the strategy's exit and the venue's.
 
-    Parameters
-    ----------
-    close_ns
-        Close of the contract's last session, half days included, UTC nanoseconds.
-    exit_minutes
-        The strategy's exit, minutes before the close.
-    cutoff_minutes
-        The venue's order cut-off, minutes before the close; 0 where it takes orders to the end, None
-        where no venue is in the way: then the strategy's exit alone counts.
-    buffer_minutes
-        Margin before the venue's cut-off.
+    ``close_ns``: Close of the contract's last session, half days included, UTC nanoseconds.
+    ``exit_minutes``: The strategy's exit, minutes before the close.
+    ``cutoff_minutes``: The venue's order cut-off, minutes before the close; 0 where it takes orders to the
+    end, None where no venue is in the way: then the strategy's exit alone counts.
+    ``buffer_minutes``: Margin before the venue's cut-off.
 
-    Examples
-    --------
     >>> (60 * 60 * 10**9 - exit_deadline_ns(60 * 60 * 10**9, cutoff_minutes=30)) // MINUTE_NS
     35
     """

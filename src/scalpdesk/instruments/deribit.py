@@ -57,13 +57,7 @@ def is_perpetual(symbol: str) -> bool:
 
 
 def perpetual(coin: str) -> Perpetual:
-    """Return the inverse perpetual of a coin.
-
-    Raises
-    ------
-    ArgumentError
-        When the venue lists no such contract.
-    """
+    """Return the inverse perpetual of a coin. Raises ArgumentError when the venue lists no such contract."""
     if coin not in _CONTRACT_USD:
         raise ArgumentError(
             "no inverse perpetual of this coin", where="coin", value=coin, fix="BTC or ETH have one"
@@ -75,13 +69,9 @@ def perpetual(coin: str) -> Perpetual:
 def inverse_perpetual(symbol: str) -> Perpetual:
     """Return the inverse perpetual that a symbol names.
 
-    Raises
-    ------
-    ArgumentError
-        When it names another instrument, a linear perpetual for one, or a coin without such a contract.
+    Raises ArgumentError when it names another instrument, a linear perpetual for one, or a coin without such
+    a contract.
 
-    Examples
-    --------
     >>> inverse_perpetual("BTC-PERPETUAL").currency
     'BTC'
     """
@@ -298,8 +288,6 @@ def funding_rate(mark: Decimal, index: Decimal) -> Decimal:
     The premium (mark − index)/index beyond a damper of 0.025 % either way, at most 0.5 %. Source: Deribit,
     "Funding Specifications".
 
-    Examples
-    --------
     >>> funding_rate(Decimal(100_100), Decimal(100_000))
     Decimal('0.00075')
     """
@@ -347,8 +335,6 @@ class MarginRates(NamedTuple):
 def short_option_margin(right: Right, strike: Decimal, spot: Decimal, mark: Decimal) -> MarginRates:
     """Return the margin of one sold option, in coin a coin of size; ``mark`` is its price in coin.
 
-    Examples
-    --------
     >>> short_option_margin(Right.CALL, Decimal(110_000), Decimal(100_000), Decimal("0.02"))
     MarginRates(initial=Decimal('0.12'), maintenance=Decimal('0.095'))
     """

@@ -54,16 +54,11 @@ class DayFees(Protocol):
     ) -> Decimal:
         """Return the fee of one execution in the instrument's currency.
 
-        Parameters
-        ----------
-        quantity, price
-            Unsigned units; currency a unit of the underlying.
-        order
-            Id of the order, which shares one minimum; it counts with ``so_far`` only.
-        so_far
-            Fees of the account on this day, which take the execution up; None charges it as if it were alone.
-        is_maker
-            Whether the order rested in the book.
+        ``quantity``, ``price``: Unsigned units; currency a unit of the underlying.
+        ``order``: Id of the order, which shares one minimum; it counts with ``so_far`` only.
+        ``so_far``: Fees of the account on this day, which take the execution up; None charges it as if it
+        were alone.
+        ``is_maker``: Whether the order rested in the book.
         """
         ...
 
@@ -404,13 +399,8 @@ class FeeBook:
     An execution is charged after those of its order and of its day: an order pays its minimum once, and the
     day's total is rounded once.
 
-    Parameters
-    ----------
-    fees
-        The schedules.
-    are_stated
-        Whether the venue states each fee later: until then an execution is charged as if it were alone, so
-        that every process has the same estimate of it.
+    ``are_stated``: Whether the venue states each fee later: until then an execution is charged as if it were
+    alone, so that every process has the same estimate of it.
     """
 
     def __init__(self, fees: FeeModel, *, are_stated: bool = False) -> None:

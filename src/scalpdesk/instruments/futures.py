@@ -41,10 +41,7 @@ def third_friday(year: int, month: int) -> date:
 def future_contract(symbol: str) -> Future:
     """Build a dated index future from ``ROOT_yyyymm``; it expires on the month's third Friday.
 
-    Raises
-    ------
-    DataError
-        When the root's contract terms are not known or the symbol has another form.
+    Raises DataError when the root's contract terms are not known or the symbol has another form.
     """
     root, _, month = symbol.partition("_")
     if root not in FUTURES or len(month) != 6 or not month.isdigit() or not 1 <= int(month[4:]) <= 12:
@@ -73,13 +70,8 @@ def front_contract(contracts: Iterable[Future], day: date) -> Future:
 def future_option_symbol(future: str, expiry: date, right: Right, strike: Decimal) -> str:
     """Return the symbol of an option on a future: the future, a hyphen, and what an OCC symbol ends with.
 
-    Raises
-    ------
-    ArgumentError
-        When the strike has no such form.
+    Raises ArgumentError when the strike has no such form.
 
-    Examples
-    --------
     >>> future_option_symbol("ES_202003", date(2020, 3, 20), Right.CALL, Decimal(3250))
     'ES_202003-200320C03250000'
     """
@@ -96,14 +88,8 @@ def future_option(symbol: str) -> OptionContract:
 
     The quarterly option that ends with its future is American and settles with it, at the opening of the
     third Friday. Any other (end of week, end of month) is European and delivers its future at the close.
+    Raises ArgumentError when the text is no such symbol.
 
-    Raises
-    ------
-    ArgumentError
-        When the text is no such symbol.
-
-    Examples
-    --------
     >>> option = future_option("ES_202003-200320C03250000")
     >>> option.underlying, option.style.value, option.settlement.value, option.multiplier
     ('ES_202003', 'american', 'future_am', 50)

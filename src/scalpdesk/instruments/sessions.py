@@ -142,10 +142,7 @@ def why_closed(day: date) -> str | None:
 def session_on(day: date) -> Session:
     """Return the session of ``day``.
 
-    Raises
-    ------
-    ArgumentError
-        When the exchange does not trade on that day; names the session before and after.
+    Raises ArgumentError when the exchange does not trade on that day; names the session before and after.
     """
     exchange = _calendar()
     label = day.isoformat()
@@ -175,14 +172,8 @@ def globex_session(day: date) -> Session:
     """Return CME's electronic session of index futures on a trade date: around the clock but for an hour.
 
     From 17:00 Chicago on the evening before (Sunday's for Monday) to 16:00; to noon on most US holidays.
+    Raises ArgumentError when the exchange does not trade on that day.
 
-    Raises
-    ------
-    ArgumentError
-        When the exchange does not trade on that day.
-
-    Examples
-    --------
     >>> session = globex_session(date(2013, 10, 7))
     >>> str(from_ns(session.open_ns)), str(from_ns(session.close_ns))
     ('2013-10-06 22:00:00+00:00', '2013-10-07 21:15:00+00:00')

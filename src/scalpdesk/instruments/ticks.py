@@ -25,13 +25,10 @@ class TickRule:
     """Minimum price increment: ``below`` up to the first step, then each step's own tick above its price.
 
     A price is valid when it is a multiple of the tick that applies at it. At the price of a step the tick
-    below it applies still (Deribit, ``tick_size_steps``: "tick size to be used above the price"). An
-    exchange that says "from 3 on" has the same valid prices, because 3 is a multiple of both its ticks.
-
-    Raises
-    ------
-    ArgumentError
-        When a tick or a price is not a finite number above 0 within bounds, or the prices do not ascend.
+    below it applies still (Deribit, ``tick_size_steps``: "tick size to be used above the price"). An exchange
+    that says "from 3 on" has the same valid prices, because 3 is a multiple of both its ticks. Raises
+    ArgumentError when a tick or a price is not a finite number above 0 within bounds, or the prices do not
+    ascend.
     """
 
     below: Decimal

@@ -278,10 +278,7 @@ def instrument_to_map(instrument: Instrument) -> dict[str, Any]:
 def instrument_from_map(fields: dict[str, Any]) -> Instrument:
     """Convert a map of :func:`instrument_to_map` to the instrument.
 
-    Raises
-    ------
-    msgspec.ValidationError
-        When the class is unknown or a field is not valid.
+    Raises msgspec.ValidationError when the class is unknown or a field is not valid.
     """
     rest = dict(fields)
     if "tick_rule" in rest:

@@ -38,16 +38,8 @@ def cut_short(run_dir: Path, header: JournalHeader, last_ns: int | None, *, seal
 
     A desk's run that did not end can be resumed; a backtest cannot.
 
-    Parameters
-    ----------
-    run_dir
-        Folder of its journal.
-    header
-        Of the journal.
-    last_ns
-        Time of its last event, UTC nanoseconds; None without an event.
-    sealed
-        Whether the journal was closed.
+    ``last_ns``: Time of its last event, UTC nanoseconds; None without an event.
+    ``sealed``: Whether the journal was closed.
     """
     is_over = not sealed and header.is_backtest and not is_written(run_dir)
     return progress_of(header, last_ns) if is_over else None

@@ -106,10 +106,7 @@ def pack_segment_header(number: int, first_sequence: int, previous: bytes) -> by
 def check_segment_header(path: Path, head: bytes, number: int, first_sequence: int, previous: bytes) -> None:
     """Check that a segment is a journal of a known schema and continues the previous segment.
 
-    Raises
-    ------
-    JournalError
-        Names the file and the byte.
+    Raises JournalError: Names the file and the byte.
     """
     if head[: len(_MAGIC)] != _MAGIC:
         raise JournalError(
@@ -198,12 +195,8 @@ def _is_valid(frame: bytes, payload: bytes, head: _FrameHead) -> bool:
 def next_record(path: Path, file: BinaryIO, sequence: int, previous: bytes) -> Record | None:
     """Return the record that begins where ``file`` stands, or None while it is not complete.
 
-    For a journal that is being written: an incomplete record is left for later, whatever is missing.
-
-    Raises
-    ------
-    JournalError
-        When the record is complete and does not follow the one before it.
+    For a journal that is being written: an incomplete record is left for later, whatever is missing. Raises
+    JournalError when the record is complete and does not follow the one before it.
     """
     position = file.tell()
     frame = file.read(FRAME_BYTES)
@@ -224,12 +217,8 @@ def read_frames(
     """Yield the valid records after a segment's header; at the end perhaps one :class:`TornWrite`.
 
     ``first_sequence`` is the number of the first record, ``previous`` the digest before it. Only the last
-    segment may end in a torn write.
-
-    Raises
-    ------
-    JournalError
-        When a record is damaged and the damage is no torn write.
+    segment may end in a torn write. Raises JournalError when a record is damaged and the damage is no torn
+    write.
     """
     position = SEGMENT_BYTES
     sequence = first_sequence

@@ -66,10 +66,7 @@ def _sync_folder(folder: Path) -> None:
 def _make_private(run_dir: Path) -> None:
     """Close a run's folder and the files in it to everybody but their owner.
 
-    Raises
-    ------
-    StopError
-        When the disk refuses.
+    Raises StopError when the disk refuses.
     """
     try:
         run_dir.chmod(0o700)
@@ -87,12 +84,8 @@ class SegmentFile:
     would not fit. Unused space is released on :meth:`close`; after a crash it stays as zeros, which the
     reader ignores. Every method raises :class:`StopError` when the disk refuses.
 
-    Parameters
-    ----------
-    path, descriptor, position
-        The open file and the position of the next byte.
-    reserve_bytes
-        Bytes to preallocate at a time; 0: no preallocation.
+    ``path``, ``descriptor``, ``position``: The open file and the position of the next byte.
+    ``reserve_bytes``: Bytes to preallocate at a time; 0: no preallocation.
     """
 
     def __init__(self, path: Path, descriptor: int, position: int, reserve_bytes: int) -> None:
@@ -175,13 +168,8 @@ class RunLock:
     """Lock on ``journal.lock`` of an existing run folder, until :meth:`release` or the process ends.
 
     The file holds the process id and ``started_ns`` (UTC nanoseconds), for the message to a second writer.
-
-    Raises
-    ------
-    JournalError
-        When another writer holds the folder; names it.
-    StopError
-        When the lock file cannot be written.
+    Raises JournalError when another writer holds the folder; names it. Raises StopError when the lock file
+    cannot be written.
     """
 
     def __init__(self, run_dir: Path, started_ns: int) -> None:

@@ -244,16 +244,10 @@ class JournalReader:
 class JournalTail:
     """Follows the journal of a run while it is written; reads only, and never waits.
 
-    Attributes
-    ----------
-    header
-        Description of the run; None until it is on disk.
-    sealed, summary
-        Whether the run was closed cleanly, and the run summary in the seal.
-    read_bytes
-        Bytes of the journal read so far.
-    at_end
-        Whether the last call read all that was written.
+    ``header``: Description of the run; None until it is on disk.
+    ``sealed``, ``summary``: Whether the run was closed cleanly, and the run summary in the seal.
+    ``read_bytes``: Bytes of the journal read so far.
+    ``at_end``: Whether the last call read all that was written.
     """
 
     def __init__(self, run_dir: Path) -> None:
@@ -273,12 +267,8 @@ class JournalTail:
     ) -> Iterator[list[Event] | tuple[Output, ...]]:
         """Yield what was written since the last call: batches of events, and outputs of the last event.
 
-        ``read_rows`` as for :meth:`JournalReader.steps`.
-
-        Raises
-        ------
-        JournalError
-            When a complete record is not the one that must follow, or its payload has another form.
+        ``read_rows`` as for :meth:`JournalReader.steps`. Raises JournalError when a complete record is not
+        the one that must follow, or its payload has another form.
         """
         self.at_end = False
         for _ in range(most_records):
@@ -357,10 +347,7 @@ def _unreadable(path: Path, error: OSError) -> JournalError:
 def peek_header(run_dir: Path) -> JournalHeader:
     """Read a run's header alone, for listings.
 
-    Raises
-    ------
-    JournalError
-        When there is no journal, or it is damaged up to the header's end.
+    Raises JournalError when there is no journal, or it is damaged up to the header's end.
     """
     path = segment_path(run_dir, 1)
     try:
@@ -383,10 +370,7 @@ LAST = "last"
 def pick_run_id(name: str, run_ids: Sequence[str], *, where: str) -> str:
     """Return the run id for ``name``: an id, a unique prefix, or ``last``. ``run_ids`` are oldest first.
 
-    Raises
-    ------
-    DataError
-        When no run or more than one matches; names the nearest, or the matches.
+    Raises DataError when no run or more than one matches; names the nearest, or the matches.
     """
     if not run_ids:
         raise DataError("there is no run yet", where=where, fix="scalpdesk demo makes one")
@@ -442,12 +426,8 @@ def _warn_once(folder: Path, why: str) -> None:
 def find_run_dir(runs_dir: Path, name: str) -> Path:
     """Return the folder of a run that a person names on the command line: by path, or as :func:`run_named`.
 
-    Raises
-    ------
-    DataError
-        When no run or more than one matches.
-    JournalError
-        When the folder of this name cannot be read.
+    Raises DataError when no run or more than one matches. Raises JournalError when the folder of this name
+    cannot be read.
     """
     direct = Path(name)
     try:
@@ -462,14 +442,8 @@ def find_run_dir(runs_dir: Path, name: str) -> Path:
 def run_named(runs_dir: Path, name: str) -> Path:
     """Return the folder of a run in ``runs_dir`` by id, prefix of the id, or ``last``; never by a path.
 
-    ``last`` is the run whose journal was written last, whatever the time in its market.
-
-    Raises
-    ------
-    DataError
-        When no run or more than one matches.
-    JournalError
-        When the folder of this name cannot be read.
+    ``last`` is the run whose journal was written last, whatever the time in its market. Raises DataError when
+    no run or more than one matches. Raises JournalError when the folder of this name cannot be read.
     """
     folders, unreadable = run_dirs(runs_dir), sorted_dirs(runs_dir)[1]
     for folder, why in unreadable.items():

@@ -33,12 +33,8 @@ class Recorded(msgspec.Struct, frozen=True, omit_defaults=True):
 class ModeRecord:
     """The record of one account.
 
-    Parameters
-    ----------
-    path
-        The file; its folder is made at the first write.
-    run_id
-        Run that writes; empty without a desk.
+    ``path``: The file; its folder is made at the first write.
+    ``run_id``: Run that writes; empty without a desk.
     """
 
     def __init__(self, path: Path, run_id: str = "") -> None:
@@ -57,22 +53,13 @@ class ModeRecord:
             return Recorded("", AccountMode(why))
 
     def write(self, state: AccountMode) -> None:
-        """Record a state; it is on disk on return.
-
-        Raises
-        ------
-        StopError
-            When the disk refuses.
-        """
+        """Record a state; it is on disk on return. Raises StopError when the disk refuses."""
         write_durably(self.path, msgspec.json.encode(Recorded(self.run_id, state)))
 
     def for_start(self, journaled: AccountMode | None) -> AccountMode:
         """Return the mode in which a run starts, of the record and the journal the later one.
 
-        Parameters
-        ----------
-        journaled
-            The state at the end of the journal that is resumed; None for another run.
+        ``journaled``: The state at the end of the journal that is resumed; None for another run.
         """
         recorded = self.read()
         if journaled is None:
@@ -111,10 +98,7 @@ class WaitingCommand(msgspec.Struct, frozen=True):
 def write_durably(path: Path, content: bytes) -> None:
     """Replace a file's content, readable by its owner alone; it is on disk on return.
 
-    Raises
-    ------
-    StopError
-        When the disk refuses; the file is as it was.
+    Raises StopError when the disk refuses; the file is as it was.
     """
     draft = path.with_suffix(f".{os.getpid()}.new")
     try:
@@ -161,10 +145,7 @@ class AskedWhileStarting:
 
     Which account it would have had is not known then: they hold for every start after it, once an account.
 
-    Parameters
-    ----------
-    folder
-        Machine-wide folder of the desk's state.
+    ``folder``: Machine-wide folder of the desk's state.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -177,10 +158,7 @@ class AskedWhileStarting:
     def ask(self, pid: int, command: WaitingCommand) -> None:
         """Leave a command for the desk that starts as process ``pid``; it is on disk on return.
 
-        Raises
-        ------
-        StopError
-            When the disk refuses.
+        Raises StopError when the disk refuses.
         """
         path = self._path(pid)
         known = _asked(path)
@@ -231,10 +209,7 @@ def _asked(path: Path) -> Asked | None:
 class ModeKeeper:
     """Keeps the record of a desk's account up to date, with the commands that still wait.
 
-    Parameters
-    ----------
-    record
-        None where the account ends with its run.
+    ``record``: None where the account ends with its run.
     """
 
     def __init__(self, record: ModeRecord | None, notify: Notify) -> None:
@@ -266,9 +241,9 @@ class ModeKeeper:
         self._written, self.problem = state, ""
 
 
-def record_of(state: Path, venue_at: str, account_id: str, run_id: str = "") -> ModeRecord:
+def record_of(state: Path, venue_at: str, account_id: str) -> ModeRecord:
     """Return the record of an account below the machine-wide folder ``state``."""
-    return ModeRecord(account_file(state, venue_at, account_id, SUFFIX), run_id)
+    return ModeRecord(account_file(state, venue_at, account_id, SUFFIX), "")
 
 
 def state_text(state: AccountMode) -> str:

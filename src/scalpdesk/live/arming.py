@@ -46,18 +46,11 @@ def account_file(folder: Path, venue: str, account_id: str, suffix: str) -> Path
 class AccountLock:
     """Lock of an account, held until :meth:`release` or the end of the process.
 
-    Parameters
-    ----------
-    folder
-        Machine-wide folder; made when it is not there.
-    holder
-        Shown to the desk that comes second.
+    ``folder``: Machine-wide folder; made when it is not there.
+    ``holder``: Shown to the desk that comes second.
 
-    Raises
-    ------
-    StopError
-        When another desk holds the account, or a watchdog that acts: names its process, its run and since
-        when.
+    Raises StopError when another desk holds the account, or a watchdog that acts: names its process, its run
+    and since when.
     """
 
     def __init__(self, folder: Path, venue: str, account_id: str, holder: DeskHolder) -> None:
@@ -106,12 +99,8 @@ class AccountLock:
 def marked_as_starting(folder: Path, runs_dir: Path) -> AbstractContextManager[None]:
     """Mark this process as a desk that starts, which has no run and no control socket yet.
 
-    Parameters
-    ----------
-    folder
-        Machine-wide folder; made when it is not there.
-    runs_dir
-        Folder of the runs in which the desk will answer.
+    ``folder``: Machine-wide folder; made when it is not there.
+    ``runs_dir``: Folder of the runs in which the desk will answer.
     """
     return _marked("starting", folder, runs_dir)
 
@@ -237,10 +226,7 @@ def armed(folder: Path, venue: str) -> list[LiveToken]:
 def token_for(folder: Path, venue: str, config_hash: str) -> LiveToken:
     """Return the arming of this configuration; the gateway compares it with the account.
 
-    Raises
-    ------
-    ConfigError
-        When nothing is armed, or only another configuration.
+    Raises ConfigError when nothing is armed, or only another configuration.
     """
     tokens = armed(folder, venue)
     for token in tokens:

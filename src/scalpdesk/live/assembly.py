@@ -66,16 +66,10 @@ def build_gateway(
 ) -> Gateway:
     """Return the gateway of a plan; nothing is connected yet.
 
-    Parameters
-    ----------
-    engine
-        Of a run that is resumed, None of a new one: an account in this process begins with its cash and
-        positions.
+    ``engine``: Of a run that is resumed, None of a new one: an account in this process begins with its cash
+    and positions.
 
-    Raises
-    ------
-    ConfigError
-        When keys are missing, or live trading is not armed.
+    Raises ConfigError when keys are missing, or live trading is not armed.
     """
     if plan.is_played:
         return simulated_gateway(plan, clock, engine)
@@ -95,10 +89,7 @@ def venue_gateway(
 ) -> EmergencyGateway:
     """Return the gateway to a venue (None: the plan's), or to a simulated exchange in its place.
 
-    Raises
-    ------
-    ConfigError
-        When there is no such venue, keys are missing, or live trading is not armed.
+    Raises ConfigError when there is no such venue, keys are missing, or live trading is not armed.
     """
     spec = find_venue(venue or plan.venue)
     keys = plan.settings.venue_keys() if spec.needs_keys else None
@@ -226,12 +217,8 @@ class AssembledRun:
 def unfinished_run(plan: LivePlan) -> Path | None:
     """Return the newest run of this venue and strategy that did not end cleanly, or None.
 
-    A run whose journal can no longer be read counts when its control socket shows that it had begun.
-
-    Raises
-    ------
-    ConfigError
-        When a folder that may be this run cannot be read.
+    A run whose journal can no longer be read counts when its control socket shows that it had begun. Raises
+    ConfigError when a folder that may be this run cannot be read.
     """
     if not plan.set_aside:
         for folder, why in sorted_dirs(plan.runs_dir)[1].items():
@@ -276,19 +263,10 @@ async def open_desk(
 ) -> LiveDesk:
     """Connect, lock the account, and rebuild or begin the run; nothing is sent.
 
-    Parameters
-    ----------
-    gateway
-        Use this one (tests); None builds the plan's.
+    ``gateway``: Use this one (tests); None builds the plan's.
 
-    Raises
-    ------
-    ConfigError
-        Keys, account, arming, configuration: what is wrong and what to do.
-    StopError
-        Another desk holds the account, or the journal is damaged.
-    RetryError
-        The venue does not answer.
+    Raises ConfigError: Keys, account, arming, configuration: what is wrong and what to do. Raises StopError:
+    Another desk holds the account, or the journal is damaged. Raises RetryError: The venue does not answer.
     """
     resumed = resume_run(plan, clock, notify)
     instruments = Instruments(() if resumed is None else resumed.header.instruments)
@@ -406,13 +384,9 @@ def _run_to_resume(plan: LivePlan) -> Path | None:
 def resume_run(plan: LivePlan, clock: Clock, notify: Notify) -> AssembledRun | None:
     """Rebuild the unfinished run, when there is one and it is wanted.
 
-    Raises
-    ------
-    ConfigError
-        When there is such a run and neither to resume nor to leave it is asked for, when no run can be
-        resumed, or it began with another configuration.
-    JournalError
-        When its journal is damaged.
+    Raises ConfigError when there is such a run and neither to resume nor to leave it is asked for, when no
+    run can be resumed, or it began with another configuration. Raises JournalError when its journal is
+    damaged.
     """
     found = _run_to_resume(plan)
     if found is None:
@@ -547,15 +521,9 @@ def _take_account(plan: LivePlan, facts: AccountFacts, resumed: AssembledRun | N
 def lock_account(plan: LivePlan, account_id: str, run_id: str, *, watchdog_log: str = "") -> AccountLock:
     """Lock the account of a plan for this process.
 
-    Parameters
-    ----------
-    run_id
-        Shown to who comes second.
+    ``run_id``: Shown to who comes second.
 
-    Raises
-    ------
-    StopError
-        When another process holds it.
+    Raises StopError when another process holds it.
     """
     folder, now_ns = str(plan.runs_dir.resolve()), SystemClock().now_ns()
     holder = DeskHolder(os.getpid(), run_id, folder, now_ns, watchdog_log)

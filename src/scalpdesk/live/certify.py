@@ -77,16 +77,10 @@ class NotAskedError(Exception):
 class Certification:
     """Connections, instruments and findings of one certification.
 
-    Parameters
-    ----------
-    build
-        Makes a gateway to the venue's paper account; nothing is connected yet.
-    symbol
-        The underlying whose options are asked for.
-    days
-        Longest time to expiry of the options asked for.
-    prefix
-        Begins the ids of the orders.
+    ``build``: Makes a gateway to the venue's paper account; nothing is connected yet.
+    ``symbol``: The underlying whose options are asked for.
+    ``days``: Longest time to expiry of the options asked for.
+    ``prefix``: Begins the ids of the orders.
     """
 
     build: Callable[[Instruments], EmergencyGateway]
@@ -499,10 +493,7 @@ MOST_BYTES = 100_000
 class WireTap:
     """Bytes that pass a loop's connections, with secrets taken out before anything is kept.
 
-    Parameters
-    ----------
-    secrets
-        Texts that are never shown: key and secret.
+    ``secrets``: Texts that are never shown: key and secret.
     """
 
     def __init__(self, secrets: Sequence[str]) -> None:

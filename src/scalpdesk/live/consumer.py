@@ -66,10 +66,7 @@ Item = Event | Notice | Operation | Viewed | Ended
 class ItemQueue:
     """Items that wait to be handled; the gateway's reader waits while the queue is full.
 
-    Parameters
-    ----------
-    most_waiting
-        Length from which on the gateway is not read.
+    ``most_waiting``: Length from which on the gateway is not read.
     """
 
     def __init__(self, most_waiting: int) -> None:
@@ -122,10 +119,7 @@ class ItemQueue:
 class Consumer:
     """Takes items out of the queue and hands over the commands of each before it handles the next.
 
-    Parameters
-    ----------
-    when_idle
-        Called when nothing waits; returns the commands of what has become due meanwhile.
+    ``when_idle``: Called when nothing waits; returns the commands of what has become due meanwhile.
     """
 
     def __init__(
@@ -175,10 +169,7 @@ class Consumer:
     async def consume(self, until: Callable[[], bool]) -> None:
         """Handle items until a condition holds.
 
-        Raises
-        ------
-        Exception
-            Whatever handling an item raised, or :meth:`ItemQueue.fail` was given.
+        Raises Exception: Whatever handling an item raised, or :meth:`ItemQueue.fail` was given.
         """
         queue, items = self._queue, self._items
         handled = 0

@@ -51,14 +51,10 @@ class EmergencyTrader:
     placed by the engine's :class:`Flattener`, which names them by run, instrument and attempt, so that no
     repetition can fill twice. Orders from elsewhere are cancelled by the venue's id.
 
-    Parameters
-    ----------
-    gateway
-        Connected; this object is the only reader of its events.
-    instruments
-        Of the run, which the gateway shares; what the account holds beside them is added.
-    only_ids
-        Beginning of the ids of the run's orders: open orders with other ids are left. None: all orders.
+    ``gateway``: Connected; this object is the only reader of its events.
+    ``instruments``: Of the run, which the gateway shares; what the account holds beside them is added.
+    ``only_ids``: Beginning of the ids of the run's orders: open orders with other ids are left. None: all
+    orders.
     """
 
     def __init__(
@@ -114,10 +110,8 @@ class EmergencyTrader:
     ) -> bool:
         """Cancel every open order, close the positions when ``flatten``; return whether the venue shows it.
 
-        Parameters
-        ----------
-        desk_orders
-            Orders of the desk without a known end: each may be at the venue, on its way, or absent.
+        ``desk_orders``: Orders of the desk without a known end: each may be at the venue, on its way, or
+        absent.
         """
         loop = asyncio.get_running_loop()
         commands = tuple(desk_orders)

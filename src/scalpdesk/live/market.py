@@ -126,10 +126,7 @@ async def first_market(
 def _check_currencies(instruments: Instruments, currency: str) -> None:
     """Refuse what is traded in another currency than the desk's: its account holds none of it.
 
-    Raises
-    ------
-    ConfigError
-        When there is such an instrument.
+    Raises ConfigError when there is such an instrument.
     """
     for instrument in instruments:
         if instrument.currency != currency:
@@ -147,10 +144,7 @@ async def daily_update(
 ) -> tuple[Event, ...]:
     """Return the events of a later session of the same run: rates and a fresh forecast.
 
-    Raises
-    ------
-    RetryError
-        When the venue does not answer.
+    Raises RetryError when the venue does not answer.
     """
     numbers = {symbol: instruments.id_of(symbol) for symbol in plan.underlyings}
     events, _ = await _daily(plan, gateway, instruments, numbers, clock)
@@ -177,11 +171,7 @@ async def listed_actions(gateway: Gateway, instruments: Instruments, clock: Cloc
     """Return declared dividends, and the splits of shares from some days ago to the next session.
 
     Each split is stamped at the open of its ex-date: the engine takes those of opens that are still to come.
-
-    Raises
-    ------
-    RetryError
-        When the venue does not answer.
+    Raises RetryError when the venue does not answer.
     """
     now_ns, events = clock.now_ns(), list[Event]()
     today = to_new_york(now_ns).date()
@@ -307,11 +297,8 @@ def columns_of(bars: tuple[DailyBar, ...]) -> dict[str, list[float]]:
 def held_instruments(plan: LivePlan, view: VenueView, instruments: Instruments) -> list[Instrument]:
     """Return what the account holds: a new run knows all of it, values it, and closes it in a flatten.
 
-    Raises
-    ------
-    ConfigError
-        When something cannot be valued or closed, or is an option on the run's underlying that its strategy
-        neither hedges nor closes: it would trade the hedge shares without the options.
+    Raises ConfigError when something cannot be valued or closed, or is an option on the run's underlying that
+    its strategy neither hedges nor closes: it would trade the hedge shares without the options.
     """
     holdings = [
         position
@@ -361,10 +348,8 @@ def held_instruments(plan: LivePlan, view: VenueView, instruments: Instruments) 
 async def _name_holdings(plan: LivePlan, gateway: Gateway, instruments: Instruments) -> None:
     """Add what the account holds beside the market that the run trades, as it stands before the run begins.
 
-    Raises
-    ------
-    ConfigError
-        As :func:`held_instruments`; when the venue and the desk have different names for a holding.
+    Raises ConfigError: As :func:`held_instruments`; when the venue and the desk have different names for a
+    holding.
     """
     view = await gateway.snapshot()
     for instrument in held_instruments(plan, view, instruments):
@@ -473,12 +458,8 @@ def choose_contracts(
 def firestore_of(config: DeskConfig, document: str | None = None) -> "FirestoreExposureStore":
     """Return the configured store of dealer gamma, for another document where one is named.
 
-    Nothing is connected yet.
-
-    Raises
-    ------
-    ConfigError
-        When the document's path, the key file or the package is not there.
+    Nothing is connected yet. Raises ConfigError when the document's path, the key file or the package is not
+    there.
     """
     from scalpdesk.datasets.firestore import FirestoreExposureStore  # noqa: PLC0415 - the extra firestore
 
@@ -497,16 +478,10 @@ def live_source(
 ) -> ExposureSource:
     """Return the dealer gamma source of a live desk: the value set by hand, else the store if there is one.
 
-    Parameters
-    ----------
-    config
-        Its sections ``gex``, ``marketdata`` (the value by hand) and ``credentials``.
+    ``config``: Its sections ``gex``, ``marketdata`` (the value by hand) and ``credentials``.
 
-    Raises
-    ------
-    ConfigError
-        When ``gex.store`` is ``firestore`` and its package, key file or path is not there; under ``auto``
-        that is only a warning.
+    Raises ConfigError when ``gex.store`` is ``firestore`` and its package, key file or path is not there;
+    under ``auto`` that is only a warning.
     """
     settings, keys, by_hand = config.gex, config.credentials, config.marketdata.gex_value
     is_named = keys.firebase_project_id is not None or keys.firestore_emulator_host is not None
@@ -537,15 +512,9 @@ def live_source(
 class ExposureWatch:
     """A thread that polls the dealer gamma source and posts what has changed.
 
-    Parameters
-    ----------
-    post
-        Takes the event, in this thread: it hands it to the desk's queue.
-    every_seconds
-        Pause between two polls.
-    notify
-        Takes messages for the operator; a poll that fails unexpectedly is an alarm, and the next one is
-        made all the same.
+    ``post``: Takes the event, in this thread: it hands it to the desk's queue.
+    ``notify``: Takes messages for the operator; a poll that fails unexpectedly is an alarm, and the next one
+    is made all the same.
     """
 
     def __init__(

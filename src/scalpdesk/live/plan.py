@@ -98,10 +98,7 @@ class LivePlan:
 def plan_of(settings: LoadedSettings, options: RunOptions) -> LivePlan:
     """Return the plan of a run: the section ``[venue]``, overridden by what is given.
 
-    Raises
-    ------
-    ConfigError
-        When the desk is to follow an exchange's time and there is no exchange.
+    Raises ConfigError when the desk is to follow an exchange's time and there is no exchange.
     """
     section, venue = settings.config.venue, options.place
     address, follows = _exchange_of(section, options)

@@ -84,14 +84,9 @@ def missing_fills(engine: TradingEngine, fills: Sequence[VenueFill], since_ns: i
     An execution inferred from its order's filled sum has no id of the venue and matches no listed execution.
     The execution that a history lists in its place has its order and its quantity.
 
-    Parameters
-    ----------
-    engine
-        The desk.
-    fills
-        The account's executions since ``since_ns``.
-    since_ns
-        Executions of orders sent a minute later, or after that, are all among them; UTC nanoseconds.
+    ``fills``: The account's executions since ``since_ns``.
+    ``since_ns``: Executions of orders sent a minute later, or after that, are all among them; UTC
+    nanoseconds.
     """
     desk = engine.desk
     listed = {fill.execution_id for fill in fills}
@@ -215,12 +210,9 @@ class Reconciler:
     ) -> Verdict:
         """Compare a view, with the account's executions since an instant, and book what is explained.
 
-        Parameters
-        ----------
-        view, since_ns
-            The account, and the instant since when its executions are listed, UTC nanoseconds.
-        asked_at, now
-            When the view was asked for, and the present, both the event loop's time.
+        ``view``, ``since_ns``: The account, and the instant since when its executions are listed, UTC
+        nanoseconds.
+        ``asked_at``, ``now``: When the view was asked for, and the present, both the event loop's time.
         """
         core, engine = self._core, self._core.engine
         ours, theirs = desk_picture(engine), venue_picture(view, engine.desk.orders.orders)
@@ -368,10 +360,7 @@ class _Queried:
 class UnknownOrders:
     """Spaces the queries of each order whose state is not known.
 
-    Parameters
-    ----------
-    resolve_seconds
-        Between the first two queries of one order.
+    ``resolve_seconds``: Between the first two queries of one order.
     """
 
     def __init__(self, live: Mapping[str, Order], resolve_seconds: float) -> None:
@@ -414,10 +403,8 @@ def still_wanted(engine: TradingEngine, order: Order, since_ns: int) -> SubmitOr
     Only what lowers risk and was not cancelled, while the desk may send and the instrument trades. A
     flattening desk wants what closes a holding, whenever it was sent: another order would come beside it.
 
-    Parameters
-    ----------
-    since_ns
-        Orders sent earlier are those of a life before this one: without a flatten they are out of date.
+    ``since_ns``: Orders sent earlier are those of a life before this one: without a flatten they are out of
+    date.
     """
     desk = engine.desk
     legs, mode = desk.orders.legs_with(order), desk.gate.mode

@@ -70,15 +70,8 @@ def rebuild(reader: JournalReader, engine: EventHandler, watch: Watcher | None =
 
     What reaches the venue, and the mode, is given again; words, facts and marks may be another build's. Where
     this build decides otherwise, the journal leads from there on, and the strategy takes over at its end.
-
-    Raises
-    ------
-    InvariantError
-        When it decides otherwise, and the strategy cannot take over.
-    StopError
-        When an event raises what ended the run.
-    JournalError
-        When the journal is damaged.
+    Raises InvariantError when it decides otherwise, and the strategy cannot take over. Raises StopError when
+    an event raises what ended the run. Raises JournalError when the journal is damaged.
     """
     timers = Timers()
     events = 0
@@ -226,14 +219,10 @@ class Start:
 async def quotes_of_holdings(gateway: Gateway, view: VenueView) -> tuple[QuoteEvent, ...]:
     """Return the latest quotes of what the account holds.
 
-    An account is adopted at market: at the prices once paid, all that was gained or lost since would
-    count as this session's, and might be taken for its daily loss. A contract that the streams never quote
-    could be neither valued nor hedged nor closed without its latest quote.
-
-    Raises
-    ------
-    RetryError
-        When the venue does not answer.
+    An account is adopted at market: at the prices once paid, all that was gained or lost since would count as
+    this session's, and might be taken for its daily loss. A contract that the streams never quote could be
+    neither valued nor hedged nor closed without its latest quote. Raises RetryError when the venue does not
+    answer.
     """
     held = [
         position.instrument_id

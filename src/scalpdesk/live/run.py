@@ -62,10 +62,7 @@ async def carry_out(
 ) -> dict[str, Any]:
     """Run a desk to its end and return its summary: of the last day's run when one followed another.
 
-    Raises
-    ------
-    ScalpdeskError
-        What kept the desk from starting, or stopped it.
+    Raises ScalpdeskError: What kept the desk from starting, or stopped it.
     """
     clock = clock or plan.clock
     state, faults, refusals = plan.state or state_dir(os.environ), FaultHistory(), 0
@@ -133,12 +130,7 @@ class FaultTaken:
 class Survived(Exception):  # noqa: N818 - never leaves the module
     """A run met a fault of our own, and goes on in this process.
 
-    Parameters
-    ----------
-    error
-        What raised.
-    runner
-        Of the life that ended with it.
+    ``runner``: Of the life that ended with it.
     """
 
     def __init__(self, error: Exception, runner: LiveRunner) -> None:

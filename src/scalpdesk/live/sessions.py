@@ -104,12 +104,8 @@ class Agenda:
 class SessionCalendar:
     """Opens and closes sessions and starts the flattening of expiring options at their deadline.
 
-    Parameters
-    ----------
-    on_kept
-        Takes the expiring options at their deadline where they are not to be closed; None: they are.
-    margin_seconds
-        How long before the venue's cut-off the closing of expiring options begins.
+    ``on_kept``: Takes the expiring options at their deadline where they are not to be closed; None: they are.
+    ``margin_seconds``: How long before the venue's cut-off the closing of expiring options begins.
     """
 
     def __init__(

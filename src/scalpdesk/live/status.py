@@ -119,16 +119,10 @@ def find_why(
 ) -> dict[str, Any]:
     """Return the decision that is meant, with its order where an order was named; ``error`` without one.
 
-    Parameters
-    ----------
-    known
-        Decisions with their numbers, in order.
-    orders
-        Ids of the orders, in order.
-    what
-        Number of a decision, or an order's id or the end of it; None for the latest decision.
-    shown_order
-        Returns an order in JSON types.
+    ``known``: Decisions with their numbers, in order.
+    ``orders``: Ids of the orders, in order.
+    ``what``: Number of a decision, or an order's id or the end of it; None for the latest decision.
+    ``shown_order``: Returns an order in JSON types.
     """
     if not known:
         return {"error": "nothing has been decided yet"}
@@ -208,16 +202,10 @@ def is_owner(line: Peer, *, user: int | None = None, platform: str = sys.platfor
 class ControlServer:
     """Control socket: answers requests of the process's own user alone, with the token of this start.
 
-    Parameters
-    ----------
-    run_dir
-        Folder of the run; the socket and the token lie in it with mode 0600.
-    on_failure
-        Called with what an answer raised; the request is answered with it, too.
-    is_allowed
-        Whether the other side of a connection may ask.
-    check_seconds
-        Between two checks that the socket is still there.
+    ``run_dir``: Folder of the run; the socket and the token lie in it with mode 0600.
+    ``on_failure``: Called with what an answer raised; the request is answered with it, too.
+    ``is_allowed``: Whether the other side of a connection may ask.
+    ``check_seconds``: Between two checks that the socket is still there.
     """
 
     def __init__(
@@ -239,13 +227,7 @@ class ControlServer:
         self._folder = -1
 
     async def start(self) -> None:
-        """Listen.
-
-        Raises
-        ------
-        StopError
-            When the socket cannot be made.
-        """
+        """Listen. Raises StopError when the socket cannot be made."""
         try:
             self.path.unlink(missing_ok=True)
             self._token = write_secret(self.path.with_name(TOKEN_NAME))
@@ -267,10 +249,7 @@ class ControlServer:
     async def serve(self) -> None:
         """Listen until cancelled.
 
-        Raises
-        ------
-        StopError
-            When the socket cannot be made, or has disappeared; a second call makes it again.
+        Raises StopError when the socket cannot be made, or has disappeared; a second call makes it again.
         """
         if self._server is None:
             await self.start()

@@ -216,10 +216,7 @@ class StaleStreamMonitor:
     The order stream is left out: an account without orders is silent, and what its stream missed is
     found by reconciliation.
 
-    Parameters
-    ----------
-    silent_seconds
-        Of the wall, without any message; 0 never looks.
+    ``silent_seconds``: Of the wall, without any message; 0 never looks.
     """
 
     def __init__(self, gateway: Gateway, silent_seconds: float) -> None:
@@ -230,10 +227,7 @@ class StaleStreamMonitor:
     def due(self, now: float, *, is_open: bool) -> Iterator[tuple[str, float]]:
         """Yield the streams to reconnect and for how many seconds each has been silent.
 
-        Parameters
-        ----------
-        is_open
-            Whether a session is under way: outside of one nothing is expected.
+        ``is_open``: Whether a session is under way: outside of one nothing is expected.
         """
         if not self._silent_seconds or now < self._next_at or not is_open:
             return
@@ -266,10 +260,7 @@ class StaleQuoteMonitor:
     quotes matter are looked at: for an option of the chain minutes without a new quote are usual. The pause
     doubles while nothing comes, to sixteen times the first, for a quiet instrument may just have no news.
 
-    Parameters
-    ----------
-    silent_seconds
-        Of the wall, without a new quote; 0 never looks.
+    ``silent_seconds``: Of the wall, without a new quote; 0 never looks.
     """
 
     def __init__(self, silent_seconds: float) -> None:
@@ -316,10 +307,7 @@ class StandstillMonitor:
     read, and would pass for fresh. The data streams are therefore reconnected, and no quote counts before
     their old connections have ended.
 
-    Parameters
-    ----------
-    clock
-        The desk's. Any but the machine's tells nothing of this process: nothing is passed over.
+    ``clock``: The desk's. Any but the machine's tells nothing of this process: nothing is passed over.
     """
 
     def __init__(

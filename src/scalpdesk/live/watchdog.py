@@ -78,11 +78,8 @@ class DeskMessage(msgspec.Struct, frozen=True, omit_defaults=True):
 class HeartbeatChannel:
     """A watchdog process and the pipe to it.
 
-    Parameters
-    ----------
-    command
-        Program of the watchdog; it reads :class:`DeskMessage` lines from its standard input and writes
-        ``ready`` once it is connected to the venue, then :data:`ANSWER` for each heartbeat.
+    ``command``: Program of the watchdog; it reads :class:`DeskMessage` lines from its standard input and
+    writes ``ready`` once it is connected to the venue, then :data:`ANSWER` for each heartbeat.
     """
 
     def __init__(self, command: Sequence[str], settings: dict[str, Any], log: Path) -> None:
@@ -111,10 +108,7 @@ class HeartbeatChannel:
     def wait_until_ready(self, timeout_seconds: float = READY_SECONDS) -> None:
         """Wait for the watchdog's own connection.
 
-        Raises
-        ------
-        StopError
-            When it is not ready in time, or ends: the desk does not start without it.
+        Raises StopError when it is not ready in time, or ends: the desk does not start without it.
         """
         line = self._first_line(time.monotonic() + timeout_seconds)
         if line.strip() != b"ready":
@@ -221,15 +215,10 @@ class WatchdogSupervisor:
     Starting one takes seconds (a process, imports, a connection of its own): that happens in a thread,
     and the desk's loop only looks whether it is done.
 
-    Parameters
-    ----------
-    start
-        Starts a watchdog and returns once it is connected; blocks, within bounds, and raises when it does
-        not come up. Called for the first one at once.
-    pause_seconds
-        Before the second try; doubled up to a minute.
-    monotonic
-        Clock of heartbeats and tries, seconds.
+    ``start``: Starts a watchdog and returns once it is connected; blocks, within bounds, and raises when it
+    does not come up. Called for the first one at once.
+    ``pause_seconds``: Before the second try; doubled up to a minute.
+    ``monotonic``: Clock of heartbeats and tries, seconds.
     """
 
     def __init__(
@@ -311,13 +300,10 @@ class WatchdogSupervisor:
     def end(self, *, clean: bool, keeps_positions: bool = False) -> None:
         """Report the end of the run; the first call stands.
 
-        Parameters
-        ----------
-        clean
-            Nothing is left to do. Otherwise the watchdog cancels every order, and closes the positions when
-            it is set to.
-        keeps_positions
-            The run was to leave its positions: they are not closed, however the watchdog is set.
+        ``clean``: Nothing is left to do. Otherwise the watchdog cancels every order, and closes the positions
+        when it is set to.
+        ``keeps_positions``: The run was to leave its positions: they are not closed, however the watchdog is
+        set.
         """
         if not (clean or self._has_ended or self.line.is_alive):
             self._next_try = 0.0  # what is left to do waits for no pause between two tries

@@ -127,19 +127,10 @@ def start_watchdog(
 ) -> HeartbeatChannel:
     """Start the watchdog of this process and wait for its own connection.
 
-    Parameters
-    ----------
-    command
-        The program.
-    clock
-        Times its start; None is the machine's.
+    ``clock``: Times its start; None is the machine's.
 
-    Raises
-    ------
-    StopError
-        When it does not come up in time.
-    ConfigError
-        When keys or settings are wrong: the watchdog's own message, since the desk would meet the same.
+    Raises StopError when it does not come up in time. Raises ConfigError when keys or settings are wrong: the
+    watchdog's own message, since the desk would meet the same.
     """
     settings = msgspec.structs.replace(settings, started_ns=(clock or SystemClock()).now_ns())
     line = HeartbeatChannel(command, msgspec.to_builtins(settings), log)

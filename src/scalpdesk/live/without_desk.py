@@ -79,10 +79,7 @@ def _is_sealed(run_dir: Path) -> bool:
 def command_account(run: LastRun, state: Path, action: OperatorAction, reason: str, who: str) -> AccountMode:
     """Put an account without a desk into a mode: the next start, of whatever run, begins in it.
 
-    Raises
-    ------
-    StopError
-        When a desk trades the account, or the disk refuses.
+    Raises StopError when a desk trades the account, or the disk refuses.
     """
     record = run.record(state)
     now_ns = SystemClock().now_ns()
@@ -105,32 +102,16 @@ async def close_everything(
     log: Log,
     *,
     gateway_of: Callable[[LivePlan, Instruments, Clock], EmergencyGateway] | None = None,
-    late_seconds: float = LATE_ORDER_SECONDS,
 ) -> bool:
     """Cancel every order of an account and close its positions at the venue, as the watchdog does.
 
-    Parameters
-    ----------
-    settings
-        Bring keys and limits.
-    state
-        Machine-wide folder of locks and armings.
-    gateway_of
-        Builds the connection; None takes the venue's, under the watchdog's client id.
-    late_seconds
-        Until the second look, for an order of the dead desk that arrives late.
+    ``state``: Machine-wide folder of locks and armings.
+    ``gateway_of``: Builds the connection; None takes the venue's, under the watchdog's client id.
 
-    Returns
-    -------
-    bool
-        Whether the venue shows a flat account.
+    Returns: whether the venue shows a flat account.
 
-    Raises
-    ------
-    ConfigError
-        When the keys belong to another account.
-    StopError
-        When a desk, or a watchdog that acts, holds the account.
+    Raises ConfigError when the keys belong to another account. Raises StopError when a desk, or a watchdog
+    that acts, holds the account.
     """
     header = run.header
     is_live, url = header.mode == "live", header.data.get("url")
@@ -150,7 +131,7 @@ async def close_everything(
             )
         lock = lock_account(plan, facts.account_id, "scalpdesk flatten --now")
         try:
-            return await _clear(gateway, instruments, settings, header, log, late_seconds)
+            return await _clear(gateway, instruments, settings, header, log)
         finally:
             lock.release()
     finally:
@@ -163,7 +144,6 @@ async def _clear(
     settings: LoadedSettings,
     header: JournalHeader,
     log: Log,
-    late_seconds: float,
 ) -> bool:
     for instrument in header.instruments:
         instruments.add(instrument)
@@ -173,5 +153,5 @@ async def _clear(
         gateway=gateway, instruments=instruments, flattener=flattener, limits=settings.config.risk, log=log
     )
     await trader.clear((), flatten=True)
-    await asyncio.sleep(late_seconds)  # an order that the dead desk sent last arrives within that time
+    await asyncio.sleep(LATE_ORDER_SECONDS)  # an order that the dead desk sent last arrives within that time
     return await trader.clear((), flatten=True)

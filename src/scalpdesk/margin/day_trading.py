@@ -44,14 +44,9 @@ def leverage_on(day: date, broker: DayRule, multiplier: int, equity: Decimal) ->
 
     The count of day trades is not kept: an account of ``multiplier`` 4 is taken for a day trader's.
 
-    Parameters
-    ----------
-    day, broker
-        Of the question; the rule that the broker has adopted.
-    multiplier
-        On which the account was opened: 1 cash, 2 margin, 4 day trading.
-    equity
-        At the session's open, US dollars.
+    ``day``, ``broker``: Of the question; the rule that the broker has adopted.
+    ``multiplier``: On which the account was opened: 1 cash, 2 margin, 4 day trading.
+    ``equity``: At the session's open, US dollars.
     """
     if multiplier < OVERNIGHT:
         return multiplier

@@ -38,12 +38,8 @@ class MarginDistance(NamedTuple):
 def liquidation_distance(used: Decimal, excess_at: Callable[[float], Decimal]) -> MarginDistance:
     """Return the smallest moves of the price at which the margin exceeds what it is set against.
 
-    Parameters
-    ----------
-    used
-        Maintenance margin over collateral now, the venue's figure or the schedule's.
-    excess_at
-        Own funds above the maintenance margin after a move of every price by a fraction, currency.
+    ``used``: Maintenance margin over collateral now, the venue's figure or the schedule's.
+    ``excess_at``: Own funds above the maintenance margin after a move of every price by a fraction, currency.
     """
 
     def first(moves: Sequence[float]) -> float | None:

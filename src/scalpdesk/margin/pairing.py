@@ -116,16 +116,11 @@ class Pairing:
     Bought options that cover nothing lower the maintenance of shares to a tenth of the strike and what it is
     out of the money; beside a sold option of their expiry that shares cover, as a collar or a conversion.
 
-    Parameters
-    ----------
-    holdings
-        Shares, futures and options of the underlying.
-    spot
-        Its price, currency per unit.
-    is_overnight
-        Whether the initial margin is to be least, and not the maintenance margin.
-    is_secured
-        Whether a sold put without a cover is secured by its strike, and a sold call needs a cover.
+    ``holdings``: Shares, futures and options of the underlying.
+    ``spot``: Its price, currency per unit.
+    ``is_overnight``: Whether the initial margin is to be least, and not the maintenance margin.
+    ``is_secured``: Whether a sold put without a cover is secured by its strike, and a sold call needs a
+    cover.
     """
 
     def __init__(
@@ -325,10 +320,8 @@ def _worth(contract: OptionContract, price: Decimal) -> Decimal:
 class _Program:
     """Amounts of columns, bounded row by row, at the least cost.
 
-    Parameters
-    ----------
-    are_whole, parts, most
-        Which columns take whole amounts alone; their part in each row, and what that comes to at most.
+    ``are_whole``, ``parts``, ``most``: Which columns take whole amounts alone; their part in each row, and
+    what that comes to at most.
     """
 
     def __init__(self, are_whole: Sequence[bool], parts: Floats, most: Floats) -> None:

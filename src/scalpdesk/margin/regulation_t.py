@@ -109,14 +109,9 @@ def least_options_level(
 ) -> int:
     """Return the lowest level that allows to open these legs; :data:`UNCOVERED` where only that one does.
 
-    Parameters
-    ----------
-    legs
-        Side, contract, contracts (unsigned).
-    shares
-        Free shares of the underlying.
-    as_one_order
-        Sent together: bought legs then cover sold legs of their right.
+    ``legs``: Side, contract, contracts (unsigned).
+    ``shares``: Free shares of the underlying.
+    ``as_one_order``: Sent together: bought legs then cover sold legs of their right.
     """
     level = 0
     for is_call in (True, False):

@@ -81,13 +81,8 @@ class _Place(NamedTuple):
 class ChainBounds:
     """Holds quotes against those of the neighbouring strikes and of the strike's other leg.
 
-    Parameters
-    ----------
-    instruments
-        Instruments of the run.
-    widest, lost_ns
-        By instrument: how far apart sides always show a price, and how much older than the underlying's a
-        quote may be, nanoseconds. Quotes beyond do not count.
+    ``widest``, ``lost_ns``: By instrument: how far apart sides always show a price, and how much older than
+    the underlying's a quote may be, nanoseconds. Quotes beyond do not count.
     """
 
     def __init__(self, instruments: Instruments, widest: Sequence[float], lost_ns: Sequence[int]) -> None:

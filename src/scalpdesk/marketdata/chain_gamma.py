@@ -70,16 +70,10 @@ def price_chain(
 ) -> PricedChain:
     """Compute volatility and gamma of every listed option.
 
-    Parameters
-    ----------
-    chain
-        Quotes at one instant.
-    contracts
-        Every listed option that has not expired, quoted or not: missing options lower the coverage.
-    open_interest
-        Contracts by option symbol; unknown where absent.
-    previous
-        The last fit, whose smiles start this one.
+    ``contracts``: Every listed option that has not expired, quoted or not: missing options lower the
+    coverage.
+    ``open_interest``: Contracts by option symbol; unknown where absent.
+    ``previous``: The last fit, whose smiles start this one.
     """
     fitted = fit_chain(chain, previous=previous) if chain.expiries else None
     quoted = {entry.label: entry for entry in chain.expiries}
@@ -132,18 +126,9 @@ def chain_of(
 ) -> ChainQuotes:
     """Return simultaneous quotes as a chain, without expired options.
 
-    Parameters
-    ----------
-    contracts
-        The options.
-    bid, ask
-        One value a contract, currency per unit; NaN where a side is missing.
-    spot
-        Underlying at that instant.
-    ts_ns
-        The instant, UTC nanoseconds.
-    rate
-        Continuously compounded, a year.
+    ``bid``, ``ask``: One value a contract, currency per unit; NaN where a side is missing.
+    ``ts_ns``: The instant, UTC nanoseconds.
+    ``rate``: Continuously compounded, a year.
     """
     expiries = []
     for label, listed in _rows_by_expiry(contracts).items():
@@ -162,12 +147,8 @@ def chain_of(
 def price_tape(tape: MarketTape, now_ns: int, *, previous: ChainSurface | None = None) -> PricedChain:
     """Price the chain of a tape's underlying at one instant.
 
-    Only quotes known by ``now_ns`` (UTC) are used; the smiles of ``previous`` start this fit.
-
-    Raises
-    ------
-    DataError
-        When the underlying was not quoted yet.
+    Only quotes known by ``now_ns`` (UTC) are used; the smiles of ``previous`` start this fit. Raises
+    DataError when the underlying was not quoted yet.
     """
     chain = chain_quotes_at(tape, now_ns)
     options = (each for each in tape.instruments if each.is_option and each.underlying not in tape.others)
@@ -234,15 +215,10 @@ def exposure_events(
 
     The tape's open interest is that of the evening before the first session; later sessions have no figure.
 
-    Parameters
-    ----------
-    tape
-        Market with quotes and open interest; without open interest nothing is yielded.
-    every_seconds
-        Time between events, above 0; each uses the quotes known by then. At the open, while too little is
-        quoted, the next computation is a minute later. An unknown exposure is reported once.
-    usual_usd
-        Size of a large exposure of the whole chain and near the money.
+    ``tape``: Market with quotes and open interest; without open interest nothing is yielded.
+    ``every_seconds``: Time between events, above 0; each uses the quotes known by then. At the open, while
+    too little is quoted, the next computation is a minute later. An unknown exposure is reported once.
+    ``usual_usd``: Size of a large exposure of the whole chain and near the money.
     """
     if not tape.open_interest:
         return

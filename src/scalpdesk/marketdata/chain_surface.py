@@ -104,48 +104,27 @@ def implied_forward(
 ) -> ImpliedForward:
     """Estimate the forward of one expiry from the call-put pairs near the money.
 
-    Parameters
-    ----------
-    strike, call_bid, call_ask, put_bid, put_ask
-        Arrays of one length, one expiry; NaN where a side is missing. Pairs with a missing, zero or
-        crossed side are ignored.
-    spot
-        Price of the underlying.
-    years
-        Time to expiry, above 0.
-    rate
-        Continuously compounded, a year.
-    dividends
-        Known cash dividends as (years_to_ex_date, amount).
-    style
-        "american" or "european".
-    pairs_near_money
-        Number of strikes nearest the money to use.
-    later_borrow
-        Borrow that later expiries are priced with, a year.
-    spot_offset
-        By how much the spot may be of another moment than the quotes, as a fraction of it.
-    schedule
-        The cash dividends as a desk has them, which asks all day: then what exercise adds comes from tables,
-        all of it at ``later_borrow``.
-
-    Returns
-    -------
-    ImpliedForward
-        NaN with ``no_pairs`` where no pair shows a forward: without a quote, or at a spot that no volatility
-        explains, as a stub quote of the share gives.
-
-    Raises
-    ------
-    ArgumentError
-        When the spot or the time is not above 0, the rate is not finite, or the lists differ in length.
-
-    Notes
-    -----
     Each pair gives ``K + (C − P)/DF`` from mids, with half the two spreads as its uncertainty. The start is
     the median weighted by the inverse uncertainty; Huber's M-estimate (Huber 1964) with the same weights
     follows. For American options the early-exercise premiums of C and P, both at the volatility of the
     out-of-the-money one, are subtracted first; forward, volatility and premium are iterated.
+
+    ``strike``, ``call_bid``, ``call_ask``, ``put_bid``, ``put_ask``: Arrays of one length, one expiry; NaN
+    where a side is missing. Pairs with a missing, zero or crossed side are ignored.
+    ``years``: Time to expiry, above 0.
+    ``rate``: Continuously compounded, a year.
+    ``dividends``: Known cash dividends as (years_to_ex_date, amount).
+    ``pairs_near_money``: Number of strikes nearest the money to use.
+    ``later_borrow``: Borrow that later expiries are priced with, a year.
+    ``spot_offset``: By how much the spot may be of another moment than the quotes, as a fraction of it.
+    ``schedule``: The cash dividends as a desk has them, which asks all day: then what exercise adds comes
+    from tables, all of it at ``later_borrow``.
+
+    Returns: naN with ``no_pairs`` where no pair shows a forward: without a quote, or at a spot that no
+    volatility explains, as a stub quote of the share gives.
+
+    Raises ArgumentError when the spot or the time is not above 0, the rate is not finite, or the lists differ
+    in length.
     """
     if not (math.isfinite(spot) and spot > 0.0):
         raise ArgumentError("the spot must be above 0", where="spot", value=spot)
@@ -387,10 +366,7 @@ def last_rows(quotes: QuoteColumns) -> dict[int, int]:
 def spots_until(tape: MarketTape, now_ns: int) -> tuple[NDArray[np.int64], Floats]:
     """Return instants and mids of the underlying's quotes of two sides up to ``now_ns``; at least one.
 
-    Raises
-    ------
-    DataError
-        When the underlying was not quoted yet.
+    Raises DataError when the underlying was not quoted yet.
     """
     quotes = tape.quotes.until(now_ns)
     is_spot = quotes.instrument_id == tape.instruments.id_of(tape.underlying)
@@ -407,12 +383,8 @@ def spots_until(tape: MarketTape, now_ns: int) -> tuple[NDArray[np.int64], Float
 def chain_quotes_at(tape: MarketTape, now_ns: int, *, max_age_seconds: float | None = None) -> ChainQuotes:
     """Return the last quote known by ``now_ns`` of every option that has not expired, by expiry.
 
-    A quote older than ``max_age_seconds`` is left out; None keeps all.
-
-    Raises
-    ------
-    DataError
-        When the underlying was not quoted yet.
+    A quote older than ``max_age_seconds`` is left out; None keeps all. Raises DataError when the underlying
+    was not quoted yet.
     """
     quotes = tape.quotes.until(now_ns)
     row_of = last_rows(quotes)
@@ -524,8 +496,6 @@ def fit_chain(
 
     The smiles of ``previous`` start this fit; variance is linear between expiries in ``clock``.
 
-    Notes
-    -----
     A strike is represented by its out-of-the-money option, which has the least intrinsic value and early
     exercise; where it is not quoted on both sides, by the other. Bid and ask are inverted separately,
     American quotes as American options with the implied forward's yield.

@@ -18,33 +18,19 @@ def parity_implied_forward(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the forward implied by a call and a put of one strike and expiry, and its uncertainty.
 
-    Parameters
-    ----------
-    strike, call_bid, call_ask, put_bid, put_ask
-        Arrays of one shape (or broadcast to one), in currency per unit of the underlying. NaN where
-        a side is missing: the result is NaN there.
-    discount_factor
-        Present value of one unit of currency at expiry; 1 (no discounting) is right within a tick
-        for options that expire within days.
-
-    Returns
-    -------
-    forward, uncertainty
-        ``K + (mid(C) - mid(P)) / DF`` and the half-width of the band that the two spreads leave,
-        ``(half-spread(C) + half-spread(P)) / DF``; both in currency per unit.
-
-    Raises
-    ------
-    ArgumentError
-        When a discount factor is not positive.
-
-    Notes
-    -----
     European put-call parity, Stoll (1969), "The relationship between put and call option prices",
     Journal of Finance 24. For American options early exercise widens it to an inequality.
 
-    Examples
-    --------
+    ``strike``, ``call_bid``, ``call_ask``, ``put_bid``, ``put_ask``: Arrays of one shape (or broadcast to
+    one), in currency per unit of the underlying. NaN where a side is missing: the result is NaN there.
+    ``discount_factor``: Present value of one unit of currency at expiry; 1 (no discounting) is right within a
+    tick for options that expire within days.
+
+    Returns: ``K + (mid(C) - mid(P)) / DF`` and the half-width of the band that the two spreads leave,
+    ``(half-spread(C) + half-spread(P)) / DF``; both in currency per unit.
+
+    Raises ArgumentError when a discount factor is not positive.
+
     >>> forward, uncertainty = parity_implied_forward(3700.0, 65.0, 67.0, 0.5, 0.5)
     >>> float(forward), float(uncertainty)
     (3765.5, 1.0)

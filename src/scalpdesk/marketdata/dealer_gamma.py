@@ -40,10 +40,7 @@ _BISECTIONS = 80
 class ExposureRows:
     """Options of one underlying as columns of equal length, one row an option.
 
-    Raises
-    ------
-    ArgumentError
-        When the columns differ in length.
+    Raises ArgumentError when the columns differ in length.
     """
 
     strike: Floats
@@ -141,14 +138,9 @@ def listed_rows(
 ) -> ExposureRows:
     """Return the rows of listed options: each one's gamma, and the contracts of it that are open.
 
-    Parameters
-    ----------
-    listed
-        Number and contract of each option.
-    gamma
-        Of each option, change of delta per 1.00 of the underlying; NaN where unknown.
-    interest
-        Contracts at the end of the previous session; an option without is unknown.
+    ``listed``: Number and contract of each option.
+    ``gamma``: Of each option, change of delta per 1.00 of the underlying; NaN where unknown.
+    ``interest``: Contracts at the end of the previous session; an option without is unknown.
     """
     return ExposureRows(
         strike=np.array([float(contract.strike) for _, contract in listed]),
@@ -181,16 +173,8 @@ def covered_text(exposure: GammaExposure, day: date) -> str:
 def exposures(rows: ExposureRows, spot: float) -> Floats:
     """Return the signed exposure of every row, in USD of delta per move of 1 %.
 
-    Returns
-    -------
-    numpy.ndarray
-        NaN where the gamma or the open interest is missing. An option without open interest counts as 0
-        with or without a gamma.
-
-    Raises
-    ------
-    ArgumentError
-        When the spot is not a positive number.
+    Returns: naN where the gamma or the open interest is missing. An option without open interest counts as 0
+    with or without a gamma. Raises ArgumentError when the spot is not a positive number.
     """
     _check_spot(spot)
     sign = np.where(rows.is_call, 1.0, -1.0)
@@ -254,24 +238,13 @@ def repriced_exposure(
     Gamma is Black–Scholes–Merton's at each option's own volatility (sticky strike), with its variance over at
     least an hour.
 
-    Parameters
-    ----------
-    rows
-        The chain with ``vol`` and ``years``; rows without volatility or open interest are left out.
-    spots
-        Levels of the underlying, all above 0.
-    rate, dividend_yield
-        Continuously compounded, a year; a scalar or one value a row.
+    ``rows``: The chain with ``vol`` and ``years``; rows without volatility or open interest are left out.
+    ``spots``: Levels of the underlying, all above 0.
+    ``rate``, ``dividend_yield``: Continuously compounded, a year; a scalar or one value a row.
 
-    Returns
-    -------
-    numpy.ndarray
-        One sum a level, in USD of delta per move of 1 %.
+    Returns: one sum a level, in USD of delta per move of 1 %.
 
-    Raises
-    ------
-    ArgumentError
-        When the chain has no volatilities or times.
+    Raises ArgumentError when the chain has no volatilities or times.
     """
     if rows.vol is None or rows.years is None:
         raise ArgumentError("repricing needs the volatility and the time of every row", where="rows")
@@ -305,26 +278,14 @@ def gamma_flip(
     The profile is repriced on a grid around the spot, and every change of sign refined by bisection. (A
     change of sign along the strikes at today's gammas is no level of the underlying.)
 
-    Parameters
-    ----------
-    rows
-        The chain with ``vol`` and ``years``.
-    spot
-        Underlying, above 0.
-    rate, dividend_yield
-        Continuously compounded, a year.
-    span
-        Half width of the grid, as a fraction of the spot.
+    ``rows``: The chain with ``vol`` and ``years``.
+    ``spot``: Underlying, above 0.
+    ``rate``, ``dividend_yield``: Continuously compounded, a year.
+    ``span``: Half width of the grid, as a fraction of the spot.
 
-    Returns
-    -------
-    float or None
-        None where the sign does not change within the span.
+    Returns: none where the sign does not change within the span.
 
-    Raises
-    ------
-    ArgumentError
-        When the spot is not positive, the grid is empty, or the chain has no volatilities.
+    Raises ArgumentError when the spot is not positive, the grid is empty, or the chain has no volatilities.
     """
     _check_spot(spot)
     if not FLIP_STEP <= span < 1.0:
@@ -408,12 +369,8 @@ def threshold_by_dealers(
 ) -> Decimal:
     """Return the net delta threshold: tight while dealers are short gamma, else (or unknown) standard.
 
-    ``standard`` and ``tight`` are in the unit of the net delta.
-
-    Raises
-    ------
-    ArgumentError
-        When a threshold is negative or ``tight`` exceeds ``standard``.
+    ``standard`` and ``tight`` are in the unit of the net delta. Raises ArgumentError when a threshold is
+    negative or ``tight`` exceeds ``standard``.
     """
     if not 0 <= tight <= standard:
         raise ArgumentError(

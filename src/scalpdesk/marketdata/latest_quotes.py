@@ -43,21 +43,9 @@ class QuoteTable(NamedTuple):
 class InstrumentRows:
     """Quotes of one instrument in one session, as columns; of a live desk the one that has come.
 
-    Parameters
-    ----------
-    number
-        The instrument.
-    rows
-        Their rows among the session's quotes, ascending.
-    ts_ns, bid, ask
-        Their columns, contiguous.
-    untradable
-        Those that no trigger is asked about, ascending.
-
-    Attributes
-    ----------
-    learnt
-        Quotes that the instrument's trigger has taken in: those before this one.
+    ``rows``: Their rows among the session's quotes, ascending.
+    ``untradable``: Those that no trigger is asked about, ascending.
+    ``learnt``: Quotes that the instrument's trigger has taken in: those before this one.
     """
 
     def __init__(
@@ -162,14 +150,8 @@ class RowIndex(NamedTuple):
 class SessionRows:
     """Quotes of one session in the order of events, known up to ``upto``.
 
-    Attributes
-    ----------
-    columns
-        The quotes.
-    upto
-        Rows that are known: those before it. It only grows.
-    quoted
-        Instruments that have a row, ascending.
+    ``upto``: Rows that are known: those before it. It only grows.
+    ``quoted``: Instruments that have a row, ascending.
     """
 
     def __init__(self, index: RowIndex) -> None:

@@ -118,14 +118,9 @@ class SpreadFilter:
     average with a weight of a tenth. The average is at least one tick: a run of zero spreads would otherwise
     leave out every later quote. The rules are in :mod:`scalpdesk.pricing.kernels.triggers`.
 
-    Parameters
-    ----------
-    learn_below
-        Spreads of this size (currency) and above do not update the average.
-    tick
-        Smallest average, in currency.
-    average
-        In currency; NaN before the first quote.
+    ``learn_below``: Spreads of this size (currency) and above do not update the average.
+    ``tick``: Smallest average, in currency.
+    ``average``: In currency; NaN before the first quote.
     """
 
     def __init__(self, learn_below: float = 0.5, tick: float = 0.01, average: float = math.nan) -> None:

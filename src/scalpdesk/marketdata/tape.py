@@ -397,11 +397,7 @@ def joined_tape(tapes: Sequence[MarketTape]) -> MarketTape:
     """Return one tape of several underlyings' markets: the first one's with the others beside it.
 
     Instruments keep their order, those of the first market their numbers. Rates are the first market's.
-
-    Raises
-    ------
-    DataError
-        When the markets have other sessions, another clock, or an instrument in common.
+    Raises DataError when the markets have other sessions, another clock, or an instrument in common.
     """
     main, *rest = tapes
     instruments, numbers = Instruments(main.instruments), [np.arange(len(main.instruments), dtype=np.int32)]
@@ -462,12 +458,8 @@ def joined_tape(tapes: Sequence[MarketTape]) -> MarketTape:
 def hedged_tape(main: MarketTape, other: MarketTape) -> MarketTape:
     """Return a market with the underlying of another one beside it, to hedge with.
 
-    At equal instants the hedge's quotes come first: a decision at the underlying's sees both.
-
-    Raises
-    ------
-    DataError
-        When the markets have other sessions, or the hedge is an instrument of the market already.
+    At equal instants the hedge's quotes come first: a decision at the underlying's sees both. Raises
+    DataError when the markets have other sessions, or the hedge is an instrument of the market already.
     """
     instrument = other.instruments[other.instruments.id_of(other.underlying)]
     if instrument.symbol in main.instruments or other.sessions != main.sessions:

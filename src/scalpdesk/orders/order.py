@@ -107,13 +107,7 @@ class Order(Leaf, gc=False):
         return bool(self.executions or self.busted)
 
     def move(self, state: OrderState, reason: str = "") -> None:
-        """Go to ``state``.
-
-        Raises
-        ------
-        InvariantError
-            When the state machine has no such edge.
-        """
+        """Go to ``state``. Raises InvariantError when the state machine has no such edge."""
         if state is self.state:
             return
         if state not in ALLOWED[self.state]:
@@ -133,10 +127,7 @@ class Order(Leaf, gc=False):
     def fill(self, execution_id: str, quantity: Decimal, price: Decimal) -> bool:
         """Apply one execution; return False when it was applied, or taken back, before.
 
-        Raises
-        ------
-        InvariantError
-            When nothing or less is filled, or more than was ordered.
+        Raises InvariantError when nothing or less is filled, or more than was ordered.
         """
         if execution_id in self.executions:
             return False

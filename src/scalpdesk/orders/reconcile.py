@@ -245,16 +245,10 @@ def latest_lines(
 ) -> Sequence[Explained] | None:
     """Return the fewest latest lines of the history that close a gap; None where no number of them does.
 
-    Parameters
-    ----------
-    lines
-        Oldest first.
-    gap
-        What they are to close.
-    within
-        Difference of cash that counts as zero.
-    by_cash
-        Whether the cash must fit, too.
+    ``lines``: Oldest first.
+    ``gap``: What they are to close.
+    ``within``: Difference of cash that counts as zero.
+    ``by_cash``: Whether the cash must fit, too.
     """
     for start in range(len(lines), -1, -1):
         if start < len(lines):

@@ -88,14 +88,10 @@ class CarryMeter:
 
     First when the desk asks, then at its first wake by a price or timed mark from each quarter hour on.
 
-    Parameters
-    ----------
-    instruments, state, strike_vols, terms
-        Instruments of the run, the latest market, what tells an expiry's forward, time to expiry and rates.
-    configured
-        Continuous yield of an underlying, fractions a year.
-    by_parity
-        Whether quotes correct it.
+    ``instruments``, ``state``, ``strike_vols``, ``terms``: Instruments of the run, the latest market, what
+    tells an expiry's forward, time to expiry and rates.
+    ``configured``: Continuous yield of an underlying, fractions a year.
+    ``by_parity``: Whether quotes correct it.
     """
 
     def __init__(

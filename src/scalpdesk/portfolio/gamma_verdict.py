@@ -60,14 +60,9 @@ def gamma_verdict(
 ) -> GammaVerdict | None:
     """Return whether gamma is paying; None while no option has been held.
 
-    Parameters
-    ----------
-    explain
-        Of the account; gives its smallest unit and the volatilities.
-    parts
-        P&L of the run or a session by part, in that unit.
-    hedge_costs
-        What the hedges of the same time cost, exact; negative.
+    ``explain``: Of the account; gives its smallest unit and the volatilities.
+    ``parts``: P&L of the run or a session by part, in that unit.
+    ``hedge_costs``: What the hedges of the same time cost, exact; negative.
     """
     if not parts["gamma"] and not parts["theta"]:
         return None

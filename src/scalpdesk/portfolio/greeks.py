@@ -26,15 +26,9 @@ def gamma_beside_perpetual(gamma: float, delta: float, spot: float) -> float:
     The coins that the perpetual is worth change as well, by the delta over the spot: together it is the
     options' gamma in US dollars.
 
-    Parameters
-    ----------
-    gamma, delta
-        Of the options in coin: what the delta, net of the premium, gains a US dollar; in coins.
-    spot
-        US dollars a coin.
+    ``gamma``, ``delta``: Of the options in coin: what the delta, net of the premium, gains a US dollar; in
+    coins.
 
-    Examples
-    --------
     >>> round(gamma_beside_perpetual(-1.6e-5, 0.8, 50_000.0), 10)  # a call deep in the money
     0.0
     """
@@ -42,13 +36,7 @@ def gamma_beside_perpetual(gamma: float, delta: float, spot: float) -> float:
 
 
 def gamma_in_coin(gamma: float, delta: float, spot: float) -> float:
-    """Return the gamma of an inverse option beside its hedge: ½ of it times dS² is earned, in coin.
-
-    Parameters
-    ----------
-    gamma, delta, spot
-        As for :func:`gamma_beside_perpetual`.
-    """
+    """Return the gamma of an inverse option beside its hedge: ½ of it times dS² is earned, in coin."""
     return gamma_beside_perpetual(gamma, delta, spot) / spot
 
 

@@ -74,18 +74,11 @@ def leg_parts(
 ) -> LegParts:
     """Return the parts of a leg's change of value from its prices at the corners of the step.
 
-    Parameters
-    ----------
-    corners
-        As :func:`scalpdesk.pricing.scalar.corner_prices` returns them.
-    units
-        Contracts times multiplier, signed.
-    delta, gamma, vega
-        At the start; vega per 1.00 of volatility on the variance clock.
-    d_spot, d_vol
-        Steps of the spot (dividends added back) and of the volatility.
-    d_mark
-        Change of the quoted mark, per unit; None for the model's own.
+    ``corners``: As :func:`scalpdesk.pricing.scalar.corner_prices` returns them.
+    ``units``: Contracts times multiplier, signed.
+    ``delta``, ``gamma``, ``vega``: At the start; vega per 1.00 of volatility on the variance clock.
+    ``d_spot``, ``d_vol``: Steps of the spot (dividends added back) and of the volatility.
+    ``d_mark``: Change of the quoted mark, per unit; None for the model's own.
     """
     start, spot, vol, time, spot_vol, spot_time, vol_time, all_three, paid, end = corners
     spot_step, vol_step, time_step = spot - start, vol - start, time - start

@@ -38,16 +38,10 @@ class MoveMeter(Leaf, gc=False):
     def add(self, gamma: float, spot: float, d_spot: float, vol: float, variance_years: float) -> None:
         """Add an interval.
 
-        Parameters
-        ----------
-        gamma
-            Of the book at its start, shares per unit of currency.
-        spot, d_spot
-            At its start, and the move; currency.
-        vol
-            Implied, per root year of the variance clock.
-        variance_years
-            Length of the interval by that clock.
+        ``gamma``: Of the book at its start, shares per unit of currency.
+        ``spot``, ``d_spot``: At its start, and the move; currency.
+        ``vol``: Implied, per root year of the variance clock.
+        ``variance_years``: Length of the interval by that clock.
         """
         move = d_spot / spot
         realised, implied = move * move, vol * vol * variance_years

@@ -23,10 +23,7 @@ class ContractPricer:
     The spot of an inverse contract is the forward in US dollars, without rate and yield; prices are premiums
     in coin, and the Greeks those of a holder who counts in coin: the delta is Δ − V/F, in coins.
 
-    Parameters
-    ----------
-    style
-        Style for every contract; None uses each contract's own.
+    ``style``: Style for every contract; None uses each contract's own.
     """
 
     def __init__(self, style: Style | None = None) -> None:
@@ -139,16 +136,12 @@ def exercise_gain(
     strike is more than the call and the dividends, and it is worth no more than its payoff: what it loses
     then is the night's interest.
 
-    Parameters
-    ----------
-    contract, spot, opposite
-        The option, the price of its underlying and of the other option at its strike; currency per unit.
-    years, night_years, rate
-        Until the expiry and the next opening; continuously compounded rate a year.
-    tonight, ahead
-        Dividends that go ex at the next opening, and until the expiry; currency a share.
-    put_price
-        Returns the put's price at the volatility of its strike's call; None where it is not known.
+    ``contract``, ``spot``, ``opposite``: The option, the price of its underlying and of the other option at
+    its strike; currency per unit.
+    ``years``, ``night_years``, ``rate``: Until the expiry and the next opening; continuously compounded rate
+    a year.
+    ``tonight``, ``ahead``: Dividends that go ex at the next opening, and until the expiry; currency a share.
+    ``put_price``: Returns the put's price at the volatility of its strike's call; None where it is not known.
     """
     strike, payoff = float(contract.strike), contract.payoff(spot)
     if not payoff > 0.0 or (contract.is_call and not tonight):

@@ -55,18 +55,13 @@ class OptionVols:
 
     It learns by :meth:`follow` and :meth:`learn`; questions only read.
 
-    Parameters
-    ----------
-    instruments, state, pricer, terms
-        Instruments of the run, the latest market, the pricing model, time to expiry and rates.
-    configured_yield
-        Returns the configured continuous yield of an underlying, a fraction a year.
-    by_parity
-        Whether quotes of calls and puts correct the yield to that of their forward.
-    half_life_seconds
-        Of an exponentially weighted mean of each strike's volatility, in the Kalman filter's place.
-    smiles
-        Those that runs over one market with equal terms share; None: it fits its own.
+    ``instruments``, ``state``, ``pricer``, ``terms``: Instruments of the run, the latest market, the pricing
+    model, time to expiry and rates.
+    ``configured_yield``: Returns the configured continuous yield of an underlying, a fraction a year.
+    ``by_parity``: Whether quotes of calls and puts correct the yield to that of their forward.
+    ``half_life_seconds``: Of an exponentially weighted mean of each strike's volatility, in the Kalman
+    filter's place.
+    ``smiles``: Those that runs over one market with equal terms share; None: it fits its own.
     """
 
     def __init__(

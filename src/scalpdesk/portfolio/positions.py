@@ -18,12 +18,7 @@ class Position:
 
     Trades change the quantity at once; the average price and the realised profit follow when they are read.
 
-    Parameters
-    ----------
-    instrument
-        What is held.
-    quantity, average_price
-        What is held at the start, and its average price per unit.
+    ``quantity``, ``average_price``: What is held at the start, and its average price per unit.
     """
 
     __slots__ = (
@@ -277,10 +272,7 @@ class FifoLots:
 class ClosedTrades:
     """Trades from flat to flat: cash that the present one began with, and how many in a row lost.
 
-    Parameters
-    ----------
-    cash
-        Cash of the account while it is flat, in the quote currency.
+    ``cash``: Cash of the account while it is flat, in the quote currency.
     """
 
     def __init__(self, cash: Decimal = ZERO) -> None:

@@ -61,12 +61,9 @@ class SolvedQuote(NamedTuple):
 class QuotedVols:
     """Solves each quote's mid for its volatility, once.
 
-    Parameters
-    ----------
-    instruments, state, pricer, terms
-        Instruments of the run, the latest market, the pricing model, time to expiry and rates.
-    yield_of
-        Returns the yield of an option's expiry at an instant, a fraction a year.
+    ``instruments``, ``state``, ``pricer``, ``terms``: Instruments of the run, the latest market, the pricing
+    model, time to expiry and rates.
+    ``yield_of``: Returns the yield of an option's expiry at an instant, a fraction a year.
     """
 
     def __init__(

@@ -169,23 +169,14 @@ class RiskPart:
     ) -> Floats:
         """Return the P&L of each scenario against the book here and now, by full repricing.
 
-        Parameters
-        ----------
-        spots
-            Price of the underlying in each scenario, above 0.
-        vol_moves
-            Log change of the 30-day volatility index; each leg moves by its :func:`term_loading` of it.
-        step
-            0 for now, else the place of the time in the legs' ``years``.
-        smile
-            One of :data:`SMILES`.
-        vol_points
-            Added to every volatility, 0.01 for a point.
+        ``spots``: Price of the underlying in each scenario, above 0.
+        ``vol_moves``: Log change of the 30-day volatility index; each leg moves by its :func:`term_loading`
+        of it.
+        ``step``: 0 for now, else the place of the time in the legs' ``years``.
+        ``smile``: One of :data:`SMILES`.
+        ``vol_points``: Added to every volatility, 0.01 for a point.
 
-        Raises
-        ------
-        ArgumentError
-            When a spot is not above 0, or the smile is unknown.
+        Raises ArgumentError when a spot is not above 0, or the smile is unknown.
         """
         if smile not in SMILES:
             raise ArgumentError(
@@ -332,24 +323,14 @@ def risk_leg(
 ) -> RiskLeg:
     """Return a position in an option as a leg of a book.
 
-    Parameters
-    ----------
-    contract, quantity
-        The option, and the contracts held, signed.
-    vol
-        Implied volatility now, a fraction a year.
-    spot
-        Price of the underlying.
-    instants
-        Now, and the later times of the book (:func:`step_instants`), UTC nanoseconds.
-    clock_years
-        Years of the variance clock between two instants.
-    rate, dividend_yield, dividends
-        A year, continuous; cash dividends as (years to the ex-date, amount).
-    forward
-        That of its expiry, for an inverse option in dollars; carried from the spot when None.
-    smile
-        Volatilities at ln(strike / forward).
+    ``contract``, ``quantity``: The option, and the contracts held, signed.
+    ``vol``: Implied volatility now, a fraction a year.
+    ``instants``: Now, and the later times of the book (:func:`step_instants`), UTC nanoseconds.
+    ``clock_years``: Years of the variance clock between two instants.
+    ``rate``, ``dividend_yield``, ``dividends``: A year, continuous; cash dividends as (years to the ex-date,
+    amount).
+    ``forward``: That of its expiry, for an inverse option in dollars; carried from the spot when None.
+    ``smile``: Volatilities at ln(strike / forward).
     """
     expires_ns = expiry_instant_ns(contract)
     years = tuple(max(years_between(at_ns, expires_ns), 0.0) for at_ns in instants)

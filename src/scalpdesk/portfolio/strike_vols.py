@@ -163,14 +163,9 @@ class StrikeVols:
     A quote is measured once, with the spot that was in force at its own instant: an option's quote is often
     older than the spot, and inverted with a later one it shows a move of volatility that never was.
 
-    Parameters
-    ----------
-    instruments, state
-        Instruments of the run and the latest market.
-    quote_vol, quote_vols
-        Invert a quote, and those of an expiry.
-    half_life_seconds
-        Of an exponentially weighted mean in the filter's place; None filters.
+    ``instruments``, ``state``: Instruments of the run and the latest market.
+    ``quote_vol``, ``quote_vols``: Invert a quote, and those of an expiry.
+    ``half_life_seconds``: Of an exponentially weighted mean in the filter's place; None filters.
     """
 
     def __init__(
@@ -267,16 +262,11 @@ class StrikeVols:
         carried by half the move of the spot since its own instant: near the money that is its delta, and of
         a pair quoted at one instant it is the whole move.
 
-        Parameters
-        ----------
-        contract
-            Any of the expiry.
-        now_ns
-            UTC nanoseconds.
-        spot, years, rate
-            Price of the underlying, currency per unit; time to expiry, above 0; continuous rate a year.
-        dividends, borrow
-            Known cash dividends that are ahead, and the yield beside them so far, a fraction a year.
+        ``now_ns``: UTC nanoseconds.
+        ``spot``, ``years``, ``rate``: Price of the underlying, currency per unit; time to expiry, above 0;
+        continuous rate a year.
+        ``dividends``, ``borrow``: Known cash dividends that are ahead, and the yield beside them so far, a
+        fraction a year.
         """
         strikes = self._expiries[_key(contract)[:3]]
         underlying = self._instruments.id_of(contract.underlying)
@@ -328,16 +318,9 @@ class StrikeVols:
         :func:`fit_chain`, which takes every strike, stale or wide, inverts bid and ask, and measures the
         forward for it: the desk asks at each look, and by the carry that its marks go by.
 
-        Parameters
-        ----------
-        contract
-            Any of the expiry.
-        now_ns
-            UTC nanoseconds.
-        forward
-            Of the expiry, currency per unit.
-        years, variance_years
-            To expiry, by the calendar and on the variance clock; above 0.
+        ``now_ns``: UTC nanoseconds.
+        ``forward``: Of the expiry, currency per unit.
+        ``years``, ``variance_years``: To expiry, by the calendar and on the variance clock; above 0.
         """
         if self._known != len(self._instruments):
             self._learn()

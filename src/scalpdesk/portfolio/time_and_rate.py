@@ -16,16 +16,9 @@ _END_NS = new_york_ns(date(LAST_YEAR, 12, 31), time(0))
 class TimeAndRate:
     """Time to expiry and rate of a run.
 
-    Parameters
-    ----------
-    state
-        The latest market: its rate curve.
-    floor_seconds
-        Smallest time to expiry before the expiry instant, in seconds.
-    flat_rate
-        One rate for all maturities (fraction a year); None uses the market's curve.
-    clock
-        Variance clock.
+    ``state``: The latest market: its rate curve.
+    ``floor_seconds``: Smallest time to expiry before the expiry instant, in seconds.
+    ``flat_rate``: One rate for all maturities (fraction a year); None uses the market's curve.
     """
 
     def __init__(

@@ -35,14 +35,11 @@ def trade_cost(
     The distance from the mark to the far side of the quote is the spread cost, half the spread near the
     money; the rest of the distance between the price and the mark is slippage.
 
-    Parameters
-    ----------
-    instrument, quote, signed_quantity
-        What was traded, its latest quote, and how much: negative for a sale.
-    price, mark, fair
-        Paid; the mark; the value that the cost is measured from, if it is not the mark; currency per unit.
-    is_lost
-        Whether the quote was lost: the whole distance to the mark is then mark noise.
+    ``instrument``, ``quote``, ``signed_quantity``: What was traded, its latest quote, and how much: negative
+    for a sale.
+    ``price``, ``mark``, ``fair``: Paid; the mark; the value that the cost is measured from, if it is not the
+    mark; currency per unit.
+    ``is_lost``: Whether the quote was lost: the whole distance to the mark is then mark noise.
     """
     worth = instrument.value
     worth_at_mark, paid = worth(signed_quantity, mark), worth(signed_quantity, price)

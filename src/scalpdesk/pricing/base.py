@@ -147,13 +147,7 @@ class ModelChoice(Protocol):
 
 
 def as_floats(name: str, value: ArrayLike) -> Floats:
-    """Convert an argument to a float64 array.
-
-    Raises
-    ------
-    ArgumentError
-        When it is not numeric.
-    """
+    """Convert an argument to a float64 array. Raises ArgumentError when it is not numeric."""
     try:
         return np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError) as error:
@@ -165,10 +159,8 @@ def as_floats(name: str, value: ArrayLike) -> Floats:
 def as_phi(is_call: ArrayLike) -> Floats:
     """Convert ``is_call`` to +1.0 for calls and -1.0 for puts.
 
-    Raises
-    ------
-    ArgumentError
-        When it holds anything but true/false or 1/0 (a text such as "put" would count as true).
+    Raises ArgumentError when it holds anything but true/false or 1/0 (a text such as "put" would count as
+    true).
     """
     flags = np.asarray(is_call)
     if flags.dtype != np.bool_:
@@ -199,12 +191,8 @@ def require(name: str, values: Floats, good: NDArray[np.bool_], rule: str) -> No
 def dividend_schedule(dividends: Dividends | None) -> tuple[Floats, Floats]:
     """Return times and amounts of the cash dividends after now, in ascending order of time.
 
-    A dividend at time 0 or before is already in the spot and is left out.
-
-    Raises
-    ------
-    ArgumentError
-        When an entry is not a pair of finite numbers, or an amount is negative.
+    A dividend at time 0 or before is already in the spot and is left out. Raises ArgumentError when an entry
+    is not a pair of finite numbers, or an amount is negative.
     """
     if dividends is None or len(dividends) == 0:
         return NO_DIVIDENDS
@@ -235,10 +223,7 @@ def dividend_schedule(dividends: Dividends | None) -> tuple[Floats, Floats]:
 def broadcast_flat(**arrays: Floats) -> tuple[tuple[int, ...], dict[str, Floats]]:
     """Broadcast named arrays to one shape (NumPy's rules) and flatten them.
 
-    Raises
-    ------
-    ArgumentError
-        When the shapes do not broadcast; lists them.
+    Raises ArgumentError when the shapes do not broadcast; lists them.
     """
     shapes_in = {array.shape for array in arrays.values()} - {()}
     try:
@@ -298,11 +283,8 @@ def checked_inputs(
 ) -> PricingInputs:
     """Validate and broadcast the arguments of a pricing call.
 
-    Raises
-    ------
-    ArgumentError
-        For NaN, infinities, a negative spot, strike or volatility, or shapes that do not broadcast; names
-        the argument and the index.
+    Raises ArgumentError for NaN, infinities, a negative spot, strike or volatility, or shapes that do not
+    broadcast; names the argument and the index.
     """
     times, cash = dividend_schedule(dividends)
     packed = _packed((spot, strike, vol, years, rate, dividend_yield), is_call)

@@ -38,10 +38,7 @@ class CashDividendModel:
     def greeks(self, inputs: PricingInputs) -> Greeks:
         """Return price and eight Greeks; see :class:`~scalpdesk.pricing.base.Greeks` for the units.
 
-        Raises
-        ------
-        ArgumentError
-            When the dividends are worth as much as the spot.
+        Raises ArgumentError when the dividends are worth as much as the spot.
         """
         return greeks_from_columns(self._columns(inputs, 9), inputs.shape)
 

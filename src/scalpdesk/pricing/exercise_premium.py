@@ -30,21 +30,9 @@ def exercise_premium(
 ) -> Floats:
     """Return American less European price at a volatility for each strike, in the escrowed model.
 
-    Parameters
-    ----------
-    spot, years
-        Scalars above 0.
-    strike, vol
-        Arrays of one length.
-    is_call, dividend_yield
-        Of all options, or arrays of that length.
-    rate, dividends
-        As in :func:`scalpdesk.pricing.greeks`.
-
-    Returns
-    -------
-    ndarray
-        At least 0, currency per unit of the underlying.
+    ``spot``, ``years``: Scalars above 0.
+    ``is_call``, ``dividend_yield``: Of all options, or arrays of that length.
+    ``ndarray``: At least 0, currency per unit of the underlying.
     """
     inputs = checked_inputs(
         spot, strike, years, vol, is_call, rate=rate, dividend_yield=dividend_yield, dividends=dividends
@@ -71,16 +59,11 @@ def implied_vol_through_premium(
     ``sides`` are bid and ask, shape (2, strikes), NaN where missing; the rest is as in
     :func:`exercise_premium`, with ascending strikes.
 
-    Returns
-    -------
-    ndarray
-        Shape (2, strikes); NaN where a quote has no volatility.
-
-    Notes
-    -----
     The premium of the mid is subtracted from both sides, and the rest is inverted as a European price. That
     is exact at the mid and off by the change of the premium over half a spread at bid and ask: small for
     out-of-the-money options, for which it is meant.
+
+    ``ndarray``: Shape (2, strikes); NaN where a quote has no volatility.
     """
 
     def inverted(prices: Floats) -> Floats:

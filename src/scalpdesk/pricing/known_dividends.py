@@ -143,19 +143,11 @@ def known_greeks(
 ) -> OptionGreeks:
     """Return price and Greeks of one option; without a dividend ahead those of :func:`.option_greeks`.
 
-    Parameters
-    ----------
-    spot, strike, years, vol, is_call, rate
-        As in :func:`scalpdesk.pricing.greeks`.
-    borrow
-        Continuous yield beyond the known dividends, a fraction a year.
-    schedule
-        Known dividends, the next one first: years from the ex-date to the expiry, and currency a share.
+    ``borrow``: Continuous yield beyond the known dividends, a fraction a year.
+    ``schedule``: Known dividends, the next one first: years from the ex-date to the expiry, and currency a
+    share.
 
-    Returns
-    -------
-    OptionGreeks
-        Rho is that of the option held to its expiry.
+    Returns: rho is that of the option held to its expiry.
     """
     ahead = due_by(schedule, years)
     if not ahead:

@@ -47,13 +47,8 @@ def chosen_model(style: str, model: str, *, has_dividends: bool) -> PricingModel
     """Return the model for a style and a name, the product's own or that of an installed package.
 
     ``bsm`` with cash dividends is the ``escrowed`` model; ``spot`` is the other dividend model. ``inverse``
-    options are always European, as the venue lists no others.
-
-    Raises
-    ------
-    ArgumentError
-        For an unknown style or model, dividends on a forward, or a package's model that does not keep its
-        contract.
+    options are always European, as the venue lists no others. Raises ArgumentError for an unknown style or
+    model, dividends on a forward, or a package's model that does not keep its contract.
     """
     if style not in _STYLES:
         raise ArgumentError(

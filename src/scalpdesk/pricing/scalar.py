@@ -58,12 +58,8 @@ def option_greeks(
 ) -> OptionGreeks:
     """Return price and Greeks of one option with a continuous yield.
 
-    Parameters, units and results, to the last digit, are those of :func:`scalpdesk.pricing.greeks`.
-
-    Raises
-    ------
-    ArgumentError
-        When a number is not finite, or a price or the volatility is negative.
+    Parameters, units and results, to the last digit, are those of :func:`scalpdesk.pricing.greeks`. Raises
+    ArgumentError when a number is not finite, or a price or the volatility is negative.
     """
     if not isfinite(spot + strike + years + vol + rate + dividend_yield) or min(spot, strike, vol) < 0.0:
         raise ArgumentError(
@@ -95,13 +91,8 @@ def option_greeks(
 def coin_greeks(forward: float, strike: float, years: float, vol: float, is_call: bool) -> OptionGreeks:
     """Return premium and Greeks of one inverse option in coin, as :class:`.european.InverseModel` does.
 
-    Raises
-    ------
-    ArgumentError
-        When the forward is not above 0, or another number is not finite or negative.
+    Raises ArgumentError when the forward is not above 0, or another number is not finite or negative.
 
-    Examples
-    --------
     >>> round(coin_greeks(100_500.0, 100_000.0, 30 / 365, 0.55, True).delta, 6)
     0.478779
     """
@@ -169,11 +160,8 @@ def corner_prices(
     Interest accrues over the start's calendar time, but for the last price. A dividend takes the end's spot
     from ``stepped_spot`` down to ``end_spot``.
 
-    Returns
-    -------
-    tuple
-        Spot, volatility and time at start (0) or end (1): 000, 100, 010, 001, 110, 101, 011, 111; then the
-        last with ``end_spot``; then that with the end's calendar time, rate and yield.
+    Returns: spot, volatility and time at start (0) or end (1): 000, 100, 010, 001, 110, 101, 011, 111; then
+    the last with ``end_spot``; then that with the end's calendar time, rate and yield.
     """
     phi, years = 1.0 if is_call else -1.0, start.years
     vols, before = corner_vols(start, end), (years, start.rate, start.dividend_yield)
@@ -233,11 +221,8 @@ def implied_vol_scalar(
 ) -> tuple[float, str]:
     """Return one implied volatility; arguments as :func:`scalpdesk.pricing.implied_vol`.
 
-    Returns
-    -------
-    tuple
-        The volatility (NaN where none exists) and its status, as in
-        :class:`~scalpdesk.pricing.implied.ImpliedVol`.
+    Returns: the volatility (NaN where none exists) and its status, as in
+    :class:`~scalpdesk.pricing.implied.ImpliedVol`.
     """
     phi = 1.0 if is_call else -1.0
     terms = (float(price), phi, float(spot), float(strike), float(years), float(rate), float(dividend_yield))
@@ -277,11 +262,8 @@ def vols_and_greeks(
 ) -> tuple[Floats, Floats]:
     """Return implied volatilities and the Greeks at them, to the last digit those of the scalar functions.
 
-    Returns
-    -------
-    tuple
-        The volatilities, NaN without a solution, and the Greeks as rows in the order of
-        :class:`~scalpdesk.pricing.base.OptionGreeks`, a column for each price.
+    Returns: the volatilities, NaN without a solution, and the Greeks as rows in the order of
+    :class:`~scalpdesk.pricing.base.OptionGreeks`, a column for each price.
     """
     phi, none = np.where(is_call, 1.0, -1.0), np.empty(0)
     inputs = PricingInputs(

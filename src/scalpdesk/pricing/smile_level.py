@@ -46,8 +46,6 @@ def swap_vol(smile: Smile, years: float) -> float:
 
     The smile is the volatility at ln(K/F); ``years`` is the time to expiry on its clock.
 
-    Notes
-    -----
     The total variance w integrated over the normal density of z = −k/√w − √w/2 (Gatheral 2006), by the
     trapezoidal rule in u with k = √w₀·sinh u: it converges geometrically, as the integrand is smooth and dies
     out at both ends. Where a wing is too steep for any density (a fit with a single quote on that side) z
@@ -81,26 +79,15 @@ def shifted_smile(
 ) -> Smile:
     """Return the smile moved so that its level is another, the skew kept.
 
-    Parameters
-    ----------
-    smile
-        The market's.
-    years
-        To expiry, on the smile's clock.
-    wanted
-        The forecast, a fraction a year of that clock.
-    level
-        What the forecast is the level of.
-    shift
-        ``standardised``: ``f·σ(k/f)``, which keeps a smile free of arbitrage so; ``parallel``: the same is
-        added everywhere.
-    own_level
-        Of ``smile``, where it is known already.
-
-    Notes
-    -----
     At the money one step is exact. The swap's level is not quite proportional to f, so the step is repeated
     until the level is met to 1e-12.
+
+    ``years``: To expiry, on the smile's clock.
+    ``wanted``: The forecast, a fraction a year of that clock.
+    ``level``: What the forecast is the level of.
+    ``shift``: ``standardised``: ``f·σ(k/f)``, which keeps a smile free of arbitrage so; ``parallel``: the
+    same is added everywhere.
+    ``own_level``: Of ``smile``, where it is known already.
     """
     is_factor = shift == "standardised"
 

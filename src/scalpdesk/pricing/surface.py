@@ -195,12 +195,7 @@ class VolSurface:
 
         Before the first expiry variance is proportional to the clock; beyond the last one it grows at every
         strike at the rate of the at-the-money variance between the last two expiries. Neither opens a
-        calendar arbitrage.
-
-        Raises
-        ------
-        ArgumentError
-            When no expiry has a smile, or the time is negative.
+        calendar arbitrage. Raises ArgumentError when no expiry has a smile, or the time is negative.
         """
         nodes = self.fitted
         if not nodes:
@@ -236,10 +231,7 @@ class VolSurface:
     def vol(self, strike: ArrayLike, years: float) -> Floats:
         """Return volatility a year at strikes, for a time to expiry above 0 in calendar years.
 
-        Raises
-        ------
-        ArgumentError
-            When no expiry has a smile, or the time is not above 0.
+        Raises ArgumentError when no expiry has a smile, or the time is not above 0.
         """
         if not years > 0.0:
             raise ArgumentError("a volatility needs a time above 0", where="years", value=years)

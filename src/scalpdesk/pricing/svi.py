@@ -115,14 +115,9 @@ def check_arbitrage(
 ) -> ArbitrageCheck:
     """Check a smile for butterfly arbitrage, and for calendar arbitrage against the previous expiry.
 
-    Parameters
-    ----------
-    smile, before
-        The smile and that of the next shorter expiry (None for the first).
-    theta
-        Total variance near the money: the grid spans 12 √θ on either side, with points out to 200 √θ.
-    reach
-        Largest |k| of the quotes, to which the grid is widened.
+    ``smile``, ``before``: The smile and that of the next shorter expiry (None for the first).
+    ``theta``: Total variance near the money: the grid spans 12 √θ on either side, with points out to 200 √θ.
+    ``reach``: Largest |k| of the quotes, to which the grid is widened.
     """
     k = np.unique(np.concatenate((FAR * np.sqrt(theta), _check_grid(theta, reach))))
     worst_g, worst_k = _least_g(smile, k)
@@ -283,17 +278,11 @@ class SmileFit:
     ) -> tuple[SviSmile, ArbitrageCheck]:
         """Return the best fit without butterflies and not below ``before``, and its remaining arbitrage.
 
-        Parameters
-        ----------
-        start
-            Smile to start from: the free fit, or the last one.
-        before
-            Smile of the next shorter expiry: a hard floor.
-        after
-            Free fit of the next longer expiry: a soft ceiling, so that wings without quotes do not push the
-            next expiry off its own quotes.
-        held
-            ``start`` was held free of arbitrage already: the lowest wall is skipped.
+        ``start``: Smile to start from: the free fit, or the last one.
+        ``before``: Smile of the next shorter expiry: a hard floor.
+        ``after``: Free fit of the next longer expiry: a soft ceiling, so that wings without quotes do not
+        push the next expiry off its own quotes.
+        ``held``: ``start`` was held free of arbitrage already: the lowest wall is skipped.
         """
         theta, root = self.theta, float(np.sqrt(self.theta))
         problem = self._problem(before, after)

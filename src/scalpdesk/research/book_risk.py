@@ -162,19 +162,10 @@ def joint_moves(
 
     Where too few lie before the day, every day counts, also those after it, and a note says so.
 
-    Parameters
-    ----------
-    histories
-        Daily bars by underlying.
-    volatility
-        Daily bars of the volatility index, in points; None leaves volatilities where they are.
-    before
-        Day of the book; None takes all.
+    ``volatility``: Daily bars of the volatility index, in points; None leaves volatilities where they are.
+    ``before``: Day of the book; None takes all.
 
-    Raises
-    ------
-    DataError
-        When the series share too few days.
+    Raises DataError when the series share too few days.
     """
     series = [*histories.values(), *filter(None, (volatility,))]
     closes = [dict(zip(each.days, each.bars["close"], strict=True)) for each in series]
@@ -234,23 +225,14 @@ def past_moves(
     An underlying's daily bars are those of ``history``, else of the data set's own daily bars, else of the
     packaged index that it follows; the VIX is that of ``vix``, else the packaged one.
 
-    Parameters
-    ----------
-    symbols
-        Underlyings.
-    catalog, data_set
-        Folder of the catalogue, and the data set that the book is of.
-    history, vix
-        A data set with daily bars, or a CSV or Parquet file with date, open, high, low, close (and symbol).
-    before
-        Day of the book; None takes all days.
-    is_coin
-        The VIX says nothing of a coin: without ``vix`` its volatilities stay.
+    ``symbols``: Underlyings.
+    ``catalog``, ``data_set``: Folder of the catalogue, and the data set that the book is of.
+    ``history``, ``vix``: A data set with daily bars, or a CSV or Parquet file with date, open, high, low,
+    close (and symbol).
+    ``before``: Day of the book; None takes all days.
+    ``is_coin``: The VIX says nothing of a coin: without ``vix`` its volatilities stay.
 
-    Raises
-    ------
-    DataError
-        When what was given is not there, has no such symbol, or is too short.
+    Raises DataError when what was given is not there, has no such symbol, or is too short.
     """
     histories = {}
     for symbol in symbols:
@@ -280,18 +262,10 @@ def risk_document(
 ) -> dict[str, Any]:
     """Return the risk of a book, ready for JSON; amounts in its currency, losses of VaR and ES positive.
 
-    Parameters
-    ----------
-    book
-        What is held.
-    moves
-        Past moves of its underlyings; without them there is no value at risk.
-    options
-        Filters of the moves, the smile, and whether a day passes in them.
-    worst
-        The worst case where orders work; that of the book alone when None.
-    notes
-        Remarks that are shown with it.
+    ``moves``: Past moves of its underlyings; without them there is no value at risk.
+    ``options``: Filters of the moves, the smile, and whether a day passes in them.
+    ``worst``: The worst case where orders work; that of the book alone when None.
+    ``notes``: Remarks that are shown with it.
     """
     smile, step = options.smile, 0 if options.instant else 1
     symbols = [part.underlying for part in book.parts]

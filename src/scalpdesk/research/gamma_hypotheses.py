@@ -121,17 +121,11 @@ def _straddle(priced: PricedChain, minutes: int) -> tuple[float, float, float] |
 def hedged_pnl(path: Floats, strike: float, years: float, vol: float) -> float:
     """Return the P&L of a straddle hedged at each price of a path of whole minutes.
 
-    Parameters
-    ----------
-    path
-        Prices of the underlying, the first at the purchase, currency per share.
-    strike, years, vol
-        Strike, ACT/365 years to expiry at the purchase, and the volatility of every price and hedge.
+    ``path``: Prices of the underlying, the first at the purchase, currency per share.
+    ``strike``, ``years``, ``vol``: Strike, ACT/365 years to expiry at the purchase, and the volatility of
+    every price and hedge.
 
-    Returns
-    -------
-    float
-        Fraction of the premium; without rates, dividends and costs.
+    Returns: fraction of the premium; without rates, dividends and costs.
     """
     left = years - np.arange(len(path)) * 60.0 / SECONDS_PER_YEAR
     call, put = (greeks(path, strike, left, vol, is_call, style="european") for is_call in (True, False))

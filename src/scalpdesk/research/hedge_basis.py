@@ -90,19 +90,11 @@ def measure_basis(
 ) -> list[SessionBasis]:
     """Return the basis of a constant dollar delta in each session, from the mids of the same minutes.
 
-    Parameters
-    ----------
-    underlying, hedge
-        Markets of the two, each with its own instrument as the main one.
-    dollars
-        Dollar delta that the hedge stands for.
-    beta
-        Return of the underlying for one of the instrument.
+    ``underlying``, ``hedge``: Markets of the two, each with its own instrument as the main one.
+    ``dollars``: Dollar delta that the hedge stands for.
+    ``beta``: Return of the underlying for one of the instrument.
 
-    Raises
-    ------
-    DataError
-        When no session has quotes of both in the same minutes.
+    Raises DataError when no session has quotes of both in the same minutes.
     """
     found = []
     for session in underlying.sessions:

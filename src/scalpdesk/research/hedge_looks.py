@@ -67,21 +67,10 @@ def record_looks(
 
     The shares are closed at the last look.
 
-    Parameters
-    ----------
-    settings
-        Of the gamma scalper with one underlying that trades in shares.
-    market
-        One session.
-    seed
-        As of the run.
+    ``settings``: Of the gamma scalper with one underlying that trades in shares.
 
-    Raises
-    ------
-    ConfigError
-        When the strategy is another, or has several underlyings.
-    DataError
-        When no straddle was held in the session.
+    Raises ConfigError when the strategy is another, or has several underlyings. Raises DataError when no
+    straddle was held in the session.
     """
     market = prepared(market)
     header, engine = build_backtest(settings, market, run_id="", mode="backtest", started_ns=0, seed=seed)

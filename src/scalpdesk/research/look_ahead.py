@@ -114,14 +114,8 @@ Rows = TypeVar("Rows", QuoteColumns, BarColumns)
 class OtherFuture:
     """A future that differs from the market's after an instant.
 
-    Parameters
-    ----------
-    cut_ns
-        What is known up to it stays, UTC nanoseconds.
-    changes
-        Parts that differ.
-    rising
-        Prices are shifted up and later moves amplified; otherwise down and inverted.
+    ``cut_ns``: What is known up to it stays, UTC nanoseconds.
+    ``rising``: Prices are shifted up and later moves amplified; otherwise down and inverted.
     """
 
     cut_ns: int
@@ -361,19 +355,10 @@ def find_look_ahead(
 ) -> LookAheadReport:
     """Test whether a strategy's decisions depend on what is known only later.
 
-    Parameters
-    ----------
-    config
-        The backtest.
-    tape
-        Its market.
-    cuts
-        Number of cuts, half at decisions and half evenly over the sessions; or their instants, UTC
-        nanoseconds.
-    changes
-        Parts of the future that are changed.
-    report
-        Called as runs end.
+    ``cuts``: Number of cuts, half at decisions and half evenly over the sessions; or their instants, UTC
+    nanoseconds.
+    ``changes``: Parts of the future that are changed.
+    ``report``: Called as runs end.
     """
     market = PreparedMarket(tape)
     base = _run(config, market)

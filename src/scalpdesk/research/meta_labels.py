@@ -206,12 +206,8 @@ def purged_folds(entries: Sequence[PastEntry], folds: int, embargo: int) -> list
     """Return for each fold which entries train and which are tested.
 
     A fold tests the entries of consecutive sessions. No entry trains whose life overlaps that of the tested
-    entries, nor one of the first ``embargo`` sessions after it.
-
-    Raises
-    ------
-    ArgumentError
-        When there are fewer than two folds, fewer sessions than folds, or the embargo is below zero.
+    entries, nor one of the first ``embargo`` sessions after it. Raises ArgumentError when there are fewer
+    than two folds, fewer sessions than folds, or the embargo is below zero.
     """
     days = sorted({each.session for each in entries})
     for name, value, is_good, fix in (
@@ -239,10 +235,7 @@ def purged_folds(entries: Sequence[PastEntry], folds: int, embargo: int) -> list
 def fit_entries(rows: Floats, pnl: Floats) -> Any:
     """Fit boosted trees to the sign of P&L, weighted by its size; None where all have one sign.
 
-    Raises
-    ------
-    ConfigError
-        When scikit-learn is not installed.
+    Raises ConfigError when scikit-learn is not installed.
     """
     try:
         ensemble = import_module("sklearn.ensemble")
@@ -288,21 +281,12 @@ def judge_entries(
 ) -> list[EntryReport]:
     """Judge a meta-model for the entries of each strategy, with one correction for all of them.
 
-    Parameters
-    ----------
-    entries
-        Of any runs and strategies; an entry that stands in two runs counts once.
-    folds, embargo
-        See :func:`purged_folds`.
-    progress
-        Called with the folds done, all folds and a label.
+    ``entries``: Of any runs and strategies; an entry that stands in two runs counts once.
+    ``folds``, ``embargo``: See :func:`purged_folds`.
+    ``progress``: Called with the folds done, all folds and a label.
 
-    Raises
-    ------
-    ArgumentError
-        When a number is out of range; names the option.
-    ConfigError
-        When scikit-learn is not installed.
+    Raises ArgumentError when a number is out of range; names the option. Raises ConfigError when scikit-learn
+    is not installed.
     """
     groups: dict[str, list[PastEntry]] = {}
     for each in entries:
@@ -397,8 +381,6 @@ def shift_p(kept: Flags, pnl: Floats) -> float:
 
     A shift keeps how many entries are left, and their runs; only the tie to the entries' P&L is cut.
 
-    Examples
-    --------
     >>> shift_p(np.array([True, True, False, True]), np.array([1.0, 2.0, -3.0, 4.0]))
     0.25
     """
@@ -414,10 +396,7 @@ def _importance(trees: Any, features: Sequence[str]) -> dict[str, float]:
 def train_model(entries: Iterable[PastEntry], report: EntryReport, embargo: int = 1) -> MetaModel:
     """Fit the model that :func:`judge_entries` judged to all its entries, as plain data with its verdict.
 
-    Raises
-    ------
-    ArgumentError
-        When the report says that it could not be judged.
+    Raises ArgumentError when the report says that it could not be judged.
     """
     if report.finding.problem:
         raise ArgumentError(

@@ -124,21 +124,12 @@ def probabilistic_sharpe(
 
     ``Φ((SR - SR*) √(n - 1) / √(1 - skew SR + (kurtosis - 1) SR² / 4))``, Bailey and López de Prado (2012).
 
-    Parameters
-    ----------
-    sharpe
-        Observed, per session.
-    sessions
-        Observations, two or more.
-    benchmark
-        Per session.
-    skew, kurtosis
-        Moments of the amounts per session.
+    ``sharpe``: Observed, per session.
+    ``sessions``: Observations, two or more.
+    ``benchmark``: Per session.
+    ``skew``, ``kurtosis``: Moments of the amounts per session.
 
-    Raises
-    ------
-    ArgumentError
-        For fewer than two sessions, or moments that no distribution has.
+    Raises ArgumentError for fewer than two sessions, or moments that no distribution has.
     """
     if sessions < 2:
         raise ArgumentError(
@@ -157,11 +148,7 @@ def expected_maximum(trials: int) -> float:
     """Return the expected maximum of independent standard normal numbers, in standard deviations.
 
     ``(1 - γ) Φ⁻¹(1 - 1/N) + γ Φ⁻¹(1 - 1/(N e))`` with Euler's constant γ, good from ten trials on; 0 for one.
-
-    Raises
-    ------
-    ArgumentError
-        For fewer than one trial.
+    Raises ArgumentError for fewer than one trial.
     """
     if trials < 1:
         raise ArgumentError(
@@ -181,17 +168,11 @@ def deflated_sharpe(
     The probabilistic Sharpe ratio against the expected maximum of as many trials without skill
     (Bailey and López de Prado 2014).
 
-    Parameters
-    ----------
-    sharpe, sessions, skew, kurtosis
-        Those of the best trial, as of :func:`probabilistic_sharpe`.
-    trials
-        Number of trials behind the choice.
-    variance
-        Variance of the trials' Sharpe ratios, per session.
+    ``sharpe``, ``sessions``, ``skew``, ``kurtosis``: Those of the best trial, as of
+    :func:`probabilistic_sharpe`.
+    ``trials``: Number of trials behind the choice.
+    ``variance``: Variance of the trials' Sharpe ratios, per session.
 
-    Examples
-    --------
     A ratio of 2.5 a year over five years of 250 sessions, the variance of the annual ratios 1/2:
 
     >>> ratio, variance = 2.5 / 250**0.5, 0.5 / 250
@@ -253,20 +234,12 @@ def cross_validate(
     The sessions are divided into blocks. For each way to take half of the blocks the best trial of that half
     is ranked in the other half.
 
-    Parameters
-    ----------
-    amounts
-        P&L: a row for each session in order, a column for each trial. A trial without variation has the
-        Sharpe ratio 0.
-    blocks
-        Even number of blocks; None takes the most up to 16 of two sessions or more.
-    measure
-        Figure that the best trial has most of.
+    ``amounts``: P&L: a row for each session in order, a column for each trial. A trial without variation has
+    the Sharpe ratio 0.
+    ``blocks``: Even number of blocks; None takes the most up to 16 of two sessions or more.
+    ``measure``: Figure that the best trial has most of.
 
-    Raises
-    ------
-    ArgumentError
-        With fewer than two trials or eight sessions, or when the blocks do not fit.
+    Raises ArgumentError: With fewer than two trials or eight sessions, or when the blocks do not fit.
     """
     table = np.asarray(amounts, dtype=np.float64)
     if table.ndim != 2 or table.shape[1] < 2 or len(table) < LEAST_SESSIONS or not np.isfinite(table).all():
@@ -396,19 +369,12 @@ def judge_trials(
 ) -> OverfittingReport:
     """Judge the best of several backtests over the same sessions.
 
-    Parameters
-    ----------
-    daily
-        P&L by session day of each backtest; the sessions that all of them have are compared. A backtest
-        without any counts as a trial.
-    settings
-        Settings of each.
-    earlier_trials
-        Configurations that were tried before, beside these.
-    sessions_per_year
-        For annual figures: 252, or 365 for a market that never closes.
-    measure
-        Figure by which cross-validation finds the best.
+    ``daily``: P&L by session day of each backtest; the sessions that all of them have are compared. A
+    backtest without any counts as a trial.
+    ``settings``: Settings of each.
+    ``earlier_trials``: Configurations that were tried before, beside these.
+    ``sessions_per_year``: For annual figures: 252, or 365 for a market that never closes.
+    ``measure``: Figure by which cross-validation finds the best.
     """
     known = [(each, held) for each, held in zip(daily, settings, strict=True) if each]
     trials, notes = len(daily) + earlier_trials, list[str]()
@@ -460,12 +426,9 @@ def judge_rows(
 ) -> OverfittingReport:
     """Judge the best row of a sweep; see :func:`judge_trials` for the other arguments.
 
-    Parameters
-    ----------
-    rows
-        Those of the sweep. A row that failed is no trial; of a row that a search stopped no P&L is compared.
-    kept
-        Rows of the sweep's folder: other configurations there are earlier trials.
+    ``rows``: Those of the sweep. A row that failed is no trial; of a row that a search stopped no P&L is
+    compared.
+    ``kept``: Rows of the sweep's folder: other configurations there are earlier trials.
     """
     tried = {row.config_hash: row for row in rows if row.problem is None}
     others = {row.config_hash for row in kept if row.problem is None} - tried.keys()

@@ -86,23 +86,14 @@ class ParityResult(Framed):
 def played_by(run_dir: Path) -> MarketTape | None:
     """Return the market that a run played; None where it was a venue's own.
 
-    Raises
-    ------
-    DataError
-        When its data is not there any more.
+    Raises DataError when its data is not there any more.
     """
     header = peek_header(run_dir)
     return None if header.data.get("tape") is None else journaled_market(header)
 
 
 def check_is_live(run_dir: Path) -> None:
-    """Refuse a run that is itself a backtest.
-
-    Raises
-    ------
-    ArgumentError
-        Names the run.
-    """
+    """Refuse a run that is itself a backtest. Raises ArgumentError: Names the run."""
     header = peek_header(run_dir)
     if header.is_backtest:
         raise ArgumentError(

@@ -218,14 +218,8 @@ def stress_quotes(
 ) -> StressReport:
     """Run a day once as it is, then with disturbed quotes of the options that were traded.
 
-    Parameters
-    ----------
-    config, tape
-        Settings and market.
-    draws, seed
-        Number of disturbances and seed of their draws.
-    report
-        Called with how many of how many draws are done, and the kind of the last.
+    ``draws``, ``seed``: Number of disturbances and seed of their draws.
+    ``report``: Called with how many of how many draws are done, and the kind of the last.
     """
     with few_collections():
         traded = {trade.instrument_id for trade in _run(config, tape).trades}

@@ -30,19 +30,12 @@ from scalpdesk.volatility.variance_time import clock_named
 def quoted_book(tape: MarketTape, given: Sequence[tuple[str, float]], now_ns: int) -> RiskBook:
     """Return positions as a book: each option at the volatility of its mid, else of its expiry's smile.
 
-    Parameters
-    ----------
-    tape
-        Session with all of the underlyings.
-    given
-        Symbol and quantity of each position; a symbol that is named twice is summed.
-    now_ns
-        UTC nanoseconds.
+    ``tape``: Session with all of the underlyings.
+    ``given``: Symbol and quantity of each position; a symbol that is named twice is summed.
+    ``now_ns``: UTC nanoseconds.
 
-    Raises
-    ------
-    DataError
-        When the tape has no such symbol, an option has expired, or has neither a quote nor a smile.
+    Raises DataError when the tape has no such symbol, an option has expired, or has neither a quote nor a
+    smile.
     """
     sums: dict[str, float] = {}
     for symbol, quantity in given:

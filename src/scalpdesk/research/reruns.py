@@ -192,10 +192,7 @@ def plan_reruns(
 ) -> tuple[list[Rerun], list[Rerun]]:
     """Return the reruns under other fill models and on redrawn paths, to be made.
 
-    Raises
-    ------
-    ArgumentError
-        When the run has not ended, or can be repeated in none of these ways.
+    Raises ArgumentError when the run has not ended, or can be repeated in none of these ways.
     """
     header = peek_header(run_dir)
     if not JournalReader(run_dir).sealed:
@@ -218,10 +215,7 @@ def plan_reruns(
 def rerun(run_dir: Path, clock: Clock, report: Progress, *, fill_models: bool, paths: int) -> Reruns:
     """Make a run again under other fill models and on redrawn paths, and keep each result as it ends.
 
-    Raises
-    ------
-    ArgumentError
-        As :func:`plan_reruns`.
+    Raises ArgumentError: As :func:`plan_reruns`.
     """
     models, redrawn = plan_reruns(run_dir, clock, fill_models=fill_models, paths=paths)
     found = begin_reruns(run_dir, fill_models=bool(models), paths=len(redrawn))

@@ -58,26 +58,14 @@ def coverage_document(
 
     Each session's value at risk knows the moves before it alone.
 
-    Parameters
-    ----------
-    moves
-        Past moves; of two underlyings the second is sold against the first in one of the books. With a
-        volatility index there are straddles at its level too.
-    filters
-        Beside the plain historical simulation: ``ewma``, ``garch``.
-    window
-        Scenarios of a session.
-    sessions
-        Sessions tested, fewer where the history is shorter.
-    report
-        Called with the steps done and their number.
-    straddles_alone
-        Leave out the books without an option.
+    ``moves``: Past moves; of two underlyings the second is sold against the first in one of the books. With a
+    volatility index there are straddles at its level too.
+    ``filters``: Beside the plain historical simulation: ``ewma``, ``garch``.
+    ``sessions``: Sessions tested, fewer where the history is shorter.
+    ``report``: Called with the steps done and their number.
+    ``straddles_alone``: Leave out the books without an option.
 
-    Raises
-    ------
-    ArgumentError
-        When there is no session left to test.
+    Raises ArgumentError when there is no session left to test.
     """
     count = min(sessions, len(moves.days) - window - SEED_MOVES)
     if count < 2:

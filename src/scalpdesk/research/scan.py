@@ -183,26 +183,12 @@ def rank(
 ) -> Ranking:
     """Rank every straddle and strangle of a chain's legs by net edge.
 
-    Parameters
-    ----------
-    fitted
-        Surface of the chain.
-    legs
-        Sorted by expiry; their places are those of ``fitted.surface.fitted``.
-    forecast
-        Of the underlying.
-    config
-        Thresholds, horizon and hedge, as the gamma scalper trades by them.
-    clock
-        The market's variance clock.
-    expires_ns
-        Instant of each fitted expiry, UTC nanoseconds.
-    multiplier
-        Units of the underlying in one contract.
-    share
-        Bid and ask of the underlying, which hedges.
-    strangles
-        Whether strangles are ranked too.
+    ``legs``: Sorted by expiry; their places are those of ``fitted.surface.fitted``.
+    ``config``: Thresholds, horizon and hedge, as the gamma scalper trades by them.
+    ``expires_ns``: Instant of each fitted expiry, UTC nanoseconds.
+    ``multiplier``: Units of the underlying in one contract.
+    ``share``: Bid and ask of the underlying, which hedges.
+    ``strangles``: Whether strangles are ranked too.
     """
     now_ns, expiries, entry = fitted.chain.ts_ns, fitted.surface.fitted, config.entry
     years = np.array([clock.years(now_ns, at_ns) for at_ns in expires_ns])
@@ -393,15 +379,9 @@ def desk_forecast(
 ) -> tuple[DeskForecast, dict[str, Any]]:
     """Return the forecast to the gate's horizon as of ``now_ns``, and its document.
 
-    Parameters
-    ----------
-    bars
-        Daily bars before the session, oldest first.
+    ``bars``: Daily bars before the session, oldest first.
 
-    Raises
-    ------
-    DataError
-        When there is no forecast, neither fitted nor configured.
+    Raises DataError when there is no forecast, neither fitted nor configured.
     """
     entry, session = config.entry, tape.sessions[0]
     if entry.forecast_vol is not None:
@@ -444,12 +424,9 @@ def desk_forecast(
 def past_accuracy(bars: Any, made: VolForecast) -> dict[str, Any] | None:
     """Score the model on the days before, each forecast made from the bars before it alone.
 
-    Returns
-    -------
-    dict or None
-        ``forecasts``; ``bias``, mean forecast over mean realised variance; ``median_miss``, median distance
-        between forecast and realised volatility, a fraction a year; ``inside``, share of realised
-        volatilities within an interval as wide in proportion as today's. None with too short a history.
+    Returns: ``forecasts``; ``bias``, mean forecast over mean realised variance; ``median_miss``, median
+    distance between forecast and realised volatility, a fraction a year; ``inside``, share of realised
+    volatilities within an interval as wide in proportion as today's. None with too short a history.
     """
     ohlc = read_ohlc(bars)
     returns, horizon = len(ohlc.close) - 1, made.horizon_days
@@ -502,21 +479,11 @@ def read_chain(
 ) -> ScannedChain:
     """Fit the chain of a tape at an instant, and forecast.
 
-    Parameters
-    ----------
-    bars
-        Daily bars before the session, that the forecast is fitted to.
-    config
-        Thresholds, horizon and hedge.
-    max_age_seconds
-        Age up to which a quote counts as current.
-    width
-        Largest distance of a strike from the spot, as a fraction of it.
+    ``bars``: Daily bars before the session, that the forecast is fitted to.
+    ``max_age_seconds``: Age up to which a quote counts as current.
+    ``width``: Largest distance of a strike from the spot, as a fraction of it.
 
-    Raises
-    ------
-    DataError
-        When there is no forecast, no smile, or the options are on a coin.
+    Raises DataError when there is no forecast, no smile, or the options are on a coin.
     """
     contracts = dict(tape.instruments.options(tape.underlying))
     if any(contract.is_coin for contract in contracts.values()):
@@ -572,17 +539,9 @@ def scan_tape(
 ) -> tuple[Ranking, dict[str, Any]]:
     """Scan the chain of a tape at an instant; return the ranking and the facts of market and forecast.
 
-    Parameters
-    ----------
-    tape, now_ns, bars, config, max_age_seconds, width
-        As of :func:`read_chain`.
-    strangles
-        Whether strangles are ranked too.
+    ``strangles``: Whether strangles are ranked too.
 
-    Raises
-    ------
-    DataError
-        As of :func:`read_chain`.
+    Raises DataError: As of :func:`read_chain`.
     """
     chain = read_chain(tape, now_ns, bars=bars, config=config, max_age_seconds=max_age_seconds, width=width)
     ranking = rank(

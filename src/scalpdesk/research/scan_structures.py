@@ -97,14 +97,8 @@ def scan_structures(
 ) -> list[dict[str, Any]]:
     """Rank the structures of a chain, the largest net edge first, ready for JSON; amounts in USD a set.
 
-    Parameters
-    ----------
-    chain
-        The chain and the forecast.
-    config
-        Thresholds, horizon and hedge.
-    structures
-        Shapes with side, right and distances.
+    ``chain``: The chain and the forecast.
+    ``structures``: Shapes with side, right and distances.
     """
     quotes, rows = ScannedQuotes(chain), list[dict[str, Any]]()
     days = to_new_york(chain.now_ns).date(), date.max

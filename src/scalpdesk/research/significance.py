@@ -19,6 +19,7 @@ Labels = NDArray[np.int64]
 FEWEST_SESSIONS = 10
 """With fewer clusters the error of a clustered test is far too small."""
 LEVEL = 0.05
+_DRAWS = 500
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,7 +104,6 @@ def other_session_p(
     sessions: Labels,
     slots: Labels,
     rng: np.random.Generator,
-    draws: int = 500,
 ) -> float:
     """Return the share of draws in which other sessions' values of ``on`` give as large a slope.
 
@@ -121,10 +121,10 @@ def other_session_p(
     names, place = np.unique(sessions, return_inverse=True)
     table = np.full((len(names), int(slots.max()) + 1), np.nan)
     table[place, slots] = on
-    drawn = np.stack([table[rng.permutation(len(names))][place, slots] for _ in range(draws)], axis=1)
+    drawn = np.stack([table[rng.permutation(len(names))][place, slots] for _ in range(_DRAWS)], axis=1)
     known = np.nan_to_num(drawn, nan=float(np.nanmean(on)))
     found = slopes(on[:, None])[0]
-    return float((1 + (slopes(known) >= found * (1.0 - 1e-12)).sum()) / (draws + 1))
+    return float((1 + (slopes(known) >= found * (1.0 - 1e-12)).sum()) / (_DRAWS + 1))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

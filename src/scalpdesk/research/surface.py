@@ -107,11 +107,7 @@ def straddle_ladder(
     The smile goes with the spot (``sticky-delta``) or stays with the strikes (``sticky-strike``). Steps are
     half the move that one day (or the time left, where that is less) is expected to bring at the volatility
     at the forward. They begin at the spot that the expiry is priced with: the chain's may be late by minutes.
-
-    Raises
-    ------
-    DataError
-        When the expiry has no smile.
+    Raises DataError when the expiry has no smile.
     """
     fit = fitted.surface
     there = [(expiry.label, expiry) for expiry in fit.fitted if isinstance(expiry.label, ExpiryLabel)]

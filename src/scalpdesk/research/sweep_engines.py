@@ -100,16 +100,8 @@ class LocalEngine(_Engine):
     The rows of the market lie in files that all processes map: their memory holds them once, and gives them
     up where it is short. One worker runs in this process.
 
-    Parameters
-    ----------
-    market
-        Of all backtests.
-    workers
-        Number of processes.
-    configs
-        Whose common preparation is worked out once.
-    report
-        Follows the sharing of the market.
+    ``configs``: Whose common preparation is worked out once.
+    ``report``: Follows the sharing of the market.
     """
 
     def __init__(
@@ -152,10 +144,7 @@ class LocalEngine(_Engine):
     def run(self, jobs: Iterable[Job]) -> Iterator[SweepRow]:
         """Yield the row of each job as it ends.
 
-        Raises
-        ------
-        RetryError
-            When processes end in the middle again and again, for want of memory as a rule.
+        Raises RetryError when processes end in the middle again and again, for want of memory as a rule.
         """
         waiting, broken = batches(jobs, self._workers)[::-1], 0
         if self._workers == 1:
@@ -296,19 +285,10 @@ class RayEngine(_Engine):
     Every node has scalpdesk of the same version. The rows of the market are put into the object store once
     and read there. A task whose worker ends runs again.
 
-    Parameters
-    ----------
-    market, configs, report
-        As in :class:`LocalEngine`.
-    workers
-        Processors of the cluster that is started here; None: all. Without effect with an address.
-    address
-        Of a running cluster: ``auto``, ``HOST:PORT`` or ``ray://HOST:PORT``.
+    ``workers``: Processors of the cluster that is started here; None: all. Without effect with an address.
+    ``address``: Of a running cluster: ``auto``, ``HOST:PORT`` or ``ray://HOST:PORT``.
 
-    Raises
-    ------
-    ConfigError
-        When Ray is not installed.
+    Raises ConfigError when Ray is not installed.
     """
 
     def __init__(
@@ -361,10 +341,7 @@ class RayEngine(_Engine):
     def run(self, jobs: Iterable[Job]) -> Iterator[SweepRow]:
         """Yield the row of each job as it ends.
 
-        Raises
-        ------
-        RetryError
-            When the worker of a backtest ends again and again, or the cluster is gone.
+        Raises RetryError when the worker of a backtest ends again and again, or the cluster is gone.
         """
         asked = list(jobs)
         if asked and self._task is None:

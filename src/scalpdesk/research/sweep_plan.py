@@ -55,10 +55,8 @@ class SweepPlan:
     def read(cls, params: Sequence[str], options: SweepOptions = USUAL) -> "SweepPlan":
         """Read parameters as the command has them.
 
-        Raises
-        ------
-        ArgumentError
-            For a text that is no parameter, or an option that the engine or the table does not have.
+        Raises ArgumentError for a text that is no parameter, or an option that the engine or the table does
+        not have.
         """
         axes = [(read_parameter if options.search is None else read_axis)(text) for text in params]
         refuse_doubled(axes)
@@ -120,29 +118,14 @@ def run_plan(
 ) -> SweepResult:
     """Run a sweep; finished backtests of the folder are not run again.
 
-    Parameters
-    ----------
-    plan
-        Parameters, engine and search.
-    load
-        Settings of the sweep, see :class:`JobMaker`.
-    market
-        Of all backtests.
-    seed
-        Path of a reconstructed market.
-    folder
-        Keeps each row as it ends; None keeps nothing.
-    about
-        Kept beside the table, for the list of sweeps.
-    preparing, report
-        Follow the preparation of the market and the backtests.
-    on_row
-        Called with each new row as it ends, after it is kept.
+    ``load``: Settings of the sweep, see :class:`JobMaker`.
+    ``seed``: Path of a reconstructed market.
+    ``folder``: Keeps each row as it ends; None keeps nothing.
+    ``about``: Kept beside the table, for the list of sweeps.
+    ``preparing``, ``report``: Follow the preparation of the market and the backtests.
+    ``on_row``: Called with each new row as it ends, after it is kept.
 
-    Raises
-    ------
-    ConfigError
-        When no combination is a configuration, or a package is missing.
+    Raises ConfigError when no combination is a configuration, or a package is missing.
     """
     run = _SweepUnderWay(plan, JobMaker(load, seed, market), market, folder, preparing, report, on_row)
     earlier = tuple(run.done.values())

@@ -34,20 +34,10 @@ def kupiec(sessions: int, exceptions: int, rate: float) -> LikelihoodRatio:
     ``LR = 2·ln[(1 − N/T)^(T−N)·(N/T)^N] − 2·ln[(1 − p)^(T−N)·p^N]``, chi-squared with one degree of freedom:
     rejected above 3.841 (Kupiec 1995, Journal of Derivatives 3(2)).
 
-    Parameters
-    ----------
-    sessions, exceptions
-        T and N.
-    rate
-        p, e.g. 0.01 for a value at risk of 99 %.
+    ``rate``: p, e.g. 0.01 for a value at risk of 99 %.
 
-    Raises
-    ------
-    ArgumentError
-        When the counts or the rate are out of their range.
+    Raises ArgumentError when the counts or the rate are out of their range.
 
-    Examples
-    --------
     >>> [kupiec(255, count, 0.01).is_rejected for count in (0, 1, 6, 7)]
     [True, False, False, True]
     """
@@ -87,18 +77,12 @@ class Independence:
 def christoffersen(hits: Sequence[bool] | NDArray[np.bool_], rate: float) -> Independence:
     """Test whether an exception makes the next more likely.
 
-    With n(i,j) sessions in state j after state i, π(i) = n(i,1)/(n(i,0) + n(i,1)) and π that of both,
-    ``LR = 2·ln[Π (1 − π(i))^n(i,0)·π(i)^n(i,1)] − 2·ln[(1 − π)^(n00+n10)·π^(n01+n11)]``, chi-squared with one
-    degree of freedom; with Kupiec's statistic on the same transitions added, two: rejected above 5.991
-    (Christoffersen 1998, International Economic Review 39(4)).
+    With n(i,j) sessions in state j after state i, π(i) = n(i,1)/(n(i,0) + n(i,1)) and π that of both, ``LR =
+    2·ln[Π (1 − π(i))^n(i,0)·π(i)^n(i,1)] − 2·ln[(1 − π)^(n00+n10)·π^(n01+n11)]``, chi-squared with one degree
+    of freedom; with Kupiec's statistic on the same transitions added, two: rejected above 5.991
+    (Christoffersen 1998, International Economic Review 39(4)). Raises ArgumentError: With less than two
+    sessions, or a rate out of its range.
 
-    Raises
-    ------
-    ArgumentError
-        With less than two sessions, or a rate out of its range.
-
-    Examples
-    --------
     >>> christoffersen([False, True, True, False, False, True], 0.5).transitions
     ((1, 2), (1, 1))
     """
@@ -127,15 +111,9 @@ def value_at_risk(pnl: Floats, confidence: float) -> float:
     """Return the loss that P&L falls short of in at most 1 − confidence of equally likely scenarios.
 
     The smallest loss l with a share of at least ``confidence`` of losses up to it; negative for a book that
-    gains even then.
+    gains even then. Raises ArgumentError when the confidence is not between 0.5 and 1, or the scenarios are
+    too few for it.
 
-    Raises
-    ------
-    ArgumentError
-        When the confidence is not between 0.5 and 1, or the scenarios are too few for it.
-
-    Examples
-    --------
     >>> value_at_risk(-np.arange(1.0, 101.0), 0.99), value_at_risk(-np.arange(1.0, 101.0), 0.975)
     (99.0, 98.0)
     """
@@ -147,15 +125,9 @@ def expected_shortfall(pnl: Floats, confidence: float) -> float:
     """Return the mean loss of the worst 1 − confidence of equally likely scenarios.
 
     The scenario at the value at risk counts with the part of it that lies in the tail (Rockafellar and
-    Uryasev 2002, Journal of Banking & Finance 26(7)), so that it is never below the value at risk.
+    Uryasev 2002, Journal of Banking & Finance 26(7)), so that it is never below the value at risk. Raises
+    ArgumentError: As :func:`value_at_risk`.
 
-    Raises
-    ------
-    ArgumentError
-        As :func:`value_at_risk`.
-
-    Examples
-    --------
     >>> expected_shortfall(-np.arange(1.0, 101.0), 0.975)
     99.2
     """

@@ -112,20 +112,10 @@ def cut_to_caps(
 
     A trade that lowers what is held of a Greek is never cut for it, whatever works at the venue.
 
-    Parameters
-    ----------
-    book
-        What is held, and what works at the venue.
-    trade
-        The orders, each with its instrument.
-    limits
-        Caps and betas.
-    equity
-        Net asset value of the account, in currency.
-    marks
-        Where values come from.
-    hedges
-        Underlyings by the instrument that hedges in their place: it counts with their options.
+    ``book``: What is held, and what works at the venue.
+    ``trade``: The orders, each with its instrument.
+    ``equity``: Net asset value of the account, in currency.
+    ``hedges``: Underlyings by the instrument that hedges in their place: it counts with their options.
     """
     intent, share = trade[0]
     if len(trade) == 1 and share.is_share and not limits.betas and share.symbol not in BETAS:
@@ -208,14 +198,10 @@ def exposure_of(
 ) -> GreekExposure | UnknownExposure:
     """Return the summed exposure of these lines, or which line has no Greeks.
 
-    Parameters
-    ----------
-    lines, marks
-        What is summed, and where values come from.
-    betas
-        Beta of an underlying by symbol; :data:`BETAS` where it is not named.
-    delta_only
-        Leave the other Greeks at zero: a trade in shares does not move them, and a hedge must not wait.
+    ``lines``, ``marks``: What is summed, and where values come from.
+    ``betas``: Beta of an underlying by symbol; :data:`BETAS` where it is not named.
+    ``delta_only``: Leave the other Greeks at zero: a trade in shares does not move them, and a hedge must not
+    wait.
     """
     delta = gamma = vega = theta = 0.0
     betas = {**BETAS, **betas} if betas else BETAS
@@ -262,15 +248,10 @@ def exposure_of(
 def rooms(limits: RiskLimits, equity: float, *, only_buys_options: bool) -> tuple[CapRoom, ...]:
     """Return the caps as one room per Greek, in the order of :class:`GreekExposure`.
 
-    Parameters
-    ----------
-    limits
-        The account's limits; a cap that is None leaves its Greek unbounded.
-    equity
-        Of the account, currency.
-    only_buys_options
-        Whether the trade only buys options: the delta that it may leave is then the wider one, for
-        what it can lose ends at the premium.
+    ``limits``: The account's limits; a cap that is None leaves its Greek unbounded.
+    ``equity``: Of the account, currency.
+    ``only_buys_options``: Whether the trade only buys options: the delta that it may leave is then the wider
+    one, for what it can lose ends at the premium.
     """
     delta_key = "max_bought_delta_fraction" if only_buys_options else "max_net_delta_fraction"
     gamma_key = "max_bought_gamma_fraction" if only_buys_options else "max_gamma_fraction"
@@ -304,18 +285,10 @@ def largest_within(
 
     A Greek whose size the trade does not raise never binds, however far beyond its cap it is.
 
-    Parameters
-    ----------
-    before
-        Exposure of the book, working orders counted as filled.
-    per_set
-        What one set adds.
-    sets
-        How many are wanted.
-    caps
-        Rooms in the order of :class:`GreekExposure`.
-    held
-        Exposure without working orders that may stay unfilled, where that is another.
+    ``before``: Exposure of the book, working orders counted as filled.
+    ``sets``: How many are wanted.
+    ``caps``: Rooms in the order of :class:`GreekExposure`.
+    ``held``: Exposure without working orders that may stay unfilled, where that is another.
     """
     allowed, binding = sets, []
     for start, own, step, room in zip(before, held or before, per_set, caps, strict=True):
@@ -404,12 +377,7 @@ def volatility_factor(target_vol: float, vol: float) -> float:
 def cut_by_volatility(intents: Sequence[OrderIntent], target_vol: float, vol: float | None) -> SizeCut | None:
     """Cut an opening trade to the volatility; nothing opens while that is not known.
 
-    Parameters
-    ----------
-    intents
-        The trade's orders.
-    target_vol, vol
-        Fractions a year; ``vol`` is the forecast, None without a forecast.
+    ``target_vol``, ``vol``: Fractions a year; ``vol`` is the forecast, None without a forecast.
     """
     if not any(intent.purpose in OPENING for intent in intents):
         return None
@@ -425,16 +393,9 @@ def cut_by_volatility(intents: Sequence[OrderIntent], target_vol: float, vol: fl
 def cut_to_holding(intent: OrderIntent, held: Decimal, selling: Decimal, why: str) -> tuple[Decimal, str]:
     """Cut a sale of shares that may not be sold short to what is held; return quantity and reason.
 
-    Parameters
-    ----------
-    intent
-        The order.
-    held
-        Signed shares held.
-    selling
-        Shares that orders at the venue already sell.
-    why
-        Why they may not be sold short.
+    ``held``: Signed shares held.
+    ``selling``: Shares that orders at the venue already sell.
+    ``why``: Why they may not be sold short.
     """
     if intent.side is Side.BUY:
         return intent.quantity, ""

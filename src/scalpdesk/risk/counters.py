@@ -17,12 +17,8 @@ class OrderCounters:
 
     Until it is advanced a count is at least what is in its window: a check that this passes needs no more.
 
-    Parameters
-    ----------
-    size_window_seconds
-        Window of the quantity ordered.
-    reject_window_seconds
-        Window of the venue's answers.
+    ``size_window_seconds``: Window of the quantity ordered.
+    ``reject_window_seconds``: Window of the venue's answers.
     """
 
     def __init__(self, size_window_seconds: float = 60.0, reject_window_seconds: float = 300.0) -> None:

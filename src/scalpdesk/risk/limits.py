@@ -241,19 +241,10 @@ _ORDERED = (
 def check_account(limits: RiskLimits, equity: Decimal, what: str) -> None:
     """Refuse amounts that the account in use does not have.
 
-    Parameters
-    ----------
-    limits
-        Of the account.
-    equity
-        What the account is worth, in currency.
-    what
-        Name of that amount: ``simulation.starting_cash``, or the account's equity at the venue.
+    ``equity``: What the account is worth, in currency.
+    ``what``: Name of that amount: ``simulation.starting_cash``, or the account's equity at the venue.
 
-    Raises
-    ------
-    ConfigError
-        When a loss or a premium above all there is would be allowed.
+    Raises ConfigError when a loss or a premium above all there is would be allowed.
     """
     for name in ("max_daily_loss", "max_order_premium"):
         amount = getattr(limits, name)
@@ -270,21 +261,10 @@ def check_account(limits: RiskLimits, equity: Decimal, what: str) -> None:
 def check_sizes(limits: RiskLimits, strategy: str, config: Any, source: str) -> None:
     """Refuse a strategy's size for which the limits would refuse every order.
 
-    Parameters
-    ----------
-    limits
-        Of the account.
-    strategy
-        Its name.
-    config
-        Its settings; only ``straddles`` is looked at, where there is such a key.
-    source
-        Where that key was set.
+    ``config``: Its settings; only ``straddles`` is looked at, where there is such a key.
+    ``source``: Where that key was set.
 
-    Raises
-    ------
-    ConfigError
-        When more straddles are wanted than one order may have contracts.
+    Raises ConfigError when more straddles are wanted than one order may have contracts.
     """
     wanted = getattr(config, "straddles", None)
     if not isinstance(wanted, int) or wanted <= limits.max_order_contracts:

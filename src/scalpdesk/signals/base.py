@@ -195,10 +195,7 @@ def sign(value: float) -> int:
 def find_signal(name: str) -> Signal:
     """Return a signal by its module's name, such as ``gamma_squeeze`` (upper case is read as well).
 
-    Raises
-    ------
-    ConfigError
-        When the name is unknown; names the nearest.
+    Raises ConfigError when the name is unknown; names the nearest.
     """
     wanted = name.lower().replace("-", "_")
     return cast("Signal", SIGNALS.find(wanted)())

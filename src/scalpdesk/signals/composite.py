@@ -21,15 +21,9 @@ class Composite(msgspec.Struct, frozen=True):
 def composite(scores: Mapping[str, float], weights: Mapping[str, float]) -> Composite:
     """Weigh scores against one another.
 
-    Parameters
-    ----------
-    scores
-        Score by signal.
-    weights
-        Weight by signal; a signal without a weight is an error of the caller (``KeyError``).
+    ``scores``: Score by signal.
+    ``weights``: Weight by signal; a signal without a weight is an error of the caller (``KeyError``).
 
-    Examples
-    --------
     >>> composite({"A": 7.0, "B": 7.0}, {"A": 8.5, "B": 7.0}).primary
     'A'
     """
@@ -64,17 +58,10 @@ def survey(
     program did (it computed the composite and did not use it); of equals the first. What is chosen must
     reach its own least score and at least medium confidence, and have a direction.
 
-    Parameters
-    ----------
-    signals
-        In the order in which they are shown.
-    facts
-        What is known.
-    scoring
-        Which definition.
-    only_tradable
-        Choose among the signals that may be traded on. Otherwise the choice is made first: a strong
-        signal that falls short of its own least score then leaves nothing to weaker signals.
+    ``signals``: In the order in which they are shown.
+    ``scoring``: Which definition.
+    ``only_tradable``: Choose among the signals that may be traded on. Otherwise the choice is made first: a
+    strong signal that falls short of its own least score then leaves nothing to weaker signals.
     """
     readings = tuple(read_signal(signal, facts, scoring) for signal in signals)
     weights = {signal.name: signal.weight for signal in signals}

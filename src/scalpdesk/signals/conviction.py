@@ -83,22 +83,13 @@ def judge_conviction(
 ) -> Conviction:
     """Return the conviction of a signal.
 
-    Parameters
-    ----------
-    clouds
-        Color (+1, 0, -1) of each cloud of the signal's frame, and where the close lies against it.
-    direction
-        +1 up, -1 down.
-    frames
-        Bar lengths whose fast cloud has the direction's colour.
-    volume_ratio
-        Volume over the mean of the bars before; None when not known.
-    thickness
-        Mean distance of the clouds' averages, a fraction of the price.
-    body_ratio
-        Open to close over low to high.
-    factor
-        Composite of other evidence, 0 to 1; None without any.
+    ``clouds``: Color (+1, 0, -1) of each cloud of the signal's frame, and where the close lies against it.
+    ``direction``: +1 up, -1 down.
+    ``frames``: Bar lengths whose fast cloud has the direction's colour.
+    ``volume_ratio``: Volume over the mean of the bars before; None when not known.
+    ``thickness``: Mean distance of the clouds' averages, a fraction of the price.
+    ``body_ratio``: Open to close over low to high.
+    ``factor``: Composite of other evidence, 0 to 1; None without any.
     """
     beyond = Place.ABOVE if direction > 0 else Place.BELOW
     scores = [(1.0 if place == beyond else 0.5) if colour == direction else 0.0 for colour, place in clouds]

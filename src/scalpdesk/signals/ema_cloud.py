@@ -54,13 +54,8 @@ class Place(StrEnum):
 class Ema:
     """An exponential average, fed value by value.
 
-    Parameters
-    ----------
-    period
-        In bars; the weight of a new value is 2/(period + 1).
+    ``period``: In bars; the weight of a new value is 2/(period + 1).
 
-    Examples
-    --------
     >>> average = Ema(3)
     >>> [average.update(value) for value in (10.0, 12.0, 12.0)]
     [10.0, 11.0, 11.5]
@@ -198,8 +193,6 @@ def flip_direction(before: CloudState, now: CloudState) -> int:
 
     Equality alone is no flip; leaving it is. Source: the strategy reference F1.
 
-    Examples
-    --------
     >>> flip_direction(CloudState(10.0, 10.0, 10.0), CloudState(10.2, 10.1, 10.3))
     1
     """

@@ -8,10 +8,7 @@ BARS = 20
 class VolumeAverage:
     """Ratio of each closed bar's volume to the mean of the bars before it.
 
-    Parameters
-    ----------
-    bars
-        Bars in the mean. The bar that is compared is not among them; bars of earlier sessions are.
+    ``bars``: Bars in the mean. The bar that is compared is not among them; bars of earlier sessions are.
     """
 
     def __init__(self, bars: int = BARS) -> None:

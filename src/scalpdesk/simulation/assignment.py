@@ -70,16 +70,7 @@ class AssignmentProcessor:
 
     The holders decide at the close; the account learns of it before the next opening.
 
-    Parameters
-    ----------
-    ledger
-        State of the broker.
-    expiry
-        Books what is assigned.
-    actions
-        Has the dividends ahead.
-    terms
-        What the holders do.
+    ``expiry``: Books what is assigned.
     """
 
     def __init__(

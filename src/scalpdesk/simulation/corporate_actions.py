@@ -43,10 +43,7 @@ class ActionProcessor:
     def open_session(self, now_ns: int) -> None:
         """Apply what goes ex with the session that opens, or went ex since the one before.
 
-        Raises
-        ------
-        DataError
-            When a holding cannot be carried across an action; names both.
+        Raises DataError when a holding cannot be carried across an action; names both.
         """
         day = to_new_york(now_ns).date()
         last, self._day = self._day, day
@@ -92,10 +89,7 @@ class ActionProcessor:
     def apply(self, action: CorporateAction) -> None:
         """Apply one action now to every account: orders, options, then shares.
 
-        Raises
-        ------
-        DataError
-            When a holding cannot be carried across.
+        Raises DataError when a holding cannot be carried across.
         """
         ledger = self._ledger
         share = ledger.instruments.id_of(action.symbol)

@@ -64,18 +64,11 @@ LET_GO = Instruction(exercises=False, contracts=None)
 class ExpiryProcessor:
     """Watches contracts to their end.
 
-    Parameters
-    ----------
-    ledger
-        State of the broker.
-    force
-        Sends an order of the broker's own for an account.
-    liquidates
-        Whether positions that an account cannot take delivery of are closed before the end.
-    notices
-        Until when owners may decide about exercise.
-    turns
-        Whether an order stays that would turn round what is left of its holding after an early exercise.
+    ``force``: Sends an order of the broker's own for an account.
+    ``liquidates``: Whether positions that an account cannot take delivery of are closed before the end.
+    ``notices``: Until when owners may decide about exercise.
+    ``turns``: Whether an order stays that would turn round what is left of its holding after an early
+    exercise.
     """
 
     def __init__(
@@ -268,10 +261,7 @@ class ExpiryProcessor:
     def check_levels(self) -> None:
         """Refuse to go on where a holding has ended at a close without a level of that close.
 
-        Raises
-        ------
-        DataError
-            Names the contract, what is missing, and the last level known.
+        Raises DataError: Names the contract, what is missing, and the last level known.
         """
         ledger = self._ledger
         for underlying, numbers in self._unsettled.items():
@@ -306,10 +296,7 @@ class ExpiryProcessor:
     def exercise(self, account_name: str, number: InstrumentId) -> None:
         """Exercise a bought contract now, whatever it is worth.
 
-        Raises
-        ------
-        Refused
-            When none is held long, or the option is European.
+        Raises Refused when none is held long, or the option is European.
         """
         held = self._ledger.accounts[account_name].quantity(number)
         if held <= 0 or not self._deliver(account_name, number, held):

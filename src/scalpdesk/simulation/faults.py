@@ -165,13 +165,7 @@ class FaultPlan:
 
 
 def check_in_coin(fault: Fault) -> None:
-    """Refuse a fault that never strikes at the exchange in coin.
-
-    Raises
-    ------
-    ConfigError
-        Names the fault.
-    """
+    """Refuse a fault that never strikes at the exchange in coin. Raises ConfigError: Names the fault."""
     if PLACES[fault.name] not in IN_COIN:
         raise ConfigError(
             "the exchange in coin has no such fault",
@@ -201,10 +195,7 @@ def seeded_faults(seed: int, count: int = 12) -> list[Fault]:
 def load_faults(path: Path) -> list[Fault]:
     """Read the rules of a JSON file: a list, or an object with a list ``faults``.
 
-    Raises
-    ------
-    ConfigError
-        When the file is not there or not of this form.
+    Raises ConfigError when the file is not there or not of this form.
     """
     try:
         document: Any = msgspec.json.decode(path.read_bytes())

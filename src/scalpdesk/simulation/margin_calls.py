@@ -23,16 +23,9 @@ class MarginCalls:
     Open orders that open go first. Sold options are bought back next, those first that free most; then bought
     options and shares are sold. No more is closed than the maintenance margin asks for.
 
-    Parameters
-    ----------
-    ledger
-        State of the broker.
-    far_price
-        Price at which a market order is expected to trade, currency per unit.
-    force
-        Sends an order of the broker's own for an account.
-    is_open
-        Whether a session is on.
+    ``far_price``: Price at which a market order is expected to trade, currency per unit.
+    ``force``: Sends an order of the broker's own for an account.
+    ``is_open``: Whether a session is on.
     """
 
     def __init__(

@@ -49,14 +49,10 @@ def credible_price(
     No trade is made at a quote whose ask lies below the payoff: a seller there would give money away.
     A sale below the payoff happens only at the bid of a fresh and narrow quote, never at a limit below it.
 
-    Parameters
-    ----------
-    contract, quote, spot
-        The option, its quote and its underlying's; without that one nothing is judged.
-    price
-        By the fill model, currency per unit.
-    sign
-        +1 for a buy, -1 for a sell.
+    ``contract``, ``quote``, ``spot``: The option, its quote and its underlying's; without that one nothing is
+    judged.
+    ``price``: By the fill model, currency per unit.
+    ``sign``: +1 for a buy, -1 for a sell.
     """
     if spot is None:
         return price

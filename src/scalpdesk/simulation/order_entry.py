@@ -92,13 +92,7 @@ class OrderEntry:
         self._ends: dict[InstrumentId, int] = {}
 
     def single(self, account: BrokerAccount, request: OrderRequest) -> BrokerOrder:
-        """Make an order in one instrument, with its exits.
-
-        Raises
-        ------
-        Refused
-            When a rule forbids it.
-        """
+        """Make an order in one instrument, with its exits. Raises Refused when a rule forbids it."""
         instruments = self._ledger.instruments
         symbol, side, number, kind = request.symbol, request.side, request.instrument_id, request.kind
         if number is None:
@@ -192,10 +186,7 @@ class OrderEntry:
     def check_replacement(self, old: BrokerOrder, changes: Changes, total: Decimal) -> Decimal:
         """Refuse what a replacement asks for beyond its order; return the cash that each unit withholds.
 
-        Raises
-        ------
-        Refused
-            When the account may not open, or does not hold, what is more or dearer.
+        Raises Refused when the account may not open, or does not hold, what is more or dearer.
         """
         for name in ("limit_price", "stop_price"):
             price = getattr(changes, name)
@@ -262,10 +253,7 @@ class OrderEntry:
     def legs(self, account: BrokerAccount, request: OrderRequest) -> BrokerOrder:
         """Make an order over several contracts: a parent and its legs.
 
-        Raises
-        ------
-        Refused
-            When a rule forbids it.
+        Raises Refused when a rule forbids it.
         """
         instruments, quantity = self._ledger.instruments, request.quantity
         assert quantity is not None

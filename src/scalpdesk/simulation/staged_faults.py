@@ -27,10 +27,7 @@ Swap = Callable[[BrokerOrder, BrokerOrder], None]
 class StagedFaults:
     """Carries out the faults of orders.
 
-    Parameters
-    ----------
-    ledger, matcher
-        State of the broker and its matching.
+    ``ledger``, ``matcher``: State of the broker and its matching.
     """
 
     def __init__(self, ledger: Ledger, matcher: Matcher) -> None:

@@ -129,12 +129,7 @@ def _in_order(tape: MarketTape, from_ns: int, to_ns: int) -> QuoteColumns:
 class TapeReader:
     """Plays a tape instant by instant: quotes, and the bars that end with them.
 
-    Parameters
-    ----------
-    tape
-        Recorded or reconstructed sessions.
-    session
-        The one that is played; None plays all of the tape.
+    ``session``: The one that is played; None plays all of the tape.
     """
 
     def __init__(self, tape: MarketTape, session: Session | None = None) -> None:

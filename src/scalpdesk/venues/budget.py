@@ -50,12 +50,8 @@ def _kept_of(per_minute: int) -> tuple[float, ...]:
 class RequestBudget:
     """A token bucket.
 
-    Parameters
-    ----------
-    per_minute
-        Requests that the venue allows.
-    most
-        Of them at once after a rest; None for a whole minute's.
+    ``per_minute``: Requests that the venue allows.
+    ``most``: Of them at once after a rest; None for a whole minute's.
     """
 
     def __init__(self, per_minute: int, most: int | None = None) -> None:

@@ -14,14 +14,7 @@ class CancelFollower:
     A venue accepts a cancel before it carries it out (Alpaca answers 204), and may drop it: the order then
     goes from ``pending_cancel`` back to ``new``, and nothing says so.
 
-    Parameters
-    ----------
-    tracker
-        The orders.
-    query
-        Asks the venue for an order by its id at the desk; the answer comes out as events.
-    spawn
-        Runs a question.
+    ``query``: Asks the venue for an order by its id at the desk; the answer comes out as events.
     """
 
     def __init__(

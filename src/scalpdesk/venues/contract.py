@@ -174,14 +174,8 @@ def sessions_of(
 ) -> tuple[SessionBarsEvent, ...]:
     """Return minutes by session, oldest first: those inside the sessions that were over at ``known_ns``.
 
-    Parameters
-    ----------
-    minutes
-        In order; minutes before the open and after the close are left out.
-    instrument_id
-        Whose they are.
-    known_ns
-        When the desk learns them, UTC nanoseconds.
+    ``minutes``: In order; minutes before the open and after the close are left out.
+    ``known_ns``: When the desk learns them, UTC nanoseconds.
     """
     events = []
     for day, group in groupby(minutes, key=lambda bar: to_new_york(bar.start_ns).date()):
@@ -276,10 +270,7 @@ class AccountFacts(msgspec.Struct, frozen=True):
 def check_currency(account: AccountFacts, currency: str) -> None:
     """Refuse an account in another currency than the desk's: no rate turns one amount into the other.
 
-    Raises
-    ------
-    ConfigError
-        When they differ.
+    Raises ConfigError when they differ.
     """
     if account.currency != currency:
         raise ConfigError(
@@ -433,10 +424,7 @@ class TakesNotices(Protocol):
     async def do_not_exercise(self, instrument_id: InstrumentId, contracts: Decimal) -> None:
         """Tell the venue that bought contracts are not to be exercised at their expiry.
 
-        Raises
-        ------
-        RetryError
-            When the venue does not answer, or refuses; an owner then tells the broker by hand.
+        Raises RetryError when the venue does not answer, or refuses; an owner then tells the broker by hand.
         """
         ...
 
@@ -457,16 +445,10 @@ class Gateway(Protocol):
     async def connect(self, known_orders: Iterable[KnownOrder] = ()) -> AccountFacts:
         """Check keys, account and clock, then open the order stream.
 
-        ``known_orders`` are the journal's orders of this account, at least all live orders; the gateway
-        then gives only executions that the journal has not booked.
-
-        Raises
-        ------
-        ConfigError
-            Wrong keys, a paper key on a live host or the reverse, an account that may not do what is
-            asked, a clock that is off: the message says what to do.
-        RetryError
-            The venue does not answer.
+        ``known_orders`` are the journal's orders of this account, at least all live orders; the gateway then
+        gives only executions that the journal has not booked. Raises ConfigError: Wrong keys, a paper key on
+        a live host or the reverse, an account that may not do what is asked, a clock that is off: the message
+        says what to do. Raises RetryError: The venue does not answer.
         """
         ...
 
@@ -499,13 +481,9 @@ class Gateway(Protocol):
         end if it ended, or ``OrderNotFound`` after the acceptance time-out. False means that the status
         is still unknown: ask again.
 
-        Parameters
-        ----------
-        again
-            The order, or its combo, while the caller still wants it; its quantity may be smaller now. A
-            venue that takes an id once gets it again under its id in place of ``OrderNotFound``: a late
-            request outlasts any time-out, and at most one of the two trades. A venue that can prove absence
-            ignores it.
+        ``again``: The order, or its combo, while the caller still wants it; its quantity may be smaller now.
+        A venue that takes an id once gets it again under its id in place of ``OrderNotFound``: a late request
+        outlasts any time-out, and at most one of the two trades. A venue that can prove absence ignores it.
         """
         ...
 
@@ -556,10 +534,7 @@ class Gateway(Protocol):
     async def resolve(self, symbol: str) -> Instrument:
         """Return the underlying that ``symbol`` names at the venue: a share, an index, a perpetual.
 
-        Raises
-        ------
-        ConfigError
-            When the venue does not trade it.
+        Raises ConfigError when the venue does not trade it.
         """
         ...
 

@@ -22,10 +22,7 @@ class EventQueue:
     Quotes that the reader cannot keep up with are merged: of each instrument the latest is kept and
     comes out once the queue is empty. Orders, fills and notices are never merged or dropped.
 
-    Parameters
-    ----------
-    most_waiting
-        Length from which on quotes are merged.
+    ``most_waiting``: Length from which on quotes are merged.
     """
 
     def __init__(self, most_waiting: int = _MOST_WAITING) -> None:

@@ -110,16 +110,10 @@ class OrderWire(Protocol):
 class OrderPath:
     """Sends the desk's orders over a wire and follows them to their ends.
 
-    Parameters
-    ----------
-    wire
-        Answers for the venue.
-    tracker, publisher, budget
-        The orders, where events go, and the requests that may be made.
-    timeout_seconds, acceptance_seconds
-        Time of one request, and then until the absence of its order proves that it will not come.
-    stamp
-        Stamps an order that is sent; None: the publisher's clock.
+    ``tracker``, ``publisher``, ``budget``: The orders, where events go, and the requests that may be made.
+    ``timeout_seconds``, ``acceptance_seconds``: Time of one request, and then until the absence of its order
+    proves that it will not come.
+    ``stamp``: Stamps an order that is sent; None: the publisher's clock.
     """
 
     def __init__(

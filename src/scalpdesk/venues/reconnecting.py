@@ -14,18 +14,11 @@ HELLO_SECONDS = 10.0
 class ReconnectingConnection(ABC):
     """Keeps one connection open in a task of its own.
 
-    Parameters
-    ----------
-    name
-        For notices and the task.
-    on_up
-        Called when a connection stands.
-    on_down
-        Called with a name and a text when one is lost, and whether there will be no other.
-    refusal
-        Makes what :meth:`start` raises when the first connection is refused for good.
-    steady_seconds
-        An attempt that took and stood so long resets the pauses.
+    ``name``: For notices and the task.
+    ``on_up``: Called when a connection stands.
+    ``on_down``: Called with a name and a text when one is lost, and whether there will be no other.
+    ``refusal``: Makes what :meth:`start` raises when the first connection is refused for good.
+    ``steady_seconds``: An attempt that took and stood so long resets the pauses.
     """
 
     def __init__(
@@ -59,12 +52,8 @@ class ReconnectingConnection(ABC):
     async def start(self, timeout_seconds: float = HELLO_SECONDS) -> None:
         """Connect, and return once the connection stands; it keeps trying in the background either way.
 
-        Raises
-        ------
-        Exception
-            What ``refusal`` makes, when the server refuses the connection for good.
-        TimeoutError
-            When it does not stand in time.
+        Raises Exception: What ``refusal`` makes, when the server refuses the connection for good. Raises
+        TimeoutError when it does not stand in time.
         """
         loop = asyncio.get_running_loop()
         if self._task is None:

@@ -17,9 +17,7 @@ def venue_names() -> tuple[str, ...]:
 def find_venue(name: str) -> VenueSpec[Any]:
     """Return a venue by its name: ``VENUE`` of its package's module ``venue``, or of its entry point.
 
-    Raises
-    ------
-    ConfigError
-        When the name is unknown (names the nearest), or a package's entry point is not a VenueSpec.
+    Raises ConfigError when the name is unknown (names the nearest), or a package's entry point is not a
+    VenueSpec.
     """
     return VENUES.find_spec(VenueSpec, name)

@@ -62,15 +62,7 @@ _UNLIMITED_REQUESTS = 1_000_000
 
 
 class AccountRecord:
-    """An account at the broker as a venue shows it: its orders by the desk's ids, and their history.
-
-    Parameters
-    ----------
-    account_id
-        As the venue names it.
-    connection
-        To the broker.
-    """
+    """An account at the broker as a venue shows it: its orders by the desk's ids, and their history."""
 
     def __init__(self, account_id: str, connection: BrokerConnection) -> None:
         self.account_id = account_id
@@ -217,18 +209,11 @@ class AccountRecord:
 class PlayedSession:
     """A session of a tape with an account at a broker; it outlives a gateway, as a venue outlives a desk.
 
-    Parameters
-    ----------
-    tape
-        The market; its first session is played.
-    connection
-        To the broker.
-    exposures
-        Dealer gamma that becomes known, each after the quotes of its instant; those of the open are for
-        the start.
-    from_ns
-        Instant up to which a run that is resumed has played it, UTC nanoseconds. The market goes on there,
-        and nothing is paid a second time that its journal has booked.
+    ``tape``: The market; its first session is played.
+    ``exposures``: Dealer gamma that becomes known, each after the quotes of its instant; those of the open
+    are for the start.
+    ``from_ns``: Instant up to which a run that is resumed has played it, UTC nanoseconds. The market goes on
+    there, and nothing is paid a second time that its journal has booked.
     """
 
     def __init__(

@@ -221,15 +221,9 @@ def request_ended_ns(known: KnownOrder, *, loop_ns: int, utc_ns: int | None, req
 
     It ended with that process or by its time-out; at an unknown instant, it may have ended just now.
 
-    Parameters
-    ----------
-    known
-        The order.
-    loop_ns, utc_ns
-        The time of now on the loop's clock and on that of :attr:`KnownOrder.sent_ns`; the second is None
-        where that clock runs at another pace than the loop's.
-    request_ns
-        Longest time that a request takes, nanoseconds.
+    ``loop_ns``, ``utc_ns``: The time of now on the loop's clock and on that of :attr:`KnownOrder.sent_ns`;
+    the second is None where that clock runs at another pace than the loop's.
+    ``request_ns``: Longest time that a request takes, nanoseconds.
     """
     if not known.sent_ns or utc_ns is None:
         return loop_ns
@@ -241,16 +235,10 @@ def mean_of_rest(
 ) -> Decimal:
     """Return the mean price of what is missing from an order's executions.
 
-    Parameters
-    ----------
-    mean, filled
-        Mean price and quantity of the whole.
-    known
-        Quantity times price of the rest; of inverse contracts quantity over price.
-    missing
-        Quantity that is not in ``known``.
-    is_inverse
-        Whether the mean is the harmonic one.
+    ``mean``, ``filled``: Mean price and quantity of the whole.
+    ``known``: Quantity times price of the rest; of inverse contracts quantity over price.
+    ``missing``: Quantity that is not in ``known``.
+    ``is_inverse``: Whether the mean is the harmonic one.
     """
     if is_inverse:
         coins = filled / mean - known

@@ -38,10 +38,7 @@ def ratios_of(returns: Array, expected: Array, horizon: int) -> Array:
 
     ``expected[i]`` was known before ``returns[i]`` (decimal): the mean variance of it and those after it.
 
-    Returns
-    -------
-    ndarray
-        One ratio for every start whose horizon has passed; empty without such a start.
+    ``ndarray``: One ratio for every start whose horizon has passed; empty without such a start.
     """
     starts = len(returns) - horizon + 1
     if starts < 1:

@@ -12,12 +12,7 @@ _Matrix = Sequence[Sequence[float]]
 class ReturnCorrelation:
     """Running correlation of the log returns of several prices, about a mean of zero.
 
-    Parameters
-    ----------
-    count
-        Number of prices.
-    half_life
-        Observations after which one weighs half.
+    ``half_life``: Observations after which one weighs half.
     """
 
     def __init__(self, count: int, half_life: float = _HALF_LIFE) -> None:

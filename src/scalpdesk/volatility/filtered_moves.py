@@ -26,25 +26,12 @@ def ewma_variances(moves: Array, decay: float = EWMA_DECAY) -> Array:
     ``v(t+1) = λ·v(t) + (1 − λ)·r(t)²`` about a mean of zero, from the mean square of the first
     :data:`SEED_MOVES` on.
 
-    Parameters
-    ----------
-    moves
-        Moves of equal intervals, oldest first.
-    decay
-        λ, between 0 and 1.
+    ``moves``: Moves of equal intervals, oldest first.
+    ``decay``: λ, between 0 and 1.
+    ``ndarray``: Shape ``(len(moves) + 1,)``, per interval.
 
-    Returns
-    -------
-    ndarray
-        Shape ``(len(moves) + 1,)``, per interval.
+    Raises ArgumentError when λ is out of its range, or there are no moves.
 
-    Raises
-    ------
-    ArgumentError
-        When λ is out of its range, or there are no moves.
-
-    Examples
-    --------
     >>> [round(float(v), 6) for v in ewma_variances(np.array([0.01, -0.02]), decay=0.9)]
     [0.00025, 0.000235, 0.000251]
     """
@@ -63,16 +50,13 @@ def ewma_variances(moves: Array, decay: float = EWMA_DECAY) -> Array:
     return np.array(found)
 
 
-def conditional_variances(moves: Array, model: str, decay: float = EWMA_DECAY) -> Array:
+def conditional_variances(moves: Array, model: str) -> Array:
     """Return the variances of :func:`ewma_variances`, or those of a GARCH or GJR fitted to all of the moves.
 
-    Raises
-    ------
-    ArgumentError
-        For an unknown filter, or moves that no GARCH can be fitted to.
+    Raises ArgumentError for an unknown filter, or moves that no GARCH can be fitted to.
     """
     if model == "ewma":
-        return ewma_variances(moves, decay)
+        return ewma_variances(moves)
     if model not in FILTERS:
         raise ArgumentError("unknown filter", where="filter", value=model, fix=f"use {' or '.join(FILTERS)}")
     process = estimate_garch(np.asarray(moves, dtype=np.float64), model)
@@ -84,17 +68,10 @@ def conditional_variances(moves: Array, model: str, decay: float = EWMA_DECAY) -
 def filtered_moves(moves: Array, variances: Array) -> Array:
     """Return each move times the volatility of now over that of its own day.
 
-    Parameters
-    ----------
-    moves
-        Oldest first, shape ``(days,)``.
-    variances
-        Variance of each as known before it and, last, that of now: shape ``(days + 1,)``.
+    ``moves``: Oldest first, shape ``(days,)``.
+    ``variances``: Variance of each as known before it and, last, that of now: shape ``(days + 1,)``.
 
-    Raises
-    ------
-    ArgumentError
-        When a variance is not above 0, or the shapes do not fit.
+    Raises ArgumentError when a variance is not above 0, or the shapes do not fit.
     """
     if len(variances) != len(moves) + 1 or not bool(np.all(variances > 0.0)):
         raise ArgumentError(
@@ -108,15 +85,9 @@ def filtered_moves(moves: Array, variances: Array) -> Array:
 def ewma_correlation(moves: Array, decay: float = EWMA_DECAY) -> Array:
     """Return the correlation of columns of moves with weights that fall by ``decay`` a day, mean zero.
 
-    Parameters
-    ----------
-    moves
-        Shape ``(days, series)``, oldest first; a row holds the moves of one day.
-    decay
-        λ, between 0 and 1.
+    ``moves``: Shape ``(days, series)``, oldest first; a row holds the moves of one day.
+    ``decay``: λ, between 0 and 1.
 
-    Examples
-    --------
     >>> float(ewma_correlation(np.array([[0.01, 0.02], [-0.01, -0.02]]))[0, 1])
     1.0
     """
@@ -133,8 +104,6 @@ def term_loading(years: float, reversion_per_year: float, years_of_index: float 
     (1 − e^−κT)/(κT) of a shock to it: a short option moves more than the index, a long one less
     (Stein 1989, Journal of Finance 44, equation 6, in continuous time).
 
-    Examples
-    --------
     >>> [round(term_loading(days / 365, 12.0), 2) for days in (1, 7, 30, 90, 365)]
     [1.55, 1.41, 1.0, 0.5, 0.13]
     """

@@ -77,10 +77,7 @@ def garch_path(omega: float, persistence: float, next_variance: Numbers, horizon
 def garch_long_run(omega: float, persistence: float) -> float:
     """Long-run variance per period: ``ω / (1 − p)``.
 
-    Raises
-    ------
-    ArgumentError
-        When ``p`` is not in [0, 1) or ``ω`` not above 0.
+    Raises ArgumentError when ``p`` is not in [0, 1) or ``ω`` not above 0.
     """
     if not (0.0 <= persistence < 1.0 and omega > 0.0):
         raise ArgumentError(
@@ -236,22 +233,12 @@ def estimate_garch(
 ) -> GarchProcess | str:
     """Fit one of ``garch``, ``gjr``, ``egarch`` with a constant mean by quasi-maximum likelihood.
 
-    Parameters
-    ----------
-    returns
-        Decimal log returns, oldest first.
-    model
-        Name of the model.
-    start
-        Starting parameters of the optimiser (an earlier fit's); its own guess when None.
-    presample_variance
-        Variance before the first return (decimal); an average of the first 75 squares when None.
-        Published benchmarks take the mean squared residual.
+    ``returns``: Decimal log returns, oldest first.
+    ``start``: Starting parameters of the optimiser (an earlier fit's); its own guess when None.
+    ``presample_variance``: Variance before the first return (decimal); an average of the first 75 squares
+    when None. Published benchmarks take the mean squared residual.
 
-    Returns
-    -------
-    GarchProcess or str
-        Or the reason for the failure: too few returns, no convergence.
+    Returns: or the reason for the failure: too few returns, no convergence.
     """
     fitted = _estimate(returns, model, start, presample_variance)
     return fitted if isinstance(fitted, str) else _as_process(fitted, model)
@@ -266,10 +253,7 @@ def fit_garch(returns: Array, model: str, horizon: int) -> VarianceFit | str:
 
     ``returns`` are decimal log returns, oldest first.
 
-    Returns
-    -------
-    VarianceFit or str
-        Or the reason for the failure: too few returns, no convergence, no long-run variance.
+    Returns: or the reason for the failure: too few returns, no convergence, no long-run variance.
     """
     fitted = _estimate(returns, model)
     if isinstance(fitted, str):

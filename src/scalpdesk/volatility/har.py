@@ -58,10 +58,7 @@ class _Sample(msgspec.Struct, frozen=True):
 def har_sample(bars: Ohlc, horizon: int) -> _Sample | str:
     """Build the regression sample: one row for every day whose horizon has passed.
 
-    Returns
-    -------
-    _Sample or str
-        Or the reason for the failure: too few bars, or no bar that moved.
+    Returns: or the reason for the failure: too few bars, or no bar that moved.
     """
     variances = garman_klass_terms(bars)
     moved = variances > 0.0
@@ -90,10 +87,7 @@ def estimate_har(bars: Ohlc, horizon: int) -> HarRegression | str:
     range misses the night and is biased low. The expectation of a log-normal adds half the residual
     variance.
 
-    Returns
-    -------
-    HarRegression or str
-        Or the reason for the failure.
+    Returns: or the reason for the failure.
     """
     sample = har_sample(bars, horizon)
     return sample if isinstance(sample, str) else _regress(sample, horizon)
@@ -112,10 +106,7 @@ def fit_har(bars: Ohlc, horizon: int) -> VarianceFit | str:
 
     Standard errors are Newey-West, because neighbouring horizons overlap.
 
-    Returns
-    -------
-    VarianceFit or str
-        Or the reason for the failure.
+    Returns: or the reason for the failure.
     """
     sample = har_sample(bars, horizon)
     if isinstance(sample, str):
@@ -140,14 +131,8 @@ def fit_har(bars: Ohlc, horizon: int) -> VarianceFit | str:
 def har_regressors(bars: Ohlc, floor: float, daily_vol: float) -> Array:
     """Regressors, one row per bar from the 22nd on: constant, log day, week and month variances, falls.
 
-    Parameters
-    ----------
-    bars
-        Oldest first; a row looks back from its own bar.
-    floor
-        Least range variance of a bar; one without a range gets it.
-    daily_vol
-        Unit of the falls.
+    ``bars``: Oldest first; a row looks back from its own bar.
+    ``floor``: Least range variance of a bar; one without a range gets it.
     """
     variances = np.maximum(garman_klass_terms(bars), floor)
     days = len(variances) - (MONTH - 1)

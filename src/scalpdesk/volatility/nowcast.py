@@ -78,24 +78,14 @@ def nowcast(
 def forecast_to_horizon(forecast_vol: float, now: Nowcast, rest_years: float, horizon_years: float) -> float:
     """Return the volatility from now to a horizon, a fraction a year of the variance clock.
 
-    Parameters
-    ----------
-    forecast_vol
-        Made before the day, fraction a year.
-    now
-        The nowcast of the day.
-    rest_years
-        Of the clock, to the end of the session.
-    horizon_years
-        Of the clock; above 0.
-
-    Notes
-    -----
     What is left of the day at its own volatility; the variance of the days after is the forecast's times
     ``1 + w·(m − 1)`` with m that of the rest of the day and w :data:`_LATER_WEIGHT`.
 
-    Examples
-    --------
+    ``forecast_vol``: Made before the day, fraction a year.
+    ``now``: The nowcast of the day.
+    ``rest_years``: Of the clock, to the end of the session.
+    ``horizon_years``: Of the clock; above 0.
+
     >>> now = nowcast(0.157, 0.00024, 0.45)
     >>> round(forecast_to_horizon(0.157, now, 0.55 / 252, 5 / 252), 4)
     0.2104
@@ -132,11 +122,8 @@ class RealisedSoFar:
     def open_session(self, last: tuple[int, float] | None) -> None:
         """Begin a day.
 
-        Parameters
-        ----------
-        last
-            Instant (UTC nanoseconds) and price before it, as dividends and corporate actions overnight have
-            left it; None without a price: then the day counts from its first price.
+        ``last``: Instant (UTC nanoseconds) and price before it, as dividends and corporate actions overnight
+        have left it; None without a price: then the day counts from its first price.
         """
         self.variance, self._start_ns = 0.0, None
         if last is not None and last[1] > 0.0:

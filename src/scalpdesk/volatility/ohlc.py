@@ -41,19 +41,12 @@ class Ohlc(msgspec.Struct, frozen=True):
 def read_ohlc(bars: Any, *, closes_only: bool = False) -> Ohlc:
     """Read OHLC columns from bars and drop impossible bars.
 
-    Parameters
-    ----------
-    bars
-        A mapping, a table or a structured array with columns ``open``, ``high``, ``low``, ``close``
-        (any case), or a sequence of mappings or of objects with those names. Oldest first. With
-        ``closes_only`` also a plain sequence of closes.
-    closes_only
-        Read and check the closes alone.
+    ``bars``: A mapping, a table or a structured array with columns ``open``, ``high``, ``low``, ``close``
+    (any case), or a sequence of mappings or of objects with those names. Oldest first. With ``closes_only``
+    also a plain sequence of closes.
+    ``closes_only``: Read and check the closes alone.
 
-    Raises
-    ------
-    ArgumentError
-        When a column is missing, is not of numbers or differs in length.
+    Raises ArgumentError when a column is missing, is not of numbers or differs in length.
     """
     names = ("close",) if closes_only else COLUMNS
     columns = _columns(bars, names)

@@ -37,13 +37,8 @@ class VariancePremium(msgspec.Struct, frozen=True):
 def regime_of(vol: float) -> Regime:
     """Return the regime of a volatility: below 10 % low, 10 % to 25 % (both included) normal, above high.
 
-    Raises
-    ------
-    ArgumentError
-        When it is not a finite number of zero or more.
+    Raises ArgumentError when it is not a finite number of zero or more.
 
-    Examples
-    --------
     >>> str(regime_of(0.25))
     'normal'
     """
@@ -75,27 +70,13 @@ def iv_rank(
 ) -> float | None:
     """Rank of an implied volatility between the lowest and the highest of its history, 0 to 1.
 
-    Parameters
-    ----------
-    implied_vol
-        Today's, per year.
-    history
-        Past daily closes of the same measure, today's not among them; NaN is left out.
-    min_observations
-        Fewer give no rank.
+    ``implied_vol``: Today's, per year.
+    ``history``: Past daily closes of the same measure, today's not among them; NaN is left out.
 
-    Returns
-    -------
-    float or None
-        Clipped to [0, 1]; None with too few observations or a constant history.
+    Returns: clipped to [0, 1]; None with too few observations or a constant history.
 
-    Raises
-    ------
-    ArgumentError
-        When the implied volatility is not a finite number of zero or more.
+    Raises ArgumentError when the implied volatility is not a finite number of zero or more.
 
-    Examples
-    --------
     >>> round(iv_rank(0.20, [0.12, 0.15, 0.18, 0.22, 0.32], min_observations=5), 12)
     0.4
     """
@@ -115,8 +96,6 @@ def iv_percentile(
 
     Not the same as :func:`iv_rank`. Arguments and errors as there.
 
-    Examples
-    --------
     >>> iv_percentile(0.20, [0.12, 0.15, 0.18, 0.22, 0.32], min_observations=5)
     0.6
     """

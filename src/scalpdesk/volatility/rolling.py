@@ -60,23 +60,14 @@ def rolling_forecasts(
 ) -> RollingForecasts:
     """Forecast from every day whose longest horizon lies within the bars.
 
-    Parameters
-    ----------
-    bars
-        Daily bars, oldest first.
-    models
-        Names out of :data:`scalpdesk.volatility.forecast.MODELS`.
-    horizons
-        Trading days.
-    first
-        Returns known before the first forecast; 500 or more for the fitted models.
-    progress
-        Called after every block.
+    ``bars``: Daily bars, oldest first.
+    ``models``: Names out of :data:`scalpdesk.volatility.forecast.MODELS`.
+    ``horizons``: Trading days.
+    ``first``: Returns known before the first forecast; 500 or more for the fitted models.
+    ``progress``: Called after every block.
 
-    Raises
-    ------
-    ArgumentError
-        When a model is unknown, a bar was dropped, or a model cannot be fitted where it must be.
+    Raises ArgumentError when a model is unknown, a bar was dropped, or a model cannot be fitted where it must
+    be.
     """
     _check_arguments(bars, models, horizons, first)
     returns = np.diff(np.log(bars.close))

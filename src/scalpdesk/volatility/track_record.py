@@ -69,12 +69,7 @@ def to_line(forecast: KeptForecast) -> str:
 def read_lines(lines: Iterable[str], where: str) -> tuple[KeptForecast, ...]:
     """Read lines of :func:`to_line`; of forecasts with equal keys the last counts.
 
-    ``where`` names the source in error messages.
-
-    Raises
-    ------
-    DataError
-        When a line is not a forecast; names it.
+    ``where`` names the source in error messages. Raises DataError when a line is not a forecast; names it.
     """
     kept: dict[tuple[str, date, str, int], KeptForecast] = {}
     for number, line in enumerate(lines, start=1):
@@ -96,22 +91,12 @@ def read_lines(lines: Iterable[str], where: str) -> tuple[KeptForecast, ...]:
 def score_record(forecasts: Iterable[KeptForecast], closes: Mapping[date, float]) -> tuple[TrackRecord, ...]:
     """Score forecasts against the closes that followed.
 
-    Parameters
-    ----------
-    forecasts
-        Of one symbol.
-    closes
-        Day -> close of that symbol; the day before each ``made_for`` must be among them.
+    ``closes``: Day -> close of that symbol; the day before each ``made_for`` must be among them.
 
-    Returns
-    -------
-    tuple of TrackRecord
-        One per model and horizon, by horizon and name.
+    Returns: one per model and horizon, by horizon and name.
 
-    Raises
-    ------
-    ArgumentError
-        When a close is not a finite number above zero, or the forecasts are of several symbols.
+    Raises ArgumentError when a close is not a finite number above zero, or the forecasts are of several
+    symbols.
     """
     days = sorted(closes)
     prices = np.array([closes[day] for day in days], dtype=np.float64)

@@ -284,13 +284,7 @@ _CLOCKS = {clock.name: clock for clock in (CALENDAR, US_SESSIONS, EMBEDDED_SESSI
 
 
 def clock_named(name: str) -> VarianceClock:
-    """Return one of the desk's clocks.
-
-    Raises
-    ------
-    ArgumentError
-        When no clock has this name.
-    """
+    """Return one of the desk's clocks. Raises ArgumentError when no clock has this name."""
     if name not in _CLOCKS:
         raise ArgumentError(
             "unknown variance clock", where="clock", value=name, fix=f"use {' or '.join(_CLOCKS)}"
@@ -306,12 +300,8 @@ def clock_of(data: Mapping[str, Any]) -> VarianceClock:
 def convert_vol(vol: float, by: VarianceClock, to: VarianceClock, start_ns: int, end_ns: int) -> float:
     """Convert a volatility from the clock ``by`` to the clock ``to``: equal total variance over the span.
 
-    From now to the expiry instant, UTC nanoseconds.
-
-    Raises
-    ------
-    ArgumentError
-        When the volatility is not a finite number of zero or more, or the span not above zero.
+    From now to the expiry instant, UTC nanoseconds. Raises ArgumentError when the volatility is not a finite
+    number of zero or more, or the span not above zero.
     """
     if not (math.isfinite(vol) and vol >= 0.0):
         raise ArgumentError("a volatility must be a finite number, zero or more", where="vol", value=vol)
@@ -333,8 +323,6 @@ def event_forecast(vol: float, years: float, variances: Iterable[float]) -> floa
     ``vol`` is the forecast without them over ``years``, ``variances`` their squared log returns; below zero
     where the forecast holds more than its share.
 
-    Examples
-    --------
     >>> round(event_forecast(0.15, 8 / 252, [4.2e-05, 1.1e-05]), 12)
     0.155465430241
     """

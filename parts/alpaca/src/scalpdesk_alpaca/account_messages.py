@@ -162,10 +162,7 @@ def asset_request(symbol: str) -> RestRequest:
 def read_may_short(raw: bytes, symbol: str) -> bool:
     """Return whether a share may be sold short: tradable, shortable and easy to borrow.
 
-    Raises
-    ------
-    Malformed
-        When the answer cannot be believed, or is about another share.
+    Raises Malformed when the answer cannot be believed, or is about another share.
     """
     row = decode(_ASSET, raw, "malformed_asset")
     if row.symbol != symbol:
@@ -308,10 +305,7 @@ def _actions_request(symbol: str, types: str, first: date, last: date, page_toke
 def read_splits(raw: bytes, symbol: str) -> tuple[list[CorporateAction], str | None]:
     """Return the splits of a share on a page, and the token of the next page (None: the last).
 
-    Raises
-    ------
-    Malformed
-        When a split cannot be believed.
+    Raises Malformed when a split cannot be believed.
     """
     page = decode(_SPLIT_PAGE, raw, "malformed_splits")
     listed = page.corporate_actions
@@ -334,12 +328,7 @@ def _split(row: _Split) -> CorporateAction:
 def read_dividends(raw: bytes, symbol: str) -> tuple[list[CashDividend], str | None]:
     """Return the ordinary dividends of a share on a page, and the token of the next page (None: the last).
 
-    A special dividend lowers strikes instead.
-
-    Raises
-    ------
-    Malformed
-        When a dividend cannot be believed.
+    A special dividend lowers strikes instead. Raises Malformed when a dividend cannot be believed.
     """
     page = decode(_SPLIT_PAGE, raw, "malformed_dividends")
     rows = [

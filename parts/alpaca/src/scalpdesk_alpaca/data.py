@@ -151,10 +151,7 @@ def _download_chain(
 def _snapshot_now(history: Any, symbol: str, flags: ChainFlags) -> "ChainSnapshot":
     """Return the chain as the venue has it now.
 
-    Raises
-    ------
-    RetryError
-        When the venue does not answer, or has no quote of the share.
+    Raises RetryError when the venue does not answer, or has no quote of the share.
     """
     from scalpdesk.core.clock import SystemClock
     from scalpdesk.datasets.chain_snapshots import ChainSnapshot

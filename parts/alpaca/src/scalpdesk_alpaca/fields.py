@@ -39,12 +39,8 @@ _STAMP = re.compile(
 class Malformed(ValueError):  # noqa: N818 - it is caught by name inside this package and never leaves it
     """A message that cannot be believed.
 
-    Parameters
-    ----------
-    name
-        The named condition, for counters.
-    detail
-        What was there instead; cut to a readable length.
+    ``name``: The named condition, for counters.
+    ``detail``: What was there instead; cut to a readable length.
     """
 
     def __init__(self, name: str, detail: str = "") -> None:
@@ -122,13 +118,8 @@ def _day_seconds(day: str) -> int:
 def ns_of_text(stamp: str) -> int:
     """Return UTC nanoseconds of an RFC 3339 text, to the nanosecond.
 
-    Raises
-    ------
-    Malformed
-        When it is not one with a zone, or lies outside 1970 to 2100.
+    Raises Malformed when it is not one with a zone, or lies outside 1970 to 2100.
 
-    Examples
-    --------
     >>> ns_of_text("2026-11-20T14:30:00.123456789Z")
     1795185000123456789
     >>> ns_of_text("2026-11-20T09:30:00.5-05:00")

@@ -80,23 +80,15 @@ _SYMBOLS_A_REQUEST = 100
 class AlpacaHistory:
     """Downloads with the user's keys.
 
-    Parameters
-    ----------
-    key, secret
-        Reveal themselves only to the client library.
-    base_url
-        Another address than the venue's data host, for a simulated exchange.
-    trading_urls
-        Hosts of the trading interface; the first that knows the keys is asked.
-    requests_per_minute
-        Limit of the data host; pages of chains, option bars and contracts are asked for within it.
-    now_ns, sleep
-        Clock that never runs backwards, in nanoseconds, and what waits for so many seconds.
+    ``key``, ``secret``: Reveal themselves only to the client library.
+    ``base_url``: Another address than the venue's data host, for a simulated exchange.
+    ``trading_urls``: Hosts of the trading interface; the first that knows the keys is asked.
+    ``requests_per_minute``: Limit of the data host; pages of chains, option bars and contracts are asked for
+    within it.
+    ``now_ns``, ``sleep``: Clock that never runs backwards, in nanoseconds, and what waits for so many
+    seconds.
 
-    Raises
-    ------
-    ConfigError
-        When the extra is not installed.
+    Raises ConfigError when the extra is not installed.
     """
 
     def __init__(
@@ -144,14 +136,8 @@ class AlpacaHistory:
     ) -> Iterator[HistoricalBar]:
         """Yield the bars of shares, symbol by symbol, oldest first.
 
-        Raises
-        ------
-        ArgumentError
-            When the length is not ``minute`` or ``hour``, or a bound has no time zone.
-        DataError
-            When a bar cannot be believed.
-        RetryError
-            When the venue does not answer.
+        Raises ArgumentError when the length is not ``minute`` or ``hour``, or a bound has no time zone.
+        Raises DataError when a bar cannot be believed. Raises RetryError when the venue does not answer.
         """
         from alpaca.data.requests import StockBarsRequest  # noqa: PLC0415 - an extra
 
@@ -189,14 +175,8 @@ class AlpacaHistory:
     def contracts(self, underlying: str, first: date, last: date) -> list[OptionContract]:
         """Return the options on an underlying that expire from ``first`` to ``last``, expired options too.
 
-        A contract that cannot be believed is left out.
-
-        Raises
-        ------
-        DataError
-            When a page cannot be believed.
-        RetryError
-            When the venue does not answer, or no trading host knows the keys.
+        A contract that cannot be believed is left out. Raises DataError when a page cannot be believed.
+        Raises RetryError when the venue does not answer, or no trading host knows the keys.
         """
         found: dict[str, OptionContract] = {}
         for status in ("active", "inactive"):
@@ -228,25 +208,13 @@ class AlpacaHistory:
 
         An adjusted contract has no name of its own.
 
-        Parameters
-        ----------
-        underlying
-            A share.
-        feed
-            ``indicative`` is free and not the exchanges' best, ``opra`` is.
-        last_expiry
-            Options that expire by then; None for all.
-        strikes
-            Lowest and highest strike; None for all.
-        page_lines
-            Options a page, 100 to 1000.
+        ``underlying``: A share.
+        ``feed``: ``indicative`` is free and not the exchanges' best, ``opra`` is.
+        ``last_expiry``: Options that expire by then; None for all.
+        ``strikes``: Lowest and highest strike; None for all.
+        ``page_lines``: Options a page, 100 to 1000.
 
-        Raises
-        ------
-        DataError
-            When a snapshot cannot be believed.
-        RetryError
-            When the venue does not answer.
+        Raises DataError when a snapshot cannot be believed. Raises RetryError when the venue does not answer.
         """
         asked: dict[str, Any] = {"feed": feed, "limit": page_lines}
         if last_expiry is not None:
@@ -304,12 +272,7 @@ class AlpacaHistory:
     def cash_dividends(self, symbol: str, first: date, last: date) -> list[CashDividend]:
         """Return the cash dividends with an ex-date from ``first`` to ``last``, oldest first.
 
-        Raises
-        ------
-        DataError
-            When a dividend cannot be believed.
-        RetryError
-            When the venue does not answer.
+        Raises DataError when a dividend cannot be believed. Raises RetryError when the venue does not answer.
         """
         from alpaca.data.enums import CorporateActionsType  # noqa: PLC0415 - an extra
         from alpaca.data.requests import CorporateActionsRequest  # noqa: PLC0415 - an extra

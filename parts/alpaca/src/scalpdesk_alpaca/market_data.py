@@ -253,12 +253,8 @@ def bars_request(
 def read_bars(raw: bytes, symbol: str, make: Callable[..., T]) -> tuple[list[T], str | None]:
     """Return the bars of a page and the token of the next one (None: the last).
 
-    ``make`` is called with the beginning (UTC nanoseconds) and the figures of each bar.
-
-    Raises
-    ------
-    Malformed
-        When a bar cannot be believed: a missing forecast is better than a forecast with a hole.
+    ``make`` is called with the beginning (UTC nanoseconds) and the figures of each bar. Raises Malformed when
+    a bar cannot be believed: a missing forecast is better than a forecast with a hole.
     """
     page = decode(_PAGE, raw, "malformed_bars")
     rows = [decode(_BAR, bytes(part), "malformed_bar") for part in (page.bars or {}).get(symbol, ())]
@@ -301,12 +297,8 @@ class MarketStream:
     async def subscribe(self, symbols: Sequence[str], timeout_seconds: float) -> None:
         """Stream the quotes of exactly these symbols; return once the server confirms.
 
-        Raises
-        ------
-        ConfigError
-            The server refuses the feed, the keys or the number of symbols.
-        RetryError
-            It does not confirm in time.
+        Raises ConfigError: The server refuses the feed, the keys or the number of symbols. Raises RetryError:
+        It does not confirm in time.
         """
         before, self.wanted = self.wanted, tuple(symbols)
         where = f"stream of {self.name}"

@@ -307,10 +307,7 @@ _FEWEST_LEGS = 2
 def submit_request(command: SubmitOrder, book: Instruments) -> RestRequest:
     """Return the request of an order.
 
-    Raises
-    ------
-    ArgumentError
-        When the venue cannot take such an order at all.
+    Raises ArgumentError when the venue cannot take such an order at all.
     """
     instrument = book.by_id[command.instrument_id]
     is_option = instrument.is_option
@@ -336,10 +333,7 @@ def submit_request(command: SubmitOrder, book: Instruments) -> RestRequest:
 def combo_request(command: MultiLegOrder, book: Instruments) -> RestRequest:
     """Return the request of an order in several legs.
 
-    Raises
-    ------
-    ArgumentError
-        When there are not 2 to 4 legs of different options in whole ratios.
+    Raises ArgumentError when there are not 2 to 4 legs of different options in whole ratios.
     """
     legs = command.legs
     symbols = [book[leg.instrument_id].symbol for leg in legs]

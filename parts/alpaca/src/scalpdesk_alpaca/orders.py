@@ -51,12 +51,8 @@ def ends(order: TrackedOrder, shown: WireOrder) -> bool:
 class OrderReports:
     """Turns what Alpaca reports of orders into events, each execution and each end once.
 
-    Parameters
-    ----------
-    instruments, tracker, publisher
-        Instruments of the run, its orders, and where events go.
-    client
-        Asks on the query connections.
+    ``instruments``, ``tracker``, ``publisher``: Instruments of the run, its orders, and where events go.
+    ``client``: Asks on the query connections.
     """
 
     def __init__(
@@ -168,10 +164,7 @@ class OrderReports:
     async def history(self, since_ns: int) -> list[VenueFill]:
         """Return all executions since an instant, oldest first.
 
-        Raises
-        ------
-        RetryError
-            When a page does not come or cannot be believed.
+        Raises RetryError when a page does not come or cannot be believed.
         """
         fills: list[VenueFill] = []
         token: str | None = None

@@ -87,10 +87,8 @@ _STALE_CHECK_SECONDS = 1.0
 class BudgetedClient:
     """A REST client that counts its requests against the venue's limit and reports refusals of it.
 
-    Parameters
-    ----------
-    client, budget, publisher
-        Connections, the requests left, and where a limit or a refused key is published.
+    ``client``, ``budget``, ``publisher``: Connections, the requests left, and where a limit or a refused key
+    is published.
     """
 
     def __init__(self, client: RestClient, budget: RequestBudget, publisher: EventPublisher) -> None:
@@ -158,15 +156,11 @@ class Queries:
 
     Each raises RetryError when the venue does not answer, or not credibly.
 
-    Parameters
-    ----------
-    trading, data
-        Clients of the two hosts.
-    endpoints, instruments, publisher
-        Names of the feeds, instruments of the run, and where messages that were not believed are published.
-    is_account_stale
-        Whether the order stream came up since the account was last asked for: these questions then go before
-        orders that open.
+    ``trading``, ``data``: Clients of the two hosts.
+    ``endpoints``, ``instruments``, ``publisher``: Names of the feeds, instruments of the run, and where
+    messages that were not believed are published.
+    ``is_account_stale``: Whether the order stream came up since the account was last asked for: these
+    questions then go before orders that open.
     """
 
     def __init__(
@@ -419,12 +413,7 @@ class StartChecks:
     async def first_reply(self, client: RestClient) -> Reply:
         """Return the answer to the first question, for the account.
 
-        Raises
-        ------
-        ConfigError
-            When the keys are not accepted.
-        RetryError
-            When the venue does not answer.
+        Raises ConfigError when the keys are not accepted. Raises RetryError when the venue does not answer.
         """
         try:
             reply = await client.ask(ACCOUNT)
@@ -453,12 +442,8 @@ class StartChecks:
     def account(self, account: AccountFacts) -> None:
         """Refuse an account that was not armed, may not trade, or lacks the options level.
 
-        Raises
-        ------
-        StopError
-            When the desk was armed for another account.
-        ConfigError
-            When the account cannot do what the strategy wants.
+        Raises StopError when the desk was armed for another account. Raises ConfigError when the account
+        cannot do what the strategy wants.
         """
         if self._options.data_only:
             return
@@ -487,10 +472,7 @@ class StartChecks:
     def clock(self, venue: VenueClock, ours: Clock) -> None:
         """Refuse a machine whose clock is off; a clock that follows the venue is set.
 
-        Raises
-        ------
-        ConfigError
-            When the two lie too far apart.
+        Raises ConfigError when the two lie too far apart.
         """
         if isinstance(ours, FollowingClock):
             ours.follow(venue.now_ns)

@@ -100,18 +100,11 @@ class RestClient:
 
     Connections are opened on demand and kept until the host closes them.
 
-    Parameters
-    ----------
-    base_url
-        Scheme, host and port; no trailing slash.
-    headers
-        Sent with every request; they hold the keys and are shown nowhere.
-    connections
-        Most connections at a time.
-    timeout_seconds
-        From the start of a request to the end of its answer.
-    network
-        Where connections come from; None is TCP.
+    ``base_url``: Scheme, host and port; no trailing slash.
+    ``headers``: Sent with every request; they hold the keys and are shown nowhere.
+    ``connections``: Most connections at a time.
+    ``timeout_seconds``: From the start of a request to the end of its answer.
+    ``network``: Where connections come from; None is TCP.
     """
 
     def __init__(
@@ -158,10 +151,7 @@ class RestClient:
     async def warm(self, request: RestRequest) -> None:
         """Ask the same harmless question on all connections at once; what the host closed is opened again.
 
-        Raises
-        ------
-        RetryError
-            When the venue does not answer.
+        Raises RetryError when the venue does not answer.
         """
         await asyncio.gather(*(self.start(request) for _ in range(self._connections)))
 
@@ -256,10 +246,7 @@ PAPER_KEY, LIVE_KEY = "PK", "AK"
 class Endpoints:
     """Addresses of one environment; build one with :meth:`paper`, :meth:`live` or :meth:`at`.
 
-    Raises
-    ------
-    ConfigError
-        When an address leads to the live host and there is no token.
+    Raises ConfigError when an address leads to the live host and there is no token.
     """
 
     trading_url: str
@@ -347,10 +334,7 @@ class Endpoints:
     def check_key(self, key: str) -> None:
         """Refuse a key of the other environment before it is sent anywhere.
 
-        Raises
-        ------
-        ConfigError
-            Says which environment the key belongs to. The key itself is not shown.
+        Raises ConfigError: Says which environment the key belongs to. The key itself is not shown.
         """
         if self.is_paper and key.startswith(LIVE_KEY):
             raise ConfigError(

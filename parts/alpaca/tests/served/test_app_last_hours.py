@@ -13,13 +13,11 @@ from scalpdesk_testing.kit.tape import TapeBuilder, at
 CALL, PUT = "SPY240304C00500000", "SPY240304P00500000"
 
 
-def expiry_day(close=504.0, symbol="SPY", settlement=None, **plan):
+def expiry_day(close=504.0, symbol="SPY", **plan):
     """A day whose end is the end of one straddle at 500."""
     builder = TapeBuilder(straddle_book(500, expiry=DAY, symbol=symbol))
     for when in ("09:30", "12:00", "15:00", "15:20", "15:40", "15:59"):
         builder.spot(when, 501.0 if when != "15:59" else close)
-    if settlement is not None:
-        builder.settlement_prices[("SPY", DAY)] = settlement
     bench = Bench(TapeSource(builder.build()), cash=plan.pop("cash", 1_000_000), options=plan)
     bench.world.advance_to(at("09:31"))
     return bench
@@ -27,36 +25,6 @@ def expiry_day(close=504.0, symbol="SPY", settlement=None, **plan):
 
 def held(bench):
     return {one["symbol"]: one["qty"] for one in bench.get("/v2/positions")}
-
-
-def kinds(bench):
-    return sorted({one["activity_type"] for one in bench.get("/v2/account/activities")})
-
-
-def test_in_the_money_is_exercised_and_the_rest_ends_worthless():
-    bench = expiry_day(close=504.0)
-    bench.order(symbol=CALL, qty=2)
-    bench.order(symbol=PUT, qty=3)
-    cash = bench.world.ledger.accounts["account-1"].cash
-    bench.world.advance_to(at("16:01"))
-    assert held(bench) == {"SPY": "200"}
-    assert bench.world.ledger.accounts["account-1"].cash == cash - 100_000
-    assert kinds(bench) == ["FILL", "OPEXC", "OPEXP", "OPTRD"]
-
-
-def test_the_official_level_decides():
-    bench = expiry_day(close=504.0, settlement=499.0)
-    bench.order(symbol=CALL)
-    bench.world.advance_to(at("16:01"))
-    assert held(bench) == {}
-
-
-def test_a_sold_contract_is_assigned():
-    bench = expiry_day(close=490.0)
-    bench.order(symbol=PUT, side="sell")
-    bench.world.advance_to(at("16:01"))
-    assert held(bench) == {"SPY": "100"}
-    assert kinds(bench) == ["FILL", "OPASN", "OPTRD"]
 
 
 def test_working_orders_end_with_their_contract():
@@ -92,36 +60,6 @@ def test_the_cutoff_can_be_switched_off():
     bench = expiry_day(cutoff=False)
     bench.world.advance_to(at("15:59"))
     assert "status" in bench.order(symbol=CALL)
-
-
-def test_a_poor_account_is_liquidated_before_the_end():
-    bench = expiry_day(cash=5_000)
-    bench.order(symbol=CALL, qty=3)
-    line = bench.trade_stream()
-    line.messages()
-    bench.world.advance_to(at("15:45"))
-    assert line.events() == ["pending_new", "new", "fill"]
-    assert held(bench) == {}
-
-
-def test_a_rich_account_and_a_switched_off_rule_are_left_alone():
-    for bench in (expiry_day(cash=1_000_000), expiry_day(cash=5_000, liquidation=False)):
-        bench.order(symbol=CALL, qty=3)
-        bench.world.advance_to(at("15:50"))
-        assert held(bench) == {CALL: "3"}
-
-
-def test_dividends_are_paid_and_charged():
-    days = (DAY, DAY.replace(day=5))
-    builder = TapeBuilder(days=days).spot("09:30", 500.0).spot("09:30", 499.0, day=days[1])
-    builder.dividend("1.50", days[1])
-    bench = Bench(TapeSource(builder.build()))
-    bench.world.advance_to(at("09:31"))
-    bench.order(qty=10)
-    cash = bench.world.ledger.accounts["account-1"].cash
-    bench.world.advance_to(at("09:31", days[1]))
-    assert bench.world.ledger.accounts["account-1"].cash == cash + 15
-    assert "DIV" in kinds(bench)
 
 
 def test_assignment_and_liquidation_on_request():

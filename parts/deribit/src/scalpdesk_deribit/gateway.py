@@ -47,12 +47,7 @@ SOCKET_PATH = "/ws/api/v2"
 class DeribitGateway(GatewayBase):
     """One account at Deribit; implements :class:`scalpdesk.venues.contract.Gateway`.
 
-    Parameters
-    ----------
-    url
-        Of the websocket.
-    network
-        Where connections come from; None is TCP.
+    ``network``: Where connections come from; None is TCP.
     """
 
     name = "deribit"

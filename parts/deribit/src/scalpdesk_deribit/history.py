@@ -46,10 +46,7 @@ Bars = list[tuple[int, tuple[float, float, float, float, float]]]
 def read_chart(chart: Any) -> Bars:
     """Return the bars of a chart: the start of each and its open, high, low, close and volume.
 
-    Raises
-    ------
-    WireError
-        When it is no chart.
+    Raises WireError when it is no chart.
     """
     try:
         columns = [chart[name] for name in ("ticks", "open", "high", "low", "close", "volume")]
@@ -120,13 +117,7 @@ def listing_row(message: Message) -> Row:
 
 
 def readable(read: Callable[[Message], Row], messages: Any, what: str) -> list[Row]:
-    """Read a list of messages.
-
-    Raises
-    ------
-    DataError
-        When one of them is not of its form.
-    """
+    """Read a list of messages. Raises DataError when one of them is not of its form."""
     try:
         return [read(message) for message in wire.rows(messages, what)]
     except (WireError, KeyError) as problem:
@@ -136,14 +127,10 @@ def readable(read: Callable[[Message], Row], messages: Any, what: str) -> list[R
 class DeribitHistory:
     """Public data of the venue, without keys; a context manager.
 
-    Parameters
-    ----------
-    url
-        Whole address of the websocket.
-    http_url
-        Base of the methods over HTTP, which trades are asked for: the websocket gives the last day's only.
-    network
-        Where the websocket comes from; None is TCP.
+    ``url``: Whole address of the websocket.
+    ``http_url``: Base of the methods over HTTP, which trades are asked for: the websocket gives the last
+    day's only.
+    ``network``: Where the websocket comes from; None is TCP.
     """
 
     def __init__(self, url: str, http_url: str, network: Network | None = None) -> None:
@@ -184,10 +171,7 @@ class DeribitHistory:
     async def ask(self, method: str, **params: Any) -> Any:
         """Return the result of a public method, within the venue's credits; tried again when it is lost.
 
-        Raises
-        ------
-        RetryError
-            When the venue refuses, or does not answer after several attempts.
+        Raises RetryError when the venue refuses, or does not answer after several attempts.
         """
         return await self._tried(method, lambda: self._connection.request(f"public/{method}", params))
 
@@ -396,16 +380,9 @@ def _frames(path: Path) -> Iterable[tuple[int, str]]:
 def read_capture(path: Path) -> tuple[Mapping[str, list[Row]], Counter[str]]:
     """Read a raw capture: lines with a JSON-RPC message each, whatever stands before it; gzip or plain.
 
-    Returns
-    -------
-    rows, kinds
-        Rows of ``tickers``, ``prints`` and ``listings``; and how many messages of each kind were read.
-        Book changes are counted only: the tickers have the best prices.
-
-    Raises
-    ------
-    DataError
-        When a message cannot be read; names file and line.
+    Returns: rows of ``tickers``, ``prints`` and ``listings``; and how many messages of each kind were read.
+    Book changes are counted only: the tickers have the best prices. Raises DataError when a message cannot be
+    read; names file and line.
     """
     found: dict[str, list[Row]] = {"tickers": [], "prints": [], "listings": []}
     kinds: Counter[str] = Counter()

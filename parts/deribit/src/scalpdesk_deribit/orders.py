@@ -55,16 +55,7 @@ _FOLLOWED_LATE_SECONDS = 5.0
 class DeribitOrders:
     """Answers for Deribit; implements :class:`scalpdesk.venues.order_path.OrderWire`.
 
-    Parameters
-    ----------
-    connection
-        Carries the orders.
-    queries
-        Asks what the order path does not know.
-    setup
-        Instruments, times and limits.
-    publisher
-        Takes events and notices.
+    ``queries``: Asks what the order path does not know.
     """
 
     takes_id_once = False
@@ -127,10 +118,7 @@ class DeribitOrders:
     def _apply(self, trades: Any, orders: Any) -> list[str]:
         """Apply executions, then orders; return the instruments of executions that are not the desk's.
 
-        Raises
-        ------
-        WireError
-            When a message cannot be read; all others have been applied by then.
+        Raises WireError when a message cannot be read; all others have been applied by then.
         """
         foreign, unread = list[str](), list[wire.WireError]()
         states = wire.rows(orders, "orders")
@@ -286,10 +274,7 @@ class DeribitOrders:
     async def _catch_up(self, reports: Sequence[tuple[TrackedOrder, OrderReport]]) -> None:
         """Ask for the executions that an order counts and no message reported; infer the rest.
 
-        Parameters
-        ----------
-        reports
-            Of one order at the venue: one, or those of a combo's legs.
+        ``reports``: Of one order at the venue: one, or those of a combo's legs.
         """
         try:
             await self._ask_trades(reports)

@@ -37,16 +37,9 @@ FAILURES = (wire.RpcError, Disconnected, TimeoutError)
 class AccountAndMarket:
     """Asks one venue account, and its market, over a connection.
 
-    Parameters
-    ----------
-    connection
-        That orders go over, too.
-    setup
-        Instruments, clock, times and limits.
-    publisher
-        Stamps what comes, and reports what cannot be read.
-    currency
-        Of the account.
+    ``connection``: That orders go over, too.
+    ``setup``: Instruments, clock, times and limits.
+    ``publisher``: Stamps what comes, and reports what cannot be read.
     """
 
     def __init__(
@@ -66,13 +59,7 @@ class AccountAndMarket:
         """Names of positions in what the desk does not trade, dated futures for one."""
 
     async def question(self, method: str, params: wire.Message) -> Any:
-        """Return an answer.
-
-        Raises
-        ------
-        RetryError
-            When no answer comes, or an error.
-        """
+        """Return an answer. Raises RetryError when no answer comes, or an error."""
         try:
             return await self._connection.request(method, params, 4.0 * self._setup.timeout_seconds)
         except FAILURES as problem:

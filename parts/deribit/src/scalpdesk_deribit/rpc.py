@@ -91,12 +91,8 @@ def _give_up(answer: asyncio.Future[Any]) -> None:
 class RpcConnection(ReconnectingConnection):
     """Keeps one connection open until it is closed or its keys are refused.
 
-    Parameters
-    ----------
-    target, events
-        Where to, and what is called.
-    network
-        Where connections come from; None is TCP.
+    ``target``, ``events``: Where to, and what is called.
+    ``network``: Where connections come from; None is TCP.
     """
 
     def __init__(self, target: RpcTarget, events: RpcEvents, network: Network | None = None) -> None:
@@ -124,14 +120,8 @@ class RpcConnection(ReconnectingConnection):
     async def request(self, method: str, params: Message, timeout_seconds: float | None = None) -> Any:
         """Return the result of a request.
 
-        Raises
-        ------
-        RpcError
-            When the venue answers with an error.
-        Disconnected
-            When there is no connection, or it was lost before the answer.
-        TimeoutError
-            When no answer came in time.
+        Raises RpcError when the venue answers with an error. Raises Disconnected when there is no connection,
+        or it was lost before the answer. Raises TimeoutError when no answer came in time.
         """
         if not self.is_up:
             raise Disconnected("not connected", was_sent=False)

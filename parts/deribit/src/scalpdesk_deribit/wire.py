@@ -47,12 +47,7 @@ class WireError(ValueError):
 class RpcError(Exception):
     """An error that the venue answered with.
 
-    Parameters
-    ----------
-    code, message
-        Of the venue.
-    reason
-        ``data.reason``, where it gives one.
+    ``reason``: ``data.reason``, where it gives one.
     """
 
     def __init__(self, code: int, message: str, reason: str = "") -> None:
@@ -209,10 +204,7 @@ def whole(message: Message, name: str) -> int:
 def exact_field(message: Message, name: str, default: Decimal | None = None) -> Decimal:
     """Return a number of a message exactly as it was written.
 
-    Raises
-    ------
-    WireError
-        When it is no finite number, and there is no default for an absent one.
+    Raises WireError when it is no finite number, and there is no default for an absent one.
     """
     value = message.get(name)
     if value is None and default is not None:
@@ -229,13 +221,7 @@ def exact_field(message: Message, name: str, default: Decimal | None = None) -> 
 
 
 def float_field(message: Message, name: str) -> float:
-    """Return a number of a message, NaN where it is null.
-
-    Raises
-    ------
-    WireError
-        When it is there and no number.
-    """
+    """Return a number of a message, NaN where it is null. Raises WireError when it is there and no number."""
     value = message.get(name)
     if value is None:
         return math.nan
@@ -252,13 +238,7 @@ def time_ns(message: Message, name: str) -> int:
 
 
 def instant_ns(at_ms: int, name: str) -> int:
-    """Return UTC nanoseconds of milliseconds.
-
-    Raises
-    ------
-    WireError
-        When they lie outside 1970 to 2100.
-    """
+    """Return UTC nanoseconds of milliseconds. Raises WireError when they lie outside 1970 to 2100."""
     at_ns = at_ms * NANOS_PER_MS
     if not is_instant(at_ns):
         raise WireError(f"{name} is no time of this century: {at_ms}")
@@ -334,10 +314,7 @@ def amount_of(instrument: Instrument, quantity: Decimal) -> Decimal:
 def quantity_of(instrument: Instrument, amount: Decimal) -> Decimal:
     """Return the desk's quantity of an amount of the venue.
 
-    Raises
-    ------
-    WireError
-        When dollars do not divide into contracts.
+    Raises WireError when dollars do not divide into contracts.
     """
     size = instrument.contract_size
     if not instrument.is_inverse_future:
@@ -457,10 +434,7 @@ def combo_trades(command: MultiLegOrder, instruments: Instruments) -> list[Messa
 def read_combo(message: Any) -> tuple[str, dict[str, Decimal]]:
     """Read a combo: its name, and by instrument what one of it buys or, below 0, sells.
 
-    Raises
-    ------
-    WireError
-        When a field cannot be read.
+    Raises WireError when a field cannot be read.
     """
     found = _table({"combo": message}, "combo")
     legs = rows(found.get("legs"), "legs")
@@ -483,10 +457,7 @@ def combo_request(
 ) -> tuple[str, Message]:
     """Return method and parameters of an order for a combo, of which the net limit is the desk's price paid.
 
-    Raises
-    ------
-    WireError
-        When the venue has no such order.
+    Raises WireError when the venue has no such order.
     """
     net, first = command.net_limit_price, command.legs[0]
     order = structs.replace(
@@ -505,10 +476,7 @@ def combo_request(
 def leg_report(message: Message, leg: SubmitOrder, symbol: str) -> OrderReport:
     """Read of a combo's state what it says of a leg; at what price that traded only its trades say.
 
-    Raises
-    ------
-    WireError
-        As :func:`read_report`.
+    Raises WireError: As :func:`read_report`.
     """
     report = read_report(message, None)
     sets = exact_field(message, "amount")
@@ -536,10 +504,7 @@ def order_id_of(venue_order_id: str) -> str:
 def read_report(message: Message, instrument: Instrument | None) -> OrderReport:
     """Read an order's state; of a combo, which has no instrument, in sets.
 
-    Raises
-    ------
-    WireError
-        When a field cannot be read. A state that is not known leaves the order in doubt.
+    Raises WireError when a field cannot be read. A state that is not known leaves the order in doubt.
     """
     state = _text(message, "order_state")
     outcome = OUTCOMES.get(state, Outcome.UNKNOWN)
@@ -573,10 +538,7 @@ class VenueTrade(NamedTuple):
 def read_trade(message: Message, instrument: Instrument) -> VenueTrade:
     """Read an execution; that of a combo's leg is of an order of its own at the venue.
 
-    Raises
-    ------
-    WireError
-        When a field cannot be read.
+    Raises WireError when a field cannot be read.
     """
     price, quantity = exact_field(message, "price"), exact_field(message, "amount")
     if price <= 0 or quantity <= 0:

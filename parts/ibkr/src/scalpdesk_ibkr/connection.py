@@ -69,15 +69,7 @@ logging.getLogger("ib_async").propagate = False
 
 
 class TwsRefusalError(RetryError):
-    """An error of TWS to a request.
-
-    Parameters
-    ----------
-    code, text
-        The error.
-    what
-        Subject of the request.
-    """
+    """An error of TWS to a request."""
 
     def __init__(self, code: int, text: str, what: str) -> None:
         super().__init__("TWS refuses a request", where=what, value=f"{code} {codes.name_of(code)}: {text}")
@@ -92,10 +84,7 @@ class TwsTimes:
     the desk's machine never counts. (Sources: the vendor's error 2174; erdewit/ib_insync 287 and 671;
     ib-api-reloaded/ib_async 188 and 230; nautechsystems/nautilus_trader 2359 and 4396.)
 
-    Parameters
-    ----------
-    now_ns
-        Tells the time, UTC nanoseconds; None where the clock has not the venue's time yet.
+    ``now_ns``: Tells the time, UTC nanoseconds; None where the clock has not the venue's time yet.
     """
 
     def __init__(self, now_ns: Callable[[], int] | None) -> None:
@@ -168,18 +157,11 @@ def written(at_ns: int) -> str:
 class CheckedDecoder(Decoder):
     """A decoder that reports messages which the library cannot read, instead of only logging them.
 
-    Parameters
-    ----------
-    wrapper
-        Takes decoded messages.
-    refuse
-        Called with the fields of an unreadable message and the reason.
-    on_time
-        Called with the time that TWS states, UTC nanoseconds: before the messages that follow it.
-    executed
-        Returns when an execution happened, UTC nanoseconds, by its id and the text of its time.
-    on_generic
-        Called with request, type and value of a tick of one number: the library has no values below 0.
+    ``refuse``: Called with the fields of an unreadable message and the reason.
+    ``on_time``: Called with the time that TWS states, UTC nanoseconds: before the messages that follow it.
+    ``executed``: Returns when an execution happened, UTC nanoseconds, by its id and the text of its time.
+    ``on_generic``: Called with request, type and value of a tick of one number: the library has no values
+    below 0.
     """
 
     def __init__(
@@ -234,12 +216,7 @@ class QuietClient(IB):
 async def log_in(ib: IB, host: str, port: int, client_id: int, timeout_seconds: float) -> None:
     """Connect to TWS under a client id, and read orders, positions and account values.
 
-    Raises
-    ------
-    ConfigError
-        When another program has this client id.
-    RetryError
-        When TWS does not answer.
+    Raises ConfigError when another program has this client id. Raises RetryError when TWS does not answer.
     """
     in_use: list[str] = []
     task = asyncio.get_running_loop().create_task(
@@ -280,16 +257,7 @@ async def log_in(ib: IB, host: str, port: int, client_id: int, timeout_seconds: 
 class TwsConnection:
     """One client of TWS.
 
-    Parameters
-    ----------
-    setup
-        Clock and times.
-    settings
-        Address of TWS.
-    client_id
-        Id among the programs at this TWS.
-    publisher
-        Takes notices.
+    ``client_id``: Id among the programs at this TWS.
     """
 
     def __init__(
@@ -370,12 +338,8 @@ class TwsConnection:
     async def start(self) -> list[str]:
         """Log in and return the codes of the accounts.
 
-        Raises
-        ------
-        ConfigError
-            When another program has this client id.
-        RetryError
-            When TWS does not answer.
+        Raises ConfigError when another program has this client id. Raises RetryError when TWS does not
+        answer.
         """
         await self._log_in()
         await self.time()
@@ -413,11 +377,8 @@ class TwsConnection:
     async def question(self, ask: Callable[[], Awaitable[T]], what: str) -> T:
         """Ask TWS and return its answer; a socket without an answer is replaced.
 
-        Raises
-        ------
-        RetryError
-            When TWS does not answer, or a message about orders or positions cannot be read meanwhile: the
-            answer may lack what that is about.
+        Raises RetryError when TWS does not answer, or a message about orders or positions cannot be read
+        meanwhile: the answer may lack what that is about.
         """
         unread = self.unread
         try:
@@ -432,23 +393,15 @@ class TwsConnection:
             raise RetryError("TWS sends what cannot be read", where=what)
         return found
 
-    async def request(
-        self, send: Callable[[int], None], what: str, *, contract: Contract | None = None
-    ) -> list[Any]:
+    async def request(self, send: Callable[[int], None], what: str) -> list[Any]:
         """Send a request under an id of its own; return its results.
 
-        The library takes some errors for remarks, and would wait for the end of their requests.
-
-        Raises
-        ------
-        TwsRefusalError
-            When TWS answers with an error.
-        RetryError
-            When TWS does not answer.
+        The library takes some errors for remarks, and would wait for the end of their requests. Raises
+        TwsRefusalError when TWS answers with an error. Raises RetryError when TWS does not answer.
         """
         try:
             request_id = self.client.getReqId()
-            self._asked[request_id] = future = self._wrapper.startReq(request_id, contract)
+            self._asked[request_id] = future = self._wrapper.startReq(request_id)
             send(request_id)
         except ConnectionError as problem:
             raise RetryError("TWS is not connected", where=what, value=repr(problem)[:200]) from None

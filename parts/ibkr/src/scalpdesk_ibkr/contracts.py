@@ -79,14 +79,8 @@ def instrument_of(
 ) -> Instrument | None:
     """Return the instrument that a contract of TWS names; None for what the desk does not trade.
 
-    Parameters
-    ----------
-    contract
-        The contract.
-    price_step
-        Its smallest change of price, of a future; 0 where only details state it.
-    is_on_share
-        Whether the underlying of an option is known to be a share.
+    ``price_step``: Its smallest change of price, of a future; 0 where only details state it.
+    ``is_on_share``: Whether the underlying of an option is known to be a share.
     """
     if contract.currency != CURRENCY:
         return None
@@ -126,12 +120,7 @@ def _day(text: str) -> date:
 class Contracts:
     """Contracts of a run's instruments, with the ids that TWS gave them.
 
-    Parameters
-    ----------
-    connection
-        The connection.
-    instruments
-        Instruments of the run; may grow.
+    ``instruments``: Instruments of the run; may grow.
     """
 
     def __init__(self, connection: TwsConnection, instruments: Instruments) -> None:
@@ -184,10 +173,7 @@ class Contracts:
     async def qualify(self, numbers: Sequence[InstrumentId]) -> list[Contract]:
         """Return the contracts of instruments with their ids.
 
-        Raises
-        ------
-        RetryError
-            When TWS does not name one.
+        Raises RetryError when TWS does not name one.
         """
         for number in numbers:
             contract = self.of(number)

@@ -48,12 +48,8 @@ PAPER = "D"
 class IbkrGateway(GatewayBase):
     """One account at TWS; implements :class:`scalpdesk.venues.contract.EmergencyGateway`.
 
-    Parameters
-    ----------
-    setup
-        Instruments, times, limits and fees.
-    settings
-        Address of TWS, client ids, account and market data lines.
+    ``setup``: Instruments, times, limits and fees.
+    ``settings``: Address of TWS, client ids, account and market data lines.
     """
 
     name = "ibkr"
@@ -169,10 +165,7 @@ class IbkrGateway(GatewayBase):
     async def do_not_exercise(self, instrument_id: InstrumentId, contracts: Decimal) -> None:
         """Tell the venue that bought contracts are not to be exercised at their expiry.
 
-        Raises
-        ------
-        RetryError
-            When the venue does not answer, or refuses.
+        Raises RetryError when the venue does not answer, or refuses.
         """
         await self._orders.let_go(instrument_id, contracts, self._setup.timeout_seconds)
 
@@ -323,14 +316,8 @@ def account_facts(link: TwsConnection, account: str, base: str = "") -> AccountF
     "AccountSummaryTags"): it changes with each tick, and is no cash yet.
 
     The broker closes positions when maintenance margin exceeds equity with loan value (vendor's pages,
-    "Margin deficiency").
-
-    Raises
-    ------
-    RetryError
-        When TWS has not sent a value.
-    ConfigError
-        When the base currency does not follow from the rows.
+    "Margin deficiency"). Raises RetryError when TWS has not sent a value. Raises ConfigError when the base
+    currency does not follow from the rows.
     """
     rows = _account_rows(link, account)
     base = base or _base_currency(rows)

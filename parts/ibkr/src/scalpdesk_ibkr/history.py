@@ -31,13 +31,7 @@ _FORM_UTC = 2
 
 
 class History:
-    """Asks for bars.
-
-    Parameters
-    ----------
-    connection, contracts
-        To TWS.
-    """
+    """Asks for bars."""
 
     def __init__(self, connection: TwsConnection, contracts: Contracts) -> None:
         self._connection, self._contracts = connection, contracts
@@ -75,10 +69,7 @@ class History:
     async def _ask(self, number: InstrumentId, last: date, span: str, size: str) -> list[BarData]:
         """Return the bars of a span that ends with a day; an empty list where TWS has no bars.
 
-        Raises
-        ------
-        RetryError
-            When TWS refuses, or does not answer.
+        Raises RetryError when TWS refuses, or does not answer.
         """
         (contract,) = await self._contracts.qualify([number])
         end = datetime.combine(last + timedelta(days=1), time(0), UTC)

@@ -104,18 +104,8 @@ def _frozen_ns(now_ns: int) -> int:
 class QuoteLines:
     """Streams quotes over the lines of one account.
 
-    Parameters
-    ----------
-    connection, contracts
-        To TWS.
-    instruments
-        Instruments of the run.
-    publisher
-        Takes quotes and notices.
-    settings
-        Lines and type of data.
-    in_use
-        Returns the instruments with a position or an order at work.
+    ``settings``: Lines and type of data.
+    ``in_use``: Returns the instruments with a position or an order at work.
     """
 
     def __init__(

@@ -114,10 +114,7 @@ def _root_of(execution_id: str) -> str:
 def side_of(label: str) -> Side:
     """Return the side of an order or execution.
 
-    Raises
-    ------
-    RetryError
-        When TWS names a side that its pages do not list.
+    Raises RetryError when TWS names a side that its pages do not list.
     """
     if label not in SIDES:
         raise RetryError("TWS names a side that is not known", where="action, side", value=label)
@@ -149,16 +146,7 @@ class IbkrOrders:
 
     TWS answers no request: an order is shown by its messages, or proves silent at the end of the time-out.
 
-    Parameters
-    ----------
-    connection
-        To TWS.
-    contracts
-        Names instruments.
-    setup
-        Instruments, times, limits and fees.
-    publisher
-        Takes events and notices.
+    ``setup``: Instruments, times, limits and fees.
     """
 
     takes_id_once = False
@@ -716,10 +704,7 @@ class IbkrOrders:
     async def let_go(self, number: InstrumentId, contracts: Decimal, timeout_seconds: float) -> None:
         """Let bought contracts lapse at their expiry whatever they are worth; TWS shows it as an order.
 
-        Raises
-        ------
-        RetryError
-            When TWS refuses, or does not show it in time.
+        Raises RetryError when TWS refuses, or does not show it in time.
         """
         symbol, client = self._instruments[number].symbol, self._connection.client
         request_id, answered = client.getReqId(), asyncio.get_running_loop().create_future()

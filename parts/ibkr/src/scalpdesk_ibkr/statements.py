@@ -466,10 +466,8 @@ def _refuse(*_: Any) -> NoReturn:
 def elements(raw: bytes) -> Iterator[Element]:
     """Yield the rows of a file in order.
 
-    Raises
-    ------
-    DataError
-        When it is no XML, or declares a document type: entities could read files or fill the memory.
+    Raises DataError when it is no XML, or declares a document type: entities could read files or fill the
+    memory.
     """
     found: list[Element] = []
     # the standard library's own tree builder would expand what a document type declares

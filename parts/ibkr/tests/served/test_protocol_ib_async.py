@@ -72,11 +72,6 @@ def quote(tws, number=SPY):
     return tws.world.ledger.quotes[number]
 
 
-def truth(tws, trade):
-    """The broker's own order for a client's."""
-    return [one for one in tws.server.admin.orders() if one["client_order_id"] == trade.order.orderRef]
-
-
 async def known(tws, *contracts):
     """Return contracts with their ids, which ib_async needs for market data."""
     return await tws.main.ib.qualifyContractsAsync(*contracts)
@@ -501,9 +496,10 @@ async def test_a_rejected_order_is_inactive_and_its_id_used(tws):
 
 
 @checked
-async def test_an_index_is_not_tradable(tws):
-    trade = tws.main.ib.placeOrder(spx(), MarketOrder("BUY", 1))
-    await tws.main.error(201, trade.order.orderId)
+async def test_an_index_is_not_tradable_and_an_unknown_share_neither(tws):
+    for contract, code in ((spx(), 201), (Stock("NONE", "SMART", "USD"), 200)):
+        trade = tws.main.ib.placeOrder(contract, MarketOrder("BUY", 1))
+        await tws.main.error(code, trade.order.orderId)
 
 
 @checked
@@ -522,6 +518,10 @@ async def test_the_price_of_an_option_is_on_its_increments(tws):
     ("order", "code"),
     [
         (LimitOrder("BUY", 0, 100), 434),
+        (LimitOrder("BUY", 1, 100.001), 110),
+        (LimitOrder("BUY", 1, 100, account="DU7"), 321),
+        (LimitOrder("BUY", 1, 100, parentId=1), 321),
+        (MarketOrder("BUY", 1, tif="???"), 321),
         (Order(action="BUY", totalQuantity=1, orderType="STP"), 321),
         (LimitOrder("HOLD", 1, 100), 321),
         (LimitOrder("BUY", 1, 100, transmit=False), 321),
@@ -530,7 +530,20 @@ async def test_the_price_of_an_option_is_on_its_increments(tws):
         (LimitOrder("BUY", 1, 100, algoStrategy="Adaptive", algoParams=[TagValue("a", "b")]), 321),
         (LimitOrder("BUY", 1, 100, conditions=[TimeCondition(time="20300101 10:00:00")]), 321),
     ],
-    ids=["size", "no-trigger", "side", "held", "group", "type", "algorithm", "condition"],
+    ids=[
+        "size",
+        "tick",
+        "account",
+        "attached",
+        "lifetime",
+        "no-trigger",
+        "side",
+        "held",
+        "group",
+        "type",
+        "algorithm",
+        "condition",
+    ],
 )
 @checked
 async def test_an_order_that_is_not_valid_has_the_vendors_code(tws, order, code):

@@ -294,33 +294,6 @@ def test_an_order_is_modified_and_cancelled(app):
 
 
 @pytest.mark.parametrize(
-    ("wanted", "code"),
-    [
-        (order("BUY", 1, "LMT", lmtPrice=100.001), 110),
-        (order("BUY", 0), 434),
-        (order("BUY", 10_000_000), 201),
-        (order("BUY", 1, "STP"), 321),
-        (order("BUY", 1, account="DU7"), 321),
-    ],
-    ids=["tick", "size", "margin", "no-trigger", "account"],
-)
-def test_a_refused_order_has_the_vendors_code(app, wanted, code):
-    number = place(app, contract(), wanted)
-    assert app.wait("error", number)[1] == code
-
-
-def test_cancels_of_what_is_not_there_have_their_codes(app):
-    app.cancelOrder(765_432)
-    assert app.wait("error", 765_432)[1] == 10147
-    number = place(app, contract(), order())
-    status(app, number, "Filled")
-    app.cancelOrder(number)
-    assert app.wait("error", number)[1] == 10148
-    app.placeOrder(number, contract(), order())
-    app.wait("error", number, 104)
-
-
-@pytest.mark.parametrize(
     ("wanted", "state"),
     [
         (order("SELL", 1, "STP", auxPrice=400.0), "PreSubmitted"),
@@ -429,21 +402,6 @@ def test_bars_are_read_with_whole_volumes(app, venue):
     number = app.ask()
     app.reqHistoricalData(number, contract(), "", "1200 S", "1 secs", "TRADES", 1, 1, False, [])
     assert app.wait("error", number)[1] == 162
-
-
-def test_another_client_sees_only_what_it_asks_for(app, venue):
-    mine = place(app, contract(), order("BUY", 1, "LMT", lmtPrice=103.0))
-    status(app, mine, "Submitted")
-    other = App().open(venue.server.protocol.port, 6)
-    other.reqOpenOrders()
-    other.wait("openOrderEnd")
-    assert other.seen("openOrder") == []
-    other.reqAllOpenOrders()
-    shown = other.wait("openOrder", mine)
-    assert shown[2].clientId == 5
-    other.reqGlobalCancel()
-    status(app, mine, "Cancelled")
-    other.close()
 
 
 def test_a_client_id_in_use_is_326(app, venue):

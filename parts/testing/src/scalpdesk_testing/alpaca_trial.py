@@ -29,14 +29,7 @@ _Replied = Callable[[HttpAnswer | None], None]
 class AlpacaLine(Line):
     """All connections between one desk and one exchange that speaks Alpaca's protocol.
 
-    Parameters
-    ----------
-    loop, clock
-        Virtual time.
-    world, api, keyring
-        The exchange.
-    latency_seconds
-        One way.
+    ``latency_seconds``: One way.
     """
 
     def __init__(

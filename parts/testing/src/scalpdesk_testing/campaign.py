@@ -62,20 +62,12 @@ Progress = Callable[[int, int], None]
 class Campaign:
     """Results of many trials together.
 
-    Parameters
-    ----------
-    seeds
-        How many were run.
-    violations
-        Every law that did not hold, with seed and step.
-    faults_injected, orders, events, lives
-        Sums over the first run of each seed.
-    digests
-        Of the first run, by seed.
-    repeated
-        How many seeds were run again by another process.
-    edges, pairs
-        How often each edge of the order machine, and each pair of fault and state, was met.
+    ``seeds``: How many were run.
+    ``violations``: Every law that did not hold, with seed and step.
+    ``faults_injected``, ``orders``, ``events``, ``lives``: Sums over the first run of each seed.
+    ``digests``: Of the first run, by seed.
+    ``repeated``: How many seeds were run again by another process.
+    ``edges``, ``pairs``: How often each edge of the order machine, and each pair of fault and state, was met.
     """
 
     seeds: int = 0
@@ -147,10 +139,7 @@ def all_pairs() -> list[str]:
 def trial_of(protocol: str) -> type[Trial]:
     """Return the trial over the protocol of a venue, our own or that of an installed package.
 
-    Raises
-    ------
-    ConfigError
-        When no trial has this name (names the nearest), or a package's trial lacks a part.
+    Raises ConfigError when no trial has this name (names the nearest), or a package's trial lacks a part.
     """
     found: type[Trial] = TRIALS.find(protocol)
     return found

@@ -73,14 +73,9 @@ _STRICT = (Mode.ACTIVE, Mode.REDUCING, Mode.FLATTENING, Mode.HALTED)
 class Conduct:
     """Follows one trial over all lives of its desk.
 
-    Parameters
-    ----------
-    scene
-        The desk and what the other laws look at.
-    seconds
-        Virtual time.
-    is_slowed
-        Whether the desk's process may be late: it is frozen, its clock has jumped, or its disk refuses.
+    ``scene``: The desk and what the other laws look at.
+    ``is_slowed``: Whether the desk's process may be late: it is frozen, its clock has jumped, or its disk
+    refuses.
     """
 
     def __init__(self, scene: Scene, *, seconds: Callable[[], float], is_slowed: Callable[[], bool]) -> None:

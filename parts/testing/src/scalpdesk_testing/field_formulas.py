@@ -52,16 +52,10 @@ def probabilistic_sharpe(
 ) -> float:
     """Return the probability that the true Sharpe ratio per period is above `benchmark`.
 
-    Parameters
-    ----------
-    per_period
-        Measured ratio per period, from `number` periods.
-    number
-        Periods, two or more.
-    skew, kurtosis
-        Moments of the amounts; 0 and 3 for normal amounts.
-    benchmark
-        Ratio per period to beat.
+    ``per_period``: Measured ratio per period, from `number` periods.
+    ``number``: Periods, two or more.
+    ``skew``, ``kurtosis``: Moments of the amounts; 0 and 3 for normal amounts.
+    ``benchmark``: Ratio per period to beat.
     """
     spread = 1 - skew * per_period + (kurtosis - 1) / 4 * per_period**2
     return _NORMAL.cdf((per_period - benchmark) * math.sqrt(number - 1) / math.sqrt(spread))
@@ -70,12 +64,8 @@ def probabilistic_sharpe(
 def best_of_trials(trials: int, deviation: float) -> float:
     """Return the highest Sharpe ratio per period to expect of `trials` without any skill.
 
-    Parameters
-    ----------
-    trials
-        Independent variants tried, 1 or more.
-    deviation
-        Standard deviation of their ratios per period.
+    ``trials``: Independent variants tried, 1 or more.
+    ``deviation``: Standard deviation of their ratios per period.
     """
     if trials == 1:
         return 0.0
@@ -107,20 +97,12 @@ def swap_variance_of_quotes(
 ) -> float:
     """Return the annual variance of a variance swap from out-of-the-money mids (Carr–Madan 1998; Cboe VIX).
 
-    Parameters
-    ----------
-    forward
-        Forward of the expiry, currency per unit.
-    years
-        To expiry, on the clock of the wanted variance.
-    rate
-        Continuous, a fraction a year of the same clock.
-    quotes
-        Strike and mid of the out-of-the-money option, ascending strikes; at the last strike up to the
-        forward the mean of call and put.
+    ``forward``: Forward of the expiry, currency per unit.
+    ``years``: To expiry, on the clock of the wanted variance.
+    ``rate``: Continuous, a fraction a year of the same clock.
+    ``quotes``: Strike and mid of the out-of-the-money option, ascending strikes; at the last strike up to the
+    forward the mean of call and put.
 
-    Examples
-    --------
     >>> swap_variance_of_quotes(100.0, 1.0, 0.0, [(90.0, 0.0), (100.0, 2.0), (110.0, 0.0)])
     0.004
     """
@@ -171,25 +153,13 @@ def quoted_vol(
 def interpolate_par_yields(yields: Mapping[float, float], days: float) -> float:
     """Interpolate the par yield for ``days`` to maturity: linear between points, flat outside, not rounded.
 
-    Parameters
-    ----------
-    yields
-        Days to maturity to yield, in any one unit (fractions or per cent).
-    days
-        Days to maturity.
+    ``yields``: Days to maturity to yield, in any one unit (fractions or per cent).
+    ``days``: Days to maturity.
 
-    Returns
-    -------
-    float
-        In the unit of ``yields``.
+    Returns: in the unit of ``yields``.
 
-    Raises
-    ------
-    ArgumentError
-        When there is no point, or one is not finite or not after day 0.
+    Raises ArgumentError when there is no point, or one is not finite or not after day 0.
 
-    Examples
-    --------
     >>> round(interpolate_par_yields({30: 0.0530, 60: 0.0525, 90: 0.0520}, 45), 6)
     0.05275
     """
@@ -207,13 +177,8 @@ def interpolate_par_yields(yields: Mapping[float, float], days: float) -> float:
 def expiry_payoff_coin(spot: float, strike: float, is_call: bool) -> float:
     """Return the payoff of one option in coin at the delivery price ``spot`` (USD): (S − K)⁺/S, (K − S)⁺/S.
 
-    Raises
-    ------
-    ArgumentError
-        When the spot is not above 0.
+    Raises ArgumentError when the spot is not above 0.
 
-    Examples
-    --------
     >>> expiry_payoff_coin(125_000.0, 100_000.0, True)
     0.2
     """
@@ -225,13 +190,8 @@ def expiry_payoff_coin(spot: float, strike: float, is_call: bool) -> float:
 def perpetual_pnl_coin(amount_usd: float, entry: float, exit_price: float) -> float:
     """Return the profit in coin of an inverse perpetual of ``amount_usd`` (signed): A·(1/entry − 1/exit).
 
-    Raises
-    ------
-    ArgumentError
-        When a price is not above 0.
+    Raises ArgumentError when a price is not above 0.
 
-    Examples
-    --------
     >>> round(perpetual_pnl_coin(100_000.0, 50_000.0, 55_000.0), 9)
     0.181818182
     """
@@ -244,8 +204,6 @@ def perpetual_pnl_coin(amount_usd: float, entry: float, exit_price: float) -> fl
 def perpetual_target_usd(options: float, premium_adjusted_delta: float, spot: float) -> float:
     """USD amount of the perpetual that makes the coin value of ``options`` (signed coins) flat.
 
-    Examples
-    --------
     >>> round(perpetual_target_usd(5.0, 0.478779315628, 100_000.0), 2)
     -239389.66
     """
@@ -255,12 +213,8 @@ def perpetual_target_usd(options: float, premium_adjusted_delta: float, spot: fl
 def requirement(holdings: Iterable[Holding], spot: Callable[[str], Decimal]) -> Requirement:
     """Return the margin of a margin account's holdings.
 
-    Parameters
-    ----------
-    holdings
-        Valued at present prices.
-    spot
-        Price of an underlying by its symbol, currency per unit.
+    ``holdings``: Valued at present prices.
+    ``spot``: Price of an underlying by its symbol, currency per unit.
     """
     groups = [(group, spot(symbol)) for symbol, group in by_underlying(holdings).items()]
     return Requirement(
@@ -299,16 +253,9 @@ def day_trade_rule(
     trader, who must hold 25,000; a firm may keep that rule until 2027-10-20. After it, only an intraday
     margin deficit blocks.
 
-    Parameters
-    ----------
-    day
-        Of the question.
-    day_trades, trades
-        Round trips within a day and all trades, over five sessions.
-    equity, required
-        Of the account, and its margin within the day; currency.
-    adopted
-        Whether the firm has taken the new rule.
+    ``day_trades``, ``trades``: Round trips within a day and all trades, over five sessions.
+    ``equity``, ``required``: Of the account, and its margin within the day; currency.
+    ``adopted``: Whether the firm has taken the new rule.
     """
     is_old = day < DAY_RULE_ENDED or (not adopted and day <= DAY_RULE_KEPT_UNTIL)
     if not is_old:

@@ -75,14 +75,9 @@ def _nearest_zero(nets: Sequence[float]) -> float:
 class Scene:
     """State that the laws look at, after an event was handled.
 
-    Parameters
-    ----------
-    engine, journal
-        The desk as it is now and its disk.
-    account
-        The truth: the exchange's own books of the account.
-    session
-        The session that is played.
+    ``engine``, ``journal``: The desk as it is now and its disk.
+    ``account``: The truth: the exchange's own books of the account.
+    ``session``: The session that is played.
     """
 
     engine: TradingEngine

@@ -67,14 +67,7 @@ class HttpAnswer(Protocol):
 class Line(ABC):
     """All connections between one desk and one exchange; a venue's line speaks its protocol.
 
-    Parameters
-    ----------
-    loop, clock
-        Virtual time.
-    world
-        The exchange.
-    latency_seconds
-        One way.
+    ``latency_seconds``: One way.
     """
 
     def __init__(
@@ -348,13 +341,7 @@ class LineConnection(asyncio.Transport):
         return self._is_closing
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Send one whole request.
-
-        Raises
-        ------
-        ValueError
-            When the body is not as long as the head says.
-        """
+        """Send one whole request. Raises ValueError when the body is not as long as the head says."""
         if self._socket is not None:
             self._socket.read(bytes(data))
             return
@@ -428,12 +415,8 @@ class LineConnection(asyncio.Transport):
 class MemoryConnector(CleanConnector):
     """A pool of aiohttp's client whose connections stay in this process.
 
-    Parameters
-    ----------
-    connections
-        Most connections at a time.
-    connect
-        Gives the client's end its transport; an OSError says that no connection was made.
+    ``connections``: Most connections at a time.
+    ``connect``: Gives the client's end its transport; an OSError says that no connection was made.
     """
 
     def __init__(self, connections: int, connect: Callable[[asyncio.Protocol], Awaitable[None]]) -> None:

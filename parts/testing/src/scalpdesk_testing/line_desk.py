@@ -22,7 +22,6 @@ from scalpdesk.exchange.keyring import Credential, Keyring
 from scalpdesk.exchange.market import MarketOptions, SimulatedMarket
 from scalpdesk.instruments.classes import us_option
 from scalpdesk.instruments.contract import Equity, Instruments, OptionContract, Right, occ_symbol
-from scalpdesk.instruments.corporate_actions import CorporateAction
 from scalpdesk.instruments.sessions import new_york_ns, session_on
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live import assembly
@@ -30,7 +29,6 @@ from scalpdesk.live.assembly import LiveDesk, open_desk
 from scalpdesk.live.options import RunOptions
 from scalpdesk.live.plan import LivePlan, plan_of
 from scalpdesk.live.run import end_journal
-from scalpdesk.marketdata.tape import CashDividend, FundingRate, RateCurve
 from scalpdesk.simulation.accounts import AccountTerms
 from scalpdesk.simulation.faults import FaultPlan
 from scalpdesk.simulation.hours import Hours, TapeHours
@@ -41,6 +39,7 @@ from scalpdesk_alpaca.served.requests import Request
 from scalpdesk_alpaca.transport import ApiKeys, Endpoints, GatewayOptions
 from scalpdesk_testing.alpaca_trial import AlpacaLine
 from scalpdesk_testing.line import BASE_URL, Asked, LineNetwork
+from scalpdesk_testing.market import BareMarket
 from scalpdesk_testing.virtual_time import VirtualClock, VirtualLoop
 
 DAY, LATER = date(2018, 2, 7), date(2018, 2, 9)
@@ -65,25 +64,19 @@ CHAIN = tuple(
 ELSEWHERE = tuple(option("QQQ", LATER, right, 60) for right in (Right.CALL, Right.PUT))
 
 
-class StillMarket:
+class StillMarket(BareMarket):
     """Two shares and their options at prices that stand still: a market source of the exchange."""
 
-    def __init__(self, at: str = "11:00") -> None:
+    def __init__(self) -> None:
+        super().__init__()
         session = session_on(DAY)
         self.hours: Hours = TapeHours((session,))
         self.instruments = Instruments(
             [*map(Equity, SPOTS), *map(us_option, CHAIN), *map(us_option, ELSEWHERE)]
         )
-        hour, minute = map(int, at.split(":"))
-        self.start_ns = new_york_ns(DAY, time(hour, minute))
+        self.start_ns = new_york_ns(DAY, time(11))
         self.close_ns = session.close_ns
         self.open_interest = {instrument.symbol: 5_000 for instrument in self.instruments}
-        self.barred: frozenset[InstrumentId] = frozenset()
-        self.dividends: tuple[CashDividend, ...] = ()
-        self.actions: tuple[CorporateAction, ...] = ()
-        self.rate_curve = RateCurve((1.0,), (0.0,))
-        self.dividend_yield = 0.0
-        self.funding: tuple[FundingRate, ...] = ()
         self._next_ns = self.start_ns
 
     def quote_of(self, number: int, at_ns: int) -> QuoteEvent:
@@ -108,21 +101,6 @@ class StillMarket:
         self._next_ns += 2 * NANOS_PER_SECOND
         return [self.quote_of(number, at_ns) for number in range(len(self.instruments))]
 
-    def watch(self, number: InstrumentId) -> QuoteEvent | None:
-        """Quote nothing sooner."""
-        del number
-        return None
-
-    def settlement(self, symbol: str, day: date) -> Decimal | None:
-        """Know no settlement value."""
-        del symbol, day
-        return None
-
-    def history(self, symbol: str, seconds: int, start_ns: int, end_ns: int) -> tuple[()]:
-        """Have no bars."""
-        del symbol, seconds, start_ns, end_ns
-        return ()
-
 
 class _Key:
     def __init__(self, text: str) -> None:
@@ -135,14 +113,7 @@ class _Key:
 class LineDesk:
     """An exchange with one account, and the desks that trade it one after the other.
 
-    Parameters
-    ----------
-    folder
-        Of the runs.
-    holdings
-        Signed units by symbol that the account holds before any desk starts.
-    faults
-        Of the exchange.
+    ``holdings``: Signed units by symbol that the account holds before any desk starts.
     """
 
     def __init__(

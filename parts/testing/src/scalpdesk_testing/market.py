@@ -21,6 +21,7 @@ from scalpdesk.simulation.hours import Hours, TapeHours
 DAYS = (date(2018, 3, 5), date(2018, 7, 3), date(2018, 10, 9))
 """A winter Monday, the half day before Independence Day (13:00), a summer-time Tuesday."""
 _START_SPOT = 500.0
+_SHARE_EVERY = 2
 IMPLIED_VOL = 0.20
 MOVED_VOLS, VOL_SECONDS = (0.15, 0.20, 0.24), 40
 """Implied volatilities to which it moves, fractions a year, and how long each stands."""
@@ -47,37 +48,48 @@ OLD_SECONDS = 60
 """Until an option that was not quoted for days is quoted again."""
 
 
-class SmallMarket:
+class BareMarket:
+    """What a market source has beside its quotes, with nothing in it."""
+
+    def __init__(self) -> None:
+        self.barred: frozenset[InstrumentId] = frozenset()
+        self.dividends: tuple[CashDividend, ...] = ()
+        self.actions: tuple[CorporateAction, ...] = ()
+        self.rate_curve = RateCurve((1.0,), (0.0,))
+        self.dividend_yield = 0.0
+        self.funding: tuple[FundingRate, ...] = ()
+
+    def watch(self, number: InstrumentId) -> QuoteEvent | None:
+        """Every instrument is played anyway."""
+        del number
+        return None
+
+    def settlement(self, symbol: str, day: date) -> Decimal | None:
+        """No official level: the last mid serves."""
+        del symbol, day
+        return None
+
+    def history(self, symbol: str, seconds: int, start_ns: int, end_ns: int) -> Sequence[Bar]:
+        """Nothing came before."""
+        del symbol, seconds, start_ns, end_ns
+        return ()
+
+
+class SmallMarket(BareMarket):
     """Quotes of one share and its straddle; satisfies :class:`scalpdesk.exchange.source.MarketSource`.
 
-    Parameters
-    ----------
-    seed
-        Of the path.
-    day
-        Session whose last minutes are played.
-    seconds
-        How long it lasts, up to that session's own close.
-    share_every, option_every
-        Seconds between quotes.
-    move
-        Standard deviation of the share's move between two quotes, currency.
-    symbol
-        Of the share.
-    expires_after_days
-        Calendar days to the options' expiry.
-    is_deep
-        Whether every order finds its size at once.
-    has_other
-        Whether there is a second call, 5 above the first.
-    quoted_days_ago
-        Age of the options' quotes at the beginning; the next quotes come a minute later.
-    is_vol_moving
-        Whether the implied volatility changes every now and then.
-    shape
-        Of the structures that are traded: where the options' strikes lie.
-    jump_at, jump
-        Seconds from which on the share stands higher by so much, in currency; None: it does not jump.
+    ``day``: Session whose last minutes are played.
+    ``seconds``: How long it lasts, up to that session's own close.
+    ``move``: Standard deviation of the share's move between two quotes, currency.
+    ``symbol``: Of the share.
+    ``expires_after_days``: Calendar days to the options' expiry.
+    ``is_deep``: Whether every order finds its size at once.
+    ``has_other``: Whether there is a second call, 5 above the first.
+    ``quoted_days_ago``: Age of the options' quotes at the beginning; the next quotes come a minute later.
+    ``is_vol_moving``: Whether the implied volatility changes every now and then.
+    ``shape``: Of the structures that are traded: where the options' strikes lie.
+    ``jump_at``, ``jump``: Seconds from which on the share stands higher by so much, in currency; None: it
+    does not jump.
     """
 
     def __init__(
@@ -86,8 +98,6 @@ class SmallMarket:
         day: date,
         *,
         seconds: int = 330,
-        share_every: int = 2,
-        option_every: int = 8,
         move: float = 0.08,
         symbol: str = "SPY",
         expires_after_days: int = 4,
@@ -99,6 +109,7 @@ class SmallMarket:
         jump_at: float | None = None,
         jump: float = 0.0,
     ) -> None:
+        super().__init__()
         close_ns = session_on(day).close_ns
         self.session = Session(day, close_ns - seconds * NANOS_PER_SECOND, close_ns)
         self.instruments = _small_book(
@@ -118,39 +129,31 @@ class SmallMarket:
             instrument.symbol: 5_000 * (number in traded)
             for number, instrument in enumerate(self.instruments)
         }
-        self.barred: frozenset[InstrumentId] = frozenset()
-        self.dividends: tuple[CashDividend, ...] = ()
-        self.actions: tuple[CorporateAction, ...] = ()
-        self.rate_curve = RateCurve((1.0,), (0.0,))
-        self.dividend_yield = 0.0
-        self.funding: tuple[FundingRate, ...] = ()
         dice = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, 31])))
         moved = dice.choice(MOVED_VOLS, seconds // VOL_SECONDS) if is_vol_moving else ()
         self._vols = (IMPLIED_VOL, *moved)
-        self._quotes = self._draw(seed, seconds, share_every, option_every, move)
+        self._quotes = self._draw(seed, seconds, move)
         if quoted_days_ago:
             self._let_age(quoted_days_ago)
         self._at = 0
 
-    def _draw(
-        self, seed: int, seconds: int, share_every: int, option_every: int, move: float
-    ) -> list[QuoteEvent]:
+    def _draw(self, seed: int, seconds: int, move: float) -> list[QuoteEvent]:
         dice = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, 3])))
-        moves = dice.normal(0.0, move, seconds // share_every + 1)
+        moves = dice.normal(0.0, move, seconds // _SHARE_EVERY + 1)
         # thin at times: a hedge then fills in parts, or not before it is too old
-        sizes = dice.choice([1.0, 4.0, 9.0, 60.0, 300.0], seconds // share_every + 1).tolist()
+        sizes = dice.choice([1.0, 4.0, 9.0, 60.0, 300.0], seconds // _SHARE_EVERY + 1).tolist()
         # a jump now and then, so that hedges are needed and holdings cross zero
         jumps = dice.random(len(moves)) < 0.04
         moves[jumps] += dice.choice([-1.0, 1.0], int(jumps.sum())) * 0.6
         mids = (_START_SPOT + np.cumsum(moves)).round(2).tolist()
         quotes: list[QuoteEvent] = []
         for step, plain in enumerate(mids):
-            has_jumped = self._jump_at is not None and step * share_every >= self._jump_at
+            has_jumped = self._jump_at is not None and step * _SHARE_EVERY >= self._jump_at
             mid = round(plain + self._jump, 2) if has_jumped else plain
-            at_ns = self.start_ns + step * share_every * NANOS_PER_SECOND
+            at_ns = self.start_ns + step * _SHARE_EVERY * NANOS_PER_SECOND
             if at_ns >= self.session.close_ns:
                 break
-            if step * share_every % option_every == 0:
+            if step * _SHARE_EVERY % 8 == 0:
                 quotes += [self._option_quote(number, mid, at_ns) for number in self.options]
             size = 5_000.0 if self._is_deep else sizes[step]
             quotes.append(
@@ -206,21 +209,6 @@ class SmallMarket:
         if self.silent_until:
             return [quote for quote in quotes if self.silent_until.get(quote.instrument_id, 0) <= now_ns]
         return quotes
-
-    def watch(self, number: InstrumentId) -> QuoteEvent | None:
-        """Every instrument is played anyway."""
-        del number
-        return None
-
-    def settlement(self, symbol: str, day: date) -> Decimal | None:
-        """No official level: the last mid serves."""
-        del symbol, day
-        return None
-
-    def history(self, symbol: str, seconds: int, start_ns: int, end_ns: int) -> Sequence[Bar]:
-        """Nothing came before."""
-        del symbol, seconds, start_ns, end_ns
-        return ()
 
 
 def _small_book(

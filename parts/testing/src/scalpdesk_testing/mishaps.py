@@ -40,14 +40,8 @@ LOOK_SECONDS = 0.5
 class Mishaps:
     """Carries out the moments of a schedule.
 
-    Parameters
-    ----------
-    line, plan, journal
-        What they strike.
-    account, market
-        The account at the exchange, and where its quotes come from.
-    say
-        Called with what happens.
+    ``account``, ``market``: The account at the exchange, and where its quotes come from.
+    ``say``: Called with what happens.
     """
 
     def __init__(

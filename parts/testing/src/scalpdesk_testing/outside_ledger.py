@@ -55,10 +55,7 @@ class Figures(NamedTuple):
 class OutsideLedger:
     """Follows the events of one life of the desk.
 
-    Parameters
-    ----------
-    desk
-        Whose orders name instrument and side of an execution, and whose marks value a holding.
+    ``desk``: Whose orders name instrument and side of an execution, and whose marks value a holding.
     """
 
     def __init__(self, desk: Desk) -> None:

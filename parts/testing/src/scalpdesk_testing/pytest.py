@@ -75,12 +75,8 @@ class ExchangeSettings(TypedDict, total=False):
 class ServedExchange:
     """A simulated exchange in a thread of its own, and what a test may do to it.
 
-    Parameters
-    ----------
-    server
-        The server, listening.
-    loop
-        Event loop of its thread.
+    ``server``: The server, listening.
+    ``loop``: Event loop of its thread.
     """
 
     def __init__(self, server: "ExchangeServer", loop: asyncio.AbstractEventLoop) -> None:
@@ -119,10 +115,7 @@ class ServedExchange:
     def wait_until(self, is_so: Callable[[], Answer], seconds: float = 5.0) -> Answer:
         """Return what ``is_so`` answers once that is true, asking for so many seconds of wall time.
 
-        Raises
-        ------
-        AssertionError
-            When it never is.
+        Raises AssertionError when it never is.
         """
         until = monotonic() + seconds
         while not (found := is_so()):
@@ -184,12 +177,8 @@ class ServedExchange:
     def command(self, name: str, fields: Mapping[str, Any] | None = None) -> Any:
         """Send a command of the exchange's operator with its fields.
 
-        Among them are ``bust``, ``correct``, ``assign``, ``dividend`` and ``pay``.
-
-        Raises
-        ------
-        ArgumentError
-            When it is refused: names the field.
+        Among them are ``bust``, ``correct``, ``assign``, ``dividend`` and ``pay``. Raises ArgumentError when
+        it is refused: names the field.
         """
         return self._wait(self._command(name, fields or {}))
 

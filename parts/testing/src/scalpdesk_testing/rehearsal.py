@@ -42,16 +42,9 @@ _WORKS_LONG = Fault("partial_fill", times=8, after=2, fraction=0.5, seconds=40.0
 class Disaster(NamedTuple):
     """One thing to rehearse.
 
-    Parameters
-    ----------
-    name, happens
-        What it is called, and what happens.
-    schedule
-        What is staged.
-    when_working
-        ``outage``, ``kill`` or ``watchdog``: strikes as soon as an order works after 60 s.
-    flat_minutes
-        Replaces ``exits.flat_minutes_before_close``, where the exit's moment is what is missed.
+    ``name``, ``happens``: What it is called, and what happens.
+    ``when_working``: ``outage``, ``kill`` or ``watchdog``: strikes as soon as an order works after 60 s.
+    ``flat_minutes``: Replaces ``exits.flat_minutes_before_close``, where the exit's moment is what is missed.
     """
 
     name: str
@@ -263,17 +256,10 @@ class RehearsalTrial(AlpacaTrial):
 def rehearse(config: GammaScalperConfig, limits: RiskLimits, disaster: Disaster) -> Rehearsed:
     """Run one disaster on a configuration.
 
-    Parameters
-    ----------
-    config, limits
-        The person's own strategy and risk settings; :data:`ADAPTED` says what is replaced.
-    disaster
-        What happens.
+    ``config``, ``limits``: The person's own strategy and risk settings; :data:`ADAPTED` says what is
+    replaced.
 
-    Raises
-    ------
-    ConfigError
-        When the settings allow no straddle of this market at all.
+    Raises ConfigError when the settings allow no straddle of this market at all.
     """
     adapted, days = _adapted(config, disaster)
     band = config.hedge.make_band()

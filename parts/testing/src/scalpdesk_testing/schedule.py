@@ -450,13 +450,7 @@ def _rule(name: str, dice: np.random.Generator) -> Fault:
 
 
 class CountingPlan(FaultPlan):
-    """A plan that notes in which states the desk's orders were when each fault struck.
-
-    Parameters
-    ----------
-    faults, seed
-        As of any plan.
-    """
+    """A plan that notes in which states the desk's orders were when each fault struck."""
 
     def __init__(self, faults: Sequence[Fault], seed: int, aim: Aim | None = None) -> None:
         super().__init__(faults, seed)

@@ -88,10 +88,8 @@ def selftest(
 def _read_cases(path: Path) -> list[dict[str, Any]]:
     """Return the cases of a file.
 
-    Raises
-    ------
-    DataError
-        When the file is not there, is not JSON, or a case lacks a field: with the case's position.
+    Raises DataError when the file is not there, is not JSON, or a case lacks a field: with the case's
+    position.
     """
     if not path.is_file():
         beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
@@ -186,13 +184,7 @@ _TEXT_COLUMNS = 220
 
 
 def _run_seeds(text: str, *, workers: int | None, as_json: bool, protocol: str) -> int:
-    """Run the seeds ``A:B`` and show what they gave.
-
-    Raises
-    ------
-    ConfigError
-        When the text is not a range.
-    """
+    """Run the seeds ``A:B`` and show what they gave. Raises ConfigError when the text is not a range."""
     from scalpdesk_testing.campaign import IMPOSSIBLE_EDGES, impossible_pairs, run_campaign
 
     first, last = _range(text)

@@ -107,20 +107,12 @@ class _QuickScale(ScaleConfig, frozen=True, kw_only=True):
 class DeskPlan:
     """Settings of the desk of a trial.
 
-    Parameters
-    ----------
-    config, limits
-        Of the strategy and of the risk gate.
-    members
-        How many strategies share the desk, and its straddles.
-    is_reckless
-        Whether the strategy also proposes what no strategy may.
-    stale_share_seconds, stale_option_seconds
-        Age at which a quote is too old.
-    band_shares
-        Half width of the hedging band, shares; the laws use it.
-    cash
-        Of the account at the beginning, currency.
+    ``config``, ``limits``: Of the strategy and of the risk gate.
+    ``members``: How many strategies share the desk, and its straddles.
+    ``is_reckless``: Whether the strategy also proposes what no strategy may.
+    ``stale_share_seconds``, ``stale_option_seconds``: Age at which a quote is too old.
+    ``band_shares``: Half width of the hedging band, shares; the laws use it.
+    ``cash``: Of the account at the beginning, currency.
     """
 
     config: GammaScalperConfig
@@ -356,14 +348,8 @@ class MortalJournal:
     The death of the process loses what was not handed to the system, a power cut what was not synced
     to disk. A death is :class:`Killed`, raised where the write is.
 
-    Parameters
-    ----------
-    folder
-        Scratch space; each life of the desk has a folder of its own in it.
-    header
-        Of the run.
-    crashes
-        At which writes it dies.
+    ``folder``: Scratch space; each life of the desk has a folder of its own in it.
+    ``crashes``: At which writes it dies.
     """
 
     def __init__(self, folder: Path, header: JournalHeader, crashes: tuple[Crash, ...]) -> None:

@@ -76,18 +76,12 @@ Feed = Callable[[Event], tuple[VenueCommand, ...]]
 class TrialOutcome:
     """Result of one seeded trial.
 
-    Parameters
-    ----------
-    seed, digest
-        Which, and a hash over all events, outputs and the exchange's own books.
-    violations
-        Laws that did not hold.
-    orders, faults, events, lives
-        Orders at the venue, faults that struck, events handled, lives of the desk's process.
-    edges, pairs
-        How often each edge of the order machine and each pair of fault and state was met.
-    says
-        Notices of the desk to a person, with their time (seconds after the beginning).
+    ``seed``, ``digest``: Which, and a hash over all events, outputs and the exchange's own books.
+    ``violations``: Laws that did not hold.
+    ``orders``, ``faults``, ``events``, ``lives``: Orders at the venue, faults that struck, events handled,
+    lives of the desk's process.
+    ``edges``, ``pairs``: How often each edge of the order machine and each pair of fault and state was met.
+    ``says``: Notices of the desk to a person, with their time (seconds after the beginning).
     """
 
     seed: int

@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import date, timedelta
 from decimal import Decimal
 from functools import partial
+from inspect import signature
 from typing import Any, ClassVar, Protocol
 
 from scalpdesk.core.events import (
@@ -268,19 +269,16 @@ async def _it_has_every_member_of_the_contract(bench: Bench) -> None:
     assert isinstance(bench.gateway(), Gateway)
 
 
-async def _an_order_is_accepted_and_filled_and_adds_up(bench: Bench) -> None:
-    desk = await connected(bench)
+async def _an_order_is_accepted_and_filled_and_adds_up(bench: Bench, desk: Listener) -> None:
     order = await desk.submit(bench.share, 10)
     await desk.over(order)
     assert order.state is OrderState.FILLED
     assert next(type(one) for one in desk.of(OrderEvent)) is OrderAccepted
     assert order.venue_order_id
     desk.assert_adds_up()
-    await desk.close()
 
 
-async def _options_and_shares_both_ways_add_up(bench: Bench) -> None:
-    desk = await connected(bench)
+async def _options_and_shares_both_ways_add_up(bench: Bench, desk: Listener) -> None:
     opening = [
         await desk.submit(bench.call, 2, purpose=Purpose.OPEN),
         await desk.submit(bench.put, 2, purpose=Purpose.OPEN),
@@ -295,11 +293,11 @@ async def _options_and_shares_both_ways_add_up(bench: Bench) -> None:
     desk.assert_adds_up()
     book = bench.book
     assert bench.truth().positions == {book[bench.put].symbol: D(2), book[bench.share].symbol: D(-4)}
-    await desk.close()
 
 
-async def _an_order_that_fills_better_than_its_limit_is_booked_at_the_better_price(bench: Bench) -> None:
-    desk = await connected(bench)
+async def _an_order_that_fills_better_than_its_limit_is_booked_at_the_better_price(
+    bench: Bench, desk: Listener
+) -> None:
     await desk.gateway.subscribe([bench.share, bench.call])
     for number, side in ((bench.share, Side.BUY), (bench.call, Side.BUY), (bench.share, Side.SELL)):
         (quote,) = await desk.gateway.quotes([number])
@@ -310,27 +308,22 @@ async def _an_order_that_fills_better_than_its_limit_is_booked_at_the_better_pri
         await desk.over(order)
         assert (limit - order.average_price) * side.sign > 0
     desk.assert_adds_up()
-    await desk.close()
 
 
-async def _a_resting_order_is_cancelled(bench: Bench) -> None:
-    desk = await connected(bench)
+async def _a_resting_order_is_cancelled(bench: Bench, desk: Listener) -> None:
     order = await desk.submit(bench.share, 5, limit=bench.far_below(bench.share))
     await desk.until(lambda: order.state is OrderState.WORKING)
     desk.gateway.send(CancelOrder(order.client_order_id))
     await desk.over(order)
     assert order.state is OrderState.CANCELLED
     assert bench.truth().fills == []
-    await desk.close()
 
 
-async def _a_cancel_sent_at_once_waits_for_its_order(bench: Bench) -> None:
-    desk = await connected(bench)
+async def _a_cancel_sent_at_once_waits_for_its_order(bench: Bench, desk: Listener) -> None:
     order = await desk.submit(bench.share, 5, limit=bench.far_below(bench.share))
     desk.gateway.send(CancelOrder(order.client_order_id))
     await desk.over(order)
     assert order.state is OrderState.CANCELLED
-    await desk.close()
 
 
 async def _a_cancel_that_comes_too_late_is_refused_and_the_fill_counts(bench: Bench) -> None:
@@ -344,8 +337,7 @@ async def _a_cancel_that_comes_too_late_is_refused_and_the_fill_counts(bench: Be
     desk.assert_adds_up()
 
 
-async def a_rejection_carries_the_venues_reason(bench: Bench) -> None:
-    desk = await connected(bench)
+async def a_rejection_carries_the_venues_reason(bench: Bench, desk: Listener) -> None:
     bench.strike("reject")
     order = await desk.submit(bench.share, 5)
     await desk.over(order)
@@ -355,11 +347,9 @@ async def a_rejection_carries_the_venues_reason(bench: Bench) -> None:
     await desk.over(again)
     assert again.state is OrderState.FILLED
     desk.assert_adds_up()
-    await desk.close()
 
 
-async def a_lost_answer_is_a_doubt_and_the_proof_books_the_fill_once(bench: Bench) -> None:
-    desk = await connected(bench)
+async def a_lost_answer_is_a_doubt_and_the_proof_books_the_fill_once(bench: Bench, desk: Listener) -> None:
     bench.strike("lost_answer")
     order = await desk.submit(bench.share, 10)
     await desk.until(lambda: bool(desk.of(OrderStatusUnknown)) or not order.is_live)
@@ -368,11 +358,9 @@ async def a_lost_answer_is_a_doubt_and_the_proof_books_the_fill_once(bench: Benc
     assert order.state is OrderState.FILLED
     assert desk.of(OrderRejected, OrderNotFound) == []
     desk.assert_adds_up()
-    await desk.close()
 
 
-async def a_lost_order_is_absent_only_after_the_horizon(bench: Bench) -> None:
-    desk = await connected(bench)
+async def a_lost_order_is_absent_only_after_the_horizon(bench: Bench, desk: Listener) -> None:
     await desk.gateway.subscribe([bench.share])  # where the venue has a time of its own, its quotes tell it
     bench.strike("lost_order")
     order = await desk.submit(bench.share, 10)
@@ -383,11 +371,9 @@ async def a_lost_order_is_absent_only_after_the_horizon(bench: Bench) -> None:
     await desk.over(order)
     assert len(desk.of(OrderNotFound)) == 1
     assert bench.truth().fills == []
-    await desk.close()
 
 
-async def a_server_error_is_never_a_rejection(bench: Bench) -> None:
-    desk = await connected(bench)
+async def a_server_error_is_never_a_rejection(bench: Bench, desk: Listener) -> None:
     bench.strike("server_error")
     order = await desk.submit(bench.share, 10)
     await desk.until(lambda: bool(desk.of(OrderStatusUnknown)))
@@ -395,7 +381,6 @@ async def a_server_error_is_never_a_rejection(bench: Bench) -> None:
     await desk.resolved(order)
     await desk.over(order)
     desk.assert_adds_up()
-    await desk.close()
 
 
 async def an_order_sent_twice_under_one_name_is_one_order(bench: Bench) -> None:
@@ -414,13 +399,11 @@ async def an_order_sent_twice_under_one_name_is_one_order(bench: Bench) -> None:
     await second.close()
 
 
-async def _an_id_is_taken_once_an_order_has_had_it(bench: Bench) -> None:
-    desk = await connected(bench)
+async def _an_id_is_taken_once_an_order_has_had_it(bench: Bench, desk: Listener) -> None:
     order = await desk.submit(bench.share, 10)
     await desk.over(order)
     assert await desk.gateway.is_taken(order.client_order_id)
     assert not await desk.gateway.is_taken("cf-nobody")
-    await desk.close()
 
 
 async def fills_missed_while_the_stream_was_down_are_found(bench: Bench) -> None:
@@ -440,8 +423,7 @@ async def fills_missed_while_the_stream_was_down_are_found(bench: Bench) -> None
     desk.assert_adds_up()
 
 
-async def repeated_and_swapped_messages_change_nothing(bench: Bench) -> None:
-    desk = await connected(bench)
+async def repeated_and_swapped_messages_change_nothing(bench: Bench, desk: Listener) -> None:
     orders = []
     for what in ("repeated_update", "swapped_updates", "repeated_update"):
         bench.strike(what)
@@ -453,11 +435,9 @@ async def repeated_and_swapped_messages_change_nothing(bench: Bench) -> None:
         await desk.resolved(order)
     await desk.over(*orders)
     desk.assert_adds_up()
-    await desk.close()
 
 
-async def a_part_is_filled_and_the_rest_is_cancelled(bench: Bench) -> None:
-    desk = await connected(bench)
+async def a_part_is_filled_and_the_rest_is_cancelled(bench: Bench, desk: Listener) -> None:
     bench.strike("partial")
     order = await desk.submit(bench.share, 10)
     await desk.until(lambda: order.filled > 0)
@@ -465,7 +445,6 @@ async def a_part_is_filled_and_the_rest_is_cancelled(bench: Bench) -> None:
         desk.gateway.send(CancelOrder(order.client_order_id))
         await desk.over(order)
     desk.assert_adds_up()
-    await desk.close()
 
 
 async def a_restart_gives_only_what_the_journal_lacks(bench: Bench) -> None:
@@ -506,8 +485,7 @@ async def a_restart_gives_only_what_the_journal_lacks(bench: Bench) -> None:
     await third.close()
 
 
-async def _the_snapshot_is_the_exchanges_own_view(bench: Bench) -> None:
-    desk = await connected(bench)
+async def _the_snapshot_is_the_exchanges_own_view(bench: Bench, desk: Listener) -> None:
     done = [await desk.submit(bench.share, 10), await desk.submit(bench.put, 1, purpose=Purpose.OPEN)]
     await desk.over(*done)
     resting = await desk.submit(bench.share, 5, limit=bench.far_below(bench.share))
@@ -522,11 +500,9 @@ async def _the_snapshot_is_the_exchanges_own_view(bench: Bench) -> None:
     assert sorted((one.quantity, one.price) for one in view.fills) == sorted(one[1:] for one in truth.fills)
     assert {one.instrument_id for one in view.as_event().positions} == {bench.share, bench.put}
     assert all(one.instrument == bench.book[bench.book.id_of(one.symbol)] for one in view.positions)
-    await desk.close()
 
 
-async def _a_replacement_takes_the_place_of_its_order(bench: Bench) -> None:
-    desk = await connected(bench)
+async def _a_replacement_takes_the_place_of_its_order(bench: Bench, desk: Listener) -> None:
     low = bench.far_below(bench.share)
     lower = bench.book[bench.share].tick_rule.moved(low, -1)
     old = await desk.submit(bench.share, 5, limit=low)
@@ -541,11 +517,11 @@ async def _a_replacement_takes_the_place_of_its_order(bench: Bench) -> None:
     ]
     desk.gateway.send(CancelOrder(new.client_order_id))
     await desk.over(new)
-    await desk.close()
 
 
-async def a_replacement_of_what_is_filled_in_part_works_its_own_quantity(bench: Bench) -> None:
-    desk = await connected(bench)
+async def a_replacement_of_what_is_filled_in_part_works_its_own_quantity(
+    bench: Bench, desk: Listener
+) -> None:
     (quote,) = await desk.gateway.quotes([bench.share])
     rule, low = bench.book[bench.share].tick_rule, bench.far_below(bench.share)
     bench.strike("partial")
@@ -564,11 +540,9 @@ async def a_replacement_of_what_is_filled_in_part_works_its_own_quantity(bench: 
             await desk.over(new)
         await desk.over(old)
     desk.assert_adds_up()
-    await desk.close()
 
 
-async def _a_replacement_of_what_is_over_is_refused(bench: Bench) -> None:
-    desk = await connected(bench)
+async def _a_replacement_of_what_is_over_is_refused(bench: Bench, desk: Listener) -> None:
     old = await desk.submit(bench.share, 5)
     await desk.over(old)
     new = desk.new_order(bench.share, 8, limit=bench.far_below(bench.share))
@@ -577,7 +551,6 @@ async def _a_replacement_of_what_is_over_is_refused(bench: Bench) -> None:
     assert new.state is OrderState.REJECTED
     assert old.state is OrderState.FILLED
     desk.assert_adds_up()
-    await desk.close()
 
 
 async def _both_legs_of_a_straddle_are_filled_together(bench: Bench) -> None:
@@ -698,8 +671,7 @@ async def a_combo_from_elsewhere_is_shown_and_touches_no_order(bench: Bench) -> 
     await first.close()
 
 
-async def quotes_stream_for_what_is_subscribed_and_nothing_else(bench: Bench) -> None:
-    desk = await connected(bench)
+async def quotes_stream_for_what_is_subscribed_and_nothing_else(bench: Bench, desk: Listener) -> None:
     wanted = [bench.share, bench.call]
     await desk.gateway.subscribe(wanted)
 
@@ -714,11 +686,9 @@ async def quotes_stream_for_what_is_subscribed_and_nothing_else(bench: Bench) ->
         assert quote.ts_recv_ns >= quote.ts_event_ns > 0
         assert quote.bid >= 0
         assert quote.bid <= quote.ask or not quote.ask  # 0: nobody sells
-    await desk.close()
 
 
-async def quotes_that_are_asked_for_again_go_on_beside_the_others(bench: Bench) -> None:
-    desk = await connected(bench)
+async def quotes_that_are_asked_for_again_go_on_beside_the_others(bench: Bench, desk: Listener) -> None:
     wanted = {bench.share, bench.call}
     await desk.gateway.subscribe([*wanted])
 
@@ -743,29 +713,23 @@ async def quotes_that_are_asked_for_again_go_on_beside_the_others(bench: Bench) 
         await desk.until(partial(are_all_seen, before))
     assert seen(0) == wanted
     assert not [each for each in desk.notices if each.kind is NoticeKind.DISCONNECTED]
-    await desk.close()
 
 
-async def _the_latest_quotes_come_by_query(bench: Bench) -> None:
-    desk = await connected(bench)
+async def _the_latest_quotes_come_by_query(bench: Bench, desk: Listener) -> None:
     quotes = await desk.gateway.quotes([bench.share, bench.call, bench.put])
     assert {one.instrument_id for one in quotes} == {bench.share, bench.call, bench.put}
-    await desk.close()
 
 
-async def _contracts_are_discovered_within_their_window(bench: Bench) -> None:
-    desk = await connected(bench)
+async def _contracts_are_discovered_within_their_window(bench: Bench, desk: Listener) -> None:
     contract = bench.book[bench.call]
     assert contract.is_option
     found = await desk.gateway.discover(contract.underlying, contract.expiry, contract.expiry)
     assert contract in [one.contract for one in found]
     assert {one.contract.expiry for one in found} == {contract.expiry}
     assert all(one.open_interest_contracts is None or one.open_interest_contracts >= 0 for one in found)
-    await desk.close()
 
 
-async def _daily_bars_lie_in_their_span_and_are_in_order(bench: Bench) -> None:
-    desk = await connected(bench)
+async def _daily_bars_lie_in_their_span_and_are_in_order(bench: Bench, desk: Listener) -> None:
     first, last = date(2000, 1, 3), date(2100, 1, 4)
     bars = await desk.gateway.daily_bars(bench.share, first, last)
     days = [one.day for one in bars]
@@ -776,11 +740,9 @@ async def _daily_bars_lie_in_their_span_and_are_in_order(bench: Bench) -> None:
     if len(days) > 2:
         inner = await desk.gateway.daily_bars(bench.share, days[1], days[-2])
         assert [one.day for one in inner] == days[1:-1]
-    await desk.close()
 
 
-async def _minutes_of_the_past_lie_in_their_days_and_are_in_order(bench: Bench) -> None:
-    desk = await connected(bench)
+async def _minutes_of_the_past_lie_in_their_days_and_are_in_order(bench: Bench, desk: Listener) -> None:
     days = [one.day for one in await desk.gateway.daily_bars(bench.share, date(2000, 1, 3), date(2100, 1, 4))]
     first, last = (days[-2], days[-1]) if len(days) > 1 else (date(2000, 1, 3), date(2000, 1, 4))
     minutes = await desk.gateway.minute_bars(bench.share, first, last)
@@ -788,7 +750,6 @@ async def _minutes_of_the_past_lie_in_their_days_and_are_in_order(bench: Bench) 
     assert stamps == sorted(set(stamps))
     assert all(first <= to_new_york(stamp).date() <= last + timedelta(days=1) for stamp in stamps)
     assert all(0 < one.low <= min(one.open, one.close) <= one.high and one.volume >= 0 for one in minutes)
-    await desk.close()
 
 
 async def an_order_before_connecting_or_after_closing_never_vanishes(bench: Bench) -> None:
@@ -805,8 +766,7 @@ async def an_order_before_connecting_or_after_closing_never_vanishes(bench: Benc
     assert bench.truth().fills == []
 
 
-async def a_rate_limit_is_said_and_a_cancel_still_goes_through(bench: Bench) -> None:
-    desk = await connected(bench)
+async def a_rate_limit_is_said_and_a_cancel_still_goes_through(bench: Bench, desk: Listener) -> None:
     order = await desk.submit(bench.share, 5, limit=bench.far_below(bench.share))
     await desk.until(lambda: order.state is OrderState.WORKING)
     bench.strike("rate_limit")
@@ -818,7 +778,6 @@ async def a_rate_limit_is_said_and_a_cancel_still_goes_through(bench: Bench) -> 
     desk.gateway.send(CancelOrder(order.client_order_id))
     await desk.over(order)
     assert bench.truth().fills == []
-    await desk.close()
 
 
 async def _health_tells_of_streams_and_requests(bench: Bench) -> None:
@@ -832,15 +791,13 @@ async def _health_tells_of_streams_and_requests(bench: Bench) -> None:
     assert not desk.gateway.health().streams["orders"]
 
 
-async def _a_cancel_of_an_unknown_order_is_said(bench: Bench) -> None:
-    desk = await connected(bench)
+async def _a_cancel_of_an_unknown_order_is_said(desk: Listener) -> None:
     desk.gateway.send(CancelOrder("nobody-1"))
     await desk.until(lambda: bool(desk.unmatched))
     (refused,) = desk.unmatched
     assert isinstance(refused, CancelRejected)
     assert refused.client_order_id == "nobody-1"
     desk.unmatched.clear()
-    await desk.close()
 
 
 class Question(Protocol):
@@ -848,8 +805,8 @@ class Question(Protocol):
 
     __name__: str
 
-    def __call__(self, bench: Bench) -> Awaitable[None]:
-        """Ask it of a venue that has been started."""
+    def __call__(self, *given: Any, **named: Any) -> Awaitable[None]:
+        """Ask it of a ``bench`` that has been started, and a ``desk`` there where it takes one."""
         ...
 
 
@@ -908,7 +865,13 @@ def ask(question: Question, new_bench: Callable[[], Bench]) -> None:
         await bench.start()
         try:
             async with asyncio.timeout(2.0 * PATIENCE_SECONDS):
-                await question(bench)
+                wanted = signature(question).parameters
+                if "desk" not in wanted:
+                    await question(bench)
+                else:
+                    desk = await connected(bench)
+                    await (question(bench, desk) if "bench" in wanted else question(desk))
+                    await desk.close()
         finally:
             await bench.stop()
 

@@ -124,12 +124,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
 class VirtualClock:
     """Market time of a virtual loop: ``start_ns`` when the loop stands at 0.
 
-    Parameters
-    ----------
-    loop
-        The loop whose time it shows.
-    start_ns
-        UTC nanoseconds at the loop's beginning.
+    ``loop``: The loop whose time it shows.
+    ``start_ns``: UTC nanoseconds at the loop's beginning.
     """
 
     def __init__(self, loop: VirtualLoop, start_ns: int) -> None:

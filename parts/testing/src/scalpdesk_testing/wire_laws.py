@@ -68,15 +68,7 @@ def read_orders(body: bytes, at_ns: int) -> list[SentOrder]:
 
 
 class WireLaws:
-    """Follows the requests of one trial.
-
-    Parameters
-    ----------
-    scene
-        Desk and account.
-    ledger
-        The exchange's books.
-    """
+    """Follows the requests of one trial."""
 
     def __init__(self, scene: Scene, ledger: Ledger) -> None:
         self._scene = scene

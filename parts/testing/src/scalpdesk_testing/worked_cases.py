@@ -70,10 +70,8 @@ class Row(NamedTuple):
 def row_of(function: str) -> Row:
     """Read a row.
 
-    Raises
-    ------
-    NameError
-        When an expression uses a name that is no input, stands nowhere above it and is not the product's.
+    Raises NameError when an expression uses a name that is no input, stands nowhere above it and is not the
+    product's.
     """
     takes, *expressions = TABLE[function].items()
     inputs = {name: value for name, _, value in (word.partition("=") for word in takes[1].split())}

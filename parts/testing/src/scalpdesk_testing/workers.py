@@ -32,12 +32,8 @@ class _Raised:
 class Worker(Generic[T]):
     """One process that carries out batches.
 
-    Parameters
-    ----------
-    hash_seed
-        By which the process hashes strings.
-    work
-        Carries out a batch; pickled.
+    ``hash_seed``: By which the process hashes strings.
+    ``work``: Carries out a batch; pickled.
     """
 
     def __init__(self, hash_seed: int, work: Callable[[Batch], T]) -> None:
@@ -73,12 +69,7 @@ class Worker(Generic[T]):
     def take(self) -> T:
         """Return what has come of the batch.
 
-        Raises
-        ------
-        OSError, EOFError
-            When the process died over it.
-        Exception
-            Whatever the batch raised.
+        Raises OSError, EOFError when the process died over it. Raises Exception: Whatever the batch raised.
         """
         result: T | _Raised = self.connection.recv()
         self.batch = ()
@@ -118,16 +109,9 @@ def _serve(connection: Connection, work: Callable[[Batch], T]) -> None:
 class Finished(Generic[T]):
     """A batch that is over.
 
-    Parameters
-    ----------
-    worker
-        Number of the process that ran it.
-    batch
-        Its seeds.
-    result
-        What came of it; None where its one seed was given up.
-    why
-        Reason why it was given up, in words; empty otherwise.
+    ``worker``: Number of the process that ran it.
+    ``result``: What came of it; None where its one seed was given up.
+    ``why``: Reason why it was given up, in words; empty otherwise.
     """
 
     worker: int
@@ -141,14 +125,9 @@ def run_batches(
 ) -> Iterator[Finished[T]]:
     """Yield batches as they end.
 
-    Parameters
-    ----------
-    workers
-        Idle processes.
-    next_batch
-        Returns the next batch of a process by its number; None for no more.
-    wall_seconds
-        Longest time of a batch.
+    ``workers``: Idle processes.
+    ``next_batch``: Returns the next batch of a process by its number; None for no more.
+    ``wall_seconds``: Longest time of a batch.
     """
     alone: list[deque[Batch]] = [deque() for _ in workers]
     """By process: seeds of a batch that was not over in time, each a batch of its own."""

@@ -18,19 +18,11 @@ USUAL_DAY, USUAL_COIN_DAY = date(2018, 2, 5), date(2025, 3, 5)
 def require_own_coin(data_set: str, underlying: str, where: str, fix: str) -> None:
     """Check that a reconstructed market has an underlying; those of shares have many and pass.
 
-    Parameters
-    ----------
-    data_set, underlying
-        Name of the market and symbol asked of it.
-    where
-        What names the underlying: the setting or option.
-    fix
-        What to do where no market has it.
+    ``data_set``, ``underlying``: Name of the market and symbol asked of it.
+    ``where``: What names the underlying: the setting or option.
+    ``fix``: What to do where no market has it.
 
-    Raises
-    ------
-    ConfigError
-        When it is the market of another coin; names the market that has this one.
+    Raises ConfigError when it is the market of another coin; names the market that has this one.
     """
     own = COIN_MARKETS.get(data_set)
     if own is None or underlying == own:

@@ -59,26 +59,14 @@ def update_times(
 ) -> tuple[Ints, Ints]:
     """Draw the instants at which strikes are requoted, in order.
 
-    Parameters
-    ----------
-    generator
-        Source of randomness.
-    open_ns, close_ns
-        The session, UTC nanoseconds.
-    mean_seconds
-        Mean time between two quotes in a quiet market, for each row (an expiry and strike).
-    strikes
-        Strike of each row, currency per share.
-    share_stamps_ns, share_mid_usd
-        The share's quotes.
-    quote_seconds
-        Factor by which all quotes are thinned.
+    ``open_ns``, ``close_ns``: The session, UTC nanoseconds.
+    ``mean_seconds``: Mean time between two quotes in a quiet market, for each row (an expiry and strike).
+    ``strikes``: Strike of each row, currency per share.
+    ``share_stamps_ns``, ``share_mid_usd``: The share's quotes.
+    ``quote_seconds``: Factor by which all quotes are thinned.
 
-    Returns
-    -------
-    tuple
-        UTC nanoseconds in whole milliseconds, and the quoted row. Every row has a quote in the first 20
-        seconds and in the last 5, so that it always has a mark.
+    Returns: UTC nanoseconds in whole milliseconds, and the quoted row. Every row has a quote in the first 20
+    seconds and in the last 5, so that it always has a mark.
     """
     length = (close_ns - open_ns) / NANOS_PER_SECOND
     scale = length / _FULL_SESSION_SECONDS / quote_seconds
@@ -199,10 +187,7 @@ def _weekly_expiry(day: date) -> date | None:
 def checked_expiries(session: date, expiries: Sequence[date] | None) -> tuple[date, ...]:
     """Return the caller's expiries in order, or the listed expiries.
 
-    Raises
-    ------
-    ArgumentError
-        When one lies before the session, more than a year after it, or is no session.
+    Raises ArgumentError when one lies before the session, more than a year after it, or is no session.
     """
     if expiries is None:
         return listed_expiries(session)

@@ -132,27 +132,15 @@ def reconstruct_coin(
 ) -> MarketTape:
     """Build the reconstructed market of a coin over consecutive days of account (08:00 UTC to 08:00 UTC).
 
-    Parameters
-    ----------
-    start, end
-        First and last day, both included; a day is named by its beginning.
-    seed
-        Of everything that is drawn.
-    underlying
-        ``BTC-PERPETUAL`` or ``ETH-PERPETUAL``.
+    ``start``, ``end``: First and last day, both included; a day is named by its beginning.
+    ``seed``: Of everything that is drawn.
+    ``underlying``: ``BTC-PERPETUAL`` or ``ETH-PERPETUAL``.
 
-    Returns
-    -------
-    MarketTape
-        Options of daily, weekly and monthly expiries within ten weeks, around the spot of each day's open;
-        one that is listed stays until it expires. An option without a bid has NaN there.
+    Returns: options of daily, weekly and monthly expiries within ten weeks, around the spot of each day's
+    open; one that is listed stays until it expires. An option without a bid has NaN there.
 
-    Raises
-    ------
-    DataError
-        When a day is outside the market.
-    ArgumentError
-        For another underlying or a seed below 0.
+    Raises DataError when a day is outside the market. Raises ArgumentError for another underlying or a seed
+    below 0.
     """
     market = MARKETS.get(underlying)
     if market is None:
@@ -415,12 +403,8 @@ def _option_rows(
 def option_sides(value: Floats, vega: Floats, *, cheap_tick: float = 0.0001) -> tuple[Floats, Floats]:
     """Return bid and ask around values in coin: the fitted spread to the nearest ticks, the value within it.
 
-    Parameters
-    ----------
-    value, vega
-        In coin a coin; vega per 1.00 of volatility.
-    cheap_tick
-        Of prices below 0.005: 0.0005 in 2021, 0.0001 since.
+    ``value``, ``vega``: In coin a coin; vega per 1.00 of volatility.
+    ``cheap_tick``: Of prices below 0.005: 0.0005 in 2021, 0.0001 since.
     """
 
     def on_grid(price: Floats, towards: np.ufunc) -> Floats:

@@ -77,13 +77,7 @@ def available_sessions() -> tuple[date, ...]:
 
 
 def index_share(symbol: str) -> IndexShare:
-    """Return a share of the embedded market.
-
-    Raises
-    ------
-    ArgumentError
-        When it has no such share.
-    """
+    """Return a share of the embedded market. Raises ArgumentError when it has no such share."""
     found = SHARES.get(symbol)
     if found is not None:
         return found
@@ -99,10 +93,7 @@ def index_share(symbol: str) -> IndexShare:
 def market_day(session: date, symbol: str = "SPY") -> MarketDay:
     """Return the recorded figures of ``session`` for a share's index.
 
-    Raises
-    ------
-    DataError
-        When the embedded market has no such day; names its range and the nearest sessions.
+    Raises DataError when the embedded market has no such day; names its range and the nearest sessions.
     """
     days = _days(symbol)
     found = days.get(session)

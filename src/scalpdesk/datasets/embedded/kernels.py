@@ -25,20 +25,12 @@ def fill_tree_premiums(
 ) -> None:
     """American less European value on binomial trees of TREE_STEPS steps, the share today worth 1.
 
-    Parameters
-    ----------
-    sign
-        1 for calls, -1 for puts.
-    start
-        The share less the value of its coming dividend.
-    powers
-        Rise of a step to the powers from -TREE_STEPS to TREE_STEPS, a row an option.
-    chance, keep
-        Of a rise (risk neutral), and the discount factor of a step.
-    strike
-        Of each option.
-    escrow
-        Value of the coming dividend at each step.
+    ``sign``: 1 for calls, -1 for puts.
+    ``start``: The share less the value of its coming dividend.
+    ``powers``: Rise of a step to the powers from -TREE_STEPS to TREE_STEPS, a row an option.
+    ``chance``, ``keep``: Of a rise (risk neutral), and the discount factor of a step.
+    ``strike``: Of each option.
+    ``escrow``: Value of the coming dividend at each step.
     """
     even, odd = np.empty(TREE_STEPS + 1), np.empty(TREE_STEPS)
     european, american = np.empty(TREE_STEPS + 1), np.empty(TREE_STEPS + 1)

@@ -107,36 +107,21 @@ def reconstruct(
 ) -> MarketTape:
     """Build the embedded market of one session.
 
-    Parameters
-    ----------
-    session
-        A session with packaged daily figures; see :func:`available_sessions`.
-    seed
-        Seed of the path; the four recorded prices and the closing VIX are the same for all.
-    underlying
-        ``SPY`` or ``QQQ``. With one seed the second one's path moves with the first one's.
-    expiries
-        Option expiries; by default those of
-        :func:`~scalpdesk.datasets.embedded.chain.listed_expiries`.
-    quote_seconds
-        Mean time between two quotes of the share; those of the options scale with it.
-    quality
-        ``real`` disturbs the quotes as often as recorded quotes were; see
-        :mod:`~scalpdesk.datasets.embedded.quality`.
+    ``session``: A session with packaged daily figures; see :func:`available_sessions`.
+    ``seed``: Seed of the path; the four recorded prices and the closing VIX are the same for all.
+    ``underlying``: ``SPY`` or ``QQQ``. With one seed the second one's path moves with the first one's.
+    ``expiries``: Option expiries; by default those of
+    :func:`~scalpdesk.datasets.embedded.chain.listed_expiries`.
+    ``quote_seconds``: Mean time between two quotes of the share; those of the options scale with it.
+    ``quality``: ``real`` disturbs the quotes as often as recorded quotes were; see
+    :mod:`~scalpdesk.datasets.embedded.quality`.
 
-    Returns
-    -------
-    MarketTape
-        One session; equal arguments give the same bytes. The quote mids of the share and its 1-minute trade
-        bars both start at the day's recorded open, touch its high and low and end at its close: index levels
-        over ten or forty, rounded to the cent.
+    Returns: one session; equal arguments give the same bytes. The quote mids of the share and its 1-minute
+    trade bars both start at the day's recorded open, touch its high and low and end at its close: index
+    levels over ten or forty, rounded to the cent.
 
-    Raises
-    ------
-    DataError
-        When the session is not in the embedded market.
-    ArgumentError
-        When another argument is out of range.
+    Raises DataError when the session is not in the embedded market. Raises ArgumentError when another
+    argument is out of range.
     """
     _check(seed, underlying, quote_seconds, quality)
     day = market_day(session, underlying)
@@ -185,17 +170,9 @@ def reconstruct_span(
     ``underlying`` is ``SPY`` or ``QQQ``, which pays no dividend here; seed and quality count as for a lone
     session.
 
-    Returns
-    -------
-    MarketTape
-        Its quotes and bars are drawn when a session is read, and kept in :func:`cache_folder`.
-
-    Raises
-    ------
-    DataError
-        When the embedded market has no session between the two days, or does not reach to one of them.
-    ArgumentError
-        When another argument is out of range.
+    Returns: its quotes and bars are drawn when a session is read, and kept in :func:`cache_folder`. Raises
+    DataError when the embedded market has no session between the two days, or does not reach to one of them.
+    Raises ArgumentError when another argument is out of range.
     """
     _check(seed, underlying, 1.0, quality)
     every = available_sessions()
@@ -427,12 +404,9 @@ DrawnColumns = tuple[QuoteColumns, BarColumns]
 class SessionCache:
     """Drawn sessions on disk. A cache that fails is done without.
 
-    Parameters
-    ----------
-    folder
-        Made when the first session is drawn; folders beside it that no version has used for a month go.
-    draw
-        Draws the session of a day, a seed and a symbol.
+    ``folder``: Made when the first session is drawn; folders beside it that no version has used for a month
+    go.
+    ``draw``: Draws the session of a day, a seed and a symbol.
     """
 
     def __init__(self, folder: Path, draw: Callable[[date, int, str], DrawnColumns]) -> None:
@@ -532,14 +506,8 @@ def _read_kept(path: Path, session: date) -> DrawnColumns | None:
 def reconstruct_bars(session: date, *, seed: int = 1, underlying: str = "SPY") -> BarColumns:
     """Return the 1-minute bars of :func:`reconstruct` for a session and seed, without the options.
 
-    This takes a tenth of the time.
-
-    Raises
-    ------
-    DataError
-        When the session is not in the embedded market.
-    ArgumentError
-        When the seed is out of range.
+    This takes a tenth of the time. Raises DataError when the session is not in the embedded market. Raises
+    ArgumentError when the seed is out of range.
     """
     _check(seed, underlying, 1.0)
     return _DrawnSession(session, seed, underlying).share(1.0)[2]
@@ -566,12 +534,8 @@ def session_cents(day: MarketDay) -> SessionCents:
 def session_ohlc(tape: MarketTape) -> tuple[SessionOhlc, ...]:
     """Return open, high, low and close of the underlying for each session of a tape.
 
-    From its trade bars if it has any, else from the mids of its two-sided quotes.
-
-    Raises
-    ------
-    DataError
-        When a session of the tape has neither.
+    From its trade bars if it has any, else from the mids of its two-sided quotes. Raises DataError when a
+    session of the tape has neither.
     """
     share = tape.instruments.id_of(tape.underlying)
     return tuple(_ohlc_of(tape, share, session) for session in tape.sessions)

@@ -109,24 +109,14 @@ def draw_path(
 ) -> UnderlyingPath:
     """Draw a path through the four prices.
 
-    Parameters
-    ----------
-    generator
-        Source of randomness; the path is a pure function of its state and the other arguments.
-    seconds
-        Length of the session, a multiple of 60.
-    cents
-        The four prices, which the path meets exactly.
-    variance
-        Quadratic variation of the log price over the session (a fraction squared, not annualised).
-    leader
-        Path whose quick and slow minutes and whose moves it shares; None for a path of its own.
+    ``generator``: Source of randomness; the path is a pure function of its state and the other arguments.
+    ``seconds``: Length of the session, a multiple of 60.
+    ``cents``: The four prices, which the path meets exactly.
+    ``variance``: Quadratic variation of the log price over the session (a fraction squared, not annualised).
+    ``leader``: Path whose quick and slow minutes and whose moves it shares; None for a path of its own.
 
-    Returns
-    -------
-    UnderlyingPath
-        With ``seconds + 1`` points. The highest mid is ``cents.high``, the lowest ``cents.low``, the first
-        ``cents.open`` and the last ``cents.close``; every other mid lies half a cent or more inside.
+    Returns: with ``seconds + 1`` points. The highest mid is ``cents.high``, the lowest ``cents.low``, the
+    first ``cents.open`` and the last ``cents.close``; every other mid lies half a cent or more inside.
     """
     high, low, close = (math.log(x / cents.open) for x in (cents.high, cents.low, cents.close))
     steps = seconds // _COARSE_SECONDS

@@ -306,16 +306,9 @@ def disturbed(
 ) -> tuple[QuoteColumns, BarColumns]:
     """Return a drawn session with its faults.
 
-    Parameters
-    ----------
-    quotes, bars
-        As they were drawn: the share is number 0, the options follow.
-    session
-        Trading hours.
-    options
-        How many options the session lists.
-    stream
-        Seeds of the session; the same give the same faults.
+    ``quotes``, ``bars``: As they were drawn: the share is number 0, the options follow.
+    ``options``: How many options the session lists.
+    ``stream``: Seeds of the session; the same give the same faults.
     """
     drawing = Drawing(session, options, quotes.take(quotes.instrument_id == SHARE))
     found = {fault.name: spells_of(fault, drawing, stream) for fault in FAULTS}

@@ -49,12 +49,8 @@ def import_actions(catalog: Path, name: str, path: Path) -> ImportReport:
     """Book the splits and dividends of a CSV file: ``symbol``, ``ex_date``, ``action``, ``amount``.
 
     The amount of a split is written as shares after and before (``3:1``), that of a dividend in currency a
-    share. Stored actions of the same share, day and kind are replaced.
-
-    Raises
-    ------
-    DataError
-        Naming the line that cannot be read, or a share that the data set does not have.
+    share. Stored actions of the same share, day and kind are replaced. Raises DataError: Naming the line that
+    cannot be read, or a share that the data set does not have.
     """
     shares = read_manifest(catalog, name).underlyings
     report = ImportReport(name, files_read=1)
@@ -78,12 +74,8 @@ def import_actions(catalog: Path, name: str, path: Path) -> ImportReport:
 def book_known_actions(catalog: Path, name: str) -> ImportReport:
     """Book what the built-in table knows of a data set's shares, where the stored prices show it.
 
-    A split over which the price does not jump is left out: the file was adjusted for it before.
-
-    Raises
-    ------
-    DataError
-        When there is no such data set.
+    A split over which the price does not jump is left out: the file was adjusted for it before. Raises
+    DataError when there is no such data set.
     """
     manifest, report = read_manifest(catalog, name), ImportReport(name)
     for symbol, coverage in manifest.underlyings.items():

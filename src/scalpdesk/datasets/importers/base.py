@@ -89,10 +89,7 @@ class ImportReport:
 def refuse_workbook(path: Path) -> None:
     """Refuse a workbook of a spreadsheet, whatever its ending.
 
-    Raises
-    ------
-    UnreadableFileError
-        When it is one: an importer reads tables of text.
+    Raises UnreadableFileError when it is one: an importer reads tables of text.
     """
     is_workbook = path.suffix.lower() in _WORKBOOKS
     if path.is_file() and not is_workbook:
@@ -113,10 +110,8 @@ def refuse_workbook(path: Path) -> None:
 def open_archive(path: Path) -> zipfile.ZipFile:
     """Open a zip after checking its declared size.
 
-    Raises
-    ------
-    UnreadableFileError
-        When it is no zip, is encrypted, or has more or larger members than a day of market data.
+    Raises UnreadableFileError when it is no zip, is encrypted, or has more or larger members than a day of
+    market data.
     """
     try:
         archive = zipfile.ZipFile(path)
@@ -147,10 +142,7 @@ def open_archive(path: Path) -> zipfile.ZipFile:
 def read_members(archive: zipfile.ZipFile) -> Iterator[tuple[str, bytes]]:
     """Yield name and content of each file in the zip, limited to the declared size.
 
-    Raises
-    ------
-    UnreadableFileError
-        When a member is damaged; names the zip and the member.
+    Raises UnreadableFileError when a member is damaged; names the zip and the member.
     """
     for info in archive.infolist():
         if info.is_dir():

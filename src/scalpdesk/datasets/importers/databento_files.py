@@ -84,12 +84,8 @@ def _format(schema: str) -> FileFormat:
 class DbnStage:
     """Reads DBN files into ``file_rows``; numbers without a symbol are looked up among the definitions.
 
-    Parameters
-    ----------
-    folder
-        File or folder of the import; its definitions are read first.
-    wanted
-        Roots whose definitions become listings; empty for all.
+    ``folder``: File or folder of the import; its definitions are read first.
+    ``wanted``: Roots whose definitions become listings; empty for all.
     """
 
     def __init__(self, folder: Path, wanted: Collection[str] = ()) -> None:

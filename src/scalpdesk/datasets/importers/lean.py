@@ -95,12 +95,8 @@ def find_chains(root: Path, only: Iterable[str] = ()) -> list[ChainFile]:
 def import_chain(connection: Any, catalog: Path, report: ImportReport, chain: ChainFile, zone: str) -> None:
     """Import one day's chain as a day file.
 
-    A figure that is no number becomes null and is noted (LEAN has a line with two figures joined).
-
-    Raises
-    ------
-    UnreadableFileError
-        When a row has no readable strike, expiry or right; names the file.
+    A figure that is no number becomes null and is noted (LEAN has a line with two figures joined). Raises
+    UnreadableFileError when a row has no readable strike, expiry or right; names the file.
     """
     try:
         _load(connection, chain, zone)
@@ -190,13 +186,9 @@ def import_lean(
     """Import LEAN's folder into the catalogue; return one report for each data set.
 
     Minute bars become the data set ``name``; seconds, hours and days ``name-second``, ``name-hour``,
-    ``name-daily``. A repeated import replaces the same days and keeps the others. A damaged file is named
-    in the report and passed over.
-
-    Raises
-    ------
-    DataError
-        When the folder is not LEAN's, ``only`` matches nothing, or no file can be read.
+    ``name-daily``. A repeated import replaces the same days and keeps the others. A damaged file is named in
+    the report and passed over. Raises DataError when the folder is not LEAN's, ``only`` matches nothing, or
+    no file can be read.
     """
     root = lean_root(data)
     chains = find_chains(root, only)
@@ -392,13 +384,9 @@ def _import_factor_file(
 def read_factor_file(path: Path) -> list[tuple[date, str, Decimal]]:
     """Return ``(ex_date, 'dividend' | 'split', amount)`` from one of LEAN's factor files.
 
-    A dividend's amount is currency a share, rounded to a tenth of a cent because the factors carry
-    seven digits; a split's is shares held before for one held after (0.5 for two-for-one).
-
-    Raises
-    ------
-    UnreadableFileError
-        When a line is not date, price factor, split factor, close.
+    A dividend's amount is currency a share, rounded to a tenth of a cent because the factors carry seven
+    digits; a split's is shares held before for one held after (0.5 for two-for-one). Raises
+    UnreadableFileError when a line is not date, price factor, split factor, close.
     """
     rows: list[tuple[date, Decimal, Decimal, Decimal]] = []
     for number, line in enumerate(path.read_text(encoding="ascii", errors="replace").splitlines(), start=1):

@@ -111,19 +111,11 @@ def find_files(
 ) -> tuple[list[LeanFile], list[str]]:
     """List the archives in LEAN's ``Data`` folder, with notes on skipped archives.
 
-    Parameters
-    ----------
-    data
-        The folder that holds ``equity``, ``option``, ..., or its parent.
-    only
-        Security types (``option``), symbols (``goog``), resolutions or days to keep; all when empty.
-    may_be_none
-        Return an empty list where nothing matches instead of raising.
+    ``data``: The folder that holds ``equity``, ``option``, ..., or its parent.
+    ``only``: Security types (``option``), symbols (``goog``), resolutions or days to keep; all when empty.
+    ``may_be_none``: Return an empty list where nothing matches instead of raising.
 
-    Raises
-    ------
-    DataError
-        When the folder does not exist or is not LEAN's, or ``only`` matches nothing.
+    Raises DataError when the folder does not exist or is not LEAN's, or ``only`` matches nothing.
     """
     root = lean_root(data)
     kept: dict[tuple[Path, str], LeanFile] = {}
@@ -176,10 +168,7 @@ def is_chain(parts: tuple[str, ...]) -> bool:
 def lean_root(data: Path) -> Path:
     """Return the folder with LEAN's security types: ``data`` itself or the ``Data`` in it.
 
-    Raises
-    ------
-    DataError
-        When neither is such a folder.
+    Raises DataError when neither is such a folder.
     """
     for folder in (data, data / "Data"):
         if any((folder / security).is_dir() for security in _SECURITIES):

@@ -119,10 +119,7 @@ def leave_out_closed_days(connection: Any, source: TableSource, report: ImportRe
 def leave_out(connection: Any, source: TableSource, condition: str, words: str, report: ImportReport) -> None:
     """Leave out rows by a condition of SQL, and note their number and the first of them.
 
-    Raises
-    ------
-    UnreadableFileError
-        When no row remains.
+    Raises UnreadableFileError when no row remains.
     """
     count, row = connection.execute(
         f"SELECT count(*), min(file_row) FROM incoming WHERE {condition}"  # noqa: S608 - our own words

@@ -146,10 +146,7 @@ def store_rows(
 ) -> None:
     """Put the rows of the table ``incoming`` into the data set ``choices.name``.
 
-    Raises
-    ------
-    DataError
-        For a symbol that does not belong to the underlying, or bars of more than one length.
+    Raises DataError for a symbol that does not belong to the underlying, or bars of more than one length.
     """
     known = manifest_bar_seconds(catalog, choices.name) if kind != "trades" else None
     bar_seconds = _bar_seconds(connection, source, choices, known)
@@ -329,13 +326,9 @@ def _with_figures_as_numbers(source: TableSource, columns: dict[str, str]) -> Ta
 def refuse_unclear_times(connection: Any, source: TableSource, columns: dict[str, str]) -> None:
     """Refuse times as text that DuckDB reads one way where they may mean another.
 
-    It takes 01/04/2021 for the first of April, and a time without a zone among others with one for UTC.
-    Where the first 20,480 have no zone, it drops the zone of a later one.
-
-    Raises
-    ------
-    DataError
-        With the line of the first such time.
+    It takes 01/04/2021 for the first of April, and a time without a zone among others with one for UTC. Where
+    the first 20,480 have no zone, it drops the zone of a later one. Raises DataError: With the line of the
+    first such time.
     """
     for column in ("ts", "bar_start", "date", *_expiry_needed(columns)):
         unclear = {"a date that does not begin with its year can be read in two ways": f"NOT {_YEAR_FIRST}"}

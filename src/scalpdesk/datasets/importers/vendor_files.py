@@ -136,12 +136,8 @@ def import_files(
     """Import a file, or all files below a folder with one of the ``endings``.
 
     A file that is in and has not changed since is passed over. Stored rows of a symbol between its first and
-    its last new row are replaced.
-
-    Raises
-    ------
-    DataError
-        When there is no such file, no file can be read, or a row has no contract or no time.
+    its last new row are replaced. Raises DataError when there is no such file, no file can be read, or a row
+    has no contract or no time.
     """
     files = _files_of(path, endings, vendor)
     report = ImportReport(choices.name)
@@ -361,10 +357,7 @@ def _placed(
 ) -> tuple[dict[str, OptionContract | str], dict[str, set[str]]]:
     """Return the contract of each symbol of the file, and the folders by underlying.
 
-    Raises
-    ------
-    UnreadableFileError
-        For a row without an instant or a contract; names its line.
+    Raises UnreadableFileError for a row without an instant or a contract; names its line.
     """
     row, count = connection.execute(
         "SELECT min(file_row), count(*) FROM incoming WHERE ts IS NULL"

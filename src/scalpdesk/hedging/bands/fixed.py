@@ -67,10 +67,7 @@ class FixedBand:
     def half_widths(self, inputs: HedgeInputs, gammas: Array) -> Array:
         """Return the half width at each gamma, shares: always the same.
 
-        Raises
-        ------
-        ArgumentError
-            When an input is not finite or out of its range.
+        Raises ArgumentError when an input is not finite or out of its range.
         """
         check_inputs(inputs)
         return np.full(gammas.shape, self.threshold(inputs.multiplier) * inputs.straddles)

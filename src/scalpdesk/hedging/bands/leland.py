@@ -47,10 +47,7 @@ def leland_number(cost_fraction: float, vol: float, interval_years: float) -> fl
 def leland_interval_years(cost_fraction: float, vol: float, number: float) -> float:
     """Years between hedges at which the Leland number is ``number`` (the inverse of :func:`leland_number`).
 
-    Raises
-    ------
-    ArgumentError
-        When an argument is not finite or out of its range.
+    Raises ArgumentError when an argument is not finite or out of its range.
     """
     refuse_below(0.0, strict=False, cost_fraction=cost_fraction)
     refuse_below(0.0, strict=True, vol=vol, number=number)
@@ -60,15 +57,8 @@ def leland_interval_years(cost_fraction: float, vol: float, number: float) -> fl
 def leland_vol(cost_fraction: float, vol: float, interval_years: float, *, long_gamma: bool) -> float | None:
     """Volatility at which to hedge: ``σ·√(1 − Le)`` when long gamma, ``σ·√(1 + Le)`` when short.
 
-    Returns
-    -------
-    float or None
-        None when long gamma at ``Le ≥ 1``: the costs eat all the variance, no such interval is valid.
-
-    Raises
-    ------
-    ArgumentError
-        As :func:`leland_number`.
+    Returns: none when long gamma at ``Le ≥ 1``: the costs eat all the variance, no such interval is valid.
+    Raises ArgumentError: As :func:`leland_number`.
     """
     number = leland_number(cost_fraction, vol, interval_years)
     if not long_gamma:
@@ -128,10 +118,7 @@ class LelandBand:
     def delta_vol(self, inputs: HedgeInputs) -> float | None:
         """Volatility at which this band wants the delta computed; None when the interval is not valid.
 
-        Raises
-        ------
-        ArgumentError
-            When the vol is not above zero.
+        Raises ArgumentError when the vol is not above zero.
         """
         years = self.interval_seconds(inputs) / inputs.trading_year_seconds
         long_gamma = inputs.gamma_shares_per_usd >= 0.0

@@ -145,22 +145,12 @@ def net_delta(
 ) -> Decimal:
     """Return the net delta in contract deltas: options, and the shares that hedge them.
 
-    Parameters
-    ----------
-    positions
-        Delta per unit and signed quantity of each option position.
-    hedge_shares
-        Signed shares of the underlying held or on their way; each has a delta of one.
-    multiplier
-        Units of the underlying in one contract; 1 where quantities are share-equivalents.
+    ``positions``: Delta per unit and signed quantity of each option position.
+    ``hedge_shares``: Signed shares of the underlying held or on their way; each has a delta of one.
+    ``multiplier``: Units of the underlying in one contract; 1 where quantities are share-equivalents.
 
-    Raises
-    ------
-    ArgumentError
-        When the multiplier is below one.
+    Raises ArgumentError when the multiplier is below one.
 
-    Examples
-    --------
     >>> net_delta([(Decimal("0.65"), Decimal(10))], Decimal(-650), 100)
     Decimal('0.00')
     """
@@ -191,18 +181,11 @@ def judge_hedge(
     The net delta must be beyond the threshold, not at it; the last hedge at least so many seconds
     ago (exactly as many is enough); and the shares must round to one at least.
 
-    Parameters
-    ----------
-    net
-        Net delta in contract deltas, the shares held included.
-    multiplier
-        Shares, or smallest trades of another hedge, in one contract.
-    threshold
-        Contract deltas.
-    since_hedge_ns
-        Nanoseconds of event time since the last hedge; None before the first.
-    seconds_between_hedges
-        Shortest time between two hedges.
+    ``net``: Net delta in contract deltas, the shares held included.
+    ``multiplier``: Shares, or smallest trades of another hedge, in one contract.
+    ``threshold``: Contract deltas.
+    ``since_hedge_ns``: Nanoseconds of event time since the last hedge; None before the first.
+    ``seconds_between_hedges``: Shortest time between two hedges.
     """
     if abs(net) <= threshold:
         return HedgeVerdict(net, threshold, 0, "within_threshold")

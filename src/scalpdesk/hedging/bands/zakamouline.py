@@ -110,13 +110,8 @@ def zakamouline_band(
 ) -> Numbers:
     """Half width ``H0 + H1`` of the Zakamouline band; see :func:`zakamouline_terms` for the arguments.
 
-    Raises
-    ------
-    ArgumentError
-        When an argument is not finite or out of its range.
+    Raises ArgumentError when an argument is not finite or out of its range.
 
-    Examples
-    --------
     >>> round(zakamouline_band(0.02, 5000.0, 0.25, 0.2, 0.0005, 1.0), 7)
     0.0209537
     """

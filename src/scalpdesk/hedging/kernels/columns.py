@@ -92,14 +92,9 @@ def straddle_row(
 ) -> None:
     """Delta and gamma of a straddle at each look of a path, in vector instructions.
 
-    Parameters
-    ----------
-    spot, log_spot
-        Price, and the logarithm of it over the strike.
-    deviation, shift
-        ``σ·√τ``, and what ``ln(S/K)/(σ√τ)`` lacks of d1: ``(r/σ + σ/2)·√τ``.
-    units
-        Straddles times their multiplier, signed.
+    ``spot``, ``log_spot``: Price, and the logarithm of it over the strike.
+    ``deviation``, ``shift``: ``σ·√τ``, and what ``ln(S/K)/(σ√τ)`` lacks of d1: ``(r/σ + σ/2)·√τ``.
+    ``units``: Straddles times their multiplier, signed.
     """
     for i in range(delta.size):
         d = log_spot[i] / deviation[i] + shift[i]
@@ -183,35 +178,23 @@ def walk(
 ) -> int:
     """Hedge every path of a block with one band, and close the shares at its end.
 
-    Parameters
-    ----------
-    now_ns
-        Instant of each look.
-    spot, half_spread, discount
-        Price, and what a share costs one way (both with the end), and the factor of each column to the start.
-    delta, width
-        Delta of the options, shares, and the half width of the band; the latter of one row or of all.
-    to_edge
-        Whether a delta outside goes to the edge, at each look.
-    interval, since_ns
-        Seconds that must have passed since the last hedge (a row or all), and since when the first counts.
-    skips_small
-        Whether a net delta of less than a step is left alone, however wide the band.
-    least_fraction, least_steps
-        A hedge of less than this part of the half width, or of so many steps, is not sent.
-    step
-        Smallest trade, shares; 0 trades any fraction.
-    splits
-        Whether an order that would turn the holding's sign is split at zero.
-    out
-        A row a path of :data:`PARTS` figures.
-    trace
-        Look and signed shares of each hedge, as far as it reaches.
+    ``now_ns``: Instant of each look.
+    ``spot``, ``half_spread``, ``discount``: Price, and what a share costs one way (both with the end), and
+    the factor of each column to the start.
+    ``delta``, ``width``: Delta of the options, shares, and the half width of the band; the latter of one row
+    or of all.
+    ``to_edge``: Whether a delta outside goes to the edge, at each look.
+    ``interval``, ``since_ns``: Seconds that must have passed since the last hedge (a row or all), and since
+    when the first counts.
+    ``skips_small``: Whether a net delta of less than a step is left alone, however wide the band.
+    ``least_fraction``, ``least_steps``: A hedge of less than this part of the half width, or of so many
+    steps, is not sent.
+    ``step``: Smallest trade, shares; 0 trades any fraction.
+    ``splits``: Whether an order that would turn the holding's sign is split at zero.
+    ``out``: A row a path of :data:`PARTS` figures.
+    ``trace``: Look and signed shares of each hedge, as far as it reaches.
 
-    Returns
-    -------
-    int
-        Hedges of all paths.
+    Returns: hedges of all paths.
     """
     end = delta.shape[1]
     unit = step if step > 0.0 else 1.0
@@ -340,18 +323,11 @@ def walk_ladder(
     the look itself by a rung crosses the spread, and so does every hedge while gamma is not above zero, for
     which no limit order hedges. The extreme away from the next price comes first.
 
-    Parameters
-    ----------
-    spot, half_spread, discount, delta, out
-        As in :func:`walk`.
-    high, low
-        Extremes of the price between each look and the next.
-    gamma, width
-        Gamma of the options, shares per currency, and the half width (of one row or of all).
-    rung
-        Shares of an order.
-    through
-        Half spreads by which the mid goes through an order before it is filled, at its own price.
+    ``high``, ``low``: Extremes of the price between each look and the next.
+    ``gamma``, ``width``: Gamma of the options, shares per currency, and the half width (of one row or of
+    all).
+    ``rung``: Shares of an order.
+    ``through``: Half spreads by which the mid goes through an order before it is filled, at its own price.
     """
     for row in range(delta.shape[0]):
         wide = row if width.shape[0] > 1 else 0

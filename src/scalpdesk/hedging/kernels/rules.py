@@ -73,14 +73,9 @@ def is_worth_sending(
 ) -> bool:
     """Return whether a hedge is large enough to be sent.
 
-    Parameters
-    ----------
-    beyond
-        Net delta less its target, shares.
-    half_width, least_fraction
-        A hedge of less than this part of the half width is not sent.
-    quantity, least_shares
-        Signed steps to trade, and the number below which a hedge is noise.
+    ``beyond``: Net delta less its target, shares.
+    ``half_width``, ``least_fraction``: A hedge of less than this part of the half width is not sent.
+    ``quantity``, ``least_shares``: Signed steps to trade, and the number below which a hedge is noise.
     """
     least = least_fraction * half_width
     return not (-least < beyond < least or -least_shares < quantity < least_shares)

@@ -33,22 +33,15 @@ SLOPE_STEP = 3e-5
 class FitTerms(NamedTuple):
     """Data and penalties of a fit, per variance near the money; see :mod:`scalpdesk.pricing.svi`.
 
-    Attributes
-    ----------
-    x, root, half
-        Of each quote: log-moneyness, root of the total variance, half-spread of that root.
-    theta
-        The variance that the others are divided by.
-    is_full
-        Five parameters are free, or level and skew alone.
-    penalty
-        Half-spreads per unit of arbitrage; 0 for a free fit.
-    grid
-        Log-moneyness at which arbitrage is looked for; the ceiling counts at the first ``near``.
-    earlier, later
-        Total variance there of the previous and of the next expiry; empty without such an expiry.
-    wing_limit
-        Largest slope of a wing.
+    ``x``, ``root``, ``half``: Of each quote: log-moneyness, root of the total variance, half-spread of that
+    root.
+    ``theta``: The variance that the others are divided by.
+    ``is_full``: Five parameters are free, or level and skew alone.
+    ``penalty``: Half-spreads per unit of arbitrage; 0 for a free fit.
+    ``grid``: Log-moneyness at which arbitrage is looked for; the ceiling counts at the first ``near``.
+    ``earlier``, ``later``: Total variance there of the previous and of the next expiry; empty without such an
+    expiry.
+    ``wing_limit``: Largest slope of a wing.
     """
 
     x: Floats

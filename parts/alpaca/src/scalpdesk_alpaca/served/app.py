@@ -46,10 +46,7 @@ UNSEEN = frozenset({"drop_request", "disconnect_before", "half_open"})
 def account_of(keyring: Keyring, headers: Mapping[str, str]) -> str | None:
     """Return the account of a request's headers, None for keys that are not known.
 
-    Raises
-    ------
-    ApiError
-        403 without credentials.
+    Raises ApiError: 403 without credentials.
     """
     key, secret = headers.get("apca-api-key-id"), headers.get("apca-api-secret-key")
     if key and secret:
@@ -72,10 +69,7 @@ def account_of(keyring: Keyring, headers: Mapping[str, str]) -> str | None:
 class RateLimiter:
     """Limits the requests of each account in windows of a minute.
 
-    Parameters
-    ----------
-    per_minute
-        Requests allowed; 0 for no limit.
+    ``per_minute``: Requests allowed; 0 for no limit.
     """
 
     def __init__(self, per_minute: int) -> None:

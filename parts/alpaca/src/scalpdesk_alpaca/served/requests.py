@@ -70,16 +70,10 @@ class Answer:
 class ApiError(Exception):
     """An answer with an error object.
 
-    Parameters
-    ----------
-    status
-        HTTP status.
-    code
-        Alpaca's error code; None omits it.
-    message
-        Message text, which clients match.
-    extra
-        Further fields of the object.
+    ``status``: HTTP status.
+    ``code``: Alpaca's error code; None omits it.
+    ``message``: Message text, which clients match.
+    ``extra``: Further fields of the object.
     """
 
     def __init__(self, status: int, code: int | None, message: str, **extra: str | list[str]) -> None:
@@ -109,12 +103,8 @@ def from_refusal(
 ) -> ApiError:
     """Return Alpaca's error for a refusal of the broker.
 
-    Parameters
-    ----------
-    refused, account
-        What the broker says, and to whom.
-    wanted, is_option
-        The order that was asked for, where one was, and whether it is in options.
+    ``refused``, ``account``: What the broker says, and to whom.
+    ``wanted``, ``is_option``: The order that was asked for, where one was, and whether it is in options.
     """
     facts = _Facts(refused.facts)
     match refused.cause:
@@ -260,8 +250,6 @@ def query_date(request: Request, name: str) -> date | None:
 def timeframe_seconds(text: str) -> int:
     """Return the length of a bar such as ``5Min`` or ``1Day``.
 
-    Examples
-    --------
     >>> timeframe_seconds("5Min")
     300
     """

@@ -69,12 +69,8 @@ def _timestamp_extension(ts_ns: int) -> msgspec.msgpack.Ext:
 class Codec:
     """Encoding of the messages of a connection.
 
-    Parameters
-    ----------
-    packed
-        Whether the client asked for msgpack.
-    binary_json
-        Whether JSON travels in binary frames.
+    ``packed``: Whether the client asked for msgpack.
+    ``binary_json``: Whether JSON travels in binary frames.
     """
 
     def __init__(self, *, packed: bool, binary_json: bool = False) -> None:
@@ -93,13 +89,7 @@ class Codec:
 
     @staticmethod
     def read(frame: Frame) -> Any:
-        """Read a message in either form.
-
-        Raises
-        ------
-        msgspec.DecodeError
-            When it is neither JSON nor msgpack.
-        """
+        """Read a message in either form. Raises msgspec.DecodeError when it is neither JSON nor msgpack."""
         if len(frame.data) > _MAX_MESSAGE:
             raise msgspec.DecodeError("the message is too long")
         if frame.is_text or frame.data[:1] in (b"{", b"["):

@@ -93,16 +93,9 @@ def _for_anybody(answer: Callable[[Mapping[str, Any]], Any]) -> Method:
 class DeribitApi:
     """Answers JSON-RPC from a simulated market.
 
-    Parameters
-    ----------
-    world
-        Market and broker; its accounts are in coin.
-    keyring
-        Client ids and secrets.
-    clock
-        Wall clock, for the life of tokens and for credits.
-    has_limits
-        Whether requests are limited.
+    ``world``: Market and broker; its accounts are in coin.
+    ``clock``: Wall clock, for the life of tokens and for credits.
+    ``has_limits``: Whether requests are limited.
     """
 
     def __init__(
@@ -202,13 +195,7 @@ class DeribitApi:
             return False, self._envelope(None, error=fault)
 
     def call(self, session: RpcSession, method: str, params: Any) -> Any:
-        """Return the result of one request.
-
-        Raises
-        ------
-        RpcFault
-            When the venue answers with an error.
-        """
+        """Return the result of one request. Raises RpcFault when the venue answers with an error."""
         found = self._methods.get(method)
         if found is None:
             raise RpcFault(-32601, "Method not found")

@@ -21,15 +21,7 @@ CHART_MINUTES = {str(count): count for count in (1, 3, 5, 10, 15, 30, 60, 120, 1
 
 
 class PublicMethods:
-    """Answers what anybody may ask of a simulated market.
-
-    Parameters
-    ----------
-    world
-        Market and broker.
-    messages
-        Writes the answers.
-    """
+    """Answers what anybody may ask of a simulated market."""
 
     def __init__(self, world: SimulatedMarket, messages: Messages) -> None:
         self._world, self._messages = world, messages

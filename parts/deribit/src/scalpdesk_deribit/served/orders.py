@@ -67,12 +67,8 @@ def _closing_side(quantity: Decimal) -> str:
 class Orders:
     """Answers what an account may do and ask.
 
-    Parameters
-    ----------
-    world
-        Market and broker; its accounts are in coin.
-    messages, names
-        Write the answers, and name orders in them.
+    ``world``: Market and broker; its accounts are in coin.
+    ``messages``, ``names``: Write the answers, and name orders in them.
     """
 
     def __init__(self, world: SimulatedMarket, messages: Messages, names: OrderNames) -> None:

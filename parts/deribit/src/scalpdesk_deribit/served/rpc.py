@@ -10,15 +10,7 @@ from scalpdesk.instruments.contract import Instruments
 
 
 class RpcFault(Exception):  # noqa: N818 - an answer, not an error of ours
-    """An error answer of the venue.
-
-    Parameters
-    ----------
-    code, message
-        Of the venue.
-    data
-        More on it.
-    """
+    """An error answer of the venue."""
 
     def __init__(self, code: int, message: str, **data: str) -> None:
         self.code, self.message, self.data = code, message, data
@@ -66,13 +58,7 @@ def is_true(value: Any) -> bool:
 
 
 def exact_param(params: Mapping[str, Any], name: str) -> Decimal:
-    """Return a number of a request exactly.
-
-    Raises
-    ------
-    RpcFault
-        When it is missing or no finite number.
-    """
+    """Return a number of a request exactly. Raises RpcFault when it is missing or no finite number."""
     try:
         found = Decimal(str(params[name]))
     except (KeyError, InvalidOperation):
@@ -85,10 +71,7 @@ def exact_param(params: Mapping[str, Any], name: str) -> Decimal:
 def instrument_param(instruments: Instruments, params: Mapping[str, Any]) -> InstrumentId:
     """Return the number of the instrument that a request names.
 
-    Raises
-    ------
-    RpcFault
-        When it names no instrument, or one that is not listed.
+    Raises RpcFault when it names no instrument, or one that is not listed.
     """
     name = params.get("instrument_name")
     if not isinstance(name, str):

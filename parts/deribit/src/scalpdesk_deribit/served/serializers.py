@@ -144,15 +144,7 @@ def _changes(before: list[list[float]], after: list[list[float]]) -> list[list[A
 
 
 class Messages:
-    """Writes what the venue shows of a simulated market.
-
-    Parameters
-    ----------
-    world
-        Market and broker.
-    names
-        Of its orders.
-    """
+    """Writes what the venue shows of a simulated market."""
 
     def __init__(self, world: SimulatedMarket, names: OrderNames) -> None:
         self._world, self._names = world, names

@@ -51,10 +51,7 @@ def account_after(
 class RealizedProfits:
     """Profit of closing trades after their commissions, by account and instrument, since the day began.
 
-    Parameters
-    ----------
-    ledger
-        Accounts whose positions are the start, and the time.
+    ``ledger``: Accounts whose positions are the start, and the time.
     """
 
     def __init__(self, ledger: Ledger) -> None:
@@ -128,16 +125,8 @@ class RealizedProfits:
 class AccountFeed:
     """Account data that one client follows.
 
-    Parameters
-    ----------
-    version
-        Version of the messages.
-    world, contracts, profits
-        Those of the server.
-    codes
-        The vendor's account codes, each with the broker's name of the account.
-    send
-        Sends a message to the client.
+    ``codes``: The vendor's account codes, each with the broker's name of the account.
+    ``send``: Sends a message to the client.
     """
 
     def __init__(
@@ -170,13 +159,7 @@ class AccountFeed:
         return not (self._portfolio_of or self._position_requests or self._summaries or self._profit_requests)
 
     def _code(self, code: str) -> str:
-        """Return a code; the first without one.
-
-        Raises
-        ------
-        TwsError
-            When this login has no such account.
-        """
+        """Return a code; the first without one. Raises TwsError when this login has no such account."""
         code = code or next(iter(self._codes))
         if code not in self._codes:
             raise TwsError(321, f"Error validating request:-'account' : unknown account {code}")

@@ -102,13 +102,7 @@ def read_query(reader: Reader) -> Query:
 
 
 def kind_of(instrument: Instrument) -> str:
-    """Return the security type of an instrument.
-
-    Raises
-    ------
-    ArgumentError
-        When the protocol has no such type.
-    """
+    """Return the security type of an instrument. Raises ArgumentError when the protocol has no such type."""
     if instrument.is_option:
         return "FOP" if instrument.is_on_future else "OPT"
     if instrument.is_future:
@@ -133,10 +127,7 @@ def symbol_of(instrument: Instrument) -> str:
 class ContractBook:
     """Contract ids of the market's instruments, which may grow.
 
-    Parameters
-    ----------
-    world
-        Market whose instruments, hours and time they are.
+    ``world``: Market whose instruments, hours and time they are.
     """
 
     def __init__(self, world: SimulatedMarket) -> None:
@@ -163,13 +154,7 @@ class ContractBook:
         return self._ids[number]
 
     def number(self, con_id: int) -> InstrumentId:
-        """Return the instrument of a contract id.
-
-        Raises
-        ------
-        TwsError
-            When the market has no such contract.
-        """
+        """Return the instrument of a contract id. Raises TwsError when the market has no such contract."""
         self._grow()
         found = self._by_id.get(con_id)
         if found is None:
@@ -229,10 +214,7 @@ class ContractBook:
     def only(self, query: Query) -> InstrumentId:
         """Return the one instrument that fits a query.
 
-        Raises
-        ------
-        TwsError
-            When no instrument fits, or several do.
+        Raises TwsError when no instrument fits, or several do.
         """
         found = self.find(query)
         if len(found) == 1:
@@ -243,10 +225,7 @@ class ContractBook:
     def read_legs(self, reader: Reader, *, in_order: bool) -> tuple[ComboLeg, ...]:
         """Read the legs of a combo: four fields each, in an order eight.
 
-        Raises
-        ------
-        TwsError
-            When a leg names no contract of this market, or no ratio or side.
+        Raises TwsError when a leg names no contract of this market, or no ratio or side.
         """
         self._grow()
         legs = []
@@ -325,10 +304,7 @@ class ContractBook:
     def chains(self, request_id: int, con_id: int, venues: Sequence[str] = CHAIN_VENUES) -> Iterator[Message]:
         """Yield the option chains of an underlying (75), a row for each exchange and class, and the end.
 
-        Raises
-        ------
-        TwsError
-            When the market has no such contract.
+        Raises TwsError when the market has no such contract.
         """
         under = self._instruments[self.number(con_id)]
         chains: dict[tuple[str, int], tuple[set[date], set[Decimal]]] = {}
@@ -371,13 +347,7 @@ class ContractBook:
         return self._rules.setdefault(rule, _FIRST_OTHER_RULE + len(self._rules))
 
     def market_rule(self, rule_id: int) -> Message:
-        """Return the increments of a market rule (93).
-
-        Raises
-        ------
-        TwsError
-            When there is no such rule.
-        """
+        """Return the increments of a market rule (93). Raises TwsError when there is no such rule."""
         found = next((rule for rule, known in self._rules.items() if known == rule_id), None)
         if found is None:
             raise TwsError(321, f"Error validating request: the market rule {rule_id} is unknown")

@@ -44,14 +44,8 @@ class ExerciseRequest:
 class ExerciseDesk:
     """Exercise notices and contrary instructions of all clients.
 
-    Parameters
-    ----------
-    world, contracts
-        Those of the server.
-    codes
-        The vendor's account codes, each with the broker's name of the account.
-    send
-        Sends a message to a client.
+    ``codes``: The vendor's account codes, each with the broker's name of the account.
+    ``send``: Sends a message to a client.
     """
 
     def __init__(

@@ -45,14 +45,7 @@ class BarLine:
 class HistoricalBars:
     """Historical bars of one client.
 
-    Parameters
-    ----------
-    version
-        Version of the messages.
-    world, contracts
-        Those of the server.
-    now_ns
-        Returns the wall time, UTC nanoseconds; None: requests are not paced.
+    ``now_ns``: Returns the wall time, UTC nanoseconds; None: requests are not paced.
     """
 
     def __init__(

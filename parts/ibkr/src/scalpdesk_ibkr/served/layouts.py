@@ -34,10 +34,7 @@ def _column(text: str) -> Column:
 class Layout:
     """Columns of a message in their order.
 
-    Parameters
-    ----------
-    text
-        The columns, separated by spaces.
+    ``text``: The columns, separated by spaces.
     """
 
     def __init__(self, text: str) -> None:

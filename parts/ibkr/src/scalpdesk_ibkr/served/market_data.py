@@ -77,16 +77,7 @@ class MarketLine:
 class MarketLines:
     """Market data of one client.
 
-    Parameters
-    ----------
-    version
-        Version of the messages.
-    world, contracts
-        Those of the server.
-    terms
-        Entitlements of the login.
-    count
-        Returns the number of lines of all connections.
+    ``count``: Returns the number of lines of all connections.
     """
 
     def __init__(

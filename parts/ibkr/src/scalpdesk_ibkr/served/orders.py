@@ -251,18 +251,8 @@ def _type_name(order: BrokerOrder) -> str:
 class TwsOrders:
     """The orders of all clients.
 
-    Parameters
-    ----------
-    world
-        Market and broker.
-    contracts
-        Names instruments.
-    codes
-        The vendor's account codes, each with the broker's name of the account.
-    profits
-        Profit of closing trades.
-    send
-        Sends a message to a client.
+    ``codes``: The vendor's account codes, each with the broker's name of the account.
+    ``send``: Sends a message to a client.
     """
 
     def __init__(
@@ -333,10 +323,7 @@ class TwsOrders:
     def _request(self, wanted: Placement, code: str) -> tuple[OrderRequest, InstrumentId | None]:
         """Return the broker's request for an order, and its instrument, None for a combo.
 
-        Raises
-        ------
-        TwsError
-            When the venue would not take it as it is written.
+        Raises TwsError when the venue would not take it as it is written.
         """
         kind, limit, lifetime = _kind(wanted)
         texts = wanted.texts
@@ -453,10 +440,7 @@ class TwsOrders:
     def _changes(self, known: PlacedOrder, wanted: Placement) -> Changes:
         """Return the changes that a modification asks for, the broker's quantity without earlier steps'.
 
-        Raises
-        ------
-        TwsError
-            When it is another order, or no more than is filled.
+        Raises TwsError when it is another order, or no more than is filled.
         """
         kind, limit, lifetime = _kind(wanted)
         is_combo = known.number is None

@@ -73,14 +73,7 @@ class RequestForm(NamedTuple):
 class ClientSession:
     """A client that has agreed on a version.
 
-    Parameters
-    ----------
-    version
-        Version of the messages.
-    market
-        What all clients share.
-    write
-        Sends bytes.
+    ``market``: What all clients share.
     """
 
     def __init__(self, version: int, market: TwsMarket, write: Callable[[bytes], None]) -> None:

@@ -28,15 +28,7 @@ Message = tuple[Field, ...]
 
 
 class TwsError(Exception):
-    """A request that cannot be read or served.
-
-    Parameters
-    ----------
-    code
-        The vendor's error code.
-    text
-        Message to the client.
-    """
+    """A request that cannot be read or served."""
 
     def __init__(self, code: int, text: str) -> None:
         super().__init__(text)
@@ -95,10 +87,7 @@ def agreed_version(offer: bytes) -> int | None:
 def number_of(text: str, name: str) -> Decimal | None:
     """Return the number of a field's text, None when it is unset.
 
-    Raises
-    ------
-    TwsError
-        When it is no finite number; names the field ``name``.
+    Raises TwsError when it is no finite number; names the field ``name``.
     """
     if not text:
         return None
@@ -118,13 +107,7 @@ class Reader:
         self._fields: Iterator[str] = iter(body.decode("utf-8", "replace").split("\0")[:-1])
 
     def text(self) -> str:
-        """Return the next field.
-
-        Raises
-        ------
-        TwsError
-            When there is no other field.
-        """
+        """Return the next field. Raises TwsError when there is no other field."""
         found = next(self._fields, None)
         if found is None:
             raise TwsError(320, "Server error when reading an API client request: a field is missing")

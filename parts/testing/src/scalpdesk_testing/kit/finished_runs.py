@@ -25,10 +25,7 @@ FinishedRun = Callable[..., Path]
 def finished_runs(kept: Path) -> FinishedRun:
     """Return a function that copies a backtest of one embedded session into a folder of runs.
 
-    Parameters
-    ----------
-    kept
-        Where the runs lie from one session of tests to the next; those of another program are removed.
+    ``kept``: Where the runs lie from one session of tests to the next; those of another program are removed.
     """
     shelf = kept / _digest_of_the_program()
 

@@ -155,16 +155,8 @@ class DyingCore(LiveCore):
 class LiveBench:
     """One venue, one run, as many lives as wanted.
 
-    Parameters
-    ----------
-    folder
-        Of the journal.
-    tape
-        The market.
-    make_strategy
-        Builds the strategy; each life has its own.
-    latency_ms
-        One way to the venue.
+    ``make_strategy``: Builds the strategy; each life has its own.
+    ``latency_ms``: One way to the venue.
     """
 
     folder: Path
@@ -292,12 +284,8 @@ class MachineClock(SystemClock):
 class KeptJournal:
     """A journal in memory.
 
-    Attributes
-    ----------
-    fails
-        Raised for each event that is added.
-    refuses
-        Raised by each flush.
+    ``fails``: Raised for each event that is added.
+    ``refuses``: Raised by each flush.
     """
 
     def __init__(self) -> None:
@@ -582,12 +570,9 @@ def runner_around(engine: TradingEngine) -> LiveRunner:
 class RunnerBench:
     """One run of a live runner.
 
-    Parameters
-    ----------
-    at
-        Seconds from the open of :data:`scalpdesk_testing.kit.instruments.DAY` to the start.
-    is_on_machine_clock
-        Whether the desk's clock is the machine's, which alone shows a process that stood still.
+    ``at``: Seconds from the open of :data:`scalpdesk_testing.kit.instruments.DAY` to the start.
+    ``is_on_machine_clock``: Whether the desk's clock is the machine's, which alone shows a process that stood
+    still.
     """
 
     def __init__(
@@ -686,10 +671,7 @@ class RunnerBench:
 class InstalledVenue:
     """A package that brings the venue ``bench``, and what its gateways were built with.
 
-    Parameters
-    ----------
-    site
-        Folder that is put where Python looks for packages.
+    ``site``: Folder that is put where Python looks for packages.
     """
 
     built: ClassVar[list[tuple[VenueSetup, BenchGateway]]] = []
@@ -822,17 +804,7 @@ BRISK = RunnerOptions(
 
 
 class VenueDesk:
-    """Runs a desk that decides nothing against a served exchange.
-
-    Parameters
-    ----------
-    folder
-        Of the journal.
-    bench
-        The exchange.
-    options, parts
-        Of the runner.
-    """
+    """Runs a desk that decides nothing against a served exchange."""
 
     def __init__(
         self, folder: Path, bench: AlpacaBench, options: RunnerOptions = BRISK, **parts: Any

@@ -108,16 +108,8 @@ async def settled(gateway: Any) -> None:
 class Conversation:
     """A gateway and a scripted venue, as if connected.
 
-    Parameters
-    ----------
-    book
-        Instruments of the gateway.
-    answer
-        What the venue answers.
-    at_ns
-        Time at the beginning, UTC nanoseconds.
-    is_connected
-        Whether orders may be sent.
+    ``at_ns``: Time at the beginning, UTC nanoseconds.
+    ``is_connected``: Whether orders may be sent.
     """
 
     def __init__(

@@ -58,16 +58,10 @@ class ExchangeTruth:
 class VenueBench:
     """A served market, and gateways to it: an underlying, a call and a put of one strike near its price.
 
-    Parameters
-    ----------
-    server
-        Not started.
-    underlying
-        Number 0 of the book.
-    near
-        The strike is the one nearest to it.
-    expiry
-        Of the options; None for the fifth that is listed.
+    ``server``: Not started.
+    ``underlying``: Number 0 of the book.
+    ``near``: The strike is the one nearest to it.
+    ``expiry``: Of the options; None for the fifth that is listed.
     """
 
     cannot_be_asked: ClassVar[Mapping[str, str]] = {}
@@ -326,10 +320,7 @@ def unchanged(fields: Fields) -> list[Fields]:
 class TwsLine:
     """A socket before a TWS port, which changes, drops or adds messages as the vendor's own servers do.
 
-    Parameters
-    ----------
-    rule
-        Of the server's messages; the first of a connection are version and time.
+    ``rule``: Of the server's messages; the first of a connection are version and time.
     """
 
     def __init__(self, rule: Rule = unchanged) -> None:

@@ -61,12 +61,10 @@ def until(tape: MarketTape, last: time) -> MarketTape:
     return replace(tape, quotes=LazyQuotes(tape.sessions, quotes))
 
 
-def model_price(contract: OptionContract, spot: float, vol: float, now_ns: int, rate: float = 0.0) -> float:
+def model_price(contract: OptionContract, spot: float, vol: float, now_ns: int) -> float:
     """Return the price (currency per unit) of an option at a flat volatility (fraction a year)."""
     years = years_between(now_ns, expiry_instant_ns(contract))
-    return option_greeks(
-        spot, float(contract.strike), years, vol, contract.is_call, rate, american=True
-    ).price
+    return option_greeks(spot, float(contract.strike), years, vol, contract.is_call, 0.0, american=True).price
 
 
 class TapeBuilder:
@@ -147,15 +145,13 @@ class TapeBuilder:
         seconds: float,
         mids: list[float],
         *,
-        spread: float = 0.02,
-        option_spread: float = 0.10,
         size: float = 1_000.0,
     ) -> "TapeBuilder":
         """Call :meth:`spot` for each mid, ``seconds`` apart."""
         first = at(start, self.sessions[0].day) if isinstance(start, str) else start
         for step, mid in enumerate(mids):
             at_ns = first + int(step * seconds * NANOS_PER_SECOND)
-            self.spot(at_ns, mid, spread=spread, option_spread=option_spread, size=size)
+            self.spot(at_ns, mid, size=size)
         return self
 
     def dividend(self, amount: str, ex_date: date, symbol: str = "SPY") -> "TapeBuilder":
