@@ -48,8 +48,6 @@ class Liquidation(Pursuit):
         Failed attempts at one leg before an alert.
     timer
         Name of the timer of the next attempt.
-    step
-        What it does, in words; empty where the reason says enough.
     leg_orders
         Whether the first try at all options may go as one order; later tries go leg by leg.
     limits_only
@@ -66,7 +64,6 @@ class Liquidation(Pursuit):
         unwinds: bool = False,
         alert_after: int = 3,
         timer: str,
-        step: str = "leave the options, then their hedge",
         leg_orders: LegOrders = LegOrders.LEGS,
         limits_only: bool = False,
         walks: bool = False,
@@ -79,6 +76,7 @@ class Liquidation(Pursuit):
             unwinds_shares=self._unwinds,
             walks=walks,
         )
+        step = "" if hedger is None else "leave the options, then their hedge"
         super().__init__(tactics, timer=timer, leg_orders=leg_orders, step=step)
         self._hedger = hedger
         self._alert_after = alert_after
