@@ -22,7 +22,6 @@ from scalpdesk.core.intents import (
     TimeInForce,
 )
 from scalpdesk.instruments.broker_terms import known_cutoff
-from scalpdesk.instruments.sessions import next_session
 from scalpdesk.marketdata.triggers import EveryQuote, Wake
 from scalpdesk.orders.order import Order, OrderState
 from scalpdesk.risk.limits import RiskLimits
@@ -125,24 +124,6 @@ def test_a_stop_that_waits_is_cancelled_at_once_and_its_holding_sold(desk):
     assert wants(look(one, 10)) == [(1, "sell", 2, "close")]
 
 
-def test_a_daily_loss_is_flattened_without_the_strategy_and_a_reducing_desk_goes_back_to_reducing():
-    one = HandDesk(Scripted(), limits=RiskLimits(max_daily_loss=D(100)))
-    one.adopt({0: (100, "500")})
-    one.open()
-    one.quote(0, 499.99, 500.01)
-    one.operate("reduce")
-    one.quote(0, 498.99, 499.01)
-    one.wait(60).handle(TimerEvent(one.now_ns, one.now_ns, "mark"))
-    assert one.engine.desk.gate.mode == "FLATTENING"
-    one.wait(10).quote(0, 498.99, 499.01)
-    outputs = one.handle(TimerEvent(one.now_ns, one.now_ns, "flatten"))
-    assert wants(outputs) == [(0, "sell", 100, "unwind_hedge")]
-    one.fill(orders(outputs)[0])
-    one.close()
-    one.open(next_session(one.session.day))
-    assert one.engine.desk.gate.mode == "REDUCING"
-
-
 @pytest.mark.rows(
     ("clock", "venue", "offered"),
     [
@@ -163,20 +144,6 @@ def test_an_option_still_held_past_the_venues_cut_off_is_offered_after_pauses_th
     ] == offered
     smaller = [TargetLine("", 1, D(1))]  # a part went: it is taken after all
     assert flattener.step(now_ns + 65 * S, smaller, [], market, RiskLimits(), known_cutoff(venue)).orders
-
-
-def test_an_operator_who_flattens_what_the_gate_flattens_already_is_not_undone_by_a_new_session():
-    one = HandDesk(Scripted(), limits=RiskLimits(max_daily_loss=D(100)))
-    one.adopt({0: (100, "500")})
-    one.open()
-    one.quote(0, 499.99, 500.01)
-    one.quote(0, 498.89, 498.91)
-    one.wait(60).handle(TimerEvent(one.now_ns, one.now_ns, "mark"))
-    assert one.engine.desk.gate.mode == "FLATTENING"
-    one.operate("flatten")
-    one.close()
-    one.open(next_session(one.session.day))
-    assert one.engine.desk.gate.mode == "FLATTENING"
 
 
 @given(
