@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from scalpdesk.closing.last_resort import Flattener, closing_again
 from scalpdesk.closing.plan import TargetLine, closing_lines
-from scalpdesk.core.enums import ChangeCause, DecisionKind
-from scalpdesk.core.events import CancelRejected, OrderStatusUnknown, PositionChanged, TimerEvent
+from scalpdesk.core.enums import DecisionKind
+from scalpdesk.core.events import TimerEvent
 from scalpdesk.core.intents import (
     MultiLegOrder,
     OrderIntent,
@@ -22,7 +22,6 @@ from scalpdesk.core.intents import (
     TimeInForce,
 )
 from scalpdesk.instruments.broker_terms import known_cutoff
-from scalpdesk.instruments.sessions import next_session
 from scalpdesk.marketdata.triggers import EveryQuote, Wake
 from scalpdesk.orders.order import Order, OrderState
 from scalpdesk.risk.limits import RiskLimits
@@ -125,108 +124,6 @@ def test_a_stop_that_waits_is_cancelled_at_once_and_its_holding_sold(desk):
     assert wants(look(one, 10)) == [(1, "sell", 2, "close")]
 
 
-def test_an_exit_that_nobody_took_is_taken_back_and_sent_again(desk):
-    one = desk()
-    one.operate("flatten")
-    sent = orders(look(one, 10))
-    for order in sent:
-        one.accept(order)
-    outputs = look(one, 15)
-    assert cancels(outputs) == [order.client_order_id for order in sent]
-    assert orders(outputs) == []
-    for order in sent:
-        one.cancelled(order.client_order_id)
-    assert wants(look(one, 2)) == [(1, "sell", 2, "close"), (2, "sell", 2, "close")]
-
-
-def test_orders_that_the_venue_refuses_are_sent_again_at_growing_intervals(desk):
-    one = desk(held={1: (2, "12")})
-    one.operate("flatten")
-    waits = []
-    outputs = look(one, 10)
-    for _ in range(6):
-        (order,) = orders(outputs)
-        waits += flatten_timers(outputs, one.now_ns)
-        one.reject(order)
-        outputs = look(one, waits[-1])
-    assert waits == [2.0, 4.0, 8.0, 16.0, 30.0, 30.0]
-
-
-def test_an_opening_order_goes_first_and_a_hedge_stays_while_there_are_options(desk):
-    one = desk()
-
-    def think(view, wake, event):
-        opening = OrderIntent(1, Side.BUY, D(1), Purpose.OPEN, "", OrderType.LIMIT, D("1"))
-        hedge = OrderIntent(0, Side.BUY, D(1), Purpose.HEDGE, "", OrderType.LIMIT, D("490"))
-        return (Proposal(DecisionKind.ENTRY, ("both",), {}, (opening, hedge)),)
-
-    one.strategy.think = think
-    opening, hedge = orders(one.wait(1).quote(0, 499.99, 500.01))
-    one.strategy.think = None
-    # cancels of the mode change that the venue refuses leave both at work
-    one.operate("flatten")
-    for order in (opening, hedge):
-        one.handle(CancelRejected(order.client_order_id, one.now_ns, one.now_ns, "too late"))
-    outputs = look(one, 10)
-    assert cancels(outputs) == [opening.client_order_id]
-
-
-def test_flattening_leaves_the_strategy_its_own_moment_first_and_ends_with_the_mode(desk):
-    one = desk()
-    one.operate("flatten")
-    one.operate("resume")
-    assert look(one, 10) == ()
-    outputs = one.operate("flatten")
-    assert (flatten_timers(outputs, one.now_ns), orders(outputs)) == ([10.0], [])
-
-
-def test_flattening_goes_on_in_the_next_session(desk):
-    one = desk()
-    one.operate("flatten")
-    one.close()
-    assert one.handle(TimerEvent(one.now_ns, one.now_ns, "flatten")) == ()
-    before = len(one.outputs)
-    one.open(next_session(one.session.day))
-    assert flatten_timers(one.outputs[before:], one.now_ns) == [10.0]
-    one.wait(60).market(500.0)
-    assert wants(look(one, 10)) == [(1, "sell", 2, "close"), (2, "sell", 2, "close")]
-
-
-def test_a_daily_loss_is_flattened_without_the_strategy_and_a_reducing_desk_goes_back_to_reducing():
-    one = HandDesk(Scripted(), limits=RiskLimits(max_daily_loss=D(100)))
-    one.adopt({0: (100, "500")})
-    one.open()
-    one.quote(0, 499.99, 500.01)
-    one.operate("reduce")
-    one.quote(0, 498.99, 499.01)
-    one.wait(60).handle(TimerEvent(one.now_ns, one.now_ns, "mark"))
-    assert one.engine.desk.gate.mode == "FLATTENING"
-    one.wait(10).quote(0, 498.99, 499.01)
-    outputs = one.handle(TimerEvent(one.now_ns, one.now_ns, "flatten"))
-    assert wants(outputs) == [(0, "sell", 100, "unwind_hedge")]
-    one.fill(orders(outputs)[0])
-    one.close()
-    one.open(next_session(one.session.day))
-    assert one.engine.desk.gate.mode == "REDUCING"
-
-
-def test_a_line_that_was_never_quoted_waits_and_one_that_nobody_bids_for_rests_at_the_smallest_price(desk):
-    one = HandDesk(Scripted(), straddle_book(500), limits=RiskLimits(allowed_order_types=("limit",)))
-    one.adopt({1: (2, "12"), 2: (1, "12")})
-    one.open()
-    one.go_to("11:00")
-    one.quote(0, 499.99, 500.01)
-    one.quote(2, float("nan"), 0.05)
-    one.operate("flatten")
-    outputs = one.wait(10).handle(TimerEvent(one.now_ns, one.now_ns, "flatten"))
-    (sale,) = orders(outputs)
-    assert (sale.instrument_id, sale.side, sale.limit_price) == (2, Side.SELL, D("0.01"))
-    assert flatten_timers(outputs, one.now_ns) == [2.0]
-    one.quote(1, 5.0, 5.1)
-    outputs = one.wait(2).handle(TimerEvent(one.now_ns, one.now_ns, "flatten"))
-    assert wants(outputs) == [(1, "sell", 2, "close")]
-
-
 @pytest.mark.rows(
     ("clock", "venue", "offered"),
     [
@@ -247,63 +144,6 @@ def test_an_option_still_held_past_the_venues_cut_off_is_offered_after_pauses_th
     ] == offered
     smaller = [TargetLine("", 1, D(1))]  # a part went: it is taken after all
     assert flattener.step(now_ns + 65 * S, smaller, [], market, RiskLimits(), known_cutoff(venue)).orders
-
-
-def test_a_hedge_that_still_works_keeps_its_shares_from_being_unwound(desk):
-    one = desk(held={0: (-30, "500")})
-    hedge = OrderIntent(0, Side.BUY, D(1), Purpose.HEDGE, "", OrderType.LIMIT, D("490"))
-    one.strategy.think = lambda _v, _w, _e: (Proposal(DecisionKind.HEDGE, ("test",), {}, (hedge,)),)
-    (order,) = orders(one.wait(1).quote(0, 499.99, 500.01))
-    one.strategy.think = None
-    one.operate("flatten")
-    one.handle(OrderStatusUnknown(order.client_order_id, one.now_ns, one.now_ns, "time-out"))
-    outputs = look(one, 10)
-    assert (orders(outputs), cancels(outputs)) == ([], [])
-    one.cancelled(order.client_order_id)
-    assert wants(look(one, 2)) == [(0, "buy", 30, "unwind_hedge")]
-
-
-def test_a_fill_that_comes_late_is_flattened_too_though_nothing_was_left_before(desk):
-    one = desk(held={})
-    entry = OrderIntent(1, Side.BUY, D(1), Purpose.OPEN, "", OrderType.LIMIT, D("12"))
-    one.strategy.think = lambda _v, _w, _e: (Proposal(DecisionKind.ENTRY, ("test",), {}, (entry,)),)
-    (order,) = orders(one.wait(1).quote(0, 499.99, 500.01))
-    one.strategy.think = None
-    one.operate("flatten")
-    one.cancelled(order.client_order_id)
-    assert look(one, 10) == ()  # flat, and nothing at the venue: the desk looks no more
-    assert flatten_timers(one.fill(order), one.now_ns) == [2.0]
-    assert wants(look(one, 2)) == [(1, "sell", 1, "close")]
-
-
-def test_shares_delivered_while_flattening_are_unwound(desk):
-    one = desk(held={})
-    one.operate("flatten")
-    assert look(one, 10) == ()
-    came = PositionChanged(0, one.now_ns, one.now_ns, ChangeCause.DELIVERY, D(100), D("500"), D(0), "late")
-    assert flatten_timers(one.handle(came), one.now_ns) == [2.0]
-    assert wants(look(one, 2)) == [(0, "sell", 100, "unwind_hedge")]
-
-
-def test_an_operator_who_flattens_what_the_gate_flattens_already_is_not_undone_by_a_new_session():
-    one = HandDesk(Scripted(), limits=RiskLimits(max_daily_loss=D(100)))
-    one.adopt({0: (100, "500")})
-    one.open()
-    one.quote(0, 499.99, 500.01)
-    one.quote(0, 498.89, 498.91)
-    one.wait(60).handle(TimerEvent(one.now_ns, one.now_ns, "mark"))
-    assert one.engine.desk.gate.mode == "FLATTENING"
-    one.operate("flatten")
-    one.close()
-    one.open(next_session(one.session.day))
-    assert one.engine.desk.gate.mode == "FLATTENING"
-
-
-def test_the_next_part_does_not_wait_for_the_one_before_it(desk):
-    one = desk(held={1: (25, "12")}, limits=RiskLimits(max_order_contracts=10))
-    one.operate("flatten")
-    parts = [wants(look(one, 10)), wants(look(one, 2)), wants(look(one, 4)), wants(look(one, 4))]
-    assert parts == [[(1, "sell", n, "close")] if n else [] for n in (10, 10, 5, 0)]
 
 
 @given(
@@ -452,23 +292,13 @@ def test_nothing_held_and_nothing_at_work_is_the_end_and_one_of_both_is_not():
 def test_orders_that_add_to_the_book_are_taken_off_it_before_anything_is_sold(
     purpose, lines, is_cancelled, state
 ):
-    found = step(lines, [at_work("a", 2, Side.BUY, purpose=purpose, state=state)])
-    is_cancelled = is_cancelled and state is OrderState.WORKING  # the others are on their way out
-    assert [one.client_order_id for one in found.cancels] == ["a"] * is_cancelled
-    assert bool(found.orders) is (bool(lines) and not is_cancelled)
-
-
-def test_an_order_on_its_way_out_holds_up_the_cancel_of_no_other():
-    leaving, doubted, opening = (
-        at_work(name, purpose=Purpose.OPEN, state=state)
-        for name, state in (
-            ("a", OrderState.PENDING_CANCEL),
-            ("b", OrderState.UNKNOWN),
-            ("c", OrderState.WORKING),
-        )
-    )
-    found = step([(1, 1)], [leaving, doubted, opening])
-    assert [cancel.client_order_id for cancel in found.cancels] == ["c"]
+    terms = "a", 2, Side.BUY, 10, purpose
+    found = step(lines, [at_work(*terms, state=state)])
+    is_asked = is_cancelled and state is not OrderState.PENDING_CANCEL  # it is on its way out
+    assert [one.client_order_id for one in found.cancels] == ["a"] * is_asked
+    assert bool(found.orders) is (bool(lines) and not is_asked)
+    again = step(lines, [at_work(*terms, state=state, is_unwanted=True)])  # in doubt it is asked for once
+    assert bool(again.cancels) is (is_cancelled and state is OrderState.WORKING)
 
 
 @pytest.mark.rows(

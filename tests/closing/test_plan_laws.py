@@ -84,7 +84,9 @@ class Venue:
     def take(self, found):
         for cancel in found.cancels:
             (order,) = [one for one in self.live if one.client_order_id == cancel.client_order_id]
-            order.state = OrderState.PENDING_CANCEL
+            order.is_unwanted = True
+            if order.state is not OrderState.UNKNOWN:
+                order.state = OrderState.PENDING_CANCEL
         for intent in found.orders:
             order = Order(intent.order(f"o{self.now_ns}-{intent.instrument_id}", ""), self.now_ns)
             order.state, order.parent_id = OrderState.WORKING, "one" if found.goes_as_one else ""

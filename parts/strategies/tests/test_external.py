@@ -505,15 +505,6 @@ def test_what_the_venue_refuses_of_a_flattening_desk_goes_again_after_pauses_tha
     assert (again.instrument_id, again.order_type) == (CALL, OrderType.MARKET)
 
 
-def test_a_flattening_desk_offers_at_the_smallest_price_what_nobody_bids_for():
-    bench = Bench()
-    bench.adopt({CALL: (2, "10")})
-    bench.market(400.0)
-    bench.quote(CALL, 0.0, 0.05)
-    (offer,) = orders(bench.operate("flatten"))
-    assert (offer.order_type, offer.limit_price) == (OrderType.LIMIT, Decimal("0.01"))
-
-
 def test_an_order_that_is_not_filled_in_time_is_cancelled():
     bench = Bench(order_ttl_seconds=10.0)
     bench.picture()

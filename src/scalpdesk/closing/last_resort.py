@@ -24,14 +24,13 @@ from scalpdesk.core.intents import (
     CancelIntent,
     MultiLegOrder,
     OrderIntent,
-    Purpose,
     Side,
     SubmitOrder,
 )
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.deadlines import NO_CUTOFF, VenueCutoff, is_past_cutoff
-from scalpdesk.marketdata.state import QuoteBook, holds_up_no_hedge, unbid_option
+from scalpdesk.marketdata.state import QuoteBook, unbid_option
 from scalpdesk.orders.order import Order
 from scalpdesk.orders.order_manager import command_of
 from scalpdesk.risk.limits import RiskLimits
@@ -123,7 +122,7 @@ class Flattener:
             return FlattenStep((), (), (), None)
 
         def look(number: InstrumentId) -> Sight:
-            unbid = unbid_option(self._instruments, quotes, number, counts_stubs=True)
+            unbid = unbid_option(self._instruments, quotes, number)
             return Sight(
                 now_ns,
                 self._instruments[number],
@@ -134,53 +133,47 @@ class Flattener:
                 is_halted=is_halted(number),
             )
 
-        options = [line for line in lines if self._instruments[line.instrument_id].is_option]
-        is_hedged = not all(
-            holds_up_no_hedge(self._instruments, quotes, line.instrument_id, line.held) for line in options
-        )
-        due = tuple(options if is_hedged else lines)
-        memory, unsold = dict(self._memory), set[tuple[str, InstrumentId]]()
-        for line in due:
-            key, seen = line[:2], look(line.instrument_id)
+        def is_unsold(line: TargetLine) -> bool:
             # past the cut-off each offer is refused: what the last one left whole waits longer for the next
+            seen = look(line.instrument_id)
             is_late = line in self._tried and is_past_cutoff(seen.instrument, cutoff, now_ns)
-            if (seen.has_no_bid and line.held > 0) or is_late:
-                unsold.add(key)
-            elif key in memory:
-                memory[key] = memory[key]._replace(not_before_ns=0, refusals=0)
+            return is_late or (seen.has_no_bid and line.held > 0)
+
+        unsold = {line[:2] for line in lines if is_unsold(line)}
+        memory = {
+            key: leg if key in unsold else leg._replace(not_before_ns=0, refusals=0)
+            for key, leg in self._memory.items()
+        }
         target = Target(
-            due,
+            lines,
             AT_THE_MARKET,
             "flattening",
             allowed=limits.allowed_order_types,
             is_hurried=True,
-            # a hedge is right for as long as there are options to hedge
-            is_unwanted=lambda order: (
-                _opposes(order, lines) or (order.submitted.purpose is Purpose.HEDGE and not is_hedged)
-            ),
+            is_unwanted=lambda order: _opposes(order, lines),
         )
         found = plan(target, World(now_ns, self._instruments, look, working), memory)
-        orders: list[OrderIntent] = []
+        orders = () if found.cancels else tuple(self._part(order, limits) for order in found.orders)
         self._memory = memory = dict(memory if found.cancels else found.memory)
-        for intent in () if found.cancels else found.orders:
-            key = intent.owner, intent.instrument_id
-            if key in unsold:
-                memory[key] = memory[key].after_refusal(now_ns, STEP_SECONDS, LONGEST_UNSOLD_SECONDS)
-            # a part at a time of what is larger than one order may be: the rest follows with the next step
-            is_option = self._instruments[intent.instrument_id].is_option
-            most = limits.max_order_contracts if is_option else limits.max_order_shares
-            orders.append(msgspec.structs.replace(intent, quantity=min(intent.quantity, Decimal(most))))
+        for key in unsold & {(order.owner, order.instrument_id) for order in orders}:
+            memory[key] = memory[key].after_refusal(now_ns, STEP_SECONDS, LONGEST_UNSOLD_SECONDS)
         if not (found.cancels or orders):
             return FlattenStep((), (), (), STEP_SECONDS)
         if orders:
             self._times = self._times + 1 if lines == self._tried else 0
             self._tried = lines
         held = ", ".join(f"{line.held:+f} {self._instruments[line.instrument_id].symbol}" for line in lines)
-        what = "sell the options" if is_hedged else "unwind the rest"
+        what = "sell the options" if found.is_hedged else "unwind the rest"
         what = "take orders off the book" if found.cancels else what
         reasons = (f"flattening: still held: {held or 'nothing'}", what)
         again = min(STEP_SECONDS * 2.0**self._times, LONGEST_STEP_SECONDS)
-        return FlattenStep(found.cancels, tuple(orders), reasons, again)
+        return FlattenStep(found.cancels, orders, reasons, again)
+
+    def _part(self, order: OrderIntent, limits: RiskLimits) -> OrderIntent:
+        """Return a part of what is larger than one order may be: the rest follows with the next step."""
+        is_option = self._instruments[order.instrument_id].is_option
+        most = limits.max_order_contracts if is_option else limits.max_order_shares
+        return msgspec.structs.replace(order, quantity=min(order.quantity, Decimal(most)))
 
     def name_orders(self, orders: Sequence[OrderIntent]) -> tuple[SubmitOrder, ...]:
         """Return commands whose ids name the run, the instrument and the attempt.

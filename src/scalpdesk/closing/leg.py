@@ -108,9 +108,28 @@ class Sight(NamedTuple):
     model: Callable[[], tuple[float, float] | None] = lambda: None
     """Returns the value by the model and the payoff of such an option, per unit; None while unknown."""
 
+    @property
+    def holds_up_no_hedge(self) -> bool:
+        """Whether it is an option without a bid or a payoff: once bought, it has nothing to hedge.
+
+        One in the money delivers shares that its hedge stands against.
+        """
+        option, quote, spot = self.instrument, self.quote, self.spot
+        if not option.is_option or quote is None or not spot:
+            return False
+        return not (quote.bid > 0 or option.payoff(spot))
+
+    @property
+    def without_price(self) -> str:
+        """Why it is priced by the model, in words."""
+        assert self.quote is not None
+        if self.shows_no_price:
+            return f"the quote of {self.quote.bid:g} by {self.quote.ask:g} shows no price"
+        return f"no quote for {(self.now_ns - self.quote.ts_recv_ns) / MINUTE_NS:.0f} minutes"
+
 
 Look = Callable[[InstrumentId], Sight]
-HasSent = Callable[[InstrumentId, int], bool]
+HasSent = Callable[[InstrumentId, int | None], bool]
 """Returns whether the try of an instant became an order."""
 
 
@@ -178,7 +197,7 @@ class Tried(NamedTuple):
         if seen.is_unquoted:
             times, longest = min(offered, MODEL_STEPS + 1), math.inf
         else:
-            times = unsent = 0 if is_sent else unsent + 1
+            times = unsent = 0 if is_sent or self.sent_ns is None else unsent + 1
         not_before_ns = seen.now_ns + int(doubled(pause_seconds, times, longest) * NANOS_PER_SECOND)
         return self._replace(offered=offered, unsent=unsent, sent_ns=seen.now_ns, not_before_ns=not_before_ns)
 

@@ -12,10 +12,19 @@ from typing import NamedTuple
 
 from scalpdesk.closing.covers import keep_covers, uncovered
 from scalpdesk.closing.leg import HasSent, Look, Rung, Sight, Tactics, Tried
-from scalpdesk.core.intents import EXITS, CancelIntent, LegOrders, OrderIntent, OrderType, Purpose, Side
-from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, ZERO, InstrumentId
+from scalpdesk.core.intents import (
+    EXITS,
+    CancelIntent,
+    LegOrders,
+    OrderIntent,
+    OrderType,
+    Purpose,
+    Side,
+    SubmitOrder,
+)
+from scalpdesk.core.units import NANOS_PER_SECOND, ZERO, InstrumentId
 from scalpdesk.instruments.contract import Instruments
-from scalpdesk.orders.order import UNCERTAIN, Order
+from scalpdesk.orders.order import Order, OrderState
 from scalpdesk.portfolio.positions import PositionManager
 
 BOTH_TYPES = frozenset({OrderType.MARKET, OrderType.LIMIT})
@@ -76,6 +85,8 @@ class Target(NamedTuple):
     may_open: bool = True
     is_hurried: bool = False
     """Whether nothing rests at the mid, and no leg waits for another."""
+    keeps_hedge: bool = True
+    """Whether shares stay for as long as an option is held that they hedge."""
     is_unwanted: Callable[[Order], bool] = lambda _: False
     """Whether an order is taken off whatever the lines say."""
 
@@ -101,11 +112,23 @@ class Plan(NamedTuple):
     """Whether the orders may go as one."""
     is_held_back: bool
     """Whether a sale waits for what it would leave uncovered."""
+    is_hedged: bool
+    """Whether shares stay for the options that they hedge."""
     is_given_up: bool
     """Whether an opening was tried as often as it may be."""
     due_ns: tuple[int, ...]
     """When the lines are due that wait, UTC nanoseconds."""
     memory: Memory
+
+
+class _Step(NamedTuple):
+    """What a line comes to: what was tried at it, what goes out now, and when it is due again."""
+
+    leg: Tried
+    due_ns: tuple[int, ...] = ()
+    orders: tuple[OrderIntent, ...] = ()
+    rung: Rung | None = None
+    is_given_up: bool = False
 
 
 def plan(target: Target, world: World, memory: Memory) -> Plan:
@@ -120,168 +143,189 @@ def plan(target: Target, world: World, memory: Memory) -> Plan:
     memory
         Of the plan before, empty at first.
     """
-    tactics, now_ns = target.tactics, world.now_ns
-    own = {line: [order for order in world.orders if line.is_of(order)] for line in target.lines}
-    opening = {line.instrument_id for line in target.lines if line.opens}
-    cancels = tuple(
-        CancelIntent(order.client_order_id, why)
-        for order in world.orders
-        if (why := _why_off(order, target, world, memory, opening))
-    )
-    # an order over several legs ends leg by leg; what opens is tried together
-    holds_all = not target.is_hurried and any(order.parent_id for each in own.values() for order in each)
-    holds_opening = any(own[line] for line in target.lines if line.opens)
-    legs, tried, due_ns, is_given_up = dict(memory), list[tuple[OrderIntent, Rung]](), list[int](), False
-    for line, working in own.items():
-        key, retry_ns = (line.owner, line.instrument_id), tactics.retry_ns
-        leg = legs[key] = memory.get(key) or Tried(first_ns=now_ns)
-        tops_up = tactics.tops_up and all(order.submitted.purpose in EXITS for order in working)
+    return _Planning(target, world, memory).plan()
+
+
+class _Planning:
+    def __init__(self, target: Target, world: World, memory: Memory) -> None:
+        self.world, self.memory, self.tactics = world, memory, target.tactics
+        self.options = [line for line in target.lines if world.instruments[line.instrument_id].is_option]
+        # shares would outlive a bought option without a bid or a payoff
+        self.is_hedged = (self.tactics.unwinds_shares and target.keeps_hedge) and not all(
+            line.held > 0 and world.look(line.instrument_id).holds_up_no_hedge for line in self.options
+        )
+        self.target = target._replace(lines=self.options) if self.is_hedged else target
+        self.allowed = LIMITS_ALONE if self.tactics.limits_only else target.allowed
+        self.own = {line: [one for one in world.orders if line.is_of(one)] for line in self.target.lines}
+
+    def plan(self) -> Plan:
+        off = [(order, self._why_off(order)) for order in self.world.orders]
+        steps = {line: self._step(line) for line in self.own}
+        found = [order for step in steps.values() for order in step.orders]
+        goes_as_one = self._goes_as_one(found, steps)
+        orders = found if goes_as_one else self._in_sequence(found, steps)
+        kept = {_key(order) for order in found} - {_key(order) for order in orders}
+        # what is not proposed was not tried
+        legs = {line[:2]: self._tried(line) if line[:2] in kept else step.leg for line, step in steps.items()}
+        return Plan(
+            tuple(CancelIntent(order.client_order_id, why) for order, why in off if why),
+            tuple(orders),
+            goes_as_one,
+            is_held_back=bool(kept),
+            is_hedged=self.is_hedged,
+            is_given_up=any(step.is_given_up for step in steps.values()),
+            due_ns=tuple(due_ns for step in steps.values() for due_ns in step.due_ns),
+            memory={**self.memory, **legs},
+        )
+
+    def _tried(self, line: TargetLine) -> Tried:
+        return self.memory.get(line[:2]) or Tried(first_ns=self.world.now_ns)
+
+    def _why_off(self, order: Order) -> str:
+        """Return why an order is taken off: not wanted, or not filled in time."""
+        is_doubted, tactics = order.state is OrderState.UNKNOWN, self.tactics
+        if order.state is OrderState.PENDING_CANCEL or (is_doubted and order.is_unwanted):
+            return ""
+        if self._is_unwanted(order):  # in doubt it is asked for once, and not sent again
+            return tactics.off
+        if is_doubted or order.created_ns > self.world.now_ns - tactics.retry_ns:
+            return ""
+        if order.submitted.purpose is Purpose.OPEN:
+            return f"not filled within {tactics.retry_seconds:g} s"
+        return tactics.late if self._is_late(order) else ""
+
+    def _is_unwanted(self, order: Order) -> bool:
+        purpose = order.submitted.purpose
+        if order.created_ns < self.target.since_ns or self.target.is_unwanted(order):
+            return True
+        if purpose is Purpose.HEDGE:
+            return self.tactics.unwinds_shares and not self.is_hedged
+        return purpose is Purpose.OPEN and not any(line.opens and line.is_of(order) for line in self.own)
+
+    def _is_late(self, order: Order) -> bool:
+        """Return whether an unfilled order of the time does not rest rightly."""
+        sent, world, memory = order.submitted, self.world, self.memory
+        rests = not self.tactics.walks and world.now_ns < self.target.mid_until_ns
+        if sent.purpose not in EXITS or rests:
+            return False
+        leg = memory.get(_key(sent)) or memory.get(("", sent.instrument_id), Tried())
+        return not leg.rests_rightly(order, world.look(sent.instrument_id), self.allowed)
+
+    def _waits(self, line: TargetLine) -> bool:
+        """Return whether a line waits: an order over several legs ends leg by leg, openings go together."""
+        if not self.target.is_hurried and any(one.parent_id for each in self.own.values() for one in each):
+            return True
+        return line.opens and any(working for each, working in self.own.items() if each.opens)
+
+    def _step(self, line: TargetLine) -> _Step:
+        tactics, now_ns, retry_ns = self.tactics, self.world.now_ns, self.tactics.retry_ns
+        leg, working = self._tried(line), self.own[line]
         missing = line.missing(working)
-        if working and not (tops_up and missing):  # its end is an event, and the timer looks after it
-            due_ns.append(now_ns + retry_ns - (now_ns - working[0].created_ns) % retry_ns)
-        elif missing and not (holds_all or (line.opens and holds_opening)):
-            seen = world.look(line.instrument_id)
-            leg = leg.after_sight(seen)
-            is_due = now_ns >= leg.not_before_ns
-            if seen.is_halted:  # nothing may be sent; tried at once when it trades again
-                leg = leg._replace(not_before_ns=0)
-            elif is_due and line.opens and (leg.tries >= tactics.max_tries or not target.may_open):
-                is_given_up = True
-            else:
-                if is_due:
-                    leg, order, rung = _try(leg, line, missing, seen, target, world)
-                    tried += [] if order is None or rung is None else [(order, rung)]
-                due_ns.append(leg.not_before_ns)
-        legs[key] = leg
-    goes_as_one = _goes_as_one(tried, target, legs)
-    orders = [order for order, _ in tried]
-    if not goes_as_one:
-        orders = _in_sequence(orders, target, world, own, legs)
-    sent = {(order.owner, order.instrument_id) for order in orders}
-    for order, _ in tried:
-        key = order.owner, order.instrument_id
-        if key not in sent:  # what is not proposed was not tried
-            legs[key] = memory.get(key) or Tried(first_ns=now_ns)
-    is_held_back = len(orders) < len(tried)
-    return Plan(cancels, tuple(orders), goes_as_one, is_held_back, is_given_up, tuple(due_ns), legs)
+        tops_up = tactics.tops_up and missing and all(one.submitted.purpose in EXITS for one in working)
+        if working and not tops_up:  # its end is an event, and the timer looks after it
+            return _Step(leg, (now_ns + retry_ns - (now_ns - working[0].created_ns) % retry_ns,))
+        if not missing or self._waits(line):
+            return _Step(leg)
+        seen = self.world.look(line.instrument_id)
+        leg = leg.after_sight(seen)
+        if seen.is_halted:  # nothing may be sent; tried at once when it trades again
+            return _Step(leg._replace(not_before_ns=0))
+        if now_ns < leg.not_before_ns:
+            return _Step(leg, (leg.not_before_ns,))
+        if line.opens and (leg.tries >= tactics.max_tries or not self.target.may_open):
+            return _Step(leg, is_given_up=True)
+        orders, rung = self._orders(line, missing, leg, seen)
+        # counts as an attempt whatever its outcome: the gate may refuse it without an event
+        is_sent = self.world.has_sent(line.instrument_id, leg.sent_ns)
+        pause = tactics.opening_pause_seconds if line.opens else tactics.pause_seconds
+        leg = leg.after_try(seen, rung, pause, is_sent=is_sent)
+        leg = leg._replace(tries=leg.tries + (line.opens or bool(orders)))
+        return _Step(leg, (leg.not_before_ns,), orders, rung)
+
+    def _orders(
+        self, line: TargetLine, missing: Decimal, leg: Tried, seen: Sight
+    ) -> tuple[tuple[OrderIntent, ...], Rung | None]:
+        """Return the next order and its rung; none while nothing can be sent, or it has no price."""
+        target, side = self.target, Side.BUY if missing > 0 else Side.SELL
+        purpose, allowed = self._purpose(line), self.allowed
+        if purpose is Purpose.UNWIND_HEDGE:
+            allowed = target.allowed
+        rung, walked = self._rung(purpose, leg, seen, side, allowed), 0.0
+        if rung is Rung.MID and self.tactics.walks:
+            walked = (seen.now_ns - target.since_ns) / (target.mid_until_ns - target.since_ns)
+        terms = line.instrument_id, side, abs(missing), purpose
+        if rung is Rung.MARKET:
+            return (OrderIntent(*terms, target.why, owner=line.owner),), rung
+        ticks = 0 if line.opens else leg.tries + (OrderType.MARKET not in allowed)
+        price = None if rung is None else leg.price(rung, seen, side, ticks=ticks, walked=walked)
+        if price is None:
+            return (), rung
+        why = f"{target.why}; try {leg.tries + 1}"
+        if line.opens:
+            walk = f", {walked:.0%} of the way from the mid to" if rung is Rung.MID else " at"
+            why = f"{target.name} leg{walk} the {'ask' if side is Side.BUY else 'bid'}"
+        elif rung is Rung.MODEL:
+            why = f"{why}, priced by the model: {seen.without_price}"
+        return (OrderIntent(*terms, why, OrderType.LIMIT, price, owner=line.owner),), rung
+
+    def _purpose(self, line: TargetLine) -> Purpose:
+        if line.opens:
+            return Purpose.OPEN
+        is_hedge = self.tactics.unwinds_shares and line not in self.options
+        return Purpose.UNWIND_HEDGE if is_hedge else Purpose.CLOSE
+
+    def _rung(
+        self, purpose: Purpose, leg: Tried, seen: Sight, side: Side, allowed: Collection[str]
+    ) -> Rung | None:
+        is_hedge = purpose is Purpose.UNWIND_HEDGE
+        is_patient = not (is_hedge or self.target.is_hurried) and seen.now_ns < self.target.mid_until_ns
+        if purpose is Purpose.OPEN and seen.quote is not None:
+            return Rung.MID if is_patient and seen.quote.bid > 0 else Rung.LIMIT
+        most = math.inf if is_hedge else self.tactics.market_tries
+        return leg.rung(seen, side, most, allowed, is_patient=is_patient)
+
+    def _goes_as_one(self, orders: Sequence[OrderIntent], steps: Mapping[TargetLine, _Step]) -> bool:
+        """Return whether all go as one order: in their ratios, of one type, each as often as the others."""
+        target, tried = self.target, [step for step in steps.values() if step.orders]
+        if target.leg_orders is LegOrders.LEGS or len(tried) != len(target.lines) or not tried:
+            return False
+        tries = {step.leg.tries for step in tried}
+        is_quoted = all(step.rung in AT_QUOTES for step in tried)
+        if max(tries) > 1 and (len(tries) > 1 or not is_quoted or target.is_hurried):
+            return False
+        sets = {order.quantity / abs(target.ratios.get(order.instrument_id, 1)) for order in orders}
+        return len(sets) == 1 and len({order.type_name for order in orders}) == 1
+
+    def _in_sequence(self, orders: list[OrderIntent], steps: Mapping[TargetLine, _Step]) -> list[OrderIntent]:
+        """Return orders without those that wait: purchases first where options are sold, covers last."""
+        bought = [order for order in orders if order.side is Side.BUY]
+        sold = [line for line in self.options if line.held < min(line.wanted, ZERO)]
+        since_ns = self.world.now_ns - int(self.tactics.cover_seconds * NANOS_PER_SECOND)
+        tried = [steps[line].leg for line in sold]
+        is_patient = all(leg.tries <= COVER_TRIES and (leg.first_ns or 0) > since_ns for leg in tried)
+        if sold and is_patient and (bought or any(self.own[line] for line in sold)):
+            return bought
+        return self._covered(orders)
+
+    def _covered(self, orders: list[OrderIntent]) -> list[OrderIntent]:
+        """Return orders without sales that would leave more uncovered than is wanted."""
+        if not any(line.held < 0 or line.wanted < 0 for line in self.options):
+            return orders
+        if any(line.held < line.wanted for line in self.options):  # what is sold to open waits for that
+            orders = [one for one in orders if one.side is Side.BUY or one.purpose is not Purpose.OPEN]
+        held = defaultdict[InstrumentId, Decimal](Decimal)
+        wanted = held.copy()
+        for line in self.options:
+            held[line.instrument_id] += line.held
+            wanted[line.instrument_id] += line.wanted
+        for one in self.world.orders:
+            held[one.submitted.instrument_id] += min(one.signed_leaves, ZERO)
+        instruments = self.world.instruments
+        return keep_covers(orders, held, instruments, uncovered(wanted, instruments))
 
 
-def _why_off(
-    order: Order, target: Target, world: World, memory: Memory, opening: Collection[InstrumentId]
-) -> str:
-    """Return why an order is taken off: not wanted, or not filled in time where it does not rest rightly."""
-    sent, tactics = order.submitted, target.tactics
-    if order.state in UNCERTAIN:
-        return ""
-    opens = sent.purpose is Purpose.OPEN
-    is_foreign = order.created_ns < target.since_ns or target.is_unwanted(order)
-    if is_foreign or (opens and sent.instrument_id not in opening):
-        return tactics.off
-    if order.created_ns > world.now_ns - tactics.retry_ns:
-        return ""
-    if opens:
-        return f"not filled within {tactics.retry_seconds:g} s"
-    if sent.purpose not in EXITS or (not tactics.walks and world.now_ns < target.mid_until_ns):
-        return ""
-    leg = memory.get((sent.owner, sent.instrument_id)) or memory.get(("", sent.instrument_id), Tried())
-    allowed = LIMITS_ALONE if tactics.limits_only else target.allowed
-    return "" if leg.rests_rightly(order, world.look(sent.instrument_id), allowed) else tactics.late
-
-
-def _try(
-    leg: Tried, line: TargetLine, missing: Decimal, seen: Sight, target: Target, world: World
-) -> tuple[Tried, OrderIntent | None, Rung | None]:
-    """Return a leg after a try, the order and its rung; without an order while it has no price."""
-    order, rung = _order(leg, line, missing, seen, target)
-    # counts as an attempt whatever its outcome: the gate may refuse it without an event
-    is_sent = leg.sent_ns is None or world.has_sent(line.instrument_id, leg.sent_ns)
-    pause = target.tactics.opening_pause_seconds if line.opens else target.tactics.pause_seconds
-    leg = leg.after_try(seen, rung, pause, is_sent=is_sent)
-    return leg._replace(tries=leg.tries + (line.opens or order is not None)), order, rung
-
-
-def _order(
-    leg: Tried, line: TargetLine, missing: Decimal, seen: Sight, target: Target
-) -> tuple[OrderIntent | None, Rung | None]:
-    """Return the next order at a leg, and its rung; None while nothing can be sent, or it has no price."""
-    tactics, side = target.tactics, Side.BUY if missing > 0 else Side.SELL
-    is_hedge = tactics.unwinds_shares and not seen.instrument.is_option
-    is_patient = not (is_hedge or target.is_hurried) and seen.now_ns < target.mid_until_ns
-    allowed = target.allowed if is_hedge or not tactics.limits_only else LIMITS_ALONE
-    most = math.inf if is_hedge else tactics.market_tries
-    rung = leg.rung(seen, side, most, allowed, is_patient=is_patient)
-    if line.opens and seen.quote is not None:
-        rung = Rung.MID if is_patient and seen.quote.bid > 0 else Rung.LIMIT
-    if rung is None or seen.quote is None:
-        return None, None
-    purpose = Purpose.OPEN if line.opens else Purpose.UNWIND_HEDGE if is_hedge else Purpose.CLOSE
-    terms, why = (line.instrument_id, side, abs(missing), purpose), target.why
-    if rung is Rung.MARKET:
-        return OrderIntent(*terms, why, owner=line.owner), rung
-    walked = 0.0
-    if tactics.walks and is_patient:
-        walked = (seen.now_ns - target.since_ns) / (target.mid_until_ns - target.since_ns)
-    ticks = 0 if line.opens else leg.tries + (OrderType.MARKET not in allowed)
-    price = leg.price(rung, seen, side, ticks=ticks, walked=walked)
-    if price is None:
-        return None, rung
-    if line.opens:
-        far = "ask" if side is Side.BUY else "bid"
-        why = f"{target.name} leg at the {far}"
-        if rung is Rung.MID:
-            why = f"{target.name} leg, {walked:.0%} of the way from the mid to the {far}"
-    else:
-        why = f"{why}; try {leg.tries + 1}"
-    if rung is Rung.MODEL:
-        minutes = (seen.now_ns - seen.quote.ts_recv_ns) / MINUTE_NS
-        known = f"no quote for {minutes:.0f} minutes"
-        if seen.shows_no_price:
-            known = f"the quote of {seen.quote.bid:g} by {seen.quote.ask:g} shows no price"
-        why += f", priced by the model: {known}"
-    return OrderIntent(*terms, why, OrderType.LIMIT, price, owner=line.owner), rung
-
-
-def _goes_as_one(tried: Sequence[tuple[OrderIntent, Rung]], target: Target, legs: Memory) -> bool:
-    """Return whether all lines go as one order: in their ratios, of one type, each as often as the others."""
-    if target.leg_orders is LegOrders.LEGS or len(tried) != len(target.lines) or not tried:
-        return False
-    tries = {legs[order.owner, order.instrument_id].tries for order, _ in tried}
-    is_quoted = all(rung in AT_QUOTES for _, rung in tried)
-    if max(tries) > 1 and (len(tries) > 1 or not is_quoted or target.is_hurried):
-        return False
-    sets = {order.quantity / abs(target.ratios.get(order.instrument_id, 1)) for order, _ in tried}
-    return len(sets) == 1 and len({order.type_name for order, _ in tried}) == 1
-
-
-def _in_sequence(
-    orders: Sequence[OrderIntent],
-    target: Target,
-    world: World,
-    own: Mapping[TargetLine, Sequence[Order]],
-    legs: Memory,
-) -> list[OrderIntent]:
-    """Return orders without those that wait: purchases go first where options are sold, covers go last."""
-    lines = [line for line in target.lines if world.instruments[line.instrument_id].is_option]
-    sold = [line for line in lines if line.held < min(line.wanted, ZERO)]
-    if not sold and not any(line.wanted < 0 for line in lines):
-        return list(orders)
-    is_under_way = any(own[line] for line in sold) or any(order.side is Side.BUY for order in orders)
-    since_ns = world.now_ns - int(target.tactics.cover_seconds * NANOS_PER_SECOND)
-    tried = [legs[line.owner, line.instrument_id] for line in sold]
-    is_patient = all(leg.tries <= COVER_TRIES and (leg.first_ns or 0) > since_ns for leg in tried)
-    if sold and is_under_way and is_patient:
-        return [order for order in orders if order.side is Side.BUY]
-    held, wanted = defaultdict[InstrumentId, Decimal](Decimal), defaultdict[InstrumentId, Decimal](Decimal)
-    for line in lines:
-        held[line.instrument_id] += line.held
-        wanted[line.instrument_id] += line.wanted
-    for one in world.orders:
-        held[one.submitted.instrument_id] += min(one.signed_leaves, ZERO)
-    # whatever is sold to open waits for all that is bought
-    is_buying = bool(sold) or any(line.opens and line.wanted > 0 for line in lines)
-    waiting = (Purpose.OPEN, Side.SELL) if is_buying else None
-    due = [order for order in orders if (order.purpose, order.side) != waiting]
-    return keep_covers(due, held, world.instruments, uncovered(wanted, world.instruments))
+def _key(order: OrderIntent | SubmitOrder) -> tuple[str, InstrumentId]:
+    return order.owner, order.instrument_id
 
 
 def closing_lines(

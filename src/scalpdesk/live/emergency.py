@@ -348,9 +348,8 @@ class EmergencyTrader:
             return
         shown = {order.client_order_id for order in view.open_orders}
         own = [order for name, order in self._orders.live.items() if self._is_own(name) or name not in shown]
-        held = {line.instrument_id: line.held for line in lines}
         working = own + [
-            stand_in for order in view.open_orders if (stand_in := self._closer(order, held, view.ts_recv_ns))
+            one for order in view.open_orders if (one := self._stand_in(order, view.ts_recv_ns)) is not None
         ]
         quotes, limits = await self._quotes(lines), self._limits
         step = self._flattener.step(
@@ -375,26 +374,13 @@ class EmergencyTrader:
         if orders:
             self._lines, self._next_step_at = lines, now + (step.again_in_seconds or 0.0)
 
-    def _closer(self, order: VenueOrder, held: dict[InstrumentId, Decimal], now_ns: int) -> Order | None:
-        """Return an order from elsewhere that may still close part of a position, as one that works."""
-        number = order.instrument_id
-        if (
-            number is None
-            or self._is_own(order.client_order_id)
-            or order.side.sign * held.get(number, ZERO) >= 0
-        ):
+    def _stand_in(self, order: VenueOrder, now_ns: int) -> Order | None:
+        """Return an order from elsewhere as one that works: it may still close part of a position."""
+        if order.instrument_id is None or self._is_own(order.client_order_id):
             return None
-        submitted = SubmitOrder(
-            order.client_order_id,
-            number,
-            order.side,
-            order.quantity,
-            OrderType.MARKET,
-            None,
-            TimeInForce.DAY,
-            Purpose.CLOSE,
-        )
-        return Order(submitted, now_ns, OrderState.PENDING_CANCEL, filled=order.filled)
+        terms = order.client_order_id, order.instrument_id, order.side, order.quantity, OrderType.MARKET, None
+        sent = SubmitOrder(*terms, TimeInForce.DAY, Purpose.CLOSE)
+        return Order(sent, now_ns, OrderState.PENDING_CANCEL, filled=order.filled)
 
     async def _quotes(self, lines: list[TargetLine]) -> dict[InstrumentId, QuoteEvent]:
         """Return quotes where limits are needed; a market order goes without."""

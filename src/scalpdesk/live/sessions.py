@@ -29,7 +29,7 @@ from scalpdesk.instruments.sessions import (
     whole_session,
 )
 from scalpdesk.live.supervision import Supervisor
-from scalpdesk.marketdata.state import holds_up_no_hedge
+from scalpdesk.strategies.toolkit.pursuit import sight_of
 from scalpdesk.venues.contract import VenueClock, VenueView
 
 OWNERS_SHARE = 0.2
@@ -312,8 +312,7 @@ class SessionCalendar:
     def _is_worthless(self, number: InstrumentId) -> bool:
         """Return whether a bought option pays nothing and has no bid: flattening sells it no sooner."""
         desk = self._engine.desk
-        quantity = desk.positions.quantity(number)
-        return holds_up_no_hedge(desk.instruments, desk.market.quotes, number, quantity)
+        return desk.positions.quantity(number) > 0 and sight_of(desk.view, number).holds_up_no_hedge
 
 
 LOOK_AGAIN_SECONDS = 0.5

@@ -5,7 +5,6 @@ from bisect import bisect_right
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import time
-from decimal import Decimal
 from functools import partial
 from operator import attrgetter
 from typing import Final, Protocol
@@ -96,35 +95,16 @@ def unbid_option(
     instruments: Instruments,
     quotes: Mapping[InstrumentId, QuoteEvent | None] | QuoteBook,
     number: InstrumentId,
-    *,
-    counts_stubs: bool = False,
 ) -> tuple[OptionContract, float] | None:
-    """Return an option that has no bid, and its spot; None for another, or while a quote lacks.
-
-    With ``counts_stubs`` one whose quote is a stub has no bid either.
-    """
+    """Return an option whose quote is a stub or has no bid, and its spot; None while a quote lacks."""
     quote, contract = quotes[number], instruments[number]
     if quote is None or not quote.ts_recv_ns or not contract.is_option:
         return None
-    if quote.bid > 0 and not (counts_stubs and is_stub(quote, widest_spread(contract))):
+    if quote.bid > 0 and not is_stub(quote, widest_spread(contract)):
         return None
     underlying = quotes[instruments.id_of(contract.underlying)]
     spot = 0.0 if underlying is None else mark_price(underlying)
     return (contract, spot) if spot > 0 else None
-
-
-def holds_up_no_hedge(
-    instruments: Instruments,
-    quotes: Mapping[InstrumentId, QuoteEvent | None] | QuoteBook,
-    number: InstrumentId,
-    quantity: Decimal,
-) -> bool:
-    """Return whether a bought option has neither a bid nor a payoff: its hedge has nothing to hedge.
-
-    One in the money delivers shares that its hedge stands against.
-    """
-    unbid = unbid_option(instruments, quotes, number) if quantity > 0 else None
-    return unbid is not None and not unbid[0].payoff(unbid[1])
 
 
 def moved_unasked(quote: QuoteEvent, now_ns: int) -> float:

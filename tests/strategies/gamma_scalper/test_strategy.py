@@ -306,42 +306,6 @@ def test_without_a_forecast_the_gate_refuses_and_with_the_runs_own_it_judges(sca
     assert len(orders(outputs)) == 2
 
 
-def test_a_partly_filled_straddle_waits_for_the_rest(scalper):
-    desk = scalper(straddles=3)
-    call, put = orders(desk.market(500.0))
-    desk.fill(call, 2)
-    desk.fill(put)
-    assert desk.strategy.phase == "entering"
-    assert orders(desk.outputs)[2:] == []  # no hedge and no second order while one is on its way
-    desk.fill(call, 1)
-    assert desk.strategy.phase == "holding"
-    assert {number: desk.positions[number] for number in (CALL, PUT)} == {CALL: 3, PUT: 3}
-
-
-def test_a_leg_that_is_rejected_is_wanted_again(scalper):
-    desk = scalper()
-    call, put = orders(desk.market(500.0))
-    desk.fill(call)
-    assert orders(desk.reject(put)) == []
-    (again,) = orders(desk.wait(1).timer())
-    assert (again.instrument_id, again.quantity) == (PUT, D(1))
-    assert decisions(desk.outputs)[-1].facts == {"attempt": 1}
-    desk.fill(again)
-    assert desk.strategy.phase == "holding"
-
-
-def test_a_leg_that_is_not_filled_in_time_is_priced_again(scalper):
-    desk = scalper(entry={"order_ttl_seconds": 15.0})
-    call, put = orders(desk.market(500.0))
-    desk.fill(call)
-    assert desk.wait(14).market(501.0) == ()
-    outputs = desk.wait(1).market(502.0)
-    assert cancels(outputs) == [put.client_order_id]
-    (again,) = orders(desk.cancelled(put.client_order_id))
-    assert again.limit_price == D(f"{desk.engine.desk.market.quotes[PUT].ask:.2f}")
-    assert again.limit_price != put.limit_price
-
-
 def test_after_too_many_attempts_the_entry_is_abandoned(scalper):
     desk = scalper(entry={"max_attempts": 2})
     pair = orders(desk.market(500.0))
@@ -611,26 +575,6 @@ def test_after_an_exit_another_entry_may_follow(scalper):
     assert again.positions == {}
     assert again.strategy.phase == "waiting"
     assert [one.instrument_id for one in orders(again.wait(6).market(500.0))] == [CALL, PUT]
-
-
-def test_a_rejected_sale_is_sent_again(scalper):
-    desk = hold(scalper())
-    call, put = orders(desk.wait(1).operate("flatten"))
-    assert orders(desk.reject(call)) == []
-    (again,) = orders(desk.wait(1).timer())
-    assert (again.instrument_id, again.side, again.quantity) == (CALL, Side.SELL, D(1))
-    desk.fill(put)
-    desk.fill(again)
-    assert set(desk.positions) <= {0}
-
-
-def test_a_sale_that_is_not_filled_in_time_is_sent_again(scalper):
-    desk = hold(scalper(entry={"order_ttl_seconds": 15.0}))
-    call, put = orders(desk.wait(1).operate("flatten"))
-    desk.fill(put)
-    assert cancels(desk.wait(15).market(500.0)) == [call.client_order_id]
-    (again,) = orders(desk.cancelled(call.client_order_id))
-    assert (again.instrument_id, again.side) == (CALL, Side.SELL)
 
 
 def test_a_halted_desk_rests_and_goes_on_when_it_is_resumed(scalper):
@@ -1037,24 +981,6 @@ def test_a_leg_that_is_not_taken_in_a_change_of_straddles_is_priced_anew_after_a
             desk.reject(again[-1], "no")
     assert 1 <= len(again) <= 20 / desk.strategy.config.entry.order_ttl_seconds
     assert {one.order_type for one in again} == {OrderType.LIMIT}
-
-
-def test_a_leg_that_is_quoted_again_is_sold_at_once_and_not_at_the_end_of_its_pause(scalper):
-    desk = hold(scalper(exits=ExitConfig(min_dte=None, edge_gone=False, close_at="12:00")))
-    desk.go_to("12:00")
-    for _ in range(60):  # only the share is quoted, for half an hour
-        outputs = desk.wait(30).quote(0, 499.99, 500.01)
-        for order_id in cancels(outputs):
-            outputs += desk.cancelled(order_id)
-    blind = [order for order in orders(desk.outputs) if order.purpose is Purpose.CLOSE]
-    assert 8 <= len(blind) <= 14
-    assert all(order.order_type is OrderType.LIMIT for order in blind)
-    back = desk.wait(1).market(500.0) + desk.wait(6).market(500.1)
-    sold = [order for order_id in cancels(back) for order in orders(desk.cancelled(order_id))]
-    assert [(order.instrument_id, order.order_type) for order in sold] == [
-        (CALL, OrderType.MARKET),
-        (PUT, OrderType.MARKET),
-    ]
 
 
 def trading(desk, *, is_halted):

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 from msgspec.structs import replace
 
-from scalpdesk.core.events import AccountLimits, CancelRejected, OrderFilled
+from scalpdesk.core.events import AccountLimits, OrderFilled
 from scalpdesk.core.intents import LegOrders, MultiLegOrder, OrderIntent, Purpose, Side
 from scalpdesk.live.recovery import known_orders
 from scalpdesk.orders.order import OrderState
@@ -147,18 +147,6 @@ def test_an_account_without_the_level_for_several_legs_sends_them_one_by_one(des
     assert len(combos(desk.market(500.0))) == is_one
 
 
-def test_an_entry_that_the_gate_cuts_is_one_smaller_order_and_enough(desk):
-    gate = desk.engine.desk.gate
-    vega = {"gamma-scalper": 0.003, "zero-dte": 0.0003}[desk.strategy.name]
-    gate.limits = replace(gate.limits, max_vega_fraction=vega)
-    combo = enter(desk)
-    (sets,) = {int(leg.quantity) for leg in combo.legs}
-    assert 0 < sets < STRADDLES
-    fill(desk, combo, sets)
-    assert desk.strategy.phase == "holding"
-    assert not [order for order in orders(desk.wait(16).market(500.0)) if order.purpose is Purpose.OPEN]
-
-
 def test_a_cut_hedge_leaves_the_size_of_the_entry_as_it_is(desk_of):
     desk = desk_of(LegOrders.LEGS)
     call, put = orders(desk.market(500.0))
@@ -185,17 +173,6 @@ def test_what_is_filled_in_part_is_cancelled_whole_and_the_rest_goes_as_one_agai
     assert [leg.quantity for leg in rest.legs] == [STRADDLES - 2] * 2
     fill(desk, rest, STRADDLES - 2)
     assert desk.positions[CALL] == desk.positions[PUT] == STRADDLES
-
-
-def test_a_refused_cancel_leaves_both_legs_at_work_and_a_late_fill_completes_the_entry(desk):
-    combo = enter(desk)
-    (name,) = cancels(desk.wait(16).market(500.0))
-    outputs = desk.handle(CancelRejected(name, desk.now_ns, desk.now_ns, "too late"))
-    assert cancels(outputs) == []
-    assert states(desk, combo) == {OrderState.PENDING_NEW}  # and are left alone for a moment, both
-    fill(desk, combo)
-    assert desk.positions[CALL] == desk.positions[PUT] == STRADDLES
-    assert desk.strategy.phase == "holding"
 
 
 def test_after_a_rejected_combo_the_legs_go_one_by_one(desk):

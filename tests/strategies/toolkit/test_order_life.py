@@ -2,14 +2,10 @@
 
 from decimal import Decimal
 
-import pytest
-
 from scalpdesk.core.backoff import BackOff
-from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side
-from scalpdesk.marketdata.triggers import EveryQuote
-from scalpdesk.strategies.contract import Proposal
-from scalpdesk.strategies.toolkit.order_life import ReportOnce, cancels_of, expired_orders
-from scalpdesk_testing.kit.desk import HandDesk, Scripted, orders
+from scalpdesk.core.intents import OrderType, Purpose, Side, SubmitOrder, TimeInForce
+from scalpdesk.orders.order import Order, OrderState
+from scalpdesk.strategies.toolkit.order_life import ReportOnce, cancels_of
 
 SECOND = 1_000_000_000
 
@@ -56,25 +52,10 @@ def test_a_report_of_the_day_is_made_once_until_it_is_forgotten():
     assert reports.once("a", ("a",))
 
 
-@pytest.mark.parametrize(("seconds", "cancelled"), [(4.9, 0), (5.0, 1)])
-def test_an_order_is_cancelled_once_at_its_time_to_live(seconds, cancelled):
-    def think(view, wake, event):
-        intent = OrderIntent(
-            0, Side.BUY, Decimal(7), Purpose.OPEN, "", OrderType.LIMIT, limit_price=Decimal(400)
-        )
-        return () if view.orders.orders else (Proposal("entry", ("because",), {}, (intent,)),)
-
-    desk = HandDesk(Scripted(think, [EveryQuote(0)]))
-    desk.open()
-    desk.go_to("10:00")
-    (order,) = orders(desk.quote(0, 499.99, 500.01))
-    desk.accept(order)
-    desk.wait(seconds)
-    view = desk.engine.desk.view
-    view.now_ns = desk.now_ns
-    assert len(expired_orders(view, [0], 5.0)) == cancelled
-    assert expired_orders(view, [1], 5.0) == ()
-    (live,) = view.orders.live.values()
-    assert [one.client_order_id for one in cancels_of([live], "late")] == [order.client_order_id]
-    desk.engine.desk.orders.cancel(order.client_order_id)
-    assert cancels_of([live], "late") == ()
+def test_an_order_is_cancelled_once():
+    terms = 0, Side.BUY, Decimal(7), OrderType.MARKET, None, TimeInForce.DAY, Purpose.OPEN
+    order = Order(SubmitOrder("a", *terms), SECOND)
+    for state in OrderState:
+        order.state = state
+        is_asked = state in (OrderState.PENDING_CANCEL, OrderState.UNKNOWN)
+        assert bool(cancels_of([order], "late")) is not is_asked

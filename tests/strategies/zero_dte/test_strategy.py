@@ -168,35 +168,6 @@ def test_does_not_buy_when_something_is_held_already():
     assert all(one.purpose is Purpose.HEDGE for one in orders(desk.go_to("09:50").market(500.0)))
 
 
-def test_a_straddle_that_is_half_bought_is_sold_again():
-    desk = desk_of(entry={"mode": "straddle", "order_ttl_seconds": 5.0, "max_attempts": 2})
-    call, _ = orders(desk.go_to("09:45").market(500.0))
-    desk.fill(call)
-    for _ in range(2):
-        (late,) = cancels(desk.wait(6).market(500.0))
-        following = desk.cancelled(late)
-        more = orders(following)
-    (sold,) = more
-    assert (sold.instrument_id, sold.side, sold.purpose) == (CALL, Side.SELL, Purpose.CLOSE)
-    settle(desk, desk.fill(sold))
-    assert desk.positions == {}
-
-
-def test_fewer_straddles_than_wanted_are_held_once_no_more_can_be_had():
-    desk = desk_of(entry={"mode": "straddle", "straddles": 3, "order_ttl_seconds": 5.0, "max_attempts": 2})
-    for leg in orders(desk.go_to("09:45").market(500.0)):
-        desk.fill(leg, 1)
-    said = []
-    for _ in range(4):
-        outputs = desk.wait(6).market(500.0)
-        for name in cancels(outputs):
-            outputs += desk.cancelled(name)
-        said += [reason for one in decisions(outputs) if one.kind == "entry" for reason in one.reasons]
-    assert "1 of 3 straddles could be bought" in said
-    assert (desk.positions[CALL], desk.positions[PUT]) == (1, 1)
-    assert desk.strategy.phase == "holding"
-
-
 def test_attempts_are_spaced_so_that_a_refusal_may_pass():
     desk = desk_of(entry={"mode": "straddle", "order_ttl_seconds": 15.0, "max_attempts": 2})
     desk.engine.desk.gate.set_limits(RiskLimits(max_order_contracts=0.5))  # the gate refuses every option
@@ -269,19 +240,6 @@ def test_hedges_at_most_once_a_minute():
     assert len(orders(desk.wait(0.001).market(502.1))) == 1
 
 
-def test_across_zero_the_second_order_follows_the_first_at_once():
-    desk = desk_of(held=straddle())
-    desk.go_to("12:00")
-    settle(desk, desk.market(501.0))
-    assert desk.positions[SHARE] < 0
-    first = orders(desk.wait(60).market(499.0))
-    assert [one.quantity for one in first] == [-desk.positions[SHARE]]
-    (second,) = orders(desk.fill(first[0]))
-    assert second.side is Side.BUY
-    settle(desk, desk.fill(second))
-    assert desk.positions[SHARE] > 0
-
-
 def test_an_option_without_a_usable_quote_is_not_hedged_on():
     desk = desk_of(held=straddle())
     outputs = desk.go_to("10:00").quote(SHARE, 499.99, 500.01)
@@ -320,22 +278,6 @@ def leaving_desk(**options):
     settle(desk, desk.go_to("12:00").market(501.0))
     settle(desk, desk.go_to("15:44:59").market(501.0))
     return desk
-
-
-def test_leaves_options_and_hedge_at_the_deadline_without_waiting_for_a_quote():
-    desk = leaving_desk()
-    legs = orders(desk.go_to("15:45").timer())
-    assert [(one.instrument_id, one.side, one.order_type) for one in legs] == [
-        (CALL, Side.SELL, OrderType.MARKET),
-        (PUT, Side.SELL, OrderType.MARKET),
-    ]
-    assert {one.purpose for one in legs} == {Purpose.CLOSE}
-    assert orders(desk.fill(legs[0])) == []  # the put's sale is under way: its hedge is not paid twice
-    (unwind,) = orders(desk.fill(legs[1]))
-    assert (unwind.instrument_id, unwind.purpose) == (SHARE, Purpose.UNWIND_HEDGE)
-    flat = decisions(desk.fill(unwind))[-1]
-    assert "closed for the session" in flat.reasons
-    assert desk.positions == {}
 
 
 def test_after_the_exit_nothing_follows():
@@ -471,18 +413,6 @@ def test_an_option_in_the_money_that_nobody_bids_for_keeps_its_hedge():
     assert desk.positions == {}
 
 
-def test_a_late_fill_after_the_exit_is_left_again():
-    desk = desk_of(entry={"mode": "straddle"})
-    call, put = orders(desk.go_to("09:45").market(500.0))
-    desk.fill(call)
-    outputs = desk.go_to("15:45").timer()
-    assert cancels(outputs) == [put.client_order_id]
-    settle(desk, outputs)
-    late = desk.fill(put)
-    settle(desk, late)
-    assert desk.positions == {}
-
-
 def test_an_entry_that_nobody_answered_is_taken_back_at_the_deadline():
     desk = desk_of(held={SHARE: (40, "480.00")}, entry={"mode": "straddle"})
     legs = orders(desk.go_to("09:45").market(500.0))
@@ -492,16 +422,6 @@ def test_an_entry_that_nobody_answered_is_taken_back_at_the_deadline():
         desk.cancelled(leg.client_order_id)
     assert orders(desk.wait(5).market(500.0)) == []
     assert desk.positions == {SHARE: 40}  # somebody's shares are left alone
-
-
-def test_flattening_leaves_at_once_and_halted_does_nothing():
-    desk = desk_of(held=straddle())
-    settle(desk, desk.go_to("12:00").market(501.0))
-    desk.operate("halt")
-    assert orders(desk.wait(120).market(504.0)) == []
-    sent = settle(desk, desk.operate("flatten"))
-    assert {one.purpose for one in sent} == {Purpose.CLOSE, Purpose.UNWIND_HEDGE}
-    assert desk.positions == {}
 
 
 def test_options_that_are_taken_away_leave_no_naked_hedge():
@@ -593,15 +513,6 @@ def test_call_and_put_of_a_strike_are_hedged_at_one_volatility():
     assert hedge.facts["option_delta_shares"] == pytest.approx(1000 * (2 * call_delta - 1), abs=1.0)
 
 
-def test_a_rejected_hedge_is_not_sent_again_at_once():
-    desk = desk_of(held={CALL: (10, "2.00")})
-    (order,) = orders(desk.go_to("12:00").market(500.0))
-    desk.reject(order)
-    desk.strategy.hedger.begin()  # the minute between hedges is not what holds it back
-    assert orders(desk.wait(0.5).market(500.1)) == []
-    assert len(orders(desk.wait(0.6).market(500.2))) == 1
-
-
 def test_shares_bought_by_somebody_after_the_exit_are_left_alone():
     desk = leaving_desk()
     settle(desk, desk.go_to("15:45").timer())
@@ -625,21 +536,6 @@ def test_a_later_exit_than_a_quarter_to_four_takes_both_keys():
     desk = desk_of(held=straddle(), exits={"at": "15:50", "minutes_before_close": 10.0})
     settle(desk, desk.go_to("15:49:59").market(501.0))
     assert {one.purpose for one in orders(desk.go_to("15:50").timer())} == {Purpose.CLOSE}
-
-
-def test_what_resists_is_said_every_half_minute_and_not_at_every_wake():
-    desk = leaving_desk()
-    legs = orders(desk.go_to("15:45").timer())
-    for leg in legs:
-        desk.reject(leg, "closed")
-    desk.outputs.clear()
-    for _ in range(120):
-        outputs = desk.wait(1).market(501.0)
-        for order in orders(outputs):
-            if order.purpose is Purpose.CLOSE:
-                desk.reject(order, "closed")
-    alerts = [one for one in decisions(desk.outputs) if one.kind == "alert"]
-    assert 3 <= len(alerts) <= 5
 
 
 def test_the_hedge_of_what_is_paid_in_cash_is_dropped_before_the_close():

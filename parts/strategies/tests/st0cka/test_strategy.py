@@ -318,21 +318,6 @@ def test_a_half_day_is_flat_ten_minutes_before_its_own_close(st0cka):
     assert reasons(outputs)[0].startswith("10 minutes before the close")
 
 
-def test_a_sale_at_the_market_that_hangs_is_sent_again(st0cka):
-    desk = st0cka()
-    offer = buy(desk)
-    desk.wait(3)
-    tick(desk, 499.0)
-    (sale,) = orders(desk.cancelled(offer.client_order_id))
-    desk.accept(sale)
-    desk.wait(3)
-    assert cancels(tick(desk, 498.0)) == [sale.client_order_id]
-    (again,) = orders(desk.cancelled(sale.client_order_id))
-    assert (again.order_type, again.limit_price) == (OrderType.LIMIT, D("497.99"))  # a tick into the bid
-    desk.fill(again)
-    assert desk.positions == {}
-
-
 def test_a_sale_that_the_venue_rejects_is_tried_again_within_half_a_minute(st0cka):
     desk = st0cka()
     offer = buy(desk)

@@ -38,7 +38,7 @@ from scalpdesk.portfolio.delta_engine import OptionState
 from scalpdesk.portfolio.greeks import GreekSum, PositionGreeks, gamma_beside_perpetual
 from scalpdesk.pricing.base import OptionGreeks
 from scalpdesk.strategies.contract import DeskView, Facts, Proposal
-from scalpdesk.strategies.toolkit.order_life import cancels_of, expired_orders
+from scalpdesk.strategies.toolkit.order_life import cancels_of
 
 # looking up an enum's member costs as much as a call
 BUY, SELL, HEDGE = Side.BUY, Side.SELL, Purpose.HEDGE
@@ -334,7 +334,10 @@ class DeltaHedger:
         number = view.hedge
         is_passive = not self._crosses and self._passive_seconds is not None
         seconds = self._passive_seconds if is_passive else None
-        late = expired_orders(view, (number,), self._order_ttl_seconds if seconds is None else seconds)
+        ttl = self._order_ttl_seconds if seconds is None else seconds
+        limit_ns = view.now_ns - int(ttl * NANOS_PER_SECOND)
+        old = [order for order in view.orders.live_for(number) if order.created_ns <= limit_ns]
+        late = cancels_of(old, f"not filled within {ttl:g} s")
         if late:
             self._crosses = True
             return [Proposal(DecisionKind.HEDGE, ("hedge not filled in time: size it again",), {}, late)]

@@ -14,19 +14,11 @@ from scalpdesk.closing.leg import LONGEST_UNSOLD_SECONDS, Tactics
 from scalpdesk.closing.plan import TargetLine
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.events import Event, OrderNotFound, OrderRejected
-from scalpdesk.core.intents import (
-    EXITS,
-    CancelIntent,
-    LegOrders,
-    Purpose,
-    SetTimer,
-    Side,
-)
+from scalpdesk.core.intents import EXITS, LegOrders, SetTimer, Side
 from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, ZERO, InstrumentId
 from scalpdesk.instruments.deadlines import is_past_cutoff
 from scalpdesk.marketdata.quotes import TRADABLE
-from scalpdesk.marketdata.state import holds_up_no_hedge
-from scalpdesk.orders.order import UNCERTAIN, Order, OrderState
+from scalpdesk.orders.order import Order
 from scalpdesk.strategies.contract import Action, DeskView, Facts, Proposal
 from scalpdesk.strategies.toolkit.hedger import DeltaHedger
 from scalpdesk.strategies.toolkit.pursuit import Pursuit, sight_of
@@ -56,8 +48,6 @@ class Liquidation(Pursuit):
         Failed attempts at one leg before an alert.
     timer
         Name of the timer of the next attempt.
-    step
-        What it does, in words; empty where the reason says enough.
     leg_orders
         Whether the first try at all options may go as one order; later tries go leg by leg.
     limits_only
@@ -74,7 +64,6 @@ class Liquidation(Pursuit):
         unwinds: bool = False,
         alert_after: int = 3,
         timer: str,
-        step: str = "leave the options, then their hedge",
         leg_orders: LegOrders = LegOrders.LEGS,
         limits_only: bool = False,
         walks: bool = False,
@@ -87,6 +76,7 @@ class Liquidation(Pursuit):
             unwinds_shares=self._unwinds,
             walks=walks,
         )
+        step = "" if hedger is None else "leave the options, then their hedge"
         super().__init__(tactics, timer=timer, leg_orders=leg_orders, step=step)
         self._hedger = hedger
         self._alert_after = alert_after
@@ -144,23 +134,37 @@ class Liquidation(Pursuit):
             closed without.
         """
         self._closed.update(legs)
-        held = view.positions.quantity
+        held, retry_ns = view.positions.quantity, view.now_ns + self._tactics.retry_ns
         lines = [TargetLine("", leg, (own or {}).get(leg, held(leg))) for leg in legs]
-        found = self.plan(view, lines, self._live(view))
+        is_under_way, is_last_call = self._is_under_way(view, legs), _is_last_call(view, legs)
+        if (is_last_call or not is_under_way) and self._may_unwind(view):
+            lines.append(TargetLine("", view.hedge, held(view.hedge)))
+        found = self.plan(view, lines, self._live(view), keeps_hedge=not is_last_call)
         actions = self.exits(view, found, facts or {})
-        if legs:
-            if found.due_ns:
-                actions.append(SetTimer(self._timer, min(found.due_ns)))
-            # orders that go out now are counted from the next wake on
-            if not found.orders:
-                actions += self._keep_hedged(view, legs, facts or {})
-        elif self._unwinds:
-            actions += self._take_off_hedges(view)
-            if self._hedge_held(view):
-                actions += self._unwind(view, facts or {})
         if legs or self._hedge_held(view):
+            actions.append(SetTimer(self._timer, min(found.due_ns, default=retry_ns)))
+            if found.is_hedged and not (found.orders or is_under_way):
+                actions += self._keep_hedged(view, legs)
             actions += self._of_unbid(view, legs) or self._alert(view, legs)
         return actions
+
+    def _is_under_way(self, view: DeskView, legs: Sequence[InstrumentId]) -> bool:
+        """Return whether a sale is: hedging its half would be paid twice."""
+        young_ns = view.now_ns - self._tactics.retry_ns
+        return bool(legs) and (
+            view.now_ns == self.since_ns
+            or any(
+                order.created_ns > young_ns and not sight_of(view, leg).is_unquoted
+                for leg in legs
+                for order in view.orders.live_for(leg)
+            )
+        )
+
+    def _may_unwind(self, view: DeskView) -> bool:
+        """Return whether shares are held, and quoted well enough for their time."""
+        is_late = view.now_ns + self._tactics.retry_ns >= (self.since_ns or 0) + STALE_HEDGE_NS
+        is_fine = view.hedge == view.underlying or view.market.verdict(view.hedge, view.now_ns) in TRADABLE
+        return bool(self._hedge_held(view)) and (is_late or is_fine)
 
     def _hedge_held(self, view: DeskView) -> Decimal:
         return view.positions.quantity(view.hedge) if self._unwinds else ZERO
@@ -177,66 +181,14 @@ class Liquidation(Pursuit):
         live = view.orders.live.values()
         return [each for each in live if self._unwinds or each.submitted.instrument_id in self._closed]
 
-    def _take_off_hedges(self, view: DeskView) -> Sequence[Action]:
-        """Cancel hedges after the last option: at once, or in time what brings the shares towards zero."""
-        held, limit_ns = self._hedge_held(view), view.now_ns - self._tactics.retry_ns
-        late = []
-        for order in view.orders.live_for(view.hedge):
-            closes = abs(held + order.signed_leaves) < abs(held)
-            is_due = order.created_ns <= limit_ns or not closes
-            # in doubt it is asked for once: it is not sent again, and cancelled when it shows that it lives
-            is_open = order.state not in UNCERTAIN or (
-                order.state is OrderState.UNKNOWN and not order.is_unwanted
-            )
-            if order.submitted.purpose is Purpose.HEDGE and is_due and is_open:
-                late.append(CancelIntent(order.client_order_id, "the options are gone"))
-        return (Proposal(DecisionKind.EXIT, (self.why, "unwind the hedge"), {}, tuple(late)),) if late else ()
-
-    # options and their hedge ------------------------------------------------------------------------
-
-    def _keep_hedged(self, view: DeskView, legs: Sequence[InstrumentId], facts: Facts) -> Sequence[Action]:
-        """Hedge what could not be left yet; at the last call drop the hedge of what is paid in cash."""
-        if self._hedger is None:
+    def _keep_hedged(self, view: DeskView, legs: Sequence[InstrumentId]) -> Sequence[Action]:
+        """Hedge what could not be left yet."""
+        exposure = None if self._hedger is None else self._hedger.measure(view, legs)
+        if self._hedger is None or exposure is None:
             return ()
-        session = view.session
-        if session is not None and view.now_ns >= session.close_ns - LAST_CALL_NS:
-            contracts = [view.instruments[leg] for leg in legs]
-            if all(item.is_option and not item.delivers for item in contracts):
-                return self._unwind(view, facts)
-        young_ns = view.now_ns - self._tactics.retry_ns
-        if any(
-            order.created_ns > young_ns and not sight_of(view, leg).is_unquoted
-            for leg in legs
-            for order in view.orders.live_for(leg)
-        ):
-            return ()  # a sale is under way: hedging its half would be paid twice
-        quotes, held = view.market.quotes, {leg: view.positions.quantity(leg) for leg in legs}
-        if all(holds_up_no_hedge(view.instruments, quotes, leg, held[leg]) for leg in legs):
-            return self._unwind(view, facts)
-        exposure = self._hedger.measure(view, legs)
-        if exposure is None:
-            return ()
-        at_once = held != self._hedged_for
-        self._hedged_for = held
+        held = {leg: view.positions.quantity(leg) for leg in legs}
+        at_once, self._hedged_for = held != self._hedged_for, held
         return self._hedger.step(view, legs, exposure, at_once=at_once)
-
-    def _unwind(self, view: DeskView, facts: Facts) -> Sequence[Action]:
-        """Flatten the shares, whatever the threshold says."""
-        number = view.hedge
-        if number != view.underlying and view.market.verdict(number, view.now_ns) not in TRADABLE:
-            retry_ns = view.now_ns + self._tactics.retry_ns
-            if retry_ns < (self.since_ns or 0) + STALE_HEDGE_NS:
-                return (SetTimer(self._timer, retry_ns),)
-        line = TargetLine("", number, view.positions.quantity(number))
-        found = self.plan(view, [line], view.orders.live_for(number))
-        if not found.orders:
-            return ()
-        facts = {**facts, "owned_shares": int(view.positions.quantity(number))}
-        # the timer looks after it: a fill wakes the strategy anyway, a refusal by the gate does not
-        return (
-            Proposal(DecisionKind.EXIT, (self.why, "unwind the hedge"), facts, found.orders),
-            SetTimer(self._timer, min(found.due_ns)),
-        )
 
     def _note(self, legs: Sequence[InstrumentId], **said: bool) -> None:
         told = {("", leg): self.tried(leg)._replace(**said) for leg in legs}
@@ -297,6 +249,13 @@ class Liquidation(Pursuit):
         if silent:
             reason += f"; no quote of {', '.join(silent)}"
         return (Proposal(DecisionKind.ALERT, (reason,), {"tries": worst, "seconds": seconds}),)
+
+
+def _is_last_call(view: DeskView, legs: Sequence[InstrumentId]) -> bool:
+    """Return whether the session ends, and all that is held is paid in cash."""
+    contracts = [view.instruments[leg] for leg in legs]
+    is_late = view.session is not None and view.now_ns >= view.session.close_ns - LAST_CALL_NS
+    return is_late and all(item.is_option and not item.delivers for item in contracts)
 
 
 def _names(view: DeskView, legs: Sequence[InstrumentId]) -> str:

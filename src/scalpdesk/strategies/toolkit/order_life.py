@@ -23,19 +23,6 @@ def take_back(kind: DecisionKind, orders: Iterable[Order], words: str, why: str 
     return [Proposal(kind, (words,), {}, intents)] if intents else []
 
 
-def expired_orders(
-    view: DeskView, numbers: Collection[InstrumentId], ttl_seconds: float
-) -> tuple[CancelIntent, ...]:
-    """Return cancels for live orders on these instruments that have reached their time to live."""
-    limit_ns = view.now_ns - int(ttl_seconds * NANOS_PER_SECOND)
-    late = (
-        order
-        for order in view.orders.live.values()
-        if order.created_ns <= limit_ns and order.submitted.instrument_id in numbers
-    )
-    return cancels_of(late, f"not filled within {ttl_seconds:g} s")
-
-
 def has_rejected_combo(view: DeskView, legs: Collection[InstrumentId]) -> bool:
     """Return whether the venue has rejected an order of several legs, one of them of these."""
     return any(

@@ -109,7 +109,14 @@ class Pursuit:
         """Return what was tried at an instrument."""
         return self._memory.get(("", number), Tried())
 
-    def plan(self, view: DeskView, lines: Sequence[TargetLine], orders: Iterable[Order]) -> Plan:
+    def plan(
+        self,
+        view: DeskView,
+        lines: Sequence[TargetLine],
+        orders: Iterable[Order],
+        *,
+        keeps_hedge: bool = True,
+    ) -> Plan:
         """Return what is due of some lines; ``orders`` may be taken off."""
         known, legs = view.orders.orders, [line.instrument_id for line in lines]
         leg_orders = self._leg_orders
@@ -126,6 +133,7 @@ class Pursuit:
             mid_until_ns=self._mid_until_ns,
             may_open=view.mode is Mode.ACTIVE,
             is_hurried=view.mode is Mode.FLATTENING,
+            keeps_hedge=keeps_hedge,
         )
         world = World(
             view.now_ns,
@@ -148,20 +156,21 @@ class Pursuit:
         if cancels:
             reasons = (self.why, "take back what is in the way of the exit")
             actions.append(Proposal(DecisionKind.EXIT, reasons, {}, cancels))
-        orders = tuple(order for order in found.orders if order.purpose is not Purpose.OPEN)
-        if orders:
-            tries = {
-                f"try_{view.instruments[order.instrument_id].symbol}": self.tried(order.instrument_id).tries
-                for order in orders
-            }
-            steps = (self._step,) if self._step else ()
-            reasons = (self.why, *steps, *((COVER_FIRST,) if found.is_held_back else ()))
-            leg_orders = self._leg_orders if found.goes_as_one else LegOrders.LEGS
-            facts = {**facts, **tries}
-            actions.append(
-                Proposal(DecisionKind.EXIT, reasons, facts, orders, all_or_none=False, leg_orders=leg_orders)
-            )
+        leg_orders = self._leg_orders if found.goes_as_one else LegOrders.LEGS
+        step = (self._step, COVER_FIRST if found.is_held_back else "")
+        for purpose, steps in ((Purpose.CLOSE, step), (Purpose.UNWIND_HEDGE, ("unwind the hedge",))):
+            orders = tuple(order for order in found.orders if order.purpose is purpose)
+            if orders:
+                figures = {**facts, **dict(self._figure(view, order) for order in orders)}
+                terms = tuple(filter(None, (self.why, *steps))), figures, orders
+                actions.append(Proposal(DecisionKind.EXIT, *terms, all_or_none=False, leg_orders=leg_orders))
         return actions
+
+    def _figure(self, view: DeskView, order: OrderIntent) -> tuple[str, int]:
+        number = order.instrument_id
+        if order.purpose is Purpose.UNWIND_HEDGE:
+            return "owned_shares", int(view.positions.quantity(number))
+        return f"try_{view.instruments[number].symbol}", self.tried(number).tries
 
 
 class MoveStatus(StrEnum):

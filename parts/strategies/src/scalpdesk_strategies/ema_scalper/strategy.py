@@ -105,9 +105,7 @@ class EmaScalp(Scalp):
             number,
             contract,
             ttl_seconds=config.fill_timeout_seconds,
-            leaving=Liquidation(
-                None, retry_seconds=RETRY_SECONDS, timer=EXIT_TIMER, step="", limits_only=True
-            ),
+            leaving=Liquidation(None, retry_seconds=RETRY_SECONDS, timer=EXIT_TIMER, limits_only=True),
             tag={SCALP_ID: signal.signal_id},
         )
         self.ticker = ticker

@@ -131,7 +131,7 @@ class External:
         """Signed shares that go once the order that takes the holding to zero is filled, and that order."""
         self._reported: set[str] = set()
         self._leaving = Liquidation(
-            None, unwinds=True, retry_seconds=RETRY_SECONDS, timer="external: exit again", step=""
+            None, unwinds=True, retry_seconds=RETRY_SECONDS, timer="external: exit again"
         )
 
     def start(self, view: DeskView) -> Sequence[Trigger]:

@@ -244,10 +244,7 @@ class St0cka:
         self._fees: FeeModel = fees_named(self.config.fees, "fees")
         self._reversion: ReversionTracker | None = None
         self._leaving = Liquidation(
-            None,
-            retry_seconds=self.config.order_ttl_seconds,
-            timer="st0cka: exit again",
-            step="",
+            None, retry_seconds=self.config.order_ttl_seconds, timer="st0cka: exit again"
         )
         self._exits = self._new_exits()
         self._target = self.config.profit_target

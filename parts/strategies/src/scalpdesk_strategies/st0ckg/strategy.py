@@ -81,7 +81,7 @@ class SignalScalp(Scalp):
             best.number,
             best.contract,
             ttl_seconds=config.order_ttl_seconds,
-            leaving=Liquidation(None, retry_seconds=RETRY_SECONDS, timer="st0ckg: exit again", step=""),
+            leaving=Liquidation(None, retry_seconds=RETRY_SECONDS, timer="st0ckg: exit again"),
             tag={"signal": chosen.name},
         )
         self.invalid_below, self.invalid_above = levels
