@@ -23,31 +23,6 @@ TRADES = st.lists(
 )
 
 
-def test_buying_more_averages_the_price():
-    position = Position(0, HUNDRED)
-    position.apply(D(1), D(5))
-    position.apply(D(3), D(6))
-    assert (position.quantity, position.average_price, position.realized) == (D(4), D("5.75"), D(0))
-
-
-def test_selling_part_realizes_at_average_cost_and_keeps_the_average():
-    position = Position(0, HUNDRED, D(4), D("5.75"))
-    position.apply(D(-1), D("6.75"))
-    assert (position.quantity, position.average_price, position.realized) == (D(3), D("5.75"), D(100))
-
-
-def test_closing_leaves_nothing_behind():
-    position = Position(0, Equity("SPY"), D(10), D(100))
-    position.apply(D(-10), D(99))
-    assert (position.quantity, position.average_price, position.realized) == (D(0), D(0), D(-10))
-
-
-def test_a_short_earns_when_the_price_falls():
-    position = Position(0, Equity("SPY"), D(-10), D(100))
-    position.apply(D(4), D(99))
-    assert (position.quantity, position.average_price, position.realized) == (D(-6), D(100), D(4))
-
-
 def test_a_trade_through_zero_realizes_the_old_and_opens_the_new_at_its_price():
     position = Position(0, Equity("SPY"), D(10), D(100))
     position.apply(D(-15), D(101))

@@ -56,14 +56,6 @@ def market():
     return Market()
 
 
-def test_call_and_put_of_a_strike_have_one_volatility(market):
-    assert market.vol is None
-    market.share(market.strike)
-    for leg in (CALL, PUT):
-        market.option(leg, market.strike)
-    assert market.vol == pytest.approx(VOL, abs=1e-6)
-
-
 def test_a_quote_is_inverted_with_the_spot_of_its_own_instant(market):
     market.share(market.strike - 1.0, 0)
     market.option(CALL, market.strike - 1.0, 0)
@@ -79,67 +71,6 @@ def test_an_option_quoted_before_its_share_at_one_instant_is_inverted_with_it(ma
     market.option(CALL, market.strike - 2.0, 5)
     market.share(market.strike - 2.0, 5)
     assert market.vol == pytest.approx(VOL, abs=1e-6)
-
-
-def test_the_in_the_money_leg_is_not_listened_to(market):
-    market.share(market.strike + 3.0)
-    market.option(PUT, market.strike + 3.0)
-    market.option(CALL, market.strike + 3.0, vol=0.3)
-    assert market.vol == pytest.approx(VOL, abs=1e-6)
-
-
-def test_a_quote_is_measured_once(market):
-    market.share(market.strike)
-    market.option(CALL, market.strike)
-    first = observed_strike_vol(market.engine, CALL, market.state.quotes[SHARE].ts_event_ns)
-    market.share(market.strike + 0.02, 1)
-    market.share(market.strike, 2)
-    assert observed_strike_vol(market.engine, CALL, market.state.quotes[SHARE].ts_event_ns) == first
-
-
-@pytest.mark.parametrize("half", [1.5, 0.5])
-def test_a_wide_quote_is_no_measurement(market, half):
-    market.share(market.strike)
-    market.option(CALL, market.strike, half=0.01)
-    before = observed_strike_vol(market.engine, CALL, market.state.quotes[SHARE].ts_event_ns)
-    market.option(CALL, market.strike, 60, vol=0.28, half=half)
-    after = observed_strike_vol(market.engine, CALL, market.state.quotes[SHARE].ts_event_ns)
-    assert abs(after.vol - before.vol) < 0.01
-
-
-@pytest.mark.parametrize(("deviation", "is_measured"), [(0.019, True), (0.021, False)])
-def test_a_quote_that_knows_its_volatility_to_no_better_than_two_points_is_no_measurement(
-    market, deviation, is_measured
-):
-    """At a high volatility a spread of less than a quarter of the mid may be as wide."""
-    market.share(market.strike)
-    market.option(CALL, market.strike, vol=0.6)
-    now_ns = NOON + 60 * NANOS_PER_SECOND
-    mid, up, down = (
-        model_price(market.book[CALL], market.strike, vol, now_ns) for vol in (0.62, 0.6201, 0.6199)
-    )
-    half = deviation * np.sqrt(12.0) * (up - down) / 2e-4 / 2.0
-    assert 2.0 * half < 0.25 * mid
-    assert market.vol == pytest.approx(0.6, abs=1e-6)
-    market.share(market.strike, 60)
-    market.option(CALL, market.strike, 60, vol=0.62, half=half)
-    assert bool(market.vol > 0.6 + 1e-6) is is_measured
-
-
-@pytest.mark.parametrize(("bid", "ask"), [(0.0, 0.05), (5.05, 5.0)])
-def test_a_quote_without_two_sides_is_no_measurement(market, bid, ask):
-    market.share(market.strike)
-    market.state.quotes[CALL] = quote(CALL, NOON, bid, ask)
-    assert market.vol is None
-
-
-def test_a_volatility_is_as_uncertain_as_its_quote_is_wide(market):
-    """A price anywhere within the quote deviates by its width over the root of 12."""
-    market.share(market.strike)
-    market.option(CALL, market.strike, half=0.02)
-    found = observed_strike_vol(market.engine, CALL, NOON)
-    up, down = (model_price(market.book[CALL], market.strike, VOL + step, NOON) for step in (1e-4, -1e-4))
-    assert found.deviation == pytest.approx(0.04 / np.sqrt(12.0) / ((up - down) / 2e-4), rel=1e-4)
 
 
 def test_one_volatility_of_a_smile_is_that_of_the_array_to_the_last_digit():
