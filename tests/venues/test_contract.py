@@ -11,17 +11,29 @@ from scalpdesk.exchange import launch, market
 from scalpdesk.simulation.faults import Fault
 from scalpdesk.venues import contract, tracker
 from scalpdesk.venues.contract import Notice, NoticeKind, VenueActivity
-from scalpdesk_alpaca import fields, market_data, order_messages, stream, transport
+from scalpdesk_alpaca import fields, history, market_data, messages, order_messages, stream, transport
 from scalpdesk_alpaca.served import app, serializers
+from scalpdesk_deribit import rpc
 
 CHANGES_BY_DESIGN = {"Pace", "Request"}
 """A pace is changed while the market runs; a request learns the variable part of its path from the router."""
-OF_VENUES = (contract, tracker, fields, market_data, order_messages, stream, transport)
+OF_VENUES = (
+    contract,
+    tracker,
+    fields,
+    history,
+    market_data,
+    messages,
+    order_messages,
+    rpc,
+    stream,
+    transport,
+)
 OF_THE_EXCHANGE = (launch, market, app, serializers)
 
 
 def values():
-    for module in (*OF_VENUES, *OF_THE_EXCHANGE):
+    for module in (*OF_VENUES, *OF_THEIR_WIRES, *OF_THE_EXCHANGE):
         for name, kind in vars(module).items():
             if isinstance(kind, type) and kind.__module__ == module.__name__ and name[0] != "_":
                 if issubclass(kind, msgspec.Struct):
