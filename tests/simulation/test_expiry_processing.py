@@ -321,19 +321,6 @@ def test_an_amount_of_money_is_turned_into_shares_at_the_far_side():
     assert venue.account.cash == 99_000
 
 
-def test_at_once_or_not_at_all():
-    venue = Venue()
-    venue.quote(SHARE, 500, size=4.0)
-    whole = venue.order(SHARE, 5, 501, TimeInForce.FOK)
-    part = venue.order(SHARE, 5, 501, TimeInForce.IOC)
-    fits = venue.order(SHARE, 4, 501, TimeInForce.FOK)
-    assert [(one.status, one.filled) for one in (whole, part, fits)] == [
-        (Status.CANCELED, 0),
-        (Status.CANCELED, 4),
-        (Status.FILLED, 4),
-    ]
-
-
 def test_nothing_trades_on_a_quote_of_the_session_before_or_in_a_halt():
     venue = Venue()
     venue.broker.ledger.quotes[SHARE] = quote(SHARE, OPEN_NS - 1, 499.5, 500.5)

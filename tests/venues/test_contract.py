@@ -17,18 +17,8 @@ from scalpdesk_deribit import rpc
 
 CHANGES_BY_DESIGN = {"Pace", "Request"}
 """A pace is changed while the market runs; a request learns the variable part of its path from the router."""
-OF_VENUES = (
-    contract,
-    tracker,
-    fields,
-    history,
-    market_data,
-    messages,
-    order_messages,
-    rpc,
-    stream,
-    transport,
-)
+OF_VENUES = (contract, tracker, fields, history, market_data, messages)
+OF_THEIR_WIRES = (order_messages, rpc, stream, transport)
 OF_THE_EXCHANGE = (launch, market, app, serializers)
 
 
