@@ -430,22 +430,6 @@ def test_an_answer_leaves_at_once_and_one_that_nobody_reads_is_no_trouble():
         process.answer(b"beat\n")
 
 
-def test_the_settings_of_a_watchdog_name_what_it_needs_and_no_more():
-    settings = WatchdogSettings("gamma-scalper", "alpaca", live=False, desk_pid=1)
-    assert (settings.config_file, settings.overrides, settings.url, settings.keys) == (None, (), None, {})
-    assert (settings.stall_seconds, settings.flatten, settings.leaves_foreign) == (3.0, False, False)
-    assert settings.state == ""
-    fresh = Watched()
-    assert (fresh.run_dir, fresh.has_begun, fresh.has_started, fresh.has_ended) == ("", False, False, False)
-    assert (fresh.is_ending, fresh.is_gone, fresh.keeps_positions, fresh.header) == (
-        False,
-        False,
-        False,
-        None,
-    )
-    assert (fresh.live, fresh.parents) == ({}, {})
-
-
 @pytest.mark.rows("takes_cancels", [True, False])
 @pytest.mark.rows("leaves_foreign", [True, False])
 def test_the_watchdog_ends_the_desk_before_it_cancels_and_writes_down_what_came_of_it(
@@ -603,15 +587,6 @@ def test_a_watchdog_closes_the_positions_where_its_settings_or_an_operator_ask_f
     begin = dog.begin()
     assert dog.run(begin, *(begin if line == "begin" else line for line in lines)) == 3
     assert dog.venue.held == {0: 0 if is_flat else 5}
-
-
-@pytest.mark.parametrize(("run_dir", "flatten"), [("a", True), ("b", False)])
-def test_a_wish_to_flatten_is_of_its_run(run_dir, flatten):
-    watched = Watched()
-    for message in (DeskMessage("begin", run_dir="a"), DeskMessage("started"), FLATTEN):
-        watched.apply(message)
-    watched.apply(DeskMessage("begin", run_dir=run_dir))
-    assert (watched.flatten, watched.has_started) == (flatten, False)
 
 
 def test_a_log_on_a_full_disk_never_keeps_the_watchdog_from_cancelling(tmp_path):

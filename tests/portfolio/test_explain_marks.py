@@ -5,7 +5,6 @@ from decimal import Decimal
 
 import pytest
 
-from scalpdesk.core.events import DividendEvent
 from scalpdesk.core.units import NANOS_PER_SECOND, SATOSHI
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.deribit import perpetual
@@ -197,17 +196,6 @@ def test_what_was_bought_at_a_mid_below_the_payoff_is_explained_by_the_volatilit
     assert mark.nav_change == 220
     assert float(mark.parts["residual"]) == pytest.approx(100 * (seen.greeks.price - 2.0), abs=0.01)
     assert float(mark.parts["delta"]) == pytest.approx(100 * seen.greeks.delta, abs=0.01)
-
-
-def test_a_dividend_between_two_marks_is_carry_and_no_move(desk):
-    desk.state.apply_dividend(DividendEvent(0, NOON, NOON, NOON + S, D("0.5")))
-    desk.explain.legs.rebase(NOON)
-    desk.explain.mark(NOON)
-    desk.quote(0, 499.5, NOON + S)
-    desk.explain.note_carry(D(5))
-    desk.account.cash += 5
-    mark = desk.explain.mark(NOON + S)
-    assert (mark.nav_change, changed(mark.parts)) == (0, {})
 
 
 @pytest.mark.rows(
