@@ -224,7 +224,6 @@ def minute_vols(day, call, put):
     ("day", "call", "put", "before", "now"),
     [
         ("2018-02-05", "SPY180316C00281000", "SPY180316P00281000", (0.430, -0.354), (0.165, -0.05)),
-        ("2016-03-01", "SPY160415C00200000", "SPY160415P00200000", (0.031, -0.18), (0.022, 0.11)),
     ],
 )
 def test_what_a_volatility_does_in_a_minute_is_no_noise_of_its_quotes(day, call, put, before, now):

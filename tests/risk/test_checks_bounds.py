@@ -288,18 +288,6 @@ def test_nothing_is_opened_while_the_margin_is_high(context, book, ask, used, mo
 # positions ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.rows(
-    ("held", "quantity", "passes"), [(0, 2, True), (0, 3, False), (3, 5, True), (3, 6, False), (-2, 0, True)]
-)
-def test_an_option_is_written_up_to_the_limit_and_not_beyond(context, ask, held, quantity, passes):
-    one = context(
-        limits={"max_short_contracts": 2},
-        intent=intent(side=Side.SELL, quantity=quantity),
-        held=D(held),
-    )
-    assert (ask(checks.position_within_limits, one) is None) is passes
-
-
 def test_buying_back_a_short_position_is_bounded_by_no_short_limit(context, ask):
     one = context(intent=intent(quantity=1), held=D(-5))
     assert ask(checks.position_within_limits, one) is None

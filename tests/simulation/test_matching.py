@@ -150,7 +150,7 @@ def test_a_spread_whose_wing_nobody_bids_for_is_sold_for_what_the_market_shows(
 
 
 @given(data=st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_the_legs_of_a_combo_pay_its_net_price_to_the_last_digit(data):
     """For every model, both signs, ratios and quotes; and an order on the net quote alone says when."""
     fills = data.draw(st.sampled_from(["cross", "mid", "queue", "adverse"]))
