@@ -452,22 +452,3 @@ def test_a_sale_of_what_another_order_holds_is_refused_with_the_figures(exchange
     assert rejected.reason == (
         "insufficient quantity (symbol SPY, requested 7, available 6, existing_qty 10, held_for_orders 4)"
     )
-
-
-@pytest.mark.rows(
-    ("wanted", "why"),
-    [
-        ({}, "qty or notional is required, but not both"),
-        ({"quantity": D(1), "notional": D(100)}, "qty or notional is required, but not both"),
-        ({"quantity": D(-1)}, "qty must be > 0"),
-        ({"notional": D(0)}, "notional must be > 0"),
-        ({"notional": D(100), "lifetime": TimeInForce.GTC}, "notional orders must be DAY market orders"),
-    ],
-)
-def test_a_request_without_one_size_is_refused(exchange, wanted, why):
-    venue = exchange()
-    venue.on_quote(quote(0, T, 499.99, 500.01))
-    with pytest.raises(Refused) as refused:
-        venue.broker.submit(venue.account.name, OrderRequest("SPY", Side.BUY, OrderType.MARKET, **wanted))
-    assert (refused.value.cause, refused.value.detail) == (Cause.MALFORMED, why)
-    assert venue.account.orders == {}

