@@ -1,7 +1,7 @@
 """The gamma scalper on the reconstructed Bitcoin market, hedged with the inverse perpetual."""
 
 import math
-from datetime import date, timedelta
+from datetime import date, time, timedelta
 from decimal import Decimal
 
 import msgspec
@@ -39,6 +39,7 @@ from scalpdesk.strategies.toolkit.hedger import DeltaHedger
 from scalpdesk_testing.kit.clock import ManualClock
 from scalpdesk_testing.kit.live import runner_around
 from scalpdesk_testing.kit.served_desk import served_desk
+from scalpdesk_testing.kit.tape import until
 
 D = Decimal
 DAY = date(2025, 3, 5)
@@ -123,7 +124,7 @@ def test_the_parts_explain_the_day_to_less_than_a_thousandth_of_its_premium(held
 
 def test_ether_is_traded_by_the_same_desk_and_its_gate_trusts_no_level_beyond_its_quotes():
     """Ether rises 12 % in a morning, past the strikes of its near expiries: their smiles are guesses then."""
-    ether = reconstruct_coin(DAY, DAY, underlying="ETH-PERPETUAL")
+    ether = until(reconstruct_coin(DAY, DAY, underlying="ETH-PERPETUAL"), time(17))
     judged = []
 
     def see(event, outputs):
