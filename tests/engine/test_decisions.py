@@ -1,5 +1,3 @@
-from decimal import Decimal
-
 import pytest
 
 from scalpdesk.core.enums import DecisionKind
@@ -14,8 +12,6 @@ from scalpdesk.marketdata.triggers import EveryQuote, Wake
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.strategies.contract import Proposal
 from scalpdesk_testing.kit.desk import Scripted, buy, decisions, wanting
-
-D = Decimal
 
 
 def test_a_proposal_becomes_a_decision_and_its_orders_in_this_order(desk):

@@ -108,10 +108,6 @@ def margin_of_loss(held=None, *, cash="100000", **limits):
     return desk, desk.engine.desk
 
 
-LEAST = 99_000.0001
-"""A session began with 100,000 and may lose 1,000: a billionth of the equity above it."""
-
-
 @pytest.mark.rows(
     ("loss", "words"),
     [

@@ -38,7 +38,6 @@ from scalpdesk_testing.kit.instruments import DAY
 from scalpdesk_testing.kit.tape import quote
 
 D = Decimal
-SECOND = 10**9
 
 
 def test_the_first_session_starts_the_strategy_and_the_mark_timer():

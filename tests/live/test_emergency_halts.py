@@ -3,11 +3,9 @@
 import pytest
 
 from scalpdesk.core.events import TradingHalt
-from scalpdesk.core.units import InstrumentId
 from scalpdesk.live.emergency import CLEAR_SECONDS, HALT_SECONDS
 from tests.live.emergency_venue import SHARE, EmergencyVenue, S
 
-CALL = InstrumentId(1)
 OPTION = "SPY240419C00500000"
 
 

@@ -106,20 +106,6 @@ def test_orders_of_a_dead_or_hanging_desk_are_cancelled(exchange, tmp_path, how)
 
 
 @pytest.mark.enable_socket
-@pytest.mark.usefixtures("no_watchdog_left")
-def test_positions_are_closed_when_the_watchdog_was_told_to(exchange, tmp_path):
-    plan = plan_for(exchange, tmp_path, *BUSY)
-    desk = guarded_desk(exchange, plan, tmp_path, BUSY, flatten=True)
-    exchange.speed(60)
-    wait_for(lambda: len(exchange.get("fills")) >= 4)
-    desk.kill()
-    desk.join()
-    wait_for(lambda: all(float(one["qty"]) == 0 for one in exchange.get("positions")))
-    wait_for(lambda: "done after" in (tmp_path / "watchdog.log").read_text())
-    assert "the account is flat" in (tmp_path / "watchdog.log").read_text()
-
-
-@pytest.mark.enable_socket
 def test_what_keeps_it_from_coming_up_is_said_in_its_own_words(tmp_path, monkeypatch):
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
@@ -532,15 +518,6 @@ def test_the_orders_of_each_watchdog_have_ids_of_their_own_that_every_venue_take
     assert all(names)
     assert not names[0] & names[1]
     assert max(map(len, names[0] | names[1])) <= LONGEST_LABEL
-
-
-def piped(*lines):
-    """Return a pipe that holds these lines and has ended."""
-    reader = asyncio.StreamReader()
-    for line in lines:
-        reader.feed_data(msgspec.json.encode(line) + b"\n" if isinstance(line, DeskMessage) else line)
-    reader.feed_eof()
-    return reader
 
 
 @pytest.mark.parametrize("leaves_foreign", [True, False])
