@@ -234,6 +234,9 @@ def test_open_orders_reserve_what_they_may_still_use():
     assert account.reserved() == (4_900, 1_000)
     desk.order(SHARE, 20, 480)
     assert account.reserved() == (4_900 + 9_600, 1_000)
+    part = Desk({SHARE: ("0.5", 490)})
+    part.order(SHARE, 10, 400)
+    assert part.account.reserved() == (4_000, 0)
 
 
 def test_an_order_over_several_contracts_reserves_its_cost_for_each_unit_that_is_left():
