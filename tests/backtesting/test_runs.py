@@ -1,6 +1,6 @@
 """Whole runs: what a small account can buy, and where a run says that its processor time went."""
 
-from datetime import date
+from datetime import date, time
 from types import SimpleNamespace
 
 import pytest
@@ -8,6 +8,7 @@ import pytest
 from scalpdesk.backtesting.runs import ProcessorTime, run_backtest
 from scalpdesk.config.settings import load_settings
 from scalpdesk.datasets.embedded import market
+from scalpdesk_testing.kit.tape import until
 
 CLOCK = SimpleNamespace(now_ns=lambda: 1_500_000_000 * 10**9)
 
@@ -55,7 +56,7 @@ def test_a_run_whose_time_grows_or_goes_into_its_preparation_is_called_slow(seco
 
 
 def test_a_backtest_says_its_processor_time():
-    tape = market.reconstruct(date(2018, 2, 6))
+    tape = until(market.reconstruct(date(2018, 2, 6)), time(10))
     summary = run_backtest(load_settings("zero-dte"), tape, CLOCK).summary
     assert len(summary["cpu_seconds"]["quarters"]) == 4
     assert "slow" not in summary

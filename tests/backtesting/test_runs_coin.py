@@ -1,7 +1,7 @@
 """The gamma scalper on the reconstructed Bitcoin market, hedged with the inverse perpetual."""
 
 import math
-from datetime import date, timedelta
+from datetime import date, time, timedelta
 from decimal import Decimal
 
 import msgspec
@@ -39,6 +39,7 @@ from scalpdesk.strategies.toolkit.hedger import DeltaHedger
 from scalpdesk_testing.kit.clock import ManualClock
 from scalpdesk_testing.kit.live import runner_around
 from scalpdesk_testing.kit.served_desk import served_desk
+from scalpdesk_testing.kit.tape import until
 
 D = Decimal
 DAY = date(2025, 3, 5)
@@ -123,7 +124,7 @@ def test_the_parts_explain_the_day_to_less_than_a_thousandth_of_its_premium(held
 
 def test_ether_is_traded_by_the_same_desk_and_its_gate_trusts_no_level_beyond_its_quotes():
     """Ether rises 12 % in a morning, past the strikes of its near expiries: their smiles are guesses then."""
-    ether = reconstruct_coin(DAY, DAY, underlying="ETH-PERPETUAL")
+    ether = until(reconstruct_coin(DAY, DAY, underlying="ETH-PERPETUAL"), time(17))
     judged = []
 
     def see(event, outputs):
@@ -145,14 +146,14 @@ def test_ether_is_traded_by_the_same_desk_and_its_gate_trusts_no_level_beyond_it
     assert any("ETH is below 0.00050 ETH" in why for why in refusals)
 
 
-def test_the_exit_before_expiry_leaves_the_options_and_then_the_hedge():
+def test_the_exit_before_expiry_leaves_the_options_and_then_the_hedge(tape):
     chosen = settings(
         *SHORT,
         "strategies.gamma-scalper.exits.min_dte=0",
         "strategies.gamma-scalper.exits.minutes_before_expiry=60.0",
         "strategies.gamma-scalper.entry.not_before=22:00",
     )
-    run = assembled(chosen, reconstruct_coin(DAY, DAY))
+    run = assembled(chosen, tape)
     desk = run.engine.desk
     assert not desk.positions.held()
     last = max(order.created_ns for order in desk.orders.orders.values())
@@ -160,13 +161,13 @@ def test_the_exit_before_expiry_leaves_the_options_and_then_the_hedge():
     assert 3_300 < left_s <= 3_600
 
 
-def test_a_run_is_replayed_byte_for_byte(tmp_path):
+def test_a_run_is_replayed_byte_for_byte(tmp_path, tape):
     chosen = settings(
         *SHORT,
         "strategies.gamma-scalper.exits.min_dte=null",
         "strategies.gamma-scalper.entry.not_before=22:00",
     )
-    result = run_backtest(chosen, reconstruct_coin(DAY, DAY), ManualClock(1), seed=1, runs_dir=tmp_path)
+    result = run_backtest(chosen, tape, ManualClock(1), seed=1, runs_dir=tmp_path)
     summary = result.summary
     assert replay(result.run_dir).identical
     assert summary["currency"] == "BTC"
@@ -348,8 +349,7 @@ def test_the_gate_takes_the_fees_of_both_ways_off(looks):
         assert facts["edge_usd"] == pytest.approx(facts["edge_gross_usd"] - parts, abs=1e-12)
 
 
-def test_a_desk_that_counts_dollars_is_refused_on_a_market_that_settles_in_coin():
-    tape = reconstruct_coin(DAY, DAY)
+def test_a_desk_that_counts_dollars_is_refused_on_a_market_that_settles_in_coin(tape):
     data = {"underlying": "BTC-PERPETUAL", "quote_seconds": 30.0}
     plain = load_settings("gamma-scalper", environ={})
     with pytest.raises(ConfigError, match=r"desk\.currency"):
@@ -376,10 +376,9 @@ def test_a_bad_value_of_a_documents_key_is_refused_with_its_line(tmp_path):
     assert "params.yaml:2" in refused.value.render()
 
 
-def test_margin_in_stages_stops_opening_reduces_and_flattens():
+def test_margin_in_stages_stops_opening_reduces_and_flattens(tape):
     # 100,000 USD sold short at 50,000 with 1 BTC: at S the book holds c = 100,000 / S coins of perpetual and
     # is worth c - 1; standard margin keeps (1 % + 0.005 % c) c
-    tape = reconstruct_coin(DAY, DAY)
     chosen = settings("risk.max_daily_loss=2")
     _, engine = build_backtest(chosen, tape, run_id="r", mode="backtest", started_ns=0, seed=1)
     at_ns = tape.sessions[0].open_ns

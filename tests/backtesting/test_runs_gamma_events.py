@@ -29,8 +29,6 @@ def settings_of(strategy, *overrides, **environ):
     ("strategy", "overrides", "told"),
     [
         ("gamma-scalper", (), 0),
-        ("gamma-scalper", ("hedge.band=regime_threshold",), 40),
-        ("st0cka+gamma-scalper", (), 0),
         ("st0cka+gamma-scalper", ("strategies.gamma-scalper.hedge.band=regime_threshold",), 40),
         ("zero-dte", (), 40),
         ("st0ckg", (), 40),
@@ -43,7 +41,7 @@ def test_the_chain_is_priced_for_those_who_read_it(tape, tmp_path, monkeypatch, 
     assert {one.source for one in words} <= {"chain"}
 
 
-@pytest.mark.parametrize(("strategy", "told"), [("zero-dte", 0), ("st0ckg", 40), ("zero-dte+st0ckg", 40)])
+@pytest.mark.parametrize(("strategy", "told"), [("zero-dte", 0), ("zero-dte+st0ckg", 40)])
 def test_no_chain_is_priced_for_a_strategy_without_an_option_within_its_days(
     tmp_path, monkeypatch, strategy, told
 ):

@@ -66,10 +66,8 @@ def trade(tape, *settings):
     ("shape", "side", "legs", "sets"),
     [
         ("iron_condor", "short", 4, 1),
-        ("butterfly", "long", 3, 1),
         ("calendar", "long", 2, 1),
         ("back_ratio", "long", 2, 3),
-        ("diagonal", "long", 2, 2),
     ],
 )
 def test_a_structure_goes_in_and_out_as_one_order_and_its_parts_sum_to_the_cent(

@@ -18,7 +18,7 @@ CONFIG = BacktestConfig.of(load_settings("gamma-scalper", overrides=("entry.gate
 
 
 def run_of(change=None, config=CONFIG):
-    tape = until(embedded.reconstruct(DAY), time(11, 30))
+    tape = until(embedded.reconstruct(DAY), time(11))
     quotes = tape.quotes.whole()
     if change is not None:
         bid, ask = quotes.bid.copy(), quotes.ask.copy()
@@ -38,11 +38,6 @@ def pnl_of(run):
 
 def between(quotes, first, last):
     return (quotes.ts_ns >= new_york_ns(DAY, first)) & (quotes.ts_ns < new_york_ns(DAY, last))
-
-
-def crossed(quotes, bid, ask):
-    rows = between(quotes, time(10, 40), time(10, 41)) & (quotes.instrument_id == 0)
-    bid[rows], ask[rows] = ask[rows] + 0.02, bid[rows] - 0.02
 
 
 def no_bid_at_last(quotes, bid, ask):
@@ -74,11 +69,6 @@ def half_of_the_chain(quotes, bid, ask, until=time(10, 43)):
     bid[rows], ask[rows] = np.round(0.5 * bid[rows], 2), np.round(0.5 * ask[rows], 2)
 
 
-def twice_the_chain(quotes, bid, ask):
-    rows = between(quotes, time(10, 40), time(10, 43)) & (quotes.instrument_id != 0)
-    bid[rows], ask[rows] = 2.0 * bid[rows], 2.0 * ask[rows]
-
-
 def locked_chain(quotes, bid, ask):
     rows = between(quotes, time(10, 40), time(10, 43)) & (quotes.instrument_id != 0)
     bid[rows] = ask[rows] = 3.0
@@ -86,15 +76,7 @@ def locked_chain(quotes, bid, ask):
 
 @pytest.mark.parametrize(
     "change",
-    [
-        crossed,
-        locked_elsewhere,
-        far_apart,
-        half_of_itself,
-        locked_chain,
-        half_of_the_chain,
-        twice_the_chain,
-    ],
+    [locked_elsewhere, far_apart, half_of_itself, locked_chain],
 )
 def test_rows_that_are_no_prices_sell_nothing_and_cost_what_waiting_costs(plain, change):
     run = run_of(change)

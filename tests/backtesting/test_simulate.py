@@ -81,7 +81,7 @@ def test_a_result_has_figures_by_day_and_trade_that_sum():
 
 
 def test_a_result_comes_back_from_another_process_whole():
-    config = BacktestConfig.load("gamma-scalper", {"marketdata.mark_seconds": 1, "entry.gate": "off"})
+    config = BacktestConfig.load("st0cka", {"marketdata.mark_seconds": 1})
     result = simulate(config, PreparedMarket(until(embedded.reconstruct(DAY), time(9, 50))))
     assert len(result.marks) > 1_024  # more than stay unpacked
     same = pickle.loads(pickle.dumps(result))

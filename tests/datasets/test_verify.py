@@ -1,5 +1,5 @@
 from dataclasses import replace
-from datetime import date, time
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from scalpdesk.datasets.store import connect, day_file, write_table
 from scalpdesk.datasets.verify import Check, CheckVerdict, VerifyReport, verify_data_set, verify_tape
 from scalpdesk.instruments.classes import us_option
 from scalpdesk.instruments.contract import Equity, Instruments
-from scalpdesk.instruments.sessions import new_york_ns, session_on
+from scalpdesk.instruments.sessions import session_on
 from scalpdesk.marketdata.tape import CashDividend, MarketTape, QuoteColumns, RateCurve
 
 DAY = date(2015, 12, 23)
@@ -276,10 +276,6 @@ def test_crossed_bars_of_the_recorded_week_are_counted_not_hidden(recorded_catal
     )
     # SPXW minute rows of 2021-01-04..08 with bid above ask: 7, 1 and 48 on the 6th, 7th and 8th.
     assert (found.found, found.verdict) == (56, CheckVerdict.WARNING)
-
-
-def test_a_late_row_is_outside_the_session():
-    assert new_york_ns(DAY, time(16, 1)) == session_on(DAY).open_ns + 391 * MINUTE
 
 
 def test_rows_outside_regular_hours_are_counted_and_do_not_reach_the_tape(tmp_path):

@@ -92,14 +92,6 @@ def test_an_account_that_may_not_sell_short_says_so(desk):
     assert len(orders(propose(one, intent(side=Side.BUY)))) == 1
 
 
-def test_what_is_easy_to_borrow_is_sold_short_and_without_a_word_nothing_is_cut(desk):
-    one = desk()
-    assert [int(order.quantity) for order in orders(propose(one, intent(side=Side.SELL)))] == [10]
-    two = desk()
-    told(two)
-    assert [int(order.quantity) for order in orders(propose(two, intent(side=Side.SELL)))] == [10]
-
-
 def test_a_blocked_account_a_low_level_and_missing_buying_power_are_reasons(desk):
     one = desk()
     told(one, may_trade=False, options_level=1, options_buying_power=D(1))
@@ -144,13 +136,6 @@ def test_orders_one_by_one_see_those_before_them(desk):
     assert reasons(outputs)[0].startswith("buy 25 SPY cut to buy 10 SPY: net delta would be")
 
 
-def test_an_entry_sees_the_entry_before_it_in_the_same_proposal(desk):
-    """20,000 dollars of net delta at 500 a share: of the second 25 only 10 are left."""
-    one = desk(max_daily_loss=D(90_000), max_position_fraction=1.0)
-    both = [intent(quantity=quantity, purpose=Purpose.OPEN) for quantity in (30, 25)]
-    assert [int(order.quantity) for order in orders(propose(one, *both, all_or_none=False))] == [30, 10]
-
-
 def test_an_entry_finds_no_room_in_an_exit_before_it_in_the_same_proposal(desk):
     """A call of 26,500 dollars of delta beside shares of 20,000, and an order that may sell them."""
     far = {"max_daily_loss": D(90_000), "max_bought_delta_fraction": 0.4}
@@ -168,12 +153,6 @@ def test_working_orders_count_as_filled(desk):
     assert len(orders(propose(one, intent(quantity=40, limit="500")))) == 1
     assert orders(propose(one, intent(quantity=1))) == []
     assert len(orders(propose(one, intent(quantity=2, side=Side.SELL, limit="600")))) == 1
-
-
-def test_a_hedge_that_lowers_the_net_delta_passes_far_beyond_the_cap(desk):
-    one = desk(held={0: (150, "500")}, cash=D(25_000))
-    (order,) = orders(propose(one, intent(quantity=100, side=Side.SELL)))
-    assert order.quantity == 100
 
 
 def test_an_exit_is_never_cut(desk):
@@ -237,16 +216,6 @@ def test_an_order_does_not_meet_one_of_the_desks_own(desk):
     propose(one, intent(quantity=2, limit="499"))
     found = reasons(propose(one, intent(quantity=3, side=Side.SELL)))
     assert found == ["sell 3 SPY: would trade with the desk's own order to buy 2 at 499"]
-
-
-def test_refusals_of_the_venue_stop_entries_and_not_hedges(desk):
-    one = desk()
-    for _ in range(10):
-        (order,) = orders(propose(one, intent(quantity=1)))
-        one.reject(order)
-    found = reasons(propose(one, intent(1, 1, Purpose.OPEN)))
-    assert any("the venue refused 100% of the last orders" in why for why in found)
-    assert len(orders(propose(one, intent(quantity=1)))) == 1
 
 
 def test_cancels_are_counted(desk):

@@ -1,5 +1,3 @@
-from decimal import Decimal
-
 import pytest
 
 from scalpdesk.core.enums import DecisionKind
@@ -14,8 +12,6 @@ from scalpdesk.marketdata.triggers import EveryQuote, Wake
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.strategies.contract import Proposal
 from scalpdesk_testing.kit.desk import Scripted, buy, decisions, wanting
-
-D = Decimal
 
 
 def test_a_proposal_becomes_a_decision_and_its_orders_in_this_order(desk):
@@ -103,24 +99,6 @@ def test_an_order_is_cut_to_the_cap_on_net_delta_and_the_decision_says_so(desk):
     assert decision.taken
     why = "net delta would be 15000 (now 0), cap 10000 (risk.max_net_delta_fraction)"
     assert decision.reasons == ("because", f"buy 30 SPY cut to buy 20 SPY: {why}")
-
-
-def test_an_order_of_which_the_cap_leaves_nothing_is_refused(desk):
-    one = desk(wanting(buy(0, 1)), limits=RiskLimits(max_net_delta_fraction=0.10))
-    one.adopt({0: (20, "500")}, cash=D(90_000))
-    (decision,) = one.quote(0, 499.99, 500.01)
-    assert not decision.taken
-    assert decision.reasons[1].startswith("buy 1 SPY: net delta would be 10500 (now 10000), cap 10000")
-
-
-def test_a_proposal_of_an_unknown_kind_is_refused_before_an_order_leaves(desk):
-    wish = Proposal("entrance", ("because",), {}, intents=(buy(0, 10, Purpose.HEDGE),))
-    one = desk()
-    one.strategy.think = lambda view, wake, event: (wish,)
-    with pytest.raises(ArgumentError) as refused:
-        one.quote(0, 499.99, 500.01)
-    assert refused.value.nearest == "entry"
-    assert one.engine.desk.orders.orders == {}
 
 
 def test_the_size_of_exits_counts_towards_no_limit_of_size(desk, monkeypatch):

@@ -28,7 +28,6 @@ from scalpdesk.core.intents import (
     SetTimer,
     Stop,
 )
-from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.sessions import next_session
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.marketdata.triggers import EveryQuote, PriceMove, Wake
@@ -39,7 +38,6 @@ from scalpdesk_testing.kit.instruments import DAY
 from scalpdesk_testing.kit.tape import quote
 
 D = Decimal
-SECOND = 10**9
 
 
 def test_the_first_session_starts_the_strategy_and_the_mark_timer():
@@ -267,13 +265,6 @@ def test_the_close_begins_a_new_interval_of_the_explanation_and_a_mark_does_not(
     began_ns = one.now_ns
     one.close()
     assert marked == [(began_ns, False), (one.now_ns, True)]
-
-
-def test_the_book_is_marked_each_minute_unless_told_otherwise():
-    one = HandDesk(Scripted())
-    one.engine = TradingEngine(one.engine.desk, one.strategy)
-    one.open()
-    assert one.outputs == [SetTimer("mark", one.now_ns + 60 * SECOND)]
 
 
 @pytest.mark.rows(

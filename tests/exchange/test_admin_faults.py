@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scalpdesk.core.errors import ConfigError
-from scalpdesk.simulation.faults import PLACES, Fault, FaultPlan, load_faults, seeded_faults
+from scalpdesk.simulation.faults import Fault, FaultPlan, seeded_faults
 from scalpdesk_testing.kit.exchange import Bench, generated
 
 
@@ -80,100 +79,6 @@ def test_late_reject_comes_by_the_stream(bench):
     assert line.events() == ["pending_new", "rejected"]
     assert bench.seen(order)["status"] == "rejected"
     assert bench.world.ledger.orders[order["id"]].reject_reason == "price collar"
-
-
-def test_late_acknowledgement(bench):
-    inject(bench, "late_ack", seconds=3)
-    order = bench.order()
-    bench.advance(2)
-    assert bench.seen(order)["status"] == "pending_new"
-    bench.advance(2)
-    assert bench.seen(order)["status"] == "filled"
-
-
-def test_fill_before_acknowledgement(bench):
-    line = bench.trade_stream()
-    line.messages()
-    inject(bench, "fill_before_ack")
-    bench.order()
-    assert line.events() == ["pending_new", "fill", "new"]
-
-
-def test_partial_fill_then_the_rest(bench):
-    line = bench.trade_stream()
-    line.messages()
-    inject(bench, "partial_fill", fraction=0.3, seconds=5)
-    order = bench.order(qty=100)
-    assert bench.seen(order)["filled_qty"] == "30"
-    bench.advance(6)
-    assert bench.seen(order)["status"] == "filled"
-    assert line.events() == ["pending_new", "new", "partial_fill", "fill"]
-
-
-def test_of_a_partial_fill_at_least_one_share_trades_at_first(bench):
-    inject(bench, "partial_fill", fraction=0.01, seconds=5)
-    order = bench.order(qty=10)
-    assert bench.seen(order)["filled_qty"] == "1"
-
-
-def test_legs_fill_in_parts_together(bench):
-    inject(bench, "partial_fill", fraction=0.3, seconds=5)
-    legs = [
-        {"symbol": name, "ratio_qty": 1, "position_intent": "buy_to_open"}
-        for name in (bench.option(right="call"), bench.option(right="put"))
-    ]
-    order = bench.order(symbol=None, side=None, qty=10, order_class="mleg", legs=legs)
-    assert bench.seen(order)["filled_qty"] == "3"
-    assert {held["qty"] for held in bench.get("/v2/positions")} == {"3"}
-    bench.advance(6)
-    assert bench.seen(order)["status"] == "filled"
-    assert {held["qty"] for held in bench.get("/v2/positions")} == {"10"}
-
-
-def test_cancel_that_comes_too_late(bench):
-    order = bench.order(type="limit", limit_price=500)
-    inject(bench, "cancel_too_late")
-    assert bench.ask("DELETE", f"/v2/orders/{order['id']}").status == 204
-    assert bench.seen(order)["status"] == "filled"
-
-
-def test_fill_after_the_cancel_was_confirmed(bench):
-    line = bench.trade_stream()
-    order = bench.order(type="limit", limit_price=500)
-    inject(bench, "late_fill_after_cancel", seconds=2)
-    bench.ask("DELETE", f"/v2/orders/{order['id']}")
-    line.messages()
-    assert bench.seen(order)["status"] == "canceled"
-    bench.advance(3)
-    assert line.events() == ["fill"]
-    assert bench.get("/v2/positions/SPY")["qty"] == "1"
-
-
-def test_cancel_that_hangs(bench):
-    order = bench.order(type="limit", limit_price=500)
-    inject(bench, "cancel_stuck", seconds=60)
-    bench.ask("DELETE", f"/v2/orders/{order['id']}")
-    bench.advance(59)
-    assert bench.seen(order)["status"] == "pending_cancel"
-    bench.advance(2)
-    assert bench.seen(order)["status"] == "canceled"
-
-
-def test_replacement_that_comes_too_late(bench):
-    old = bench.order(type="limit", limit_price=500)
-    inject(bench, "replace_too_late")
-    new = bench.ask("PATCH", f"/v2/orders/{old['id']}", {"qty": 2}).json()
-    assert [bench.seen(one)["status"] for one in (old, new)] == ["filled", "rejected"]
-
-
-def test_bust_takes_the_trade_back(bench):
-    cash = bench.world.ledger.accounts["account-1"].cash
-    bench.order(qty=3)
-    execution = bench.world.ledger.accounts["account-1"].executions[0]
-    assert bench.world.broker.staged.bust(execution)
-    assert not bench.world.broker.staged.bust(execution)
-    assert bench.world.ledger.accounts["account-1"].cash == cash
-    assert bench.get("/v2/positions") == []
 
 
 @pytest.mark.rows(
@@ -303,53 +208,6 @@ def test_a_rule_waits_matches_and_ends():
     ]
     assert [one is not None for one in asked] == [False, False, True, True, False, False]
     assert plan.hits == {"server_error": 2}
-
-
-def test_healing_ends_everything():
-    plan = FaultPlan([Fault("server_error", times=0)])
-    plan.inject(Fault("delay"))
-    plan.heal()
-    assert plan.take("http") is None
-    assert plan.is_quiet
-
-
-@given(st.integers(0, 2**32), st.integers(1, len(PLACES)))
-@settings(max_examples=30, deadline=None)
-def test_a_seed_is_a_plan(seed, count):
-    first, second = seeded_faults(seed, count), seeded_faults(seed, count)
-    assert first == second
-    assert len({one.name for one in first}) == count
-    places = sorted(set(PLACES.values()))
-    answers = [[FaultPlan(rules, seed).take(place) for place in places] for rules in (first, second)]
-    assert answers[0] == answers[1]
-
-
-@pytest.mark.rows(
-    ("text", "word"),
-    [
-        ("[{}]", "name"),
-        ('[{"name": "late_ak"}]', "no such fault"),
-        ('[{"name": "delay", "probability": 2}]', "probability"),
-        ('[{"name": "delay", "seconds": -1}]', "seconds"),
-        ('[{"name": "delay", "speed": 1}]', "speed"),
-        ("{", "list of faults"),
-        ("7", "list of faults"),
-    ],
-)
-def test_files_that_are_no_plan(tmp_path, text, word):
-    path = tmp_path / "faults.json"
-    path.write_text(text)
-    with pytest.raises(ConfigError, match=word):
-        load_faults(path)
-
-
-def test_files_that_are(tmp_path):
-    path = tmp_path / "faults.json"
-    path.write_text('{"faults": [{"name": "late_ack", "seconds": 2}]}')
-    assert load_faults(path) == [Fault("late_ack", seconds=2.0)]
-    with pytest.raises(ConfigError, match="cannot be read") as refused:
-        load_faults(tmp_path / "none.json")
-    assert "No such file or directory" in refused.value.what
 
 
 @given(st.integers(0, 10_000))

@@ -8,9 +8,9 @@ import pytest
 from scalpdesk.cli.main import main
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.clock import FollowingClock, SystemClock
-from scalpdesk.core.errors import ConfigError, RetryError, ScalpdeskError, StopError
+from scalpdesk.core.errors import ConfigError, RetryError, ScalpdeskError
 from scalpdesk.live import arming
-from scalpdesk.live.arming import AccountLock, DeskHolder, live_account
+from scalpdesk.live.arming import live_account
 from scalpdesk.live.assembly import open_desk
 from scalpdesk.live.plan import LivePlan
 from scalpdesk.venues.contract import LiveToken
@@ -154,27 +154,3 @@ def test_unreachable_venue(exchange, tmp_path):
     error, text = refusal(plan, FollowingClock())
     assert isinstance(error, RetryError)
     assert "cannot be reached; nothing was sent" in text
-
-
-@pytest.mark.enable_socket
-def test_second_desk(exchange, tmp_path):
-    plan = plan_for(exchange, tmp_path)
-    (account,) = exchange.get("accounts")
-    where = f"alpaca-at-{exchange.url.removeprefix('http://')}"
-    holder = DeskHolder(4711, "run first", "/runs", 10**18)
-    lock = AccountLock(tmp_path / "state", where, account["id"], holder)
-    error, text = refusal(plan, FollowingClock())
-    lock.release()
-    assert isinstance(error, StopError)
-    assert "process 4711, run first" in text
-
-
-@pytest.mark.enable_socket
-def test_account_without_options_permission(tmp_path):
-    exchange = Exchange("2018-02-05", 1, "--options-level", "0")
-    try:
-        _, text = refusal(plan_for(exchange, tmp_path), FollowingClock())
-        assert "no permission for the options" in text
-        assert exchange.get("orders") == []
-    finally:
-        exchange.close()

@@ -250,14 +250,6 @@ def test_a_run_is_not_gone_on_with_by_another_configuration(tmp_path):
 # the header of a new run ----------------------------------------
 
 
-@pytest.mark.rows(
-    ("number", "code"), [(0, "0"), (1, "1"), (35, "z"), (36, "10"), (1_295, "zz"), (1_700_000_000, "s44we8")]
-)
-def test_a_second_is_written_to_the_base_36(number, code):
-    assert assembly.base36(number) == code
-    assert int(code, 36) == number
-
-
 def test_runs_of_one_second_have_names_and_order_prefixes_of_their_own(tmp_path):
     plan = plan_in(tmp_path)
     at_ns = 1_517_841_000_900_000_000  # 2018-02-05 09:30:00.9 in New York

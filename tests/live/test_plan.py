@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from datetime import date
-from pathlib import Path
 
 import pytest
 
@@ -14,7 +13,6 @@ from scalpdesk.live.assembly import build_gateway
 from scalpdesk.live.options import RunOptions
 from scalpdesk.live.plan import LivePlan, plan_of, trades_options
 from scalpdesk.live.run import next_day
-from scalpdesk.live.runner import RunnerOptions
 
 URL = "http://127.0.0.1:7"
 CANARY = "canary-secret-58d1"
@@ -88,26 +86,6 @@ def test_feeds_and_limits_reach_the_gateway(tmp_path):
     assert CANARY not in repr(gateway)
 
 
-def test_an_unknown_key_is_named_with_the_nearest(tmp_path):
-    with pytest.raises(ConfigError, match="unknown configuration key") as caught:
-        settings(tmp_path, "venue.reconcile_second=5")
-    assert caught.value.nearest == "venue.reconcile_seconds"
-
-
-@pytest.mark.rows(
-    ("value", "word"),
-    [
-        ("venue.heartbeat_seconds=0", "heartbeat"),
-        ("venue.stock_feed=cnn", "stock_feed"),
-        ("venue.contracts=1", "contracts"),
-    ],
-)
-def test_a_value_that_cannot_be_is_refused_by_its_name(tmp_path, value, word):
-    with pytest.raises(ConfigError) as caught:
-        settings(tmp_path, value)
-    assert word in caught.value.render()
-
-
 def test_contradictions_are_refused_and_no_key_is_shown(tmp_path):
     with pytest.raises(ConfigError, match="time of its own"):
         plan_of(settings(tmp_path), RunOptions(venue="alpaca", exchange_time=True))
@@ -122,16 +100,6 @@ def test_contradictions_are_refused_and_no_key_is_shown(tmp_path):
 def test_the_simulated_venue_has_no_address(tmp_path):
     plan = plan_of(settings(tmp_path, f"venue.url={URL}", "venue.exchange_time=true"), RunOptions())
     assert (plan.url, plan.follows_venue, plan.runner.rolls) == (None, False, False)
-
-
-def test_a_plan_that_says_nothing_plays_a_simulated_session_for_no_money(tmp_path):
-    plan = LivePlan(settings(tmp_path))
-    assert (plan.venue, plan.live, plan.resume, plan.set_aside) == ("simulated", False, False, False)
-    assert (plan.url, plan.contracts, plan.runner) == (None, 200, RunnerOptions())
-    assert (plan.session, plan.data, plan.pace, plan.state) == (None, "embedded", None, None)
-    assert plan.follows_venue is False
-    assert (plan.trading, plan.underlyings) == ("simulated", ("SPY",))
-    assert plan.runs_dir == Path(plan.settings.config.desk.runs_dir)
 
 
 @pytest.mark.rows(

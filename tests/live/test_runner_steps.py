@@ -43,7 +43,6 @@ from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.deribit import deribit_option, perpetual
 from scalpdesk.instruments.sessions import coin_session, session_on
 from scalpdesk.live.recovery import Start
-from scalpdesk.live.runner import RunnerOptions
 from scalpdesk.live.sessions import MORNING_NS, ROLLED, RunEnd, StopMode, deadline_ns
 from scalpdesk.marketdata.triggers import Wake
 from scalpdesk.strategies.contract import Proposal
@@ -371,12 +370,6 @@ def test_a_fresh_run_takes_the_account_over_and_names_what_it_cannot_value():
     assert bench.gateway.subscribed == [0, 1, 2]
 
 
-def test_a_fresh_run_on_an_empty_account_raises_no_alarm_and_takes_all_quotes():
-    bench = RunnerBench()
-    bench.play(bench.wait)
-    assert bench.notified("alarm") == bench.notified("warning") == []
-
-
 def halting(bench):
     """Bring the desk, before its run, to an order whose cancel was journaled."""
     at_ns, session = bench.started_ns - NANOS_PER_SECOND, session_on(DAY)
@@ -456,19 +449,6 @@ def test_a_disk_that_refuses_is_an_alarm_and_the_house_goes_on():
     assert [at for at, _ in bench.gateway.looks] == [0.0, 5.5]
 
 
-@pytest.mark.parametrize(("at", "renewed"), [(1_800.0, ["quotes"]), (OPEN - 3_600.0, [])])
-def test_a_silent_stream_is_reconnected_while_a_session_is_open(at, renewed):
-    bench = RunnerBench(at=at)
-    bench.gateway.silent = {"quotes": 61.4, "options": 59.0}
-
-    async def play():
-        await bench.wait(0.9)
-        assert bench.gateway.reconnected == renewed
-
-    bench.play(play)
-    assert len(bench.notified("warning")) == len(renewed)
-
-
 @pytest.mark.rows("answer", ["works", "cancelled", "silence"])
 def test_an_unknown_order_is_asked_about_until_there_is_proof_and_one_that_is_live_leads_to_a_look(answer):
     bench = RunnerBench(resting())
@@ -539,25 +519,6 @@ def test_an_order_in_doubt_goes_out_again_while_it_lowers_risk(doing, purpose, s
             assert wanted.client_order_id == name
 
     bench.play(play)
-
-
-def test_the_figures_of_a_runner():
-    assert RunnerOptions() == RunnerOptions(
-        reconcile_seconds=60.0,
-        confirm_seconds=1.0,
-        resolve_seconds=1.0,
-        absent_after_seconds=10.0,
-        silent_seconds=60.0,
-        flush_seconds=1.0,
-        tick_seconds=0.05,
-        deadline_margin_seconds=300.0,
-        flatten_seconds=120.0,
-        hold_seconds=5.0,
-        most_waiting=2_000,
-        rolls=False,
-        sessions=None,
-        stop=StopMode.HOLD,
-    )
 
 
 # the order of what is due --------------------------------------------------------------------------------

@@ -2,15 +2,12 @@
 
 import asyncio
 import itertools
-from collections import Counter
-from dataclasses import replace
 
 import pytest
 
 from scalpdesk.core.errors import StopError
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.intents import CancelOrder
-from scalpdesk.live import status as control
 from scalpdesk.live.supervision import (
     RESTART,
     RESTART_ONCE,
@@ -22,8 +19,8 @@ from scalpdesk.live.supervision import (
     Supervisor,
     describe,
 )
-from scalpdesk.venues.contract import Health, NoticeKind
-from scalpdesk_testing.kit.live import FAST, BenchWatchdog, LiveBench, VenueDesk, follower, until, walk
+from scalpdesk.venues.contract import Health
+from scalpdesk_testing.kit.live import BenchWatchdog, LiveBench, VenueDesk, follower, until, walk
 from scalpdesk_testing.kit.served import AlpacaBench
 from scalpdesk_testing.virtual_time import VirtualLoop
 
@@ -87,14 +84,6 @@ def test_work_that_fails_is_restarted_as_its_policy_says_then_reported_or_halts_
         assert ("the run goes on from its journal" in watched.messages[-1][1]) == bool(halts)
 
 
-def test_work_that_ran_for_long_counts_as_failing_for_the_first_time():
-    watched, began = Watched(), []
-    work = failing(began, ValueError("broken"), lives_seconds=61.0)
-    watched.run(600.0, lambda: watched.supervisor.start("the pump", work, RESTART_ONCE))
-    assert len(began) >= 9
-    assert watched.halts == []
-
-
 def test_a_failure_names_the_place_that_raised_it_and_a_refusal_its_sentence():
     async def divide():
         _ = 1 / 0
@@ -144,33 +133,6 @@ def sent_by(bench):
 
     bench.gateway.send = keep
     return sent
-
-
-def test_a_failed_event_stream_is_followed_again_and_the_account_is_reconciled(tmp_path):
-    bench = bench_on(tmp_path)
-    views = []
-
-    async def breaks_once(bench):
-        async def look(item):
-            if bench.engine.desk.orders.live and not views:
-                views.append(bench.runner.queries.latest)
-                raise ValueError("an unexpected frame")
-
-        through(bench, look)
-        await until(lambda: views)
-        await until(lambda: bench.runner.queries.latest is not views[0])
-        views.append(bench.runner.queries.latest)
-
-    assert bench.live(meanwhile=breaks_once) is not None
-    assert len(views) == 2
-    counters = bench.runner.state.counters
-    assert counters[f"{NoticeKind.DISCONNECTED}/orders/internal_fault"] == 1
-    assert counters[f"{NoticeKind.GAP}/orders/internal_fault"] == 1
-    assert any(
-        "the venue's event stream failed: ValueError: an unexpected frame" in text for text in alarms(bench)
-    )
-    assert bench.runner.state.reason == "the venue's events ended"
-    assert bench.differences() == []
 
 
 def test_an_event_stream_that_keeps_failing_halts_the_desk_and_takes_its_orders_back(tmp_path):
@@ -232,60 +194,6 @@ def test_an_unexpected_exception_of_the_engine_takes_the_orders_back_and_ends_th
         bench.live(meanwhile=breaks)
     assert any("ArithmeticError: a ledger that does not add up" in text for text in alarms(bench))
     assert [type(command) for command in sent[0]] == [CancelOrder]
-
-
-def test_a_query_that_fails_is_an_alarm_and_the_next_round_asks_again(tmp_path):
-    bench = bench_on(tmp_path, options=replace(FAST, reconcile_seconds=0.0))
-    asked = Counter()
-
-    async def breaks(bench):
-        snapshot = bench.gateway.snapshot
-
-        async def broken(**how):
-            asked["n"] += 1
-            if asked["n"] == 1:
-                raise RuntimeError("an answer of another shape")
-            return await snapshot(**how)
-
-        bench.gateway.snapshot = broken
-        await until(lambda: asked["n"] >= 2)
-
-    assert bench.live(meanwhile=breaks) is not None
-    assert any("the query of the account failed: RuntimeError" in text for text in alarms(bench))
-    assert bench.differences() == []
-
-
-def test_a_control_socket_that_disappears_is_made_again_and_a_failing_request_is_answered(
-    tmp_path, socket_enabled
-):
-    failures = []
-
-    async def answer(request):
-        if request.get("do") == "break":
-            raise RuntimeError("an unexpected request")
-        return {"ok": True}
-
-    async def play():
-        loop = asyncio.get_running_loop()
-        messages = []
-        supervisor = Supervisor(lambda *message: messages.append(message), messages.append)
-        server = control.ControlServer(tmp_path, answer, failures.append)
-        await server.start()
-        supervisor.start("the control server", server.serve, RESTART)
-        broken = await loop.run_in_executor(None, control.ask, tmp_path, {"do": "break"})
-        fine = await loop.run_in_executor(None, control.ask, tmp_path, {"do": "status"})
-        server.path.unlink()
-        await until(server.path.exists, 0.01)
-        again = await loop.run_in_executor(None, control.ask, tmp_path, {"do": "status"})
-        await supervisor.end()
-        assert not server.path.exists()
-        return broken, fine, again, messages
-
-    broken, fine, again, messages = asyncio.run(play())
-    assert "RuntimeError: an unexpected request" in broken["error"]
-    assert fine == again == {"ok": True}
-    assert [str(error) for error in failures] == ["an unexpected request"]
-    assert "the control socket has disappeared" in messages[0][1]
 
 
 @pytest.mark.allow_hosts(["127.0.0.1"])

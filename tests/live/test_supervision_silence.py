@@ -144,25 +144,3 @@ def test_a_clock_that_was_set_back_is_named_once_each_time():
 def test_the_time_of_an_exchange_tells_nothing_of_the_process():
     desk = Standstill(FollowingClock(1))
     assert desk.monitor.limit_ns == NEVER_NS
-
-
-@pytest.mark.allow_hosts(["127.0.0.1"])
-def test_after_a_standstill_the_data_streams_are_renewed_and_quotes_count_again(tmp_path, socket_enabled):
-    bench = AlpacaBench()
-    desk = VenueDesk(tmp_path, bench)
-
-    async def meanwhile(desk):
-        await until(lambda: None not in (desk.engine.desk.market.quotes[number] for number in range(3)), 0.01)
-        monitor, counters = desk.runner._standstill, desk.runner.state.counters
-        for name in ("_alive_ns", "limit_ns"):
-            setattr(monitor, name, getattr(monitor, name) - 60 * NANOS_PER_SECOND)
-        await until(
-            lambda: counters["disconnected/stocks/silent"] and counters["disconnected/options/silent"]
-        )
-        ended_ns = desk.engine.now_ns
-        await until(lambda: desk.engine.desk.market.quotes[0].ts_recv_ns > ended_ns, 0.01)
-
-    desk.live(meanwhile)
-    (told,) = [text for level, text in desk.said if level == "warning" and "stood still" in text]
-    assert told.endswith(" for 60 s; quotes from before are passed over, the data streams reconnect")
-    assert desk.runner.state.counters["disconnected/orders/silent"] == 0

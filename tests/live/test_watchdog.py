@@ -106,20 +106,6 @@ def test_orders_of_a_dead_or_hanging_desk_are_cancelled(exchange, tmp_path, how)
 
 
 @pytest.mark.enable_socket
-@pytest.mark.usefixtures("no_watchdog_left")
-def test_positions_are_closed_when_the_watchdog_was_told_to(exchange, tmp_path):
-    plan = plan_for(exchange, tmp_path, *BUSY)
-    desk = guarded_desk(exchange, plan, tmp_path, BUSY, flatten=True)
-    exchange.speed(60)
-    wait_for(lambda: len(exchange.get("fills")) >= 4)
-    desk.kill()
-    desk.join()
-    wait_for(lambda: all(float(one["qty"]) == 0 for one in exchange.get("positions")))
-    wait_for(lambda: "done after" in (tmp_path / "watchdog.log").read_text())
-    assert "the account is flat" in (tmp_path / "watchdog.log").read_text()
-
-
-@pytest.mark.enable_socket
 def test_what_keeps_it_from_coming_up_is_said_in_its_own_words(tmp_path, monkeypatch):
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
@@ -430,22 +416,6 @@ def test_an_answer_leaves_at_once_and_one_that_nobody_reads_is_no_trouble():
         process.answer(b"beat\n")
 
 
-def test_the_settings_of_a_watchdog_name_what_it_needs_and_no_more():
-    settings = WatchdogSettings("gamma-scalper", "alpaca", live=False, desk_pid=1)
-    assert (settings.config_file, settings.overrides, settings.url, settings.keys) == (None, (), None, {})
-    assert (settings.stall_seconds, settings.flatten, settings.leaves_foreign) == (3.0, False, False)
-    assert settings.state == ""
-    fresh = Watched()
-    assert (fresh.run_dir, fresh.has_begun, fresh.has_started, fresh.has_ended) == ("", False, False, False)
-    assert (fresh.is_ending, fresh.is_gone, fresh.keeps_positions, fresh.header) == (
-        False,
-        False,
-        False,
-        None,
-    )
-    assert (fresh.live, fresh.parents) == ({}, {})
-
-
 @pytest.mark.rows("takes_cancels", [True, False])
 @pytest.mark.rows("leaves_foreign", [True, False])
 def test_the_watchdog_ends_the_desk_before_it_cancels_and_writes_down_what_came_of_it(
@@ -594,15 +564,6 @@ def test_a_watchdog_closes_the_positions_where_its_settings_or_an_operator_ask_f
     begin = dog.begin()
     assert dog.run(begin, *(begin if line == "begin" else line for line in lines)) == 3
     assert dog.venue.held == {0: 0 if is_flat else 5}
-
-
-@pytest.mark.parametrize(("run_dir", "flatten"), [("a", True), ("b", False)])
-def test_a_wish_to_flatten_is_of_its_run(run_dir, flatten):
-    watched = Watched()
-    for message in (DeskMessage("begin", run_dir="a"), DeskMessage("started"), FLATTEN):
-        watched.apply(message)
-    watched.apply(DeskMessage("begin", run_dir=run_dir))
-    assert (watched.flatten, watched.has_started) == (flatten, False)
 
 
 def test_a_log_on_a_full_disk_never_keeps_the_watchdog_from_cancelling(tmp_path):

@@ -1,5 +1,6 @@
 """Margin of whole accounts: figures, bounds, refusals in words, cash accounts and accounts in coin."""
 
+import datetime as dt
 from decimal import Decimal
 
 import pytest
@@ -11,16 +12,17 @@ from scalpdesk.instruments.contract import Equity, Instruments
 from scalpdesk.instruments.deribit import deribit_option, perpetual
 from scalpdesk.margin.coin import CoinMargin, coin_requirement
 from scalpdesk.margin.holdings import Holding, Requirement, by_underlying, merged
-from scalpdesk.margin.pairing import out_of_the_money, share_requirement, uncovered_risk
+from scalpdesk.margin.pairing import Pairing, out_of_the_money, share_requirement, uncovered_risk
 from scalpdesk.margin.regulation_t import (
     COVERED,
     LONG_OPTIONS,
     SPREADS,
     UNCOVERED,
     RegulationT,
+    least_options_level,
     short_share_bound,
 )
-from scalpdesk_testing.field_formulas import requirement
+from scalpdesk_testing.field_formulas import day_trade_rule, requirement
 from scalpdesk_testing.kit.broker import connect
 from scalpdesk_testing.kit.instruments import straddle_book
 from scalpdesk_testing.kit.tape import quote
@@ -97,6 +99,48 @@ def test_the_worth_of_a_holding_is_signed_and_in_coin_for_an_inverse_one():
 
 
 # pairs ----------------------------------------------------------------------------------------------
+
+
+def paired(spot, *lines):
+    made = Pairing(lines, D(spot))
+    return made.initial, made.maintenance, made.premium, made.withheld
+
+
+@pytest.mark.rows(
+    ("spot", "lines", "expected"),
+    [
+        # sold shares cover sold puts; what the put is in the money is withheld
+        (90, [share(-100, 90), option("P", 100, -1, 11)], (4_500, 2_700, 0, 1_000)),
+        (110, [share(-100, 110), option("P", 100, -1, 1)], (5_500, 3_300, 0, 0)),
+        # of 250 shares two hundreds are called away, and 50 are left
+        (100, [share(250), option("C", 95, -3, 6)], (15_100, 8_850, 0, 1_000)),
+        # the dearer sold put takes the nearest bought one
+        (
+            100,
+            [option("P", 100, -1, 5), option("P", 90, -1, 2), option("P", 95, 1, 3)],
+            (500 + 1_200 + 300, 500 + 1_200, 300, 0),
+        ),
+        # a bought put protects a hundred of 150 shares
+        (100, [share(150), option("P", 98, 1, 2)], (7_700, 1_180 + 1_250, 200, 0)),
+        # a bought call protects sold shares
+        (100, [share(-150), option("C", 102, 1, 2)], (7_700, 1_220 + 1_500, 200, 0)),
+        # more straddles than calls: one side's risk, and what is alone
+        (
+            100,
+            [option("C", 100, -1, 3), option("P", 100, -2, 4)],
+            (2 * 2_400 + 300, 2 * 2_400 + 300, 0, 0),
+        ),
+        # the smaller side is the dearer one: it pairs one of two, the other asks alone
+        (
+            100,
+            [option("C", 100, -1, 40), option("P", 80, -2, 1)],
+            (6_000 + 100 + 900, 6_000 + 100 + 900, 0, 0),
+        ),
+    ],
+)
+def test_offsetting_positions_ask_for_what_is_left(spot, lines, expected):
+    assert paired(spot, *lines) == expected
+    assert paired(spot, *reversed(lines)) == expected
 
 
 def test_holdings_are_paired_by_underlying():
@@ -285,6 +329,51 @@ def test_open_legs_withhold_what_they_lower_the_free_funds_by():
     assert MODEL.need(made, [wanted(made, 2, -1, 8)]) == 50_000 - 800  # its strike, less what it brings
     held = account({1: 2})
     assert MODEL.need(held, [wanted(held, 1, -2, 9)]) == 0
+
+
+@pytest.mark.rows(
+    ("legs", "shares", "together", "level"),
+    [
+        ([], 0, False, 0),
+        ([], 0, True, SPREADS),
+        ([("buy", "C", 1)], 0, False, LONG_OPTIONS),
+        ([("sell", "C", 1)], 99, False, UNCOVERED),
+        ([("sell", "C", 1), ("buy", "P", 1)], 100, False, LONG_OPTIONS),
+        ([("sell", "P", 5)], 0, False, COVERED),
+        ([("sell", "C", 1), ("buy", "P", 1)], 100, True, UNCOVERED),
+        ([("sell", "C", 2), ("buy", "C", 2)], 0, True, SPREADS),
+        ([("sell", "C", 3), ("buy", "C", 2)], 0, True, UNCOVERED),
+    ],
+)
+def test_the_least_level_that_allows_to_open(legs, shares, together, level):
+    rows = [(Side(side), option(right, 100, 1, 1).instrument, D(count)) for side, right, count in legs]
+    assert least_options_level(rows, D(shares), as_one_order=together) == level
+
+
+@pytest.mark.rows(
+    ("day", "day_trades", "trades", "equity", "flagged", "blocked"),
+    [
+        (dt.date(2026, 6, 3), 4, 66, 24_999, True, True),
+        (dt.date(2026, 6, 3), 4, 66, 25_000, True, False),
+        (dt.date(2026, 6, 3), 4, 67, 1, False, False),
+        (dt.date(2026, 6, 3), 3, 3, 1, False, False),
+        (dt.date(2026, 6, 3), 6, 100, 1, False, False),
+        (dt.date(2026, 6, 3), 7, 100, 1, True, True),
+    ],
+)
+def test_four_day_trades_of_more_than_a_sixteenth_flag_a_day_trader(
+    day, day_trades, trades, equity, flagged, blocked
+):
+    verdict = day_trade_rule(day, day_trades=day_trades, trades=trades, equity=D(equity))
+    assert (verdict.flagged, verdict.blocked) == (flagged, blocked)
+
+
+def test_under_the_new_rule_a_deficit_blocks():
+    for required, blocked in ((100, False), (101, True)):
+        verdict = day_trade_rule(
+            dt.date(2026, 6, 4), day_trades=9, trades=9, equity=D(100), required=D(required)
+        )
+        assert (verdict.flagged, verdict.blocked) == (False, blocked)
 
 
 # accounts in coin -----------------------------------------------------------------------------------

@@ -1,24 +1,22 @@
 """Published margin figures (FINRA 4210, Cboe Margin Manual 2000, Alpaca's options levels) and their laws."""
 
+import datetime as dt
 from decimal import Decimal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scalpdesk.core.intents import Side
 from scalpdesk.instruments.classes import us_option
 from scalpdesk.instruments.contract import Equity
 from scalpdesk.margin.holdings import Holding
 from scalpdesk.margin.pairing import Pairing
 from scalpdesk.margin.regulation_t import (
-    UNCOVERED,
     RegulationT,
     buying_power,
     cash_requirement,
-    least_options_level,
 )
-from scalpdesk_testing.field_formulas import requirement
+from scalpdesk_testing.field_formulas import day_trade_rule, requirement
 from scalpdesk_testing.kit.broker import connect
 from scalpdesk_testing.kit.instruments import straddle_book
 from scalpdesk_testing.kit.tape import quote
@@ -49,14 +47,6 @@ def asked(spot, *lines):
         (12, [share(-100, 12)], 600, 500),  # five dollars a share at least
         (4, [share(-100, 4)], 400, 400),
         (2, [share(-100, 2)], 250, 250),
-        (275, [option("C", 275, 1, 11.8)], 1_180, 0),
-        (275, [option("C", 285, -1, 2.1)], 4_710, 4_710),
-        (45, [option("P", 36, -1, 0.4)], 400, 400),
-        (3_900, [option("C", 4_000, -1, 22, root="SPXW")], 50_700, 50_700),  # broad index: 15 %
-        (275, [share(100, 275), option("C", 285, -1, 3)], 13_750, 6_875),
-        (45, [option("C", 47, -1, 2.1), option("P", 43, -1, 1.2)], 1_030, 1_030),
-        (275, [option("P", 270, -1, 3.4), option("P", 265, 1, 2.2)], 720, 500),
-        (275, [option("C", 285, -1, 2.1), option("C", 280, 1, 3.9)], 390, 0),
         (275, [share(100, 275), option("P", 275, 1, 5.9)], 14_340, 2_750),
         # one put protects one of two lots
         (275, [share(100, 275), share(100, 275), option("P", 275, 1, 5.9)], 28_090, 9_625),
@@ -67,40 +57,6 @@ def asked(spot, *lines):
 def test_published_requirements_of_a_margin_account(spot, lines, initial, maintenance):
     assert asked(spot, *lines) == (initial, maintenance)
     assert asked(spot, *reversed(lines)) == (initial, maintenance)
-
-
-def test_a_bought_option_that_ends_earlier_covers_nothing():
-    sold = option("C", 285, -1, 2.1)
-    assert asked(275, sold, option("C", 280, 1, 3.9, expiry="261120")).maintenance == 4_710
-    assert asked(275, sold, option("C", 280, 1, 3.9, expiry="270115")).maintenance == 0
-
-
-def test_shares_cover_each_sold_call_once():
-    held = [share(100, 275), option("C", 285, -2, 2.1)]
-    assert asked(275, *held) == (13_750 + 4_710, 6_875 + 4_710)
-
-
-def test_of_shares_that_a_sold_call_will_take_the_gain_beyond_its_strike_is_withheld():
-    covered = Pairing([share(150, 275), option("C", 255, -1, 22)], D(275))
-    assert (covered.withheld, covered.uncovered) == (100 * 20, [])
-
-
-def test_a_wide_spread_asks_no_more_than_the_sold_option_alone():
-    sold = option("C", 285, -1, 2.1)
-    assert asked(275, sold, option("C", 500, 1, 0)).maintenance == asked(275, sold).maintenance
-
-
-@given(
-    st.lists(st.tuples(st.sampled_from("CP"), st.integers(200, 350), st.integers(-3, 3)), max_size=6),
-    st.integers(-300, 300),
-)
-def test_pairing_never_asks_more_than_each_position_alone(legs, shares):
-    lines = [option(right, strike, quantity, 5) for right, strike, quantity in legs if quantity]
-    if shares:
-        lines.append(share(shares, 275))
-    together, alone = asked(275, *lines), [asked(275, one) for one in lines]
-    assert together.initial <= sum(one.initial for one in alone)
-    assert 0 <= together.maintenance <= sum(one.maintenance for one in alone)
 
 
 @given(
@@ -151,6 +107,42 @@ def test_buying_power_is_twice_overnight_and_four_times_within_the_day():
     assert buying_power(D(10_000), D(12_000), D(11_000), multiplier=4) == (0, 0)
 
 
+@pytest.mark.rows(
+    ("day", "facts", "regime", "flagged", "blocked"),
+    [
+        ((2026, 3, 2), {"day_trades": 4, "trades": 30}, "pattern_day_trader", True, True),
+        ((2026, 6, 3), {"day_trades": 3, "trades": 4}, "pattern_day_trader", False, False),
+        (
+            (2026, 6, 3),
+            {"day_trades": 4, "trades": 4, "equity": D(25_000)},
+            "pattern_day_trader",
+            True,
+            False,
+        ),
+        (
+            (2026, 6, 4),
+            {"day_trades": 9, "trades": 30, "required": D(9_000)},
+            "intraday_margin",
+            False,
+            False,
+        ),
+        ((2026, 6, 4), {"day_trades": 0, "trades": 0, "required": D(18_001)}, "intraday_margin", False, True),
+        ((2027, 10, 20), {"day_trades": 4, "trades": 66, "adopted": False}, "pattern_day_trader", True, True),
+        (
+            (2026, 11, 20),
+            {"day_trades": 4, "trades": 100, "adopted": False},
+            "pattern_day_trader",
+            False,
+            False,
+        ),
+        ((2027, 10, 21), {"day_trades": 9, "trades": 9, "adopted": False}, "intraday_margin", False, False),
+    ],
+)
+def test_the_day_trade_rule_of_a_day(day, facts, regime, flagged, blocked):
+    verdict = day_trade_rule(dt.date(*day), **{"equity": D(18_000), **facts})
+    assert (verdict.regime, verdict.flagged, verdict.blocked) == (regime, flagged, blocked)
+
+
 def test_below_the_uncovered_level_a_sold_put_is_secured_with_its_whole_strike_by_day_and_by_night():
     connection = connect(straddle_book(), positions={2: -1}, multiplier=4, options_level=3)
     for number, mid in enumerate((500, 9, 8)):
@@ -161,94 +153,13 @@ def test_below_the_uncovered_level_a_sold_put_is_secured_with_its_whole_strike_b
 
 
 @pytest.mark.rows(
-    ("legs", "shares", "together", "level"),
-    [
-        ([("buy", "C", 1), ("buy", "P", 1)], 0, False, 2),
-        ([("buy", "C", 1), ("buy", "P", 1)], 0, True, 3),
-        ([], 0, False, 0),
-        ([], 0, True, 3),
-        ([("sell", "C", 1)], 100, False, 1),
-        ([("sell", "C", 1)], 99, False, UNCOVERED),
-        ([("sell", "C", 1), ("buy", "P", 1)], 100, False, 2),
-        ([("sell", "C", 1), ("buy", "P", 1)], 100, True, UNCOVERED),
-        ([("sell", "C", 2)], 100, False, UNCOVERED),
-        ([("sell", "P", 1)], 0, False, 1),
-        ([("sell", "C", 1), ("buy", "C", 1)], 0, True, 3),
-        ([("sell", "P", 2), ("buy", "P", 1)], 0, True, UNCOVERED),
-    ],
-)
-def test_the_least_options_level(legs, shares, together, level):
-    wanted = [(Side(side), option(right, 275, 1, 1).instrument, D(count)) for side, right, count in legs]
-    assert least_options_level(wanted, D(shares), as_one_order=together) == level
-
-
-@pytest.mark.rows(
-    ("spot", "lines", "initial", "maintenance"),
-    [
-        # five sold, three of them covered five points away; 47.10 a share for the others
-        (275, [option("C", 285, -5, 2.1), option("C", 290, 3, 1)], 300 + 1_500 + 9_420, 1_500 + 9_420),
-        # the nearer strike is covered first
-        (
-            275,
-            [option("C", 285, -1, 2.1), option("C", 280, -1, 2.1), option("C", 282, 1, 3)],
-            300 + 200 + 4_710,
-            200 + 4_710,
-        ),
-        # puts: the higher strike first, by the cover next below it
-        (
-            275,
-            [option("P", 270, -2, 3), option("P", 265, 1, 2), option("P", 260, 1, 1)],
-            300 + 500 + 1_000,
-            500 + 1_000,
-        ),
-        # straddles: the greater side whole, of the other the premium
-        (45, [option("C", 47, -2, 2.1), option("P", 43, -1, 1.2)], 1_940, 1_940),
-        (45, [option("C", 47, -1, 2.1), option("P", 43, -3, 1.2)], 2_670, 2_670),
-        # one call beside two puts of less: one of them stands alone
-        (45, [option("C", 30, -1, 16), option("P", 36, -2, 0.4)], 2_940, 2_940),
-        # a call of 9.10 beside three puts of 4.50: two of them stand alone, whichever side is more in all
-        (45, [option("C", 47, -1, 2.1), option("P", 40, -3, 0.5)], 910 + 50 + 900, 910 + 50 + 900),
-        # the dearest are paired: 9.10 with 8.20, the put of 4.50 stands alone
-        (
-            45,
-            [option("C", 47, -1, 2.1), option("P", 40, -1, 0.5), option("P", 43, -1, 1.2)],
-            910 + 120 + 450,
-            910 + 120 + 450,
-        ),
-        # the put that the 9.10 leaves is paired with one of the two calls of 7.00, the other stands alone
-        (
-            45,
-            [option("C", 47, -1, 2.1), option("C", 48, -2, 1), option("P", 43, -2, 1.2)],
-            910 + 120 + 820 + 100 + 700,
-            910 + 120 + 820 + 100 + 700,
-        ),
-        # 9.10 on either side: the greater of both premiums is added, be it the call's or the put's
-        (45, [option("C", 47, -1, 2.1), option("P", 45, -1, 0.1)], 910 + 210, 910 + 210),
-        (45, [option("C", 45, -1, 0.1), option("P", 43, -1, 2.1)], 910 + 210, 910 + 210),
-        # shares sold short cover a sold put
-        (275, [share(-100, 275), option("P", 265, -1, 4)], 13_750, 8_250),
-        # a call protects a hundred of the shares that are sold short
-        (283, [share(-150, 283), option("C", 275, 1, 9)], 900 + 21_225, 2_750 + 4_245),
-        # two puts fifteen points below protect two hundred shares
-        (290, [share(250, 290), option("P", 275, 2, 3)], 600 + 36_250, 8_500 + 3_625),
-        # far below, the plain margin is less
-        (290, [share(100, 290), option("P", 200, 1, 1)], 100 + 14_500, 7_250),
-        # an option of the share's own direction protects nothing
-        (290, [share(100, 290), option("C", 275, 1, 20)], 2_000 + 14_500, 7_250),
-    ],
-)
-def test_requirements_of_several_lots(spot, lines, initial, maintenance):
-    assert asked(spot, *lines) == (initial, maintenance)
-    assert asked(spot, *reversed(lines)) == (initial, maintenance)
-
-
-@pytest.mark.rows(
     ("lines", "spot", "intrinsic"),
     [
         ([share(-100, 275), option("P", 265, -1, 4)], 255, 1_000),
         ([share(-100, 275), option("P", 265, -1, 4)], 275, 0),
         ([share(-250, 275), option("P", 265, -2, 4)], 260, 1_000),
         ([share(300, 275), option("C", 255, -2, 22)], 275, 4_000),
+        ([share(150, 275), option("C", 255, -1, 22)], 275, 2_000),
         ([share(99, 275), option("C", 255, -1, 22)], 275, 0),
     ],
 )

@@ -223,12 +223,3 @@ def test_an_account_in_coin(row):
 
 
 # laws -----------------------------------------------------------------------------------------------
-
-
-def test_spreads_together_never_need_more_than_alone_nor_less_than_nothing():
-    for row in ROWS:
-        options = [each for each in lines(row) if each.is_option]
-        for size in range(1, len(options) + 1):
-            pairs = Pairing(options[:size], D(str(row.spot)))
-            assert pairs.maintenance >= 0
-            assert pairs.initial >= pairs.premium

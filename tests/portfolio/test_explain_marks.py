@@ -215,6 +215,27 @@ def test_what_was_bought_at_a_mid_below_the_payoff_is_explained_by_the_volatilit
     assert float(mark.parts["delta"]) == pytest.approx(100 * seen.greeks.delta, abs=0.01)
 
 
+@pytest.mark.rows(
+    ("quantity", "price", "spread", "slippage"),
+    [
+        (10, "500.10", "-1", "0"),
+        (10, "500.15", "-1", "-0.5"),
+        (10, "500.04", "-0.4", "0"),
+        (10, "500.00", "0", "0"),
+        (10, "499.95", "0", "0.5"),
+        (-10, "499.90", "-1", "0"),
+        (-10, "500.05", "0", "0.5"),
+    ],
+)
+def test_a_trade_costs_half_the_spread_and_beyond_it_slips(quantity, price, spread, slippage):
+    desk = Desk()
+    desk.quote(0, 500.0, half=0.1)
+    desk.explain.begin(NOON)
+    desk.trade(0, quantity, price)
+    parts = desk.explain.mark(NOON + S).parts
+    assert (parts["spread"], parts["slippage"], parts["residual"]) == (D(spread), D(slippage), 0)
+
+
 def test_the_parts_are_rounded_so_that_they_sum_to_the_total():
     rounded = parts_in_cents({"delta": D("0.005"), "fees": D("-0.014"), "residual": D("0.009")}, D("0.004"))
     assert rounded["total"] == 0

@@ -1,6 +1,6 @@
 """Is gamma paying: the law of the answer, and its hedging costs against a second sum over the fills."""
 
-from datetime import date
+from datetime import date, time
 from decimal import Decimal
 
 import pytest
@@ -15,6 +15,7 @@ from scalpdesk.core.intents import Side
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.portfolio.explain import BASIS, PARTS, parts_in_cents
 from scalpdesk.portfolio.gamma_verdict import COSTS, GammaVerdict, gamma_verdict, loss_of, sources
+from scalpdesk_testing.kit.tape import until
 
 D = Decimal
 ZERO = D(0)
@@ -67,7 +68,7 @@ def test_a_loss_names_the_fewest_sources_that_lost_as_much_and_no_gain_is_one(pa
 def test_without_an_option_there_is_no_answer():
     settings = load_settings("gamma-scalper")
     day = date(2017, 7, 3)
-    tape = load_market(settings, "embedded", underlying="SPY", start=day, end=day, seed=1)
+    tape = until(load_market(settings, "embedded", underlying="SPY", start=day, end=day, seed=1), time(9, 31))
     _, engine = build_backtest(settings, tape, run_id="r", mode="backtest", started_ns=0, seed=1)
     explain = engine.desk.attribution
     assert gamma_verdict(explain, parts_in_cents(explain.totals, explain.nav_change), D("-3.00")) is None
@@ -83,12 +84,12 @@ def test_hedging_costs_are_those_of_the_shares_and_the_rest_is_entry_and_exit(se
         "gamma-scalper",
         overrides=(
             "entry.gate=off",
-            "exits.close_at=12:30",
+            "exits.close_at=10:45",
             "hedge.band_settings.risk_aversion=0.25",
             *settings,
         ),
     )
-    tape = load_market(loaded, "embedded", underlying="SPY", start=day, end=day, seed=1)
+    tape = until(load_market(loaded, "embedded", underlying="SPY", start=day, end=day, seed=1), time(11))
     header, engine = build_backtest(loaded, tape, run_id="r", mode="backtest", started_ns=0, seed=1)
     run = assemble_backtest(loaded, tape, header, engine, None)
     paid = {True: D(0), False: D(0)}

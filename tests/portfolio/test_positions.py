@@ -23,6 +23,14 @@ TRADES = st.lists(
 )
 
 
+def test_a_trade_through_zero_realizes_the_old_and_opens_the_new_at_its_price():
+    position = Position(0, Equity("SPY"), D(10), D(100))
+    position.apply(D(-15), D(101))
+    assert (position.quantity, position.average_price, position.realized) == (D(-5), D(101), D(10))
+    position.apply(D(8), D(100))
+    assert (position.quantity, position.average_price, position.realized) == (D(3), D(100), D(15))
+
+
 @given(TRADES)
 def test_when_the_average_price_is_read_changes_nothing(trades):
     read, unread = Position(0, HUNDRED), Position(0, HUNDRED)

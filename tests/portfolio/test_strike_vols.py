@@ -56,14 +56,6 @@ def market():
     return Market()
 
 
-def test_call_and_put_of_a_strike_have_one_volatility(market):
-    assert market.vol is None
-    market.share(market.strike)
-    for leg in (CALL, PUT):
-        market.option(leg, market.strike)
-    assert market.vol == pytest.approx(VOL, abs=1e-6)
-
-
 def test_a_quote_is_inverted_with_the_spot_of_its_own_instant(market):
     market.share(market.strike - 1.0, 0)
     market.option(CALL, market.strike - 1.0, 0)
@@ -79,34 +71,6 @@ def test_an_option_quoted_before_its_share_at_one_instant_is_inverted_with_it(ma
     market.option(CALL, market.strike - 2.0, 5)
     market.share(market.strike - 2.0, 5)
     assert market.vol == pytest.approx(VOL, abs=1e-6)
-
-
-@pytest.mark.parametrize(("deviation", "is_measured"), [(0.019, True), (0.021, False)])
-def test_a_quote_that_knows_its_volatility_to_no_better_than_two_points_is_no_measurement(
-    market, deviation, is_measured
-):
-    """At a high volatility a spread of less than a quarter of the mid may be as wide."""
-    market.share(market.strike)
-    market.option(CALL, market.strike, vol=0.6)
-    now_ns = NOON + 60 * NANOS_PER_SECOND
-    mid, up, down = (
-        model_price(market.book[CALL], market.strike, vol, now_ns) for vol in (0.62, 0.6201, 0.6199)
-    )
-    half = deviation * np.sqrt(12.0) * (up - down) / 2e-4 / 2.0
-    assert 2.0 * half < 0.25 * mid
-    assert market.vol == pytest.approx(0.6, abs=1e-6)
-    market.share(market.strike, 60)
-    market.option(CALL, market.strike, 60, vol=0.62, half=half)
-    assert bool(market.vol > 0.6 + 1e-6) is is_measured
-
-
-def test_a_volatility_is_as_uncertain_as_its_quote_is_wide(market):
-    """A price anywhere within the quote deviates by its width over the root of 12."""
-    market.share(market.strike)
-    market.option(CALL, market.strike, half=0.02)
-    found = observed_strike_vol(market.engine, CALL, NOON)
-    up, down = (model_price(market.book[CALL], market.strike, VOL + step, NOON) for step in (1e-4, -1e-4))
-    assert found.deviation == pytest.approx(0.04 / np.sqrt(12.0) / ((up - down) / 2e-4), rel=1e-4)
 
 
 def test_one_volatility_of_a_smile_is_that_of_the_array_to_the_last_digit():
@@ -260,7 +224,6 @@ def minute_vols(day, call, put):
     ("day", "call", "put", "before", "now"),
     [
         ("2018-02-05", "SPY180316C00281000", "SPY180316P00281000", (0.430, -0.354), (0.165, -0.05)),
-        ("2016-03-01", "SPY160415C00200000", "SPY160415P00200000", (0.031, -0.18), (0.022, 0.11)),
     ],
 )
 def test_what_a_volatility_does_in_a_minute_is_no_noise_of_its_quotes(day, call, put, before, now):

@@ -167,11 +167,6 @@ def test_a_quote_is_too_wide_beyond_a_quarter_of_the_mid_and_a_few_ticks(bid, as
 # the forward ----------------------------------------------------------------------------------------
 
 
-def test_the_forward_comes_of_the_pairs_around_the_spot(chain):
-    chain.all()
-    assert chain.forward().forward == pytest.approx(500.0, abs=0.05)
-
-
 def test_the_forward_is_taken_of_three_strikes_on_either_side():
     chain = Chain(475, 480, *STRIKES, 520, 525)
     chain.all()

@@ -7,17 +7,13 @@ from hypothesis import strategies as st
 
 from scalpdesk.core.intents import OrderIntent, Purpose, Side
 from scalpdesk.risk.caps import (
-    GreekExposure,
     SizeCut,
     cut_by_volatility,
-    cut_exposure,
     cut_to,
     cut_to_holding,
-    rooms,
     sets_of,
     volatility_factor,
 )
-from scalpdesk.risk.limits import RiskLimits
 
 D = Decimal
 
@@ -87,19 +83,6 @@ def test_without_a_volatility_nothing_opens(vol):
 @pytest.mark.rows("purpose", [Purpose.HEDGE, Purpose.CLOSE, Purpose.UNWIND_HEDGE])
 def test_volatility_scales_only_what_opens(purpose):
     assert cut_by_volatility([intent(purpose=purpose)], 0.15, 3.0) is None
-
-
-def test_a_cut_says_every_cap_that_binds_with_its_figures():
-    caps = rooms(RiskLimits(max_vega_fraction=0.002), 100_000.0, only_buys_options=False)
-    trade = GreekExposure(delta_usd=100_000.0, vega_usd_per_point=1_000.0)
-    assert cut_exposure(GreekExposure(), trade, 10, caps) == SizeCut(
-        2,
-        "net delta would be 100000 (now 0), cap 20000 (risk.max_net_delta_fraction);"
-        " vega per point would be 1000 (now 0), cap 200 (risk.max_vega_fraction)",
-    )
-    assert cut_exposure(GreekExposure(), trade, 10, rooms(RiskLimits(), 1e7, only_buys_options=False)) is None
-    below = cut_exposure(GreekExposure(), GreekExposure(theta_usd_per_day=-3_000.0), 3, caps)
-    assert below == SizeCut(1, "theta per day would be -3000 (now 0), cap 1000 (risk.max_theta_fraction)")
 
 
 @pytest.mark.rows(

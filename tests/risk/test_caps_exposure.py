@@ -142,24 +142,6 @@ def test_a_cap_that_is_none_bounds_nothing_and_an_account_without_equity_allows_
     assert all(room.low == 0.0 for room in broke)
 
 
-@pytest.mark.rows("index", range(4))
-@pytest.mark.rows("sign", [1, -1])
-def test_each_greek_is_cut_at_its_cap_and_passes_just_inside(index, sign):
-    room = caps()[index]
-    edge = room.high if sign > 0 else -room.low
-    if math.isinf(edge):
-        edge = 1e12
-    step = [0.0] * 4
-    step[index] = sign * edge / 10
-    per_set = GreekExposure(*step)
-    assert largest_within(GreekExposure(), per_set, 10, caps()) == (10, ())
-    allowed, binding = largest_within(GreekExposure(), per_set, 11, caps())
-    if math.isinf(room.high if sign > 0 else room.low):
-        assert (allowed, binding) == (11, ())
-    else:
-        assert (allowed, [one.name for one in binding]) == (10, [room.name])
-
-
 def test_the_tightest_cap_is_the_one_that_is_named():
     found = largest_within(GreekExposure(), GreekExposure(1_000.0, 0.0, 500.0, 0.0), 50, caps())
     assert (found[0], [one.key for one in found[1]]) == (2, ["risk.max_vega_fraction"])
@@ -194,13 +176,6 @@ def test_the_cut_is_the_largest_that_keeps_within_all_caps(before, per_set, sets
     allowed, binding = largest_within(before, per_set, sets, limit_rooms)
     assert allowed == max(count for count in range(sets + 1) if fits(before, per_set, count, limit_rooms))
     assert bool(binding) is (allowed < sets)
-
-
-@given(WHOLE_EXPOSURES, WHOLE_EXPOSURES, st.integers(1, 60), LIMITS)
-def test_a_wider_cap_never_allows_less(before, per_set, sets, limits):
-    narrow = rooms(limits, 50_000.0, only_buys_options=False)
-    wide = rooms(limits, 100_000.0, only_buys_options=False)
-    assert largest_within(before, per_set, sets, narrow)[0] <= largest_within(before, per_set, sets, wide)[0]
 
 
 # one underlying beside others -----------------------------------------------------------------------

@@ -110,13 +110,6 @@ def test_a_limit_price_stays_within_the_collar(context, side, limit, passes, ask
     assert (reason is None) is passes
 
 
-def test_the_collar_says_how_far_off_the_price_is(context, ask):
-    buy = ask(checks.price_within_collar, context(intent=intent(limit="20")))
-    sell = ask(checks.price_within_collar, context(intent=intent(side=Side.SELL, limit="5")))
-    assert buy == "buy limit 20.0 is more than 10% above the ask 10.1"
-    assert sell == "sell limit 5.0 is more than 10% below the bid 9.9"
-
-
 @pytest.mark.rows("limit", [None, D(0), D(-1)])
 def test_a_limit_order_needs_a_price(context, limit, ask):
     one = OrderIntent(0, Side.BUY, D(1), Purpose.OPEN, "", OrderType.LIMIT, limit)
@@ -191,12 +184,6 @@ def test_an_option_whose_quote_shows_no_price_is_not_opened_nor_sold_for_less_th
 def test_losses_never_stop_what_lowers_risk(context, purpose, ask):
     one = context(daily_pnl=D(-99_000), consecutive_losses=9, intent=intent(purpose))
     assert ask(checks.losses_allow, one) is None
-
-
-def test_a_market_order_is_weighed_at_the_ask_and_a_limit_order_at_its_limit(context, ask):
-    tight = {"limits": {"max_daily_loss": D("1005")}, "now_ns": LAST_DAY_NS}
-    assert "1010.00" in ask(checks.losses_allow, context(**tight))  # 1 x 10.10 x 100
-    assert ask(checks.losses_allow, context(**tight, intent=intent(limit="10.05"))) is None
 
 
 def test_a_bought_premium_is_a_loss_of_the_day_only_within_a_day_of_expiry(context, ask):

@@ -231,7 +231,7 @@ def test_working_orders_on_its_own_side_count_as_filled(context, book, ask):
 
 @pytest.mark.rows(
     ("most", "held", "quantity", "passes"),
-    [(0, 5, 5, True), (0, 5, 6, False), (0, 0, 1, False), (2, 0, 2, True), (2, 0, 3, False)],
+    [(0, 5, 5, True), (0, 5, 6, False), (0, 0, 1, False), (2, 0, 2, True), (2, 0, 3, False), (2, 3, 5, True)],
 )
 def test_no_option_is_written_unless_the_limit_says_how_many(context, most, held, quantity, passes, ask):
     one = context(

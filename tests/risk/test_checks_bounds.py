@@ -5,7 +5,6 @@ from decimal import Decimal
 import msgspec
 import pytest
 
-from scalpdesk.core.enums import Mode
 from scalpdesk.core.events import AccountLimits
 from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side
 from scalpdesk.instruments.contract import LinearPerpetual
@@ -15,20 +14,13 @@ from scalpdesk.margin.capital import capital_of
 from scalpdesk.marketdata.quotes import QuoteVerdict
 from scalpdesk.risk import checks
 from scalpdesk.risk.caps import (
-    CapRoom,
     GreekExposure,
     SizeCut,
-    cut_by_volatility,
     cut_exposure,
-    cut_to,
-    largest_within,
     rooms,
-    sets_of,
-    volatility_factor,
 )
 from scalpdesk.risk.checks import loss_rule, risk_of
 from scalpdesk.risk.context import Held, RiskFigures, Working
-from scalpdesk.risk.gate import RiskGate
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk_testing.kit.instruments import option, share
 from scalpdesk_testing.kit.tape import quote
@@ -147,12 +139,6 @@ def test_the_risk_of_a_perpetual_is_its_dollars_in_coin():
     assert risk_of(intent(quantity=900), SWAP, quote(0, 0, 0.0, 0.0)) is None
 
 
-def test_an_order_at_the_largest_premium_goes(context, ask):
-    limits = {"max_order_premium": D(1_000)}
-    assert ask(checks.premium_within_limit, context(limits=limits, intent=intent(limit="10"))) is None
-    assert ask(checks.premium_within_limit, context(limits=limits, intent=intent(limit="10.01"))) is not None
-
-
 # accounts in coin -----------------------------------------------------------------------------------
 
 
@@ -194,22 +180,6 @@ def test_a_coin_option_is_covered_to_the_hundred_millionth_coin(context, ask, ca
     )
     reason = ask(checks.cash_covers, one)
     assert reason == (None if passes else f"the order costs 0.00345000, cash left {cash}")
-
-
-def test_a_loss_in_coin_is_shown_to_the_satoshi(context, ask):
-    """5 % of half a coin may go: 0.0295 at risk was refused at a limit of "0.03"."""
-    one = context(
-        instrument=COIN_CALL,
-        quote=quote(0, 0, 0.029, 0.0295),
-        intent=intent(quantity="1"),
-        equity=D("0.5"),
-        session_equity=D("0.5"),
-        now_ns=expiry_instant_ns(COIN_CALL) - 1,
-    )
-    assert ask(checks.losses_allow, one) == (
-        "would_breach_daily_loss: 0.02950000 may be lost within a day, P&L of the day 0.00000000,"
-        " limit -0.02500000 (risk.max_daily_loss)"
-    )
 
 
 def in_coin(context, ask, book, available, *orders, quantity=900, live=True):
@@ -318,18 +288,6 @@ def test_nothing_is_opened_while_the_margin_is_high(context, book, ask, used, mo
 # positions ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.rows(
-    ("held", "quantity", "passes"), [(0, 2, True), (0, 3, False), (3, 5, True), (3, 6, False), (-2, 0, True)]
-)
-def test_an_option_is_written_up_to_the_limit_and_not_beyond(context, ask, held, quantity, passes):
-    one = context(
-        limits={"max_short_contracts": 2},
-        intent=intent(side=Side.SELL, quantity=quantity),
-        held=D(held),
-    )
-    assert (ask(checks.position_within_limits, one) is None) is passes
-
-
 def test_buying_back_a_short_position_is_bounded_by_no_short_limit(context, ask):
     one = context(intent=intent(quantity=1), held=D(-5))
     assert ask(checks.position_within_limits, one) is None
@@ -379,43 +337,7 @@ def test_an_exit_says_what_it_would_lower(context, book, ask):
 # the desk as a whole --------------------------------------------------------------------------------
 
 
-def test_every_reason_is_given_until_a_size_is_no_number(context):
-    gate = RiskGate(RiskLimits())
-    blocked = context(
-        mode=Mode.HALTED, in_session=False, intent=intent(quantity=0), verdict=QuoteVerdict.CROSSED
-    )
-    assert gate.refusals(blocked)[:4] == (
-        "the desk is halted",
-        "outside the trading session",
-        "order size 0 is not above zero",
-        "the quote of SPY240419C00500000 is crossed",
-    )
-    nan = context(mode=Mode.HALTED, intent=intent(quantity="NaN"))
-    assert gate.refusals(nan) == ("the desk is halted",)
-
-
 # cuts -----------------------------------------------------------------------------------------------
-
-
-def test_a_trade_is_cut_in_sets():
-    trade = [intent(quantity=4), intent(quantity=6)]
-    assert sets_of([one.quantity for one in trade]) == 2
-    assert [one.quantity for one in cut_to(trade, 1, 2)] == [2, 3]
-    assert cut_to(trade, 0, 2) == ()
-    assert cut_to(trade, 2, 2) == tuple(trade)
-    part = cut_to([intent(quantity="1.5")], 1, 3)[0].quantity
-    assert (str(part), sets_of([D("1.5")]), sets_of([D("100"), D("5E+1")])) == ("0.5", 15, 50)
-    assert str(cut_to([intent(quantity="200")], 1, 2)[0].quantity) == "100"
-    assert str(cut_to([intent(quantity="0.30")], 1, 2)[0].quantity) == "0.15"
-
-
-def test_volatility_cuts_what_opens_to_whole_sets():
-    assert (volatility_factor(0.15, 0.6), volatility_factor(0.15, 0.61)) == (0.25, 0.25)
-    assert volatility_factor(0.15, 0.1) == 1.0
-    both = [intent(Purpose.HEDGE, 4), intent(quantity=8)]
-    assert cut_by_volatility(both, 0.15, 0.3).sets == 2
-    assert cut_by_volatility(both, 0.15, 0.15) is None
-    assert cut_by_volatility(both[:1], 0.15, 0.3) is None
 
 
 def test_the_reasons_of_a_cut_name_each_cap_that_binds():
@@ -445,27 +367,3 @@ def test_a_cap_in_coin_is_shown_in_coin():
     assert cut == SizeCut(
         0, "theta per day would be -0.00721 (now 0.00000), cap 0.00500 (risk.max_theta_fraction)"
     )
-
-
-@pytest.mark.rows(
-    ("start", "step", "sets", "allowed"),
-    [
-        (0.0, 10.0, 10, 10),
-        (0.0, 10.0, 11, 10),
-        (0.0, -10.0, 11, 10),
-        (50.0, 10.0, 10, 5),
-        (50.0, -10.0, 20, 15),
-        (150.0, 10.0, 3, 0),
-        (150.0, -10.0, 30, 30),
-        (150.0, -10.0, 31, 30),
-        (-150.0, 10.0, 31, 30),
-        (0.0, 101.0, 1, 0),
-        (100.0, 0.0, 5, 5),
-        (0.0, 10.0 + 1e-12, 10, 10),
-    ],
-)
-def test_so_many_sets_fit_between_a_cap_and_what_is_there_already(start, step, sets, allowed):
-    room = CapRoom(-100.0, 100.0, "net delta", "key")
-    wide = [CapRoom(-1.0, 1.0, name, name) for name in "bcd"]
-    found, binding = largest_within(GreekExposure(start), GreekExposure(step), sets, (room, *wide))
-    assert (found, binding) == (allowed, () if allowed == sets else (room,))

@@ -114,7 +114,7 @@ LIMITS = st.fixed_dictionaries(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=80)
 @given(st.lists(ANYTHING, min_size=1, max_size=4), LIMITS)
 def test_what_was_asked_before_changes_no_answer_of_the_gate(context, book, several, limits):
     """The checks chosen for one kind of order are asked of no other kind."""

@@ -25,14 +25,6 @@ def test_no_limit_is_switched_off_with_zero(name, value):
     assert caught.value.where == f"risk.{name}"
 
 
-@pytest.mark.rows("name", sorted(BOUNDS))
-def test_every_limit_has_a_largest_value_that_is_allowed_itself(name):
-    assert BOUNDS[name].admits(BOUNDS[name].high)
-    with pytest.raises(ConfigError) as caught:
-        RiskLimits(**{name: BOUNDS[name].high * 1.001})
-    assert caught.value.where == f"risk.{name}"
-
-
 @pytest.mark.parametrize("key", ["allowed_order_types", "allowed_underlyings"])
 def test_a_list_that_allows_nothing_is_refused(key):
     with pytest.raises(ConfigError) as caught:
@@ -40,21 +32,11 @@ def test_a_list_that_allows_nothing_is_refused(key):
     assert caught.value.where == f"risk.{key}"
 
 
-def test_a_pair_that_contradicts_is_refused_and_names_both():
-    with pytest.raises(ConfigError, match=r"risk\.max_option_contracts = 6") as caught:
-        RiskLimits(max_option_contracts=6, max_expiry_contracts=5)
-    assert caught.value.where == "risk.max_expiry_contracts"
-    assert RiskLimits(max_option_contracts=5, max_expiry_contracts=5).resolve().expiry_contracts == 5
-
-
 def test_limits_that_are_not_given_follow_the_largest_order():
     limits = RiskLimits(max_order_contracts=3, max_order_shares=100, max_orders_per_minute=12).resolve()
     assert (limits.option_contracts, limits.expiry_contracts, limits.underlying_contracts) == (15, 30, 60)
     assert (limits.position_shares, limits.window_shares, limits.window_contracts) == (500, 1_000, 30)
     assert (limits.messages_per_minute, limits.repeats_per_minute, limits.flips_per_minute) == (18, 6, 2)
-    given = RiskLimits(max_position_shares=25_000, max_messages_per_minute=500, max_repeats_per_minute=1)
-    given = given.resolve()
-    assert (given.position_shares, given.messages_per_minute, given.repeats_per_minute) == (25_000, 500, 1)
 
 
 def test_the_daily_loss_is_an_amount_or_a_fraction_of_the_opening_equity():

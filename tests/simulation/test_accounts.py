@@ -9,7 +9,6 @@ from scalpdesk.core.events import PositionChanged
 from scalpdesk.core.intents import OrderType, Side
 from scalpdesk.core.units import NEVER_NS
 from scalpdesk.instruments.contract import Equity, Instruments
-from scalpdesk.instruments.deribit import perpetual
 from scalpdesk.instruments.fees import FeeSchedule
 from scalpdesk.instruments.postings import of_change
 from scalpdesk.instruments.sessions import session_on
@@ -19,7 +18,7 @@ from scalpdesk.simulation.fills import fill_model
 from scalpdesk.simulation.hours import AlwaysOpen
 from scalpdesk.simulation.ledger import counted_ids, uuid_ids
 from scalpdesk.simulation.orders import LegRequest, OrderClass, OrderRequest, Status
-from scalpdesk_testing.kit.broker import connect, give
+from scalpdesk_testing.kit.broker import give
 from scalpdesk_testing.kit.instruments import DAY, straddle_book
 from scalpdesk_testing.kit.tape import quote
 
@@ -78,18 +77,6 @@ def test_the_own_lines_and_the_fees_of_executions_come_to_the_cash_whatever_is_t
 # terms and bookings ---------------------------------------------------------------------------------
 
 
-def test_an_account_begins_with_its_terms():
-    account = Desk({CALL: (2, 9)}, options_level=2, multiplier=2, shorting_enabled=False).account
-    assert (account.name, account.currency, account.cash, account.others) == ("account", "USD", 100_000, {})
-    assert (account.options_level, account.multiplier, account.unsettled) == (2, 2, 0)
-    assert (account.trading_blocked, account.day_trades_blocked) == (False, False)
-    assert (account.last_equity, account.quantity(CALL), account.quantity(SHARE)) == (100_000, 2, 0)
-    assert account.holdings[CALL].average_price == 9
-    plain = AccountTerms()
-    assert (plain.cash, plain.positions, plain.options_level, plain.multiplier) == (0, {}, 3, 4)
-    assert (plain.shorting_enabled, plain.shortable, plain.currency) == (True, None, "USD")
-
-
 def test_what_a_cash_account_sells_is_unsettled_and_what_it_buys_is_not():
     account = Desk(multiplier=1).account
     assert give(account, SHARE, 4, 500, -2_000) == 4
@@ -124,13 +111,6 @@ def test_an_account_that_opens_while_the_broker_runs_begins_then_and_owes_nothin
     assert (other.created_ns, other.unsettled, desk.ledger.accounts["other"]) == (T, 0, other)
     other.cash = D(7)
     assert (other.others, other.cash) == ({}, 7)
-
-
-def test_a_position_in_a_perpetual_knows_what_its_contract_is_in_dollars():
-    account = connect(
-        Instruments([perpetual("BTC")]), cash=1, currency="BTC", positions={0: (D(100), D(50_000))}
-    ).account
-    assert account.holdings[0].instrument == perpetual("BTC")
 
 
 def changed(number, cause, units, price=0, cash=0, **more):
@@ -254,6 +234,9 @@ def test_open_orders_reserve_what_they_may_still_use():
     assert account.reserved() == (4_900, 1_000)
     desk.order(SHARE, 20, 480)
     assert account.reserved() == (4_900 + 9_600, 1_000)
+    part = Desk({SHARE: ("0.5", 490)})
+    part.order(SHARE, 10, 400)
+    assert part.account.reserved() == (4_000, 0)
 
 
 def test_an_order_over_several_contracts_reserves_its_cost_for_each_unit_that_is_left():
@@ -299,18 +282,6 @@ def test_the_values_of_an_account_are_at_its_marks():
     assert Desk(shorting_enabled=False).account.may_short("SPY") is False
 
 
-def test_orders_that_ended_are_open_no_more():
-    desk = Desk()
-    first, second = desk.order(SHARE, 10, 490), desk.order(SHARE, 10, 480)
-    assert [one.order_id for one in desk.account.open_orders()] == [first.order_id, second.order_id]
-    desk.broker.cancel(desk.account.name, first.order_id)
-    assert desk.account.open_orders() == [second]
-    assert (first.status, first.canceled_ns, first.updated_ns) == (Status.CANCELED, T, T)
-    second.status = Status.EXPIRED
-    assert desk.account.open_orders() == []
-    assert desk.account.unended == {}
-
-
 # the ledger -----------------------------------------------------------------------------------------
 
 
@@ -335,12 +306,6 @@ def test_a_trade_is_written_with_its_cash_and_its_fee():
     free = Desk(fees=FeeSchedule())
     free.order(CALL, 1)
     assert [one.kind for one in free.account.activities] == ["FILL"]
-
-
-def test_parts_of_a_share_are_paid_to_the_millionth():
-    desk = Desk(fees=FeeSchedule())
-    desk.order(SHARE, D("0.1234567"))
-    assert desk.account.cash == 100_000 - D("61.790078")
 
 
 @pytest.mark.rows(

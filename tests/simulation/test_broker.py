@@ -602,15 +602,6 @@ def test_one_exit_alone_wakes_with_its_entry():
     assert (stop.status, venue.units()) == (Status.FILLED, {})
 
 
-def test_a_halt_stops_trading_until_it_is_lifted():
-    venue = market()
-    venue.broker.halt(SHARE)
-    order = venue.order(SHARE, 1)
-    assert (order.status, venue.ledger.halted) == (Status.NEW, {SHARE})
-    venue.broker.resume(SHARE)
-    assert (order.status, venue.ledger.halted) == (Status.FILLED, set())
-
-
 def test_options_are_halted_with_their_underlying_and_trade_when_it_resumes():
     venue = market(cash=1_000_000)
     resting = venue.order(CALL, 1, 9)
@@ -694,14 +685,6 @@ def test_what_was_reported_is_reported_once():
     assert list(venue.broker.drain()) == []
 
 
-def test_the_close_settles_what_ends_with_it():
-    venue = market({CALL: 1}, expires_today=True)
-    venue.quote(SHARE, ENDS_NS, 509.5, 510.5)
-    venue.broker.close_session(ENDS_NS)
-    assert [one.cause for one in venue.bookings()] == ["exercise", "delivery"]
-    assert venue.account.last_equity == 100_000 - 50_000 + 51_000
-
-
 def test_a_market_order_with_a_price_is_refused_unless_its_sender_knows_the_instrument():
     venue = market()
     wanted = OrderRequest("SPY", Side.BUY, OrderType.MARKET, quantity=D(1), client_order_id="x" * 129)
@@ -727,11 +710,3 @@ def test_an_exit_that_fills_in_part_while_its_order_is_acknowledged_leaves_the_o
     order = whole.order(SHARE, -10, 509, structure=OrderClass.OCO, **exits(509))
     assert (order.status, order.legs[0].status, whole.units()) == (Status.FILLED, Status.CANCELED, {})
     assert whole.ledger.working == {}
-
-
-def test_a_broker_begins_at_no_time_with_nothing_due():
-    venue = Market(straddle_book(500), opens_ns=None)
-    ledger = venue.ledger
-    assert (ledger.now_ns, ledger.session_open_ns, ledger.timers, ledger.working) == (0, 0, [], {})
-    assert (venue.broker.is_open, venue.broker.entry.closes_ns, venue.broker.due_ns) == (False, 0, NEVER_NS)
-    assert (venue.account.created_ns, ledger.mark(SHARE)) == (0, 0)

@@ -2,7 +2,6 @@ from decimal import Decimal
 
 import pytest
 
-from scalpdesk.core.errors import DataError
 from scalpdesk.core.events import (
     CancelRejected,
     FillBusted,
@@ -21,10 +20,9 @@ from scalpdesk.instruments.sessions import expiry_instant_ns, session_on
 from scalpdesk.simulation.accounts import AccountTerms
 from scalpdesk.simulation.broker import Broker
 from scalpdesk.simulation.connection import BrokerConnection
-from scalpdesk.simulation.faults import Fault, FaultPlan
 from scalpdesk.simulation.fills import fill_model
 from scalpdesk.simulation.hours import NEVER_NS, AlwaysOpen
-from scalpdesk.simulation.orders import Changes, LegRequest, OrderClass, OrderRequest
+from scalpdesk.simulation.orders import LegRequest, OrderClass, OrderRequest
 from scalpdesk_testing.kit.broker import FOREVER_NS, connect
 from scalpdesk_testing.kit.instruments import EXPIRY, straddle_book
 from scalpdesk_testing.kit.tape import quote
@@ -49,6 +47,19 @@ def broker_of(**how):
 
 def holdings(venue):
     return {number: one.quantity for number, one in venue.account.holdings.items()}
+
+
+def test_a_market_order_is_accepted_and_filled_at_the_far_side(exchange, order):
+    venue = exchange()
+    venue.on_quote(quote(0, T, 499.99, 500.01))
+    venue.send(order(), T)
+    accepted, filled = venue.take_due(T)
+    assert accepted == OrderAccepted("o-1", T, T, "sim-1")
+    assert filled == OrderFilled("o-1", T, T, "x1", D(10), D("500.01"), D(0))
+    assert venue.account.cash == D(100_000) - D("5000.10")
+    assert holdings(venue) == {0: D(10)}
+    assert venue.working == {}
+    assert venue.due_ns == NEVER_NS
 
 
 def test_an_option_moves_cash_by_its_multiplier_and_its_fee(exchange, order):
@@ -77,11 +88,19 @@ def test_latency_is_paid_out_and_back_and_meets_the_quote_on_arrival(exchange, o
     assert (filled.price, filled.ts_event_ns, filled.ts_recv_ns) == (D("501.01"), T + 30 * MS, T + 60 * MS)
 
 
-def test_without_sizes_the_whole_order_is_filled(exchange, order):
+def test_no_more_is_filled_than_is_displayed_and_the_rest_waits(exchange, order):
     venue = exchange()
-    venue.on_quote(quote(0, T, 499.99, 500.01, ask_size=0))
-    venue.send(order(quantity=700), T)
-    assert venue.take_due(T)[1].quantity == 700
+    venue.on_quote(quote(0, T, 499.99, 500.01, ask_size=4))
+    venue.send(order(), T)
+    assert venue.take_due(T)[1].quantity == 4
+    venue.on_quote(quote(0, T + 1, 499.99, 500.03, ask_size=5))
+    venue.on_quote(quote(0, T + 2, 499.99, 500.04, ask_size=5))
+    fills = venue.take_due(T + 2)
+    assert [(fill.execution_id, fill.quantity, fill.price) for fill in fills] == [
+        ("x2", D(5), D("500.03")),
+        ("x3", D(1), D("500.04")),
+    ]
+    assert venue.working == {}
 
 
 def test_an_order_waits_for_its_first_quote(exchange, order):
@@ -157,6 +176,22 @@ def test_an_order_in_options_may_not_cross_zero_either_and_no_order_may_be_empty
     assert holdings(venue) == {1: 1}
 
 
+def test_a_resting_order_can_be_cancelled_once(exchange, order):
+    venue = exchange(latency_ns=5 * MS)
+    venue.on_quote(quote(0, T, 499.99, 500.01))
+    venue.send(order(limit="499.00"), T)
+    venue.send(order(limit="499.50"), T)
+    venue.take_due(T + 10 * MS)
+    venue.send(CancelOrder("o-1"), T + 10 * MS)
+    venue.send(CancelOrder("o-1"), T + 10 * MS)
+    at = T + 15 * MS
+    assert venue.take_due(T + 20 * MS) == [
+        OrderCancelled("o-1", at, at + 5 * MS, "cancelled by the desk"),
+        CancelRejected("o-1", at, at + 5 * MS, "no such working order"),
+    ]
+    assert [one.client_order_id for one in venue.working[0]] == ["o-2"]
+
+
 def test_what_is_on_its_way_at_the_close_is_answered_at_the_close(exchange, order):
     venue = exchange(latency_ns=30 * MS)
     venue.on_quote(quote(0, T - 50 * MS, 499.99, 500.01))
@@ -195,17 +230,6 @@ def test_expired_options_leave_the_account_with_what_they_turn_into(exchange):
     assert venue.take_due(END_NS + 1) == []
 
 
-def test_without_a_level_an_expired_option_waits_for_the_next_quote_of_its_underlying(exchange):
-    venue = exchange(positions={1: 2})
-    assert venue.take_due(END_NS + 1) == []
-    assert holdings(venue) == {1: 2}
-    venue.on_quote(quote(1, END_NS + 5, 7.0, 7.1))
-    assert venue.take_due(END_NS + 5) == []
-    venue.on_quote(quote(0, END_NS + 6, 506.99, 507.01))
-    assert [change.cause for change in venue.take_due(END_NS + 6)] == ["exercise", "delivery"]
-    assert venue.working == {}
-
-
 def test_an_option_that_settles_at_the_opening_takes_no_quote_from_before_it():
     option = us_option("SPX210115C03700000")
     venue = connect(Instruments([Equity("SPX"), option]), positions={1: 1})
@@ -215,20 +239,6 @@ def test_an_option_that_settles_at_the_opening_takes_no_quote_from_before_it():
     venue.on_quote(quote(0, opening_ns + 2, 3_719.0, 3_721.0))
     (settled,) = venue.take_due(opening_ns + 2)
     assert settled.cash_change == 20 * 100
-
-
-def test_what_fills_before_a_smaller_replacement_arrives_stays_and_the_replacement_is_refused():
-    broker, account = broker_of(effect_latency_ns=5 * MS)
-    broker.on_quote(quote(0, T, 500.00, 500.02))
-    request = OrderRequest("SPY", Side.BUY, OrderType.LIMIT, quantity=D(10), limit_price=D(500))
-    old = broker.submit(account.name, request)
-    broker.advance(T + 5 * MS)
-    new = broker.replace(account.name, old.order_id, Changes(quantity=D(5)))
-    broker.on_quote(quote(0, T + 6 * MS, 499.98, 500.00, ask_size=6))
-    assert old.filled == 6
-    broker.advance(T + 10 * MS)
-    assert (old.status, old.filled, old.replaced_by) == ("partially_filled", 6, None)
-    assert (new.status, new.reject_reason) == ("rejected", "qty must be greater than filled qty")
 
 
 def test_only_a_venue_with_such_rules_refuses_parts_of_a_cent_and_an_order_against_ones_own(exchange, order):
@@ -344,105 +354,6 @@ def test_a_busted_execution_is_gone_from_the_account_and_is_busted_or_corrected_
     assert (venue.account.cash, holdings(venue)) == (100_000, {})
 
 
-@pytest.mark.parametrize("held", [-1, 0])
-def test_only_an_option_that_is_held_long_is_exercised(exchange, held):
-    venue = exchange(positions={1: held} if held else {})
-    venue.on_quote(quote(0, T, 509.99, 510.01))
-    before = holdings(venue)
-    with pytest.raises(Refused) as refused:
-        venue.broker.expiry.exercise(venue.account.name, 1)
-    assert refused.value.cause is Cause.UNKNOWN_POSITION
-    assert holdings(venue) == before
-
-
-@pytest.mark.rows(
-    ("held", "side", "opening"),
-    [("0", Side.BUY, 10), ("0.5", Side.BUY, 10), ("4", Side.SELL, 0), ("-4", Side.BUY, 0)],
-)
-def test_an_open_order_reserves_what_it_may_open_at_its_limit(exchange, order, held, side, opening):
-    venue = exchange(positions={0: D(held)} if D(held) else {})
-    venue.on_quote(quote(0, T, 499.99, 500.01))
-    quantity = opening or abs(D(held))
-    venue.send(order(side=side, quantity=quantity, limit="400" if side is Side.BUY else "600"), T)
-    assert kinds(venue.take_due(T)) == ["OrderAccepted"]
-    assert venue.account.reserved() == (opening * 400, 0)
-
-
-@pytest.mark.rows(
-    ("level", "side", "limit", "each"),
-    [
-        (3, Side.SELL, "20", 50_000 - 2_000),  # the whole strike less the premium
-        (4, Side.SELL, "20", 10_000),  # a fifth of the share's price: FINRA 4210(f)(2)(E)
-        (4, Side.BUY, "1", 100),
-    ],
-)
-def test_an_open_option_order_withholds_its_margin_or_its_price(exchange, order, level, side, limit, each):
-    venue = exchange(options_level=level, multiplier=4, cash=200_000)
-    for number, mid in enumerate((500, 9, 8)):
-        venue.on_quote(quote(number, T, mid - 0.5, mid + 0.5))
-    venue.send(order(2, side, 2, limit), T)
-    assert kinds(venue.take_due(T)) == ["OrderAccepted"]
-    assert venue.account.reserved() == (0, 2 * each)
-
-
-def test_an_order_that_came_before_any_price_is_judged_when_it_trades(exchange, order):
-    venue = exchange(cash=10_000)
-    venue.send(order(quantity=10_000), T)
-    assert kinds(venue.take_due(T)) == ["OrderAccepted"]
-    venue.on_quote(quote(0, T + 1, 499.99, 500.01, ask_size=0))
-    (rejected,) = venue.take_due(T + 1)
-    assert rejected.reason == "insufficient buying power (buying_power 40000.00, cost_basis 5000100.00)"
-    assert holdings(venue) == {}
-
-
-def test_an_order_outside_the_session_waits_for_its_opening(exchange, order):
-    venue = exchange(is_open=False)
-    venue.on_quote(quote(0, T - 9, 499.99, 500.01))
-    venue.send(order(), T)
-    assert kinds(venue.take_due(T)) == ["OrderAccepted"]
-    venue.open_session(T + 5, FOREVER_NS)
-    assert venue.take_due(T + 5) == []  # the quote is one of before
-    venue.on_quote(quote(0, T + 6, 499.99, 500.01))
-    assert kinds(venue.take_due(T + 6)) == ["OrderFilled"]
-
-
-@pytest.mark.rows(
-    ("wanted", "why"),
-    [
-        ({}, "qty or notional is required, but not both"),
-        ({"quantity": D(1), "notional": D(100)}, "qty or notional is required, but not both"),
-        ({"quantity": D(-1)}, "qty must be > 0"),
-        ({"notional": D(0)}, "notional must be > 0"),
-        ({"notional": D(100), "lifetime": TimeInForce.GTC}, "notional orders must be DAY market orders"),
-    ],
-)
-def test_a_request_without_one_size_is_refused(exchange, wanted, why):
-    venue = exchange()
-    venue.on_quote(quote(0, T, 499.99, 500.01))
-    with pytest.raises(Refused) as refused:
-        venue.broker.submit(venue.account.name, OrderRequest("SPY", Side.BUY, OrderType.MARKET, **wanted))
-    assert (refused.value.cause, refused.value.detail) == (Cause.MALFORMED, why)
-    assert venue.account.orders == {}
-
-
-@pytest.mark.parametrize(
-    ("latency_ns", "reports"), [(None, ["new", "fill"]), (5 * MS, ["pending_new", "new", "fill"])]
-)
-def test_a_broker_acknowledges_a_request_first_only_where_its_effect_comes_later(latency_ns, reports):
-    broker, account = broker_of(effect_latency_ns=latency_ns)
-    broker.on_quote(quote(0, T, 499.99, 500.01))
-    broker.submit(account.name, OrderRequest("SPY", Side.BUY, OrderType.MARKET, quantity=D(1)))
-    broker.advance(T + 5 * MS)
-    assert [update.event for update in broker.drain()] == reports
-
-
-def test_a_fault_strikes_after_so_many_questions_and_so_many_times():
-    plan = FaultPlan([Fault("reject", after=2, times=2)])
-    struck = [plan.take("submit", "SPY") is not None for _ in range(6)]
-    assert struck == [False, False, True, True, False, False]
-    assert plan.hits == {"reject": 2}
-
-
 def test_a_connection_knows_what_the_broker_has_to_do_next():
     broker, account = broker_of()
     assert BrokerConnection(broker, account).due_ns == NEVER_NS
@@ -471,12 +382,6 @@ def test_answers_come_in_the_order_of_their_commands(exchange, order):
     venue.send(order(), T)
     assert venue.due_ns == T
     assert kinds(venue.take_due(T)) == ["OrderRejected", "OrderAccepted", "OrderFilled"]
-
-
-def test_an_expiry_without_a_closing_level_stops_the_run(exchange):
-    venue = exchange(positions={1: 1})
-    with pytest.raises(DataError, match="SPY240419C00500000 is held to its expiry on 2024-04-19"):
-        venue.expire(END_NS)
 
 
 def test_a_replacement_that_comes_too_late_leaves_both_names_answered(order):
@@ -516,17 +421,6 @@ def test_a_name_of_a_replacement_that_was_refused_stands_for_no_order_any_more(e
     assert kinds(venue.take_due(T + 3)) == ["OrderAccepted", "OrderRejected"]
 
 
-def test_a_sale_of_what_another_order_holds_is_refused_with_the_figures(exchange, order):
-    venue = exchange(positions={0: 10})
-    venue.on_quote(quote(0, T, 499.99, 500.01))
-    venue.send(order(side=Side.SELL, quantity=4, limit="510"), T)
-    venue.send(order(side=Side.SELL, quantity=7), T)
-    _, rejected = venue.take_due(T)
-    assert rejected.reason == (
-        "insufficient quantity (symbol SPY, requested 7, available 6, existing_qty 10, held_for_orders 4)"
-    )
-
-
 def test_after_a_quote_the_first_of_what_is_on_its_way_is_due(exchange, order):
     venue = exchange(latency_ns=30 * MS)
     venue.send(order(limit="400"), T)
@@ -547,3 +441,14 @@ def test_what_the_close_ends_is_answered_at_the_close(exchange, order):
     venue.close_session(FOREVER_NS)
     assert venue.due_ns == FOREVER_NS
     assert venue.take_due(FOREVER_NS) == [OrderExpired("o-1", FOREVER_NS, FOREVER_NS)]
+
+
+def test_a_sale_of_what_another_order_holds_is_refused_with_the_figures(exchange, order):
+    venue = exchange(positions={0: 10})
+    venue.on_quote(quote(0, T, 499.99, 500.01))
+    venue.send(order(side=Side.SELL, quantity=4, limit="510"), T)
+    venue.send(order(side=Side.SELL, quantity=7), T)
+    _, rejected = venue.take_due(T)
+    assert rejected.reason == (
+        "insufficient quantity (symbol SPY, requested 7, available 6, existing_qty 10, held_for_orders 4)"
+    )

@@ -117,7 +117,7 @@ def two_days(instruments, before, after, *actions, dividends=()):
 def test_an_action_is_explained_without_a_residual(happens, after, holdings):
     book = Instruments([share("SPY"), share("KID")])
     tape = two_days(book, {0: 500.0}, after, happens)
-    run = run_tape(tape, Scripted(), positions={0: 101})
+    run = run_tape(tape, Scripted(), positions={0: 101}, mark_seconds=3_600.0)
     desk = run.engine.desk
     assert {p.instrument_id: p.quantity for p in desk.positions.held()} == holdings
     assert {n: p.quantity for n, p in run.broker.account.holdings.items()} == holdings
@@ -135,7 +135,7 @@ def split_book():
 
 def test_options_go_across_a_whole_split_with_their_cost():
     tape = two_days(split_book(), {0: 500.0, 1: 12.0}, {0: 250.0, 2: 6.0}, action(ratio="2"))
-    run = run_tape(tape, Scripted(), positions={1: -3})
+    run = run_tape(tape, Scripted(), positions={1: -3}, mark_seconds=3_600.0)
     desk = run.engine.desk
     (change,) = [event for event in run.events if isinstance(event, PositionChanged)]
     assert (change.instrument_id, change.source, change.quantity_change, change.source_change) == (
@@ -158,7 +158,7 @@ def test_options_go_across_a_whole_split_with_their_cost():
 def test_a_desk_is_not_judged_while_a_split_is_half_booked():
     """Shares at half their price and not yet doubled in number are worth 25,000 USD less than they were."""
     tape = two_days(split_book(), {0: 500.0, 1: 12.0}, {0: 250.0, 2: 6.0}, action(ratio="2"))
-    run = run_tape(tape, Scripted(), positions={1: 1, 0: 100})
+    run = run_tape(tape, Scripted(), positions={1: 1, 0: 100}, mark_seconds=3_600.0)
     assert [event.more_follow for event in run.events if isinstance(event, PositionChanged)] == [True, False]
     reasons = [line for decision in decisions(run.outputs) for line in decision.reasons]
     assert "ACTIVE to FLATTENING: SPY240419C00500000 was adjusted to SPY240419C00250000" in reasons
@@ -188,14 +188,14 @@ def test_an_adjusted_option_ends_as_its_new_contract():
 def test_a_run_that_cannot_carry_an_option_says_so(happens, why):
     tape = two_days(split_book(), {0: 500.0, 1: 12.0}, {0: 250.0}, happens)
     with pytest.raises(DataError, match=why):
-        run_tape(tape, Scripted(), positions={1: 1})
-    run_tape(tape, Scripted(), positions={2: 0})  # who holds none of it goes on
+        run_tape(tape, Scripted(), positions={1: 1}, mark_seconds=3_600.0)
+    run_tape(tape, Scripted(), positions={2: 0}, mark_seconds=3_600.0)  # who holds none of it goes on
 
 
 def test_a_run_that_lacks_a_price_of_the_fraction_says_so():
     tape = two_days(split_book(), {1: 12.0}, {}, action(ratio="1.5"))
     with pytest.raises(DataError, match="a fraction of SPY is paid in cash, and no price of it is known"):
-        run_tape(tape, Scripted(), positions={0: 101})
+        run_tape(tape, Scripted(), positions={0: 101}, mark_seconds=3_600.0)
 
 
 def test_a_distribution_too_large_for_a_dividend_stops_who_holds_the_share():
@@ -205,8 +205,8 @@ def test_a_distribution_too_large_for_a_dividend_stops_who_holds_the_share():
         with pytest.raises(
             DataError, match=r"21.00 a share, 4.2% of its price, is no ordinary dividend of SPY"
         ):
-            run_tape(tape, Scripted(), positions=held)
-    assert run_tape(tape, Scripted()).engine.desk.account.cash == 100_000
+            run_tape(tape, Scripted(), positions=held, mark_seconds=3_600.0)
+    assert run_tape(tape, Scripted(), mark_seconds=3_600.0).engine.desk.account.cash == 100_000
 
 
 def test_orders_that_rest_are_cancelled_by_an_action_and_left_by_a_dividend():
@@ -335,7 +335,12 @@ def test_an_option_that_becomes_another_held_one_takes_neither_its_cost_nor_its_
     """Two for one: the 500 call becomes the 250 call, which was the 125 call's; held in either order."""
     instruments = Instruments([share("SPY"), *(option("C", strike) for strike in (500, 250, 125))])
     before, after = {0: 500.0, 1: 12.0, 2: 252.0}, {0: 250.0, 2: 6.0, 3: 126.0}
-    run = run_tape(two_days(instruments, before, after, action(ratio="2")), Scripted(), positions=positions)
+    run = run_tape(
+        two_days(instruments, before, after, action(ratio="2")),
+        Scripted(),
+        positions=positions,
+        mark_seconds=3_600.0,
+    )
     desk = run.engine.desk
     changes = [event for event in run.events if isinstance(event, PositionChanged)]
     assert [(change.source, change.instrument_id) for change in changes] == [(2, 3), (1, 2)]
@@ -380,7 +385,14 @@ def test_a_desk_that_was_halted_over_a_split_closes_the_adjusted_option_once_it_
     tape = two_days(split_book(), {0: 500.0, 1: 12.0}, {0: 250.0, 2: 6.0}, action(ratio="2"))
     commands = operate("halt", DAY, "15:00"), operate(action_after, TUESDAY, "10:00")
     limits = RiskLimits(max_daily_loss=D(1_000_000))
-    run = run_tape(tape, Scripted(), positions={1: 1, 0: -50}, known_at_open=commands, limits=limits)
+    run = run_tape(
+        tape,
+        Scripted(),
+        positions={1: 1, 0: -50},
+        known_at_open=commands,
+        limits=limits,
+        mark_seconds=3_600.0,
+    )
     reasons = [decision.reasons[0] for decision in decisions(run.outputs)]
     adjusted = "SPY240419C00500000 was adjusted to SPY240419C00250000"
     assert reasons[2] == f"{OperatorAction(action_after).mode} to FLATTENING: {adjusted}"
@@ -409,7 +421,7 @@ def test_a_special_dividend_on_shares_and_options_is_no_move_of_the_market():
     happens = action("special_dividend", cash=D(50))
     tape = two_days(instruments, {0: 500.0, 1: 12.0}, {0: 450.0, 2: 12.0}, happens)
     limits = RiskLimits(max_daily_loss=D(1_000_000))
-    run = run_tape(tape, Scripted(), positions={1: 2, 0: -100}, limits=limits)
+    run = run_tape(tape, Scripted(), positions={1: 2, 0: -100}, limits=limits, mark_seconds=3_600.0)
     totals = run.engine.desk.attribution.totals
     # from one, at which they were taken over, to the first mark of the shares, and of the calls
     assert (totals["delta"], totals["gamma"], totals["carry"]) == (-100 * 499, 0, 0)

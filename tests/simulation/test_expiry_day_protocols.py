@@ -156,9 +156,7 @@ def causes(trial):
 
 
 @pytest.mark.parametrize("venue", PLACES)
-@pytest.mark.parametrize(
-    ("shape", "seed"), [("straddle", 1), ("straddle", 2), ("straddle", 3), ("iron_fly", 1)]
-)
+@pytest.mark.parametrize(("shape", "seed"), [("straddle", 1), ("straddle", 2), ("iron_fly", 1)])
 def test_a_short_structure_at_its_strike_is_assigned_as_its_holders_decide_after_the_close(
     tmp_path, venue, shape, seed
 ):

@@ -209,17 +209,6 @@ def test_a_position_that_cannot_be_paid_for_is_closed_before_the_end():
     assert closed(20_000, liquidation=False) == (1, Status.NEW)
 
 
-def test_a_sold_position_is_bought_back_by_force():
-    venue = Venue({CALL: -2})
-    venue.quote(SHARE, 510)
-    venue.quote(CALL, 11)
-    venue.broker.expiry.force_close(venue.account, CALL)
-    assert venue.account.quantity(CALL) == 0
-    assert venue.account.cash == 100_000 - 2 * 100 * D("11.5")
-    (execution,) = venue.account.executions
-    assert (execution.side, execution.quantity) == (Side.BUY, 2)
-
-
 def test_a_bought_option_is_exercised_when_its_holder_wants():
     venue = Venue({CALL: 2, SHARE: 1, PUT: -3})
     venue.broker.expiry.exercise("account", CALL)
@@ -312,28 +301,6 @@ def test_a_stop_wakes_at_its_price_and_a_trailing_one_follows():
     assert (stop.status, stop.triggered) == (Status.FILLED, True)
 
 
-def test_an_amount_of_money_is_turned_into_shares_at_the_far_side():
-    venue = Venue()
-    venue.quote(SHARE, 499.5)
-    request = OrderRequest("SPY", Side.BUY, OrderType.MARKET, notional=D(1_000))
-    order = venue.broker.submit("account", request)
-    assert (order.status, order.quantity) == (Status.FILLED, 2)
-    assert venue.account.cash == 99_000
-
-
-def test_at_once_or_not_at_all():
-    venue = Venue()
-    venue.quote(SHARE, 500, size=4.0)
-    whole = venue.order(SHARE, 5, 501, TimeInForce.FOK)
-    part = venue.order(SHARE, 5, 501, TimeInForce.IOC)
-    fits = venue.order(SHARE, 4, 501, TimeInForce.FOK)
-    assert [(one.status, one.filled) for one in (whole, part, fits)] == [
-        (Status.CANCELED, 0),
-        (Status.CANCELED, 4),
-        (Status.FILLED, 4),
-    ]
-
-
 def test_nothing_trades_on_a_quote_of_the_session_before_or_in_a_halt():
     venue = Venue()
     venue.broker.ledger.quotes[SHARE] = quote(SHARE, OPEN_NS - 1, 499.5, 500.5)
@@ -388,18 +355,6 @@ def test_a_level_of_before_the_end_settles_at_the_end_and_not_later():
     assert venue.bookings() == []
     venue.quote(SHARE, 511, ENDS_NS + 3)
     assert [one.ts_recv_ns for one in venue.bookings()] == [ENDS_NS + 3] * 2
-
-
-def test_in_the_worst_case_an_order_pays_one_tick_beyond_the_worse_of_two_quotes():
-    venue = Venue({CALL: 1}, model="adverse")
-    for number, mid in ((SHARE, 500), (CALL, 9)):
-        venue.quote(number, mid)
-    bought, sold = venue.order(SHARE, 1), venue.order(CALL, -1)
-    assert (bought.filled, sold.filled, bought.resting.tries) == (0, 0, 1)
-    venue.quote(SHARE, 499, OPEN_NS + 1)
-    venue.quote(CALL, 9.5, OPEN_NS + 1)
-    tick = EXPIRING[CALL].tick_rule.tick_at(D("9.0"))
-    assert (bought.average, sold.average) == (D("500.51"), D("8.5") - tick)
 
 
 @pytest.mark.rows(

@@ -30,7 +30,7 @@ from scalpdesk.simulation.order_entry import (
     position_intent,
 )
 from scalpdesk.simulation.orders import Changes, LegRequest, OrderClass, OrderRequest, PositionIntent, Status
-from scalpdesk_testing.kit.broker import FOREVER_NS, Market
+from scalpdesk_testing.kit.broker import Market
 from scalpdesk_testing.kit.instruments import DAY, option, straddle_book
 
 D = Decimal
@@ -80,14 +80,6 @@ def test_orders_are_numbered_over_all_accounts_and_named_where_nobody_names_them
     assert (first.order_id, second.order_id) == ("sim-1", "sim-2")
 
 
-@pytest.mark.rows(
-    ("lifetime", "ends"),
-    [(TimeInForce.DAY, FOREVER_NS), (TimeInForce.GTC, NEVER_NS), (TimeInForce.IOC, FOREVER_NS)],
-)
-def test_an_order_of_an_open_session_ends_with_it(lifetime, ends):
-    assert market().order(SHARE, 1, 400, lifetime).expires_ns == ends
-
-
 def test_an_order_for_the_opening_lives_to_the_close_of_the_next_session():
     venue = Market(straddle_book(500), hours=ExchangeHours(), opens_ns=OPEN_NS)
     venue.quote(SHARE, T, 499.5, 500.5)
@@ -121,16 +113,6 @@ def test_without_a_far_side_the_mark_is_what_an_order_costs():
 # sizes ----------------------------------------------------------------------------------------------
 
 
-def test_the_smallest_sizes_are_taken():
-    venue = market()
-    assert venue.order(SHARE, "0.123456789").status is Status.FILLED
-    assert refused(Cause.MALFORMED, lambda: venue.order(SHARE, "0.1234567891")).detail == (
-        "qty must have no more than 9 decimals"
-    )
-    words = refused(Cause.MALFORMED, lambda: venue.order(CALL, "1.5")).detail
-    assert words == "qty must be an integer for options orders"
-
-
 def test_parts_of_a_share_are_not_sold_short():
     venue = market()
     assert refused(Cause.SHORTING, lambda: venue.order(SHARE, "-0.5")).facts == {"symbol": "SPY"}
@@ -147,33 +129,6 @@ def test_an_amount_of_money_is_asked_for_its_means(amount, allowed):
         assert venue.broker.submit("account", request).status is Status.FILLED
     else:
         refused(Cause.BUYING_POWER, lambda: venue.broker.submit("account", request))
-
-
-@pytest.mark.rows(("amount", "allowed"), [("-1", False), ("0", False), ("0.01", True), ("1", True)])
-def test_an_amount_of_money_is_more_than_nothing(amount, allowed):
-    venue = market()
-    request = OrderRequest("SPY", Side.BUY, OrderType.MARKET, notional=D(amount))
-    if allowed:
-        assert venue.broker.submit("account", request).status is Status.FILLED
-        assert float(venue.account.holdings[SHARE].quantity) == pytest.approx(float(amount) / 500.5, abs=1e-9)
-    else:
-        words = refused(Cause.MALFORMED, lambda: venue.broker.submit("account", request)).detail
-        assert words == "notional must be > 0"
-
-
-@pytest.mark.parametrize(("length", "allowed"), [(128, True), (129, False)])
-def test_a_clients_name_of_an_order_has_a_length(length, allowed):
-    venue = market()
-    if allowed:
-        assert venue.order(SHARE, 1, 400, client_order_id=Name("x" * length)).status is Status.NEW
-    else:
-        refused(Cause.MALFORMED, lambda: venue.order(SHARE, 1, 400, client_order_id=Name("x" * length)))
-
-
-class Name(str):
-    """A text that stays one where texts stand for numbers."""
-
-    __slots__ = ()
 
 
 INTENTS = {(1, False): "buy_to_open", (1, True): "buy_to_close", (-1, False): "sell_to_open"}

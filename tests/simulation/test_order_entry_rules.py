@@ -56,6 +56,12 @@ def bracket(structure=OrderClass.BRACKET, profit="510", loss="490", **wanted):
         ({"quantity": D(0)}, "qty must be > 0"),
         ({"quantity": D(-1)}, "qty must be > 0"),
         ({"quantity": None, "notional": D(0)}, "notional must be > 0"),
+        ({"quantity": None}, "qty or notional is required, but not both"),
+        ({"notional": D(100)}, "qty or notional is required, but not both"),
+        (
+            {"quantity": None, "notional": D(100), "lifetime": TimeInForce.GTC},
+            "notional orders must be DAY market orders",
+        ),
         ({"quantity": D("0.5"), "lifetime": TimeInForce.GTC}, "fractional orders must be DAY orders"),
         ({"quantity": D("0.1234567891")}, "qty must have no more than 9 decimals"),
         ({"client_order_id": "x" * 129}, "client_order_id must be no more than 128 characters"),

@@ -349,12 +349,6 @@ def test_a_chance_is_drawn_from_the_seed():
     assert [never.take("submit") for _ in range(50)] == [None] * 50
 
 
-def test_a_fault_has_plain_figures_unless_told():
-    fault = Fault("reject")
-    assert (fault.probability, fault.times, fault.after, fault.match) == (1.0, 1, 0, "")
-    assert (fault.seconds, fault.fraction, fault.reason) == (1.0, 0.5, "insufficient_buying_power")
-
-
 @pytest.mark.rows(
     ("figures", "allowed"),
     [

@@ -8,20 +8,21 @@ import pytest
 
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.exchange import launch, market
-from scalpdesk.simulation.faults import Fault
 from scalpdesk.venues import contract, tracker
 from scalpdesk.venues.contract import Notice, NoticeKind, VenueActivity
-from scalpdesk_alpaca import fields, market_data, order_messages, stream, transport
+from scalpdesk_alpaca import fields, history, market_data, messages, order_messages, stream, transport
 from scalpdesk_alpaca.served import app, serializers
+from scalpdesk_deribit import rpc
 
 CHANGES_BY_DESIGN = {"Pace", "Request"}
 """A pace is changed while the market runs; a request learns the variable part of its path from the router."""
-OF_VENUES = (contract, tracker, fields, market_data, order_messages, stream, transport)
+OF_VENUES = (contract, tracker, fields, history, market_data, messages)
+OF_THEIR_WIRES = (order_messages, rpc, stream, transport)
 OF_THE_EXCHANGE = (launch, market, app, serializers)
 
 
 def values():
-    for module in (*OF_VENUES, *OF_THE_EXCHANGE):
+    for module in (*OF_VENUES, *OF_THEIR_WIRES, *OF_THE_EXCHANGE):
         for name, kind in vars(module).items():
             if isinstance(kind, type) and kind.__module__ == module.__name__ and name[0] != "_":
                 if issubclass(kind, msgspec.Struct):
@@ -56,7 +57,3 @@ def test_an_activity_in_a_line():
 )
 def test_what_asks_for_a_reconciliation(kind, stream_name, asks):
     assert Notice(kind, 1, stream_name, "x").asks_for_reconciliation is asks
-
-
-def test_a_fault_of_the_exchange_is_a_value_too():
-    assert Fault.__struct_config__.frozen

@@ -125,38 +125,6 @@ def test_questions_beside_orders_are_answered_from_the_tape():
     ]
 
 
-def test_what_is_sent_after_the_close_is_refused():
-    venue = played()
-    while not venue.is_over:
-        venue.step()
-    venue.take(order())
-    (answer,) = venue.refuse_late(SESSION.close_ns + 1)
-    assert isinstance(answer, OrderRejected)
-    assert venue.now_ns == SESSION.close_ns + 1
-
-
-def test_an_id_that_is_sent_again_is_noted():
-    venue = played()
-    venue.take(order("a"))
-    venue.take(order("b"))
-    assert venue.record.duplicates == []
-    venue.take(order("a"))
-    assert venue.record.duplicates == ["a"]
-
-
-def test_a_gateway_that_connects_learns_of_an_order_what_the_journal_has_not():
-    venue = played()
-    venue.take(order())
-    while len(venue.record.history.get("a", ())) < 2:
-        venue.step()
-    accepted, filled = venue.record.history["a"]
-    assert (type(accepted), type(filled)) == (OrderAccepted, OrderFilled)
-    booked = {filled.execution_id: (filled.quantity, filled.price)}
-    assert venue.record.missed(KnownOrder(order())) == [accepted, filled]
-    assert venue.record.missed(KnownOrder(order(), venue_order_id="sim-1")) == [filled]
-    assert venue.record.missed(KnownOrder(order(), venue_order_id="sim-1", executions=booked)) == []
-
-
 async def waiting(gateway):
     """Return what the desk can take now."""
     found, events = [], gateway.events()
@@ -280,16 +248,6 @@ def test_an_order_of_the_last_second_is_answered_when_the_session_ends():
     assert {ns for _, ns in seen} == {SESSION.close_ns}
     kinds = {name: [type(one) for one in sent] for name, sent in venue.record.history.items()}
     assert kinds == {"in time": [OrderAccepted, OrderExpired], "too late": [OrderRejected]}
-
-
-def test_options_that_expire_are_settled_before_the_orders_of_the_day_end():
-    book = straddle_book(500, expiry=DAY)
-    tape = TapeBuilder(book).spot("10:00", 500.0).spot("15:59", 510.0).build()
-    venue = PlayedSession(tape, connect(book, is_open=False, positions={1: (Decimal(1), Decimal(9))}))
-    venue.take(order(limit="400"))
-    ended = [name for name, ns in steps(venue) if ns == SESSION.close_ns]
-    assert (set(ended[:-1]), ended[-1]) == ({"PositionChanged"}, "OrderExpired")
-    assert [(one.symbol, one.quantity) for one in venue.record.positions()] == [("SPY", 100)]
 
 
 def test_the_desk_hears_of_its_exercise_a_step_before_its_orders_of_the_day_end():

@@ -422,16 +422,6 @@ def test_fees_come_from_the_schedule(side):
 # one order ------------------------------------------------------------------------------------------
 
 
-def test_an_order_that_is_tracked_begins_with_nothing_known_of_it():
-    tracker = OrderTracker(BOOK)
-    one = tracker.track(submit(), 77, "whole")
-    assert (one.submitted, one.sent_ns, one.parent_id) == (submit(), 77, "whole")
-    assert (one.venue_order_id, one.accepted, one.ended, one.unknown) == ("", False, False, False)
-    assert (one.busted_ns, one.answered_ns, one.cover, one.value, one.executions) == (0, None, [], 0, {})
-    assert tracker.orders == {"sd-000001": one}
-    assert tracker.track(submit(name="b"), 1).parent_id == ""
-
-
 def test_an_order_is_found_by_either_id_and_a_stranger_is_not():
     tracker, one = tracked()
     assert tracker.find("sd-000001", "") is tracker.find("sd-000001", "v9") is one
@@ -459,17 +449,6 @@ def test_holes_are_what_no_execution_covers_up_to_a_quantity():
     assert one.holes(D(2)) == [span(0, 2)]
     assert one.holes(D(1)) == [span(0, 1)]
     assert (one.covered, one.value) == (5, 500)
-
-
-@pytest.mark.rows(
-    ("start", "end", "free"),
-    [(0, 2, True), (0, 3, False), (5, 8, True), (4, 6, False), (5, 9, False), (3, 4, False), (10, 12, True)],
-)
-def test_a_span_is_uncovered_where_no_execution_reaches_into_it(start, end, free):
-    _, one = tracked()
-    one.add_execution("e1", span(2, 5), D(100))
-    one.add_execution("e2", span(8, 10), D(100))
-    assert one.is_uncovered(span(start, end)) is free
 
 
 def test_what_is_taken_back_moves_what_came_after_it_and_nothing_before():

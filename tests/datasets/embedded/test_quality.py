@@ -52,18 +52,15 @@ def sparse(day, quality, seed=1, underlying="SPY"):
     )
 
 
-@settings(max_examples=10)
-@given(days, seeds, shares)
-def test_clean_is_the_market_without_a_choice(day, seed, symbol):
-    chosen = reconstruct(day, seed=seed, underlying=symbol, quote_seconds=20.0, quality="clean")
-    usual = reconstruct(day, seed=seed, underlying=symbol, quote_seconds=20.0)
+def test_clean_is_the_market_without_a_choice():
+    chosen, usual = (reconstruct(MONTH[0], quote_seconds=20.0, **how) for how in ({"quality": "clean"}, {}))
     assert same(chosen.quotes, usual.quotes)
     assert same(chosen.bars, usual.bars)
     assert chosen.notes == usual.notes
     assert usual.quality == "clean"
 
 
-@settings(max_examples=10)
+@settings(max_examples=5)
 @given(days, seeds, shares)
 def test_the_world_under_the_quotes_is_that_of_the_clean_session(day, seed, symbol):
     clean, real = (sparse(day, quality, seed, symbol) for quality in ("clean", "real"))
@@ -83,7 +80,7 @@ def test_the_world_under_the_quotes_is_that_of_the_clean_session(day, seed, symb
         assert same(share, true)
 
 
-@settings(max_examples=10)
+@settings(max_examples=5)
 @given(days, seeds, shares)
 def test_a_disturbed_session_is_sound_and_drawn_again_the_same(day, seed, symbol):
     first, again = (sparse(day, "real", seed, symbol) for _ in range(2))

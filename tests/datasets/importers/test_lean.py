@@ -8,7 +8,7 @@ import pytest
 
 from scalpdesk.core.errors import DataError
 from scalpdesk.datasets.importers.base import UnreadableFileError
-from scalpdesk.datasets.importers.lean import import_lean, read_factor_file, set_name
+from scalpdesk.datasets.importers.lean import import_lean, read_factor_file
 from scalpdesk.datasets.importers.lean_files import find_files, lean_root
 from scalpdesk.datasets.manifests import read_manifest
 from scalpdesk.datasets.store import connect, day_file
@@ -24,38 +24,32 @@ def rows_of(path: Path, columns: str) -> list[tuple]:
 KNOWN_AT = "strftime(ts, '%Y-%m-%d %H:%M:%S'), strftime(bar_start, '%Y-%m-%d %H:%M:%S')"
 
 
-def test_a_share_quote_is_scaled_and_known_when_its_bar_ends(small_lean, tmp_path):
+def test_each_kind_is_scaled_named_and_known_when_its_bar_ends_in_its_own_zone(small_lean, tmp_path):
     import_lean(tmp_path / "cat", small_lean)
-    path = day_file(tmp_path / "cat", "lean", "quotes", "XYZ", "2015-12-23")
-    assert rows_of(path, f"{KNOWN_AT}, symbol, bid_open, bid, bid_size, ask_high, ask, ask_size") == [
+
+    def kept(table, key, day, columns):
+        return rows_of(day_file(tmp_path / "cat", "lean", table, key, day), columns)
+
+    sides = f"{KNOWN_AT}, symbol, bid_open, bid, bid_size, ask_high, ask, ask_size"
+    assert kept("quotes", "XYZ", "2015-12-23", sides) == [
         ("2015-12-23 14:31:00", "2015-12-23 14:30:00", "XYZ", 100.0, 100.05, 300.0, 100.3, 100.25, 200.0),
         ("2015-12-23 14:32:00", "2015-12-23 14:31:00", "XYZ", 100.05, 100.05, 100.0, None, None, 0.0),
     ]
-
-
-def test_options_carry_occ_symbols_and_a_missing_side_stays_null(small_lean, tmp_path):
-    import_lean(tmp_path / "cat", small_lean)
-    path = day_file(tmp_path / "cat", "lean", "option_quotes", "XYZ", "2015-12-23")
-    assert rows_of(path, 'symbol, root, expiry::VARCHAR, strike, "right", style, bid, ask, ask_size') == [
+    terms = 'symbol, root, expiry::VARCHAR, strike, "right", style, bid, ask, ask_size'
+    assert kept("option_quotes", "XYZ", "2015-12-23", terms) == [
         ("XYZ151224C00100000", "XYZ", "2015-12-24", 100.0, "C", "american", 1.6, 1.75, 9.0),
         ("XYZ151224P00097500", "XYZ", "2015-12-24", 97.5, "P", "american", None, 0.5, 12.0),
     ]
-
-
-def test_index_levels_run_on_chicago_time_and_are_not_scaled(small_lean, tmp_path):
-    import_lean(tmp_path / "cat", small_lean)
-    path = day_file(tmp_path / "cat", "lean", "index_levels", "SPX", "2021-01-04")
-    assert rows_of(path, f"{KNOWN_AT}, open, close") == [
+    # levels run on Chicago's time, futures on UTC; neither is scaled
+    assert kept("index_levels", "SPX", "2021-01-04", f"{KNOWN_AT}, open, close") == [
         ("2021-01-04 14:31:00", "2021-01-04 14:30:00", 3764.61, 3766.63)
     ]
-
-
-def test_futures_run_on_utc_and_are_not_scaled(small_lean, tmp_path):
-    import_lean(tmp_path / "cat", small_lean)
-    path = day_file(tmp_path / "cat", "lean", "trades", "ES", "2013-10-07")
-    assert rows_of(path, f"{KNOWN_AT}, symbol, close") == [
+    assert kept("trades", "ES", "2013-10-07", f"{KNOWN_AT}, symbol, close") == [
         ("2013-10-07 00:01:00", "2013-10-07 00:00:00", "ES_201312", 1676.5)
     ]
+    days, rates = zip(*kept("rates", "USD", "all", "date::VARCHAR, rate"), strict=True)
+    assert days == ("2015-01-01", "2015-12-17")
+    assert rates == pytest.approx((math.log(1.0075), math.log(1.01)), rel=1e-12)
 
 
 def test_the_market_hours_database_decides_the_zone(small_lean, tmp_path):
@@ -73,13 +67,6 @@ def test_factor_files_become_dividends_and_splits_on_the_next_session(small_lean
         ("2015-06-02", "split", Decimal("0.5")),
         ("2015-12-21", "dividend", Decimal("1.000")),
     ]
-
-
-def test_rates_are_turned_from_percent_into_continuous_fractions(small_lean, tmp_path):
-    import_lean(tmp_path / "cat", small_lean)
-    rows = rows_of(day_file(tmp_path / "cat", "lean", "rates", "USD", "all"), "date::VARCHAR, rate")
-    assert [day for day, _ in rows] == ["2015-01-01", "2015-12-17"]
-    assert [rate for _, rate in rows] == pytest.approx([math.log(1.0075), math.log(1.01)], rel=1e-12)
 
 
 def test_the_report_and_the_manifest_say_what_came(small_lean, tmp_path):
@@ -124,14 +111,6 @@ def test_hourly_bars_of_many_days_go_to_a_set_of_their_own(tmp_path, small_lean)
     first = day_file(tmp_path / "cat", "lean-hour", "trades", "XYZ", "2014")
     assert rows_of(first, f"{KNOWN_AT}, close") == [("2014-12-31 21:00:00", "2014-12-31 20:00:00", 1.005)]
     assert day_file(tmp_path / "cat", "lean-hour", "trades", "XYZ", "2015").is_file()
-
-
-def test_set_names_by_resolution():
-    assert [set_name("lean", r) for r in ("minute", "second", "daily")] == [
-        "lean",
-        "lean-second",
-        "lean-daily",
-    ]
 
 
 def test_a_folder_that_is_not_leans_is_refused_with_what_was_looked_for(tmp_path):

@@ -170,35 +170,9 @@ def test_queue_crosses_the_spread_like_cross():
     assert show(fill_model("queue"), resting(), (9.9, math.nan, 5, 0)) == [None]
 
 
-def test_queue_waits_behind_the_size_that_was_there():
-    seen = show(
-        fill_model("queue"),
-        resting(limit="9.90"),
-        (9.90, 10.1, 30, 50),  # joins behind 30
-        (9.90, 10.1, 20, 50),  # 10 gone: 20 ahead
-        (9.90, 10.1, 60, 50),  # growth joins behind
-        (9.89, 10.1, 40, 50),  # away with 20 still ahead: the model gives nothing away
-        (9.90, 10.1, 40, 50),  # 20 of the 60 gone: no order ahead
-        (9.89, 10.1, 40, 50),
-    )
-    assert seen == [None, None, None, None, None, (10, "9.9")]
-
-
 def test_queue_fills_an_order_behind_the_market_when_it_moves_through_it():
     seen = show(fill_model("queue"), resting(limit="9.95"), (9.96, 10.1, 30, 50), (9.94, 10.1, 30, 7))
     assert seen == [None, (7, "9.95")]
-
-
-def test_queue_serves_the_other_side_alike():
-    seen = show(
-        fill_model("queue"),
-        resting(Side.SELL, limit="10.10"),
-        (9.9, 10.10, 50, 20),
-        (9.9, 10.10, 50, 1),
-        (9.9, 10.10, 50, 0),
-        (9.9, 10.20, 50, 20),
-    )
-    assert seen == [None, None, None, (10, "10.1")]
 
 
 def test_queue_fills_at_the_limit_when_the_far_side_reaches_it():
