@@ -288,7 +288,7 @@ def _load_alone(source: TapeOrigin, data: DataSection, strategy: str | None) -> 
 def require_options(tapes: Sequence[MarketTape]) -> None:
     """Refuse a market of several underlyings of which some have no options: their part would never trade.
 
-    Raises DataError: Names the underlyings.
+    Raises DataError, which names the underlyings.
     """
     bare = [tape for tape in tapes if not any(each.is_option for each in tape.instruments)]
     if bare:

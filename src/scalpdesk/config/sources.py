@@ -465,7 +465,7 @@ def _check_lines(path: Path, text: str) -> None:
 def refuse_open_keys(path: Path, held: Sequence[str]) -> None:
     """Refuse a file that holds keys, by the names ``held``, where others can read or write it.
 
-    Raises ConfigError: With the mode that it has, and how to change it.
+    Raises ConfigError with the mode that it has, and how to change it.
     """
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & 0o077 and held:

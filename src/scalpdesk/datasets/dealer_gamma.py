@@ -78,7 +78,7 @@ class ExposureStore(Protocol):
     def read(self) -> StoredExposure:
         """Return what is kept, within a bounded time.
 
-        Raises ExposureUnknownError: In every way in which it may fail.
+        Raises ExposureUnknownError in every way in which it may fail.
         """
         ...
 

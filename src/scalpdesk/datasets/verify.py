@@ -768,7 +768,7 @@ def refuse_unbooked_action(
 ) -> None:
     """Refuse sessions over a split or a special dividend that the data set does not have.
 
-    Raises DataError: Names the day, and how to book it.
+    Raises DataError, which names the day, and how to book it.
     """
     found = unbooked_action(catalog, name, symbol, roots, first, last)
     if found is None:

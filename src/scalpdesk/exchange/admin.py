@@ -396,7 +396,7 @@ class Admin:
 def _read(body: bytes, fields: type[msgspec.Struct]) -> msgspec.Struct:
     """Return a command; numbers may be text.
 
-    Raises ArgumentError: Names the field that is missing, unknown or of another type.
+    Raises ArgumentError, which names the field that is missing, unknown or of another type.
     """
     try:
         return msgspec.json.decode(body, type=fields, strict=False)

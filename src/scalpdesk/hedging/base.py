@@ -236,7 +236,7 @@ def refuse_below(lowest: float, *, strict: bool, **arguments: Numbers) -> None:
     ``strict``: Whether the bound itself is refused too.
     ``**arguments``: The values by the names that the caller's caller knows them by.
 
-    Raises ArgumentError: Naming the first argument that fails.
+    Raises ArgumentError, naming the first argument that fails.
     """
     for name, value in arguments.items():
         if (

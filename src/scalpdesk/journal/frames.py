@@ -106,7 +106,7 @@ def pack_segment_header(number: int, first_sequence: int, previous: bytes) -> by
 def check_segment_header(path: Path, head: bytes, number: int, first_sequence: int, previous: bytes) -> None:
     """Check that a segment is a journal of a known schema and continues the previous segment.
 
-    Raises JournalError: Names the file and the byte.
+    Raises JournalError, which names the file and the byte.
     """
     if head[: len(_MAGIC)] != _MAGIC:
         raise JournalError(

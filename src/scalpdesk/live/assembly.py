@@ -265,8 +265,8 @@ async def open_desk(
 
     ``gateway``: Use this one (tests); None builds the plan's.
 
-    Raises ConfigError: Keys, account, arming, configuration: what is wrong and what to do. Raises StopError:
-    Another desk holds the account, or the journal is damaged. Raises RetryError: The venue does not answer.
+    Raises ConfigError where keys, account, arming or configuration are wrong. Raises StopError when another
+    desk holds the account, or the journal is damaged. Raises RetryError when the venue does not answer.
     """
     resumed = resume_run(plan, clock, notify)
     instruments = Instruments(() if resumed is None else resumed.header.instruments)

@@ -169,7 +169,7 @@ class Consumer:
     async def consume(self, until: Callable[[], bool]) -> None:
         """Handle items until a condition holds.
 
-        Raises Exception: Whatever handling an item raised, or :meth:`ItemQueue.fail` was given.
+        Raises whatever handling an item raised, or :meth:`ItemQueue.fail` was given.
         """
         queue, items = self._queue, self._items
         handled = 0

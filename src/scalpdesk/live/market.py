@@ -348,7 +348,7 @@ def held_instruments(plan: LivePlan, view: VenueView, instruments: Instruments) 
 async def _name_holdings(plan: LivePlan, gateway: Gateway, instruments: Instruments) -> None:
     """Add what the account holds beside the market that the run trades, as it stands before the run begins.
 
-    Raises ConfigError: As :func:`held_instruments`; when the venue and the desk have different names for a
+    Raises ConfigError as :func:`held_instruments` does, and when venue and desk have different names for a
     holding.
     """
     view = await gateway.snapshot()

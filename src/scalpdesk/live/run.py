@@ -62,7 +62,7 @@ async def carry_out(
 ) -> dict[str, Any]:
     """Run a desk to its end and return its summary: of the last day's run when one followed another.
 
-    Raises ScalpdeskError: What kept the desk from starting, or stopped it.
+    Raises what kept the desk from starting, or stopped it.
     """
     clock = clock or plan.clock
     state, faults, refusals = plan.state or state_dir(os.environ), FaultHistory(), 0

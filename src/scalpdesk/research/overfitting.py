@@ -239,7 +239,7 @@ def cross_validate(
     ``blocks``: Even number of blocks; None takes the most up to 16 of two sessions or more.
     ``measure``: Figure that the best trial has most of.
 
-    Raises ArgumentError: With fewer than two trials or eight sessions, or when the blocks do not fit.
+    Raises ArgumentError with fewer than two trials or eight sessions, or when the blocks do not fit.
     """
     table = np.asarray(amounts, dtype=np.float64)
     if table.ndim != 2 or table.shape[1] < 2 or len(table) < LEAST_SESSIONS or not np.isfinite(table).all():

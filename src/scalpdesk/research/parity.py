@@ -93,7 +93,7 @@ def played_by(run_dir: Path) -> MarketTape | None:
 
 
 def check_is_live(run_dir: Path) -> None:
-    """Refuse a run that is itself a backtest. Raises ArgumentError: Names the run."""
+    """Refuse a run that is itself a backtest. Raises ArgumentError, which names the run."""
     header = peek_header(run_dir)
     if header.is_backtest:
         raise ArgumentError(

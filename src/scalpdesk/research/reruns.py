@@ -215,7 +215,7 @@ def plan_reruns(
 def rerun(run_dir: Path, clock: Clock, report: Progress, *, fill_models: bool, paths: int) -> Reruns:
     """Make a run again under other fill models and on redrawn paths, and keep each result as it ends.
 
-    Raises ArgumentError: As :func:`plan_reruns`.
+    Raises ArgumentError as :func:`plan_reruns` does.
     """
     models, redrawn = plan_reruns(run_dir, clock, fill_models=fill_models, paths=paths)
     found = begin_reruns(run_dir, fill_models=bool(models), paths=len(redrawn))

@@ -541,7 +541,7 @@ def scan_tape(
 
     ``strangles``: Whether strangles are ranked too.
 
-    Raises DataError: As of :func:`read_chain`.
+    Raises DataError as :func:`read_chain` does.
     """
     chain = read_chain(tape, now_ns, bars=bars, config=config, max_age_seconds=max_age_seconds, width=width)
     ranking = rank(

@@ -80,7 +80,7 @@ def christoffersen(hits: Sequence[bool] | NDArray[np.bool_], rate: float) -> Ind
     With n(i,j) sessions in state j after state i, π(i) = n(i,1)/(n(i,0) + n(i,1)) and π that of both, ``LR =
     2·ln[Π (1 − π(i))^n(i,0)·π(i)^n(i,1)] − 2·ln[(1 − π)^(n00+n10)·π^(n01+n11)]``, chi-squared with one degree
     of freedom; with Kupiec's statistic on the same transitions added, two: rejected above 5.991
-    (Christoffersen 1998, International Economic Review 39(4)). Raises ArgumentError: With less than two
+    (Christoffersen 1998, International Economic Review 39(4)). Raises ArgumentError with less than two
     sessions, or a rate out of its range.
 
     >>> christoffersen([False, True, True, False, False, True], 0.5).transitions

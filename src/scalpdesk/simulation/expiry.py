@@ -261,7 +261,7 @@ class ExpiryProcessor:
     def check_levels(self) -> None:
         """Refuse to go on where a holding has ended at a close without a level of that close.
 
-        Raises DataError: Names the contract, what is missing, and the last level known.
+        Raises DataError, which names the contract, what is missing, and the last level known.
         """
         ledger = self._ledger
         for underlying, numbers in self._unsettled.items():

@@ -165,7 +165,7 @@ class FaultPlan:
 
 
 def check_in_coin(fault: Fault) -> None:
-    """Refuse a fault that never strikes at the exchange in coin. Raises ConfigError: Names the fault."""
+    """Refuse by its name, with a ConfigError, a fault that never strikes at the exchange in coin."""
     if PLACES[fault.name] not in IN_COIN:
         raise ConfigError(
             "the exchange in coin has no such fault",

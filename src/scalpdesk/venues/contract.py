@@ -446,9 +446,9 @@ class Gateway(Protocol):
         """Check keys, account and clock, then open the order stream.
 
         ``known_orders`` are the journal's orders of this account, at least all live orders; the gateway then
-        gives only executions that the journal has not booked. Raises ConfigError: Wrong keys, a paper key on
-        a live host or the reverse, an account that may not do what is asked, a clock that is off: the message
-        says what to do. Raises RetryError: The venue does not answer.
+        gives only executions that the journal has not booked. Raises ConfigError for wrong keys, a paper key
+        on a live host or the reverse, an account that may not do what is asked, or a clock that is off: the
+        message says what to do. Raises RetryError when the venue does not answer.
         """
         ...
 

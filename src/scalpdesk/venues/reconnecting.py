@@ -52,7 +52,7 @@ class ReconnectingConnection(ABC):
     async def start(self, timeout_seconds: float = HELLO_SECONDS) -> None:
         """Connect, and return once the connection stands; it keeps trying in the background either way.
 
-        Raises Exception: What ``refusal`` makes, when the server refuses the connection for good. Raises
+        Raises what ``refusal`` makes, when the server refuses the connection for good. Raises
         TimeoutError when it does not stand in time.
         """
         loop = asyncio.get_running_loop()

@@ -297,8 +297,8 @@ class MarketStream:
     async def subscribe(self, symbols: Sequence[str], timeout_seconds: float) -> None:
         """Stream the quotes of exactly these symbols; return once the server confirms.
 
-        Raises ConfigError: The server refuses the feed, the keys or the number of symbols. Raises RetryError:
-        It does not confirm in time.
+        Raises ConfigError when the server refuses the feed, the keys or the number of symbols. Raises
+        RetryError when it does not confirm in time.
         """
         before, self.wanted = self.wanted, tuple(symbols)
         where = f"stream of {self.name}"

@@ -334,7 +334,7 @@ class Endpoints:
     def check_key(self, key: str) -> None:
         """Refuse a key of the other environment before it is sent anywhere.
 
-        Raises ConfigError: Says which environment the key belongs to. The key itself is not shown.
+        Raises ConfigError, which says which environment the key belongs to. The key itself is not shown.
         """
         if self.is_paper and key.startswith(LIVE_KEY):
             raise ConfigError(

@@ -476,7 +476,7 @@ def combo_request(
 def leg_report(message: Message, leg: SubmitOrder, symbol: str) -> OrderReport:
     """Read of a combo's state what it says of a leg; at what price that traded only its trades say.
 
-    Raises WireError: As :func:`read_report`.
+    Raises WireError as :func:`read_report` does.
     """
     report = read_report(message, None)
     sets = exact_field(message, "amount")

@@ -69,7 +69,7 @@ class Worker(Generic[T]):
     def take(self) -> T:
         """Return what has come of the batch.
 
-        Raises OSError, EOFError when the process died over it. Raises Exception: Whatever the batch raised.
+        Raises OSError, EOFError when the process died over it. Raises whatever the batch raised.
         """
         result: T | _Raised = self.connection.recv()
         self.batch = ()

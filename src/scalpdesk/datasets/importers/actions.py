@@ -49,7 +49,7 @@ def import_actions(catalog: Path, name: str, path: Path) -> ImportReport:
     """Book the splits and dividends of a CSV file: ``symbol``, ``ex_date``, ``action``, ``amount``.
 
     The amount of a split is written as shares after and before (``3:1``), that of a dividend in currency a
-    share. Stored actions of the same share, day and kind are replaced. Raises DataError: Naming the line that
+    share. Stored actions of the same share, day and kind are replaced. Raises DataError, naming the line that
     cannot be read, or a share that the data set does not have.
     """
     shares = read_manifest(catalog, name).underlyings

@@ -98,7 +98,7 @@ def import_chain(
 ) -> list[ImportReport]:
     """Read a wide table into the data set; rows of a symbol between its first and last new one are replaced.
 
-    Raises DataError: Naming all that is missing or unreadable, each with its cell and line.
+    Raises DataError, naming all that is missing or unreadable, each with its cell and line.
     """
     with as_csv(path) as file:
         table = _read(path, file, choices)

@@ -327,7 +327,7 @@ def refuse_unclear_times(connection: Any, source: TableSource, columns: dict[str
     """Refuse times as text that DuckDB reads one way where they may mean another.
 
     It takes 01/04/2021 for the first of April, and a time without a zone among others with one for UTC. Where
-    the first 20,480 have no zone, it drops the zone of a later one. Raises DataError: With the line of the
+    the first 20,480 have no zone, it drops the zone of a later one. Raises DataError with the line of the
     first such time.
     """
     for column in ("ts", "bar_start", "date", *_expiry_needed(columns)):

@@ -58,7 +58,7 @@ def leland_vol(cost_fraction: float, vol: float, interval_years: float, *, long_
     """Volatility at which to hedge: ``σ·√(1 − Le)`` when long gamma, ``σ·√(1 + Le)`` when short.
 
     Returns: none when long gamma at ``Le ≥ 1``: the costs eat all the variance, no such interval is valid.
-    Raises ArgumentError: As :func:`leland_number`.
+    Raises ArgumentError as :func:`leland_number` does.
     """
     number = leland_number(cost_fraction, vol, interval_years)
     if not long_gamma:

@@ -46,7 +46,7 @@ UNSEEN = frozenset({"drop_request", "disconnect_before", "half_open"})
 def account_of(keyring: Keyring, headers: Mapping[str, str]) -> str | None:
     """Return the account of a request's headers, None for keys that are not known.
 
-    Raises ApiError: 403 without credentials.
+    Raises ApiError 403 without credentials.
     """
     key, secret = headers.get("apca-api-key-id"), headers.get("apca-api-secret-key")
     if key and secret:
