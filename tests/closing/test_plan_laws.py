@@ -266,6 +266,42 @@ def test_what_opens_is_given_up_after_so_many_tries_and_an_exit_never_is(most, s
         assert tries == (most if wanted else 40)
 
 
+@given(changes())
+def test_what_is_not_sent_was_not_tried(change):
+    venue, wanted, *how = change
+    found = plan(aim(venue, wanted, *how), venue.world(), {})
+    sent = {order.instrument_id for order in found.orders}
+    assert {number: tried.tries for (_, number), tried in found.memory.items()} == {
+        line.instrument_id: int(line.instrument_id in sent) for line in venue.lines(wanted)
+    }
+
+
+@given(SHAPE, SIGN, st.integers(1, 3))
+def test_a_leg_that_failed_is_opened_again_once_no_other_works(shape, sign, sets):
+    ratios = structure(shape, sign)
+    style = Tactics(retry_seconds=60.0, pause_seconds=1.0, opening_pause_seconds=1.0)
+    venue, memory = Venue({}, None), {}
+
+    def wake(seconds):
+        nonlocal memory
+        venue.now_ns += seconds * S
+        lines = venue.lines(times(ratios, sets))
+        found = plan(Target(lines, style, "change", ratios=ratios), venue.world(), memory)
+        venue.take(found)
+        memory = found.memory
+        return found.orders
+
+    wake(0)
+    failed, *others = venue.live
+    venue.live = list(others)
+    if others:
+        assert wake(5) == ()
+    for order in others:
+        venue.fill(order, order.leaves)
+    venue.live = []
+    assert failed.submitted.instrument_id in {order.instrument_id for order in wake(5)}
+
+
 @given(SHAPE, SIGN, st.integers(1, 3))
 def test_a_flatten_is_the_plan_that_wants_nothing(shape, sign, sets):
     held = times(structure(shape, sign), sets)
