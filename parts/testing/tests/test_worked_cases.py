@@ -116,6 +116,26 @@ PUT_SOLD = [["sell", "P", 270.0, 1]]
         ("alpaca_level", {"legs": PUT_SOLD, "cash": 27_000.0}, {"result": 1}),
         ("alpaca_level", {"legs": PUT_SOLD, "cash": 26_999.0}, {"result": None}),
         ("alpaca_level", {"legs": PUT_SOLD}, {"result": 1}),
+        (
+            "hedge_noise",
+            {
+                "S": 275.0,
+                "K": 282.0,
+                "kind": "straddle",
+                "tau": 0.11388888888888889,
+                "sigma": 0.143,
+                "iv_sd": 0.0043,
+                "units": 100,
+                "z": 1.0,
+            },
+            {"least_hedge": 2},
+        ),
+        ("iv_filter", {"dtau": [0.0, 0.0], "z": [0.1, 0.9], "sd": [0.1, 0.1]}, {"used": [True, False]}),
+        (
+            "iv_filter",
+            {"dtau": [0.0, 0.0], "z": [0.1, 0.9], "sd": [0.1, 0.1], "gate": 6.0},
+            {"used": [True, True]},
+        ),
     ],
 )
 def test_optional_arguments_of_the_reference_functions_are_taken(function, inputs, expected):

@@ -142,10 +142,11 @@ def fit_minimum_variance(
     return MinimumVarianceFit((a, b, c), 1.0 - float(rest @ rest) / float(missed @ missed))
 
 
-def least_hedge(noise_shares: float) -> int:
-    """Return the smallest hedge, in shares, that is more than the noise (two deviations) of its own delta.
+def least_hedge(noise_shares: float, deviations: float = 2.0) -> int:
+    """Return the smallest hedge, in shares, that is more than the noise of its own delta.
 
     ``noise_shares``: Standard deviation of the delta: vanna (per 1.00 of volatility) times the volatility's
     standard deviation times units, summed with its sign over the legs of a strike.
+    ``deviations``: Of the noise that a hedge must reach.
     """
-    return max(math.ceil(2.0 * abs(noise_shares)), 1)
+    return max(math.ceil(deviations * abs(noise_shares)), 1)

@@ -18,13 +18,19 @@ REPEATS = 3
 class VolFilter:
     """Kalman filter of one volatility.
 
+    ``vol_of_vol``: Of its logarithm, per root year.
+    ``gate``: Standard deviations of an innovation beyond which a measurement is passed over.
+    ``repeats``: Measurements beyond the gate in a row of which the last is taken as a new start.
     ``vol``, ``deviation``: The state, a fraction a year, and its standard deviation; NaN before the first
     measurement.
     """
 
-    __slots__ = ("_beyond", "_variance", "vol")
+    __slots__ = ("_beyond", "_gate", "_repeats", "_variance", "_vol_of_vol", "vol")
 
-    def __init__(self) -> None:
+    def __init__(self, vol_of_vol: float = VOL_OF_VOL, gate: float = GATE, repeats: int = REPEATS) -> None:
+        self._vol_of_vol = vol_of_vol
+        self._gate = gate
+        self._repeats = repeats
         self._beyond = 0
         self._variance = 0.0
         self.vol = math.nan
@@ -44,11 +50,11 @@ class VolFilter:
         if math.isnan(self.vol):
             self.vol, self._variance = vol, noise
             return True
-        self._variance += (VOL_OF_VOL * self.vol) ** 2 * years
+        self._variance += (self._vol_of_vol * self.vol) ** 2 * years
         innovation = vol - self.vol
-        if innovation * innovation > GATE**2 * (self._variance + noise):
+        if innovation * innovation > self._gate**2 * (self._variance + noise):
             self._beyond += 1
-            if self._beyond < REPEATS:
+            if self._beyond < self._repeats:
                 return False
             self.vol, self._variance, self._beyond = vol, noise, 0
             return True
