@@ -54,7 +54,7 @@ TAGS = {
     "howto/data.md": ["free data", "options data", "historical data"],
     "howto/events.md": ["earnings", "Fed", "economic calendar", "avoid days"],
     "howto/expiry-day.md": ["pin risk", "expiration", "expires in the money"],
-    "howto/report.md": ["tax", "tear sheet"],
+    "howto/report.md": ["tax", "tear sheet", "replay journal"],
     "howto/statements.md": ["broker statement", "Flex query", "activity statement", "reconcile"],
     "howto/sweep.md": ["optimization", "optimisation", "parameters", "grid search"],
     "operations/container.md": ["Docker", "Podman"],
