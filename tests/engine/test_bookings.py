@@ -147,6 +147,27 @@ def test_a_bust_of_the_closing_execution_gives_its_fee_back_and_counts_the_losin
     assert inner.attribution.totals["fees"] == D("-0.25")
 
 
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_bust_takes_the_late_fee_of_its_execution_back_and_no_other(desk, times):
+    one = desk(wanting(buy()))
+    name = orders(one.quote(0, 499.99, 500.01))[0].client_order_id
+    late = {"a": "0.02", "b": "-0.03"}
+    for execution, cash in late.items():
+        one.handle(OrderFilled(name, one.now_ns, one.now_ns, execution, D(5), D(500), D("0.50")))
+        for _ in range(times):
+            one.handle(change(one, "fee", cash=cash, reference=f"fee/{execution}"))
+    account = one.engine.desk.account
+    assert account.cash == D(100_000) - 10 * 500 - D("1.01")
+    for _ in range(times):
+        one.handle(FillBusted(name, one.now_ns, one.now_ns, "a", "corrected", is_corrected=True))
+    assert account.cash == D(100_000) - 5 * 500 - D("0.53")
+    one.handle(OrderFilled(name, one.now_ns, one.now_ns, "a.2", D(5), D(501), D("0.50")))
+    one.wait(1).timer("mark")
+    assert account.cash == D(100_000) - 5 * 1001 - D("1.03")
+    totals = one.engine.desk.attribution.totals
+    assert sum(totals.values()) == one.engine.desk.attribution.current_nav() - 100_000
+
+
 def test_a_bust_that_comes_first_makes_its_fill_nothing(desk):
     one = desk(wanting(buy()))
     order = orders(one.quote(0, 499.99, 500.01))[0]

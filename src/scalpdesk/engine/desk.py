@@ -21,7 +21,16 @@ from scalpdesk.core.intents import Decision, Side, SubmitOrder
 from scalpdesk.core.units import ZERO, InstrumentId, exact, number_text
 from scalpdesk.engine.margins import Margins, margin_model, used_fraction
 from scalpdesk.instruments.contract import Instruments, underlying_of
-from scalpdesk.instruments.postings import UNASSIGNED, Posting, of_bust, of_change, of_fill, of_snapshot
+from scalpdesk.instruments.postings import (
+    LATE_FEE,
+    UNASSIGNED,
+    Posting,
+    of_bust,
+    of_change,
+    of_fill,
+    of_late_fee_gone,
+    of_snapshot,
+)
 from scalpdesk.instruments.sessions import Session, ex_instant_ns
 from scalpdesk.margin.coin import coin_requirement
 from scalpdesk.margin.holdings import Holding
@@ -402,9 +411,12 @@ class Desk:
             self.is_margined = self.positions.quantity(number) < 0
 
     def book_bust(self, event: FillBusted) -> None:
-        """Take back exactly the execution that the venue took back."""
+        """Take back exactly the execution that the venue took back, with what its late fee changed."""
         posting = self.positions.execution(f"{event.client_order_id}/{event.execution_id}")
         self._post(of_bust(posting, event.ts_recv_ns))
+        late = self.positions.booking(LATE_FEE + event.execution_id)
+        if late is not None:
+            self._post(of_late_fee_gone(late, event.ts_recv_ns))
 
     def book_change(self, event: PositionChanged) -> None:
         """Book an exercise, settlement, dividend or other change that no order caused."""

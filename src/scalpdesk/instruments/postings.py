@@ -21,6 +21,8 @@ CORPORATE_ACTION = ChangeCause.CORPORATE_ACTION  # looking up an enum's member c
 OF_HOLDERS = frozenset({ChangeCause.DIVIDEND, ChangeCause.FUNDING})
 """Causes whose cash goes with the holdings."""
 WHOLE = Decimal(1)
+LATE_FEE = "fee/"
+"""Before an execution's id: the reference of what its venue charged otherwise than was booked with it."""
 
 
 class Posting(msgspec.Struct, frozen=True, gc=False):
@@ -77,6 +79,14 @@ def of_bust(posting: Posting, ts_ns: int) -> Posting:
     cause, reference = ChangeCause.BUST, posting.reference
     return Posting(
         posting.owner, posting.instrument_id, units, posting.price, cash, income, cause, reference, ts_ns
+    )
+
+
+def of_late_fee_gone(late: Posting, ts_ns: int) -> Posting:
+    """Return the posting that takes the late fee of a busted execution back."""
+    reference = f"{late.reference}/busted"
+    return msgspec.structs.replace(
+        late, cash=-late.cash, income=-late.income, reference=reference, ts_ns=ts_ns
     )
 
 

@@ -10,7 +10,7 @@ from scalpdesk.core.errors import InvariantError
 from scalpdesk.core.intents import Purpose
 from scalpdesk.core.units import ZERO, InstrumentId, exact, to_cents
 from scalpdesk.instruments.contract import Instrument, Instruments
-from scalpdesk.instruments.postings import OF_HOLDERS, Posting
+from scalpdesk.instruments.postings import LATE_FEE, OF_HOLDERS, Posting
 
 
 class Position:
@@ -365,7 +365,7 @@ class PositionManager:
         self.positions: dict[InstrumentId, Position] = {}
         self.scalps: dict[InstrumentId, FifoLots] = {}
         self._bookings: dict[str, Posting | None] = {}
-        """By reference: the executions that stand, None for what cannot be taken back."""
+        """By reference: executions that stand and their late fees, None for what cannot be taken back."""
         self.has_futures = False
         """Whether a future was ever held: cash alone is the balance of other books."""
         self._held: Sequence[Position] | None = None
@@ -398,7 +398,8 @@ class PositionManager:
         if reference in self._bookings:
             raise InvariantError("one posting would be booked twice", where="reference", value=reference)
         is_trade = isinstance(posting.cause, Purpose)
-        self._bookings[reference] = posting if is_trade else None
+        can_go = is_trade or (posting.cause is ChangeCause.FEE and reference.startswith(LATE_FEE))
+        self._bookings[reference] = posting if can_go else None
         self._held = None
         if not units and posting.source is None:
             payer = self.positions.get(number)

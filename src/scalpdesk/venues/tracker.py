@@ -32,6 +32,7 @@ from scalpdesk.core.intents import MultiLegOrder, SubmitOrder
 from scalpdesk.core.units import ZERO, number_text
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.fees import NO_FEES, FeeBook, FeeModel
+from scalpdesk.instruments.postings import LATE_FEE
 from scalpdesk.venues.contract import KnownOrder, VenueFill
 
 CANCEL_SECONDS, LONGEST_CANCEL_SECONDS = 5.0, 60.0
@@ -492,8 +493,7 @@ class OrderTracker:
         if fee == booked or start == end:
             return []
         self._fees.state(execution_id, fee)
-        reference = f"fee/{execution_id}"
-        change = booked - fee
+        reference, change = LATE_FEE + execution_id, booked - fee
         return [PositionChanged(number, at_ns, now_ns, ChangeCause.FEE, ZERO, ZERO, change, reference)]
 
     def next_execution(

@@ -408,8 +408,10 @@ class TwsConnection:
         try:
             found: list[Any] = await self.question(lambda: future, what)
         finally:
-            del self._asked[request_id]
-            refusal = self._refusals.pop(request_id, None)
+            refusal = None
+            if self._asked.get(request_id) is future:  # ids begin anew with each connection
+                del self._asked[request_id]
+                refusal = self._refusals.pop(request_id, None)
         if refusal is not None:
             raise TwsRefusalError(*refusal, what)
         return found

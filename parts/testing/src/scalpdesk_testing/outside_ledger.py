@@ -74,6 +74,8 @@ class OutsideLedger:
         """Cash of the account; None until it was adopted."""
         self.fees_paid = ZERO
         """Since the account was adopted: of every execution, less those of what was taken back."""
+        self._late_fees: dict[str, Decimal] = {}
+        """Cash by which a fee was corrected after its fill, by execution."""
         self.carried = ZERO
         """Cash that was paid beside trades, deliveries and transfers."""
         self._session_equity: Decimal | None = None
@@ -137,6 +139,9 @@ class OutsideLedger:
             self._own(sent.owner, number, -gone.quantity)
             self.cash += gone.quantity * gone.price * self._multipliers[number] + gone.fee
             self.fees_paid -= gone.fee
+            late = self._late_fees.pop(event.execution_id, ZERO)
+            self.cash -= late
+            self.carried -= late
             self._round_trips = None
 
     def _change(self, event: PositionChanged) -> None:
@@ -146,6 +151,7 @@ class OutsideLedger:
         number, units = event.instrument_id, event.quantity_change
         assert event.source is None, "no conversion within a trial"
         self.cash += event.cash_change
+        self._late_fees[event.reference.removeprefix("fee/")] = event.cash_change
         paid = units * event.price * self._multipliers[number]
         if event.cause in ("dividend", "interest", "funding", "fee"):
             self.carried += event.cash_change
