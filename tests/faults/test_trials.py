@@ -116,6 +116,8 @@ def test_laws_hold_over_tws(seed):
         ("tws", 40_070),  # the second execution in the journal, the first only in the history
         ("tws", 41_306),  # an execution taken back unseen kept the place of the last one
         ("tws", 41_661),  # the first quote of a line opened again was minutes old
+        ("tws", 700_054),  # a question of the old connection had the number of one of the new
+        ("tws", 700_061),  # a corrected execution kept the late fee of the one before
     ],
 )
 def test_laws_hold_at_seeds_that_broke_one(protocol, seed):
