@@ -10,13 +10,12 @@ rests at the mid for a while. One that walks begins with limits that go from the
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
-from scalpdesk.closing.leg import LONGEST_UNSOLD_SECONDS, Tactics
+from scalpdesk.closing.leg import Tactics
 from scalpdesk.closing.plan import TargetLine
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.events import Event, OrderNotFound, OrderRejected
-from scalpdesk.core.intents import EXITS, LegOrders, SetTimer, Side
+from scalpdesk.core.intents import EXITS, LegOrders, SetTimer
 from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, ZERO, InstrumentId
-from scalpdesk.instruments.deadlines import is_past_cutoff
 from scalpdesk.marketdata.quotes import TRADABLE
 from scalpdesk.orders.order import Order
 from scalpdesk.strategies.contract import Action, DeskView, Facts, Proposal
@@ -100,13 +99,8 @@ class Liquidation(Pursuit):
         if order is None:
             return []
         number = order.submitted.instrument_id
-        seen = sight_of(view, number)
-        is_unsold = order.submitted.side is Side.SELL and seen.has_no_bid
-        is_late = is_past_cutoff(seen.instrument, view.cutoff, view.now_ns)
-        longest = LONGEST_UNSOLD_SECONDS if is_unsold or is_late else LONGEST_PAUSE_SECONDS
-        leg = self.tried(number)
-        # of its own tries: the desk's last resort has pauses of its own
-        leg = leg._replace(refusals=max(leg.tries - 1, 0)).after_refusal(view.now_ns, 1.0, longest)
+        seen, leg = sight_of(view, number), self.tried(number)
+        leg = leg.after_refusal(seen, order.submitted.side, 1.0, LONGEST_PAUSE_SECONDS)
         self._memory = {**self._memory, ("", number): leg}
         timer = SetTimer(self._timer, leg.not_before_ns)
         if order.submitted.purpose not in EXITS:
