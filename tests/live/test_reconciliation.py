@@ -680,7 +680,7 @@ def doubted(venue_order_id="", state=OrderState.UNKNOWN):
 def test_an_order_is_asked_about_ever_more_seldom_up_to_ten_pauses():
     unknown = UnknownOrders({"a": doubted()}, 1.0)
     asked = [now for now in range(80) if list(unknown.due(float(now)))]
-    assert asked == [0, 1, 3, 6, 10, 15, 21, 28, 36, 45, 55, 65, 75]
+    assert asked == [0, 1, 3, 7, 15, 25, 35, 45, 55, 65, 75]
 
 
 def test_each_order_waits_for_itself_and_is_forgotten_with_its_end():

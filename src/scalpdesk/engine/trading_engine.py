@@ -6,8 +6,8 @@ same events gives the same outputs. Backtest, replay, simulated exchange, paper 
 in who feeds it and who carries its commands away.
 """
 
-from collections.abc import Sequence
-from typing import assert_never
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from scalpdesk.core.enums import Mode, SessionPhase
 from scalpdesk.core.errors import InvariantError
@@ -85,18 +85,6 @@ from scalpdesk.strategies.contract import (
 
 _MARK_TIMER = "mark"
 NOTHING: tuple[Output, ...] = ()
-_MarketFigure = (
-    TradeEvent
-    | OpenInterestEvent
-    | RateEvent
-    | DividendEvent
-    | PriceAdjustmentEvent
-    | ForecastEvent
-    | GammaExposureEvent
-    | SessionBarsEvent
-    | ImpliedVolEvent
-)
-"""Events of the market that set no order and no account in motion."""
 ORDER, PRICE, SESSION = Wake.ORDER, Wake.PRICE, Wake.SESSION
 FLATTENING = Mode.FLATTENING  # looking up an enum's member costs as much as a call
 _BOOKED = (OrderFilled, FillBusted, PositionChanged)
@@ -131,6 +119,41 @@ class TradingEngine:
         self._bookings = Bookings(desk, turn, modes, flattening)
         self._view, self._market = desk.view, desk.market
         self._on_wake = strategy.on_wake
+        market = desk.market
+        self._cases: dict[type, Callable[[Any], Wake | None]] = {
+            OrderFilled: self._bookings.fill,
+            FillBusted: self._bookings.bust,
+            PositionChanged: self._bookings.change,
+            OrderAccepted: self._on_answer,
+            OrderRejected: self._on_answer,
+            CancelRejected: cancels.rejected,
+            **dict.fromkeys(
+                (OrderCancelled, OrderExpired, OrderStatusUnknown, OrderNotFound), self._on_order
+            ),
+            UnmatchedOrderEvent: desk.orders.unmatched.append,
+            FailedEvent: desk.orders.note_failed,
+            BarEvent: self._on_bar,
+            TimerEvent: self._on_timer,
+            SessionEvent: self._on_session,
+            FolderAnswered: lambda _: Wake.ANSWER,
+            AccountSnapshot: self._on_account,
+            AccountLimits: desk.take_limits,
+            AccountComparison: self._on_comparison,
+            ExerciseNotice: desk.take_notice,
+            OperatorEvent: modes.operate,
+            ModeKept: modes.restore,
+            TradingHalt: self._halts.note_status,
+            TradeEvent: market.apply_trade,
+            OpenInterestEvent: market.apply_open_interest,
+            RateEvent: market.apply_rates,
+            DividendEvent: market.apply_dividend,
+            PriceAdjustmentEvent: market.apply_adjustment,
+            ForecastEvent: market.apply_forecast,
+            GammaExposureEvent: market.apply_gamma_exposure,
+            SessionBarsEvent: market.apply_session_bars,
+            ImpliedVolEvent: market.apply_implied_vol,
+        }
+        """What an event that is no quote does; it returns why the strategy is woken, None if it is not."""
 
     @property
     def is_led(self) -> bool:
@@ -211,7 +234,8 @@ class TradingEngine:
                 if type(trigger) is not EveryQuote:
                     trigger.done(event, wake)
             else:
-                wake = self._take(event)
+                # whether it wakes the strategy follows from what an event is
+                wake = self._cases[type(event)](event)
                 if wake is not None:
                     self._wake(event, wake)
                     self._follow(event)
@@ -223,78 +247,6 @@ class TradingEngine:
         outputs = tuple(out)
         out.clear()
         return outputs
-
-    def _take(self, event: Event) -> Wake | None:  # noqa: PLR0911, PLR0912 - a branch for each kind of event
-        """Let an event that is no quote take effect; return whether it wakes the strategy."""
-        match event:
-            case OrderFilled():
-                return self._bookings.fill(event)
-            case OrderAccepted() | OrderRejected():
-                return self._on_answer(event)
-            case BarEvent():
-                return self._on_bar(event)
-            case TimerEvent():
-                return self._on_timer(event)
-            case OrderCancelled() | OrderExpired() | OrderStatusUnknown() | OrderNotFound():
-                return self._on_order(event)
-            case CancelRejected():
-                return self._cancels.rejected(event)
-            case FillBusted():
-                return self._bookings.bust(event)
-            case FolderAnswered():
-                return self._on_folder(event)
-            case SessionEvent():
-                return self._on_session(event)
-            case PositionChanged():
-                return self._bookings.change(event)
-            case AccountSnapshot():
-                return self._on_account(event)
-            case OperatorEvent():
-                return self._modes.operate(event)
-            case AccountLimits():
-                self.desk.take_limits(event)
-            case AccountComparison():
-                self.desk.take_comparison(event)
-                if not event.is_compared:
-                    self._take_over()
-            case ExerciseNotice():
-                self.desk.lapsing[event.instrument_id] = event.contracts
-            case ModeKept():
-                self._modes.restore(event)
-            case TradingHalt():
-                self._halts.note_status(event)
-            case UnmatchedOrderEvent():
-                self.desk.orders.unmatched.append(event)
-            case FailedEvent():
-                self.desk.orders.note_failed(event)
-            case QuoteEvent():
-                raise InvariantError("a quote takes effect before this", where=repr(event)[:120])
-            case _:
-                self._note_market(event)
-        return None
-
-    def _note_market(self, event: _MarketFigure) -> None:
-        """Let a figure of the market take effect; each kind has a branch, as the type checker proves."""
-        market = self.desk.market
-        match event:
-            case TradeEvent():
-                market.apply_trade(event)
-            case OpenInterestEvent():
-                market.apply_open_interest(event)
-            case RateEvent() | DividendEvent():
-                self._on_terms(event)
-            case PriceAdjustmentEvent():
-                market.apply_adjustment(event)
-            case ForecastEvent():
-                market.apply_forecast(event)
-            case GammaExposureEvent():
-                market.apply_gamma_exposure(event)
-            case SessionBarsEvent():
-                market.apply_session_bars(event)
-            case ImpliedVolEvent():
-                market.apply_implied_vol(event)
-            case _:
-                assert_never(event)
 
     def _wake(self, event: Event, wake: Wake) -> None:
         """Call the strategy, within a session and at its ends, and decide on what it proposes."""
@@ -351,20 +303,15 @@ class TradingEngine:
         self.desk.orders.apply(event)
         return ORDER
 
-    def _on_folder(self, _event: FolderAnswered) -> Wake:
-        return Wake.ANSWER
-
     def _on_account(self, event: AccountSnapshot) -> Wake:
         self.desk.adopt(event)
         self.desk.learn(self.now_ns)
         return Wake.ACCOUNT
 
-    def _on_terms(self, event: RateEvent | DividendEvent) -> None:
-        market = self.desk.market
-        if type(event) is RateEvent:
-            market.apply_rates(event)
-        else:
-            market.apply_dividend(event)
+    def _on_comparison(self, event: AccountComparison) -> None:
+        self.desk.take_comparison(event)
+        if not event.is_compared:
+            self._take_over()
 
     def _on_bar(self, event: BarEvent) -> Wake | None:
         self.desk.market.apply_bar(event)

@@ -351,12 +351,6 @@ MOST_PAUSES = 10
 """Queries of one order come at most so many times slower than the first."""
 
 
-@dataclass(slots=True)
-class _Queried:
-    next_at: float = 0.0
-    times: int = 0
-
-
 class UnknownOrders:
     """Spaces the queries of each order whose state is not known.
 
@@ -366,14 +360,15 @@ class UnknownOrders:
     def __init__(self, live: Mapping[str, Order], resolve_seconds: float) -> None:
         self._live = live
         self._resolve_seconds = resolve_seconds
-        self._queried: dict[str, _Queried] = {}
+        self._queried: dict[str, BackOff] = {}
         self.may_prove_absence_at = 0.0
         """Before this time of the event loop, an order without a venue id is not asked about: the venue may
         still accept what the run before sent last."""
 
     def add(self, client_order_id: str) -> None:
         """Query this order too."""
-        self._queried.setdefault(client_order_id, _Queried())
+        pauses = BackOff(self._resolve_seconds, MOST_PAUSES * self._resolve_seconds)
+        self._queried.setdefault(client_order_id, pauses)
 
     def settle(self, client_order_id: str) -> None:
         """Forget an order for which there was proof, unless its state is still unknown."""
@@ -388,12 +383,12 @@ class UnknownOrders:
                 self.add(name)
         for name in [name for name in self._queried if name not in self._live]:
             del self._queried[name]
-        for name, queried in self._queried.items():
+        now_ns = int(now * NANOS_PER_SECOND)
+        for name, pauses in self._queried.items():
             has_no_id = not self._live[name].venue_order_id
-            if now < queried.next_at or (has_no_id and now < self.may_prove_absence_at):
+            if now_ns < pauses.until_ns or (has_no_id and now < self.may_prove_absence_at):
                 continue
-            queried.times += 1
-            queried.next_at = now + self._resolve_seconds * min(queried.times, MOST_PAUSES)
+            pauses.fail(now_ns)
             yield name
 
 

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from hmac import compare_digest
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
@@ -182,15 +182,7 @@ CHECK_SECONDS = 1.0
 Answerer = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 
 
-class Peer(Protocol):
-    """A connection that can name the process on its other side."""
-
-    def getsockopt(self, level: int, option: int, length: int, /) -> bytes:
-        """Return an option of the socket."""
-        ...
-
-
-def is_owner(line: Peer, *, user: int | None = None, platform: str = sys.platform) -> bool:
+def is_owner(line: socket.socket, *, user: int | None = None, platform: str = sys.platform) -> bool:
     """Return whether the other side is this user or root; beyond Linux the socket's mode must do."""
     if platform != "linux":
         return True

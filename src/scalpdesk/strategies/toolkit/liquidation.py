@@ -12,6 +12,7 @@ from decimal import Decimal
 
 from scalpdesk.closing.leg import Tactics
 from scalpdesk.closing.plan import TargetLine
+from scalpdesk.core.backoff import BackOff
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.events import Event, OrderNotFound, OrderRejected
 from scalpdesk.core.intents import EXITS, LegOrders, SetTimer
@@ -86,8 +87,7 @@ class Liquidation(Pursuit):
         self._closed: set[InstrumentId] = set()
         """Legs so far, where there is no hedge."""
         self.why, self.since_ns, self._mid_until_ns, self._memory = "", None, 0, {}
-        self._alert_due_ns = 0
-        self._alerts = 0
+        self._alerts = BackOff(ALERT_AFTER_SECONDS, LONGEST_ALERT_SECONDS)
         self._hedged_for: dict[InstrumentId, Decimal] = {}
 
     def note_refused(self, view: DeskView, event: Event | None) -> list[Action]:
@@ -225,13 +225,10 @@ class Liquidation(Pursuit):
             return ()
         worst = max((self.tried(leg).tries for leg in legs), default=0)
         seconds = (view.now_ns - (self.since_ns or view.now_ns)) / NANOS_PER_SECOND
-        if worst <= self._alert_after and seconds < ALERT_AFTER_SECONDS:
+        is_early = worst <= self._alert_after and seconds < ALERT_AFTER_SECONDS
+        if is_early or view.now_ns < self._alerts.until_ns:
             return ()
-        if view.now_ns < self._alert_due_ns:
-            return ()
-        wait_s = min(ALERT_AFTER_SECONDS * 2.0**self._alerts, LONGEST_ALERT_SECONDS)
-        self._alerts += 1
-        self._alert_due_ns = view.now_ns + int(wait_s * NANOS_PER_SECOND)
+        self._alerts.fail(view.now_ns)
         held = [*legs, *([view.hedge] if hedge else [])]
         names = ", ".join(
             f"{view.positions.quantity(item):+f} {view.instruments[item].symbol}" for item in held
