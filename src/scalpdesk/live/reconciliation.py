@@ -421,8 +421,6 @@ def still_wanted(engine: TradingEngine, order: Order, since_ns: int) -> SubmitOr
 
 RETRY_SECONDS = 2.0
 """After a query without an answer."""
-LONGEST_NOTICE_SECONDS = 1_800.0
-"""Between two notices that queries go without an answer; the pause doubles with each."""
 
 
 @dataclass(slots=True)
@@ -492,7 +490,6 @@ class AccountQueries:
             self.ask_anew()
 
     async def _answered(self, wait_seconds: float) -> Viewed:
-        notices, unsaid = BackOff(RETRY_SECONDS, LONGEST_NOTICE_SECONDS), 0
         while True:
             if wait_seconds:
                 await asyncio.sleep(wait_seconds)
@@ -501,15 +498,8 @@ class AccountQueries:
                 view = await self._gateway.snapshot(fills_since_ns=since_ns)
             except RetryError as error:
                 self._supervisor.counters["no_view"] += 1
-                now_ns = int(asyncio.get_running_loop().time() * NANOS_PER_SECOND)
-                if now_ns >= notices.until_ns:
-                    notices.fail(now_ns)
-                    again = f" ({unsaid} times more since)" if unsaid else ""
-                    what = f"the venue shows no account: {error.what}; asking again{again}"
-                    self._supervisor.notify("warning", what)
-                    unsaid = 0
-                else:
-                    unsaid += 1
+                now, detail = asyncio.get_running_loop().time(), f"{error.what}; asking again"
+                self._supervisor.throttle.warn("the venue shows no account:", detail, now)
                 wait_seconds = RETRY_SECONDS
             else:
                 await settle_queue()

@@ -57,7 +57,6 @@ from scalpdesk.live.sessions import (
 from scalpdesk.live.supervision import (
     RESTART_ONCE,
     RESTART_TWICE,
-    LogThrottle,
     StaleQuoteMonitor,
     StaleStreamMonitor,
     StandstillMonitor,
@@ -165,7 +164,6 @@ class LiveRunner:
         self._clock = clock
         self._watchdog = watchdog
         self._notify: Notify = notify or (lambda _level, _text: None)
-        self._throttle = LogThrottle(self._notify)
         self._queue = ItemQueue(self.options.most_waiting)
         self._consumer = Consumer(
             self._queue,
@@ -174,6 +172,7 @@ class LiveRunner:
             when_idle=lambda: self._fire(clock.now_ns()),
         )
         self.supervisor = Supervisor(self._notify, self._queue.fail, self.state.counters)
+        self._throttle = self.supervisor.throttle
         core.on_refused = self._on_refused
         self.reconciler = Reconciler(core, self._notify)
         self.queries = AccountQueries(

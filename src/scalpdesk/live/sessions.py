@@ -4,7 +4,6 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from datetime import date, timedelta
 from decimal import Decimal
 from enum import StrEnum
-from operator import itemgetter
 
 from scalpdesk.closing.last_resort import GRACE_SECONDS, STEP_SECONDS
 from scalpdesk.core.enums import OperatorAction, OperatorCause, SessionPhase
@@ -77,30 +76,6 @@ def _on_calendar(day: date) -> Session | None:
         return None
 
 
-class Agenda:
-    """The desk's own appointments by name, each with one instant; none of them reaches the journal."""
-
-    def __init__(self) -> None:
-        self._appointments: dict[str, int] = {}
-        self.due_ns = NEVER_NS
-        """Instant of the next appointment, UTC nanoseconds."""
-
-    def put(self, name: str, due_ns: int) -> None:
-        """Set the instant of ``name``; an earlier one is forgotten."""
-        self._appointments.pop(name, None)
-        self._appointments[name] = due_ns
-        self.due_ns = min(self._appointments.values())
-
-    def pop(self, now_ns: int) -> tuple[str, int] | None:
-        """Remove the next appointment that is due by ``now_ns``; return its name and instant."""
-        if self.due_ns > now_ns:
-            return None
-        name, due_ns = min(self._appointments.items(), key=itemgetter(1))
-        del self._appointments[name]
-        self.due_ns = min(self._appointments.values(), default=NEVER_NS)
-        return name, due_ns
-
-
 class SessionCalendar:
     """Opens and closes sessions and starts the flattening of expiring options at their deadline.
 
@@ -132,43 +107,45 @@ class SessionCalendar:
         """The run waits for its last look at the account: no session follows."""
         self.session: Session | None = None
         """The session under way or the next one, by the venue's clock."""
-        self._agenda = Agenda()
+        self._agenda: dict[str, int] = {}
+        """Appointments by name, each with one instant; none of them reaches the journal."""
 
     @property
     def due_ns(self) -> int:
         """Instant of the next appointment, UTC nanoseconds."""
-        return self._agenda.due_ns
+        return min(self._agenda.values(), default=NEVER_NS)
 
     def fire(self, now_ns: int) -> list[VenueCommand]:
         """Carry out the next appointment that is due by ``now_ns``."""
-        due = self._agenda.pop(now_ns)
-        match due:
-            case None:
-                return []
-            case ("open", _):
+        due_ns = self.due_ns
+        if due_ns > now_ns:
+            return []
+        name = next(name for name, at_ns in self._agenda.items() if at_ns == due_ns)
+        del self._agenda[name]
+        match name:
+            case "open":
                 return self._open_session()
-            case ("close", _):
+            case "close":
                 return self._close_session()
-            case ("morning", _):
+            case "morning":
                 self._on_morning()
                 return []
-            case (_, due_ns):
-                return self._at_deadline(due_ns)
+        return self._at_deadline(due_ns)
 
     def plan(self, view: VenueView) -> None:
         """Set the session's appointments from the venue's clock, and the deadline of what is held."""
         found = session_of(view.clock)
         current = self._engine.desk.view.session
         if current is not None:
-            self._agenda.put("close", current.close_ns + 1)
+            self._agenda["close"] = current.close_ns + 1
             if view.ts_event_ns < current.close_ns:
                 found = current
         elif self.is_at_end:
             return
         elif self.session is None or self.session.day != found.day or self.session.close_ns < found.close_ns:
-            self._agenda.put("open", found.open_ns)
+            self._agenda["open"] = found.open_ns
             if self.has_closed:
-                self._agenda.put("morning", found.open_ns - MORNING_NS)
+                self._agenda["morning"] = found.open_ns - MORNING_NS
         self.session = found
         self.plan_deadline()
 
@@ -178,16 +155,13 @@ class SessionCalendar:
             return []
         # a desk that joins late has a session that begins when it joins
         opens_ns = min(max(session.open_ns, self._engine.now_ns), session.close_ns - 1)
-        self._agenda.put("close", session.close_ns + 1)  # after what happens at the close itself
+        self._agenda["close"] = session.close_ns + 1  # after what happens at the close itself
         self._notify("info", f"session {session.day} opens")
         commands = []
         for change in self._splits(opens_ns):
             commands += self._feed(change)
-        commands += self._feed(
-            SessionEvent(
-                opens_ns, opens_ns, session.day.isoformat(), SessionPhase.OPEN, opens_ns, session.close_ns
-            )
-        )
+        bounds = session.day.isoformat(), SessionPhase.OPEN, opens_ns, session.close_ns
+        commands += self._feed(SessionEvent(opens_ns, opens_ns, *bounds))
         self.plan_deadline()
         return commands
 
@@ -216,17 +190,8 @@ class SessionCalendar:
         self.session = session  # a look before this close may have seen the next one: it is yet to be planned
         at_ns = max(session.close_ns, self._engine.now_ns)
         self._notify("info", f"session {session.day} closes")
-        commands = self._feed(
-            SessionEvent(
-                session.close_ns,
-                at_ns,
-                session.day.isoformat(),
-                SessionPhase.CLOSE,
-                session.open_ns,
-                session.close_ns,
-            )
-        )
-        return [*commands, *self._on_close()]
+        bounds = session.day.isoformat(), SessionPhase.CLOSE, session.open_ns, session.close_ns
+        return [*self._feed(SessionEvent(session.close_ns, at_ns, *bounds)), *self._on_close()]
 
     def _expiring(self) -> dict[InstrumentId, OptionContract]:
         """Held options whose trading ends in the session under way."""
@@ -251,7 +216,7 @@ class SessionCalendar:
         """Set the deadline of what is held and expires in this session."""
         dates = [self._deadline_ns(contract) for contract in self._expiring().values()]
         if dates and self._engine.desk.gate.mode in ("ACTIVE", "REDUCING"):
-            self._agenda.put("deadline", min(dates))
+            self._agenda["deadline"] = min(dates)
 
     def _at_deadline(self, due_ns: int) -> list[VenueCommand]:
         expiring = self._expiring()
@@ -263,7 +228,7 @@ class SessionCalendar:
         at_ns = max(due_ns, self._engine.now_ns)
         again_ns = self._left_to_owners_ns(expiring, at_ns)
         if again_ns is not None:
-            self._agenda.put("deadline", again_ns)
+            self._agenda["deadline"] = again_ns
             return []
         names = ", ".join(contract.symbol for contract in expiring.values())
         reason = f"the venue stops taking orders in expiring options soon: {names}"
