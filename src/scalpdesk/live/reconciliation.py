@@ -434,33 +434,26 @@ class Viewed:
     """When it was asked for, the event loop's time."""
 
 
+@dataclass(slots=True, kw_only=True)
 class AccountQueries:
     """Asks the venue for the account, once at a time; the answer comes through the runner's queue."""
 
-    def __init__(
-        self,
-        *,
-        gateway: Gateway,
-        reconciler: Reconciler,
-        supervisor: Supervisor,
-        put: Callable[[Viewed], None],
-    ) -> None:
-        self._gateway = gateway
-        self._reconciler = reconciler
-        self._supervisor = supervisor
-        self._put = put
-        self.is_asking = False
-        """A query is under way: another one would bring the same."""
-        self._ask_again = False
-        """Something happened that the query under way may not have seen."""
-        self.last_at = 0.0
-        """When a view arrived last, or was asked for by the timer; the event loop's time."""
-        self.latest: VenueView | None = None
-        """The view that came out of the queue last."""
+    gateway: Gateway
+    reconciler: Reconciler
+    supervisor: Supervisor
+    put: Callable[[Viewed], None]
+    is_asking: bool = False
+    """A query is under way: another one would bring the same."""
+    _ask_again: bool = False
+    """Something happened that the query under way may not have seen."""
+    last_at: float = 0.0
+    """When a view arrived last, or was asked for by the timer; the event loop's time."""
+    latest: VenueView | None = None
+    """The view that came out of the queue last."""
 
     async def first(self, since_ns: int | None) -> VenueView:
         """Ask now, and wait for it; raises RetryError when the venue does not answer."""
-        view = await self._gateway.snapshot(fills_since_ns=since_ns)
+        view = await self.gateway.snapshot(fills_since_ns=since_ns)
         self.last_at = asyncio.get_running_loop().time()
         return view
 
@@ -473,7 +466,7 @@ class AccountQueries:
         """Ask, after a while, unless a query is under way."""
         if not self.is_asking:
             self.is_asking = True
-            self._supervisor.spawn("the query of the account", self._query(wait_seconds))
+            self.supervisor.spawn("the query of the account", self._query(wait_seconds))
 
     def take(self, view: VenueView) -> None:
         """Keep a view that has come out of the queue."""
@@ -485,7 +478,7 @@ class AccountQueries:
             viewed = await self._answered(wait_seconds)
         finally:  # the timer asks again after a failure
             self.is_asking = False
-        self._put(viewed)
+        self.put(viewed)
         if self._ask_again:
             self.ask_anew()
 
@@ -493,13 +486,13 @@ class AccountQueries:
         while True:
             if wait_seconds:
                 await asyncio.sleep(wait_seconds)
-            since_ns, asked_at = self._reconciler.fills_since_ns, asyncio.get_running_loop().time()
+            since_ns, asked_at = self.reconciler.fills_since_ns, asyncio.get_running_loop().time()
             try:
-                view = await self._gateway.snapshot(fills_since_ns=since_ns)
+                view = await self.gateway.snapshot(fills_since_ns=since_ns)
             except RetryError as error:
-                self._supervisor.counters["no_view"] += 1
+                self.supervisor.counters["no_view"] += 1
                 now, detail = asyncio.get_running_loop().time(), f"{error.what}; asking again"
-                self._supervisor.throttle.warn("the venue shows no account:", detail, now)
+                self.supervisor.throttle.warn("the venue shows no account:", detail, now)
                 wait_seconds = RETRY_SECONDS
             else:
                 await settle_queue()
