@@ -348,11 +348,12 @@ def test_a_stop_is_as_it_is_asked_for(life):
 
 
 @pytest.mark.parametrize("error", [KeyError, OSError])
-def test_an_operator_without_a_name_is_a_number(error):
+def test_an_operator_without_a_name_is_a_number(error, monkeypatch):
     def unknown():
         raise error
 
-    assert run.operator_name(unknown) == str(os.getuid())
+    monkeypatch.setattr(run.getpass, "getuser", unknown)
+    assert run.operator_name() == str(os.getuid())
 
 
 # the beginning of a run ----------------------------------------

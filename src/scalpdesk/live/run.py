@@ -375,10 +375,10 @@ async def operate(
     return {**result, "milliseconds": round(1e3 * (time.perf_counter() - began), 3)}
 
 
-def operator_name(name_of: Callable[[], str] = getpass.getuser) -> str:
+def operator_name() -> str:
     """Return who runs this process, by name where the system knows one."""
     try:
-        return name_of()
+        return getpass.getuser()
     except (KeyError, OSError):
         return str(os.getuid())
 
