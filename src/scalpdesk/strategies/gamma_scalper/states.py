@@ -398,7 +398,7 @@ class HoldingState(TradingState):
             way = min(way, pnl - quiet.least_pnl, quiet.most_pnl - pnl)
         assert found is not None
         if trade.is_of_shape:
-            if any(x is not None for x in (recentre.gamma_fraction, recentre.roll_dte, recentre.roll_delta)):
+            if recentre.is_on:
                 until_ns = min(until_ns, tools.strike_looks.due_ns)
             if trade.scale is not None:
                 until_ns = min(until_ns, trade.scale.due_ns)
@@ -466,9 +466,9 @@ class HoldingState(TradingState):
         """Sell the straddle and buy another, where that is due; else nothing."""
         tools, held = self.tools, self.trade.structure
         config = tools.config.recentre
-        if config.gamma_fraction is None and config.roll_dte is None and config.roll_delta is None:
+        if not config.is_on or not tools.strike_looks.is_due(view.now_ns):
             return self, ()
-        if not tools.strike_looks.is_due(view.now_ns) or view.mode is not Mode.ACTIVE or view.orders.live:
+        if view.mode is not Mode.ACTIVE or view.orders.live:
             return self, ()
         tools.strike_looks.note(view.now_ns, passed=True)
         assert view.session is not None
