@@ -9,45 +9,10 @@ in who feeds it and who carries its commands away.
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from scalpdesk.core import events
 from scalpdesk.core.enums import Mode, SessionPhase
 from scalpdesk.core.errors import InvariantError
-from scalpdesk.core.events import (
-    AccountComparison,
-    AccountLimits,
-    AccountSnapshot,
-    BarEvent,
-    CancelRejected,
-    DividendEvent,
-    Event,
-    ExerciseNotice,
-    FailedEvent,
-    FillBusted,
-    FolderAnswered,
-    ForecastEvent,
-    GammaExposureEvent,
-    ImpliedVolEvent,
-    ModeKept,
-    OpenInterestEvent,
-    OperatorEvent,
-    OrderAccepted,
-    OrderCancelled,
-    OrderExpired,
-    OrderFilled,
-    OrderNotFound,
-    OrderRejected,
-    OrderStatusUnknown,
-    PositionChanged,
-    PriceAdjustmentEvent,
-    QuoteEvent,
-    RateEvent,
-    SessionBarsEvent,
-    SessionEvent,
-    TimerEvent,
-    TradeEvent,
-    TradingHalt,
-    UnmatchedOrderEvent,
-    is_order_event,
-)
+from scalpdesk.core.events import Event, QuoteEvent, is_order_event
 from scalpdesk.core.intents import (
     EXITS,
     AskFolder,
@@ -87,7 +52,7 @@ _MARK_TIMER = "mark"
 NOTHING: tuple[Output, ...] = ()
 ORDER, PRICE, SESSION = Wake.ORDER, Wake.PRICE, Wake.SESSION
 FLATTENING = Mode.FLATTENING  # looking up an enum's member costs as much as a call
-_BOOKED = (OrderFilled, FillBusted, PositionChanged)
+_BOOKED = (events.OrderFilled, events.FillBusted, events.PositionChanged)
 """Events after which a flattening desk looks again."""
 
 
@@ -121,37 +86,38 @@ class TradingEngine:
         self._on_wake = strategy.on_wake
         market = desk.market
         self._cases: dict[type, Callable[[Any], Wake | None]] = {
-            OrderFilled: self._bookings.fill,
-            FillBusted: self._bookings.bust,
-            PositionChanged: self._bookings.change,
-            OrderAccepted: self._on_answer,
-            OrderRejected: self._on_answer,
-            CancelRejected: cancels.rejected,
-            **dict.fromkeys(
-                (OrderCancelled, OrderExpired, OrderStatusUnknown, OrderNotFound), self._on_order
-            ),
-            UnmatchedOrderEvent: desk.orders.unmatched.append,
-            FailedEvent: desk.orders.note_failed,
-            BarEvent: self._on_bar,
-            TimerEvent: self._on_timer,
-            SessionEvent: self._on_session,
-            FolderAnswered: lambda _: Wake.ANSWER,
-            AccountSnapshot: self._on_account,
-            AccountLimits: desk.take_limits,
-            AccountComparison: self._on_comparison,
-            ExerciseNotice: desk.take_notice,
-            OperatorEvent: modes.operate,
-            ModeKept: modes.restore,
-            TradingHalt: self._halts.note_status,
-            TradeEvent: market.apply_trade,
-            OpenInterestEvent: market.apply_open_interest,
-            RateEvent: market.apply_rates,
-            DividendEvent: market.apply_dividend,
-            PriceAdjustmentEvent: market.apply_adjustment,
-            ForecastEvent: market.apply_forecast,
-            GammaExposureEvent: market.apply_gamma_exposure,
-            SessionBarsEvent: market.apply_session_bars,
-            ImpliedVolEvent: market.apply_implied_vol,
+            events.OrderFilled: self._bookings.fill,
+            events.FillBusted: self._bookings.bust,
+            events.PositionChanged: self._bookings.change,
+            events.OrderAccepted: self._on_answer,
+            events.OrderRejected: self._on_answer,
+            events.CancelRejected: cancels.rejected,
+            events.OrderCancelled: self._on_order,
+            events.OrderExpired: self._on_order,
+            events.OrderStatusUnknown: self._on_order,
+            events.OrderNotFound: self._on_order,
+            events.UnmatchedOrderEvent: desk.orders.unmatched.append,
+            events.FailedEvent: desk.orders.note_failed,
+            events.BarEvent: self._on_bar,
+            events.TimerEvent: self._on_timer,
+            events.SessionEvent: self._on_session,
+            events.FolderAnswered: lambda _: Wake.ANSWER,
+            events.AccountSnapshot: self._on_account,
+            events.AccountLimits: desk.take_limits,
+            events.AccountComparison: self._on_comparison,
+            events.ExerciseNotice: desk.take_notice,
+            events.OperatorEvent: modes.operate,
+            events.ModeKept: modes.restore,
+            events.TradingHalt: self._halts.note_status,
+            events.TradeEvent: market.apply_trade,
+            events.OpenInterestEvent: market.apply_open_interest,
+            events.RateEvent: market.apply_rates,
+            events.DividendEvent: market.apply_dividend,
+            events.PriceAdjustmentEvent: market.apply_adjustment,
+            events.ForecastEvent: market.apply_forecast,
+            events.GammaExposureEvent: market.apply_gamma_exposure,
+            events.SessionBarsEvent: market.apply_session_bars,
+            events.ImpliedVolEvent: market.apply_implied_vol,
         }
         """What an event that is no quote does; it returns why the strategy is woken, None if it is not."""
 
@@ -275,7 +241,7 @@ class TradingEngine:
 
     def _concerned(self, event: Event) -> InstrumentId | None:
         """Return the instrument that an event is about; None where it concerns the account."""
-        if type(event) is QuoteEvent or type(event) is BarEvent:
+        if type(event) is QuoteEvent or type(event) is events.BarEvent:
             return event.instrument_id
         if is_order_event(event):
             return self.desk.orders.order(event.client_order_id).submitted.instrument_id
@@ -285,41 +251,44 @@ class TradingEngine:
         """Do what comes after the strategy: look again at a book that is being closed, end a session."""
         if type(event) in _BOOKED and self.desk.gate.desk_mode.mode is FLATTENING:
             self._flattening.follow()
-        elif type(event) is SessionEvent and event.phase is SessionPhase.CLOSE:
+        elif type(event) is events.SessionEvent and event.phase is SessionPhase.CLOSE:
             self._bookings.mark(is_anchor=True)
             self._view.session = None
 
     # one case an event ----------------------------------------------------------------------------
 
-    def _on_answer(self, event: OrderAccepted | OrderRejected) -> Wake:
+    def _on_answer(self, event: events.OrderAccepted | events.OrderRejected) -> Wake:
         order = self.desk.orders.apply(event)
-        is_rejected = type(event) is OrderRejected
+        is_rejected = type(event) is events.OrderRejected
         self.desk.gate.counters.note_answer(self.now_ns, rejected=is_rejected)
         if order.is_unwanted and not is_rejected:
             self._cancels.lives(order)
         return ORDER
 
-    def _on_order(self, event: OrderCancelled | OrderExpired | OrderStatusUnknown | OrderNotFound) -> Wake:
+    def _on_order(
+        self,
+        event: events.OrderCancelled | events.OrderExpired | events.OrderStatusUnknown | events.OrderNotFound,
+    ) -> Wake:
         self.desk.orders.apply(event)
         return ORDER
 
-    def _on_account(self, event: AccountSnapshot) -> Wake:
+    def _on_account(self, event: events.AccountSnapshot) -> Wake:
         self.desk.adopt(event)
         self.desk.learn(self.now_ns)
         return Wake.ACCOUNT
 
-    def _on_comparison(self, event: AccountComparison) -> None:
+    def _on_comparison(self, event: events.AccountComparison) -> None:
         self.desk.take_comparison(event)
         if not event.is_compared:
             self._take_over()
 
-    def _on_bar(self, event: BarEvent) -> Wake | None:
+    def _on_bar(self, event: events.BarEvent) -> Wake | None:
         self.desk.market.apply_bar(event)
         if event.instrument_id in self.desk.gate.halted:
             self._halts.note_bar(event)
         return None if self._triggers[event.instrument_id] is None else Wake.BAR
 
-    def _on_session(self, event: SessionEvent) -> Wake:
+    def _on_session(self, event: events.SessionEvent) -> Wake:
         desk, out = self.desk, self._turn.out
         out += desk.settle_offsets(self.now_ns)
         if event.phase is not SessionPhase.CLOSE:
@@ -332,7 +301,7 @@ class TradingEngine:
             out.append(SetTimer(_MARK_TIMER, self.now_ns + self._mark_ns))
         return SESSION
 
-    def _on_timer(self, event: TimerEvent) -> Wake | None:
+    def _on_timer(self, event: events.TimerEvent) -> Wake | None:
         now_ns, name = self.now_ns, event.name
         if name == _MARK_TIMER:
             self.desk.learn(now_ns)
