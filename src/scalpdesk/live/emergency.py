@@ -57,7 +57,7 @@ LAG_SECONDS = 10.0
 NO_QUOTE = QuoteEvent(InstrumentId(0), 0, 0, float("nan"), float("nan"), 0.0, 0.0)
 
 
-class _Holdings:
+class _Believed:
     """What the account holds: as the venue showed it, moved by the executions since."""
 
     def __init__(self) -> None:
@@ -173,7 +173,7 @@ class EmergencyTrader:
         self._log = log
         self._only_ids = only_ids
         self._orders = OrderManager("")
-        self._holdings = _Holdings()
+        self._holdings = _Believed()
         self._halts = _Halts(gateway, instruments, self._log_once)
         self._events = 0
         self._refused: dict[tuple[InstrumentId, Side], str] = {}

@@ -188,7 +188,7 @@ async def _one_run(
         try:
             ended = await runner.run(desk.start)
             notify("info", ended)
-        except Exception as error:
+        except Exception as error:  # BLE001 - all but a fault of a run that has begun is raised again
             if not is_fault(error) or (desk.start.is_fresh and not runner.has_begun):
                 raise
             fault = error  # of our own, in a run that has begun: it goes on in another life
@@ -375,10 +375,10 @@ async def operate(
     return {**result, "milliseconds": round(1e3 * (time.perf_counter() - began), 3)}
 
 
-def operator_name() -> str:
+def operator_name(name_of: Callable[[], str] = getpass.getuser) -> str:
     """Return who runs this process, by name where the system knows one."""
     try:
-        return getpass.getuser()
+        return name_of()
     except (KeyError, OSError):
         return str(os.getuid())
 
