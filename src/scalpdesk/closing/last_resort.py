@@ -133,11 +133,7 @@ class Flattener:
                 cutoff=cutoff,
             )
 
-        before, self._held = self._held, {line[:2]: line.held for line in lines}
-        memory = {
-            key: leg if self._held.get(key) == before.get(key) else Tried(first_ns=leg.first_ns)
-            for key, leg in self._memory.items()
-        }
+        memory = self._remembered(lines)
         untried = {number for (_, number), leg in memory.items() if not leg.tries}
         target = Target(
             lines,
@@ -157,6 +153,14 @@ class Flattener:
         what = "sell the options" if found.is_hedged else "unwind the rest"
         what = "take orders off the book" if found.cancels else what
         return FlattenStep(found.cancels, orders, (f"flattening: still held: {held or 'nothing'}", what))
+
+    def _remembered(self, lines: Sequence[TargetLine]) -> dict[tuple[str, InstrumentId], Tried]:
+        """Return what was tried so far; of a holding that has changed since, nothing."""
+        before, self._held = self._held, {line[:2]: line.held for line in lines}
+        return {
+            key: leg if self._held.get(key) == before.get(key) else Tried(first_ns=leg.first_ns)
+            for key, leg in self._memory.items()
+        }
 
     def _part(self, order: OrderIntent, limits: RiskLimits) -> OrderIntent:
         """Return a part of what is larger than one order may be: the rest follows with the next step."""

@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 import msgspec
 
-from scalpdesk.closing.last_resort import Flattener, closing_again
+from scalpdesk.closing.last_resort import Flattener, FlattenStep, closing_again
 from scalpdesk.closing.plan import TargetLine
 from scalpdesk.core.errors import RetryError, StopError
 from scalpdesk.core.events import (
@@ -325,11 +325,7 @@ class EmergencyTrader:
             # trading is halted: left alone, it would be filled after the halt, and what it hedged would stay
             self._ends_at = asyncio.get_running_loop().time() + CLEAR_SECONDS
         await self._query_missing(shown)
-        left = [order for order in view.open_orders if self._is_left(order)]
-        if left:
-            names = ", ".join(f"{order.symbol} {order.client_order_id}" for order in left)
-            self._log_once(f"open orders from elsewhere are left (--foreign-orders leave): {names}")
-        is_clear = len(left) == len(view.open_orders) and not self._orders.live
+        is_clear = self._is_clear(view)
         if not flatten:
             if is_clear:
                 self._log("no order is open")
@@ -341,6 +337,14 @@ class EmergencyTrader:
             return self._is_flat(view)
         await self._close([TargetLine("", number, units) for number, units in (held or {}).items()], view)
         return False
+
+    def _is_clear(self, view: VenueView) -> bool:
+        """Return whether no order is open but those from elsewhere that are left."""
+        left = [order for order in view.open_orders if self._is_left(order)]
+        if left:
+            names = ", ".join(f"{order.symbol} {order.client_order_id}" for order in left)
+            self._log_once(f"open orders from elsewhere are left (--foreign-orders leave): {names}")
+        return len(left) == len(view.open_orders) and not self._orders.live
 
     def _add_held(self, view: VenueView) -> bool:
         """Add what is held and the run did not know; True when there was any."""
@@ -386,11 +390,16 @@ class EmergencyTrader:
         working += [one for order in view.open_orders if (one := self._stand_in(order, view.ts_recv_ns))]
         quotes, limits = await self._quotes(lines), self._limits
         step = self._flattener.step(view.ts_recv_ns, lines, working, quotes, limits, is_halted=is_halted)
-        for cancel in () if step is None else step.cancels:
+        if step is not None:
+            self._send(step, view.ts_recv_ns)
+
+    def _send(self, step: FlattenStep, now_ns: int) -> None:
+        """Send the cancels and orders of a step."""
+        for cancel in step.cancels:
             command = self._orders.cancel(cancel.client_order_id)
             if command is not None:
                 self._gateway.send(command)
-        for named in self._flattener.name_orders(() if step is None else step.orders):
+        for named in self._flattener.name_orders(step.orders):
             # a repetition of a refused request may still be on its way, and be taken: its id is used again
             refused = self._refused.pop((named.instrument_id, named.side), named.client_order_id)
             submit = msgspec.structs.replace(named, client_order_id=refused)
@@ -398,7 +407,7 @@ class EmergencyTrader:
                 f"{submit.side} {submit.quantity:f} {self._instruments[submit.instrument_id].symbol}"
                 f" {submit.client_order_id}"
             )
-            self._follow(Order(submit, max(view.ts_recv_ns, 1)))
+            self._follow(Order(submit, max(now_ns, 1)))
             self._gateway.send(submit)
 
     def _stand_in(self, order: VenueOrder, now_ns: int) -> Order | None:
