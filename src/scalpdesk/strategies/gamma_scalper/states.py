@@ -190,7 +190,8 @@ class WaitingState(RestingState):
         trade.is_adopted, trade.is_of_shape = True, structure is not None
         trade.begin_holding(view, tools)
         state, held = HoldingState(tools, trade).hold(view)
-        return state, [tools.why_adopted(found), *held]
+        why, facts = f"adopted {found.names}", Facts(options=len(found.held))
+        return state, [Proposal(DecisionKind.ENTRY, (why,), facts), *held]
 
     def step(self, view: DeskView, wake: Wake, event: Event | None) -> Step:
         """Clear up after a late trade, else take over what is held, else look for an entry."""
@@ -770,7 +771,9 @@ class LeavingState(State):
         if not legs and not tools.owns_shares:  # nothing was ever held: shares, if any, are somebody's
             taken_off = list(liquidation.take_off(view))
             return self if view.orders.live else self._next(view), taken_off
-        facts = tools.exit_facts(view, self.start) | self.at_risk.facts()
+        facts = self.at_risk.facts()
+        if tools.manner.has_figures:
+            facts = Facts(pnl_usd=float(view.trade_pnl(self.start))) | facts
         actions = liquidation.step(view, legs, facts)
         if actions or not liquidation.is_flat(view, legs):
             return self, actions
@@ -780,8 +783,9 @@ class LeavingState(State):
         reasons = [f"flat: {liquidation.why}"]
         if isinstance(after, DoneState) and tools.config.entry.again_next_session:
             reasons.append(CLOSED)
-        flat = Proposal(DecisionKind.EXIT, tuple(reasons), tools.flat_facts(view, self.start))
-        return after, (flat,)
+        hedges: Facts = {} if tools.watch is None else tools.watch.meter.totals.facts()
+        facts = hedges | {"pnl_usd": float(view.trade_pnl(self.start))}
+        return after, (Proposal(DecisionKind.EXIT, tuple(reasons), facts),)
 
     def _next(self, view: DeskView) -> State:
         """Return the state after the exit: waiting for another entry, or done."""
