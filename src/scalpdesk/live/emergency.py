@@ -2,14 +2,14 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from decimal import Decimal
 from types import MappingProxyType
 
 import msgspec
 
-from scalpdesk.closing.last_resort import Flattener, FlattenStep, closing_again
+from scalpdesk.closing.last_resort import Flattener, closing_again
 from scalpdesk.closing.plan import TargetLine
 from scalpdesk.core.errors import RetryError, StopError
 from scalpdesk.core.events import (
@@ -21,7 +21,16 @@ from scalpdesk.core.events import (
     TradingHalt,
     is_order_event,
 )
-from scalpdesk.core.intents import MultiLegOrder, OrderType, Purpose, Side, SubmitOrder, TimeInForce
+from scalpdesk.core.intents import (
+    CancelIntent,
+    MultiLegOrder,
+    OrderIntent,
+    OrderType,
+    Purpose,
+    Side,
+    SubmitOrder,
+    TimeInForce,
+)
 from scalpdesk.core.units import ZERO, InstrumentId
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.live.reconciliation import settle_queue
@@ -391,15 +400,15 @@ class EmergencyTrader:
         quotes, limits = await self._quotes(lines), self._limits
         step = self._flattener.step(view.ts_recv_ns, lines, working, quotes, limits, is_halted=is_halted)
         if step is not None:
-            self._send(step, view.ts_recv_ns)
+            self._send(step.cancels, step.orders, view.ts_recv_ns)
 
-    def _send(self, step: FlattenStep, now_ns: int) -> None:
-        """Send the cancels and orders of a step."""
-        for cancel in step.cancels:
+    def _send(self, cancels: Iterable[CancelIntent], orders: Sequence[OrderIntent], now_ns: int) -> None:
+        """Send what a step comes to."""
+        for cancel in cancels:
             command = self._orders.cancel(cancel.client_order_id)
             if command is not None:
                 self._gateway.send(command)
-        for named in self._flattener.name_orders(step.orders):
+        for named in self._flattener.name_orders(orders):
             # a repetition of a refused request may still be on its way, and be taken: its id is used again
             refused = self._refused.pop((named.instrument_id, named.side), named.client_order_id)
             submit = msgspec.structs.replace(named, client_order_id=refused)
