@@ -127,9 +127,9 @@ def test_a_stop_that_waits_is_cancelled_at_once_and_its_holding_sold(desk):
 @pytest.mark.rows(
     ("clock", "venue", "offered"),
     [
-        ("15:31", "alpaca", [0, 2, 4, 8, 16, 32]),
-        ("15:20", "alpaca", list(range(0, 64, 2))),
-        ("15:31", "deribit", list(range(0, 64, 2))),
+        ("15:31", "alpaca", [0, 2, 6, 14, 30, 62, 126]),
+        ("15:20", "alpaca", [0, 2, 6, 14, *range(30, 128, 16)]),
+        ("15:31", "deribit", [0, 2, 6, 14, *range(30, 128, 16)]),
     ],
 )
 def test_an_option_still_held_past_the_venues_cut_off_is_offered_after_pauses_that_double(
@@ -139,11 +139,11 @@ def test_an_option_still_held_past_the_venues_cut_off_is_offered_after_pauses_th
     line, market = [TargetLine("", 1, D(2))], {0: quote(0, NOW, 499.99, 500.01), 1: quote(1, NOW, 5.0, 5.1)}
     assert [
         second
-        for second in range(0, 64, 2)
+        for second in range(0, 128, 2)
         if flattener.step(now_ns + second * S, line, [], market, RiskLimits(), known_cutoff(venue)).orders
     ] == offered
     smaller = [TargetLine("", 1, D(1))]  # a part went: it is taken after all
-    assert flattener.step(now_ns + 65 * S, smaller, [], market, RiskLimits(), known_cutoff(venue)).orders
+    assert flattener.step(now_ns + 129 * S, smaller, [], market, RiskLimits(), known_cutoff(venue)).orders
 
 
 @given(
@@ -267,14 +267,13 @@ def step(lines=(), working=(), flattener=None, quotes=None, now_ns=NOW, **limits
 
 
 def test_nothing_held_and_nothing_at_work_is_the_end_and_one_of_both_is_not():
-    assert step() == ((), (), (), None)
-    assert step(working=[at_work("a", state=OrderState.UNKNOWN, age=16.0)]) == ((), (), (), 2.0)
-    assert step(working=[at_work("a", age=14.9)]).again_in_seconds == 2.0
+    assert step() is None
+    assert step(working=[at_work("a", state=OrderState.UNKNOWN, age=16.0)]) == ((), (), ())
+    assert step(working=[at_work("a", age=14.9)]) == ((), (), ())
     (cancel,) = step(working=[at_work("a", age=15.0)]).cancels
     assert (cancel.client_order_id, cancel.reason) == ("a", "flattening")
     found = step(working=[at_work("a", age=16.0)])
     assert found.reasons == ("flattening: still held: nothing", "take orders off the book")
-    assert found.again_in_seconds == 2.0
 
 
 @pytest.mark.rows(
@@ -340,36 +339,38 @@ def test_a_part_at_a_time_leaves_of_what_is_larger_than_one_order(line, sent):
     assert (found.reason, found.owner) == ("flattening", "")
 
 
+def sent_at(flattener, lines, seconds, working=(), quotes=None, begins=0):
+    """Return the seconds of this range at which a step sends something."""
+    times = range(begins, begins + seconds)
+    return [
+        second
+        for second in times
+        if step(lines, working, flattener=flattener, quotes=quotes, now_ns=NOW + second * S).orders
+    ]
+
+
 def test_the_same_orders_are_sent_again_at_growing_intervals_and_others_at_once():
     flattener = Flattener(straddle_book(500))
-    pauses = [step([(0, 10)], flattener=flattener).again_in_seconds for _ in range(6)]
-    assert pauses == [2.0, 4.0, 8.0, 16.0, 30.0, 30.0]
-    assert step([(0, 9)], flattener=flattener).again_in_seconds == 2.0
-    assert step([(0, 9)], flattener=flattener).again_in_seconds == 4.0
-    busy = [at_work("a", size=9)]
-    assert step([(0, 9)], busy, flattener=flattener).again_in_seconds == 2.0  # only waited for
-    assert step([(0, 9)], flattener=flattener).again_in_seconds == 8.0
+    assert sent_at(flattener, [(0, 10)], 100) == [0, 2, 6, 14, 29, 44, 59, 74, 89]
+    assert sent_at(flattener, [(0, 9)], 10, begins=100) == [100, 102, 106]  # a part of it went
+    assert sent_at(flattener, [(0, 9)], 10, [at_work("a", size=9)], begins=110) == []
+    assert sent_at(flattener, [(0, 9), (1, 2)], 10, begins=120) == [120, 122, 126]  # the shares wait
     flattener.begin()
-    assert step([(0, 9)], flattener=flattener).again_in_seconds == 2.0
+    assert sent_at(flattener, [(0, 9)], 5, begins=130) == [130, 132]
 
 
 def test_what_nobody_bids_for_is_offered_ever_more_seldom_and_at_once_when_it_is_bid_for():
-    flattener, now_ns, offers = Flattener(straddle_book(500)), NOW, []
+    flattener, now_ns = Flattener(straddle_book(500)), NOW + 10_000 * S
     nobody = quoted(_1=None)
-    for _ in range(10_000):
-        if step([(1, 2)], flattener=flattener, quotes=nobody, now_ns=now_ns).orders:
-            offers.append((now_ns - NOW) // S)
-        now_ns += S
+    offers = sent_at(flattener, [(1, 2)], 10_000, quotes=nobody)
     pauses = [later - earlier for earlier, later in pairwise(offers)]
     assert pauses[:12] == [2, 4, 8, 16, 32, 64, 128, 256, 512, 1_024, 1_800, 1_800]
-    assert step([(1, 2)], flattener=flattener, quotes=nobody, now_ns=now_ns).again_in_seconds == 2.0
     (sale,) = step([(1, 2)], flattener=flattener, now_ns=now_ns).orders
     assert sale.order_type is OrderType.MARKET
-    for seconds in (0, 1, 2):  # and the pauses begin again
-        offered = step([(1, 2)], flattener=flattener, quotes=nobody, now_ns=now_ns + seconds * S).orders
-        assert bool(offered) is (seconds != 1)
+    # and the pauses begin again
+    assert sent_at(flattener, [(1, 2)], 20, quotes=nobody, begins=10_001) == [10_002, 10_006, 10_014]
     flattener.begin()
-    assert step([(1, 2)], flattener=flattener, quotes=nobody, now_ns=now_ns + 3 * S).orders
+    assert step([(1, 2)], flattener=flattener, quotes=nobody, now_ns=now_ns + 21 * S).orders
 
 
 @pytest.mark.rows(
@@ -529,7 +530,8 @@ def test_what_cannot_be_sold_now_holds_up_nothing_else(working, bids, limits):
 def test_an_offer_that_waits_and_an_option_without_a_quote_hold_up_nothing_else():
     flattener, nobody = Flattener(straddle_book(500)), quoted(_1=None)
     assert len(step([(1, 2), (2, 3)], flattener=flattener, quotes=nobody).orders) == 2
-    found = step([(1, 2), (2, 3)], flattener=flattener, quotes=nobody, now_ns=NOW + S)
+    step([(1, 2), (2, 3)], flattener=flattener, quotes=nobody, now_ns=NOW + 2 * S)
+    found = step([(1, 2), (2, 2)], flattener=flattener, quotes=nobody, now_ns=NOW + 3 * S)
     assert [one.instrument_id for one in found.orders] == [2]
     unseen = quoted() | {1: None}
     assert [one.instrument_id for one in step([(1, 2), (2, 3)], quotes=unseen).orders] == [2]

@@ -19,6 +19,7 @@ OUT = Target([TargetLine("", 1, Decimal(3))], STYLE, "out")
 KEY = ("", 1)
 TICK, D95 = Decimal("0.01"), Decimal("0.95")
 CALL = BOOK[1]
+OUT_OF_SIGHT = Sight(0, CALL, None, None, is_fine=False, has_no_bid=False, is_halted=False)
 
 
 def world(seen, *working):
@@ -88,7 +89,7 @@ def test_an_option_whose_quote_shows_no_price_is_never_sold_at_the_market_nor_be
         rung = leg.rung(seen, Side.SELL, 1, BOTH_TYPES if takes_all else LIMITS_ALONE, is_patient=False)
         assert rung is Rung.MODEL
         offered.append(leg.price(rung, seen, Side.SELL, ticks=0, walked=0.0))
-        leg = leg.after_try(seen, rung, 5.0, is_sent=True)
+        leg = leg.after_try(seen, Side.SELL, rung, STYLE, is_opening=False, has_come=True)
     assert offered == sorted(offered, reverse=True)
     least = max(worth / 2, 0.95 * intrinsic / 100) if must_go else max(0.95 * worth, intrinsic / 100)
     assert float(offered[-1]) == pytest.approx(least, abs=0.05)
@@ -118,21 +119,19 @@ def test_what_is_quoted_or_bid_for_again_is_tried_as_by_a_closer_that_begins(los
         memories[name] = dict(found.memory)
         return found.orders, [due - now_ns for due in found.due_ns]
 
-    def change(name, leg):
-        memories[name] = {KEY: leg}
-        return leg.not_before_ns
+    def refused(name):
+        return memories[name][KEY].after_refusal(OUT_OF_SIGHT._replace(now_ns=now_ns), Side.SELL, 1.0, 15.0)
 
     for _ in range(blind):
         tried("old", is_lost=True)
         now_ns = memories["old"][KEY].not_before_ns
-    change("old", memories["old"][KEY]._replace(is_unsold=lost == "no bid"))  # as the alert says of it
     for _ in range(refusals):
-        now_ns = change("old", memories["old"][KEY].after_refusal(now_ns, 1.0, 1_800.0)) - 1
+        memories["old"] = {KEY: refused("old")}
+        now_ns = memories["old"][KEY].not_before_ns - 1
     for is_lost in (False, False, *[True] * later, False):
         assert tried("old", is_lost=is_lost) == tried("new", is_lost=is_lost)
         now_ns = max(now_ns, memories["new"][KEY].not_before_ns)
-    after = [memories[name][KEY].after_refusal(now_ns, 1.0, 1_800.0) for name in ("old", "new")]
-    assert after[0].not_before_ns == after[1].not_before_ns
+    assert refused("old").not_before_ns == refused("new").not_before_ns
 
 
 def test_an_offer_at_the_least_rests_until_it_has_moved_away_and_is_looked_after_meanwhile():

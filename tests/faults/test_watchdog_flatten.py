@@ -137,7 +137,7 @@ class Account:
         self.trader = EmergencyTrader(
             gateway=gateway,
             instruments=self.instruments,
-            flattener=Flattener(self.instruments, OWN),
+            name=OWN,
             limits=RiskLimits(),
             log=lambda text: self.messages.append((round(self.loop.time(), 2), text)),
             only_ids=only_ids,

@@ -3,7 +3,6 @@
 import asyncio
 from decimal import Decimal
 
-from scalpdesk.closing.last_resort import Flattener
 from scalpdesk.core.errors import RetryError
 from scalpdesk.core.events import OrderFilled, QuoteEvent, TradingHalt
 from scalpdesk.core.intents import SubmitOrder
@@ -131,7 +130,7 @@ class EmergencyVenue:
         trader = EmergencyTrader(
             gateway=self,
             instruments=self.book,
-            flattener=Flattener(self.book, "wd"),
+            name="wd",
             limits=limits or RiskLimits(),
             log=self.log.append,
             only_ids=only_ids,

@@ -259,4 +259,5 @@ def test_an_arming_is_on_disk_when_the_operator_is_told_so(tmp_path, monkeypatch
     synced = []
     monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_size))
     arm(tmp_path, "alpaca", TOKEN, typed_account="A-1", typed_hash=HASH)
-    assert synced == [len(msgspec.json.encode(TOKEN))]
+    file, _folder = synced
+    assert file == len(msgspec.json.encode(TOKEN))

@@ -133,7 +133,7 @@ def test_no_quote_is_taken_at_once_before_the_consumer_runs_or_while_it_handles_
             inner.append(desk.consumer.take_at_once(quote(9)))
             return handle(item)
 
-        desk.consumer._take = take
+        desk.consumer.take = take
         assert desk.consumer.take_at_once(quote(2))
         assert inner == [False]
         await ended(task)
@@ -250,7 +250,7 @@ def test_the_gateway_is_read_again_once_less_than_too_much_waits(left, is_read):
 def test_a_quote_that_leads_to_a_command_wakes_the_consumer_and_one_that_does_not_lets_it_sleep():
     async def body():
         desk, idle = Handled(), []
-        desk.consumer._when_idle = lambda: idle.append(len(desk.items)) or []
+        desk.consumer.when_idle = lambda: idle.append(len(desk.items)) or []
         desk.answers[quote(2)] = ["command"]
         task = await desk.start()
         assert idle == [0]
@@ -270,7 +270,7 @@ def test_a_quote_that_leads_to_a_command_wakes_the_consumer_and_one_that_does_no
 def test_what_is_due_while_nothing_waits_is_handed_over():
     async def body():
         desk, due = Handled(), [["first"], ["second"], []]
-        desk.consumer._when_idle = lambda: due.pop(0)
+        desk.consumer.when_idle = lambda: due.pop(0)
         task = await desk.start(until=lambda: not due)
         for _ in range(2):
             for _ in range(3):
@@ -290,8 +290,8 @@ def test_what_came_in_while_commands_left_is_not_slept_over():
             desk.left.extend(commands)
             desk.queue.put(quote(7))
 
-        desk.consumer._hand_over = hand_over
-        desk.consumer._when_idle = lambda: due.pop() if due else []
+        desk.consumer.hand_over = hand_over
+        desk.consumer.when_idle = lambda: due.pop() if due else []
         task = await desk.start()
         for _ in range(5):
             await asyncio.sleep(0)

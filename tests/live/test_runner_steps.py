@@ -464,7 +464,7 @@ def test_an_unknown_order_is_asked_about_until_there_is_proof_and_one_that_is_li
         bench.gateway.lose_track(name)
         await bench.wait(7.5)
         gaps = [round(later - at) for (at, _), (later, _) in pairwise(bench.gateway.queried)]
-        assert gaps == ([1, 2, 3] if answer == "silence" else [])
+        assert gaps == ([1, 2, 4] if answer == "silence" else [])
         assert len(bench.gateway.looks) - looks == (answer == "works")
 
     bench.play(play)

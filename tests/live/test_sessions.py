@@ -8,7 +8,7 @@ from scalpdesk.core.enums import OperatorAction, OperatorCause, SessionPhase
 from scalpdesk.core.events import OperatorEvent, SessionEvent
 from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, NEVER_NS
 from scalpdesk.instruments.sessions import Session, next_session, session_on
-from scalpdesk.live.sessions import Agenda, DailyRollover, OrderlyStop, StopMode, session_of
+from scalpdesk.live.sessions import DailyRollover, OrderlyStop, StopMode, session_of
 from scalpdesk.live.supervision import Supervisor
 from scalpdesk.venues.contract import VenueClock
 from scalpdesk_testing.kit.desk import HandDesk, Scripted, buy
@@ -63,15 +63,6 @@ MIDNIGHT_NS = MONDAY.close_ns + 8 * HOUR_NS
 )
 def test_the_venues_clock_gives_the_session_and_the_calendar_its_bounds(clock, expected):
     assert session_of(clock) == expected
-
-
-def test_appointments_of_one_instant_come_in_the_order_in_which_they_were_last_set():
-    agenda = Agenda()
-    for name in ("a", "b", "a"):
-        agenda.put(name, 5)
-    assert (agenda.due_ns, agenda.pop(4)) == (5, None)
-    assert [agenda.pop(5) for _ in range(3)] == [("b", 5), ("a", 5), None]
-    assert agenda.due_ns == NEVER_NS
 
 
 # the calendar of a desk ----------------------------------------

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from scalpdesk.closing.last_resort import Flattener
 from scalpdesk.core.enums import Mode, OperatorAction
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.journal.reader import JournalReader
@@ -68,7 +67,7 @@ async def emergency(desk):
     trader = EmergencyTrader(
         gateway=gateway,
         instruments=desk.engine.desk.instruments,
-        flattener=Flattener(desk.engine.desk.instruments, "wd"),
+        name="wd",
         limits=desk.engine.desk.gate.limits,
         log=lambda _text: None,
     )

@@ -2,7 +2,6 @@
 
 import pytest
 
-from scalpdesk.closing.last_resort import Flattener
 from scalpdesk.live.emergency import EmergencyTrader
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk_testing.kit.served import against
@@ -33,7 +32,7 @@ def test_over_tws_an_order_leaves_only_after_the_halt():
         trader = EmergencyTrader(
             gateway=gateway,
             instruments=bench.book,
-            flattener=Flattener(bench.book, "wd"),
+            name="wd",
             limits=RiskLimits(),
             log=note,
         )

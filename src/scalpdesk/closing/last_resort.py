@@ -4,9 +4,10 @@ A strategy's own exit comes first, for it knows its legs; while its exit orders 
 for. What then is still held is closed here, options before their hedge, again and again until nothing
 is left. A step asks no strategy and keeps no orders, and what works already is never sent a second time.
 An option without a bid, or whose quote is a stub, is offered at 95 % of what its exercise would pay, or at
-the smallest price, and left to rest there; where the venue does not take that, it is offered again after ever
-longer pauses, and at once when it is bid for. So is what is still held past the venue's cut-off, bid for or
-not. An option out of the money without a bid holds up no hedge: the shares would outlive it.
+the smallest price, and left to rest there. What is held as it was before is offered again after ever longer
+pauses, at most fifteen seconds, without a bid or past the venue's cut-off half an hour; at once when a part
+went, or when it is bid for. An option out of the money without a bid holds up no hedge: the shares would
+outlive it.
 """
 
 import math
@@ -16,7 +17,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from scalpdesk.closing.leg import LONGEST_UNSOLD_SECONDS, Sight, Tactics
+from scalpdesk.closing.leg import Sight, Tactics, Tried
 from scalpdesk.closing.plan import Memory, Target, TargetLine, World, plan
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.intents import (
@@ -29,7 +30,7 @@ from scalpdesk.core.intents import (
 )
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import Instruments
-from scalpdesk.instruments.deadlines import NO_CUTOFF, VenueCutoff, is_past_cutoff
+from scalpdesk.instruments.deadlines import NO_CUTOFF, VenueCutoff
 from scalpdesk.marketdata.state import QuoteBook, unbid_option
 from scalpdesk.orders.order import Order
 from scalpdesk.orders.order_manager import command_of
@@ -38,12 +39,12 @@ from scalpdesk.risk.limits import RiskLimits
 GRACE_SECONDS = 10.0
 """The strategy's own time to begin its exit."""
 STEP_SECONDS = 2.0
-LONGEST_STEP_SECONDS = 30.0
 PATIENCE_SECONDS = 15.0
 """An exit order that has not been filled by then is cancelled and sent again."""
 AT_THE_MARKET = Tactics(
     retry_seconds=PATIENCE_SECONDS,
-    pause_seconds=0.0,
+    pause_seconds=STEP_SECONDS,
+    longest_pause_seconds=PATIENCE_SECONDS,
     market_tries=math.inf,
     unwinds_shares=True,
     tops_up=True,
@@ -54,12 +55,11 @@ AT_THE_MARKET = Tactics(
 
 
 class FlattenStep(NamedTuple):
-    """Orders to send now, and the time to look again; None once nothing is left."""
+    """Orders to send and to take off now, and why."""
 
     cancels: tuple[CancelIntent, ...]
     orders: tuple[OrderIntent, ...]
     reasons: tuple[str, ...]
-    again_in_seconds: float | None
 
 
 class Flattener:
@@ -81,9 +81,8 @@ class Flattener:
 
     def begin(self) -> None:
         """Restart without a memory of earlier steps."""
-        self._tried: Sequence[TargetLine] = ()
-        self._times = 0
         self._memory: Memory = {}
+        self._held: dict[tuple[str, InstrumentId], Decimal] = {}
 
     def step(
         self,
@@ -94,11 +93,11 @@ class Flattener:
         limits: RiskLimits,
         cutoff: VenueCutoff = NO_CUTOFF,
         is_halted: Callable[[InstrumentId], bool] = lambda _: False,
-    ) -> FlattenStep:
-        """Return what to do now.
+    ) -> FlattenStep | None:
+        """Return what to do now; None once nothing is left.
 
         Orders that open are cancelled first, then options are sold, then shares with the hedges that
-        still work. The same orders are sent again at growing intervals.
+        still work. Of a holding that no try has changed the next one waits ever longer.
 
         Parameters
         ----------
@@ -119,7 +118,7 @@ class Flattener:
             Whether trading in an instrument is halted: nothing in it is sent until it resumes.
         """
         if not lines and not working:
-            return FlattenStep((), (), (), None)
+            return None
 
         def look(number: InstrumentId) -> Sight:
             unbid = unbid_option(self._instruments, quotes, number)
@@ -131,19 +130,11 @@ class Flattener:
                 is_fine=True,
                 has_no_bid=unbid is not None,
                 is_halted=is_halted(number),
+                cutoff=cutoff,
             )
 
-        def is_unsold(line: TargetLine) -> bool:
-            # past the cut-off each offer is refused: what the last one left whole waits longer for the next
-            seen = look(line.instrument_id)
-            is_late = line in self._tried and is_past_cutoff(seen.instrument, cutoff, now_ns)
-            return is_late or (seen.has_no_bid and line.held > 0)
-
-        unsold = {line[:2] for line in lines if is_unsold(line)}
-        memory = {
-            key: leg if key in unsold else leg._replace(not_before_ns=0, refusals=0)
-            for key, leg in self._memory.items()
-        }
+        memory = self._remembered(lines)
+        untried = {number for (_, number), leg in memory.items() if not leg.tries}
         target = Target(
             lines,
             AT_THE_MARKET,
@@ -152,22 +143,24 @@ class Flattener:
             is_hurried=True,
             is_unwanted=lambda order: _opposes(order, lines),
         )
-        found = plan(target, World(now_ns, self._instruments, look, working), memory)
+        world = World(now_ns, self._instruments, look, working, lambda number, _: number in untried)
+        found = plan(target, world, memory)
         orders = () if found.cancels else tuple(self._part(order, limits) for order in found.orders)
-        self._memory = memory = dict(memory if found.cancels else found.memory)
-        for key in unsold & {(order.owner, order.instrument_id) for order in orders}:
-            memory[key] = memory[key].after_refusal(now_ns, STEP_SECONDS, LONGEST_UNSOLD_SECONDS)
+        self._memory = memory if found.cancels else found.memory
         if not (found.cancels or orders):
-            return FlattenStep((), (), (), STEP_SECONDS)
-        if orders:
-            self._times = self._times + 1 if lines == self._tried else 0
-            self._tried = lines
+            return FlattenStep((), (), ())
         held = ", ".join(f"{line.held:+f} {self._instruments[line.instrument_id].symbol}" for line in lines)
         what = "sell the options" if found.is_hedged else "unwind the rest"
         what = "take orders off the book" if found.cancels else what
-        reasons = (f"flattening: still held: {held or 'nothing'}", what)
-        again = min(STEP_SECONDS * 2.0**self._times, LONGEST_STEP_SECONDS)
-        return FlattenStep(found.cancels, orders, reasons, again)
+        return FlattenStep(found.cancels, orders, (f"flattening: still held: {held or 'nothing'}", what))
+
+    def _remembered(self, lines: Sequence[TargetLine]) -> dict[tuple[str, InstrumentId], Tried]:
+        """Return what was tried so far; of a holding that has changed since, nothing."""
+        before, self._held = self._held, {line[:2]: line.held for line in lines}
+        return {
+            key: leg if self._held.get(key) == before.get(key) else Tried(first_ns=leg.first_ns)
+            for key, leg in self._memory.items()
+        }
 
     def _part(self, order: OrderIntent, limits: RiskLimits) -> OrderIntent:
         """Return a part of what is larger than one order may be: the rest follows with the next step."""

@@ -24,6 +24,7 @@ from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.intents import EXITS, OrderType, Side
 from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, InstrumentId, exact
 from scalpdesk.instruments.contract import Instrument
+from scalpdesk.instruments.deadlines import NO_CUTOFF, VenueCutoff, is_past_cutoff
 from scalpdesk.orders.order import UNCERTAIN, Order
 
 MODEL_STEPS = 4
@@ -33,8 +34,8 @@ MOVED_AWAY = 0.05
 far worse.
 """
 PATIENCE_NS = 30 * MINUTE_NS
-LONGEST_UNSENT_SECONDS = 60.0
-"""Between two tries of which the risk gate makes no order."""
+LONGEST_PAUSE_SECONDS = 60.0
+"""Between two tries, where nothing came of those before."""
 LONGEST_UNSOLD_SECONDS = 1_800.0
 """Pause between two offers that no bidder takes, or the venue no longer."""
 
@@ -59,7 +60,10 @@ class Tactics(msgspec.Struct, frozen=True, kw_only=True):
     retry_seconds: float
     """Age at which an order that is not filled is taken back."""
     pause_seconds: float
-    """Between two tries."""
+    longest_pause_seconds: float = LONGEST_PAUSE_SECONDS
+    """``pause_seconds``, ``longest_pause_seconds``: Between two tries; doubled while nothing comes of
+    them.
+    """
     opening_pause_seconds: float = 0.0
     """Between two tries of what opens."""
     max_tries: float = math.inf
@@ -107,6 +111,13 @@ class Sight(NamedTuple):
     """Whether such an option is left whatever it brings: flattening, or in its last hour."""
     model: Callable[[], tuple[float, float] | None] = lambda: None
     """Returns the value by the model and the payoff of such an option, per unit; None while unknown."""
+    cutoff: VenueCutoff = NO_CUTOFF
+    """When the venue takes the last orders in an expiring option."""
+
+    def is_unsold(self, side: Side) -> bool:
+        """Return whether an order has no taker: nobody bids for it, or the venue takes none any more."""
+        is_late = is_past_cutoff(self.instrument, self.cutoff, self.now_ns)
+        return is_late or (side is Side.SELL and self.has_no_bid)
 
     @property
     def holds_up_no_hedge(self) -> bool:
@@ -138,8 +149,6 @@ class Tried(NamedTuple):
 
     tries: int = 0
     """Orders proposed; of an opening each look for one, whatever came of it."""
-    refusals: int = 0
-    """In a row, since which it waits ever longer."""
     first_ns: int | None = None
     """When the first try was due."""
     not_before_ns: int = 0
@@ -150,8 +159,10 @@ class Tried(NamedTuple):
     """``is_worthless``, ``is_unsold``: Whether it was reported that it rests at its least price, or that the
     venue takes no offer.
     """
-    unsent: int = 0
-    """Tries in a row of which the risk gate made no order."""
+    was_unbid: bool = False
+    """Whether nobody bid for it at the last try."""
+    in_vain: int = 0
+    """Tries in a row of which nothing came."""
     offered: int = 0
     """Limits by the model."""
 
@@ -184,28 +195,47 @@ class Tried(NamedTuple):
     def after_sight(self, seen: Sight) -> "Tried":
         """Start over where an option is quoted or bid for again: what was offered blind counts nothing."""
         is_quoted_again = self.offered and not seen.is_unquoted
-        if is_quoted_again or (self.is_unsold and not seen.has_no_bid):
-            return self._replace(offered=0, tries=0, refusals=0, not_before_ns=0, is_unsold=False)
+        if is_quoted_again or (self.was_unbid and not seen.has_no_bid):
+            return self._replace(
+                offered=0, tries=0, in_vain=0, sent_ns=None, not_before_ns=0, is_unsold=False
+            )
         return self
 
-    def after_try(self, seen: Sight, rung: Rung | None, pause_seconds: float, *, is_sent: bool) -> "Tried":
-        """Set when the next try is due: later with each by the model, or that the gate lets not through."""
-        offered, unsent = self.offered, self.unsent
+    def after_try(
+        self,
+        seen: Sight,
+        side: Side,
+        rung: Rung | None,
+        tactics: Tactics,
+        *,
+        is_opening: bool,
+        has_come: bool,
+    ) -> "Tried":
+        """Set when the next try is due: later with each by the model, or of which nothing came."""
+        offered, in_vain = self.offered, self.in_vain
         if rung is not None and rung is not Rung.MARKET:
             offered = offered + 1 if rung is Rung.MODEL else 0
-        longest = max(LONGEST_UNSENT_SECONDS, pause_seconds)
+        pause = tactics.opening_pause_seconds if is_opening else tactics.pause_seconds
+        longest = (
+            LONGEST_UNSOLD_SECONDS if seen.is_unsold(side) else max(tactics.longest_pause_seconds, pause)
+        )
         if seen.is_unquoted:
             times, longest = min(offered, MODEL_STEPS + 1), math.inf
         else:
-            times = unsent = 0 if is_sent or self.sent_ns is None else unsent + 1
-        not_before_ns = seen.now_ns + int(doubled(pause_seconds, times, longest) * NANOS_PER_SECOND)
-        return self._replace(offered=offered, unsent=unsent, sent_ns=seen.now_ns, not_before_ns=not_before_ns)
+            times = in_vain = 0 if has_come or self.sent_ns is None else in_vain + 1
+        return self._replace(
+            offered=offered,
+            in_vain=in_vain,
+            sent_ns=seen.now_ns,
+            was_unbid=seen.has_no_bid,
+            not_before_ns=seen.now_ns + int(doubled(pause, times, longest) * NANOS_PER_SECOND),
+        )
 
-    def after_refusal(self, now_ns: int, first_seconds: float, longest_seconds: float) -> "Tried":
-        """Wait after a refusal, twice as long as after the last."""
-        pause_s = doubled(first_seconds, self.refusals, longest_seconds)
-        not_before_ns = now_ns + int(pause_s * NANOS_PER_SECOND)
-        return self._replace(refusals=self.refusals + 1, not_before_ns=not_before_ns)
+    def after_refusal(self, seen: Sight, side: Side, first_seconds: float, longest_seconds: float) -> "Tried":
+        """Wait after a refusal, twice as long with each try."""
+        longest = LONGEST_UNSOLD_SECONDS if seen.is_unsold(side) else longest_seconds
+        pause_s = doubled(first_seconds, max(self.tries - 1, 0), longest)
+        return self._replace(not_before_ns=seen.now_ns + int(pause_s * NANOS_PER_SECOND))
 
     def rests_rightly(self, order: Order, seen: Sight, allowed: Collection[str]) -> bool:
         """Return whether an unfilled exit order is left as it is.

@@ -236,9 +236,9 @@ class _Planning:
             return _Step(leg, is_given_up=True)
         orders, rung = self._orders(line, missing, leg, seen)
         # counts as an attempt whatever its outcome: the gate may refuse it without an event
-        is_sent = self.world.has_sent(line.instrument_id, leg.sent_ns)
-        pause = tactics.opening_pause_seconds if line.opens else tactics.pause_seconds
-        leg = leg.after_try(seen, rung, pause, is_sent=is_sent)
+        has_come = self.world.has_sent(line.instrument_id, leg.sent_ns)
+        side = Side.BUY if missing > 0 else Side.SELL
+        leg = leg.after_try(seen, side, rung, tactics, is_opening=line.opens, has_come=has_come)
         leg = leg._replace(tries=leg.tries + (line.opens or bool(orders)))
         return _Step(leg, (leg.not_before_ns,), orders, rung)
 

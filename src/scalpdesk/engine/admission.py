@@ -121,9 +121,7 @@ class ProposalFacts:
 
     def _working(self, intents: Sequence[OrderIntent]) -> list[Working]:
         """Return the orders at the venue, then these."""
-        desk, live = self._desk, self._desk.orders.live.values()
-        sent = [(each.submitted, each.leaves, each.created_ns) for each in live]
-        return [working_order(desk.instruments, *each) for each in sent] + self._sent(intents)
+        return self._desk.margins.at_venue() + self._sent(intents)
 
     def _sent(self, intents: Sequence[OrderIntent]) -> list[Working]:
         instruments = self._desk.instruments

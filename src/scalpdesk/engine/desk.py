@@ -11,6 +11,7 @@ from scalpdesk.core.events import (
     AccountComparison,
     AccountLimits,
     AccountSnapshot,
+    ExerciseNotice,
     FillBusted,
     OrderFilled,
     PositionChanged,
@@ -480,6 +481,10 @@ class Desk:
         self.gate.cash_at_report = self.cash()
         if self.is_margined or self.gate.limits.max_short_contracts:
             self.margins.take_report()
+
+    def take_notice(self, event: ExerciseNotice) -> None:
+        """Note what is not exercised of an option that expires."""
+        self.lapsing[event.instrument_id] = event.contracts
 
     def take_comparison(self, event: AccountComparison) -> None:
         """Note whether the book is being compared with the venue's account."""

@@ -63,9 +63,10 @@ class Flattening:
             desk.view.cutoff,
             desk.view.is_halted,
         )
+        if step is None:
+            return
         if step.reasons:
             intents = step.cancels or step.orders
             exit_ = Proposal(DecisionKind.EXIT, step.reasons, {}, intents, all_or_none=False)
             self._decisions.decide(exit_)
-        if step.again_in_seconds is not None:
-            self._plan(step.again_in_seconds)
+        self._plan(STEP_SECONDS)

@@ -176,9 +176,13 @@ class Margins:
 
     def take_report(self) -> None:
         """Note what was free when the venue reported its own figure."""
+        self.free_at_report = self.figures(self.at_venue()).free
+
+    def at_venue(self) -> list[Working]:
+        """Return the orders at the venue, oldest first."""
         live = self._orders.live.values()
         sent = [(each.submitted, each.leaves, each.created_ns) for each in live]
-        self.free_at_report = self.figures([working_order(self._instruments, *each) for each in sent]).free
+        return [working_order(self._instruments, *each) for each in sent]
 
     def written(self, others: Sequence[Working], trade: Sequence[Working], now_ns: int) -> Written:
         """Return what a trade asks of the account beside its other orders; see :class:`Written`.

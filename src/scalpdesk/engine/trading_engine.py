@@ -6,48 +6,13 @@ same events gives the same outputs. Backtest, replay, simulated exchange, paper 
 in who feeds it and who carries its commands away.
 """
 
-from collections.abc import Sequence
-from typing import assert_never
+from collections.abc import Callable, Sequence
+from typing import Any
 
+from scalpdesk.core import events
 from scalpdesk.core.enums import Mode, SessionPhase
 from scalpdesk.core.errors import InvariantError
-from scalpdesk.core.events import (
-    AccountComparison,
-    AccountLimits,
-    AccountSnapshot,
-    BarEvent,
-    CancelRejected,
-    DividendEvent,
-    Event,
-    ExerciseNotice,
-    FailedEvent,
-    FillBusted,
-    FolderAnswered,
-    ForecastEvent,
-    GammaExposureEvent,
-    ImpliedVolEvent,
-    ModeKept,
-    OpenInterestEvent,
-    OperatorEvent,
-    OrderAccepted,
-    OrderCancelled,
-    OrderExpired,
-    OrderFilled,
-    OrderNotFound,
-    OrderRejected,
-    OrderStatusUnknown,
-    PositionChanged,
-    PriceAdjustmentEvent,
-    QuoteEvent,
-    RateEvent,
-    SessionBarsEvent,
-    SessionEvent,
-    TimerEvent,
-    TradeEvent,
-    TradingHalt,
-    UnmatchedOrderEvent,
-    is_order_event,
-)
+from scalpdesk.core.events import Event, QuoteEvent, is_order_event
 from scalpdesk.core.intents import (
     EXITS,
     AskFolder,
@@ -85,21 +50,9 @@ from scalpdesk.strategies.contract import (
 
 _MARK_TIMER = "mark"
 NOTHING: tuple[Output, ...] = ()
-_MarketFigure = (
-    TradeEvent
-    | OpenInterestEvent
-    | RateEvent
-    | DividendEvent
-    | PriceAdjustmentEvent
-    | ForecastEvent
-    | GammaExposureEvent
-    | SessionBarsEvent
-    | ImpliedVolEvent
-)
-"""Events of the market that set no order and no account in motion."""
 ORDER, PRICE, SESSION = Wake.ORDER, Wake.PRICE, Wake.SESSION
 FLATTENING = Mode.FLATTENING  # looking up an enum's member costs as much as a call
-_BOOKED = (OrderFilled, FillBusted, PositionChanged)
+_BOOKED = (events.OrderFilled, events.FillBusted, events.PositionChanged)
 """Events after which a flattening desk looks again."""
 
 
@@ -131,6 +84,42 @@ class TradingEngine:
         self._bookings = Bookings(desk, turn, modes, flattening)
         self._view, self._market = desk.view, desk.market
         self._on_wake = strategy.on_wake
+        market = desk.market
+        self._cases: dict[type, Callable[[Any], Wake | None]] = {
+            events.OrderFilled: self._bookings.fill,
+            events.FillBusted: self._bookings.bust,
+            events.PositionChanged: self._bookings.change,
+            events.OrderAccepted: self._on_answer,
+            events.OrderRejected: self._on_answer,
+            events.CancelRejected: cancels.rejected,
+            events.OrderCancelled: self._on_order,
+            events.OrderExpired: self._on_order,
+            events.OrderStatusUnknown: self._on_order,
+            events.OrderNotFound: self._on_order,
+            events.UnmatchedOrderEvent: desk.orders.unmatched.append,
+            events.FailedEvent: desk.orders.note_failed,
+            events.BarEvent: self._on_bar,
+            events.TimerEvent: self._on_timer,
+            events.SessionEvent: self._on_session,
+            events.FolderAnswered: lambda _: Wake.ANSWER,
+            events.AccountSnapshot: self._on_account,
+            events.AccountLimits: desk.take_limits,
+            events.AccountComparison: self._on_comparison,
+            events.ExerciseNotice: desk.take_notice,
+            events.OperatorEvent: modes.operate,
+            events.ModeKept: modes.restore,
+            events.TradingHalt: self._halts.note_status,
+            events.TradeEvent: market.apply_trade,
+            events.OpenInterestEvent: market.apply_open_interest,
+            events.RateEvent: market.apply_rates,
+            events.DividendEvent: market.apply_dividend,
+            events.PriceAdjustmentEvent: market.apply_adjustment,
+            events.ForecastEvent: market.apply_forecast,
+            events.GammaExposureEvent: market.apply_gamma_exposure,
+            events.SessionBarsEvent: market.apply_session_bars,
+            events.ImpliedVolEvent: market.apply_implied_vol,
+        }
+        """What an event that is no quote does; it returns why the strategy is woken, None if it is not."""
 
     @property
     def is_led(self) -> bool:
@@ -211,7 +200,8 @@ class TradingEngine:
                 if type(trigger) is not EveryQuote:
                     trigger.done(event, wake)
             else:
-                wake = self._take(event)
+                # whether it wakes the strategy follows from what an event is
+                wake = self._cases[type(event)](event)
                 if wake is not None:
                     self._wake(event, wake)
                     self._follow(event)
@@ -223,78 +213,6 @@ class TradingEngine:
         outputs = tuple(out)
         out.clear()
         return outputs
-
-    def _take(self, event: Event) -> Wake | None:  # noqa: PLR0911, PLR0912 - a branch for each kind of event
-        """Let an event that is no quote take effect; return whether it wakes the strategy."""
-        match event:
-            case OrderFilled():
-                return self._bookings.fill(event)
-            case OrderAccepted() | OrderRejected():
-                return self._on_answer(event)
-            case BarEvent():
-                return self._on_bar(event)
-            case TimerEvent():
-                return self._on_timer(event)
-            case OrderCancelled() | OrderExpired() | OrderStatusUnknown() | OrderNotFound():
-                return self._on_order(event)
-            case CancelRejected():
-                return self._cancels.rejected(event)
-            case FillBusted():
-                return self._bookings.bust(event)
-            case FolderAnswered():
-                return self._on_folder(event)
-            case SessionEvent():
-                return self._on_session(event)
-            case PositionChanged():
-                return self._bookings.change(event)
-            case AccountSnapshot():
-                return self._on_account(event)
-            case OperatorEvent():
-                return self._modes.operate(event)
-            case AccountLimits():
-                self.desk.take_limits(event)
-            case AccountComparison():
-                self.desk.take_comparison(event)
-                if not event.is_compared:
-                    self._take_over()
-            case ExerciseNotice():
-                self.desk.lapsing[event.instrument_id] = event.contracts
-            case ModeKept():
-                self._modes.restore(event)
-            case TradingHalt():
-                self._halts.note_status(event)
-            case UnmatchedOrderEvent():
-                self.desk.orders.unmatched.append(event)
-            case FailedEvent():
-                self.desk.orders.note_failed(event)
-            case QuoteEvent():
-                raise InvariantError("a quote takes effect before this", where=repr(event)[:120])
-            case _:
-                self._note_market(event)
-        return None
-
-    def _note_market(self, event: _MarketFigure) -> None:
-        """Let a figure of the market take effect; each kind has a branch, as the type checker proves."""
-        market = self.desk.market
-        match event:
-            case TradeEvent():
-                market.apply_trade(event)
-            case OpenInterestEvent():
-                market.apply_open_interest(event)
-            case RateEvent() | DividendEvent():
-                self._on_terms(event)
-            case PriceAdjustmentEvent():
-                market.apply_adjustment(event)
-            case ForecastEvent():
-                market.apply_forecast(event)
-            case GammaExposureEvent():
-                market.apply_gamma_exposure(event)
-            case SessionBarsEvent():
-                market.apply_session_bars(event)
-            case ImpliedVolEvent():
-                market.apply_implied_vol(event)
-            case _:
-                assert_never(event)
 
     def _wake(self, event: Event, wake: Wake) -> None:
         """Call the strategy, within a session and at its ends, and decide on what it proposes."""
@@ -323,7 +241,7 @@ class TradingEngine:
 
     def _concerned(self, event: Event) -> InstrumentId | None:
         """Return the instrument that an event is about; None where it concerns the account."""
-        if type(event) is QuoteEvent or type(event) is BarEvent:
+        if type(event) is QuoteEvent or type(event) is events.BarEvent:
             return event.instrument_id
         if is_order_event(event):
             return self.desk.orders.order(event.client_order_id).submitted.instrument_id
@@ -333,46 +251,44 @@ class TradingEngine:
         """Do what comes after the strategy: look again at a book that is being closed, end a session."""
         if type(event) in _BOOKED and self.desk.gate.desk_mode.mode is FLATTENING:
             self._flattening.follow()
-        elif type(event) is SessionEvent and event.phase is SessionPhase.CLOSE:
+        elif type(event) is events.SessionEvent and event.phase is SessionPhase.CLOSE:
             self._bookings.mark(is_anchor=True)
             self._view.session = None
 
     # one case an event ----------------------------------------------------------------------------
 
-    def _on_answer(self, event: OrderAccepted | OrderRejected) -> Wake:
+    def _on_answer(self, event: events.OrderAccepted | events.OrderRejected) -> Wake:
         order = self.desk.orders.apply(event)
-        is_rejected = type(event) is OrderRejected
+        is_rejected = type(event) is events.OrderRejected
         self.desk.gate.counters.note_answer(self.now_ns, rejected=is_rejected)
         if order.is_unwanted and not is_rejected:
             self._cancels.lives(order)
         return ORDER
 
-    def _on_order(self, event: OrderCancelled | OrderExpired | OrderStatusUnknown | OrderNotFound) -> Wake:
+    def _on_order(
+        self,
+        event: events.OrderCancelled | events.OrderExpired | events.OrderStatusUnknown | events.OrderNotFound,
+    ) -> Wake:
         self.desk.orders.apply(event)
         return ORDER
 
-    def _on_folder(self, _event: FolderAnswered) -> Wake:
-        return Wake.ANSWER
-
-    def _on_account(self, event: AccountSnapshot) -> Wake:
+    def _on_account(self, event: events.AccountSnapshot) -> Wake:
         self.desk.adopt(event)
         self.desk.learn(self.now_ns)
         return Wake.ACCOUNT
 
-    def _on_terms(self, event: RateEvent | DividendEvent) -> None:
-        market = self.desk.market
-        if type(event) is RateEvent:
-            market.apply_rates(event)
-        else:
-            market.apply_dividend(event)
+    def _on_comparison(self, event: events.AccountComparison) -> None:
+        self.desk.take_comparison(event)
+        if not event.is_compared:
+            self._take_over()
 
-    def _on_bar(self, event: BarEvent) -> Wake | None:
+    def _on_bar(self, event: events.BarEvent) -> Wake | None:
         self.desk.market.apply_bar(event)
         if event.instrument_id in self.desk.gate.halted:
             self._halts.note_bar(event)
         return None if self._triggers[event.instrument_id] is None else Wake.BAR
 
-    def _on_session(self, event: SessionEvent) -> Wake:
+    def _on_session(self, event: events.SessionEvent) -> Wake:
         desk, out = self.desk, self._turn.out
         out += desk.settle_offsets(self.now_ns)
         if event.phase is not SessionPhase.CLOSE:
@@ -385,7 +301,7 @@ class TradingEngine:
             out.append(SetTimer(_MARK_TIMER, self.now_ns + self._mark_ns))
         return SESSION
 
-    def _on_timer(self, event: TimerEvent) -> Wake | None:
+    def _on_timer(self, event: events.TimerEvent) -> Wake | None:
         now_ns, name = self.now_ns, event.name
         if name == _MARK_TIMER:
             self.desk.learn(now_ns)

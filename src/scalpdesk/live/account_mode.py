@@ -12,9 +12,8 @@ import msgspec
 from scalpdesk.core.enums import STRICTNESS, Mode, OperatorAction, OperatorCause
 from scalpdesk.core.errors import Notify, StopError
 from scalpdesk.core.mode import AccountMode, ModeEntry
-from scalpdesk.core.owner_only import make_folder
 from scalpdesk.instruments.sessions import moment_text
-from scalpdesk.live.arming import account_file, desk_lives
+from scalpdesk.live.arming import account_file, desk_lives, write_durably
 
 SUFFIX = ".mode.json"
 DAMAGED = "the record of the account's mode cannot be read"
@@ -93,36 +92,6 @@ class WaitingCommand(msgspec.Struct, frozen=True):
     def text(self) -> str:
         """Return command, author and reason."""
         return f"{self.action} by {self.who}: {self.reason}"
-
-
-def write_durably(path: Path, content: bytes) -> None:
-    """Replace a file's content, readable by its owner alone; it is on disk on return.
-
-    Raises StopError when the disk refuses; the file is as it was.
-    """
-    draft = path.with_suffix(f".{os.getpid()}.new")
-    try:
-        make_folder(path.parent)
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        try:
-            os.write(descriptor, content)
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        draft.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    except OSError as error:
-        with suppress(OSError):
-            draft.unlink(missing_ok=True)
-        raise StopError(
-            f"the account's mode cannot be kept on disk: {error}",
-            where=str(path),
-            fix="free space or correct the folder's rights; until then a restart does not know the mode",
-        ) from error
 
 
 class Asked(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -16,7 +16,7 @@ import msgspec
 from scalpdesk.config.settings import LoadedSettings, keys_missing
 from scalpdesk.core.clock import SystemClock
 from scalpdesk.core.errors import ConfigError, StopError
-from scalpdesk.core.owner_only import own_folder
+from scalpdesk.core.owner_only import make_folder, own_folder
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.sessions import moment_text
 from scalpdesk.venues.contract import AccountFacts, LiveToken, VenueSetup, check_currency
@@ -160,6 +160,41 @@ def _holders(stage: str, folder: Path) -> list[DeskHolder]:
     return found
 
 
+def write_durably(
+    path: Path,
+    content: bytes,
+    what: str = "the account's mode",
+    outcome: str = "until then a restart does not know the mode",
+) -> None:
+    """Replace a file's content, readable by its owner alone; it is on disk on return.
+
+    Raises StopError when the disk refuses; the file is as it was.
+    """
+    draft = path.with_suffix(f".{os.getpid()}.new")
+    try:
+        make_folder(path.parent)
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(descriptor, content)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        draft.replace(path)
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
+        raise StopError(
+            f"{what} cannot be kept on disk: {error}",
+            where=str(path),
+            fix=f"free space or correct the folder's rights; {outcome}",
+        ) from error
+
+
 SUFFIX = ".armed.json"
 
 
@@ -187,13 +222,7 @@ def arm(folder: Path, venue: str, token: LiveToken, *, typed_account: str, typed
         )
     own_folder(folder, WHAT)
     path = account_file(folder, venue, token.account_id, SUFFIX)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        os.fchmod(descriptor, 0o600)
-        os.write(descriptor, msgspec.json.encode(token))
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    write_durably(path, msgspec.json.encode(token), "the arming", "the desk is not armed")
     return path
 
 

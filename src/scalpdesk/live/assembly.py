@@ -610,6 +610,11 @@ def live_header(
     )
 
 
+def life_of(pid: int, at_ns: int) -> str:
+    """Return what names a process in the ids of its orders; its number alone comes again."""
+    return f"{base36(pid)}{base36(at_ns // NANOS_PER_SECOND)}"
+
+
 def base36(number: int) -> str:
     """Return a number in few letters and digits, for ids that a venue bounds."""
     digits = ""

@@ -116,31 +116,23 @@ class ItemQueue:
         self.put(Ended("the venue's events ended"))
 
 
+@dataclass(slots=True)
 class Consumer:
     """Takes items out of the queue and hands over the commands of each before it handles the next.
 
     ``when_idle``: Called when nothing waits; returns the commands of what has become due meanwhile.
     """
 
-    def __init__(
-        self,
-        queue: ItemQueue,
-        *,
-        take: Callable[[Item], list[VenueCommand]],
-        hand_over: Callable[[list[VenueCommand]], None],
-        when_idle: Callable[[], list[VenueCommand]],
-    ) -> None:
-        self._queue = queue
-        self._items = queue.items
-        self._take = take
-        self._hand_over = hand_over
-        self._when_idle = when_idle
-        self._is_idle = False
-        """Whether the consumer waits for something to do."""
-        self._at_once = 0
-        """Quotes handled where they were read since the consumer's last turn."""
-        self._is_written = True
-        """Whether the gateway has had its turns since the latest commands were handed over."""
+    queue: ItemQueue
+    take: Callable[[Item], list[VenueCommand]]
+    hand_over: Callable[[list[VenueCommand]], None]
+    when_idle: Callable[[], list[VenueCommand]]
+    _is_idle: bool = False
+    """Whether the consumer waits for something to do."""
+    _at_once: int = 0
+    """Quotes handled where they were read since the consumer's last turn."""
+    _is_written: bool = True
+    """Whether the gateway has had its turns since the latest commands were handed over."""
 
     def take_at_once(self, quote: QuoteEvent) -> bool:
         """Handle a quote where it was read when there is nothing else to do; return whether it was.
@@ -149,21 +141,21 @@ class Consumer:
         for them. All else goes through the queue, and a quote never overtakes what is in it. Quotes behind
         one that caused an order, in the same bytes, wait until the order is written.
         """
-        if not self._is_idle or self._items:
+        if not self._is_idle or self.queue.items:
             return False
         self._is_idle = False  # what follows may put something in the queue: it is not taken in here
         try:
-            commands = self._take(quote)
+            commands = self.take(quote)
             if commands:
-                self._hand_over(commands)
+                self.hand_over(commands)
                 self._is_written = False
         except BaseException as error:  # noqa: BLE001 - the reader of the quote reads on; the consumer raises it
-            self._queue.fail(error)
+            self.queue.fail(error)
             return True
         self._at_once += 1
         self._is_idle = self._is_written and self._at_once < ITEMS_A_TURN
         if not self._is_idle:
-            self._queue.wake()
+            self.queue.wake()
         return True
 
     async def consume(self, until: Callable[[], bool]) -> None:
@@ -171,19 +163,19 @@ class Consumer:
 
         Raises whatever handling an item raised, or :meth:`ItemQueue.fail` was given.
         """
-        queue, items = self._queue, self._items
+        queue, items = self.queue, self.queue.items
         handled = 0
         while not until():
             queue.raise_failure()
             if not items:
                 queue.make_room()
-                await self.send(self._when_idle())
+                await self.send(self.when_idle())
                 if items or until():
                     continue
                 await self._wait()
                 handled = 0
                 continue
-            commands = self._take(items.popleft())
+            commands = self.take(items.popleft())
             if commands:
                 await self.send(commands)
                 handled = 0
@@ -195,7 +187,7 @@ class Consumer:
 
     async def _wait(self) -> None:
         self._is_idle = True
-        await self._queue.wait()
+        await self.queue.wait()
         self._is_idle = False
         self._at_once = 0
         if not self._is_written:
@@ -204,7 +196,7 @@ class Consumer:
     async def send(self, commands: list[VenueCommand]) -> None:
         """Hand journaled commands to the gateway and let it write them."""
         if commands:
-            self._hand_over(commands)
+            self.hand_over(commands)
             await self._let_write()
 
     async def _let_write(self) -> None:

@@ -12,8 +12,25 @@ import msgspec
 from scalpdesk.closing.last_resort import Flattener, closing_again
 from scalpdesk.closing.plan import TargetLine
 from scalpdesk.core.errors import RetryError, StopError
-from scalpdesk.core.events import OrderFilled, OrderNotFound, QuoteEvent, TradingHalt, is_order_event
-from scalpdesk.core.intents import MultiLegOrder, OrderType, Purpose, Side, SubmitOrder, TimeInForce
+from scalpdesk.core.events import (
+    Event,
+    OrderEvent,
+    OrderFilled,
+    OrderNotFound,
+    QuoteEvent,
+    TradingHalt,
+    is_order_event,
+)
+from scalpdesk.core.intents import (
+    CancelIntent,
+    MultiLegOrder,
+    OrderIntent,
+    OrderType,
+    Purpose,
+    Side,
+    SubmitOrder,
+    TimeInForce,
+)
 from scalpdesk.core.units import ZERO, InstrumentId
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.live.reconciliation import settle_queue
@@ -21,7 +38,14 @@ from scalpdesk.live.supervision import describe
 from scalpdesk.orders.order import Order, OrderState
 from scalpdesk.orders.order_manager import OrderManager
 from scalpdesk.risk.limits import RiskLimits
-from scalpdesk.venues.contract import EmergencyGateway, KnownOrder, VenueOrder, VenueView
+from scalpdesk.venues.contract import (
+    EmergencyGateway,
+    KnownOrder,
+    Notice,
+    VenueOrder,
+    VenuePosition,
+    VenueView,
+)
 
 Log = Callable[[str], None]
 FIRST_PAUSE_SECONDS = 0.2
@@ -42,17 +66,101 @@ LAG_SECONDS = 10.0
 NO_QUOTE = QuoteEvent(InstrumentId(0), 0, 0, float("nan"), float("nan"), 0.0, 0.0)
 
 
+class _Believed:
+    """What the account holds: as the venue showed it, moved by the executions since."""
+
+    def __init__(self) -> None:
+        self.held: dict[InstrumentId, Decimal] | None = None
+        """None before the venue was believed."""
+        self._is_moved = False
+        self._shown: tuple[dict[InstrumentId, Decimal], float] | None = None
+        """The positions shown last, and since when they have been the same; the loop's time."""
+
+    def fill(self, number: InstrumentId, signed: Decimal) -> None:
+        """Move what is held by an execution."""
+        if self.held is not None and signed:
+            self._is_moved = True
+            self.held[number] = self.held.get(number, ZERO) + signed
+
+    def believes(self, positions: Iterable[VenuePosition], now: float) -> bool:
+        """Decide whether the positions shown are the account's, and keep them.
+
+        They are when they are those believed before plus the executions since. Otherwise they must be
+        shown again: shortly after when something from outside moved them, for long when they lack
+        executions that were reported: the venue's positions may lag behind its order stream.
+        """
+        shown = defaultdict[InstrumentId, Decimal](Decimal)
+        for position in positions:
+            if position.instrument_id is not None:
+                shown[position.instrument_id] += position.quantity
+        held = {number: quantity for number, quantity in shown.items() if quantity}
+        if self._shown is None or self._shown[0] != held:
+            self._shown = held, now
+        known = None if self.held is None else {number: units for number, units in self.held.items() if units}
+        wait = LAG_SECONDS if self._is_moved else CONFIRM_SECONDS
+        if held != known and now - self._shown[1] < wait:
+            return False
+        self.held, self._is_moved = dict(held), False
+        return True
+
+
+class _Halts:
+    """Trading halts that the venue names in the shares of what is held."""
+
+    def __init__(self, gateway: EmergencyGateway, instruments: Instruments, log: Log) -> None:
+        self._gateway = gateway
+        self._instruments = instruments
+        self._log = log
+        self._halted: set[InstrumentId] = set()
+        self._watched: dict[InstrumentId, float] = {}
+        """Shares whose quotes and halts are asked for, and how long they are waited for; the loop's time."""
+        self._quoted: set[InstrumentId] = set()
+        """Those of them that were quoted: a venue names a halt before, or with, the first quote."""
+        self.asking: set[asyncio.Task[None]] = set()
+
+    def note(self, item: Event | Notice) -> None:
+        """Follow an event of the venue."""
+        if isinstance(item, TradingHalt):
+            (self._halted.add if item.is_halted else self._halted.discard)(item.instrument_id)
+        elif isinstance(item, QuoteEvent):
+            self._quoted.add(item.instrument_id)
+
+    def is_halted(self, number: InstrumentId) -> bool:
+        """Return whether an instrument is halted, or its share."""
+        return number in self._halted or self._share_of(number) in self._halted
+
+    def are_known(self, numbers: Iterable[InstrumentId], now: float) -> bool:
+        """Follow the shares of what is held; return whether a halt in them would be known by now."""
+        shares = {share for number in numbers if (share := self._share_of(number)) is not None}
+        if not shares <= self._watched.keys():
+            self._watched |= dict.fromkeys(shares - self._watched.keys(), now + HALT_SECONDS)
+            self.asking.add(asyncio.create_task(self._ask_for_quotes()))
+        return all(share in self._quoted or now >= self._watched[share] for share in shares)
+
+    def _share_of(self, number: InstrumentId) -> InstrumentId | None:
+        """Return an option's underlying; of what is no option itself."""
+        item = self._instruments[number]
+        return self._instruments.find(item.underlying) if item.is_option else number
+
+    async def _ask_for_quotes(self) -> None:
+        try:
+            await self._gateway.subscribe(tuple(self._watched))
+        except Exception as error:  # noqa: BLE001 - closing does not wait for quotes
+            self._log(f"a trading halt would not be known: {describe(error)}")
+
+
 class EmergencyTrader:
     """Cancels every open order of an account and closes its positions, on any venue that may lose requests.
 
-    Nothing new is sent in an instrument until the last order there is over, or proven absent; the size is
-    the position less what works. Where a late request can outlast the acceptance time-out, an order in doubt
-    that closes a holding goes out again under its own id in place of another one beside it. Orders are
-    placed by the engine's :class:`Flattener`, which names them by run, instrument and attempt, so that no
-    repetition can fill twice. Orders from elsewhere are cancelled by the venue's id.
+    What is held is what the venue shows; what works is what it shows, and each order without a proven end.
+    The rest is the engine's :class:`Flattener`. Where a late request can outlast the acceptance time-out, an
+    order in doubt that closes a holding goes out again under its own id in place of another one beside it.
+    Orders are named by run, instrument and attempt, so that no repetition can fill twice. Orders from
+    elsewhere are cancelled by the venue's id.
 
     ``gateway``: Connected; this object is the only reader of its events.
     ``instruments``: Of the run, which the gateway shares; what the account holds beside them is added.
+    ``name``: Begins the ids of its orders; unique to the account and the life of the run.
     ``only_ids``: Beginning of the ids of the run's orders: open orders with other ids are left. None: all
     orders.
     """
@@ -62,43 +170,31 @@ class EmergencyTrader:
         *,
         gateway: EmergencyGateway,
         instruments: Instruments,
-        flattener: Flattener,
+        name: str,
         limits: RiskLimits,
         log: Log,
         only_ids: str | None = None,
     ) -> None:
         self._gateway = gateway
         self._instruments = instruments
-        self._flattener = flattener
+        self._flattener = Flattener(instruments, name)
         self._limits = limits
         self._log = log
         self._only_ids = only_ids
         self._orders = OrderManager("")
+        self._holdings = _Believed()
+        self._halts = _Halts(gateway, instruments, self._log_once)
         self._events = 0
         self._refused: dict[tuple[InstrumentId, Side], str] = {}
         """Id of the order that the venue refused last, made no order of, and takes once."""
         self._cancelled: dict[str, float] = {}
         """When the cancel of an order was sent last, by venue id; the loop's time."""
-        self._trusted: dict[InstrumentId, Decimal] | None = None
-        """Positions that were believed last."""
-        self._filled: defaultdict[InstrumentId, Decimal] = defaultdict(Decimal)
-        """Signed executions since then."""
-        self._seen: tuple[dict[InstrumentId, Decimal], float] | None = None
-        """The positions shown last, and since when they have been the same."""
-        self._lines: list[TargetLine] = []
-        self._next_step_at = 0.0
         self._may_be_flat_at = 0.0
         """Not before this is the account called flat; the loop's time."""
         self._late_until = 0.0
         """Until when an order of the desk that was not found may still come; the loop's time."""
         self._ends_at = 0.0
         """When it gives up; the loop's time."""
-        self._halted: set[InstrumentId] = set()
-        self._watched: dict[InstrumentId, float] = {}
-        """Shares whose quotes and halts are asked for, and how long they are waited for; the loop's time."""
-        self._quoted: set[InstrumentId] = set()
-        """Those of them that were quoted: a venue names a halt before, or with, the first quote."""
-        self._asking: set[asyncio.Task[None]] = set()
         self._logged: set[str] = set()
 
     async def clear(
@@ -136,7 +232,7 @@ class EmergencyTrader:
                 pause = min(1.1 * pause, LONGEST_PAUSE_SECONDS)
             return False
         finally:
-            tasks = (following, *self._asking)
+            tasks = (following, *self._halts.asking)
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -149,35 +245,33 @@ class EmergencyTrader:
 
     async def _follow_events(self) -> None:
         async for item in self._gateway.events():
-            if isinstance(item, TradingHalt):
-                (self._halted.add if item.is_halted else self._halted.discard)(item.instrument_id)
-            elif isinstance(item, QuoteEvent):
-                self._quoted.add(item.instrument_id)
+            self._halts.note(item)
             if not is_order_event(item):
                 continue
             order = self._orders.orders.get(item.client_order_id)
             if order is None:
                 continue
             self._events += 1
-            if isinstance(item, OrderNotFound) and not order.created_ns:
-                self._may_be_flat_at = self._late_until
-            was_new = order.state is OrderState.PENDING_NEW
             try:
-                before = order.filled
-                if isinstance(item, OrderFilled):
-                    self._orders.fill(order, item)
-                else:
-                    self._orders.apply(item)
-                if was_new and order.state is OrderState.REJECTED and self._gateway.takes_id_once:
-                    sent = order.submitted
-                    self._refused[sent.instrument_id, sent.side] = sent.client_order_id
-                change = order.filled - before
-                self._filled[order.submitted.instrument_id] += change * order.submitted.side.sign
+                self._note(order, item)
             except StopError as error:
                 self._log(f"{type(item).__name__} of {item.client_order_id} was not applied: {error.what}")
             if isinstance(item, OrderFilled):
                 symbol = self._instruments[order.submitted.instrument_id].symbol
                 self._log(f"{order.submitted.side} {item.quantity:f} {symbol} filled at {item.price}")
+
+    def _note(self, order: Order, event: OrderEvent) -> None:
+        """Apply an event to its order, and its execution to what is held."""
+        sent, was_new, before = order.submitted, order.state is OrderState.PENDING_NEW, order.filled
+        if isinstance(event, OrderNotFound) and not order.created_ns:
+            self._may_be_flat_at = self._late_until
+        if isinstance(event, OrderFilled):
+            self._orders.fill(order, event)
+        else:
+            self._orders.apply(event)
+        if was_new and order.state is OrderState.REJECTED and self._gateway.takes_id_once:
+            self._refused[sent.instrument_id, sent.side] = sent.client_order_id
+        self._holdings.fill(sent.instrument_id, (order.filled - before) * sent.side.sign)
 
     async def _query_missing(self, shown: frozenset[str]) -> None:
         """Ask what became of the orders that are not over and that the venue does not show as open."""
@@ -187,12 +281,12 @@ class EmergencyTrader:
 
     def _again(self, order: Order) -> SubmitOrder | MultiLegOrder | None:
         """Return what the venue may get again of an order that it does not show; None lets it go."""
-        if self._trusted is None:
+        held, parent = self._holdings.held, order.parent_id
+        if held is None:
             return None
-        held, parent = self._trusted, order.parent_id
         live = tuple(self._orders.live.values())
         legs = [each for each in live if each.parent_id == parent] if parent else [order]
-        return closing_again(legs, lambda number: held.get(number, ZERO) + self._filled[number], live)
+        return closing_again(legs, lambda number: held.get(number, ZERO), live)
 
     async def _cancel_open(self, view: VenueView) -> None:
         """Cancel all that is open but the orders placed here."""
@@ -228,31 +322,6 @@ class EmergencyTrader:
         name, only = order.client_order_id, self._only_ids
         return only is not None and not name.startswith(only) and name not in self._orders.orders
 
-    # trading halts --------------------------------------------------------------------------------
-
-    def _is_halted(self, number: InstrumentId) -> bool:
-        return number in self._halted or self._share_of(number) in self._halted
-
-    def _share_of(self, number: InstrumentId) -> InstrumentId | None:
-        """Return an option's underlying; of what is no option itself."""
-        item = self._instruments[number]
-        return self._instruments.find(item.underlying) if item.is_option else number
-
-    def _knows_halts(self, numbers: Iterable[InstrumentId]) -> bool:
-        """Follow the shares of what is held; return whether a halt in them would be known by now."""
-        now = asyncio.get_running_loop().time()
-        shares = {share for number in numbers if (share := self._share_of(number)) is not None}
-        if not shares <= self._watched.keys():
-            self._watched |= dict.fromkeys(shares - self._watched.keys(), now + HALT_SECONDS)
-            self._asking.add(asyncio.create_task(self._ask_for_quotes(tuple(self._watched))))
-        return all(share in self._quoted or now >= self._watched[share] for share in shares)
-
-    async def _ask_for_quotes(self, numbers: Sequence[InstrumentId]) -> None:
-        try:
-            await self._gateway.subscribe(numbers)
-        except Exception as error:  # noqa: BLE001 - closing does not wait for quotes
-            self._log_once(f"a trading halt would not be known: {describe(error)}")
-
     # rounds ---------------------------------------------------------------------------------------
 
     async def _round(self, *, flatten: bool) -> bool:
@@ -265,34 +334,26 @@ class EmergencyTrader:
             # trading is halted: left alone, it would be filled after the halt, and what it hedged would stay
             self._ends_at = asyncio.get_running_loop().time() + CLEAR_SECONDS
         await self._query_missing(shown)
-        left = [order for order in view.open_orders if self._is_left(order)]
-        if left:
-            names = ", ".join(f"{order.symbol} {order.client_order_id}" for order in left)
-            self._log_once(f"open orders from elsewhere are left (--foreign-orders leave): {names}")
-        is_clear = len(left) == len(view.open_orders) and not self._orders.live
+        is_clear = self._is_clear(view)
         if not flatten:
             if is_clear:
                 self._log("no order is open")
             return is_clear
-        if self._events != events or self._add_held(view):
+        if self._events != events or self._add_held(view) or not self._knows(view):
             return False
-        held = (line.instrument_id for line in view.positions if line.quantity)
-        knows_halts = self._knows_halts(number for number in held if number is not None)
-        if not self._believes(view) or not knows_halts:
-            return False
-        assert self._trusted is not None
-        lines = [TargetLine("", number, quantity) for number, quantity in self._trusted.items()]
-        if not lines and is_clear:
-            if asyncio.get_running_loop().time() < self._may_be_flat_at:
-                return False
-            others = ", ".join(str(held) for held in view.positions if held.quantity)
-            if others:
-                self._log_once(f"not flat, and nothing here can close it: {others}")
-                return False
-            self._log("the account is flat")
-            return True
-        await self._close(lines, view)
+        held = self._holdings.held
+        if not held and is_clear:
+            return self._is_flat(view)
+        await self._close([TargetLine("", number, units) for number, units in (held or {}).items()], view)
         return False
+
+    def _is_clear(self, view: VenueView) -> bool:
+        """Return whether no order is open but those from elsewhere that are left."""
+        left = [order for order in view.open_orders if self._is_left(order)]
+        if left:
+            names = ", ".join(f"{order.symbol} {order.client_order_id}" for order in left)
+            self._log_once(f"open orders from elsewhere are left (--foreign-orders leave): {names}")
+        return len(left) == len(view.open_orders) and not self._orders.live
 
     def _add_held(self, view: VenueView) -> bool:
         """Add what is held and the run did not know; True when there was any."""
@@ -305,62 +366,48 @@ class EmergencyTrader:
             self._instruments.add(instrument)
         return bool(new)
 
-    def _believes(self, view: VenueView) -> bool:
-        """Decide whether the positions shown are the account's, and keep them.
-
-        They are when they are those believed before plus the executions since. Otherwise they must be
-        shown again: shortly after when something from outside moved them, for long when they lack
-        executions that were reported: the venue's positions may lag behind its order stream.
-        """
+    def _knows(self, view: VenueView) -> bool:
+        """Return whether the positions shown are believed, and a halt in them would be known."""
         now = asyncio.get_running_loop().time()
-        held: dict[InstrumentId, Decimal] = {}
-        for position in view.positions:
-            number = position.instrument_id
-            if number is not None and position.quantity:
-                held[number] = held.get(number, ZERO) + position.quantity
-        if self._seen is None or self._seen[0] != held:
-            self._seen = held, now
-        if self._trusted is not None:
-            numbers = self._trusted.keys() | self._filled.keys()
-            expected = {
-                number: quantity
-                for number in numbers
-                if (quantity := self._trusted.get(number, ZERO) + self._filled[number])
-            }
-            wait = LAG_SECONDS if any(self._filled.values()) else CONFIRM_SECONDS
-        else:
-            expected, wait = None, CONFIRM_SECONDS
-        if held != expected and now - self._seen[1] < wait:
+        held = (line.instrument_id for line in view.positions if line.quantity)
+        knows_halts = self._halts.are_known((number for number in held if number is not None), now)
+        return self._holdings.believes(view.positions, now) and knows_halts
+
+    def _is_flat(self, view: VenueView) -> bool:
+        """Return whether an account of which nothing is left to close is flat."""
+        if asyncio.get_running_loop().time() < self._may_be_flat_at:
             return False
-        self._trusted = held
-        self._filled.clear()
+        others = ", ".join(str(held) for held in view.positions if held.quantity)
+        if others:
+            self._log_once(f"not flat, and nothing here can close it: {others}")
+            return False
+        self._log("the account is flat")
         return True
 
     async def _close(self, lines: list[TargetLine], view: VenueView) -> None:
-        """Send the next closing orders, at growing intervals while the same positions stay."""
-        now = asyncio.get_running_loop().time()
-        halted = [line.instrument_id for line in lines if self._is_halted(line.instrument_id)]
+        """Send the next closing orders."""
+        is_halted = self._halts.is_halted
+        halted = [line.instrument_id for line in lines if is_halted(line.instrument_id)]
         if halted:
-            self._ends_at = now + CLEAR_SECONDS
+            self._ends_at = asyncio.get_running_loop().time() + CLEAR_SECONDS
             names = ", ".join(self._instruments[number].symbol for number in halted)
             self._log_once(f"trading is halted in {names}: nothing is sent until it resumes")
-        if lines == self._lines and now < self._next_step_at:
-            return
         shown = {order.client_order_id for order in view.open_orders}
-        own = [order for name, order in self._orders.live.items() if self._is_own(name) or name not in shown]
-        working = own + [
-            one for order in view.open_orders if (one := self._stand_in(order, view.ts_recv_ns)) is not None
+        working = [
+            order for name, order in self._orders.live.items() if self._is_own(name) or name not in shown
         ]
+        working += [one for order in view.open_orders if (one := self._stand_in(order, view.ts_recv_ns))]
         quotes, limits = await self._quotes(lines), self._limits
-        step = self._flattener.step(
-            view.ts_recv_ns, lines, working, quotes, limits, is_halted=self._is_halted
-        )
-        for cancel in step.cancels:
+        step = self._flattener.step(view.ts_recv_ns, lines, working, quotes, limits, is_halted=is_halted)
+        if step is not None:
+            self._send(step.cancels, step.orders, view.ts_recv_ns)
+
+    def _send(self, cancels: Iterable[CancelIntent], orders: Sequence[OrderIntent], now_ns: int) -> None:
+        """Send what a step comes to."""
+        for cancel in cancels:
             command = self._orders.cancel(cancel.client_order_id)
             if command is not None:
                 self._gateway.send(command)
-        busy = {order.submitted.instrument_id for order in own}
-        orders = [order for order in step.orders if order.instrument_id not in busy]
         for named in self._flattener.name_orders(orders):
             # a repetition of a refused request may still be on its way, and be taken: its id is used again
             refused = self._refused.pop((named.instrument_id, named.side), named.client_order_id)
@@ -369,10 +416,8 @@ class EmergencyTrader:
                 f"{submit.side} {submit.quantity:f} {self._instruments[submit.instrument_id].symbol}"
                 f" {submit.client_order_id}"
             )
-            self._follow(Order(submit, max(view.ts_recv_ns, 1)))
+            self._follow(Order(submit, max(now_ns, 1)))
             self._gateway.send(submit)
-        if orders:
-            self._lines, self._next_step_at = lines, now + (step.again_in_seconds or 0.0)
 
     def _stand_in(self, order: VenueOrder, now_ns: int) -> Order | None:
         """Return an order from elsewhere as one that works: it may still close part of a position."""

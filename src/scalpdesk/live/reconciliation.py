@@ -351,12 +351,6 @@ MOST_PAUSES = 10
 """Queries of one order come at most so many times slower than the first."""
 
 
-@dataclass(slots=True)
-class _Queried:
-    next_at: float = 0.0
-    times: int = 0
-
-
 class UnknownOrders:
     """Spaces the queries of each order whose state is not known.
 
@@ -366,14 +360,15 @@ class UnknownOrders:
     def __init__(self, live: Mapping[str, Order], resolve_seconds: float) -> None:
         self._live = live
         self._resolve_seconds = resolve_seconds
-        self._queried: dict[str, _Queried] = {}
+        self._queried: dict[str, BackOff] = {}
         self.may_prove_absence_at = 0.0
         """Before this time of the event loop, an order without a venue id is not asked about: the venue may
         still accept what the run before sent last."""
 
     def add(self, client_order_id: str) -> None:
         """Query this order too."""
-        self._queried.setdefault(client_order_id, _Queried())
+        pauses = BackOff(self._resolve_seconds, MOST_PAUSES * self._resolve_seconds)
+        self._queried.setdefault(client_order_id, pauses)
 
     def settle(self, client_order_id: str) -> None:
         """Forget an order for which there was proof, unless its state is still unknown."""
@@ -388,12 +383,12 @@ class UnknownOrders:
                 self.add(name)
         for name in [name for name in self._queried if name not in self._live]:
             del self._queried[name]
-        for name, queried in self._queried.items():
+        now_ns = int(now * NANOS_PER_SECOND)
+        for name, pauses in self._queried.items():
             has_no_id = not self._live[name].venue_order_id
-            if now < queried.next_at or (has_no_id and now < self.may_prove_absence_at):
+            if now_ns < pauses.until_ns or (has_no_id and now < self.may_prove_absence_at):
                 continue
-            queried.times += 1
-            queried.next_at = now + self._resolve_seconds * min(queried.times, MOST_PAUSES)
+            pauses.fail(now_ns)
             yield name
 
 
@@ -426,8 +421,6 @@ def still_wanted(engine: TradingEngine, order: Order, since_ns: int) -> SubmitOr
 
 RETRY_SECONDS = 2.0
 """After a query without an answer."""
-LONGEST_NOTICE_SECONDS = 1_800.0
-"""Between two notices that queries go without an answer; the pause doubles with each."""
 
 
 @dataclass(slots=True)
@@ -441,33 +434,26 @@ class Viewed:
     """When it was asked for, the event loop's time."""
 
 
+@dataclass(slots=True, kw_only=True)
 class AccountQueries:
     """Asks the venue for the account, once at a time; the answer comes through the runner's queue."""
 
-    def __init__(
-        self,
-        *,
-        gateway: Gateway,
-        reconciler: Reconciler,
-        supervisor: Supervisor,
-        put: Callable[[Viewed], None],
-    ) -> None:
-        self._gateway = gateway
-        self._reconciler = reconciler
-        self._supervisor = supervisor
-        self._put = put
-        self.is_asking = False
-        """A query is under way: another one would bring the same."""
-        self._ask_again = False
-        """Something happened that the query under way may not have seen."""
-        self.last_at = 0.0
-        """When a view arrived last, or was asked for by the timer; the event loop's time."""
-        self.latest: VenueView | None = None
-        """The view that came out of the queue last."""
+    gateway: Gateway
+    reconciler: Reconciler
+    supervisor: Supervisor
+    put: Callable[[Viewed], None]
+    is_asking: bool = False
+    """A query is under way: another one would bring the same."""
+    _ask_again: bool = False
+    """Something happened that the query under way may not have seen."""
+    last_at: float = 0.0
+    """When a view arrived last, or was asked for by the timer; the event loop's time."""
+    latest: VenueView | None = None
+    """The view that came out of the queue last."""
 
     async def first(self, since_ns: int | None) -> VenueView:
         """Ask now, and wait for it; raises RetryError when the venue does not answer."""
-        view = await self._gateway.snapshot(fills_since_ns=since_ns)
+        view = await self.gateway.snapshot(fills_since_ns=since_ns)
         self.last_at = asyncio.get_running_loop().time()
         return view
 
@@ -480,7 +466,7 @@ class AccountQueries:
         """Ask, after a while, unless a query is under way."""
         if not self.is_asking:
             self.is_asking = True
-            self._supervisor.spawn("the query of the account", self._query(wait_seconds))
+            self.supervisor.spawn("the query of the account", self._query(wait_seconds))
 
     def take(self, view: VenueView) -> None:
         """Keep a view that has come out of the queue."""
@@ -492,29 +478,21 @@ class AccountQueries:
             viewed = await self._answered(wait_seconds)
         finally:  # the timer asks again after a failure
             self.is_asking = False
-        self._put(viewed)
+        self.put(viewed)
         if self._ask_again:
             self.ask_anew()
 
     async def _answered(self, wait_seconds: float) -> Viewed:
-        notices, unsaid = BackOff(RETRY_SECONDS, LONGEST_NOTICE_SECONDS), 0
         while True:
             if wait_seconds:
                 await asyncio.sleep(wait_seconds)
-            since_ns, asked_at = self._reconciler.fills_since_ns, asyncio.get_running_loop().time()
+            since_ns, asked_at = self.reconciler.fills_since_ns, asyncio.get_running_loop().time()
             try:
-                view = await self._gateway.snapshot(fills_since_ns=since_ns)
+                view = await self.gateway.snapshot(fills_since_ns=since_ns)
             except RetryError as error:
-                self._supervisor.counters["no_view"] += 1
-                now_ns = int(asyncio.get_running_loop().time() * NANOS_PER_SECOND)
-                if now_ns >= notices.until_ns:
-                    notices.fail(now_ns)
-                    again = f" ({unsaid} times more since)" if unsaid else ""
-                    what = f"the venue shows no account: {error.what}; asking again{again}"
-                    self._supervisor.notify("warning", what)
-                    unsaid = 0
-                else:
-                    unsaid += 1
+                self.supervisor.counters["no_view"] += 1
+                now, detail = asyncio.get_running_loop().time(), f"{error.what}; asking again"
+                self.supervisor.throttle.warn("the venue shows no account:", detail, now)
                 wait_seconds = RETRY_SECONDS
             else:
                 await settle_queue()

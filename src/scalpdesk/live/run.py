@@ -108,25 +108,6 @@ def next_day(plan: LivePlan, sessions_closed: int) -> LivePlan:
     )
 
 
-class FaultTaken:
-    """Takes a fault of our own out of a run that has begun; every other error passes."""
-
-    def __init__(self, desk: LiveDesk) -> None:
-        self._desk = desk
-        self.error: Exception | None = None
-
-    def __enter__(self) -> None:
-        """Begin."""
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool:
-        has_begun = self._desk.runner.has_begun or not self._desk.start.is_fresh
-        if has_begun and isinstance(error, Exception) and is_fault(error):
-            self.error = error
-        return self.error is not None
-
-
 class Survived(Exception):  # noqa: N818 - never leaves the module
     """A run met a fault of our own, and goes on in this process.
 
@@ -188,7 +169,8 @@ async def _one_run(
         lambda request: answer(desk, request),
         lambda error: runner.supervisor.failed("a request of the operator", error),
     )
-    exposure, fault = None, FaultTaken(desk)
+    exposure: ExposureWatch | None = None
+    fault: Exception | None = None
     ended = ""
     try:
         await control.start()
@@ -203,9 +185,13 @@ async def _one_run(
             runner.stop(plan.stops)
         if on_ready is not None:
             on_ready(desk)
-        with fault:
+        try:
             ended = await runner.run(desk.start)
             notify("info", ended)
+        except Exception as error:  # BLE001 - all but a fault of a run that has begun is raised again
+            if not is_fault(error) or (desk.start.is_fresh and not runner.has_begun):
+                raise
+            fault = error  # of our own, in a run that has begun: it goes on in another life
     finally:
         gc.unfreeze()  # the process may outlive the desk; what is frozen is not freed even at its end
         if exposure is not None:
@@ -213,7 +199,7 @@ async def _one_run(
         await runner.supervisor.end()
         control.close()
         _release_signals()
-        is_over = fault.error is None
+        is_over = fault is None
         if watchdog is not None and not is_over:
             watchdog.begin(desk.run_dir)  # it has the time of a start
         elif watchdog is not None and not ended:
@@ -223,8 +209,8 @@ async def _one_run(
             summary = _close(desk, began) if is_over else _set_down(desk)
         if watchdog is not None and is_over and not ended:
             watchdog.leave()
-    if fault.error is not None:
-        raise Survived(fault.error, runner) from fault.error
+    if fault is not None:
+        raise Survived(fault, runner) from fault
     end = runner.state.end
     if end is RunEnd.ROLLED and runner.state.stop_asked is not None:
         # asked for as the run ended by itself, flat and without orders: no other one follows

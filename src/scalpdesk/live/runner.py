@@ -19,7 +19,6 @@ from scalpdesk.core.enums import Mode, OperatorAction, OperatorCause
 from scalpdesk.core.errors import FixError, Notify, RetryError, StopError
 from scalpdesk.core.events import (
     AccountComparison,
-    AccountLimits,
     Event,
     ExerciseNotice,
     MarketEvent,
@@ -57,7 +56,6 @@ from scalpdesk.live.sessions import (
 from scalpdesk.live.supervision import (
     RESTART_ONCE,
     RESTART_TWICE,
-    LogThrottle,
     StaleQuoteMonitor,
     StaleStreamMonitor,
     StandstillMonitor,
@@ -165,7 +163,6 @@ class LiveRunner:
         self._clock = clock
         self._watchdog = watchdog
         self._notify: Notify = notify or (lambda _level, _text: None)
-        self._throttle = LogThrottle(self._notify)
         self._queue = ItemQueue(self.options.most_waiting)
         self._consumer = Consumer(
             self._queue,
@@ -174,6 +171,7 @@ class LiveRunner:
             when_idle=lambda: self._fire(clock.now_ns()),
         )
         self.supervisor = Supervisor(self._notify, self._queue.fail, self.state.counters)
+        self._throttle = self.supervisor.throttle
         core.on_refused = self._on_refused
         self.reconciler = Reconciler(core, self._notify)
         self.queries = AccountQueries(
@@ -277,11 +275,6 @@ class LiveRunner:
             fix="scalpdesk status shows the run that follows it, where one does: give the command again",
         )
 
-    def _refuse_unanswered(self) -> None:
-        for answer in tuple(self._unanswered):
-            if not answer.done():
-                answer.set_exception(self._too_late())
-
     @property
     def phase(self) -> RunPhase:
         """Whether the run starts, goes on or stops."""
@@ -339,7 +332,9 @@ class LiveRunner:
         finally:
             self.state.reason, self.state.end = self._stop.reason, self._stop.end
             self.core.inform_watchers()
-            self._refuse_unanswered()
+            for answer in tuple(self._unanswered):
+                if not answer.done():
+                    answer.set_exception(self._too_late())
             await self.supervisor.end()
         return self.state.reason
 
@@ -668,7 +663,10 @@ class LiveRunner:
                 return []
             commands += self.core.feed(AccountComparison(view.ts_event_ns, now_ns, is_compared=True))
         known, limits = gate.venue_limits, view.limits(now_ns)
-        if limits is None or (known is not None and limits == _stamped_as(known, limits)):
+        if limits is None:
+            return commands
+        stamps = {"ts_event_ns": limits.ts_event_ns, "ts_recv_ns": limits.ts_recv_ns}
+        if known is not None and limits == msgspec.structs.replace(known, **stamps):
             return commands
         return [*commands, *self.core.feed(limits)]
 
@@ -854,7 +852,3 @@ class LiveRunner:
             except Exception as error:  # noqa: BLE001 - the other orders are cancelled whatever this one meets
                 self._notify("alarm", f"the cancel of {name} failed: {describe(error)}")
         await asyncio.sleep(0.1)
-
-
-def _stamped_as(known: AccountLimits, limits: AccountLimits) -> AccountLimits:
-    return msgspec.structs.replace(known, ts_event_ns=limits.ts_event_ns, ts_recv_ns=limits.ts_recv_ns)

@@ -1,10 +1,10 @@
 """Sessions of a live desk: open, close, deadline of expiring options, daily rollover, orderly stop."""
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
 from enum import StrEnum
-from operator import itemgetter
 
 from scalpdesk.closing.last_resort import GRACE_SECONDS, STEP_SECONDS
 from scalpdesk.core.enums import OperatorAction, OperatorCause, SessionPhase
@@ -77,30 +77,7 @@ def _on_calendar(day: date) -> Session | None:
         return None
 
 
-class Agenda:
-    """The desk's own appointments by name, each with one instant; none of them reaches the journal."""
-
-    def __init__(self) -> None:
-        self._appointments: dict[str, int] = {}
-        self.due_ns = NEVER_NS
-        """Instant of the next appointment, UTC nanoseconds."""
-
-    def put(self, name: str, due_ns: int) -> None:
-        """Set the instant of ``name``; an earlier one is forgotten."""
-        self._appointments.pop(name, None)
-        self._appointments[name] = due_ns
-        self.due_ns = min(self._appointments.values())
-
-    def pop(self, now_ns: int) -> tuple[str, int] | None:
-        """Remove the next appointment that is due by ``now_ns``; return its name and instant."""
-        if self.due_ns > now_ns:
-            return None
-        name, due_ns = min(self._appointments.items(), key=itemgetter(1))
-        del self._appointments[name]
-        self.due_ns = min(self._appointments.values(), default=NEVER_NS)
-        return name, due_ns
-
-
+@dataclass(slots=True, kw_only=True)
 class SessionCalendar:
     """Opens and closes sessions and starts the flattening of expiring options at their deadline.
 
@@ -108,86 +85,74 @@ class SessionCalendar:
     ``margin_seconds``: How long before the venue's cut-off the closing of expiring options begins.
     """
 
-    def __init__(
-        self,
-        *,
-        engine: TradingEngine,
-        feed: Feed,
-        notify: Notify,
-        on_close: Callable[[], list[VenueCommand]],
-        on_morning: Callable[[], None],
-        on_kept: Callable[[Mapping[InstrumentId, OptionContract]], None] | None = None,
-        margin_seconds: float,
-    ) -> None:
-        self._engine = engine
-        self._feed = feed
-        self._notify = notify
-        self._on_close = on_close
-        self._on_morning = on_morning
-        self._on_kept = on_kept
-        self._margin_seconds = margin_seconds
-        self.has_closed = False
-        """A session of the run is over: the next one is a later one."""
-        self.is_at_end = False
-        """The run waits for its last look at the account: no session follows."""
-        self.session: Session | None = None
-        """The session under way or the next one, by the venue's clock."""
-        self._agenda = Agenda()
+    engine: TradingEngine
+    feed: Feed
+    notify: Notify
+    on_close: Callable[[], list[VenueCommand]]
+    on_morning: Callable[[], None]
+    on_kept: Callable[[Mapping[InstrumentId, OptionContract]], None] | None = None
+    margin_seconds: float
+    has_closed: bool = False
+    """A session of the run is over: the next one is a later one."""
+    is_at_end: bool = False
+    """The run waits for its last look at the account: no session follows."""
+    session: Session | None = None
+    """The session under way or the next one, by the venue's clock."""
+    _agenda: dict[str, int] = field(default_factory=dict)
+    """Appointments by name, each with one instant; none of them reaches the journal."""
 
     @property
     def due_ns(self) -> int:
         """Instant of the next appointment, UTC nanoseconds."""
-        return self._agenda.due_ns
+        return min(self._agenda.values(), default=NEVER_NS)
 
     def fire(self, now_ns: int) -> list[VenueCommand]:
         """Carry out the next appointment that is due by ``now_ns``."""
-        due = self._agenda.pop(now_ns)
-        match due:
-            case None:
-                return []
-            case ("open", _):
+        due_ns = self.due_ns
+        if due_ns > now_ns:
+            return []
+        name = next(name for name, at_ns in self._agenda.items() if at_ns == due_ns)
+        del self._agenda[name]
+        match name:
+            case "open":
                 return self._open_session()
-            case ("close", _):
+            case "close":
                 return self._close_session()
-            case ("morning", _):
-                self._on_morning()
+            case "morning":
+                self.on_morning()
                 return []
-            case (_, due_ns):
-                return self._at_deadline(due_ns)
+        return self._at_deadline(due_ns)
 
     def plan(self, view: VenueView) -> None:
         """Set the session's appointments from the venue's clock, and the deadline of what is held."""
         found = session_of(view.clock)
-        current = self._engine.desk.view.session
+        current = self.engine.desk.view.session
         if current is not None:
-            self._agenda.put("close", current.close_ns + 1)
+            self._agenda["close"] = current.close_ns + 1
             if view.ts_event_ns < current.close_ns:
                 found = current
         elif self.is_at_end:
             return
         elif self.session is None or self.session.day != found.day or self.session.close_ns < found.close_ns:
-            self._agenda.put("open", found.open_ns)
+            self._agenda["open"] = found.open_ns
             if self.has_closed:
-                self._agenda.put("morning", found.open_ns - MORNING_NS)
+                self._agenda["morning"] = found.open_ns - MORNING_NS
         self.session = found
         self.plan_deadline()
 
     def _open_session(self) -> list[VenueCommand]:
         session = self.session
-        if session is None or self._engine.desk.view.session is not None:
+        if session is None or self.engine.desk.view.session is not None:
             return []
         # a desk that joins late has a session that begins when it joins
-        opens_ns = min(max(session.open_ns, self._engine.now_ns), session.close_ns - 1)
-        self._agenda.put("close", session.close_ns + 1)  # after what happens at the close itself
-        self._notify("info", f"session {session.day} opens")
+        opens_ns = min(max(session.open_ns, self.engine.now_ns), session.close_ns - 1)
+        self._agenda["close"] = session.close_ns + 1  # after what happens at the close itself
+        self.notify("info", f"session {session.day} opens")
         commands = []
         for change in self._splits(opens_ns):
-            commands += self._feed(change)
-        commands += self._feed(
-            SessionEvent(
-                opens_ns, opens_ns, session.day.isoformat(), SessionPhase.OPEN, opens_ns, session.close_ns
-            )
-        )
+            commands += self.feed(change)
+        bounds = session.day.isoformat(), SessionPhase.OPEN, opens_ns, session.close_ns
+        commands += self.feed(SessionEvent(opens_ns, opens_ns, *bounds))
         self.plan_deadline()
         return commands
 
@@ -197,7 +162,7 @@ class SessionCalendar:
         Between the first price after a split and the account's next view the book would show a false loss or
         gain. Splits that leave a fraction of a share are left to the account: it pays for the fraction.
         """
-        desk = self._engine.desk
+        desk = self.engine.desk
         for item in desk.market.going_ex(opens_ns):
             number, held = item.instrument_id, desk.positions.quantity(item.instrument_id)
             whole, fraction = whole_units(held * Decimal(item.volume_factor))
@@ -205,32 +170,23 @@ class SessionCalendar:
                 continue
             symbol = desk.instruments[number].symbol
             reference = f"split-{symbol}-{to_new_york(item.ts_event_ns).date()}"
-            self._notify("info", f"split of {symbol}: {held:f} became {whole:f}")
+            self.notify("info", f"split of {symbol}: {held:f} became {whole:f}")
             yield split(number, whole - held, reference, item.ts_event_ns, opens_ns)
 
     def _close_session(self) -> list[VenueCommand]:
-        session = self._engine.desk.view.session
+        session = self.engine.desk.view.session
         if session is None:
             return []
         self.has_closed = True
         self.session = session  # a look before this close may have seen the next one: it is yet to be planned
-        at_ns = max(session.close_ns, self._engine.now_ns)
-        self._notify("info", f"session {session.day} closes")
-        commands = self._feed(
-            SessionEvent(
-                session.close_ns,
-                at_ns,
-                session.day.isoformat(),
-                SessionPhase.CLOSE,
-                session.open_ns,
-                session.close_ns,
-            )
-        )
-        return [*commands, *self._on_close()]
+        at_ns = max(session.close_ns, self.engine.now_ns)
+        self.notify("info", f"session {session.day} closes")
+        bounds = session.day.isoformat(), SessionPhase.CLOSE, session.open_ns, session.close_ns
+        return [*self.feed(SessionEvent(session.close_ns, at_ns, *bounds)), *self.on_close()]
 
     def _expiring(self) -> dict[InstrumentId, OptionContract]:
         """Held options whose trading ends in the session under way."""
-        desk = self._engine.desk
+        desk = self.engine.desk
         session = desk.view.session
         if session is None:
             return {}
@@ -245,31 +201,31 @@ class SessionCalendar:
         }
 
     def _deadline_ns(self, contract: OptionContract) -> int:
-        return deadline_ns(contract, self._engine.desk.view.cutoff, self._margin_seconds)
+        return deadline_ns(contract, self.engine.desk.view.cutoff, self.margin_seconds)
 
     def plan_deadline(self) -> None:
         """Set the deadline of what is held and expires in this session."""
         dates = [self._deadline_ns(contract) for contract in self._expiring().values()]
-        if dates and self._engine.desk.gate.mode in ("ACTIVE", "REDUCING"):
-            self._agenda.put("deadline", min(dates))
+        if dates and self.engine.desk.gate.mode in ("ACTIVE", "REDUCING"):
+            self._agenda["deadline"] = min(dates)
 
     def _at_deadline(self, due_ns: int) -> list[VenueCommand]:
         expiring = self._expiring()
-        if not expiring or self._engine.desk.gate.mode not in ("ACTIVE", "REDUCING"):
+        if not expiring or self.engine.desk.gate.mode not in ("ACTIVE", "REDUCING"):
             return []
-        if self._on_kept is not None:
-            self._on_kept(expiring)
+        if self.on_kept is not None:
+            self.on_kept(expiring)
             return []
-        at_ns = max(due_ns, self._engine.now_ns)
+        at_ns = max(due_ns, self.engine.now_ns)
         again_ns = self._left_to_owners_ns(expiring, at_ns)
         if again_ns is not None:
-            self._agenda.put("deadline", again_ns)
+            self._agenda["deadline"] = again_ns
             return []
         names = ", ".join(contract.symbol for contract in expiring.values())
         reason = f"the venue stops taking orders in expiring options soon: {names}"
-        self._notify("alarm", f"deadline: {reason}")
+        self.notify("alarm", f"deadline: {reason}")
         who = OperatorCause.DEADLINE
-        return self._feed(OperatorEvent(due_ns, at_ns, OperatorAction.FLATTEN, reason, who.value, who))
+        return self.feed(OperatorEvent(due_ns, at_ns, OperatorAction.FLATTEN, reason, who.value, who))
 
     def _left_to_owners_ns(self, expiring: dict[InstrumentId, OptionContract], at_ns: int) -> int | None:
         """Return when to look again at what strategies of a shared desk leave by themselves; None to flatten.
@@ -277,7 +233,7 @@ class SessionCalendar:
         Flattening stops those, too, that hold nothing of it. A strategy's own deadline may be this instant:
         it has the time that a flattening desk gives it to begin, and then its exits must cover what is held.
         """
-        books = self._engine.desk.books
+        books = self.engine.desk.books
         dates = {number: self._deadline_ns(contract) for number, contract in expiring.items()}
         began_ns = min(dates.values())
         if books is None:
@@ -287,7 +243,7 @@ class SessionCalendar:
         due = [number for number, date_ns in dates.items() if date_ns <= at_ns]
         if any(books.of(UNASSIGNED).quantity(number) for number in due):  # no strategy leaves those
             return None
-        margin_ns = int(self._margin_seconds * NANOS_PER_SECOND)
+        margin_ns = int(self.margin_seconds * NANOS_PER_SECOND)
         until_ns = began_ns + int(margin_ns * OWNERS_SHARE)
         begun_ns = min(began_ns + int(GRACE_SECONDS * NANOS_PER_SECOND), until_ns)
         if at_ns < begun_ns:
@@ -301,7 +257,7 @@ class SessionCalendar:
 
     def _is_leaving(self, number: InstrumentId) -> bool:
         """Return whether exits at the venue cover the whole holding."""
-        desk = self._engine.desk
+        desk = self.engine.desk
         exits = (
             order.signed_leaves
             for order in desk.orders.live.values()
@@ -311,7 +267,7 @@ class SessionCalendar:
 
     def _is_worthless(self, number: InstrumentId) -> bool:
         """Return whether a bought option pays nothing and has no bid: flattening sells it no sooner."""
-        desk = self._engine.desk
+        desk = self.engine.desk
         return desk.positions.quantity(number) > 0 and sight_of(desk.view, number).holds_up_no_hedge
 
 
@@ -400,6 +356,7 @@ DailyUpdate = Callable[[], Awaitable[tuple[Event, ...]]]
 """Asks the venue for what the desk gets each day: forecast and rates, or splits."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DailyRollover:
     """Before each later session: end the run if flat, otherwise refresh forecast and rates.
 
@@ -408,49 +365,38 @@ class DailyRollover:
     that was taken out of ``ACTIVE`` goes on too: only an operator puts it back to work.
     """
 
-    def __init__(
-        self,
-        *,
-        engine: TradingEngine,
-        stop: OrderlyStop,
-        supervisor: Supervisor,
-        put: Callable[[Event], None],
-        update: DailyUpdate | None,
-        splits: DailyUpdate | None = None,
-        rolls: bool,
-    ) -> None:
-        self._engine = engine
-        self._stop = stop
-        self._supervisor = supervisor
-        self._put = put
-        self._update = update
-        self._splits = splits
-        self._rolls = rolls
+    engine: TradingEngine
+    stop: OrderlyStop
+    supervisor: Supervisor
+    put: Callable[[Event], None]
+    update: DailyUpdate | None
+    splits: DailyUpdate | None = None
+    rolls: bool
 
     def before_open(self) -> None:
         """Prepare a later session."""
-        if self._rolls and self._stop.mode is None:
+        if self.rolls and self.stop.mode is None:
             why_not = self._why_not()
             if why_not is None:
-                self._stop.finish(ROLLED, RunEnd.ROLLED)
+                self.stop.finish(ROLLED, RunEnd.ROLLED)
                 return
-            self._supervisor.notify("info", f"this run goes on into the next session: {why_not}")
+            self.supervisor.notify("info", f"this run goes on into the next session: {why_not}")
         self._learn_splits()
-        if self._update is not None:
+        if self.update is not None:
             kept = "forecast and rates stay those of yesterday"
-            self._supervisor.spawn("the daily update", self._refresh(self._update, kept))
+            self.supervisor.spawn("the daily update", self._refresh(self.update, kept))
 
     def after_close(self) -> None:
         """Ask for the splits of the night: a desk that sleeps through the morning has them at the open."""
         self._learn_splits()
 
     def _learn_splits(self) -> None:
-        if self._splits is not None:
+        if self.splits is not None:
             kept = "new dividends and splits are not known, what is remembered keeps its scale"
-            self._supervisor.spawn("the query of splits", self._refresh(self._splits, kept))
+            self.supervisor.spawn("the query of splits", self._refresh(self.splits, kept))
 
     def _why_not(self) -> str | None:
-        desk = self._engine.desk
+        desk = self.engine.desk
         state = desk.gate.desk_mode.state
         if not state.is_free:
             return f"the desk is {state.account.mode}; it knows no contracts listed since it began"
@@ -462,16 +408,16 @@ class DailyRollover:
         try:
             events = await update()
         except RetryError as error:
-            self._supervisor.notify("warning", f"{kept}: {error.what}")
+            self.supervisor.notify("warning", f"{kept}: {error.what}")
             return
         for event in events:
             if type(event) is PriceAdjustmentEvent:
                 self._note_late(event)
-            self._put(event)
+            self.put(event)
 
     def _note_late(self, event: PriceAdjustmentEvent) -> None:
         """Report an adjustment that comes after its open: the engine takes no adjustment then."""
-        desk = self._engine.desk
+        desk = self.engine.desk
         session = desk.view.session
         known = {(item.instrument_id, item.ts_event_ns) for item in desk.market.adjustments}
         if (
@@ -480,7 +426,7 @@ class DailyRollover:
             and (event.instrument_id, event.ts_event_ns) not in known
         ):
             symbol = desk.instruments[event.instrument_id].symbol
-            self._supervisor.notify(
+            self.supervisor.notify(
                 "warning",
                 f"the split of {symbol} was learned after the open: what the strategy remembers of earlier"
                 " sessions has the old scale until the next run",

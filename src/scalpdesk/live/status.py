@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from hmac import compare_digest
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
@@ -179,24 +179,16 @@ TOKEN_NAME = "control.token"  # noqa: S105 - the name of its file
 MOST_BYTES = 64 * 1024
 ANSWER_BYTES = 16 * 1024 * 1024
 CHECK_SECONDS = 1.0
+"""Between two checks that the socket is still there."""
 Answerer = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 
 
-class Peer(Protocol):
-    """A connection that can name the process on its other side."""
-
-    def getsockopt(self, level: int, option: int, length: int, /) -> bytes:
-        """Return an option of the socket."""
-        ...
-
-
-def is_owner(line: Peer, *, user: int | None = None, platform: str = sys.platform) -> bool:
+def is_owner(line: socket.socket) -> bool:
     """Return whether the other side is this user or root; beyond Linux the socket's mode must do."""
-    if platform != "linux":
+    if sys.platform != "linux":
         return True
     credentials = line.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-    uid = int.from_bytes(credentials[4:8], "little")
-    return uid in (os.getuid() if user is None else user, 0)
+    return int.from_bytes(credentials[4:8], "little") in (os.getuid(), 0)
 
 
 class ControlServer:
@@ -204,8 +196,6 @@ class ControlServer:
 
     ``run_dir``: Folder of the run; the socket and the token lie in it with mode 0600.
     ``on_failure``: Called with what an answer raised; the request is answered with it, too.
-    ``is_allowed``: Whether the other side of a connection may ask.
-    ``check_seconds``: Between two checks that the socket is still there.
     """
 
     def __init__(
@@ -213,14 +203,9 @@ class ControlServer:
         run_dir: Path,
         answer: Answerer,
         on_failure: Callable[[Exception], None] = lambda _error: None,
-        *,
-        is_allowed: Callable[[socket.socket], bool] = is_owner,
-        check_seconds: float = CHECK_SECONDS,
     ) -> None:
         self.path = run_dir / SOCKET_NAME
         self._token = ""
-        self._is_allowed = is_allowed
-        self._check_seconds = check_seconds
         self._answer = answer
         self._on_failure = on_failure
         self._server: asyncio.Server | None = None
@@ -255,7 +240,7 @@ class ControlServer:
             await self.start()
         try:
             while self._server is not None and self._server.is_serving() and self._is_there():  # noqa: ASYNC110 - a file
-                await asyncio.sleep(self._check_seconds)
+                await asyncio.sleep(CHECK_SECONDS)
             raise StopError("the control socket has disappeared", where=str(self.path))
         finally:
             self.close()
@@ -265,7 +250,7 @@ class ControlServer:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            if not self._is_allowed(writer.get_extra_info("socket")):
+            if not is_owner(writer.get_extra_info("socket")):
                 return
             while line := await reader.readline():
                 writer.write(msgspec.json.encode(await self._answered(line), enc_hook=str) + b"\n")
@@ -329,14 +314,12 @@ def ask(run_dir: Path, request: dict[str, Any], *, timeout_seconds: float = 10.0
         ) from error
 
 
-def read_line(
-    receive: Callable[[int], bytes], is_late: Callable[[], bool], most_bytes: int = ANSWER_BYTES
-) -> bytes:
+def read_line(receive: Callable[[int], bytes], is_late: Callable[[], bool]) -> bytes:
     """Return what comes up to the end of a line, the end of the connection, a length or a time."""
     received = bytearray()
     while not received.endswith(b"\n") and not is_late():
         part = receive(65_536)
-        if not part or len(received) > most_bytes:
+        if not part or len(received) > ANSWER_BYTES:
             break
         received += part
     return bytes(received)

@@ -98,6 +98,29 @@ def describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"[:300] + place + notes
 
 
+REPEAT_SECONDS, LONGEST_REPEAT_SECONDS = 10.0, 1_800.0
+
+
+class LogThrottle:
+    """Logs a repeated message after pauses that double while it keeps coming, with the suppressed count."""
+
+    def __init__(self, notify: Notify) -> None:
+        self._notify = notify
+        self._logged: dict[str, tuple[float, int, float]] = {}
+        """When a message was logged last, how often it came since, and the pause before the next."""
+
+    def warn(self, what: str, detail: str, now: float) -> None:
+        """Log a warning, unless ``what`` was logged lately; ``now`` is the event loop's time."""
+        since, suppressed, pause = self._logged.get(what, (now - REPEAT_SECONDS, 0, REPEAT_SECONDS))
+        if now - since < pause:
+            self._logged[what] = since, suppressed + 1, pause
+            return
+        pause = min(2.0 * pause, LONGEST_REPEAT_SECONDS) if suppressed else REPEAT_SECONDS
+        self._logged[what] = now, 0, pause
+        again = f" ({suppressed} times more since)" if suppressed else ""
+        self._notify("warning", f"{what} {detail}{again}".rstrip())
+
+
 class Supervisor:
     """Runs tasks and applies their policy when they fail."""
 
@@ -108,6 +131,8 @@ class Supervisor:
         self._halt = halt
         self.counters: Counter[str] = Counter() if counters is None else counters
         self._tasks: set[asyncio.Task[None]] = set()
+        self.throttle = LogThrottle(notify)
+        """Of what is said again and again."""
 
     def start(
         self,
@@ -159,8 +184,11 @@ class Supervisor:
         pauses = BackOff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
         while True:
             began = loop.time()
-            error = await _failure_of(work)
-            if error is None:
+            try:
+                await work()
+            except Exception as failure:  # noqa: BLE001 - the policy says what follows, whatever it is
+                error = failure
+            else:
                 return
             if loop.time() - began > STEADY_SECONDS:
                 pauses.succeed()
@@ -176,35 +204,6 @@ class Supervisor:
             self._halt(FaultError(f"{name} failed: {describe(error)}", where=name))
         else:
             self.failed(name, error)
-
-
-async def _failure_of(work: Callable[[], Coroutine[Any, Any, None]]) -> Exception | None:
-    try:
-        await work()
-    except Exception as error:  # noqa: BLE001 - the policy says what follows, whatever it is
-        return error
-    return None
-
-
-REPEAT_SECONDS = 10.0
-
-
-class LogThrottle:
-    """Logs a repeated message at most every 10 s, with the suppressed count."""
-
-    def __init__(self, notify: Notify) -> None:
-        self._notify = notify
-        self._logged: dict[str, tuple[float, int]] = {}
-
-    def warn(self, what: str, detail: str, now: float) -> None:
-        """Log a warning, unless ``what`` was logged lately; ``now`` is the event loop's time."""
-        since, suppressed = self._logged.get(what, (now - REPEAT_SECONDS, 0))
-        if now - since < REPEAT_SECONDS:
-            self._logged[what] = since, suppressed + 1
-            return
-        self._logged[what] = now, 0
-        again = f" ({suppressed} times more since)" if suppressed else ""
-        self._notify("warning", f"{what} {detail}{again}".rstrip())
 
 
 CHECK_SECONDS = 1.0

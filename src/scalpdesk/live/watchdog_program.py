@@ -18,7 +18,6 @@ from typing import TextIO
 
 import msgspec
 
-from scalpdesk.closing.last_resort import Flattener
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.clock import Clock, FollowingClock, SystemClock
 from scalpdesk.core.errors import (
@@ -30,13 +29,12 @@ from scalpdesk.core.errors import (
 )
 from scalpdesk.core.intents import SubmitOrder
 from scalpdesk.core.owner_only import hide_memory, own_file
-from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.sessions import from_ns
 from scalpdesk.journal.codec import JournalHeader
 from scalpdesk.journal.reader import peek_header
 from scalpdesk.live.arming import AccountLock
-from scalpdesk.live.assembly import base36, lock_account, venue_gateway
+from scalpdesk.live.assembly import life_of, lock_account, venue_gateway
 from scalpdesk.live.emergency import EmergencyTrader, Log
 from scalpdesk.live.options import RunOptions
 from scalpdesk.live.plan import LivePlan, plan_of
@@ -425,11 +423,11 @@ async def _act(
         only_ids = prefix if settings.leaves_foreign else None
     # of this life of the run alone: the venue would refuse an id that an earlier watchdog gave. In a
     # container every life has the same process id. At most 64 characters with the rest of an id (Deribit)
-    life = f"{base36(settings.desk_pid)}{base36(settings.started_ns // NANOS_PER_SECOND)}"
+    life = life_of(settings.desk_pid, settings.started_ns)
     trader = EmergencyTrader(
         gateway=gateway,
         instruments=instruments,
-        flattener=Flattener(instruments, f"{prefix}-{life}"),
+        name=f"{prefix}-{life}",
         limits=limits,
         log=log_to_run,
         only_ids=only_ids,

@@ -8,19 +8,17 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from scalpdesk.closing.last_resort import Flattener
 from scalpdesk.config.settings import LoadedSettings
 from scalpdesk.core.clock import Clock, FollowingClock, SystemClock
 from scalpdesk.core.enums import OperatorAction
 from scalpdesk.core.errors import ConfigError, JournalError
 from scalpdesk.core.mode import AccountMode
-from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.journal.codec import JournalHeader
 from scalpdesk.journal.reader import JournalReader, peek_header, run_dirs
 from scalpdesk.live.account_mode import ModeRecord, WaitingCommand, record_of
 from scalpdesk.live.arming import AccountLock, DeskHolder
-from scalpdesk.live.assembly import base36, lock_account, venue_at, venue_gateway
+from scalpdesk.live.assembly import life_of, lock_account, venue_at, venue_gateway
 from scalpdesk.live.emergency import EmergencyTrader, Log
 from scalpdesk.live.options import SIMULATED_ACCOUNTS, RunOptions, venue_name
 from scalpdesk.live.plan import LivePlan, plan_of
@@ -147,10 +145,9 @@ async def _clear(
 ) -> bool:
     for instrument in header.instruments:
         instruments.add(instrument)
-    life = f"{base36(os.getpid())}{base36(SystemClock().now_ns() // NANOS_PER_SECOND)}"
-    flattener = Flattener(instruments, f"{header.data['order_prefix']}-{life}")
+    name = f"{header.data['order_prefix']}-{life_of(os.getpid(), SystemClock().now_ns())}"
     trader = EmergencyTrader(
-        gateway=gateway, instruments=instruments, flattener=flattener, limits=settings.config.risk, log=log
+        gateway=gateway, instruments=instruments, name=name, limits=settings.config.risk, log=log
     )
     await trader.clear((), flatten=True)
     await asyncio.sleep(LATE_ORDER_SECONDS)  # an order that the dead desk sent last arrives within that time

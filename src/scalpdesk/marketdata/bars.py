@@ -6,14 +6,14 @@ number.
 """
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 from math import gcd, inf
 
 import msgspec
 
 from scalpdesk.core.errors import ArgumentError
-from scalpdesk.core.events import BarEvent, PriceAdjustmentEvent, QuoteEvent
+from scalpdesk.core.events import BarEvent, PriceAdjustmentEvent, QuoteEvent, SessionBarsEvent
 from scalpdesk.core.units import DAY_SECONDS, NANOS_PER_SECOND, InstrumentId, count_text
 from scalpdesk.instruments.sessions import Session, whole_session
 from scalpdesk.marketdata.latest_quotes import InstrumentRows
@@ -166,6 +166,18 @@ class Absent(msgspec.Struct, frozen=True):
     have: int = 0
     need: int = 0
     """``have``, ``need``: Bars or sessions available and needed; 0 where the reason is no count."""
+
+
+def earlier_sessions(
+    items: Iterable[SessionBarsEvent], before_ns: int
+) -> Iterator[tuple[Session, list[BarEvent]]]:
+    """Yield sessions that ended by an instant (UTC nanoseconds), each with its bars."""
+    for item in items:
+        if item.close_ns <= before_ns:
+            columns = zip(item.ends_ns, item.open, item.high, item.low, item.close, item.volume, strict=True)
+            number, seconds = item.instrument_id, item.bar_seconds
+            bars = [BarEvent(number, end_ns, end_ns, seconds, *prices) for end_ns, *prices in columns]
+            yield Session(date.fromisoformat(item.session), item.open_ns, item.close_ns), bars
 
 
 class Timeframes:

@@ -5,6 +5,7 @@ actions, and the risk gate and the order manager do the rest. The same class run
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -277,61 +278,35 @@ class DeskView(Protocol):
         ...
 
 
+@dataclass(slots=True, eq=False)
 class WritableDeskView:
     """The desk's own side of :class:`DeskView`: the engine writes it, strategies read it."""
 
-    __slots__ = (
-        "account",
-        "cutoff",
-        "delta_engine",
-        "desk_mode",
-        "fees",
-        "halted",
-        "hedge",
-        "instruments",
-        "is_compared",
-        "least_mode",
-        "market",
-        "now_ns",
-        "orders",
-        "positions",
-        "session",
-        "underlying",
-        "venue",
-    )
+    instruments: Instruments
+    market: MarketState
+    delta_engine: DeltaEngine
+    positions: PositionManager
+    orders: OrdersView
+    account: Account
+    underlying: InstrumentId
+    now_ns: int = 0
+    session: Session | None = None
+    hedge: InstrumentId = field(init=False)
+    desk_mode: DeskMode = field(default_factory=DeskMode)
+    least_mode: Mode = Mode.ACTIVE
+    """The least strict mode of this view: one strategy of several may be stopped alone."""
+    venue: str = "simulated"
+    cutoff: VenueCutoff = NO_CUTOFF
+    fees: FeeModel = NO_FEES
+    is_compared: bool = True
+    halted: Mapping[InstrumentId, int] = field(default_factory=dict)
+    """Instruments in which trading is halted, and since when, UTC nanoseconds."""
 
-    def __init__(
-        self,
-        instruments: Instruments,
-        market: MarketState,
-        delta_engine: DeltaEngine,
-        positions: PositionManager,
-        orders: OrdersView,
-        account: Account,
-        underlying: InstrumentId,
-    ) -> None:
-        self.now_ns = 0
-        self.session: Session | None = None
-        self.instruments = instruments
-        self.market = market
-        self.delta_engine = delta_engine
-        self.positions = positions
-        self.orders = orders
-        self.account = account
-        self.underlying = underlying
-        proxies = delta_engine.proxies.values()
-        self.hedge = next(
-            (each.instrument_id for each in proxies if each.underlying_id == underlying), underlying
-        )
-        self.desk_mode = DeskMode()
-        self.least_mode = Mode.ACTIVE
-        """The least strict mode of this view: one strategy of several may be stopped alone."""
-        self.venue = "simulated"
-        self.cutoff = NO_CUTOFF
-        self.fees: FeeModel = NO_FEES
-        self.is_compared = True
-        self.halted: Mapping[InstrumentId, int] = {}
-        """Instruments in which trading is halted, and since when, UTC nanoseconds."""
+    def __post_init__(self) -> None:
+        """Hedge with another instrument where one stands for the underlying."""
+        proxies = self.delta_engine.proxies.values()
+        own = (each.instrument_id for each in proxies if each.underlying_id == self.underlying)
+        self.hedge = next(own, self.underlying)
 
     @property
     def mode(self) -> Mode:

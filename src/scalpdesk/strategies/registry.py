@@ -1,6 +1,6 @@
 """Strategies by name: the product's own, installed plug-ins, and several joined by ``+``."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
@@ -112,6 +112,11 @@ def canonical_name(name: str) -> str:
 
 def combined(spec: StrategySpec, members: Sequence[StrategySpec]) -> StrategySpec:
     """Return the spec of a strategy with members: it needs what any of them needs."""
+
+    def of(name: str) -> Callable[[Any], list[Any]]:
+        """Return what says something of each member by its own settings."""
+        return lambda shared: [getattr(item, name)(shared.members[item.name]) for item in members]
+
     flags: dict[str, tuple[str, ...]] = {}
     for item in members:
         for flag, settings in item.flags.items():
@@ -123,21 +128,13 @@ def combined(spec: StrategySpec, members: Sequence[StrategySpec]) -> StrategySpe
             f"strategies.{item.name}.{setting}" for item in members for setting in item.demo_settings
         ),
         trades_options=any(item.trades_options for item in members),
-        reads_dealer_gamma=lambda shared: any(
-            item.wants_dealer_gamma(shared.members[item.name]) for item in members
-        ),
-        hedge_of=lambda shared: _shared_hedge([item.hedge_of(shared.members[item.name]) for item in members]),
-        trades_underlying=lambda shared: any(
-            item.trades_underlying(shared.members[item.name]) for item in members
-        ),
-        sells_contracts=lambda shared: sum(
-            item.sells_contracts(shared.members[item.name]) for item in members
-        ),
+        reads_dealer_gamma=lambda shared: any(of("wants_dealer_gamma")(shared)),
+        hedge_of=lambda shared: _shared_hedge(of("hedge_of")(shared)),
+        trades_underlying=lambda shared: any(of("trades_underlying")(shared)),
+        sells_contracts=lambda shared: sum(of("sells_contracts")(shared)),
         reads_option_volume=any(item.reads_option_volume for item in members),
         reads_iv_rank=any(item.reads_iv_rank for item in members),
-        history_sessions=lambda shared: max(
-            item.history_sessions(shared.members[item.name]) for item in members
-        ),
+        history_sessions=lambda shared: max(of("history_sessions")(shared)),
         expiry_days=next(
             (
                 lambda shared, item=item, days=item.expiry_days: days(shared.members[item.name])

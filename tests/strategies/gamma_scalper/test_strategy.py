@@ -1015,6 +1015,16 @@ def test_no_straddle_is_bought_while_trading_is_halted(scalper):
     assert len(orders(desk.wait(1).market(501.0))) == 2
 
 
+def test_after_a_halt_the_straddle_of_the_new_price_is_bought(scalper):
+    desk = scalper(book=straddle_book(500, 510))
+    trading(desk, is_halted=True)
+    desk.wait(1).market(500.0)
+    assert desk.strategy.phase == "waiting"
+    trading(desk, is_halted=False)
+    bought = orders(desk.wait(1).market(510.0))
+    assert {desk.engine.desk.instruments[one.instrument_id].strike for one in bought} == {510}
+
+
 def two_days_later(desk):
     """Go on to 10:00 of the second session after the first: 44 days to the nearer expiry."""
     desk.close()

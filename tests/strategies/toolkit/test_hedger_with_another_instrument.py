@@ -202,13 +202,15 @@ def test_a_hedge_that_is_quoted_late_waits_for_its_first_quote():
     assert result.end_positions == {}
 
 
-def test_a_hedge_is_unwound_at_a_fresh_quote_where_one_comes_within_a_minute():
-    """SPY is quoted each half hour: the exit at 11:00 waits for the quote of that minute."""
-    tape = straddle_market(SPY, lambda level, _: level / 10.0, every=30)
+@pytest.mark.parametrize(("every", "waits", "price"), [(30, 0, LEVELS[60]), (45, 60, LEVELS[45])])
+def test_a_hedge_is_unwound_at_a_fresh_quote_where_one_comes_within_a_minute(every, waits, price):
+    """SPY is quoted each half hour, and the exit at 11:00 waits for that quote; or not before 11:30."""
+    tape = straddle_market(SPY, lambda level, _: level / 10.0, every=every)
     config = load_settings("zero-dte", overrides=(*ZERO_DTE, "exit.at=11:00", "hedge.instrument=SPY"))
     header, engine = build_backtest(config, tape, run_id="r", mode="backtest", started_ns=0, seed=1)
     for _ in assemble_backtest(config, tape, header, engine, None).runner.steps():
         pass
-    orders = [each for each in engine.desk.orders.orders.values() if each.submitted.purpose is UNWIND]
-    assert [float(each.average_price) for each in orders] == [pytest.approx(LEVELS[60] / 10.0)]
+    (order,) = (one for one in engine.desk.orders.orders.values() if one.submitted.purpose is UNWIND)
+    assert float(order.average_price) == pytest.approx(price / 10.0)
+    assert (order.created_ns - at("11:00", DAY)) / 1e9 == pytest.approx(waits, abs=10)
     assert not engine.desk.positions.held()

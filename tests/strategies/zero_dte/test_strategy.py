@@ -363,9 +363,9 @@ def test_past_the_venues_cut_off_refused_exits_wait_ever_longer_also_those_of_a_
         waiting = orders(outputs)
     calls = [second for second, number in sent if number == CALL]
     assert calls == [second for second, number in sent if number == PUT]
-    assert len(sent) == 44
-    assert len([second for second in calls if second > 300]) == 6
-    assert calls[-1] == 1076
+    assert len(sent) == 42
+    assert len([second for second in calls if second > 300]) == 4
+    assert calls[-1] == 1046
 
 
 def test_an_exit_that_is_not_filled_is_cancelled_and_priced_anew():
@@ -566,6 +566,21 @@ def test_the_hedge_of_what_is_paid_in_cash_is_dropped_before_the_close():
                 desk.fill(order)
     assert Purpose.UNWIND_HEDGE in {one.purpose for one in last}
     assert desk.positions == {CALL: 1}
+
+
+def test_the_hedge_of_what_delivers_is_kept_over_the_close():
+    """The call brings a hundred shares: without the hedge they would stand alone over the night."""
+    desk = desk_of(held={CALL: (1, "2.00")})
+    settle(desk, desk.go_to("15:30").market(502.0))
+    assert desk.positions[SHARE] < 0
+    sent = []
+    for clock in ("15:45", "15:50", "15:58:50", "15:59:20", "15:59:40", "15:59:59"):
+        sent += orders(desk.go_to(clock).market(502.0) + desk.timer())
+        for order in sent:
+            if order.purpose is Purpose.CLOSE and order.client_order_id in desk.engine.desk.orders.live:
+                desk.reject(order, "closed")
+    assert Purpose.UNWIND_HEDGE not in {one.purpose for one in sent}
+    assert desk.positions[SHARE] < 0
 
 
 def test_another_market_is_refused():

@@ -155,7 +155,7 @@ def ask(*names):
 
 def test_an_answer_gathers_the_replies_of_a_request(tmp_path):
     body = "if event['event_id'] == 'b': raise KeyError('b')\nreturn {'id': event['event_id']}"
-    answerer = FolderAnswerer.start(folder(tmp_path, body), isolate=True, limits=FolderLimits())
+    answerer = FolderAnswerer(folder(tmp_path, body), FolderLimits())
     try:
         answer = answerer.answer(ask("a", "b", "c"), 99)
     finally:

@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import msgspec
 
-from scalpdesk.closing.last_resort import Flattener
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import Event
 from scalpdesk.core.intents import CancelOrder, Decision, VenueCommand, orders_of
@@ -240,7 +239,7 @@ class RehearsalTrial(AlpacaTrial):
         trader = EmergencyTrader(
             gateway=line,
             instruments=self.market.instruments,
-            flattener=Flattener(self.market.instruments, f"w{self.schedule.seed}"),
+            name=f"w{self.schedule.seed}",
             limits=self.desk_plan.limits,
             log=self._say_watchdog,
         )

@@ -214,6 +214,12 @@ class RecentreConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True, k
     check_seconds: ClassVar[float] = 300.0
     """Between two comparisons."""
 
+    @property
+    def is_on(self) -> bool:
+        """Whether a rule moves or rolls what is held."""
+        rules = self.roll_dte, self.gamma_fraction, self.roll_delta
+        return any(rule is not None for rule in rules)
+
 
 class GammaScalperConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Configuration of the gamma scalper."""

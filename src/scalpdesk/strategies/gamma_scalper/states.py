@@ -190,7 +190,8 @@ class WaitingState(RestingState):
         trade.is_adopted, trade.is_of_shape = True, structure is not None
         trade.begin_holding(view, tools)
         state, held = HoldingState(tools, trade).hold(view)
-        return state, [tools.why_adopted(found), *held]
+        why, facts = f"adopted {found.names}", Facts(options=len(found.held))
+        return state, [Proposal(DecisionKind.ENTRY, (why,), facts), *held]
 
     def step(self, view: DeskView, wake: Wake, event: Event | None) -> Step:
         """Clear up after a late trade, else take over what is held, else look for an entry."""
@@ -398,7 +399,7 @@ class HoldingState(TradingState):
             way = min(way, pnl - quiet.least_pnl, quiet.most_pnl - pnl)
         assert found is not None
         if trade.is_of_shape:
-            if any(x is not None for x in (recentre.gamma_fraction, recentre.roll_dte, recentre.roll_delta)):
+            if recentre.is_on:
                 until_ns = min(until_ns, tools.strike_looks.due_ns)
             if trade.scale is not None:
                 until_ns = min(until_ns, trade.scale.due_ns)
@@ -466,9 +467,9 @@ class HoldingState(TradingState):
         """Sell the straddle and buy another, where that is due; else nothing."""
         tools, held = self.tools, self.trade.structure
         config = tools.config.recentre
-        if config.gamma_fraction is None and config.roll_dte is None and config.roll_delta is None:
+        if not config.is_on or not tools.strike_looks.is_due(view.now_ns):
             return self, ()
-        if not tools.strike_looks.is_due(view.now_ns) or view.mode is not Mode.ACTIVE or view.orders.live:
+        if view.mode is not Mode.ACTIVE or view.orders.live:
             return self, ()
         tools.strike_looks.note(view.now_ns, passed=True)
         assert view.session is not None
@@ -770,7 +771,9 @@ class LeavingState(State):
         if not legs and not tools.owns_shares:  # nothing was ever held: shares, if any, are somebody's
             taken_off = list(liquidation.take_off(view))
             return self if view.orders.live else self._next(view), taken_off
-        facts = tools.exit_facts(view, self.start) | self.at_risk.facts()
+        facts = self.at_risk.facts()
+        if tools.manner.has_figures:
+            facts = Facts(pnl_usd=float(view.trade_pnl(self.start))) | facts
         actions = liquidation.step(view, legs, facts)
         if actions or not liquidation.is_flat(view, legs):
             return self, actions
@@ -780,8 +783,9 @@ class LeavingState(State):
         reasons = [f"flat: {liquidation.why}"]
         if isinstance(after, DoneState) and tools.config.entry.again_next_session:
             reasons.append(CLOSED)
-        flat = Proposal(DecisionKind.EXIT, tuple(reasons), tools.flat_facts(view, self.start))
-        return after, (flat,)
+        hedges: Facts = {} if tools.watch is None else tools.watch.meter.totals.facts()
+        facts = hedges | {"pnl_usd": float(view.trade_pnl(self.start))}
+        return after, (Proposal(DecisionKind.EXIT, tuple(reasons), facts),)
 
     def _next(self, view: DeskView) -> State:
         """Return the state after the exit: waiting for another entry, or done."""

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from scalpdesk.closing.leg import Tactics
 from scalpdesk.core.backoff import BackOff
-from scalpdesk.core.enums import DecisionKind, Mode
+from scalpdesk.core.enums import Mode
 from scalpdesk.core.intents import LegOrders, SetTimer
 from scalpdesk.core.units import ZERO, InstrumentId, exact, money_text
 from scalpdesk.entry.edge_gate import Edge, GatePasses
@@ -23,7 +23,7 @@ from scalpdesk.instruments.sessions import Session, expiry_instant_ns, final_clo
 from scalpdesk.instruments.structure import Structure, StructureLeg
 from scalpdesk.margin.holdings import Holding
 from scalpdesk.portfolio.stress import StressLine, worths_of_day
-from scalpdesk.strategies.contract import Action, DeskView, Facts, Proposal, TradeStart
+from scalpdesk.strategies.contract import Action, DeskView, Facts, TradeStart
 from scalpdesk.strategies.gamma_scalper.config import GammaScalperConfig
 from scalpdesk.strategies.gamma_scalper.edge import StraddleEdge, option_fees
 from scalpdesk.strategies.gamma_scalper.horizon import days_a_year
@@ -45,7 +45,7 @@ from scalpdesk.strategies.toolkit.hedger import DeltaHedger
 from scalpdesk.strategies.toolkit.order_life import ReportOnce, surplus_cancels
 from scalpdesk.strategies.toolkit.pursuit import Move
 from scalpdesk.strategies.toolkit.quiet import USUAL, Quiet
-from scalpdesk.strategies.toolkit.resume import Adopted, cost_of, held_of
+from scalpdesk.strategies.toolkit.resume import cost_of, held_of
 from scalpdesk.strategies.toolkit.sizing import ScaleRule, straddle_size
 from scalpdesk.strategies.toolkit.watch import PositionWatch
 
@@ -220,19 +220,6 @@ class ScalperTools:
     def usual(self) -> tuple[int, float]:
         """Until when, and to what multiple of the band's half width, no net delta is unusual."""
         return USUAL if self.watch is None else self.watch.usual
-
-    def exit_facts(self, view: DeskView, start: TradeStart) -> Facts:
-        """Return the figures of the trade for the record of an exit order."""
-        return {"pnl_usd": float(view.trade_pnl(start))} if self.manner.has_figures else {}
-
-    def flat_facts(self, view: DeskView, start: TradeStart) -> Facts:
-        """Return the figures of a trade that is over, its hedges' among them where they are measured."""
-        hedges: Facts = {} if self.watch is None else self.watch.meter.totals.facts()
-        return hedges | {"pnl_usd": float(view.trade_pnl(start))}
-
-    def why_adopted(self, found: Adopted) -> Proposal:
-        """Return the decision to take over what is held."""
-        return Proposal(DecisionKind.ENTRY, (f"adopted {found.names}",), {"options": len(found.held)})
 
     def structures(self, view: DeskView) -> Sequence[Structure]:
         """Return the structures that could be traded now."""

@@ -397,8 +397,8 @@ class QuotedMarks:
         return None if quoted_ns is None else SAME_QUOTES
 
 
-class StopLoss:
-    """Exit at a loss of a fraction of the capital at risk, by valid quotes, or by every price possible.
+class PartOfRisk:
+    """A fraction of the capital at risk.
 
     Parameters
     ----------
@@ -413,46 +413,43 @@ class StopLoss:
         self._of = of
         self._marks = QuotedMarks()
 
+    def _amount(self, trade: PositionView) -> float:
+        """Return the amount in currency; 0 where it does not act."""
+        return self.fraction * float(trade.premium_paid) if trade.basis in self._of else 0.0
+
+
+class StopLoss(PartOfRisk):
+    """Exit at a loss of a fraction of the capital at risk, by valid quotes, or by every price possible."""
+
     def reason(self, trade: PositionView) -> str | None:
         """Return why to exit, or None."""
         pnl = trade.pnl if self._marks.decide(trade.quoted_ns) else trade.most_pnl
-        loss = self.fraction * float(trade.premium_paid)
-        if not loss > 0.0 or trade.basis not in self._of or pnl is None or float(pnl) > -loss:
+        loss = self._amount(trade)
+        if not loss > 0.0 or pnl is None or float(pnl) > -loss:
             return None
         places = money_decimals(trade.currency)
         return f"stop: P&L {pnl:.{places}f} is a loss of {_part(self.fraction, trade)}"
 
     def quiet(self, trade: PositionView) -> Quiet | None:
         """Return the loss at which it fires."""
-        loss = self.fraction * float(trade.premium_paid)
-        if not loss > 0.0 or trade.basis not in self._of:
-            return ALWAYS
-        return self._marks.quiet(trade.quoted_ns, Quiet(least_pnl=-loss))
+        loss = self._amount(trade)
+        return self._marks.quiet(trade.quoted_ns, Quiet(least_pnl=-loss)) if loss > 0.0 else ALWAYS
 
 
-class CreditEarned:
-    """Exit at a profit of a part of the capital at risk, as valid quotes have it; ``of`` as of the stop."""
-
-    def __init__(self, fraction: float, of: Collection[Basis] = tuple(Basis)) -> None:
-        self.fraction = fraction
-        self._of = of
-        self._marks = QuotedMarks()
+class CreditEarned(PartOfRisk):
+    """Exit at a profit of a fraction of the capital at risk, as valid quotes have it."""
 
     def reason(self, trade: PositionView) -> str | None:
         """Return why to exit, or None."""
-        if not self._marks.decide(trade.quoted_ns) or trade.basis not in self._of:
-            return None
-        if not float(trade.pnl) >= self.fraction * float(trade.premium_paid) > 0.0:
+        if not self._marks.decide(trade.quoted_ns) or not float(trade.pnl) >= self._amount(trade) > 0.0:
             return None
         places = money_decimals(trade.currency)
         return f"target: P&L {trade.pnl:.{places}f} is {_part(self.fraction, trade)} or more"
 
     def quiet(self, trade: PositionView) -> Quiet | None:
         """Return the profit at which it fires."""
-        profit = self.fraction * float(trade.premium_paid)
-        if not profit > 0.0 or trade.basis not in self._of:
-            return ALWAYS
-        return self._marks.quiet(trade.quoted_ns, Quiet(most_pnl=profit))
+        profit = self._amount(trade)
+        return self._marks.quiet(trade.quoted_ns, Quiet(most_pnl=profit)) if profit > 0.0 else ALWAYS
 
 
 class TrailingStop:

@@ -10,13 +10,13 @@ rests at the mid for a while. One that walks begins with limits that go from the
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
-from scalpdesk.closing.leg import LONGEST_UNSOLD_SECONDS, Tactics
+from scalpdesk.closing.leg import Tactics
 from scalpdesk.closing.plan import TargetLine
+from scalpdesk.core.backoff import BackOff
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.events import Event, OrderNotFound, OrderRejected
-from scalpdesk.core.intents import EXITS, LegOrders, SetTimer, Side
+from scalpdesk.core.intents import EXITS, LegOrders, SetTimer
 from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, ZERO, InstrumentId
-from scalpdesk.instruments.deadlines import is_past_cutoff
 from scalpdesk.marketdata.quotes import TRADABLE
 from scalpdesk.orders.order import Order
 from scalpdesk.strategies.contract import Action, DeskView, Facts, Proposal
@@ -87,8 +87,7 @@ class Liquidation(Pursuit):
         self._closed: set[InstrumentId] = set()
         """Legs so far, where there is no hedge."""
         self.why, self.since_ns, self._mid_until_ns, self._memory = "", None, 0, {}
-        self._alert_due_ns = 0
-        self._alerts = 0
+        self._alerts = BackOff(ALERT_AFTER_SECONDS, LONGEST_ALERT_SECONDS)
         self._hedged_for: dict[InstrumentId, Decimal] = {}
 
     def note_refused(self, view: DeskView, event: Event | None) -> list[Action]:
@@ -100,13 +99,8 @@ class Liquidation(Pursuit):
         if order is None:
             return []
         number = order.submitted.instrument_id
-        seen = sight_of(view, number)
-        is_unsold = order.submitted.side is Side.SELL and seen.has_no_bid
-        is_late = is_past_cutoff(seen.instrument, view.cutoff, view.now_ns)
-        longest = LONGEST_UNSOLD_SECONDS if is_unsold or is_late else LONGEST_PAUSE_SECONDS
-        leg = self.tried(number)
-        # of its own tries: the desk's last resort has pauses of its own
-        leg = leg._replace(refusals=max(leg.tries - 1, 0)).after_refusal(view.now_ns, 1.0, longest)
+        seen, leg = sight_of(view, number), self.tried(number)
+        leg = leg.after_refusal(seen, order.submitted.side, 1.0, LONGEST_PAUSE_SECONDS)
         self._memory = {**self._memory, ("", number): leg}
         timer = SetTimer(self._timer, leg.not_before_ns)
         if order.submitted.purpose not in EXITS:
@@ -231,13 +225,10 @@ class Liquidation(Pursuit):
             return ()
         worst = max((self.tried(leg).tries for leg in legs), default=0)
         seconds = (view.now_ns - (self.since_ns or view.now_ns)) / NANOS_PER_SECOND
-        if worst <= self._alert_after and seconds < ALERT_AFTER_SECONDS:
+        is_early = worst <= self._alert_after and seconds < ALERT_AFTER_SECONDS
+        if is_early or view.now_ns < self._alerts.until_ns:
             return ()
-        if view.now_ns < self._alert_due_ns:
-            return ()
-        wait_s = min(ALERT_AFTER_SECONDS * 2.0**self._alerts, LONGEST_ALERT_SECONDS)
-        self._alerts += 1
-        self._alert_due_ns = view.now_ns + int(wait_s * NANOS_PER_SECOND)
+        self._alerts.fail(view.now_ns)
         held = [*legs, *([view.hedge] if hedge else [])]
         names = ", ".join(
             f"{view.positions.quantity(item):+f} {view.instruments[item].symbol}" for item in held

@@ -42,6 +42,7 @@ def sight_of(view: DeskView, number: InstrumentId) -> Sight:
         must_go=contract.is_option
         and (view.mode is Mode.FLATTENING or must_go_now(contract, view.session, now_ns)),
         model=partial(_model, view, number),
+        cutoff=view.cutoff,
     )
 
 

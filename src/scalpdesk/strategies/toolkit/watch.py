@@ -83,29 +83,22 @@ class HedgeTotals(msgspec.Struct):
         self.slippage += slippage
         self.fees += fee
 
+    @property
+    def _amounts(self) -> dict[str, Decimal]:
+        names = "realized", "spread_cost", "slippage", "fees"
+        return {name: getattr(self, name) for name in names}
+
     def report(self) -> dict[str, str | int]:
         """Return the totals as a run's summary says them: amounts as text, to the cent."""
         cost = self.spread_cost + self.slippage + self.fees
-        return {
-            "fills": self.fills,
-            "shares": int(self.shares),
-            "realized": f"{self.realized:.2f}",
-            "spread_cost": f"{self.spread_cost:.2f}",
-            "slippage": f"{self.slippage:.2f}",
-            "fees": f"{self.fees:.2f}",
-            "cost_per_share": f"{cost / self.shares if self.shares else ZERO:.4f}",
-        }
+        amounts = {name: f"{amount:.2f}" for name, amount in self._amounts.items()}
+        each = f"{cost / self.shares if self.shares else ZERO:.4f}"
+        return {"fills": self.fills, "shares": int(self.shares), **amounts, "cost_per_share": each}
 
     def facts(self) -> Facts:
         """Return the totals as facts of a decision."""
-        return {
-            "hedge_fills": self.fills,
-            "hedge_shares": int(self.shares),
-            "hedge_realized_usd": float(self.realized),
-            "hedge_spread_cost_usd": float(self.spread_cost),
-            "hedge_slippage_usd": float(self.slippage),
-            "hedge_fees_usd": float(self.fees),
-        }
+        amounts = {f"hedge_{name}_usd": float(amount) for name, amount in self._amounts.items()}
+        return {"hedge_fills": self.fills, "hedge_shares": int(self.shares), **amounts}
 
 
 class HedgeMeter:

@@ -6,7 +6,7 @@ late fill or a broken trade brings back is left again.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -51,6 +51,11 @@ EXIT_AT = "15:45"
 AUTO = "auto"
 TODAY = SelectionConfig(min_expiration_days=0, max_expiration_days=1, min_open_interest=-1)
 """Selection of what trades last today: options that are dated a Saturday among it."""
+
+
+def _shared(own: msgspec.Struct, other: type[msgspec.Struct]) -> dict[str, Any]:
+    """Return the settings that another type has under the same name."""
+    return {name: getattr(own, name) for name in own.__struct_fields__ if name in other.__struct_fields__}
 
 
 OrderSeconds = Annotated[float, at_least(0.1, 3_600, "seconds, not milliseconds")]
@@ -130,8 +135,7 @@ class ZeroDteHedge(RegimeThresholdConfig, frozen=True, forbid_unknown_fields=Tru
         """Return the chosen band with its settings."""
         if self.band != RegimeThresholdBand.name:
             return make_band(self.band, self.band_settings)
-        own = {name: getattr(self, name) for name in RegimeThresholdConfig.__struct_fields__}
-        return make_band(self.band, own | self.band_settings)
+        return make_band(self.band, _shared(self, RegimeThresholdConfig) | self.band_settings)
 
 
 class ZeroDteExit(PremiumExits, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -202,8 +206,7 @@ class ZeroDteExit(PremiumExits, frozen=True, forbid_unknown_fields=True, kw_only
 
     def exits(self) -> ExitConfig:
         """Return the exits as the gamma scalper has them."""
-        same = set(ExitConfig.__struct_fields__) & set(self.__struct_fields__)
-        shared = {name: getattr(self, name) for name in same}
+        shared = _shared(self, ExitConfig)
         return ExitConfig(min_dte=None, edge_gone=False, early_exercise=False, **shared)
 
     def manner(self) -> Manner:
@@ -263,25 +266,12 @@ class ZeroDteConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
             structure=self.structure,
             selection=TODAY,
             entry=_Entry(
+                **_shared(entry, _Entry) | {"max_attempts": entry.max_attempts - 1, "not_before": entry.at},
                 gate="none",
-                max_straddle_delta=entry.max_straddle_delta,
-                not_before=entry.at,
-                not_after=entry.not_after,
-                order_ttl_seconds=entry.order_ttl_seconds,
-                max_attempts=entry.max_attempts - 1,
-                orders=entry.orders,
-                again_after_exit=entry.again_after_exit,
-                again_minutes=entry.again_minutes,
-                max_entries=entry.max_entries,
                 again_next_session=True,
             ),
             triggers=self.triggers,
-            hedge=HedgeConfig(
-                instrument=hedge.instrument,
-                beta=hedge.beta,
-                least_fraction=0.0,
-                order_ttl_seconds=hedge.order_ttl_seconds,
-            ),
+            hedge=HedgeConfig(least_fraction=0.0, **_shared(hedge, HedgeConfig)),
             recentre=self.recentre,
             exits=self.exit.exits(),
             watch=self.watch,

@@ -3,14 +3,13 @@
 import copy
 from collections import deque
 from collections.abc import Sequence
-from datetime import date
 from statistics import fmean
 from typing import Literal
 
 from scalpdesk.core.events import BarEvent, PriceAdjustmentEvent, QuoteEvent, SessionBarsEvent
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.instruments.sessions import Session, from_ns
-from scalpdesk.marketdata.bars import Timeframes
+from scalpdesk.marketdata.bars import Timeframes, earlier_sessions
 from scalpdesk.signals.conviction import judge_conviction
 from scalpdesk.signals.ema_cloud import CLOUDS, FAST, CloudCandle, FrameClouds, PriceSource, fast_flip
 from scalpdesk.signals.macro_bias import MACRO_SECONDS, MacroFilter, MacroState
@@ -83,15 +82,11 @@ class CloudWatch:
 
         ``adjustments`` are those of the run, of any instrument.
         """
-        for item in earlier[self._sessions_taken :]:
-            if item.close_ns > session.open_ns or item.ends_ns[-1] <= self._now.last_end_ns.get(MINUTE, 0):
-                continue
-            self._begin(Session(date.fromisoformat(item.session), item.open_ns, item.close_ns))
-            columns = zip(item.ends_ns, item.open, item.high, item.low, item.close, item.volume, strict=True)
-            for end_ns, *prices in columns:
-                self._take(
-                    self._bars.add_bar(BarEvent(self._number, end_ns, end_ns, item.bar_seconds, *prices))
-                )
+        for before, bars in earlier_sessions(earlier[self._sessions_taken :], session.open_ns):
+            if bars[-1].ts_event_ns > self._now.last_end_ns.get(MINUTE, 0):
+                self._begin(before)
+                for bar in bars:
+                    self._take(self._bars.add_bar(bar))
         self._sessions_taken = len(earlier)
         self._begin(session, adjustments)
 

@@ -1,7 +1,6 @@
 """The strategy folder of a run: starting it, and answering its requests."""
 
 from pathlib import Path
-from typing import Self
 
 import msgspec
 
@@ -10,29 +9,30 @@ from scalpdesk.core.events import FolderAnswered
 from scalpdesk.core.intents import AskFolder
 from scalpdesk_strategies.external.strategy import ExternalConfig, no_folder_given
 from scalpdesk_strategies.isolation.folder import FolderInProcess, folder_digest
-from scalpdesk_strategies.isolation.harness import FolderBackend
 from scalpdesk_strategies.isolation.process import FolderLimits, FolderProcess
 
 _encode = msgspec.json.Encoder().encode
 
 
 class FolderAnswerer:
-    """Answers requests, one after the other."""
+    """Answers requests, one after the other.
 
-    def __init__(self, backend: FolderBackend) -> None:
-        self._backend = backend
+    Parameters
+    ----------
+    folder
+        Where the strategy is.
+    limits
+        Of the folder's own process; None for the desk's.
+
+    Raises
+    ------
+    ConfigError
+        When it cannot be loaded.
+    """
+
+    def __init__(self, folder: Path, limits: FolderLimits | None) -> None:
+        self._backend = FolderInProcess(folder) if limits is None else FolderProcess(folder, limits)
         self._given_up = ""
-
-    @classmethod
-    def start(cls, folder: Path, *, isolate: bool, limits: FolderLimits) -> Self:
-        """Load the folder.
-
-        Raises
-        ------
-        ConfigError
-            When it cannot be loaded.
-        """
-        return cls(FolderProcess(folder, limits) if isolate else FolderInProcess(folder))
 
     def answer(self, ask: AskFolder, now_ns: int) -> FolderAnswered:
         """Return the folder's answer, stamped ``now_ns`` (UTC nanoseconds)."""
@@ -117,7 +117,7 @@ class FolderHelper:
             private_paths=(str(runs_dir),),
             must_be_confined=config.must_be_confined,
         )
-        return FolderAnswerer.start(Path(config.folder), isolate=config.isolate, limits=limits)
+        return FolderAnswerer(Path(config.folder), limits if config.isolate else None)
 
 
 HELPER = FolderHelper()

@@ -2,31 +2,17 @@
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
 from scalpdesk.protocol.answers import SeenIds, refusal_log, sort_answers
 from scalpdesk.protocol.messages import log_message
-from scalpdesk_strategies.isolation.folder import WINDOW, FolderReply
+from scalpdesk_strategies.isolation.folder import WINDOW, FolderInProcess, FolderReply
+from scalpdesk_strategies.isolation.process import FolderProcess
 
-
-class FolderBackend(Protocol):
-    """Runs a strategy folder: in this process, or in one of its own."""
-
-    restarts: int
-
-    def ask_all(self, events: Iterable[dict[str, Any]], *, window: int = ...) -> Iterator[FolderReply]:
-        """Yield the reply to each event, in order."""
-        ...
-
-    def abort(self) -> None:
-        """Cut short an answer under way in another thread, where that can be done."""
-        ...
-
-    def close(self) -> None:
-        """End the folder's process, where it has one."""
-        ...
+FolderBackend = FolderInProcess | FolderProcess
+"""Runs a strategy folder: in this process, or in one of its own."""
 
 
 class FolderOutcome(msgspec.Struct, frozen=True):

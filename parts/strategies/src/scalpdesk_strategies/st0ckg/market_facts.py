@@ -2,7 +2,6 @@
 
 from collections import deque
 from collections.abc import Sequence
-from datetime import date
 from decimal import Decimal
 from itertools import pairwise
 from statistics import median, pstdev
@@ -15,7 +14,7 @@ from scalpdesk.core.events import BarEvent, QuoteEvent
 from scalpdesk.core.units import HOUR_NS, NANOS_PER_SECOND, InstrumentId, exact
 from scalpdesk.instruments.contract import OptionContract, options_in_order
 from scalpdesk.instruments.sessions import Session, expiry_instant_ns
-from scalpdesk.marketdata.bars import Absent, Timeframes
+from scalpdesk.marketdata.bars import Absent, Timeframes, earlier_sessions
 from scalpdesk.marketdata.dealer_gamma import NEAR_MONEY, gamma_exposure, known_exposure_usd, listed_rows
 from scalpdesk.portfolio.delta_engine import OptionValuer
 from scalpdesk.signals.base import MarketFacts, Scoring, SignalBar, StrikeInterest, sign
@@ -62,17 +61,10 @@ class FactsCollector:
     def open_session(self, view: DeskView, session: Session) -> None:
         """Take the earlier sessions' bars in that came since the last one, and begin this one."""
         earlier = view.market.earlier_sessions.get(view.underlying, [])
-        for item in earlier[self._sessions_taken :]:
-            if item.close_ns > session.open_ns:
-                continue
-            self.frames.open_session(Session(date.fromisoformat(item.session), item.open_ns, item.close_ns))
-            columns = zip(item.ends_ns, item.open, item.high, item.low, item.close, item.volume, strict=True)
-            for end_ns, opened, high, low, close, volume in columns:
-                self.frames.add_bar(
-                    BarEvent(
-                        view.underlying, end_ns, end_ns, item.bar_seconds, opened, high, low, close, volume
-                    )
-                )
+        for before, bars in earlier_sessions(earlier[self._sessions_taken :], session.open_ns):
+            self.frames.open_session(before)
+            for bar in bars:
+                self.frames.add_bar(bar)
             self.frames.close_session()
         self._sessions_taken = len(earlier)
         self.frames.open_session(session, view.market.adjustments)
