@@ -37,6 +37,8 @@ from scalpdesk.records.tables import (
 STORE_FILE = "desk.sqlite"
 HEAD_REVISION = "r0006"
 """Newest migration. A store that stands there already is opened without loading Alembic."""
+EARLIER_REVISIONS = ("r0002", "r0003", "r0004", "r0005")
+"""Steps of earlier programs: the newest migration brings a store from any of them."""
 MIGRATIONS = Path(__file__).parent / "migrations"
 _ADVISORY_LOCK = 0x5CA1DE5C
 _BUSY_SECONDS = 30
@@ -398,6 +400,8 @@ def _migrate(engine: Engine, shown: str) -> None:
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
         if _revision(connection) == HEAD_REVISION:
             return
+        if _revision(connection) in EARLIER_REVISIONS:
+            connection.execute(text("UPDATE alembic_version SET version_num = '136_options_scalper'"))
         config = alembic_config()
         config.attributes["connection"] = connection
         try:
