@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from scalpdesk.cli.command import desk_command, settings_from, settings_options
-from scalpdesk.cli.output import console, print_json
+from scalpdesk.cli.output import console, print_answer
 from scalpdesk.core.errors import EXIT_FAILED, ConfigError
 from scalpdesk.venues.registry import venue_names
 
@@ -93,10 +93,9 @@ def certify(
     head = {"venue": venue, "at": from_ns(began_ns).isoformat(), "url": url}
     _write_report(target, head, steps)
     differs = [step.name for step in steps if step.verdict == "differs"]
-    if as_json:
-        print_json(head | {"steps": msgspec.to_builtins(steps), "report": str(target)})
-    else:
-        click.echo(f"report: {target}/report.md; {len(differs)} of {len(steps)} steps differ")
+    text = f"report: {target}/report.md; {len(differs)} of {len(steps)} steps differ"
+    document = head | {"steps": msgspec.to_builtins(steps), "report": str(target)}
+    print_answer(document, text, as_json=as_json)
     return EXIT_FAILED if differs else None
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from scalpdesk.cli.command import desk_command, settings_from
-from scalpdesk.cli.output import print_json
+from scalpdesk.cli.output import print_answer, print_json
 from scalpdesk.cli.rerun import end_with_parent
 
 DEFAULT_PORT = 10_000
@@ -143,10 +143,8 @@ def dashboard(
 
     tokens = load_tokens(state_dir(os.environ))
     if show_token:
-        if as_json:
-            print_json({"operator": tokens.operator, "viewer": tokens.viewer})
-        else:
-            click.echo(f"operator {tokens.operator}\nviewer   {tokens.viewer}")
+        text = f"operator {tokens.operator}\nviewer   {tokens.viewer}"
+        print_answer({"operator": tokens.operator, "viewer": tokens.viewer}, text, as_json=as_json)
         return
     config, is_known = DeskConfig(), True
     try:

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scalpdesk.cli.command import desk_command, html_option, settings_from, settings_options
-from scalpdesk.cli.output import console, new_table, print_json, print_table, shown, table_of
+from scalpdesk.cli.output import (
+    console,
+    new_table,
+    print_answer,
+    print_json,
+    print_table,
+    save_figure,
+    shown,
+    table_of,
+)
 from scalpdesk.core.errors import EXIT_FAILED, ArgumentError, ConfigError
 from scalpdesk.core.owner_only import make_folder, new_own_file
 from scalpdesk.core.units import count_text, run_currency
@@ -202,10 +211,8 @@ def report(
         written = _write_sheet(
             run_dir, Path(html_file), paths=paths, fill_models=fill_models, as_json=as_json
         )
-        if as_json:
-            print_json(written)
-        else:
-            click.echo(f"{written['file']}: {written['bytes'] / 1e3:.0f} kB, {written['result']}")
+        text = f"{written['file']}: {written['bytes'] / 1e3:.0f} kB, {written['result']}"
+        print_answer(written, text, as_json=as_json)
         return
     stored = read_stored(run_dir, url)
     if plot_file is not None:
@@ -215,10 +222,8 @@ def report(
             *(_write_tables(stored, Path(csv_dir), "csv") if csv_dir is not None else ()),
             *(_write_tables(stored, Path(parquet_dir), "parquet") if parquet_dir is not None else ()),
         ]
-        if as_json:
-            print_json({"run_id": run_dir.name, "files": files})
-        else:
-            click.echo("\n".join(f"{each['file']}: {count_text(each['rows'], 'row')}" for each in files))
+        text = "\n".join(f"{each['file']}: {count_text(each['rows'], 'row')}" for each in files)
+        print_answer({"run_id": run_dir.name, "files": files}, text, as_json=as_json)
         return
     from scalpdesk.report.figures import json_safe
     from scalpdesk.report.session_tables import grouped
@@ -269,8 +274,6 @@ def _end_of(row: dict[str, Any]) -> str:
 
 
 def _draw(stored: "StoredRun", path: Path) -> None:
-    from scalpdesk.cli.output import save_figure
-
     if not stored.marks:
         raise ArgumentError("the run has no marks to draw", where="--plot", value=str(path))
     with new_own_file(path):
@@ -309,7 +312,6 @@ def _write_tables(stored: "StoredRun", folder: Path, form: str) -> list[dict[str
 
 def _compare(run_dirs: list[Path], records_url: str | None, *, as_json: bool) -> None:
     """Show runs side by side: what was set otherwise, results, P&L by part."""
-    from scalpdesk.cli.output import print_table
     from scalpdesk.portfolio.explain import part_names
     from scalpdesk.records.store import pnl_in_cents
 
@@ -389,10 +391,9 @@ def _is_sweep_written(runs_dir: Path, name: str, file: str | None, *, as_json: b
 
     found = stored_sweep(folder)
     size = write_research_sheet(Path(file), found)
-    if as_json:
-        print_json({"sweep": str(folder), "file": file, "bytes": size, "rows": len(found.rows)})
-    else:
-        click.echo(f"{file}: {size / 1e3:.0f} kB, {count_text(len(found.rows), 'row')}")
+    text = f"{file}: {size / 1e3:.0f} kB, {count_text(len(found.rows), 'row')}"
+    document = {"sweep": str(folder), "file": file, "bytes": size, "rows": len(found.rows)}
+    print_answer(document, text, as_json=as_json)
     return True
 
 

@@ -13,7 +13,7 @@ import click
 from scalpdesk.cli.command import desk_command, settings_from, settings_options
 from scalpdesk.cli.flags import options
 from scalpdesk.cli.market import DEFAULT_SESSION, instant_ns, load_tape, seed_option
-from scalpdesk.cli.output import new_table, print_json, print_notes, print_table, table_of
+from scalpdesk.cli.output import new_table, print_answer, print_notes, print_table, table_of
 from scalpdesk.cli.waiting import progress_bar
 from scalpdesk.core.errors import ArgumentError, ConfigError, DataError
 from scalpdesk.core.flags import read_date
@@ -99,12 +99,7 @@ def risk(
         else:
             held = _given_book(settings, data_set, given, session or DEFAULT_SESSION, clock or "12:00", seed)
             document = _measured(held, catalog, data_set, options)
-    if as_json:
-        print_json(document)
-    elif coverage:
-        _print_coverage(document)
-    else:
-        _print_risk(document)
+    print_answer(document, partial(_print_coverage if coverage else _print_risk, document), as_json=as_json)
 
 
 def _position(text: str) -> tuple[str, float]:

@@ -1,5 +1,6 @@
 """``scalpdesk scan``: straddles and strangles of whole chains, ranked by their edge after all costs."""
 
+from functools import partial
 from typing import Any
 
 import click
@@ -7,7 +8,7 @@ import click
 from scalpdesk.cli.command import desk_command, settings_from, settings_options
 from scalpdesk.cli.flags import options
 from scalpdesk.cli.market import Moment, instant_ns
-from scalpdesk.cli.output import Made, print_json, print_notes, print_table, table_of
+from scalpdesk.cli.output import Made, print_answer, print_notes, print_table, table_of
 from scalpdesk.cli.waiting import progress_bar
 
 STRATEGY = "gamma-scalper"
@@ -100,12 +101,7 @@ def scan(
         report(len(names), len(names), "scan")
     rows.sort(key=lambda row: -row["edge_usd"])
     document = {"chains": chains, "positions": rows[: top or None]}
-    if as_json:
-        print_json(document)
-    elif shapes:
-        _print_structures(document)
-    else:
-        _print(document)
+    print_answer(document, partial(_print_structures if shapes else _print, document), as_json=as_json)
 
 
 def _print_structures(document: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
-from scalpdesk.cli.output import Made, money, new_table, print_table, table_of
+from scalpdesk.cli.output import Made, held_text, money, new_table, print_table, table_of
 from scalpdesk.cli.waiting import progress_bar
 from scalpdesk.core.units import ZERO, count_text, money_decimals, rounded_text
 from scalpdesk.instruments.deribit import delta_unit
@@ -161,7 +161,7 @@ def show_summary(
     for row in summary.get("dividends", ()):
         text = f"{row['known']} dividend of {row['symbol']}: {row['amount']:g} a share, ex {row['ex_date']}"
         out.print(f"[dim]{text}[/]")
-    held = _held(summary["end_positions"])
+    held = held_text(summary["end_positions"])
     if is_whole:
         out.print(f"at the end: {held or 'flat'}; mode {summary['mode']}")
     else:
@@ -312,15 +312,11 @@ def show_strategies(
     made = {
         "budget": lambda row: None if row.get("budget") is None else float(row["budget"]),
         "costs": lambda row: sum(float(row["pnl"][part]) for part in ("spread", "fees", "slippage")),
-        "holds": lambda row: _held(row["positions"]) or "flat",
+        "holds": lambda row: held_text(row["positions"]) or "flat",
     }
     named = [row | {"name": name} for name, row in rows.items()]
     table = table_of(named, columns, made, unknown="", text=("holds",))
     print_table(table, out, first_to_go=("budget", "orders", "fills", "costs"))
-
-
-def _held(positions: Mapping[str, str]) -> str:
-    return ", ".join(f"{quantity} {symbol}" for symbol, quantity in positions.items())
 
 
 def show_hedges(

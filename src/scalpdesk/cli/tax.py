@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from scalpdesk.cli.command import desk_command, settings_from, settings_options
-from scalpdesk.cli.output import print_json, print_table, table_of
+from scalpdesk.cli.output import print_answer, print_json, print_table, table_of
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.units import count_text
 
@@ -127,12 +127,9 @@ def tax(
         for path in write_tables(Path(folder), tables):
             click.echo(f"{path}", err=True)
     names = [each.name for each in folders]
-    if as_json:
-        shown = {"year": year, "runs": names, "method": method, "note": NO_ADVICE, "flags": list(flags)}
-        print_json({**shown, **tables})
-    else:
-        click.echo(f"{year}, {count_text(len(names), 'run')}, lots {method}; {NO_ADVICE}")
-        _print(tables, flags)
+    shown = {"year": year, "runs": names, "method": method, "note": NO_ADVICE, "flags": list(flags)}
+    head = f"{year}, {count_text(len(names), 'run')}, lots {method}; {NO_ADVICE}"
+    print_answer({**shown, **tables}, lambda: _print(head, tables, flags), as_json=as_json)
 
 
 def _checked(year: int | None, method: str, specific_file: str | None) -> tuple[int, Any]:
@@ -168,7 +165,8 @@ def run_folders(runs_dir: Path, runs: Sequence[str], *, venue: str | None = None
     return found
 
 
-def _print(tables: dict[str, Sequence[dict[str, Any]]], flags: Sequence[str]) -> None:
+def _print(head: str, tables: dict[str, Sequence[dict[str, Any]]], flags: Sequence[str]) -> None:
+    click.echo(head)
     for name, rows in tables.items():
         if not rows:
             continue

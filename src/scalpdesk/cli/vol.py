@@ -149,11 +149,7 @@ def vol(
     document["track_record"] = _track_record(record_path, name, history)
     if plot_file is not None:
         plot_report(document, history, Path(plot_file))
-    if as_json:
-        print_json(document)
-    else:
-        for part in report_tables(document):
-            print_table(part) if not isinstance(part, str) else click.echo(part)
+    print_answer(document, lambda: _print_report(document), as_json=as_json)
 
 
 def track_gate(
@@ -286,6 +282,11 @@ def _track_record(path: Path, symbol: str, history: DailyHistory) -> list[dict[s
     kept = [forecast for forecast in read_lines(_lines(path), str(path)) if forecast.symbol == symbol]
     closes = dict(zip(history.days, history.bars["close"], strict=True))
     return [msgspec.to_builtins(score) for score in score_record(kept, closes)]
+
+
+def _print_report(document: dict[str, Any]) -> None:
+    for part in report_tables(document):
+        print_table(part) if not isinstance(part, str) else click.echo(part)
 
 
 def report_tables(document: dict[str, Any]) -> "Iterator[str | Table]":

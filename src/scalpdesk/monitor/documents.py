@@ -45,6 +45,7 @@ from scalpdesk.portfolio.gamma_verdict import (
     loss_of,
     sources,
 )
+from scalpdesk.report.summary import held_by_symbol
 from scalpdesk.strategies.contract import phase_of
 
 ACCOUNT_LABELS = {"LIVE": "LIVE · REAL MONEY", "UNKNOWN": "UNKNOWN ACCOUNT"}
@@ -317,10 +318,7 @@ def performance(follower: RunFollower) -> answers.Performance | answers.Unread:
         "volatility_regime": regime_now(follower),
         "risk": risk_level(follower),
         "mode": desk.gate.kept_mode.value,
-        "end_positions": {
-            desk.instruments[position.instrument_id].symbol: str(position.quantity)
-            for position in desk.positions.held()
-        },
+        "end_positions": held_by_symbol(desk.positions, desk.instruments),
     }
 
 

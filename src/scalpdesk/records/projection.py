@@ -47,6 +47,7 @@ from scalpdesk.records.tables import (
 from scalpdesk.report.figures import json_safe
 from scalpdesk.report.fold import RunFold, shown
 from scalpdesk.report.run_report import RunTables, tables_of
+from scalpdesk.report.summary import held_by_symbol
 from scalpdesk.report.trades import Trade
 from scalpdesk.volatility.variance_time import clock_of
 
@@ -165,10 +166,7 @@ class Projection:
             "hedges": fold.taken["hedge"],
             "nav_change": nav_change,
             **{f"pnl_{name}": amount for name, amount in _in_columns(parts).items()},
-            "end_positions": {
-                self._instruments[position.instrument_id].symbol: str(position.quantity)
-                for position in self._book.held()
-            },
+            "end_positions": held_by_symbol(self._book, self._instruments),
             "decision_hash": self._reader.decisions.hex(),
             "sealed": self._reader.sealed,
             "recovered": None if recovered is None else str(recovered),

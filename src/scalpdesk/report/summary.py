@@ -10,11 +10,12 @@ from scalpdesk.engine.desk import Desk, by_strategy, by_underlying
 from scalpdesk.engine.exposure import exposure
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.engine.unquoted import on_model
+from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.journal.codec import JournalHeader
 from scalpdesk.portfolio.explain import explain_lines, parts_in_cents
 from scalpdesk.portfolio.gamma_verdict import gamma_verdict, loss_of
-from scalpdesk.portfolio.positions import exact_price
+from scalpdesk.portfolio.positions import PositionManager, exact_price
 from scalpdesk.report.fold import RunFold
 from scalpdesk.strategies.contract import AsksFolders, ReportsHedges, members_of
 from scalpdesk.strategies.toolkit.entry_legs import AGAIN_IN
@@ -55,7 +56,7 @@ def run_summary(
         "realised_vs_implied": lines["realised_against_implied"]["total"],
         "theta_paid": rounded_text(desk.attribution.sums.theta_paid, decimals, ""),
         "scalp_realized": str(to_cents(_scalps(engine), unit)),
-        "end_positions": _positions(engine),
+        "end_positions": held_by_symbol(desk.positions, desk.instruments),
         **_on_model(engine, decimals),
         "mode": desk.gate.kept_mode.value,
         "seed": header.seed,
@@ -218,12 +219,9 @@ def _on_model(engine: TradingEngine, decimals: int) -> dict[str, Any]:
     return {"on_model": {"options": list(found.symbols), **amounts, "since": since}}
 
 
-def _positions(engine: TradingEngine) -> dict[str, str]:
-    desk = engine.desk
-    return {
-        desk.instruments[position.instrument_id].symbol: str(position.quantity)
-        for position in desk.positions.held()
-    }
+def held_by_symbol(positions: PositionManager, instruments: Instruments) -> dict[str, str]:
+    """Return what is held: signed quantity by symbol, exact as text."""
+    return {instruments[each.instrument_id].symbol: str(each.quantity) for each in positions.held()}
 
 
 def _scalps(engine: TradingEngine) -> Decimal:

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping
-from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
@@ -19,7 +18,7 @@ from scalpdesk.journal.reader import peek_header, run_dirs, run_named, written_n
 from scalpdesk.monitor import answers
 from scalpdesk.records.notes import list_notes
 from scalpdesk.records.projection import project_if_new, project_missing
-from scalpdesk.records.scalps import open_scalps, scalp_history, scalp_performance
+from scalpdesk.records.scalps import open_scalps, plain_row, scalp_history, scalp_performance
 from scalpdesk.records.store import Store, list_runs, load_marks, pnl_in_cents, read_runs
 from scalpdesk.records.tables import RunRow
 from scalpdesk.research.parity import PARITY_FILE
@@ -265,27 +264,12 @@ def scalps_document(
         if refresh or run_id is not None:
             project_missing(runs_dir, store)
         return {
-            "open": [_plain_row(row) for row in open_scalps(store, run_id)],
-            "history": [_plain_row(row) for row in scalp_history(store, run_id)],
-            "performance": _with_plain_extremes(scalp_performance(store, run_id)),
+            "open": [plain_row(row) for row in open_scalps(store, run_id)],
+            "history": [plain_row(row) for row in scalp_history(store, run_id)],
+            "performance": scalp_performance(store, run_id),
         }
 
     return read_runs(runs_dir, read, records_url)
-
-
-def _plain_row(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: _plain(value) for name, value in row.items()}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, datetime):  # the columns hold UTC without a zone: a reader would take it for its own
-        return f"{value.isoformat()}Z"
-    return value.isoformat() if isinstance(value, date) else value
-
-
-def _with_plain_extremes(found: dict[str, Any]) -> dict[str, Any]:
-    extremes = {name: None if found[name] is None else _plain_row(found[name]) for name in ("best", "worst")}
-    return {**found, **extremes}
 
 
 def thinned(values: list[float], most: int) -> list[int]:
