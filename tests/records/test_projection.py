@@ -16,8 +16,17 @@ from scalpdesk.journal.reader import JournalReader
 from scalpdesk.portfolio.explain import PARTS
 from scalpdesk.records import projection
 from scalpdesk.records.projection import project_journal, project_missing
-from scalpdesk.records.store import load_marks, load_run, load_tables, open_store
-from scalpdesk.records.tables import CHILD_TABLES, Base, DecisionRow, FillRow, OrderRow, PositionRow, RunRow
+from scalpdesk.records.store import load_run, load_tables, open_store
+from scalpdesk.records.tables import (
+    CHILD_TABLES,
+    Base,
+    DecisionRow,
+    FillRow,
+    MarkRow,
+    OrderRow,
+    PositionRow,
+    RunRow,
+)
 
 
 def all_rows(store):
@@ -107,7 +116,7 @@ def test_decisions_and_marks_keep_their_numbers(projected):
     assert (entry.event_number, entry.client_order_ids) == (2, ["d-1"])
     assert (skipped.taken, skipped.reasons) == (False, ["inside the band"])
     assert hedge.facts == {"delta": 150}
-    first, second = load_marks(projected, "demo-1")
+    first, second = by_number(projected, MarkRow, "demo-1")
     assert first.parts == {"spread": "-0.50", "fees": "-0.05"}
     assert first.implied_vol is None
     assert second.nav == Decimal("100010.25")

@@ -420,5 +420,4 @@ def _of_run(run_id: str | None) -> Select[OptionsScalpRecord]:
 
 
 def _rows(store: Store, statement: Select[OptionsScalpRecord]) -> list[dict[str, Any]]:
-    with store.session() as session:
-        return [row.as_dict() for row in session.scalars(statement)]
+    return [row.as_dict() for row in store.rows(statement)]

@@ -72,6 +72,11 @@ class Store:
         """The store's URL, without its password."""
         return _shown(self.engine.url)
 
+    def rows(self, statement: Any) -> list[Any]:
+        """Return what a statement selects."""
+        with self.session() as session:
+            return list(session.scalars(statement))
+
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
@@ -236,8 +241,7 @@ def _open_copy(runs_dir: Path) -> Store:
 
 def list_runs(store: Store) -> list[RunRow]:
     """Return all runs, oldest first."""
-    with store.session() as session:
-        return list(session.scalars(select(RunRow).order_by(RunRow.started_ns, RunRow.run_id)))
+    return store.rows(select(RunRow).order_by(RunRow.started_ns, RunRow.run_id))
 
 
 def load_run(store: Store, name: str) -> RunRow:
@@ -248,11 +252,11 @@ def load_run(store: Store, name: str) -> RunRow:
     DataError
         When no run or more than one fits; names the nearest, or those that fit.
     """
-    with store.session() as session:
-        order = (RunRow.started_ns, RunRow.run_id)
-        run_ids = list(session.scalars(select(RunRow.run_id).order_by(*order)))
-        run_id = pick_run_id(name, run_ids, where=store.shown_url)
-        return session.get_one(RunRow, run_id)
+    run_ids = store.rows(select(RunRow.run_id).order_by(RunRow.started_ns, RunRow.run_id))
+    run_id = pick_run_id(name, run_ids, where=store.shown_url)
+    (found,) = store.rows(select(RunRow).where(RunRow.run_id == run_id))
+    run: RunRow = found
+    return run
 
 
 def pnl_in_cents(row: Mapping[str, Any]) -> dict[str, Decimal]:
@@ -270,25 +274,21 @@ def pnl_in_cents(row: Mapping[str, Any]) -> dict[str, Decimal]:
     return parts_in_cents(parts, Decimal(row["nav_change"]), unit)
 
 
-def load_marks(store: Store, run_id: str) -> list[MarkRow]:
-    """Return a run's marks in order."""
-    return _rows(store, select(MarkRow).where(MarkRow.run_id == run_id).order_by(MarkRow.number))
-
-
 def load_tables(store: Store, run_id: str, *names: str) -> dict[str, list[dict[str, Any]]]:
     """Return a run's rows by the name of their table, each in order: ``orders``, ``fills`` and so on."""
     ordered: dict[str, tuple[Any, tuple[Any, ...]]] = {
         "orders": (OrderRow, (OrderRow.number,)),
         "fills": (FillRow, (FillRow.number,)),
         "decisions": (DecisionRow, (DecisionRow.number,)),
+        "marks": (MarkRow, (MarkRow.number,)),
         "positions": (PositionRow, (PositionRow.symbol,)),
         "notes": (NoteRow, (NoteRow.kind, NoteRow.name)),
     }
-    rows = {}
-    for name in names:
-        table, order = ordered[name]
-        rows[name] = _rows(store, select(table).where(table.run_id == run_id).order_by(*order))
-    return {name: [row.as_dict() for row in found] for name, found in rows.items()}
+    return {
+        name: [row.as_dict() for row in store.rows(select(table).filter_by(run_id=run_id).order_by(*order))]
+        for name in names
+        for table, order in (ordered[name],)
+    }
 
 
 def delete_run(connection: Connection, run_id: str) -> dict[str, int]:
@@ -313,11 +313,6 @@ def delete_run(connection: Connection, run_id: str) -> dict[str, int]:
     for child in (*CHILD_TABLES, RunRow):
         connection.execute(delete(child).where(child.run_id == run_id))
     return {row.signal_id: row.id for row in rows}
-
-
-def _rows(store: Store, statement: Any) -> list[Any]:
-    with store.session() as session:
-        return list(session.scalars(statement))
 
 
 def _parse(url: str) -> URL:

@@ -97,14 +97,11 @@ def _rows_of(
     trades: list[dict[str, Any]] = []
     for run_id in run_ids:
         mine = select(SessionRow).where(SessionRow.run_id == run_id).order_by(SessionRow.session)
-        with store.session() as session:
-            found = list(session.scalars(mine))
-        if not found and (runs_dir / run_id).is_dir():
+        if not store.rows(mine) and (runs_dir / run_id).is_dir():
             project_journal(runs_dir / run_id, store)
-        with store.session() as session:
-            sessions += session.scalars(mine)
-            own = select(TradeRow).where(TradeRow.run_id == run_id).order_by(TradeRow.number)
-            trades += [row.as_dict() for row in session.scalars(own)]
+        sessions += store.rows(mine)
+        own = select(TradeRow).where(TradeRow.run_id == run_id).order_by(TradeRow.number)
+        trades += [row.as_dict() for row in store.rows(own)]
     return sessions, trades
 
 

@@ -19,7 +19,7 @@ from scalpdesk.monitor import answers
 from scalpdesk.records.notes import list_notes
 from scalpdesk.records.projection import project_if_new, project_missing
 from scalpdesk.records.scalps import open_scalps, plain_row, scalp_history, scalp_performance
-from scalpdesk.records.store import Store, list_runs, load_marks, pnl_in_cents, read_runs
+from scalpdesk.records.store import Store, list_runs, load_tables, pnl_in_cents, read_runs
 from scalpdesk.records.tables import RunRow
 from scalpdesk.research.parity import PARITY_FILE
 
@@ -212,7 +212,7 @@ def run_page(runs_dir: Path, name: str, records_url: str | None = None) -> answe
 
     def read(store: Store) -> tuple[RunRow, list[dict[str, Any]], list[dict[str, Any]]]:
         row = project_if_new(run_dir, store)
-        marks = [mark.as_dict() for mark in load_marks(store, row.run_id)]
+        marks = load_tables(store, row.run_id, "marks")["marks"]
         return row, marks, list_notes(store, row.run_id)
 
     row, marks, notes = read_runs(runs_dir, read, records_url)
