@@ -70,10 +70,6 @@ PACE_SECONDS = 10.0
 MOST_DECISIONS = 20_000
 
 
-Execution = tuple[int, Decimal, Decimal, Decimal]
-"""Instant in UTC nanoseconds, quantity, price and fee of a fill."""
-
-
 class _HeldLeg(NamedTuple):
     """An option of the book at one instant."""
 
@@ -233,11 +229,6 @@ class RunFollower:
         return self._fold
 
     @property
-    def results(self) -> OrderResults:
-        """What each order came to; only once there is an engine."""
-        return self._results
-
-    @property
     def decision_count(self) -> int:
         """How many decisions were made."""
         return 0 if self._fold is None else len(self._fold.decisions)
@@ -246,15 +237,6 @@ class RunFollower:
     def mark_count(self) -> int:
         """How many marks were made."""
         return 0 if self._fold is None else len(self._fold.marks)
-
-    @property
-    def fills(self) -> dict[tuple[str, str], Execution]:
-        """Each execution that stands, by ids of order and execution: ``(instant, quantity, price, fee)``."""
-        return {
-            (fill.client_order_id, fill.execution_id): (fill.ts_recv_ns, fill.quantity, fill.price, fill.fee)
-            for fill in (() if self._fold is None else self._fold.fills)
-            if not fill.busted
-        }
 
     @property
     def fill_count(self) -> int:
@@ -480,7 +462,8 @@ class RunFollower:
         self._replica = Replica(self.engine)
         self._fold = RunFold.of_desk(self.header, self.desk)
         self._premiums = PremiumFold(self.desk.instruments)
-        self._results = OrderResults(self.desk)
+        self.results = OrderResults(self.desk)
+        """What each order came to; only once there is an engine."""
         self._underlying = self.desk.view.underlying
         self._least_fraction = least_fraction_of(self.header.config)
         limits = self.header.config.get("marketdata", {})
@@ -515,7 +498,7 @@ class RunFollower:
         if isinstance(event, SessionEvent):
             self._note_session(event)
         self._premiums.take(event)
-        self._results.take(event)
+        self.results.take(event)
 
     def _note_session(self, event: SessionEvent) -> None:
         if event.phase is SessionPhase.OPEN:
@@ -535,7 +518,7 @@ class RunFollower:
     def note(self, output: Output) -> None:
         """Follow one output of the journal."""
         self.fold.note(output, self.now_ns)
-        self._results.note(output)
+        self.results.note(output)
         if isinstance(output, Decision):
             self.decisions.append((self.decision_count, output))
             self._note_trip(output)

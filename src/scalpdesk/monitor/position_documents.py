@@ -91,7 +91,7 @@ def position_block(follower: RunFollower) -> answers.PositionBlock:
         "unquoted": _unquoted(follower),
         "structure": _structure_of(follower, held),
         "legs": legs,
-        "greeks": _held_greeks(*_four(greeks)) if held else _held_greeks(None, None, None, None),
+        "greeks": _held_greeks(greeks if held else None),
         "delta_decimals": follower.delta_places,
         "money_decimals": follower.money_places,
         "deadline": next_deadline(follower),
@@ -135,20 +135,9 @@ def _structure_of(follower: RunFollower, held: Iterable[Position]) -> str | None
     return structure_text((instruments[each.instrument_id], each.quantity) for each in held)
 
 
-def _held_greeks(
-    delta: float | None, gamma: float | None, theta: float | None, vega: float | None
-) -> answers.HeldGreeks:
-    return {
-        "net_delta_shares": delta,
-        "gamma_shares_per_usd": gamma,
-        "theta_usd_per_day": theta,
-        "vega_usd_per_point": vega,
-    }
-
-
-def _four(found: PositionGreeks) -> tuple[float, float, float, float]:
-    of_currency = found.gamma_shares_per_usd, found.theta_usd_per_day, found.vega_usd_per_point
-    return found.net_delta_shares, *of_currency
+def _held_greeks(found: PositionGreeks | None) -> answers.HeldGreeks:
+    names = answers.HeldGreeks.__annotations__
+    return cast(answers.HeldGreeks, {name: getattr(found, name, None) for name in names})
 
 
 def _spot(follower: RunFollower) -> float | None:
@@ -407,7 +396,8 @@ def position_page(
     if book is None or spot is None:
         return {**page, "note_ladder": "No payoff: a held leg has no quote yet."}
     if days or added:
-        page["greeks"] = _held_greeks(*book.greeks(1, spot, smile))
+        looked_at = zip(page["greeks"], book.greeks(1, spot, smile), strict=True)
+        page["greeks"] = cast(answers.HeldGreeks, dict(looked_at))
     payoff = _payoff(book, spot, smile, vol_points / 100.0, ahead)
     evens, cells = crossings(payoff["spots"], payoff["expiry"]), book.ladder(step=1, smile=smile)
     worst = None if days or added else worst_of(follower, smile)
@@ -584,7 +574,7 @@ def greeks_document(follower: RunFollower) -> answers.BookGreeks | answers.NoGre
         return {"greeks": None}
     total = follower.greeks()
     return {
-        **_held_greeks(*_four(total)),
+        **_held_greeks(total),
         "as_of": from_ns(follower.now_ns).isoformat() if follower.now_ns else None,
         "option_delta_shares": total.option_delta_shares,
         "owned_shares": total.owned_shares,
