@@ -75,22 +75,15 @@ def runs(
     if sweeps:
         _list_sweeps(_runs_dir(config_file, overrides), as_json=as_json)
         return
-    from scalpdesk.journal.reader import written_ns
-    from scalpdesk.records.projection import project_missing
-    from scalpdesk.records.store import Store, pnl_in_cents, read_runs
-    from scalpdesk.web.runs import noted_runs
-
-    def listed(store: Store) -> tuple[dict[str, str], list[dict[str, Any]]]:
-        return project_missing(runs_dir, store), noted_runs(store)
+    from scalpdesk.records.store import pnl_in_cents
+    from scalpdesk.web.runs import is_found, listed_run, recorded_runs
 
     config = settings_from(config_file, overrides).config
     runs_dir = Path(config.desk.runs_dir)
-    rows: list[dict[str, Any]] = []
-    unreadable: dict[str, str] = {}
-    if runs_dir.is_dir():
-        unreadable, rows = read_runs(runs_dir, listed, config.records_url)
-    rows.sort(key=lambda row: (written_ns(runs_dir / row["run_id"]), row["started_ns"], row["run_id"]))
-    rows = _found(rows, runs_dir, search)
+    unreadable, rows = recorded_runs(runs_dir, config.records_url) if runs_dir.is_dir() else ({}, [])
+    rows = [
+        row for row in reversed(rows) if not search.strip() or is_found(listed_run(row, runs_dir), search)
+    ]
     for row in rows:
         row["cut"] = row["summary"].get("cut")
     if as_json:
@@ -102,15 +95,6 @@ def runs(
         row["settings"], row["currency"] = _settings(row), run_currency(row["config"])
         row["end"], row["pnl"] = _end_of(row), pnl_in_cents(row)["total"]
     show_runs(console(), rows, unreadable, runs_dir)
-
-
-def _found(rows: list[dict[str, Any]], runs_dir: Path, search: str) -> list[dict[str, Any]]:
-    """Return the runs that the Runs page finds by the same words."""
-    if not search.strip():
-        return rows
-    from scalpdesk.web.runs import is_found, listed_run
-
-    return [row for row in rows if is_found(listed_run(row, runs_dir), search)]
 
 
 def _list_sweeps(runs_dir: Path, *, as_json: bool) -> None:

@@ -284,23 +284,11 @@ def _last_runs(folder: Path, run_id: str | None) -> list[Any]:
 
 def _show_without_desk(run_id: str | None, folder: Path, *, as_json: bool) -> int:
     """Show the accounts whose desks do not run: mode, and what their last run held."""
-    from scalpdesk.live.account_mode import state_text
-
-    runs = _last_runs(folder, run_id)
     rows: list[dict[str, Any]] = []
-    for run in runs:
+    for run in _last_runs(folder, run_id):
         recorded = run.record(_state_folder()).read()
-        rows.append(
-            {
-                "run_id": run.run_dir.name,
-                "venue": run.header.venue,
-                "account": run.account_id,
-                "mode": "ACTIVE" if recorded is None else recorded.state.mode.value,
-                "mode_text": "" if recorded is None else state_text(recorded.state),
-                "is_over": run.is_over,
-                "positions": {} if run.is_over else _held_at_the_end(run.run_dir),
-            }
-        )
+        place = {"venue": run.header.venue, "is_over": run.is_over}
+        rows.append(place | _account(run, None if recorded is None else recorded.state))
     if as_json:
         print_json({"desk": None, "accounts": rows})
         return EXIT_FAILED
@@ -314,6 +302,19 @@ def _show_without_desk(run_id: str | None, folder: Path, *, as_json: bool) -> in
         click.echo(f"  the run is not over, and its process is gone; it holds, by its journal: {held}")
         click.echo("  --resume goes on with it; scalpdesk flatten --now closes everything at the venue")
     return EXIT_FAILED
+
+
+def _account(run: Any, state: Any) -> dict[str, Any]:
+    """Return the mode of an account, None of which is on record while it is active, and what it holds."""
+    from scalpdesk.live.account_mode import state_text
+
+    return {
+        "account": run.account_id,
+        "run_id": run.run_dir.name,
+        "mode": "ACTIVE" if state is None else state.mode.value,
+        "mode_text": "" if state is None else state_text(state),
+        "positions": {} if run.is_over else _held_at_the_end(run.run_dir),
+    }
 
 
 def _held_at_the_end(run_dir: Path) -> dict[str, str]:
@@ -423,7 +424,6 @@ def _command_accounts(
     name: str, reason: str, run_id: str | None, folder: Path, *, every: bool, as_json: bool
 ) -> int | None:
     """Put accounts without a desk into a mode, in which the next start begins."""
-    from scalpdesk.live.account_mode import state_text
     from scalpdesk.live.without_desk import command_account
 
     runs = _last_runs(folder, run_id)
@@ -433,15 +433,7 @@ def _command_accounts(
     for run in runs:
         command = _command(name, reason)
         state = command_account(run, _state_folder(), command.action, command.reason, command.who)
-        rows.append(
-            {
-                "account": run.account_id,
-                "run_id": run.run_dir.name,
-                "mode": state.mode.value,
-                "mode_text": state_text(state),
-                "positions": {} if run.is_over else _held_at_the_end(run.run_dir),
-            }
-        )
+        rows.append(_account(run, state))
     if as_json:
         print_json({"desk": None, "accounts": rows})
         return None

@@ -3,7 +3,8 @@
 import math
 import time
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,7 @@ from scalpdesk.portfolio.gamma_verdict import GammaVerdict
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
+    from scalpdesk.backtesting.runs import Observer
     from scalpdesk.backtesting.simulate import Assembled
     from scalpdesk.core.intents import Decision, Mark
     from scalpdesk.engine.trading_engine import TradingEngine
@@ -467,24 +469,19 @@ LEAST_CHART_ROWS = 5
 LEAST_CHART_COLUMNS = 36
 
 
-class Pacer:
-    """Holds a run to a speed: market seconds a second; None does not wait."""
+def pacer(tape: "MarketTape", pace: float) -> "Observer":
+    """Return what holds a run to so many market seconds a second, counted from its first step."""
+    began: float | None = None
 
-    def __init__(self, tape: "MarketTape", pace: float | None) -> None:
-        self._open_ns = tape.sessions[0].open_ns
-        self._pace = pace
-        self._began: float | None = None
-
-    def on_step(self, run: "Assembled", now_ns: int) -> None:
-        """Wait until the wall clock has come this far since the first step."""
-        del run
-        if self._pace is None:
-            return
+    def on_step(_run: "Assembled", now_ns: int) -> None:
+        nonlocal began
         wall = time.perf_counter()
-        self._began = wall if self._began is None else self._began
-        ahead = self._began + (now_ns - self._open_ns) / 1e9 / self._pace - wall
+        began = wall if began is None else began
+        ahead = began + (now_ns - tape.sessions[0].open_ns) / 1e9 / pace - wall
         if ahead > 0:
             time.sleep(ahead)
+
+    return on_step
 
 
 class LiveView:
@@ -633,31 +630,20 @@ class LiveView:
         return [*cells[: max(rows // 2, 1)]]
 
 
-class ProgressView:
-    """A progress bar on stderr once a run has taken two seconds; plain lines where that is no terminal."""
+@contextmanager
+def progress_view(sessions: Sequence["Session"]) -> Iterator["Observer"]:
+    """Yield what moves a bar on stderr, from two seconds on; it writes plain lines where that is no terminal."""
+    spans = [(session.open_ns, session.close_ns) for session in sessions]
+    total_ns = sum(closes - opens for opens, closes in spans)
+    next_frame = 0.0
+    with progress_bar(as_json=False) as report:
 
-    def __init__(self, sessions: Sequence["Session"]) -> None:
-        self._sessions = sessions
-        self._bar = progress_bar(as_json=False)
-        self._next_frame = 0.0
+        def on_step(_run: "Assembled", now_ns: int) -> None:
+            nonlocal next_frame
+            wall = time.perf_counter()
+            if wall >= next_frame:
+                next_frame = wall + 2.0 / FRAMES_PER_SECOND
+                done_ns = sum(min(max(now_ns - opens, 0), closes - opens) for opens, closes in spans)
+                report(done_ns, total_ns, f"{to_new_york(now_ns):%Y-%m-%d %H:%M} ET")
 
-    def __enter__(self) -> Self:
-        self._report = self._bar.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._bar.__exit__(kind, error, trace)
-
-    def on_step(self, run: "Assembled", now_ns: int) -> None:
-        """Move the bar a few times a second."""
-        del run
-        wall = time.perf_counter()
-        if wall < self._next_frame:
-            return
-        self._next_frame = wall + 2.0 / FRAMES_PER_SECOND
-        spans = [(session.open_ns, session.close_ns) for session in self._sessions]
-        done_ns = sum(min(max(now_ns - opens, 0), closes - opens) for opens, closes in spans)
-        total_ns = sum(closes - opens for opens, closes in spans)
-        self._report(done_ns, total_ns, f"{to_new_york(now_ns):%Y-%m-%d %H:%M} ET")
+        yield on_step

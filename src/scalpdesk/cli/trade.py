@@ -271,7 +271,7 @@ def _run(
     journal: bool = True,
 ) -> "RunResult":
     from scalpdesk.backtesting.runs import run_backtest
-    from scalpdesk.cli.summary_view import LiveView, Pacer, ProgressView
+    from scalpdesk.cli.summary_view import LiveView, pacer, progress_view
 
     runs_dir = Path(settings.config.desk.runs_dir) if journal else None
     with ExitStack() as stack:
@@ -279,11 +279,12 @@ def _run(
         if live and sys.stdout.isatty():
             steps.append(stack.enter_context(LiveView(tape.kind)).on_step)
         else:
-            steps.append(stack.enter_context(ProgressView(tape.sessions)).on_step)
+            steps.append(stack.enter_context(progress_view(tape.sessions)))
         if live and runs_dir is not None:
             from scalpdesk.live.run import DemoControl
 
-            steps += [stack.enter_context(DemoControl(runs_dir)).on_step, Pacer(tape, pace).on_step]
+            steps.append(stack.enter_context(DemoControl(runs_dir)).on_step)
+            steps += [] if pace is None else [pacer(tape, pace)]
 
         interrupts = stack.enter_context(_Interrupts())
 

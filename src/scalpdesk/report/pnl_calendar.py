@@ -28,11 +28,8 @@ class DayResult(NamedTuple):
     vix_before: float | None
 
 
-class ExpiryResult(NamedTuple):
-    """What a trade earned that was opened so many days before its nearest expiry."""
-
-    days_to_expiry: int
-    pnl: Decimal
+ExpiryResult = tuple[int, Decimal]
+"""Days from a trade's opening to its nearest expiry, and what it earned."""
 
 
 def calendar_of(days: Sequence[DayResult], trades: Iterable[ExpiryResult], unit: Decimal) -> dict[str, Any]:
@@ -72,7 +69,7 @@ def calendar_of_report(report: RunReport, unit: Decimal) -> dict[str, Any]:
         DayResult(each.session, each.pnl, report.hours.get(each.session, {}), each.vix_before)
         for each in report.sessions
     ]
-    trades = [ExpiryResult(each.days_to_expiry, each.pnl) for each in report.trades or ()]
+    trades = [(each.days_to_expiry, each.pnl) for each in report.trades or ()]
     return calendar_of(days, trades, unit)
 
 
@@ -110,9 +107,9 @@ def _by_expiry(trades: Iterable[ExpiryResult], total: Decimal, unit: Decimal) ->
     """Return P&L and number of trades by days to expiry; what was earned outside of trades has a row."""
     amounts: defaultdict[Hashable, Decimal] = defaultdict(Decimal)
     counts: defaultdict[Hashable, int] = defaultdict(int)
-    for trade in trades:
-        name = expiry_bucket(trade.days_to_expiry)
-        amounts[name] += trade.pnl
+    for days, pnl in trades:
+        name = expiry_bucket(days)
+        amounts[name] += pnl
         counts[name] += 1
     names = [expiry_bucket(first) for first, _ in EXPIRY_BUCKETS]
     names.append(expiry_bucket(EXPIRY_BUCKETS[-1][1] + 1))

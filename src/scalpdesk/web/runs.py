@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, cast
 
 import msgspec
 
@@ -49,12 +49,7 @@ def runs_page(
     """Return the runs on record that a search finds, in an order; ``total`` counts them all."""
     if not run_dirs(runs_dir):
         return {"runs": [], "unreadable": {}, "empty": "No run yet. scalpdesk demo makes the first."}
-
-    def read(store: Store) -> tuple[dict[str, str], list[dict[str, Any]]]:
-        return project_missing(runs_dir, store), noted_runs(store)
-
-    unreadable, rows = read_runs(runs_dir, read, records_url)
-    rows.sort(key=lambda row: (written_ns(runs_dir / row["run_id"]), row["run_id"]), reverse=True)
+    unreadable, rows = recorded_runs(runs_dir, records_url)
     rows.sort(key=lambda row: _rank(row, sort), reverse=True)
     listed = [listed_run(row, runs_dir) for row in rows]
     found = [run for run in listed if is_found(run, search)]
@@ -64,6 +59,17 @@ def runs_page(
         "total": len(rows),
         "unreadable": unreadable,
     }
+
+
+def recorded_runs(runs_dir: Path, records_url: str | None) -> tuple[dict[str, str], list[dict[str, Any]]]:
+    """Return why runs cannot be read, by name, and all others, the one written last first."""
+
+    def read(store: Store) -> tuple[dict[str, str], list[dict[str, Any]]]:
+        return project_missing(runs_dir, store), noted_runs(store)
+
+    unreadable, rows = read_runs(runs_dir, read, records_url)
+    rows.sort(key=lambda row: (written_ns(runs_dir / row["run_id"]), row["run_id"]), reverse=True)
+    return unreadable, rows
 
 
 def noted_runs(store: Store) -> list[dict[str, Any]]:
@@ -91,30 +97,19 @@ def notes_document(runs_dir: Path, run: str | None, records_url: str | None = No
 
 def _rank(row: dict[str, Any], sort: RunOrder) -> float:
     """Return what a run is sorted by; one without the figure comes last."""
-    figures = figures_of(row)
     if sort is RunOrder.PNL:
         return float(pnl_in_cents(row)["total"])
-    if sort is RunOrder.DRAWDOWN:
-        return -math.inf if figures.drawdown is None else -figures.drawdown
-    if sort is RunOrder.FILLS:
-        return float(row["fills"])
-    known = {RunOrder.SHARPE: figures.sharpe, RunOrder.SESSIONS: figures.sessions_traded}.get(sort, 0.0)
-    return -math.inf if known is None else float(known)
+    known = (figures_of(row) | {"fills": row["fills"], "newest": 0.0})[sort]
+    if known is None:
+        return -math.inf
+    return -known if sort is RunOrder.DRAWDOWN else float(known)
 
 
-class SessionFigures(NamedTuple):
-    """What the sessions of a run say of it, as its report has them; None where they are too few."""
-
-    sessions_traded: int | None
-    sharpe: float | None
-    drawdown: float | None
-
-
-def figures_of(row: Mapping[str, Any]) -> SessionFigures:
-    """Return the figures of a stored run's sessions, those of its sealed report or those so far."""
+def figures_of(row: Mapping[str, Any]) -> dict[str, float | None]:
+    """Return the figures of a stored run's sessions by its report, None where they are too few."""
     found = row["summary"].get("performance") or {}
     fall = found["drawdown"]["amount"] if found.get("sessions", 0) > 1 else None
-    return SessionFigures(found.get("sessions_with_pnl"), found.get("sharpe"), fall)
+    return {"sessions": found.get("sessions_with_pnl"), "sharpe": found.get("sharpe"), "drawdown": fall}
 
 
 def is_found(run: Mapping[str, Any], search: str) -> bool:
@@ -152,11 +147,10 @@ def _played(row: Mapping[str, Any]) -> str | None:
 
 def listed_run(row: dict[str, Any], runs_dir: Path) -> answers.ListedRun:
     """Return a stored run as the list of runs shows it."""
-    parts = pnl_in_cents(row)
+    parts, figures = pnl_in_cents(row), cast(Any, figures_of(row))
     total = parts.pop("total")
-    figures = figures_of(row)
     decimals = money_decimals(run_currency(row["config"]))
-    unit, fall = Decimal(1).scaleb(-decimals), figures.drawdown
+    unit, fall = Decimal(1).scaleb(-decimals), figures["drawdown"]
     try:
         changed = changed_settings(row["strategy"], row["config"])
     except ConfigError:  # a strategy that is not installed any more
@@ -166,8 +160,8 @@ def listed_run(row: dict[str, Any], runs_dir: Path) -> answers.ListedRun:
         "started": f"{from_ns(row['started_ns']):%Y-%m-%d %H:%M}",
         "played": _played(row),
         "state": state_of(row, runs_dir / row["run_id"]),
-        "sessions_traded": figures.sessions_traded,
-        "sharpe": figures.sharpe,
+        "sessions_traded": figures["sessions"],
+        "sharpe": figures["sharpe"],
         "drawdown": None if fall is None else f"{to_cents(Decimal(fall), unit):f}",
         "underlying": row["underlying"],
         "strategy": row["strategy"],
