@@ -2,11 +2,12 @@
 
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import click
 
 from scalpdesk.cli.command import desk_command, html_option, settings_from, settings_options
+from scalpdesk.cli.flags import options
 from scalpdesk.cli.output import (
     console,
     new_table,
@@ -18,6 +19,7 @@ from scalpdesk.cli.output import (
     table_of,
 )
 from scalpdesk.core.errors import EXIT_FAILED, ArgumentError, ConfigError
+from scalpdesk.core.flags import Flag, Options
 from scalpdesk.core.owner_only import make_folder, new_own_file
 from scalpdesk.core.units import count_text, run_currency
 from scalpdesk.instruments.deribit import hedge_unit
@@ -121,6 +123,29 @@ def _list_sweeps(runs_dir: Path, *, as_json: bool) -> None:
     click.echo("scalpdesk report SWEEP --html FILE draws its tear sheet")
 
 
+class ReportOptions(Options, frozen=True, kw_only=True):
+    """Files and comparisons of a report."""
+
+    plot: Annotated[str | None, Flag("Draw P&L, Greeks, IV and RV (extra plots).", "FILE")] = None
+    csv: Annotated[str | None, Flag("Write every table as DIR/TABLE.csv.", "DIR")] = None
+    parquet: Annotated[str | None, Flag("Write every table as DIR/TABLE.parquet.", "DIR")] = None
+    others: Annotated[
+        tuple[str, ...], Flag("Show this run beside RUN. May be repeated.", "RUN", "--compare")
+    ] = ()
+    paths: Annotated[
+        int,
+        Flag(
+            "--html: redrawn paths of an embedded session that the result is ranked among; 0 for no paths.",
+            least=0,
+            most=1_000,
+        ),
+    ] = 20
+    fill_models: Annotated[
+        bool,
+        Flag("--html: repeat a backtest under the other fill models.", name="--fill-models/--no-fill-models"),
+    ] = True
+
+
 @desk_command(
     "report",
     example=(
@@ -142,24 +167,7 @@ def _list_sweeps(runs_dir: Path, *, as_json: bool) -> None:
     help="Number of the last hedges to show.",
 )
 @html_option
-@click.option("--plot", "plot_file", metavar="FILE", help="Draw P&L, Greeks, IV and RV (extra plots).")
-@click.option("--csv", "csv_dir", metavar="DIR", help="Write every table as DIR/TABLE.csv.")
-@click.option("--parquet", "parquet_dir", metavar="DIR", help="Write every table as DIR/TABLE.parquet.")
-@click.option(
-    "--compare", "others", multiple=True, metavar="RUN", help="Show this run beside RUN. May be repeated."
-)
-@click.option(
-    "--paths",
-    type=click.IntRange(0, 1_000),
-    default=20,
-    show_default=True,
-    help="--html: redrawn paths of an embedded session that the result is ranked among; 0 for no paths.",
-)
-@click.option(
-    "--fill-models/--no-fill-models",
-    default=True,
-    help="--html: repeat a backtest under the other fill models.",
-)
+@options(ReportOptions)
 @settings_options
 def report(
     *,
@@ -167,12 +175,7 @@ def report(
     run: str,
     hedges: int,
     html_file: str | None,
-    plot_file: str | None,
-    csv_dir: str | None,
-    parquet_dir: str | None,
-    others: tuple[str, ...],
-    paths: int,
-    fill_models: bool,
+    options: ReportOptions,
     config_file: str | None,
     overrides: tuple[str, ...],
 ) -> None:
@@ -180,34 +183,31 @@ def report(
 
     With --html it is also a sweep by its name (scalpdesk runs --sweeps) or folder.
     """
-    written_to = {"--html": html_file, "--plot": plot_file, "--csv": csv_dir, "--parquet": parquet_dir}
+    wanted = {"csv": options.csv, "parquet": options.parquet}
+    files = {"html": html_file, "plot": options.plot} | wanted
     _refuse_together(
-        ["--compare"] if others else [], [name for name, to in written_to.items() if to is not None]
+        ["--compare"] if options.others else [], [f"--{name}" for name, to in files.items() if to]
     )
     url = settings_from(config_file, overrides).config.records_url
-    if others:
-        _compare([find_run(config_file, overrides, name) for name in (*others, run)], url, as_json=as_json)
+    if options.others:
+        found = [find_run(config_file, overrides, name) for name in (*options.others, run)]
+        _compare(found, url, as_json=as_json)
         return
     if _is_sweep_written(_runs_dir(config_file, overrides), run, html_file, as_json=as_json):
         return
     run_dir = find_run(config_file, overrides, run)
     if html_file is not None:
-        written = _write_sheet(
-            run_dir, Path(html_file), paths=paths, fill_models=fill_models, as_json=as_json
-        )
+        written = _write_sheet(run_dir, Path(html_file), options, as_json=as_json)
         text = f"{written['file']}: {written['bytes'] / 1e3:.0f} kB, {written['result']}"
         print_answer(written, text, as_json=as_json)
         return
     stored = read_stored(run_dir, url)
-    if plot_file is not None:
-        _draw(stored, Path(plot_file))
-    if csv_dir is not None or parquet_dir is not None:
-        files = [
-            *(_write_tables(stored, Path(csv_dir), "csv") if csv_dir is not None else ()),
-            *(_write_tables(stored, Path(parquet_dir), "parquet") if parquet_dir is not None else ()),
-        ]
-        text = "\n".join(f"{each['file']}: {count_text(each['rows'], 'row')}" for each in files)
-        print_answer({"run_id": run_dir.name, "files": files}, text, as_json=as_json)
+    if options.plot is not None:
+        _draw(stored, Path(options.plot))
+    if any(wanted.values()):
+        rows = [row for form, to in wanted.items() if to for row in _write_tables(stored, Path(to), form)]
+        text = "\n".join(f"{each['file']}: {count_text(each['rows'], 'row')}" for each in rows)
+        print_answer({"run_id": run_dir.name, "files": rows}, text, as_json=as_json)
         return
     from scalpdesk.report.figures import json_safe
     from scalpdesk.report.session_tables import grouped
@@ -381,9 +381,7 @@ def _is_sweep_written(runs_dir: Path, name: str, file: str | None, *, as_json: b
     return True
 
 
-def _write_sheet(
-    run_dir: Path, file: Path, *, paths: int, fill_models: bool, as_json: bool
-) -> dict[str, Any]:
+def _write_sheet(run_dir: Path, file: Path, options: ReportOptions, *, as_json: bool) -> dict[str, Any]:
     """Write the tear sheet of a run; return where, how large and the result."""
     from scalpdesk.cli.waiting import progress_bar
     from scalpdesk.core.clock import SystemClock
@@ -393,6 +391,7 @@ def _write_sheet(
 
     follower = read_run(run_dir)
     assert follower.header is not None
+    fill_models, paths = options.fill_models, options.paths
     if cut_of(follower) is not None:  # the same run to its end would be another one
         fill_models, paths = False, 0
     with progress_bar(as_json=as_json) as report_progress:

@@ -632,7 +632,7 @@ class LiveView:
 
 @contextmanager
 def progress_view(sessions: Sequence["Session"]) -> Iterator["Observer"]:
-    """Yield what moves a bar on stderr, from two seconds on; it writes plain lines where that is no terminal."""
+    """Yield what moves a bar on stderr, from two seconds on; plain lines where that is no terminal."""
     spans = [(session.open_ns, session.close_ns) for session in sessions]
     total_ns = sum(closes - opens for opens, closes in spans)
     next_frame = 0.0
