@@ -244,7 +244,8 @@ def _print_exposure(document: dict[str, Any], strikes: int) -> None:
         f"{rows['vol_quoted']}, from the fitted smile {rows['vol_from_smile']}"
     )
     _print_strikes(document, strikes)
-    _print_expiries(document)
+    parts = [f"{row['expiry']} {_cell(row['net_usd'])}" for row in document["expiries"]]
+    click.echo(f"by expiry, M  {'; '.join(parts[:8])}{'; …' if len(parts) > 8 else ''}")
     _print_profile(document)
     click.echo(f"note: {document['convention']}")
     print_notes(document["notes"])
@@ -277,11 +278,6 @@ def _print_strikes(document: dict[str, Any], shown: int) -> None:
         )
     print_table(table, first_to_go=("", " "))
     print_hidden(every, near)
-
-
-def _print_expiries(document: dict[str, Any]) -> None:
-    parts = [f"{row['expiry']} {_cell(row['net_usd'])}" for row in document["expiries"]]
-    click.echo(f"by expiry, M  {'; '.join(parts[:8])}{'; …' if len(parts) > 8 else ''}")
 
 
 def _print_profile(document: dict[str, Any]) -> None:

@@ -334,19 +334,19 @@ def show_hedges(
     # columns add up to the interval's P&L: what is seldom there has one where it is
     rare = [name for name in ("carry", "residual") if any(each.parts.get(name) for each in shown)]
     columns |= {name: (name,) for name in rare}
+
+    def total(names: tuple[str, ...], hedge: "Hedge") -> Decimal:
+        return sum((hedge.parts.get(name, ZERO) for name in names), ZERO)
+
     made: Made = {
         "at": lambda each: f"{to_new_york(each.ts_ns):%m-%d %H:%M:%S}",
         "price": lambda each: each.price or "not filled",
-        **{name: partial(_sum_of, names) for name, names in columns.items()},
+        **{name: partial(total, names) for name, names in columns.items()},
     }
     amounts = "|".join(f"{name}:.{decimals}$" for name in columns)
     heads = f"New York={{at}}|{unit}={{quantity_shares:+}}|price|{amounts}|interval P&L={{pnl:.{decimals}$}}"
     table = table_of(shown, heads, made, title=title)
     print_table(table, out, first_to_go=("higher order", "vega", "theta", "costs"))
-
-
-def _sum_of(parts: tuple[str, ...], hedge: "Hedge") -> Decimal:
-    return sum((hedge.parts.get(name, ZERO) for name in parts), ZERO)
 
 
 def show_trades(out: "Console", trades: Sequence["Trade"], currency: str = "USD") -> None:

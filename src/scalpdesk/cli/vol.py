@@ -294,7 +294,8 @@ def report_tables(document: dict[str, Any]) -> "Iterator[str | Table]":
         yield f"daily history: {history['source']}, {history['days']} days to {history['last']}"
         yield ""
         yield f"realised, last {document['window']} days, % a year"
-        yield _realised_table(document)
+        made = {"estimator": lambda row: row["estimator"].replace("_", " ")}
+        yield table_of(document["realised"], "estimator|vol %={vol:.1p}", made)
         yield ""
         yield f"forecast, next {document['horizon_days']} trading days, % a year"
         yield _forecasts(document)
@@ -307,11 +308,6 @@ def report_tables(document: dict[str, Any]) -> "Iterator[str | Table]":
         yield _record_line(record)
     for line in _reasons(document):
         yield f"note: {line}"
-
-
-def _realised_table(document: dict[str, Any]) -> "Table":
-    made = {"estimator": lambda row: row["estimator"].replace("_", " ")}
-    return table_of(document["realised"], "estimator|vol %={vol:.1p}", made)
 
 
 def _forecasts(document: dict[str, Any]) -> "Table":

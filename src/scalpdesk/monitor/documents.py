@@ -158,7 +158,7 @@ def desk_page(follower: RunFollower) -> answers.DeskPage | answers.Empty:
     desk = follower.desk
     parts = session_parts(follower)
     paying, pnl = session_verdict(follower, parts), pnl_today(follower)
-    fold = follower.fold
+    fold, shared = follower.fold, exposure(desk, follower.now_ns)
     return {
         "question": None if paying is None else paying.question,
         "verdict": verdict(follower, parts, paying),
@@ -172,7 +172,9 @@ def desk_page(follower: RunFollower) -> answers.DeskPage | answers.Empty:
         "parts": waterfall(parts | {SINCE_MARK: pnl - parts["total"], "total": pnl}),
         "costs": costs_of(parts, paying),
         "residual_share": residual_share(parts),
-        "exposure": _exposure_sentence(follower),
+        "exposure": ""
+        if shared is None
+        else f"All together: {exposure_text(shared, currency_of(follower))}.",
         "band_shares": follower.band,
         "premium": premium_block(follower),
         "position": position_block(follower),
@@ -182,12 +184,6 @@ def desk_page(follower: RunFollower) -> answers.DeskPage | answers.Empty:
         "taken": sum(fold.taken.values()),
         "skipped": sum(fold.skipped.values()),
     }
-
-
-def _exposure_sentence(follower: RunFollower) -> str:
-    """Return a sentence on the deltas of several underlyings together; empty with one."""
-    found = exposure(follower.desk, follower.now_ns)
-    return "" if found is None else f"All together: {exposure_text(found, currency_of(follower))}."
 
 
 SINCE_MARK = "since_last_mark"

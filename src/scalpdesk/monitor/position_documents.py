@@ -21,7 +21,7 @@ from scalpdesk.core.units import (
 from scalpdesk.engine.unquoted import on_model
 from scalpdesk.entry.shape_names import structure_text
 from scalpdesk.entry.shapes import SHAPES, SeenChain, ShapeLister, StructureConfig
-from scalpdesk.instruments.contract import Instrument, options_in_order
+from scalpdesk.instruments.contract import options_in_order
 from scalpdesk.instruments.deadlines import order_cutoff_ns
 from scalpdesk.instruments.deribit import hedge_unit
 from scalpdesk.instruments.sessions import expiry_instant_ns, from_ns, to_new_york
@@ -156,18 +156,12 @@ def _legs(follower: RunFollower) -> list[Position]:
     return sorted(follower.desk.positions.held(), key=order)
 
 
-def _open_pnl(contract: Instrument, position: Position, mark: float) -> float:
-    """Return what a position has gained since its entry; in coin for a future that settles in it."""
-    units = position.float_quantity * position.multiplier
-    return sum(contract.earned(units, float(position.average_price), mark))
-
-
 def leg_row(follower: RunFollower, position: Position) -> answers.Leg:
     """Return one position: held, entry, mark, delta, P&L open."""
     desk = follower.desk
     number = position.instrument_id
     contract = desk.instruments[number]
-    units = float(position.quantity) * position.multiplier
+    units, entry = float(position.quantity) * position.multiplier, float(position.average_price)
     valuation = follower.value(number) if contract.is_option else None
     mark = desk.delta_engine.mark(number)
     delta: float | None = None
@@ -184,13 +178,13 @@ def leg_row(follower: RunFollower, position: Position) -> answers.Leg:
         "label": leg_label(contract),
         "expiry": contract.expiry.isoformat() if contract.is_option else None,
         "quantity": number_text(position.quantity),
-        "entry": float(position.average_price),
+        "entry": entry,
         "mark": mark,
         "price_decimals": follower.places_of(contract),
         "is_coin": contract.is_coin,
         "verdict": desk.market.verdict(number, follower.now_ns).value,
         "vol": vol,
-        "open_pnl": None if mark is None else follower.amount(_open_pnl(contract, position, mark)),
+        "open_pnl": None if mark is None else follower.amount(sum(contract.earned(units, entry, mark))),
         "delta_shares": delta,
         "gamma_shares_per_usd": gamma,
         "theta_usd_per_day": theta,
@@ -401,11 +395,13 @@ def position_page(
     payoff = _payoff(book, spot, smile, vol_points / 100.0, ahead)
     evens, cells = crossings(payoff["spots"], payoff["expiry"]), book.ladder(step=1, smile=smile)
     worst = None if days or added else worst_of(follower, smile)
+    distance = follower.desk.margin_distance()
+    margin = "" if distance is None else f" {distance.text(spot)}"
     return {
         **page,
         "payoff": payoff,
         "break_evens": evens,
-        "sentence": position_sentence(evens, cells, page, worst) + _margin_sentence(follower, spot),
+        "sentence": position_sentence(evens, cells, page, worst) + margin,
         "ladder": ladder_of(cells),
     }
 
@@ -442,11 +438,6 @@ def _payoff(book: RiskBook, spot: float, smile: str, vol_change: float, days: fl
     }
 
 
-def _margin_sentence(follower: RunFollower, spot: float) -> str:
-    distance = follower.desk.margin_distance()
-    return "" if distance is None else f" {distance.text(spot)}"
-
-
 def _holdings_with(follower: RunFollower, added: Sequence[Position]) -> dict[InstrumentId, Decimal]:
     """Return what the desk holds, with the legs that are added for a look."""
     held = follower.desk.positions.held()
@@ -471,20 +462,18 @@ def _instants(
 
 
 def ladder_of(cells: Floats) -> answers.Ladder:
-    """Return P&L by move of the spot and change of volatility, with the shade of each cell."""
+    """Return P&L by move of the spot and change of volatility, with the shade of each cell.
+
+    Gains shade from 0 to 1 and losses from −1 to 0, each as a share of the largest of its kind.
+    """
+    largest = np.where(cells < 0.0, -cells.min(), cells.max())
+    shades: Floats = np.divide(cells, largest, out=np.zeros_like(cells), where=largest > 0.0)
     return {
         "moves": list(GRID_MOVES),
         "vol_points": list(GRID_POINTS),
         "pnl": cells.tolist(),
-        "heat": _shades(cells).round(3).tolist(),
+        "heat": shades.round(3).tolist(),
     }
-
-
-def _shades(cells: Floats) -> Floats:
-    """Return gains from 0 to 1 and losses from −1 to 0, each as a share of the largest of its kind."""
-    largest = np.where(cells < 0.0, -cells.min(), cells.max())
-    shades: Floats = np.divide(cells, largest, out=np.zeros_like(cells), where=largest > 0.0)
-    return shades
 
 
 def position_sentence(

@@ -319,7 +319,8 @@ def scalp_performance(
         cumulative P&L by session.
     """
     table = ScalpOutcomeRow
-    which = _outcomes_of(run_id, ticker)
+    wanted = ((table.run_id, run_id), (table.ticker, ticker))
+    which = [column == value for column, value in wanted if value is not None]
     by_session = _grouped(store, which, table.session)
     by_ticker = _grouped(store, which, table.ticker)
     by_hour = _grouped(store, which, table.entry_hour)
@@ -337,13 +338,6 @@ def scalp_performance(
         "worst": _extreme(store, which, table.pnl),
         "cumulative": curve,
     }
-
-
-def _outcomes_of(run_id: str | None, ticker: str | None) -> list[ColumnElement[bool]]:
-    """Return the conditions of the scalps of one run and one underlying; None stands for all."""
-    table = ScalpOutcomeRow
-    wanted = ((table.run_id, run_id), (table.ticker, ticker))
-    return [column == value for column, value in wanted if value is not None]
 
 
 def _grouped(

@@ -151,6 +151,11 @@ def listed_run(row: dict[str, Any], runs_dir: Path) -> answers.ListedRun:
     total = parts.pop("total")
     decimals = money_decimals(run_currency(row["config"]))
     unit, fall = Decimal(1).scaleb(-decimals), figures["drawdown"]
+    noted = [
+        (note["kind"], f"{note['name']}:", *(f"#{tag}" for tag in note["tags"]), note["note"])
+        for note in row["notes"]
+        if note["kind"] != "run"
+    ]
     try:
         changed = changed_settings(row["strategy"], row["config"])
     except ConfigError:  # a strategy that is not installed any more
@@ -181,13 +186,8 @@ def listed_run(row: dict[str, Any], runs_dir: Path) -> answers.ListedRun:
         "decision_hash": row["decision_hash"],
         "tags": [tag for note in row["notes"] if note["kind"] == "run" for tag in note["tags"]],
         "note": "".join(note["note"] for note in row["notes"] if note["kind"] == "run"),
-        "noted": [_line_of(note) for note in row["notes"] if note["kind"] != "run"],
+        "noted": [" ".join(filter(None, words)) for words in noted],
     }
-
-
-def _line_of(note: Mapping[str, Any]) -> str:
-    tags = "".join(f" #{tag}" for tag in note["tags"])
-    return f"{note['kind']} {note['name']}:{tags} {note['note']}".rstrip()
 
 
 def run_page(runs_dir: Path, name: str, records_url: str | None = None) -> answers.Run:

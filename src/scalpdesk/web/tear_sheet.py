@@ -97,13 +97,14 @@ def sheet_document(
     columns = _thin_columns(follower)
     days = [session.day for session in sessions_begun(header, follower.now_ns)]
     cut = documents.cut_of(follower)
+    span = {0: "Live run", 1: "One session"}.get(len(days), f"{len(days)} sessions")
     data, total = header.data, parts["total"]
     kind = MARKET_KINDS.get(str(data.get("kind")), f"{header.venue}, {header.mode}")
     model = str(header.config.get("simulation", {}).get("fill_model", ""))
     unit_of_delta, decimals = delta_unit(str(data.get("underlying", "")))
     return {
         "title": title_of(header.strategy, str(data.get("underlying", "")), days),
-        "subtitle": f"{_span_of(len(days)) if cut is None else str(cut).capitalize()}. {kind}.",
+        "subtitle": f"{span if cut is None else str(cut).capitalize()}. {kind}.",
         "cut": None if cut is None else str(cut),
         "kind": documents.account_kind(header),
         "currency": currency_of(follower),
@@ -128,7 +129,7 @@ def sheet_document(
         },
         "facts": [
             *_what_was_run(header, figures, [] if cut is not None else _statistics(report)),
-            ["Decisions", _decision_hash(follower)],
+            ["Decisions", str(follower.tail.summary.get("decision_hash", ""))[:12] or "run not ended"],
             ["Build", header.build],
         ],
         "warnings": _warnings(follower),
@@ -257,18 +258,10 @@ def title_of(strategy: str, market: str, days: Sequence[date]) -> str:
     return ", ".join(filter(None, (f"{strategy.replace('-', ' ').capitalize()} on {market}", when)))
 
 
-def _span_of(sessions: int) -> str:
-    return {0: "Live run", 1: "One session"}.get(sessions, f"{sessions} sessions")
-
-
 def _drawn(header: JournalHeader) -> str:
     quality, seed = header.data.get("quality"), header.seed
     named = "" if quality is None else f", quality {quality}"
     return named if seed is None else f"{named}, seed {seed}"
-
-
-def _decision_hash(follower: RunFollower) -> str:
-    return str(follower.tail.summary.get("decision_hash", ""))[:12] or "run not ended"
 
 
 def _per_cost(paying: GammaVerdict | None) -> str | None:
