@@ -101,23 +101,25 @@ def scan(
         report(len(names), len(names), "scan")
     rows.sort(key=lambda row: -row["edge_usd"])
     document = {"chains": chains, "positions": rows[: top or None]}
-    print_answer(document, partial(_print_structures if shapes else _print, document), as_json=as_json)
+    print_answer(document, partial(_print, document, is_of_shapes=bool(shapes)), as_json=as_json)
 
 
-def _print_structures(document: dict[str, Any]) -> None:
+def _print(document: dict[str, Any], *, is_of_shapes: bool) -> None:
     for chain in document["chains"]:
         _print_chain(chain)
-    columns = f"structure|{_EDGE}|delta:.2f|theta $={{theta_usd_per_day:.2f}}|OI={{open_interest}}|gate"
-    table = table_of(document["positions"], columns, _MADE, is_tight=True, text=("gate",))
-    print_table(table, first_to_go=("OI", "gross $", "delta"))
-    click.echo("USD a set: net = gross - spread - hedge; f/i: forecast over implied; theta: a calendar day's")
+    (_print_structures if is_of_shapes else _print_pairs)(document)
     for chain in document["chains"]:
         print_notes(chain["notes"])
 
 
-def _print(document: dict[str, Any]) -> None:
-    for chain in document["chains"]:
-        _print_chain(chain)
+def _print_structures(document: dict[str, Any]) -> None:
+    columns = f"structure|{_EDGE}|delta:.2f|theta $={{theta_usd_per_day:.2f}}|OI={{open_interest}}|gate"
+    table = table_of(document["positions"], columns, _MADE, is_tight=True, text=("gate",))
+    print_table(table, first_to_go=("OI", "gross $", "delta"))
+    click.echo("USD a set: net = gross - spread - hedge; f/i: forecast over implied; theta: a calendar day's")
+
+
+def _print_pairs(document: dict[str, Any]) -> None:
     columns = (
         f"position|{_EDGE}|move $={{breakeven_move:.2f}}|move %={{breakeven_fraction:.2p}}"
         "|sprd %={spread_fraction:.1p}|size={ask_size:.0f}|OI={open_interest}|delta:.2f|gate"
@@ -128,8 +130,6 @@ def _print(document: dict[str, Any]) -> None:
         "USD for one contract of each leg: net = gross - spread - hedge; f/i: forecast over implied; move: of"
         " the\nunderlying at once that pays a day's theta and the spread; size: displayed at the ask"
     )
-    for chain in document["chains"]:
-        print_notes(chain["notes"])
 
 
 def _print_chain(chain: dict[str, Any]) -> None:

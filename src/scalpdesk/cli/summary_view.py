@@ -230,31 +230,36 @@ def _show_parts(out: "Console", summary: dict[str, Any], pnl: dict[str, float]) 
         out.print(f"\nin USD: {change}, of it {trading} by trading, {held} by the price of the coin held")
     if paying := summary.get("gamma_paying"):
         out.print(f"\n[bold]{msgspec.convert(paying, GammaVerdict).question}[/] {verdict_text(paying)}")
-    findings = (line(summary.get("pnl_detail")) for line in (unexplained_line, better_line, one_price_line))
-    for line in filter(None, (*findings, on_model_line(summary))):
+    for line in findings_of(summary):
         out.print(f"[bold red]{line}[/]")
 
 
-def unexplained_line(explain: dict[str, Any] | None) -> str:
-    """Return what the explain leaves open, where that is too much; empty else, and of earlier versions."""
-    left = (explain or {}).get("unexplained")
-    if not left or not left["flagged"]:
-        return ""
-    return (
-        f"UNEXPLAINED: residual and three-way term of {left['amount']} are {left['of_gross']:.0%} of the"
-        f" gross {left['gross']}, above 5 %: a leg without quotes, or quotes off the model"
-    )
-
-
-def on_model_line(summary: Mapping[str, Any]) -> str:
-    """Return what of the last net asset value stands on no quote; empty where quotes show all of it."""
-    found = summary.get("on_model")
-    if not found:
-        return ""
-    return (
-        f"ON NO QUOTE: {', '.join(found['options'])}, {found['worth']} of NAV by the model or last two sides"
-        f" ({found['least']} to {found['most']}), last quoted {found['since']} New York"
-    )
+def findings_of(summary: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what a run's figures do not show: what is not explained, odd prices, worth on no quote."""
+    explain = summary.get("pnl_detail") or {}
+    left, better = explain.get("unexplained"), explain.get("better_than_quoted")
+    without, found = explain.get("without_spread"), summary.get("on_model")
+    if left and left["flagged"]:
+        yield (
+            f"UNEXPLAINED: residual and three-way term of {left['amount']} are {left['of_gross']:.0%} of the"
+            f" gross {left['gross']}, above 5 %: a leg without quotes, or quotes off the model"
+        )
+    if better and better["fills"]:
+        yield (
+            f"FINDING: {count_text(better['fills'], 'fill')} better than quoted by more than a tick,"
+            f" {better['amount']} in sum: a mark was off, or the quote that filled was not known yet"
+        )
+    if without and without["fills"]:
+        yield (
+            f"NO SPREAD: {without['fills']} of {count_text(without['of'], 'fill')} of the hedge at a price"
+            " without a spread: the data has one price for both sides, so hedging costs more than this."
+            " Assume a spread: data.assumed_spread_bps"
+        )
+    if found:
+        yield (
+            f"ON NO QUOTE: {', '.join(found['options'])}, {found['worth']} of NAV by the model or last two"
+            f" sides ({found['least']} to {found['most']}), last quoted {found['since']} New York"
+        )
 
 
 def verdict_text(paying: Mapping[str, Any]) -> str:
@@ -263,29 +268,6 @@ def verdict_text(paying: Mapping[str, Any]) -> str:
 
     pieces = verdict_pieces(msgspec.convert(paying, GammaVerdict))
     return "".join(piece["text"] for piece in pieces).replace("−", "-")
-
-
-def better_line(explain: dict[str, Any] | None) -> str:
-    """Return the fills that beat their quotes by more than a tick; empty without such fills."""
-    found = (explain or {}).get("better_than_quoted")
-    if not found or not found["fills"]:
-        return ""
-    return (
-        f"FINDING: {count_text(found['fills'], 'fill')} better than quoted by more than a tick,"
-        f" {found['amount']} in sum: a mark was off, or the quote that filled was not known yet"
-    )
-
-
-def one_price_line(explain: dict[str, Any] | None) -> str:
-    """Return the fills at a price that has no spread; empty without such fills, and of earlier versions."""
-    found = (explain or {}).get("without_spread")
-    if not found or not found["fills"]:
-        return ""
-    return (
-        f"NO SPREAD: {found['fills']} of {count_text(found['of'], 'fill')} of the hedge at a price without a"
-        " spread: the data has one price for both sides, so hedging costs more than this. Assume a spread:"
-        " data.assumed_spread_bps"
-    )
 
 
 def folder_line(folder: dict[str, Any]) -> str:

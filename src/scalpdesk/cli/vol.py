@@ -155,7 +155,7 @@ def track_gate(
     from scalpdesk.cli.history import find_run, read_stored
     from scalpdesk.instruments.sessions import to_new_york
     from scalpdesk.report.figures import json_safe
-    from scalpdesk.report.trade_edge import gate_record
+    from scalpdesk.report.trades import gate_record
 
     folders = [find_run(config_file, overrides, run) for run in runs]
     url = settings_from(config_file, overrides).config.records_url
@@ -174,7 +174,7 @@ def track_gate(
         for trade in each.trades
         if trade.edge_usd is not None
     ]
-    record = gate_record([trade.promise for _, trade in trades if trade.promise is not None])
+    record = gate_record(trade for _, trade in trades)
     if as_json:
         rows = [{"run_id": name, **json_safe(trade)} for name, trade in trades]
         print_json({"runs": [folder.name for folder in folders], "record": record, "trades": rows})

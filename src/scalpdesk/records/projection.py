@@ -47,7 +47,7 @@ from scalpdesk.records.tables import (
     TradeRow,
 )
 from scalpdesk.report.fold import RunFold, shown
-from scalpdesk.report.run_report import RunTables, tables_of
+from scalpdesk.report.run_report import tables_of
 from scalpdesk.report.summary import held_by_symbol
 from scalpdesk.volatility.variance_time import clock_of
 
@@ -86,8 +86,8 @@ class Projection:
         self._event_numbers = array("q")
         """Position of the event that caused each decision among the run's events, from 1."""
         self._first_ns: int | None = None
-        self._tables: RunTables | None = None
-        """Sessions and trades, once the journal was walked."""
+        self._statistics: dict[str, Any] | None = None
+        """Of the sessions, once the journal was walked."""
 
     def run(self, scalp_ids: Mapping[str, int]) -> None:
         """Walk the journal; all rows but the run's own are in the database afterwards.
@@ -101,16 +101,16 @@ class Projection:
                 self._take(event)
             for output in outputs:
                 self._on_output(output, events[-1].ts_recv_ns)
-        self._tables = tables = tables_of(self.header, self.fold)
+        sessions, trades, self._statistics = tables_of(self.header, self.fold)
         fold, hours = self.fold, self.fold.sums.hours()
-        own_hours = [_json(hours.get(each.session, {})) for each in tables.sessions]
+        own_hours = [_json(hours.get(each.session, {})) for each in sessions]
         self._write(DecisionRow, fold.decisions, number=count(1), event_number=self._event_numbers)
         self._write(MarkRow, fold.marks, number=count(1))
         self._write(OrderRow, fold.orders)
         self._write(FillRow, fold.fills)
         self._insert(PositionRow, map(self._position, self._book.positions.values()))
-        self._write(SessionRow, tables.sessions, hours=own_hours)
-        self._write(TradeRow, tables.trades)
+        self._write(SessionRow, sessions, hours=own_hours)
+        self._write(TradeRow, trades)
         self._scalps.write(self._connection, scalp_ids)
 
     def _write(self, table: type[Base], structs: Iterable[msgspec.Struct], **columns: Iterable[Any]) -> None:
@@ -169,7 +169,7 @@ class Projection:
         cut = cut_short(reader.run_dir, self.header, self.fold.last_ns, sealed=reader.sealed)
         if cut is not None:
             return {"verdict": str(cut), "cut": msgspec.to_builtins(cut)}
-        return {} if self._tables is None else {"performance": self._tables.statistics}
+        return {} if self._statistics is None else {"performance": self._statistics}
 
     def _take(self, event: Event) -> None:
         """Let the orders and the book that are rebuilt here take an event, then the fold."""

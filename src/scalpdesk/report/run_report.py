@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 from msgspec.structs import replace
@@ -115,21 +115,16 @@ def report_of(
     )
 
 
-class RunTables(NamedTuple):
-    """Sessions and trades of a run, or of what of it there is, without the levels of the VIX."""
+def tables_of(
+    header: JournalHeader, fold: RunFold
+) -> tuple[tuple[SessionPnl, ...], tuple[Trade, ...], dict[str, Any]]:
+    """Return what the store keeps of a run's report: sessions, trades, statistics without exposure.
 
-    sessions: tuple[SessionPnl, ...]
-    trades: tuple[Trade, ...]
-    """None of a shared run without its desk."""
-    statistics: dict[str, Any]
-    """Of the sessions, without exposure."""
-
-
-def tables_of(header: JournalHeader, fold: RunFold) -> RunTables:
-    """Return what the store keeps of a run's report."""
+    A shared run has no trades without its desk, and no session a level of the VIX.
+    """
     maker = _Maker(header, fold, is_shared=False)
     sessions = maker.sessions(lambda _: None)
-    return RunTables(sessions, maker.trades() or (), maker.performance(sessions, None))
+    return sessions, maker.trades() or (), maker.performance(sessions, None)
 
 
 class _Maker:
