@@ -386,7 +386,7 @@ def test_fills_of_an_order_stand_under_it_and_average_to_its_price(held):
     paid = sum(float(fill["quantity"]) * fill["price"] for fill in row["fills"])
     assert paid / 4 == pytest.approx(row["average"])
     whole = order_documents.orders_page(held, 10_000)["orders"]
-    assert sum(len(row["fills"]) for row in whole) == len(held.fold.fills)
+    assert sum(len(row["fills"]) for row in whole) == len(held.fills)
 
 
 @pytest.mark.parametrize(

@@ -304,43 +304,32 @@ def _compare(run_dirs: list[Path], records_url: str | None, *, as_json: bool) ->
     keys = dict.fromkeys(key for each in settings for key in each)
     differing = {key: [each.get(key) for each in settings] for key in keys}
     differing = {key: values for key, values in differing.items() if len(set(values)) > 1}
+    rows = [each_run.run for each_run in stored]
     figures: dict[str, list[Any]] = {
-        name: [str(each_run.run[name]) if each_run.run[name] is not None else None for each_run in stored]
+        name: [None if row[name] is None else str(row[name]) for row in rows]
         for name in ("strategy", "venue", "data_name", "session", "sealed", "decision_hash")
     }
     figures["cut"] = [each_run.summary["verdict"] if each_run.is_cut else None for each_run in stored]
     figures["currency"] = [each_run.currency for each_run in stored]
-    counts = {
-        name: [each_run.run[name] for each_run in stored]
-        for name in ("orders", "fills", "hedges", "decisions")
-    }
+    counts = {name: [row[name] for row in rows] for name in ("orders", "fills", "hedges", "decisions")}
     counts["trades"] = [len(each_run.trades) for each_run in stored]
     decimals = [each_run.decimals for each_run in stored]
-    in_cents = [pnl_in_cents(each_run.run) for each_run in stored]
+    in_cents = [pnl_in_cents(row) for row in rows]
     names = ("total", *part_names({name for parts in in_cents for name in parts}))
     pnl = {name: [parts.get(name, Decimal(0)) for parts in in_cents] for name in names}
-    one_currency = len(set(figures["currency"])) == 1  # dollars less coin would be neither
+
+    def told(found: dict[str, list[Decimal]]) -> dict[str, list[str]]:
+        named = ((name, zip(row, decimals, strict=True)) for name, row in found.items())
+        return {name: [f"{each:.{n}f}" for each, n in row] for name, row in named}
+
     if as_json:
-        print_json(
-            {
-                "runs": [each_run.run["run_id"] for each_run in stored],
-                "settings": differing,
-                "facts": figures,
-                "counts": counts,
-                "pnl": {
-                    name: [f"{each:.{n}f}" for each, n in zip(row, decimals, strict=True)]
-                    for name, row in pnl.items()
-                },
-                "pnl_differences": {
-                    name: [f"{each - row[0]:.{n}f}" for each, n in zip(row, decimals, strict=True)]
-                    for name, row in pnl.items()
-                }
-                if one_currency
-                else None,
-            }
-        )
+        beside = {name: [each - amounts[0] for each in amounts] for name, amounts in pnl.items()}
+        one_currency = len(set(figures["currency"])) == 1  # dollars less coin would be neither
+        about: dict[str, Any] = {"runs": [row["run_id"] for row in rows], "settings": differing}
+        about |= {"facts": figures, "counts": counts, "pnl": told(pnl)}
+        print_json(about | {"pnl_differences": told(beside) if one_currency else None})
         return
-    table = new_table("", *(each_run.run["run_id"] for each_run in stored))
+    table = new_table("", *(row["run_id"] for row in rows))
     named = {name.replace("_", " "): values for name, values in (figures | counts).items()}
     for name, values in (differing | named).items():
         table.add_row(name, *("·" if value is None else str(value) for value in values))

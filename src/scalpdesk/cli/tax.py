@@ -8,7 +8,7 @@ import click
 
 from scalpdesk.cli.command import desk_command, settings_from, settings_options
 from scalpdesk.cli.flags import options
-from scalpdesk.cli.output import print_answer, print_json, print_table, table_of
+from scalpdesk.cli.output import print_answer, print_table, table_of
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.flags import Flag, Options
 from scalpdesk.core.units import count_text
@@ -84,10 +84,14 @@ def tax(
     from scalpdesk.accounting.files import read_chosen, read_lots, read_marks, write_tables
     from scalpdesk.accounting.forms import plain_disposals, plain_lots, tax_year
     from scalpdesk.accounting.journals import read_day_book
-    from scalpdesk.accounting.law import NO_ADVICE
+    from scalpdesk.accounting.law import FACTS, NO_ADVICE
 
     if options.facts:
-        _print_facts(as_json=as_json)
+        table = table_of(FACTS, "fact={name}|says|source", text=("says", "source"))
+        document = {"note": NO_ADVICE, "facts": [fact._asdict() for fact in FACTS]}
+        if not as_json:
+            click.echo(NO_ADVICE)
+        print_answer(document, lambda: print_table(table), as_json=as_json)
         return
     year, lot_method = _checked(year, options.method, options.specific)
     settings = settings_from(config_file, overrides)
@@ -165,13 +169,3 @@ def _print(head: str, tables: dict[str, Sequence[dict[str, Any]]], flags: Sequen
     click.echo("")
     for flag in flags:
         click.echo(f"! {flag}")
-
-
-def _print_facts(*, as_json: bool) -> None:
-    from scalpdesk.accounting.law import FACTS, NO_ADVICE
-
-    if as_json:
-        print_json({"note": NO_ADVICE, "facts": [fact._asdict() for fact in FACTS]})
-        return
-    click.echo(NO_ADVICE)
-    print_table(table_of(FACTS, "fact={name}|says|source", text=("says", "source")))

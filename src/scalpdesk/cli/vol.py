@@ -491,19 +491,14 @@ def _print_table(document: dict[str, Any], scores: "tuple[ModelScore, ...]") -> 
     figures = [name for days in horizons for name in (f"{days} d", "DM t", "MCS p", "bias")]
     table = new_table("forecast", *figures)
     for model in dict.fromkeys(row.model for row in scores):
-        cells = [_cells(by_place[model, days]) for days in horizons]
-        table.add_row(model, *(cell for row in cells for cell in row))
+        rows = [by_place[model, days] for days in horizons]
+        t_of = [None if row.against_garch is None else row.against_garch.t for row in rows]
+        cells = (
+            (f"{row.qlike:.3f}", "-" if t is None else f"{t:+.2f}", cell(row.mcs_p, 2), f"{row.bias:.2f}")
+            for row, t in zip(rows, t_of, strict=True)
+        )
+        table.add_row(model, *(each for row in cells for each in row))
     print_table(table)
     click.echo(
         "MCS p: in the model confidence set at 10 % when above 0.10. bias: mean forecast over mean r²."
-    )
-
-
-def _cells(row: "ModelScore") -> tuple[str, str, str, str]:
-    test = row.against_garch
-    return (
-        f"{row.qlike:.3f}",
-        "-" if test is None else f"{test.t:+.2f}",
-        "-" if row.mcs_p is None else f"{row.mcs_p:.2f}",
-        f"{row.bias:.2f}",
     )

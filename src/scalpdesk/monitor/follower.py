@@ -37,7 +37,6 @@ from scalpdesk.instruments.contract import Instrument
 from scalpdesk.journal.codec import JournalHeader, TapeRows
 from scalpdesk.journal.reader import JournalTail, RowsReader, last_of_rows
 from scalpdesk.marketdata.chain_surface import STANDING_AFTER_SECONDS, ChainSurface
-from scalpdesk.monitor.texts import plain
 from scalpdesk.portfolio.delta_engine import OptionState
 from scalpdesk.portfolio.explain import PARTS
 from scalpdesk.portfolio.greeks import PositionGreeks
@@ -234,14 +233,13 @@ class RunFollower:
         return 0 if self._fold is None else len(self._fold.decisions)
 
     @property
-    def mark_count(self) -> int:
-        """How many marks were made."""
-        return 0 if self._fold is None else len(self._fold.marks)
-
-    @property
-    def fill_count(self) -> int:
-        """How many executions of the desk's own orders stand."""
-        return 0 if self._fold is None else self._fold.fill_count
+    def fills(self) -> dict[tuple[str, str], tuple[int, Decimal, Decimal, Decimal]]:
+        """Each execution that stands, by ids of order and execution: instant (ns), quantity, price and fee."""
+        return {
+            (fill.client_order_id, fill.execution_id): (fill.ts_recv_ns, fill.quantity, fill.price, fill.fee)
+            for fill in (() if self._fold is None else self._fold.fills)
+            if not fill.busted
+        }
 
     def report(self) -> RunReport:
         """Return the run's report: the sealed figures, or those of what was read so far."""
@@ -283,10 +281,6 @@ class RunFollower:
     def places_of(self, instrument: Instrument) -> int:
         """Return the decimals of a price; a future that settles in coin is priced in dollars."""
         return self.price_places if instrument.is_option else 2
-
-    def price(self, instrument: Instrument, amount: Decimal | float | None) -> str | None:
-        """Return a price of an instrument as text."""
-        return plain(amount, self.places_of(instrument))
 
     @property
     def now_ns(self) -> int:

@@ -10,7 +10,7 @@ from scalpdesk.core.units import NANOS_PER_SECOND, ZERO, number_text
 from scalpdesk.monitor import answers
 from scalpdesk.monitor.follower import RunFollower
 from scalpdesk.monitor.held_book import currency_of
-from scalpdesk.monitor.texts import clock, day_of, leg_label
+from scalpdesk.monitor.texts import clock, day_of, leg_label, plain
 from scalpdesk.orders.order import TERMINAL, Order, OrderState
 from scalpdesk.report.fold import Fill
 from scalpdesk.report.order_results import FillResult
@@ -123,15 +123,10 @@ def orders_page(
         "older": older,
         "total": len(places),
         "latency": order_latency(follower),
-        "totals": order_totals(follower),
-    }
-
-
-def order_totals(follower: RunFollower) -> answers.OrderTotals:
-    """Return what all orders of the run came to, those that the desk has forgotten too."""
-    return {
-        **_money(follower, follower.results.total(), currency_of(follower)),
-        "elsewhere": f"{follower.money(follower.results.elsewhere):f}",
+        "totals": {  # of those too that the desk has forgotten
+            **_money(follower, follower.results.total(), currency_of(follower)),
+            "elsewhere": f"{follower.money(follower.results.elsewhere):f}",
+        },
     }
 
 
@@ -301,6 +296,6 @@ def fills_document(follower: RunFollower) -> answers.Fills:
         rows["hedge"].append(not contract.is_option)
         rows["text"].append(
             f"{clock(at_ns)} {'▲ bought' if is_buy else '▼ sold'} {number_text(fill.quantity)}"
-            f" {leg_label(contract)} at {follower.price(contract, fill.price)}"
+            f" {leg_label(contract)} at {plain(fill.price, follower.places_of(contract))}"
         )
     return {"run": follower.run_dir.name, "from": 0, "columns": rows}

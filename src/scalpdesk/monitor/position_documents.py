@@ -373,7 +373,9 @@ def position_page(
     if follower.engine is None:
         return {"empty": follower.unread}
     added = added_legs(follower, legs)
-    page, holdings = _page_of(follower, added), _holdings_with(follower, added)
+    page, holdings = _page_of(follower, added), dict[InstrumentId, Decimal]()
+    for position in (*follower.desk.positions.held(), *added):
+        holdings[position.instrument_id] = holdings.get(position.instrument_id, ZERO) + position.quantity
     if not holdings:
         return {**page, "empty": "Nothing is held. The legs appear here after a fill."}
     now_ns, at_ns, end_ns = instants = _instants(follower, holdings, days_ahead)
@@ -436,15 +438,6 @@ def _payoff(book: RiskBook, spot: float, smile: str, vol_change: float, days: fl
         "expiry": expiry,
         "days": round(days, 2),
     }
-
-
-def _holdings_with(follower: RunFollower, added: Sequence[Position]) -> dict[InstrumentId, Decimal]:
-    """Return what the desk holds, with the legs that are added for a look."""
-    held = follower.desk.positions.held()
-    holdings = {position.instrument_id: position.quantity for position in held}
-    for leg in added:
-        holdings[leg.instrument_id] = holdings.get(leg.instrument_id, ZERO) + leg.quantity
-    return holdings
 
 
 def _instants(

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
@@ -213,10 +214,12 @@ def run_page(runs_dir: Path, name: str, records_url: str | None = None) -> answe
     listed, summary = listed_run(row.as_dict() | {"notes": notes}, runs_dir), dict(row.summary)
     start = Decimal(marks[0]["nav"]) - Decimal(marks[0]["nav_change"]) if marks else Decimal(0)
     pnl = [float(Decimal(mark["nav"]) - start) for mark in marks]
-    kept = thinned(pnl, MOST_POINTS)
+    kept, parity = thinned(pnl, MOST_POINTS), None
+    with suppress(OSError, msgspec.DecodeError):  # the last comparison with its backtest, if any was made
+        parity = msgspec.json.decode((run_dir / PARITY_FILE).read_bytes(), type=answers.RunParity)
     return {
         **listed,
-        "parity": _kept_parity(run_dir),
+        "parity": parity,
         "summary": summary,
         "columns": {
             "t": [marks[i]["ts_ns"] / NANOS_PER_SECOND for i in kept],
@@ -227,14 +230,6 @@ def run_page(runs_dir: Path, name: str, records_url: str | None = None) -> answe
             session.day.isoformat() for session in sessions_begun(peek_header(run_dir), row.last_event_ns)
         ],
     }
-
-
-def _kept_parity(run_dir: Path) -> answers.RunParity | None:
-    """Return the last comparison of a run with its backtest; None without a readable file."""
-    try:
-        return msgspec.json.decode((run_dir / PARITY_FILE).read_bytes(), type=answers.RunParity)
-    except (OSError, msgspec.DecodeError):
-        return None
 
 
 def scalps_document(
