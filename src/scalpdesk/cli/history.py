@@ -215,16 +215,8 @@ def report(
     explained, sessions, statistics = stored.hedges, stored.sessions, stored.report.performance
     trades = [each.in_cents(stored.unit) for each in stored.trades]
     if as_json:
-        print_json(
-            {
-                **stored.summary,
-                "hedge_explain": json_safe(explained),
-                "sessions": json_safe(sessions),
-                "trades": json_safe(trades),
-                "by": grouped(sessions),
-                "performance": statistics,
-            }
-        )
+        made = {"hedge_explain": explained, "sessions": sessions, "trades": trades}
+        print_json({**stored.summary, **json_safe(made), "by": grouped(sessions), "performance": statistics})
         return
     from scalpdesk.cli.summary_view import show_hedges, show_performance, show_summary, show_trades
 

@@ -18,7 +18,8 @@ from scalpdesk.cli.strategy_choice import folder_option, folder_overrides, strat
 from scalpdesk.cli.summary_view import folder_line
 from scalpdesk.cli.waiting import TOLD, progress_bar
 from scalpdesk.core.errors import EXIT_FAILED, ConfigError
-from scalpdesk.core.units import count_text
+from scalpdesk.core.units import count_text, to_cents
+from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.live.options import SIMULATED_ACCOUNTS, RunOptions
 from scalpdesk.venues.registry import DEFAULT_VENUE, find_venue, venue_names
 
@@ -332,9 +333,6 @@ async def show_progress(
 ) -> None:
     """Report each second how far the session has come and what has been earned."""
     import asyncio
-
-    from scalpdesk.core.units import to_cents
-    from scalpdesk.instruments.sessions import to_new_york
 
     book = engine.desk
     while True:

@@ -201,14 +201,7 @@ def waterfall(parts: dict[str, Decimal]) -> list[answers.Bar]:
     for name in (*part_names(parts), *since, "total"):
         start = ZERO if name == "total" else at
         at = start + parts[name]
-        rows.append(
-            {
-                "name": name,
-                "pnl": f"{parts[name]:f}",
-                "from": float(start),
-                "to": float(at),
-            }
-        )
+        rows.append({"name": name, "pnl": f"{parts[name]:f}", "from": float(start), "to": float(at)})
     return rows
 
 

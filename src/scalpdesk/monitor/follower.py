@@ -234,7 +234,7 @@ class RunFollower:
 
     @property
     def fills(self) -> dict[tuple[str, str], tuple[int, Decimal, Decimal, Decimal]]:
-        """Each execution that stands, by ids of order and execution: instant (ns), quantity, price and fee."""
+        """Each execution that stands, by ids of order and execution: instant, quantity, price and fee."""
         return {
             (fill.client_order_id, fill.execution_id): (fill.ts_recv_ns, fill.quantity, fill.price, fill.fee)
             for fill in (() if self._fold is None else self._fold.fills)

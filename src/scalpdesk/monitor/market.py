@@ -3,7 +3,7 @@
 import math
 from datetime import date
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -343,16 +343,8 @@ def _offered(
 def _picked(offered: OfferedOption, pick: Pick) -> answers.Picked:
     """Return one option with its score, or why it is refused."""
     contract, mid = offered.contract, 0.5 * (offered.bid + offered.ask)
-    return {
-        "symbol": contract.symbol,
-        "label": leg_label(contract),
-        "bid": offered.bid,
-        "ask": offered.ask,
-        "spread": (offered.ask - offered.bid) / mid if mid > 0.0 else math.inf,
-        "delta": offered.delta,
-        "vol": offered.vol,
-        "open_interest": offered.open_interest,
-        "volume": offered.volume,
-        "score": pick.score,
-        "why": pick.why,
-    }
+    told = answers.Picked.__annotations__
+    found = {name: getattr(each, name) for each in (offered, pick) for name in told if hasattr(each, name)}
+    spread = (offered.ask - offered.bid) / mid if mid > 0.0 else math.inf
+    named = {"symbol": contract.symbol, "label": leg_label(contract), "spread": spread}
+    return cast(answers.Picked, found | named)

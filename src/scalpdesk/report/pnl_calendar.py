@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from scalpdesk.core.units import ZERO
 from scalpdesk.report.run_report import RunReport
-from scalpdesk.report.session_tables import VIX_BUCKETS, SessionPnl, divided_to_cents, grouped
+from scalpdesk.report.session_tables import VIX_BUCKETS, SessionPnl, divided_to_cents, grouped, vix_bucket
 
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 EXPIRY_BUCKETS = ((0, 0), (1, 1), (2, 7), (8, 30), (31, 60))
@@ -59,7 +59,7 @@ def calendar_of(days: Sequence[DayResult], trades: Iterable[ExpiryResult], unit:
         "weekdays": _named(groups["weekday"], WEEKDAYS),
         "hours": _shares({f"{hour:02d}:00": hours[hour] for hour in sorted(hours)}, total, unit),
         "days_to_expiry": _by_expiry(trades, total, unit),
-        "regimes": _named(groups["vix"], _vix_names(groups["vix"])),
+        "regimes": _named(groups["vix"], [vix_bucket(level) for level in (0.0, *VIX_BUCKETS, None)]),
     }
 
 
@@ -81,18 +81,6 @@ def _row(name: str, pnl: Decimal | str, **counted: Any) -> dict[str, Any]:
 
 def _named(group: Mapping[str, Mapping[str, Any]], names: Iterable[str]) -> list[dict[str, Any]]:
     return [_row(name, **group[name]) for name in names if name in group]
-
-
-def _vix_names(names: Iterable[str]) -> list[str]:
-    """Return the buckets of the VIX from calm to stress, the unknown level last."""
-
-    def edge(name: str) -> float:
-        numbers = [float(word) for word in name.split() if word.isdigit()]
-        if "below" in name:
-            return 0.0
-        return numbers[0] if numbers else 2.0 * VIX_BUCKETS[-1]
-
-    return sorted(names, key=edge)
 
 
 def _shares(amounts: Mapping[str, Decimal], total: Decimal, unit: Decimal) -> list[dict[str, Any]]:

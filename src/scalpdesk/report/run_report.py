@@ -14,7 +14,6 @@ from scalpdesk.core.units import ZERO, money_decimals, run_currency
 from scalpdesk.engine.desk import REST
 from scalpdesk.hedging.sizing import least_fraction_of
 from scalpdesk.instruments.contract import Equity, Instrument, underlying_of
-from scalpdesk.instruments.postings import Posting
 from scalpdesk.journal.codec import JournalHeader
 from scalpdesk.journal.cut import sessions_begun
 from scalpdesk.portfolio.explain import parts_in_cents
@@ -292,17 +291,11 @@ def _divided(fold: RunFold) -> dict[str, BookRecord]:
     if not fold.owned:
         return {}
     owners = {line.client_order_id: line.owner or REST for line in fold.orders}
-    fills: dict[str, list[Fill]] = {name: [] for name in fold.owned}
-    for fill in fold.fills:
-        fills[owners.get(fill.client_order_id, REST)].append(fill)
-    changes: dict[str, list[Posting]] = {name: [] for name in fold.owned}
-    for posting in fold.owned_changes:
-        changes[posting.owner or REST].append(posting)
     return {
         name: BookRecord(
             strategy.marks,
-            changes[name],
-            fills[name],
+            [each for each in fold.owned_changes if (each.owner or REST) == name],
+            [each for each in fold.fills if owners.get(each.client_order_id, REST) == name],
             [each for each in fold.decisions if each.facts.get("strategy", name) == name],
         )
         for name, strategy in fold.owned.items()

@@ -177,7 +177,8 @@ def realised_path(looks: Iterable[tuple[int, float]], clock: VarianceClock) -> l
     return found
 
 
-def _vix_bucket(level: float | None) -> str:
+def vix_bucket(level: float | None) -> str:
+    """Return the name of the bucket of a level of the VIX."""
     if level is None:
         return "VIX unknown"
     low = max((edge for edge in VIX_BUCKETS if level >= edge), default=None)
@@ -193,7 +194,7 @@ def grouped(sessions: Iterable[SessionPnl]) -> dict[str, dict[str, dict[str, Any
         "week": lambda day, _: f"{day.isocalendar().year}-W{day.isocalendar().week:02d}",
         "month": lambda day, _: f"{day:%Y-%m}",
         "weekday": lambda day, _: f"{day:%A}",
-        "vix": lambda _, each: _vix_bucket(each.vix_before),
+        "vix": lambda _, each: vix_bucket(each.vix_before),
     }
     groups: dict[str, dict[str, list[Decimal]]] = {kind: defaultdict(list) for kind in names}
     for each in sessions:

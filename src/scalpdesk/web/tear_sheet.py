@@ -241,15 +241,13 @@ def _trade_row(trade: Trade) -> dict[str, Any]:
     }
 
 
-def _greeks_of_marks(marks: Sequence[Mark]) -> dict[str, list[float | None]]:
+def _greeks_of_marks(marks: Sequence[Mark]) -> dict[str, list[float]]:
     """Return the Greeks at the marks as columns; ``t`` in UTC seconds."""
     names = ("gamma_shares_per_usd", "theta_usd_per_day", "vega_usd_per_point")
     found = list(marks)
     kept = thinned([mark.gamma_shares_per_usd for mark in found], MOST_POINTS // 2)
-    columns: dict[str, list[float | None]] = {"t": [found[i].ts_ns / NANOS_PER_SECOND for i in kept]}
-    for name in names:
-        columns[name] = [round(getattr(found[i], name), 6) for i in kept]
-    return columns
+    at = {"t": [found[i].ts_ns / NANOS_PER_SECOND for i in kept]}
+    return at | {name: [round(getattr(found[i], name), 6) for i in kept] for name in names}
 
 
 def title_of(strategy: str, market: str, days: Sequence[date]) -> str:
