@@ -100,10 +100,13 @@ def _rank(row: dict[str, Any], sort: RunOrder) -> float:
     """Return what a run is sorted by; one without the figure comes last."""
     if sort is RunOrder.PNL:
         return float(pnl_in_cents(row)["total"])
-    known = (figures_of(row) | {"fills": row["fills"], "newest": 0.0})[sort]
-    if known is None:
+    figures = figures_of(row)
+    known = {RunOrder.SHARPE: figures["sharpe"], RunOrder.SESSIONS: figures["sessions"]}
+    known |= {RunOrder.DRAWDOWN: figures["drawdown"], RunOrder.FILLS: row["fills"]}
+    rank = known.get(sort, 0.0)
+    if rank is None:
         return -math.inf
-    return -known if sort is RunOrder.DRAWDOWN else float(known)
+    return -rank if sort is RunOrder.DRAWDOWN else float(rank)
 
 
 def figures_of(row: Mapping[str, Any]) -> dict[str, float | None]:
