@@ -32,7 +32,8 @@ DRAWS = 2_000
 class SharpeRatio:
     """A Sharpe ratio per period and annual, with what autocorrelation does to it.
 
-    `annual` is None where the autocorrelations leave no positive variance of a year.
+    `annual` is None where the autocorrelations leave no positive variance of a year (a taper of 1 always
+    leaves one), `annual_independent` where the amounts do not vary.
     """
 
     per_period: float
@@ -117,10 +118,10 @@ def _autocovariance(deviations: Floats, lag: int) -> float:
     return float(deviations[: number - lag] @ deviations[lag:]) / number
 
 
-def sharpe_ratio(pnl: Amounts, periods: float = SESSIONS_PER_YEAR, lags: int | None = None) -> SharpeRatio:
+def sharpe_ratio(
+    pnl: Amounts, periods: float = SESSIONS_PER_YEAR, lags: int | None = None, *, taper: bool = True
+) -> SharpeRatio:
     """Return the Sharpe ratio of amounts per period, annualised with their autocorrelation (Lo 2002).
-
-    The autocorrelations are weighed by Bartlett's triangle, so that the variance of a year stays positive.
 
     Parameters
     ----------
@@ -130,6 +131,8 @@ def sharpe_ratio(pnl: Amounts, periods: float = SESSIONS_PER_YEAR, lags: int | N
         Periods of a year.
     lags
         Autocorrelations used; None takes `automatic_lags`.
+    taper
+        Weigh them by Bartlett's triangle, so that the variance of a year stays positive.
 
     Raises
     ------
@@ -146,7 +149,7 @@ def sharpe_ratio(pnl: Amounts, periods: float = SESSIONS_PER_YEAR, lags: int | N
     centred = amounts - amounts.mean()
     variance = _autocovariance(centred, 0)
     of_a_year = periods + 2 * sum(
-        (periods - lag) * (1 - lag / (used + 1)) * _autocovariance(centred, lag) / variance
+        (periods - lag) * ((1 - lag / (used + 1)) if taper else 1) * _autocovariance(centred, lag) / variance
         for lag in range(1, min(used, number - 1) + 1)
     )
     scale = periods / math.sqrt(of_a_year) if of_a_year > 0 else None
