@@ -7,6 +7,7 @@ import sys
 from collections import Counter, defaultdict
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from scalpdesk.journal.reader import JournalReader
 from scalpdesk.portfolio.explain import PARTS
 from scalpdesk.report.session_tables import SessionSums, grouped, performance
 from scalpdesk.report.statistics import bootstrap_interval, trade_figures
-from scalpdesk.report.trade_edge import Promise, gate_record
+from scalpdesk.report.trades import gate_record
 from scalpdesk.volatility.variance_time import clock_of
 
 COMMAND = (
@@ -166,7 +167,12 @@ def _edges(run: Run) -> None:
     names = ("edge_usd", "edge_stderr_usd", "forecast_vol", "implied_level")
     found = gate_record(
         [
-            Promise(*(each["facts"][name] for name in names), each["pnl"], None)
+            SimpleNamespace(
+                closed_ns=1,
+                realised_vol=None,
+                pnl=each["pnl"],
+                **{name: each["facts"][name] for name in names},
+            )
             for each in run.closed
             if "edge_usd" in each["facts"]
         ]

@@ -4,12 +4,13 @@ import json
 import os
 import shlex
 import signal
+from contextlib import nullcontext
 
 import pytest
 
 from scalpdesk.backtesting.runs import replay
+from scalpdesk.cli import summary_view
 from scalpdesk.cli.main import main
-from scalpdesk.cli.summary_view import ProgressView
 
 DAYS = ("--start", "2017-07-03", "--end", "2017-07-05")
 WORDS = ("backtest", "gamma-scalper", *DAYS, "--set=entry.gate=off", "--set=exits.edge_gone=false")
@@ -19,10 +20,9 @@ WORDS = ("backtest", "gamma-scalper", *DAYS, "--set=entry.gate=off", "--set=exit
 def interrupted(monkeypatch, tmp_path):
     """Send a signal to the program itself in a later step of the market."""
     monkeypatch.chdir(tmp_path)
-    steps, own = [], ProgressView.on_step
+    steps = []
 
-    def on_step(view, run, now_ns):
-        own(view, run, now_ns)
+    def on_step(_run, now_ns):
         steps.append(now_ns)
         if len(steps) == 40:
             os.kill(os.getpid(), interrupted.number)
@@ -31,7 +31,7 @@ def interrupted(monkeypatch, tmp_path):
         interrupted.number = number
         return main([*WORDS, *words])
 
-    monkeypatch.setattr(ProgressView, "on_step", on_step)
+    monkeypatch.setattr(summary_view, "progress_view", lambda _sessions: nullcontext(on_step))
     return interrupted
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from scalpdesk.backtesting.runs import assemble_backtest, build_backtest
-from scalpdesk.cli.summary_view import unexplained_line
+from scalpdesk.cli.summary_view import findings_of
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.intents import Decision, Mark
@@ -204,8 +204,8 @@ def test_nothing_is_sold_below_what_it_pays_and_the_jump_is_flagged(crash):
     assert float(summary["pnl_detail"]["details"]["mark_noise"]) == pytest.approx(
         float(left["amount"]), rel=0.05
     )
-    assert unexplained_line(summary["pnl_detail"]).startswith("UNEXPLAINED: residual and three-way term of")
-    assert unexplained_line({"unexplained": {**left, "flagged": False}}) == ""
+    assert next(findings_of(summary)).startswith("UNEXPLAINED: residual and three-way term of")
+    assert list(findings_of({"pnl_detail": {"unexplained": {**left, "flagged": False}}})) == []
 
 
 def test_the_model_marks_a_leg_without_quotes_at_the_present_spot(crash):

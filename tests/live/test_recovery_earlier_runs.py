@@ -82,7 +82,7 @@ def test_a_run_of_an_earlier_build_is_opened_drawn_and_shown(earlier, request, c
     assert main(["report", "last", "--html", str(sheet), *where]) == 0
     follower = read_run(earlier)
     assert symbols_held(follower.desk) == held
-    assert desk_page(follower)["fills"] == follower.fill_count == 2
+    assert desk_page(follower)["fills"] == follower.fold.fill_count == 2
     assert len(follower.desk.orders.orders) == said["orders"]  # none that was decided here alone
     capsys.readouterr()
     code = main(["replay", "last", "--verify", *where])

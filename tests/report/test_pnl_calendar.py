@@ -6,7 +6,7 @@ import pytest
 
 from scalpdesk.instruments.contract import Equity
 from scalpdesk.report.fold import BookMark, Fill
-from scalpdesk.report.pnl_calendar import NO_TRADE, DayResult, ExpiryResult, calendar_of
+from scalpdesk.report.pnl_calendar import NO_TRADE, DayResult, calendar_of
 from scalpdesk.report.trade_edge import MarkedBook
 from scalpdesk.report.trades import days_to_expiry
 from scalpdesk_testing.kit.instruments import option
@@ -33,9 +33,9 @@ def test_a_calendar_of_two_runs_by_hand():
         day("2018-01-31", "5.00", {9: "5.00"}, 12.0),  # of another run
     ]
     trades = [
-        ExpiryResult(0, Decimal("12.004")),
-        ExpiryResult(0, Decimal(-4)),
-        ExpiryResult(45, Decimal(3)),
+        (0, Decimal("12.004")),
+        (0, Decimal(-4)),
+        (45, Decimal(3)),
     ]
     found = calendar_of(days, trades, CENT)
     assert found["total"] == "11.50"

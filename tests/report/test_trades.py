@@ -20,7 +20,7 @@ from scalpdesk.pricing import greeks
 from scalpdesk.report.fold import Fill
 from scalpdesk.report.session_tables import realised_path
 from scalpdesk.report.trade_words import OpenedLeg, Opening, entry_words, exit_words, outlook_of
-from scalpdesk.report.trades import BookRecord, trades_of
+from scalpdesk.report.trades import BookRecord, gate_record, trades_of
 from scalpdesk.volatility.variance_time import CALENDAR, EMBEDDED_SESSIONS, US_SESSIONS, VarianceClock
 from scalpdesk_testing.kit.instruments import option
 
@@ -189,10 +189,10 @@ def test_the_edge_of_two_straddles_is_twice_that_of_one():
     decisions = [decided(0, "entry", **facts), decided(0.5, "entry", taken=False, **facts | {"edge_usd": 1})]
     (trade,) = trades([fill(1, C, "buy", 2), fill(2, C, "sell", 2)], decisions=decisions)
     assert (trade.edge_usd, trade.edge_stderr_usd) == (15.0, 6.0)
-    promise = trade.promise
-    assert (promise.edge, promise.forecast_vol, promise.implied_level) == (15.0, 0.2, 0.1)
+    assert (trade.forecast_vol, trade.implied_level) == (0.2, 0.1)
     (without,) = trades([fill(1, C, "buy", 2), fill(2, C, "sell", 2)])
-    assert (without.edge_usd, without.promise) == (None, None)
+    assert without.edge_usd is None
+    assert gate_record([without, trade])["trades"] == 1
 
 
 # volatilities -------------------------------------------------------------------------------------

@@ -369,10 +369,18 @@ def test_orders_come_page_by_page_each_once_under_keys_that_stay(held):
 
 def test_fills_of_an_order_stand_under_it_and_average_to_its_price(held):
     order = next(iter(held.desk.orders.orders.values()))
-    in_parts = {
-        "a": (held.now_ns, Decimal(1), order.average_price - Decimal("0.03"), Decimal("0.02")),
-        "b": (held.now_ns, Decimal(3), order.average_price + Decimal("0.01"), Decimal("0.02")),
-    }
+    done = next(each for each in held.fold.fills if each.client_order_id == order.client_order_id)
+    parts = (("a", 1, Decimal("-0.03")), ("b", 3, Decimal("0.01")))
+    in_parts = [
+        msgspec.structs.replace(
+            done,
+            execution_id=name,
+            quantity=Decimal(count),
+            price=order.average_price + off,
+            fee=Decimal("0.02"),
+        )
+        for name, count, off in parts
+    ]
     row = order_documents.order_row(held, order, "done", in_parts)
     assert [(fill["quantity"], fill["fee"]) for fill in row["fills"]] == [("1", "0.02"), ("3", "0.02")]
     paid = sum(float(fill["quantity"]) * fill["price"] for fill in row["fills"])

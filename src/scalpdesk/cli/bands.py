@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from msgspec import to_builtins
 from msgspec.structs import replace
 
 from scalpdesk.cli.command import (
@@ -18,7 +19,7 @@ from scalpdesk.cli.command import (
 )
 from scalpdesk.cli.flags import given_flags, options
 from scalpdesk.cli.market import load_tape, read_span, seed_option
-from scalpdesk.cli.output import Made, print_json, print_table, save_figure, table_of
+from scalpdesk.cli.output import Made, print_answer, print_table, save_figure, table_of
 from scalpdesk.cli.waiting import progress_bar
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.datasets.embedded import EMBEDDED
@@ -106,12 +107,7 @@ def bands(
         save_figure(report.plot(), Path(plot_file))
     if html_file is not None:
         write_result_sheet(report, html_file)
-    if as_json:
-        import msgspec
-
-        print_json(msgspec.to_builtins(report))
-    else:
-        show(report)
+    print_answer(to_builtins(report), partial(show, report), as_json=as_json)
 
 
 def settings_of(config_file: str | None, overrides: Sequence[str], more: Sequence[str]) -> "LoadedSettings":

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from scalpdesk.cli.command import PlugType, desk_command, settings_from, settings_options
-from scalpdesk.cli.output import new_table, print_json, print_table, table_of
+from scalpdesk.cli.output import new_table, print_answer, print_json, print_table, table_of
 from scalpdesk.core.errors import EXIT_FAILED, EXIT_OK, ConfigError
 from scalpdesk.core.flags import read_date
 from scalpdesk.core.sockets import PRICING_MODELS
@@ -217,13 +217,10 @@ def _implied_vol(
     answer = implied_vol(quoted, spot, strike, years, is_call, **_for_pricing(terms))
     vol, status = float(answer.vol), str(answer.status)
     good = status == "ok"
-    if as_json:
-        print_json({"vol": vol if good else None, "status": status})
-    elif good:
-        kind = f"{'call' if is_call else 'put'}, {terms['style']} {terms['model']}"
-        click.echo(f"implied volatility {vol:.4%} a year ({kind})")
-    else:
-        click.echo(f"no implied volatility ({status}): {BETWEEN.get(status, status)}")
+    kind = f"{'call' if is_call else 'put'}, {terms['style']} {terms['model']}"
+    found = f"implied volatility {vol:.4%} a year ({kind})"
+    text = found if good else f"no implied volatility ({status}): {BETWEEN.get(status, status)}"
+    print_answer({"vol": vol if good else None, "status": status}, text, as_json=as_json)
     return EXIT_OK if good else EXIT_FAILED
 
 
@@ -240,7 +237,7 @@ def contract(
     day: str | None,
     config_file: str | None,
     overrides: tuple[str, ...],
-) -> int:
+) -> None:
     """Show what an option is: settlement, ticks, last trade, hours, and the source of its class."""
     from scalpdesk.instruments.classes import last_trading_ns, option_class, trading_hours, us_option
     from scalpdesk.instruments.contract import parse_occ
@@ -268,8 +265,5 @@ def contract(
         ),
         "source": "a share" if row is None else row.source,
     }
-    if as_json:
-        print_json(document)
-        return EXIT_OK
-    print_table(table_of(document.items(), "term={0[0]}|value={0[1]}"))
-    return EXIT_OK
+    table = table_of(document.items(), "term={0[0]}|value={0[1]}")
+    print_answer(document, lambda: print_table(table), as_json=as_json)

@@ -8,8 +8,12 @@ import click
 import msgspec
 
 from scalpdesk.cli.command import desk_command, settings_from, settings_options
-from scalpdesk.cli.output import console, print_json
+from scalpdesk.cli.output import console, print_answer
+from scalpdesk.core.clock import FollowingClock, SystemClock
 from scalpdesk.core.errors import EXIT_FAILED, ConfigError
+from scalpdesk.core.version import BUILD
+from scalpdesk.instruments.contract import Instruments
+from scalpdesk.instruments.sessions import from_ns, to_new_york
 from scalpdesk.venues.registry import venue_names
 
 if TYPE_CHECKING:
@@ -48,9 +52,6 @@ def certify(
     It places orders far from the market and cancels them. The report has what was expected and seen of each
     step, and the bytes that passed, without keys and tokens: it may be attached to an issue.
     """
-    from scalpdesk.core.clock import FollowingClock, SystemClock
-    from scalpdesk.instruments.contract import Instruments
-    from scalpdesk.instruments.sessions import from_ns, to_new_york
     from scalpdesk.live.assembly import base36, venue_gateway
     from scalpdesk.live.certify import Certification, TappedLoop, WireTap
     from scalpdesk.live.certify import certify as carry_out
@@ -93,17 +94,14 @@ def certify(
     head = {"venue": venue, "at": from_ns(began_ns).isoformat(), "url": url}
     _write_report(target, head, steps)
     differs = [step.name for step in steps if step.verdict == "differs"]
-    if as_json:
-        print_json(head | {"steps": msgspec.to_builtins(steps), "report": str(target)})
-    else:
-        click.echo(f"report: {target}/report.md; {len(differs)} of {len(steps)} steps differ")
+    text = f"report: {target}/report.md; {len(differs)} of {len(steps)} steps differ"
+    document = head | {"steps": msgspec.to_builtins(steps), "report": str(target)}
+    print_answer(document, text, as_json=as_json)
     return EXIT_FAILED if differs else None
 
 
 def _write_report(folder: Path, head: dict[str, Any], steps: "list[StepResult]") -> None:
     """Write ``report.json``, ``report.md`` and the bytes of each step below ``wire/``; owner-only."""
-    from scalpdesk.core.version import BUILD
-
     (folder / "wire").mkdir(parents=True, exist_ok=True, mode=0o700)
     folder.chmod(0o700)
     document = head | {"version": BUILD, "steps": msgspec.to_builtins(steps)}

@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from scalpdesk.cli.command import DeskGroup, desk_command, settings_from, settings_options
-from scalpdesk.cli.output import print_json, print_table, shown, table_of
+from scalpdesk.cli.output import print_answer, print_json, print_table, shown, table_of
 from scalpdesk.config.settings import LoadedSettings, dotenv_names, key_pairs, load_settings
 from scalpdesk.config.sources import dotted, leaves, read_dotenv
 from scalpdesk.core.errors import ConfigError, RetryError, ScalpdeskError
@@ -58,14 +58,7 @@ def show(
         if not changed or loaded.sources[key] != "default"
     ]
     if as_json:
-        print_json(
-            {
-                "strategy": strategy,
-                "config_file": str(loaded.config_file) if loaded.config_file else None,
-                "config_hash": loaded.config_hash,
-                "values": rows,
-            }
-        )
+        print_json({"strategy": strategy, **_identity(loaded), "values": rows})
         return
     made = {"value": lambda row: shown(row["value"])}
     print_table(table_of(rows, "key|value|source", made, text=("value", "source")))
@@ -94,17 +87,14 @@ def check(
     except ConfigError as error:
         raise loaded.located(error) from error
     changed = {key: source for key, source in loaded.sources.items() if source != "default"}
-    if as_json:
-        print_json(
-            {
-                "ok": True,
-                "config_file": str(loaded.config_file) if loaded.config_file else None,
-                "set": changed,
-                "config_hash": loaded.config_hash,
-            }
-        )
-        return
-    click.echo(f"ok: {_described(loaded)}, {count_text(len(changed), 'key')} set")
+    text = f"ok: {_described(loaded)}, {count_text(len(changed), 'key')} set"
+    print_answer({"ok": True, **_identity(loaded), "set": changed}, text, as_json=as_json)
+
+
+def _identity(loaded: LoadedSettings) -> dict[str, str | None]:
+    """Return which file and which configuration these settings are."""
+    file = str(loaded.config_file) if loaded.config_file else None
+    return {"config_file": file, "config_hash": loaded.config_hash}
 
 
 def _strategy_of(given: str | None, config_file: str | None) -> str:
@@ -205,10 +195,8 @@ def init(*, as_json: bool, yes: bool, force: bool, url: str | None) -> None:
         written.append(dotenv_path.name)
     if dotenv_path.exists():
         dotenv_path.chmod(PRIVATE)
-    if as_json:
-        print_json({"written": written, "folder": str(folder)})
-    else:
-        click.echo(f"written: {', '.join(written)}\nnext: scalpdesk config check, then {chosen.command}")
+    text = f"written: {', '.join(written)}\nnext: scalpdesk config check, then {chosen.command}"
+    print_answer({"written": written, "folder": str(folder)}, text, as_json=as_json)
 
 
 @dataclass(slots=True)

@@ -7,13 +7,15 @@ import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import click
 
 from scalpdesk.cli.command import desk_command, settings_from
-from scalpdesk.cli.output import print_json
+from scalpdesk.cli.flags import options
+from scalpdesk.cli.output import print_answer, print_json
 from scalpdesk.cli.rerun import end_with_parent
+from scalpdesk.core.flags import Flag, Options
 
 DEFAULT_PORT = 10_000
 LOCAL = ("127.0.0.1", "::1")
@@ -89,39 +91,30 @@ class PageProcess:
                 pipe.close()
 
 
+class PageOptions(Options, frozen=True, kw_only=True):
+    """Where the page is served, and what it shows."""
+
+    port: Annotated[int, Flag("0: any.", least=0, most=65_535)] = DEFAULT_PORT
+    host: Annotated[str, Flag("Address; others than loopback need a token.")] = "127.0.0.1"
+    names: Annotated[
+        tuple[str, ...], Flag("A further name of this server.", "NAME:PORT", "--allow-host")
+    ] = ()
+    origins: Annotated[tuple[str, ...], Flag("Its address behind a TLS proxy.", "URL", "--origin")] = ()
+    run_id: Annotated[str | None, Flag("Show this run [default: the desk that runs].", "RUN", "--run")] = None
+    runs_dir: Annotated[str | None, Flag("Folder of the runs.", "DIR")] = None
+
+
 @desk_command(
     "dashboard",
     example=("scalpdesk dashboard", "scalpdesk dashboard --port 10001 --run last"),
 )
-@click.option(
-    "--port", type=click.IntRange(0, 65_535), default=DEFAULT_PORT, show_default=True, help="0: any."
-)
-@click.option(
-    "--host", default="127.0.0.1", show_default=True, help="Address; others than loopback need a token."
-)
-@click.option(
-    "--allow-host", "names", multiple=True, metavar="NAME:PORT", help="A further name of this server."
-)
-@click.option(
-    "--origin",
-    "origins",
-    multiple=True,
-    metavar="URL",
-    help="Its address behind a TLS proxy.",
-)
-@click.option("--run", "run_id", metavar="RUN", help="Show this run [default: the desk that runs].")
-@click.option("--runs-dir", metavar="DIR", help="Folder of the runs.")
+@options(PageOptions)
 @click.option("--beside-desk", is_flag=True, hidden=True, help="End with the process that started it.")
 @click.option("--show-token", is_flag=True, help="Show the tokens and end.")
 def dashboard(
     *,
     as_json: bool,
-    port: int,
-    host: str,
-    names: tuple[str, ...],
-    origins: tuple[str, ...],
-    run_id: str | None,
-    runs_dir: str | None,
+    options: PageOptions,
     beside_desk: bool,
     show_token: bool,
 ) -> None:
@@ -143,24 +136,22 @@ def dashboard(
 
     tokens = load_tokens(state_dir(os.environ))
     if show_token:
-        if as_json:
-            print_json({"operator": tokens.operator, "viewer": tokens.viewer})
-        else:
-            click.echo(f"operator {tokens.operator}\nviewer   {tokens.viewer}")
+        text = f"operator {tokens.operator}\nviewer   {tokens.viewer}"
+        print_answer({"operator": tokens.operator, "viewer": tokens.viewer}, text, as_json=as_json)
         return
     config, is_known = DeskConfig(), True
     try:
         config = settings_from().config
     except ConfigError:
-        if runs_dir is None:  # where it is named, the page needs nothing of the file
+        if options.runs_dir is None:  # where it is named, the page needs nothing of the file
             raise
         is_known = False
-    proxied = DashboardSection((*config.dashboard.origins, *origins), config.dashboard.proxies)
+    proxied = DashboardSection((*config.dashboard.origins, *options.origins), config.dashboard.proxies)
     take_keys(os.environ)
-    folder = Path(runs_dir or config.desk.runs_dir)
-    if run_id is not None:
-        find_run_dir(folder, run_id)  # refused before a page is served
-    listener = listener_of(host, port)
+    folder, host = Path(options.runs_dir or config.desk.runs_dir), options.host
+    if options.run_id is not None:
+        find_run_dir(folder, options.run_id)  # refused before a page is served
+    listener = listener_of(host, options.port)
     port = int(listener.getsockname()[1])
     address = f"http://{'localhost' if host in LOCAL else in_address(host)}:{port}/"
     if as_json:
@@ -179,9 +170,9 @@ def dashboard(
         tokens,
         host=host,
         port=port,
-        names=names,
+        names=options.names,
         origins=proxied.origins,
         proxies=proxied.proxies,
         reads_freely=is_known,  # a file that cannot be read may name a proxy
     )
-    serve(DeskFeed(folder, run_id, clock, watch, records_url=config.records_url), access, listener)
+    serve(DeskFeed(folder, options.run_id, clock, watch, records_url=config.records_url), access, listener)

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scalpdesk.cli.command import Body, LazyGroup, desk_command, settings_from
-from scalpdesk.cli.market import read_span, span_options
-from scalpdesk.cli.output import print_json, print_table, table_of
+from scalpdesk.cli.market import load_tape, read_span, span_options
+from scalpdesk.cli.output import print_answer, print_json, print_table, table_of
 from scalpdesk.cli.waiting import progress_bar
-from scalpdesk.core.errors import EXIT_FAILED, EXIT_OK
+from scalpdesk.core.errors import EXIT_FAILED, EXIT_OK, ArgumentError, DataError
 from scalpdesk.core.units import count_text
 from scalpdesk.datasets.embedded import COIN_MARKETS, EMBEDDED, RECONSTRUCTED
-from scalpdesk.instruments.deribit import perpetual_symbol
+from scalpdesk.instruments.deribit import coin_of, perpetual_symbol
 
 if TYPE_CHECKING:
     from scalpdesk.datasets.importers.base import ImportReport
@@ -207,10 +207,8 @@ def verify(
     else:
         reports = _verify_recorded(catalog, name, underlying, day, as_json=as_json)
     ok = all(report.ok for report in reports)
-    if as_json:
-        print_json({"ok": ok, "reports": [report.as_dict() for report in reports]})
-    else:
-        _show_verdicts(reports, ok=ok)
+    document = {"ok": ok, "reports": [report.as_dict() for report in reports]}
+    print_answer(document, lambda: _show_verdicts(reports, ok=ok), as_json=as_json)
     return EXIT_OK if ok else EXIT_FAILED
 
 
@@ -228,7 +226,6 @@ def _verify_reconstructed(name: str, day: date | None, seed: int, underlying: st
 def _verify_recorded(
     catalog: Path, name: str | None, underlying: str | None, day: date | None, *, as_json: bool
 ) -> list["VerifyReport"]:
-    from scalpdesk.core.errors import DataError
     from scalpdesk.datasets.manifests import data_set_names, read_manifest
     from scalpdesk.datasets.verify import unread_data_set, verify_data_set
 
@@ -309,10 +306,7 @@ def process(
     *, as_json: bool, name: str, start: str, end: str | None, underlying: str, windows: str, **choices: Any
 ) -> None:
     """Measure a coin market: realised volatility, IV term structure, variance premium, as Parquet tables."""
-    from scalpdesk.cli.market import load_tape
-    from scalpdesk.core.errors import ArgumentError
     from scalpdesk.datasets.coin_data import index_closes, research_tables, write_processed
-    from scalpdesk.instruments.deribit import coin_of
 
     try:
         spans = [int(text) for text in windows.split(",")]

@@ -4,11 +4,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from msgspec import to_builtins
 
 from scalpdesk.cli.command import desk_command, settings_from, settings_options
 from scalpdesk.cli.output import Made, print_json, print_table, table_of
 from scalpdesk.cli.risk import follow_run
 from scalpdesk.cli.waiting import progress_bar
+from scalpdesk.instruments.sessions import to_new_york
 
 if TYPE_CHECKING:
     from scalpdesk.closing.expiry_day import LegAtExpiry
@@ -44,9 +46,6 @@ def expiry(
     The distance is in standard deviations of what is left, above 0 in the money. Worth exercised and worth
     held are those of the whole position.
     """
-    from msgspec import to_builtins
-
-    from scalpdesk.instruments.sessions import to_new_york
     from scalpdesk.monitor.expiry_documents import expiry_figures, tomorrow_text
 
     settings = settings_from(config_file, overrides)
@@ -67,8 +66,6 @@ def expiry(
 
 
 def _print_legs(legs: "tuple[LegAtExpiry, ...]") -> None:
-    from scalpdesk.instruments.sessions import to_new_york
-
     def at(ts_ns: int | None) -> str:
         return "" if ts_ns is None else f"{to_new_york(ts_ns):%H:%M}"
 

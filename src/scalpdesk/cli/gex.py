@@ -3,19 +3,13 @@
 from datetime import date
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import click
 
 from scalpdesk.cli.command import desk_command, settings_from, settings_options
-from scalpdesk.cli.market import (
-    DEFAULT_SESSION,
-    data_option,
-    instant_ns,
-    load_tape,
-    seed_option,
-    strikes_option,
-)
+from scalpdesk.cli.flags import options
+from scalpdesk.cli.market import DEFAULT_SESSION, instant_ns, load_tape
 from scalpdesk.cli.output import (
     around,
     new_table,
@@ -27,12 +21,10 @@ from scalpdesk.cli.output import (
 )
 from scalpdesk.core.errors import ArgumentError, ConfigError, DataError, RetryError
 from scalpdesk.core.figures import new_figure
-from scalpdesk.core.flags import read_date
+from scalpdesk.core.flags import Flag, Options
 from scalpdesk.datasets.dealer_gamma import ExposureHistory
 from scalpdesk.datasets.embedded import EMBEDDED
-from scalpdesk.marketdata.dealer_gamma import (
-    FLIP_SPAN,
-)
+from scalpdesk.marketdata.dealer_gamma import FLIP_SPAN
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,6 +34,30 @@ if TYPE_CHECKING:
 
 _CHAIN_FILES = "chain files"
 """Name in the history of what chain files hold: their own names often bear the day."""
+
+
+class GexOptions(Options, frozen=True, kw_only=True):
+    """Which chain, and where its exposure goes."""
+
+    data_set: Annotated[str, Flag("Name of the data set.", name="--data")] = EMBEDDED
+    session: Annotated[
+        date | None,
+        Flag(f"Trading day [default: {DEFAULT_SESSION}; of --chain: its latest].", "DATE", "--start"),
+    ] = None
+    clock: Annotated[str, Flag("New York time.", "HH:MM", "--at")] = "12:00"
+    chain: Annotated[str | None, Flag("A chain from a CSV or Parquet file.", "FILE")] = None
+    spot: Annotated[
+        float | None, Flag("With --chain: underlying, where FILE does not say.", least=0, above_least=True)
+    ] = None
+    strikes: Annotated[int, Flag("Strikes shown on either side.", least=0)] = 12
+    plot: Annotated[str | None, Flag("Draw strikes and profile into FILE.", "FILE")] = None
+    keep: Annotated[bool, Flag("Keep the exposure as this session's, to compare later exposures with.")] = (
+        False
+    )
+    days: Annotated[int | None, Flag("Keep each of the last N sessions.", least=1, most=250)] = None
+    publish: Annotated[bool, Flag("Write the exposure to Firestore.")] = False
+    document: Annotated[str | None, Flag("Document of --publish [default: by SYMBOL].", "PATH")] = None
+    seed: Annotated[int | None, Flag("Path of the embedded market [default: simulation.seed].")] = None
 
 
 @desk_command(
@@ -54,46 +70,13 @@ _CHAIN_FILES = "chain files"
     ),
 )
 @click.argument("symbol")
-@data_option
-@click.option(
-    "--start",
-    "session",
-    metavar="DATE",
-    help=f"Trading day [default: {DEFAULT_SESSION}; of --chain: its latest].",
-)
-@click.option("--at", "clock", default="12:00", metavar="HH:MM", show_default=True, help="New York time.")
-@click.option("--chain", "chain_file", metavar="FILE", help="A chain from a CSV or Parquet file.")
-@click.option(
-    "--spot",
-    type=click.FloatRange(min=0, min_open=True),
-    help="With --chain: underlying, where FILE does not say.",
-)
-@strikes_option(12)
-@click.option("--plot", "plot_file", metavar="FILE", help="Draw strikes and profile into FILE.")
-@click.option(
-    "--keep", is_flag=True, help="Keep the exposure as this session's, to compare later exposures with."
-)
-@click.option("--days", type=click.IntRange(1, 250), help="Keep each of the last N sessions.")
-@click.option("--publish", is_flag=True, help="Write the exposure to Firestore.")
-@click.option("--document", metavar="PATH", help="Document of --publish [default: by SYMBOL].")
-@seed_option
+@options(GexOptions)
 @settings_options
 def gex(
     *,
     as_json: bool,
     symbol: str,
-    data_set: str,
-    session: str | None,
-    clock: str,
-    chain_file: str | None,
-    spot: float | None,
-    strikes: int,
-    plot_file: str | None,
-    keep: bool,
-    days: int | None,
-    publish: bool,
-    document: str | None,
-    seed: int | None,
+    options: GexOptions,
     config_file: str | None,
     overrides: tuple[str, ...],
 ) -> None:
@@ -107,12 +90,13 @@ def gex(
 
     symbol = symbol.upper()
     settings = settings_from(config_file, overrides)
-    day = None if session is None else read_date(session, "--start")
-    if chain_file is not None:
+    data_set, day, clock, spot = options.data_set, options.session, options.clock, options.spot
+    days, seed = options.days, options.seed
+    if options.chain is not None:
         _refuse_with_file(data_set, seed, days)
         rates = settings.config.rates
         rate = rates.default if rates.flat is None else rates.flat
-        at = chain_from_file(Path(chain_file), symbol, day, spot, rate)
+        at = chain_from_file(Path(options.chain), symbol, day, spot, rate)
         history = _history(settings, _CHAIN_FILES, symbol)
     elif spot is not None:
         raise ConfigError(
@@ -127,16 +111,16 @@ def gex(
             _keep_days(settings, symbol, data_set, last, clock, seed, days)
         at = _from_market(settings, symbol, data_set, last, clock, seed)
         history = _history(settings, at.data, at.symbol)
-    if keep:
+    if options.keep:
         history.keep([at.as_session()])
     usual = history.usual(at.day)
     shown = exposure_document(at, usual)
-    if plot_file is not None:
-        draw(at, shown, Path(plot_file))
-        shown["plot"] = plot_file
-    if publish:
-        shown["published"] = _publish(settings, at, shown, document)
-    print_answer(shown, lambda: _print_exposure(shown, strikes), as_json=as_json)
+    if options.plot is not None:
+        draw(at, shown, Path(options.plot))
+        shown["plot"] = options.plot
+    if options.publish:
+        shown["published"] = _publish(settings, at, shown, options.document)
+    print_answer(shown, lambda: _print_exposure(shown, options.strikes), as_json=as_json)
 
 
 def _refuse_with_file(data_set: str, seed: int | None, days: int | None) -> None:
@@ -260,7 +244,8 @@ def _print_exposure(document: dict[str, Any], strikes: int) -> None:
         f"{rows['vol_quoted']}, from the fitted smile {rows['vol_from_smile']}"
     )
     _print_strikes(document, strikes)
-    _print_expiries(document)
+    parts = [f"{row['expiry']} {_cell(row['net_usd'])}" for row in document["expiries"]]
+    click.echo(f"by expiry, M  {'; '.join(parts[:8])}{'; …' if len(parts) > 8 else ''}")
     _print_profile(document)
     click.echo(f"note: {document['convention']}")
     print_notes(document["notes"])
@@ -293,11 +278,6 @@ def _print_strikes(document: dict[str, Any], shown: int) -> None:
         )
     print_table(table, first_to_go=("", " "))
     print_hidden(every, near)
-
-
-def _print_expiries(document: dict[str, Any]) -> None:
-    parts = [f"{row['expiry']} {_cell(row['net_usd'])}" for row in document["expiries"]]
-    click.echo(f"by expiry, M  {'; '.join(parts[:8])}{'; …' if len(parts) > 8 else ''}")
 
 
 def _print_profile(document: dict[str, Any]) -> None:

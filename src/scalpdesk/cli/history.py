@@ -2,13 +2,24 @@
 
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import click
 
 from scalpdesk.cli.command import desk_command, html_option, settings_from, settings_options
-from scalpdesk.cli.output import console, new_table, print_json, print_table, shown, table_of
+from scalpdesk.cli.flags import options
+from scalpdesk.cli.output import (
+    console,
+    new_table,
+    print_answer,
+    print_json,
+    print_table,
+    save_figure,
+    shown,
+    table_of,
+)
 from scalpdesk.core.errors import EXIT_FAILED, ArgumentError, ConfigError
+from scalpdesk.core.flags import Flag, Options
 from scalpdesk.core.owner_only import make_folder, new_own_file
 from scalpdesk.core.units import count_text, run_currency
 from scalpdesk.instruments.deribit import hedge_unit
@@ -66,22 +77,15 @@ def runs(
     if sweeps:
         _list_sweeps(_runs_dir(config_file, overrides), as_json=as_json)
         return
-    from scalpdesk.journal.reader import written_ns
-    from scalpdesk.records.projection import project_missing
-    from scalpdesk.records.store import Store, pnl_in_cents, read_runs
-    from scalpdesk.web.runs import noted_runs
-
-    def listed(store: Store) -> tuple[dict[str, str], list[dict[str, Any]]]:
-        return project_missing(runs_dir, store), noted_runs(store)
+    from scalpdesk.records.store import pnl_in_cents
+    from scalpdesk.web.runs import is_found, listed_run, recorded_runs
 
     config = settings_from(config_file, overrides).config
     runs_dir = Path(config.desk.runs_dir)
-    rows: list[dict[str, Any]] = []
-    unreadable: dict[str, str] = {}
-    if runs_dir.is_dir():
-        unreadable, rows = read_runs(runs_dir, listed, config.records_url)
-    rows.sort(key=lambda row: (written_ns(runs_dir / row["run_id"]), row["started_ns"], row["run_id"]))
-    rows = _found(rows, runs_dir, search)
+    unreadable, rows = recorded_runs(runs_dir, config.records_url) if runs_dir.is_dir() else ({}, [])
+    rows = [
+        row for row in reversed(rows) if not search.strip() or is_found(listed_run(row, runs_dir), search)
+    ]
     for row in rows:
         row["cut"] = row["summary"].get("cut")
     if as_json:
@@ -93,15 +97,6 @@ def runs(
         row["settings"], row["currency"] = _settings(row), run_currency(row["config"])
         row["end"], row["pnl"] = _end_of(row), pnl_in_cents(row)["total"]
     show_runs(console(), rows, unreadable, runs_dir)
-
-
-def _found(rows: list[dict[str, Any]], runs_dir: Path, search: str) -> list[dict[str, Any]]:
-    """Return the runs that the Runs page finds by the same words."""
-    if not search.strip():
-        return rows
-    from scalpdesk.web.runs import is_found, listed_run
-
-    return [row for row in rows if is_found(listed_run(row, runs_dir), search)]
 
 
 def _list_sweeps(runs_dir: Path, *, as_json: bool) -> None:
@@ -128,6 +123,29 @@ def _list_sweeps(runs_dir: Path, *, as_json: bool) -> None:
     click.echo("scalpdesk report SWEEP --html FILE draws its tear sheet")
 
 
+class ReportOptions(Options, frozen=True, kw_only=True):
+    """Files and comparisons of a report."""
+
+    plot: Annotated[str | None, Flag("Draw P&L, Greeks, IV and RV (extra plots).", "FILE")] = None
+    csv: Annotated[str | None, Flag("Write every table as DIR/TABLE.csv.", "DIR")] = None
+    parquet: Annotated[str | None, Flag("Write every table as DIR/TABLE.parquet.", "DIR")] = None
+    others: Annotated[
+        tuple[str, ...], Flag("Show this run beside RUN. May be repeated.", "RUN", "--compare")
+    ] = ()
+    paths: Annotated[
+        int,
+        Flag(
+            "--html: redrawn paths of an embedded session that the result is ranked among; 0 for no paths.",
+            least=0,
+            most=1_000,
+        ),
+    ] = 20
+    fill_models: Annotated[
+        bool,
+        Flag("--html: repeat a backtest under the other fill models.", name="--fill-models/--no-fill-models"),
+    ] = True
+
+
 @desk_command(
     "report",
     example=(
@@ -149,24 +167,7 @@ def _list_sweeps(runs_dir: Path, *, as_json: bool) -> None:
     help="Number of the last hedges to show.",
 )
 @html_option
-@click.option("--plot", "plot_file", metavar="FILE", help="Draw P&L, Greeks, IV and RV (extra plots).")
-@click.option("--csv", "csv_dir", metavar="DIR", help="Write every table as DIR/TABLE.csv.")
-@click.option("--parquet", "parquet_dir", metavar="DIR", help="Write every table as DIR/TABLE.parquet.")
-@click.option(
-    "--compare", "others", multiple=True, metavar="RUN", help="Show this run beside RUN. May be repeated."
-)
-@click.option(
-    "--paths",
-    type=click.IntRange(0, 1_000),
-    default=20,
-    show_default=True,
-    help="--html: redrawn paths of an embedded session that the result is ranked among; 0 for no paths.",
-)
-@click.option(
-    "--fill-models/--no-fill-models",
-    default=True,
-    help="--html: repeat a backtest under the other fill models.",
-)
+@options(ReportOptions)
 @settings_options
 def report(
     *,
@@ -174,12 +175,7 @@ def report(
     run: str,
     hedges: int,
     html_file: str | None,
-    plot_file: str | None,
-    csv_dir: str | None,
-    parquet_dir: str | None,
-    others: tuple[str, ...],
-    paths: int,
-    fill_models: bool,
+    options: ReportOptions,
     config_file: str | None,
     overrides: tuple[str, ...],
 ) -> None:
@@ -187,38 +183,31 @@ def report(
 
     With --html it is also a sweep by its name (scalpdesk runs --sweeps) or folder.
     """
-    written_to = {"--html": html_file, "--plot": plot_file, "--csv": csv_dir, "--parquet": parquet_dir}
+    wanted = {"csv": options.csv, "parquet": options.parquet}
+    files = {"html": html_file, "plot": options.plot} | wanted
     _refuse_together(
-        ["--compare"] if others else [], [name for name, to in written_to.items() if to is not None]
+        ["--compare"] if options.others else [], [f"--{name}" for name, to in files.items() if to]
     )
     url = settings_from(config_file, overrides).config.records_url
-    if others:
-        _compare([find_run(config_file, overrides, name) for name in (*others, run)], url, as_json=as_json)
+    if options.others:
+        found = [find_run(config_file, overrides, name) for name in (*options.others, run)]
+        _compare(found, url, as_json=as_json)
         return
     if _is_sweep_written(_runs_dir(config_file, overrides), run, html_file, as_json=as_json):
         return
     run_dir = find_run(config_file, overrides, run)
     if html_file is not None:
-        written = _write_sheet(
-            run_dir, Path(html_file), paths=paths, fill_models=fill_models, as_json=as_json
-        )
-        if as_json:
-            print_json(written)
-        else:
-            click.echo(f"{written['file']}: {written['bytes'] / 1e3:.0f} kB, {written['result']}")
+        written = _write_sheet(run_dir, Path(html_file), options, as_json=as_json)
+        text = f"{written['file']}: {written['bytes'] / 1e3:.0f} kB, {written['result']}"
+        print_answer(written, text, as_json=as_json)
         return
     stored = read_stored(run_dir, url)
-    if plot_file is not None:
-        _draw(stored, Path(plot_file))
-    if csv_dir is not None or parquet_dir is not None:
-        files = [
-            *(_write_tables(stored, Path(csv_dir), "csv") if csv_dir is not None else ()),
-            *(_write_tables(stored, Path(parquet_dir), "parquet") if parquet_dir is not None else ()),
-        ]
-        if as_json:
-            print_json({"run_id": run_dir.name, "files": files})
-        else:
-            click.echo("\n".join(f"{each['file']}: {count_text(each['rows'], 'row')}" for each in files))
+    if options.plot is not None:
+        _draw(stored, Path(options.plot))
+    if any(wanted.values()):
+        rows = [row for form, to in wanted.items() if to for row in _write_tables(stored, Path(to), form)]
+        text = "\n".join(f"{each['file']}: {count_text(each['rows'], 'row')}" for each in rows)
+        print_answer({"run_id": run_dir.name, "files": rows}, text, as_json=as_json)
         return
     from scalpdesk.report.figures import json_safe
     from scalpdesk.report.session_tables import grouped
@@ -226,16 +215,8 @@ def report(
     explained, sessions, statistics = stored.hedges, stored.sessions, stored.report.performance
     trades = [each.in_cents(stored.unit) for each in stored.trades]
     if as_json:
-        print_json(
-            {
-                **stored.summary,
-                "hedge_explain": json_safe(explained),
-                "sessions": json_safe(sessions),
-                "trades": json_safe(trades),
-                "by": grouped(sessions),
-                "performance": statistics,
-            }
-        )
+        made = {"hedge_explain": explained, "sessions": sessions, "trades": trades}
+        print_json({**stored.summary, **json_safe(made), "by": grouped(sessions), "performance": statistics})
         return
     from scalpdesk.cli.summary_view import show_hedges, show_performance, show_summary, show_trades
 
@@ -269,8 +250,6 @@ def _end_of(row: dict[str, Any]) -> str:
 
 
 def _draw(stored: "StoredRun", path: Path) -> None:
-    from scalpdesk.cli.output import save_figure
-
     if not stored.marks:
         raise ArgumentError("the run has no marks to draw", where="--plot", value=str(path))
     with new_own_file(path):
@@ -309,7 +288,6 @@ def _write_tables(stored: "StoredRun", folder: Path, form: str) -> list[dict[str
 
 def _compare(run_dirs: list[Path], records_url: str | None, *, as_json: bool) -> None:
     """Show runs side by side: what was set otherwise, results, P&L by part."""
-    from scalpdesk.cli.output import print_table
     from scalpdesk.portfolio.explain import part_names
     from scalpdesk.records.store import pnl_in_cents
 
@@ -318,43 +296,32 @@ def _compare(run_dirs: list[Path], records_url: str | None, *, as_json: bool) ->
     keys = dict.fromkeys(key for each in settings for key in each)
     differing = {key: [each.get(key) for each in settings] for key in keys}
     differing = {key: values for key, values in differing.items() if len(set(values)) > 1}
+    rows = [each_run.run for each_run in stored]
     figures: dict[str, list[Any]] = {
-        name: [str(each_run.run[name]) if each_run.run[name] is not None else None for each_run in stored]
+        name: [None if row[name] is None else str(row[name]) for row in rows]
         for name in ("strategy", "venue", "data_name", "session", "sealed", "decision_hash")
     }
     figures["cut"] = [each_run.summary["verdict"] if each_run.is_cut else None for each_run in stored]
     figures["currency"] = [each_run.currency for each_run in stored]
-    counts = {
-        name: [each_run.run[name] for each_run in stored]
-        for name in ("orders", "fills", "hedges", "decisions")
-    }
+    counts = {name: [row[name] for row in rows] for name in ("orders", "fills", "hedges", "decisions")}
     counts["trades"] = [len(each_run.trades) for each_run in stored]
     decimals = [each_run.decimals for each_run in stored]
-    in_cents = [pnl_in_cents(each_run.run) for each_run in stored]
+    in_cents = [pnl_in_cents(row) for row in rows]
     names = ("total", *part_names({name for parts in in_cents for name in parts}))
     pnl = {name: [parts.get(name, Decimal(0)) for parts in in_cents] for name in names}
-    one_currency = len(set(figures["currency"])) == 1  # dollars less coin would be neither
+
+    def told(found: dict[str, list[Decimal]]) -> dict[str, list[str]]:
+        named = ((name, zip(row, decimals, strict=True)) for name, row in found.items())
+        return {name: [f"{each:.{n}f}" for each, n in row] for name, row in named}
+
     if as_json:
-        print_json(
-            {
-                "runs": [each_run.run["run_id"] for each_run in stored],
-                "settings": differing,
-                "facts": figures,
-                "counts": counts,
-                "pnl": {
-                    name: [f"{each:.{n}f}" for each, n in zip(row, decimals, strict=True)]
-                    for name, row in pnl.items()
-                },
-                "pnl_differences": {
-                    name: [f"{each - row[0]:.{n}f}" for each, n in zip(row, decimals, strict=True)]
-                    for name, row in pnl.items()
-                }
-                if one_currency
-                else None,
-            }
-        )
+        beside = {name: [each - amounts[0] for each in amounts] for name, amounts in pnl.items()}
+        one_currency = len(set(figures["currency"])) == 1  # dollars less coin would be neither
+        about: dict[str, Any] = {"runs": [row["run_id"] for row in rows], "settings": differing}
+        about |= {"facts": figures, "counts": counts, "pnl": told(pnl)}
+        print_json(about | {"pnl_differences": told(beside) if one_currency else None})
         return
-    table = new_table("", *(each_run.run["run_id"] for each_run in stored))
+    table = new_table("", *(row["run_id"] for row in rows))
     named = {name.replace("_", " "): values for name, values in (figures | counts).items()}
     for name, values in (differing | named).items():
         table.add_row(name, *("·" if value is None else str(value) for value in values))
@@ -389,16 +356,13 @@ def _is_sweep_written(runs_dir: Path, name: str, file: str | None, *, as_json: b
 
     found = stored_sweep(folder)
     size = write_research_sheet(Path(file), found)
-    if as_json:
-        print_json({"sweep": str(folder), "file": file, "bytes": size, "rows": len(found.rows)})
-    else:
-        click.echo(f"{file}: {size / 1e3:.0f} kB, {count_text(len(found.rows), 'row')}")
+    text = f"{file}: {size / 1e3:.0f} kB, {count_text(len(found.rows), 'row')}"
+    document = {"sweep": str(folder), "file": file, "bytes": size, "rows": len(found.rows)}
+    print_answer(document, text, as_json=as_json)
     return True
 
 
-def _write_sheet(
-    run_dir: Path, file: Path, *, paths: int, fill_models: bool, as_json: bool
-) -> dict[str, Any]:
+def _write_sheet(run_dir: Path, file: Path, options: ReportOptions, *, as_json: bool) -> dict[str, Any]:
     """Write the tear sheet of a run; return where, how large and the result."""
     from scalpdesk.cli.waiting import progress_bar
     from scalpdesk.core.clock import SystemClock
@@ -408,6 +372,7 @@ def _write_sheet(
 
     follower = read_run(run_dir)
     assert follower.header is not None
+    fill_models, paths = options.fill_models, options.paths
     if cut_of(follower) is not None:  # the same run to its end would be another one
         fill_models, paths = False, 0
     with progress_bar(as_json=as_json) as report_progress:

@@ -167,13 +167,9 @@ def _note(
 
 def _list(runs_dir: Path, run: str | None, records_url: str | None, *, as_json: bool) -> None:
     """List what is noted of a run or of all."""
-    from scalpdesk.journal.reader import run_named
-    from scalpdesk.records.notes import list_notes
-    from scalpdesk.records.store import read_runs
+    from scalpdesk.web.runs import notes_document
 
-    run_id = None if run is None else run_named(runs_dir, run).name
-    is_there = runs_dir.is_dir()
-    rows = read_runs(runs_dir, lambda store: list_notes(store, run_id), records_url) if is_there else []
+    rows = notes_document(runs_dir, run, records_url)["notes"]
     if as_json:
         print_json({"runs_dir": str(runs_dir), "notes": rows})
         return

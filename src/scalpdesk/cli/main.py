@@ -10,6 +10,7 @@ import re
 import shlex
 import sys
 import time
+import traceback
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -235,7 +236,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as problem:  # noqa: BLE001 - the edge of the program: every failure takes one shape here
         refusal = _as_refusal(problem)
         if debug and refusal.exit_code != EXIT_USAGE:  # of a user's mistake the lines of our code say nothing
-            _print_traceback()
+            traceback.print_exc(file=sys.stderr)
         takes_json = as_json and refusal.where != STDOUT
         try:
             print_error(refusal, as_json=takes_json)
@@ -334,12 +335,6 @@ def _is_of_output(problem: OSError) -> bool:
     return code is not None and (
         code is main.__code__ or Path(code.co_filename).parent.name in {"click", "rich"}
     )
-
-
-def _print_traceback() -> None:
-    import traceback
-
-    traceback.print_exc(file=sys.stderr)
 
 
 def _leave_pipe() -> None:

@@ -11,6 +11,7 @@ from scalpdesk.cli.command import Body
 from scalpdesk.core.errors import ArgumentError, ConfigError, DataError
 from scalpdesk.core.flags import Flag, Options, QuotesOption, read_date
 from scalpdesk.datasets.embedded import EMBEDDED, RECONSTRUCTED, USUAL_DAY
+from scalpdesk.instruments.sessions import new_york_ns, to_new_york
 
 if TYPE_CHECKING:
     from scalpdesk.config.settings import LoadedSettings
@@ -190,6 +191,16 @@ def tape_of(settings: "LoadedSettings", span: DaySpan, drawn: Drawn) -> "MarketT
     return load_tape(settings, span.data_set, symbols, first, last=last, seed=drawn.seed)
 
 
+def time_of_day(text: str, where: str = "--time") -> time:
+    """Read a time of day. Raises ArgumentError when the text is none."""
+    try:
+        return time.fromisoformat(text.zfill(5))
+    except ValueError as problem:
+        raise ArgumentError(
+            "not a time of day", where=where, value=text, fix="write it as 15:00"
+        ) from problem
+
+
 def instant_ns(tape: "MarketTape", clock: str, where: str = "--time") -> int:
     """Return the UTC nanoseconds of a New York time of day in the tape's first session.
 
@@ -198,15 +209,8 @@ def instant_ns(tape: "MarketTape", clock: str, where: str = "--time") -> int:
     ArgumentError
         When the text is no time of day, or the exchange is closed then.
     """
-    from scalpdesk.instruments.sessions import new_york_ns, to_new_york
-
     session = tape.sessions[0]
-    try:
-        now_ns = new_york_ns(session.day, time.fromisoformat(clock.zfill(5)))
-    except ValueError as problem:
-        raise ArgumentError(
-            "not a time of day", where=where, value=clock, fix="write it as 15:00"
-        ) from problem
+    now_ns = new_york_ns(session.day, time_of_day(clock, where))
     if not session.open_ns <= now_ns <= session.close_ns:
         opens, closes = (f"{to_new_york(ns):%H:%M}" for ns in (session.open_ns, session.close_ns))
         raise ArgumentError(

@@ -7,7 +7,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scalpdesk.cli.command import desk_command, settings_from, settings_options
-from scalpdesk.cli.output import console, moment_of, print_answer, print_json
+from scalpdesk.cli.output import console, held_text, moment_of, print_answer, print_json
 from scalpdesk.cli.strategy_choice import strategy_flags
 from scalpdesk.core.clock import SystemClock
 from scalpdesk.core.errors import EXIT_FAILED, ConfigError, RetryError, ScalpdeskError
@@ -249,7 +249,7 @@ def status(*, as_json: bool, watch: bool, run_id: str | None, runs_dir: str | No
     for symbol, position in found["positions"].items():
         click.echo(f"  {position['quantity']:>8} {symbol} at {float(position['average']):.4f}")
     for name, member in ((found.get("strategies") or {}) | (found.get("underlyings") or {})).items():
-        held = ", ".join(f"{quantity} {symbol}" for symbol, quantity in member["positions"].items()) or "flat"
+        held = held_text(member["positions"]) or "flat"
         working = len(member["live_orders"])
         click.echo(f"  {name}: P&L {member['pnl']['total']}, {count_text(working, 'order')} at work, {held}")
     if found.get("exposure"):
@@ -284,23 +284,11 @@ def _last_runs(folder: Path, run_id: str | None) -> list[Any]:
 
 def _show_without_desk(run_id: str | None, folder: Path, *, as_json: bool) -> int:
     """Show the accounts whose desks do not run: mode, and what their last run held."""
-    from scalpdesk.live.account_mode import state_text
-
-    runs = _last_runs(folder, run_id)
     rows: list[dict[str, Any]] = []
-    for run in runs:
+    for run in _last_runs(folder, run_id):
         recorded = run.record(_state_folder()).read()
-        rows.append(
-            {
-                "run_id": run.run_dir.name,
-                "venue": run.header.venue,
-                "account": run.account_id,
-                "mode": "ACTIVE" if recorded is None else recorded.state.mode.value,
-                "mode_text": "" if recorded is None else state_text(recorded.state),
-                "is_over": run.is_over,
-                "positions": {} if run.is_over else _held_at_the_end(run.run_dir),
-            }
-        )
+        place = {"venue": run.header.venue, "is_over": run.is_over}
+        rows.append(place | _account(run, None if recorded is None else recorded.state))
     if as_json:
         print_json({"desk": None, "accounts": rows})
         return EXIT_FAILED
@@ -310,19 +298,29 @@ def _show_without_desk(run_id: str | None, folder: Path, *, as_json: bool) -> in
         if row["is_over"]:
             click.echo("  the run ended flat")
             continue
-        held = _held_text(row["positions"]) or "nothing"
+        held = held_text(row["positions"]) or "nothing"
         click.echo(f"  the run is not over, and its process is gone; it holds, by its journal: {held}")
         click.echo("  --resume goes on with it; scalpdesk flatten --now closes everything at the venue")
     return EXIT_FAILED
 
 
-def _held_text(positions: Mapping[str, str]) -> str:
-    return ", ".join(f"{quantity} {symbol}" for symbol, quantity in positions.items())
+def _account(run: Any, state: Any) -> dict[str, Any]:
+    """Return the mode of an account, None of which is on record while it is active, and what it holds."""
+    from scalpdesk.live.account_mode import state_text
+
+    return {
+        "account": run.account_id,
+        "run_id": run.run_dir.name,
+        "mode": "ACTIVE" if state is None else state.mode.value,
+        "mode_text": "" if state is None else state_text(state),
+        "positions": {} if run.is_over else _held_at_the_end(run.run_dir),
+    }
 
 
 def _held_at_the_end(run_dir: Path) -> dict[str, str]:
     """Return what a run holds at the end of its journal, by symbol; empty where it cannot be read."""
     from scalpdesk.monitor.follower import RunFollower
+    from scalpdesk.report.summary import held_by_symbol
 
     follower = RunFollower(run_dir)
     while follower.advance(100_000):
@@ -330,11 +328,7 @@ def _held_at_the_end(run_dir: Path) -> dict[str, str]:
     follower.tail.close()
     if follower.engine is None:
         return {}
-    desk = follower.desk
-    return {
-        desk.instruments[position.instrument_id].symbol: f"{position.quantity:f}"
-        for position in desk.positions.held()
-    }
+    return held_by_symbol(follower.desk.positions, follower.desk.instruments)
 
 
 def _operation(name: str, text: str, *, needs_reason: bool) -> Any:
@@ -382,12 +376,9 @@ def _asked(run_dir: Path, request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _show_answers(answers: dict[str, dict[str, Any]], *, as_json: bool) -> int | None:
-    if as_json:
-        print_json(next(iter(answers.values())) if len(answers) == 1 else answers)
-    else:
-        for run, answer in answers.items():
-            label = "" if len(answers) == 1 else f"{run}: "
-            click.echo(label + _answer_text(answer))
+    is_one = len(answers) == 1
+    text = "\n".join(f"{'' if is_one else f'{run}: '}{_answer_text(each)}" for run, each in answers.items())
+    print_answer(next(iter(answers.values())) if is_one else answers, text, as_json=as_json)
     return EXIT_FAILED if any("error" in answer for answer in answers.values()) else None
 
 
@@ -433,7 +424,6 @@ def _command_accounts(
     name: str, reason: str, run_id: str | None, folder: Path, *, every: bool, as_json: bool
 ) -> int | None:
     """Put accounts without a desk into a mode, in which the next start begins."""
-    from scalpdesk.live.account_mode import state_text
     from scalpdesk.live.without_desk import command_account
 
     runs = _last_runs(folder, run_id)
@@ -443,15 +433,7 @@ def _command_accounts(
     for run in runs:
         command = _command(name, reason)
         state = command_account(run, _state_folder(), command.action, command.reason, command.who)
-        rows.append(
-            {
-                "account": run.account_id,
-                "run_id": run.run_dir.name,
-                "mode": state.mode.value,
-                "mode_text": state_text(state),
-                "positions": {} if run.is_over else _held_at_the_end(run.run_dir),
-            }
-        )
+        rows.append(_account(run, state))
     if as_json:
         print_json({"desk": None, "accounts": rows})
         return None
@@ -459,7 +441,7 @@ def _command_accounts(
         mode = row["mode_text"] or "ACTIVE"
         click.echo(f"no desk runs; from its next start on account {row['account']} is {mode}")
         if row["positions"]:
-            held = _held_text(row["positions"])
+            held = held_text(row["positions"])
             click.echo(f"  it holds, by the journal of {row['run_id']}: {held}; nothing guards that")
             click.echo("  scalpdesk flatten --now cancels every order and closes everything at the venue")
     return None
@@ -519,11 +501,8 @@ def _flatten_now(
         close_everything(run, settings, _state_folder(), lambda text: click.echo(text, err=True))
     )
     text = "the venue shows a flat account" if done else "NOT DONE: act by hand on the venue's own pages"
-    if as_json:
-        print_json({"account": run.account_id, "is_flat": done, "mode": "FLATTENING"})
-    else:
-        click.echo(f"account {run.account_id}: {text}")
-        click.echo("it stays FLATTENING until scalpdesk resume --reason TEXT")
+    text = f"account {run.account_id}: {text}\nit stays FLATTENING until scalpdesk resume --reason TEXT"
+    print_answer({"account": run.account_id, "is_flat": done, "mode": "FLATTENING"}, text, as_json=as_json)
     return None if done else EXIT_FAILED
 
 
@@ -554,9 +533,6 @@ def arm(
     """
     import asyncio
 
-    from scalpdesk.cli.output import console
-    from scalpdesk.core.clock import SystemClock
-    from scalpdesk.core.owner_only import state_dir
     from scalpdesk.live import arming
     from scalpdesk.live.run import operator_name
     from scalpdesk.risk.limits import check_account
@@ -583,11 +559,9 @@ def arm(
     assert account is not None
     assert typed_hash is not None
     token = LiveToken(facts.account_id, digest, SystemClock().now_ns(), operator_name())
-    arming.arm(state_dir(os.environ), venue, token, typed_account=account, typed_hash=typed_hash)
-    if as_json:
-        print_json({"armed": facts.account_id, "config_hash": digest})
-    else:
-        click.echo(f"armed: {venue} account {facts.account_id}, configuration {digest[:8]}")
+    arming.arm(_state_folder(), venue, token, typed_account=account, typed_hash=typed_hash)
+    text = f"armed: {venue} account {facts.account_id}, configuration {digest[:8]}"
+    print_answer({"armed": facts.account_id, "config_hash": digest}, text, as_json=as_json)
 
 
 @desk_command("disarm", example="scalpdesk disarm")
@@ -597,11 +571,8 @@ def arm(
 @click.option("--account", metavar="ID", help="Only this account.")
 def disarm(*, as_json: bool, venue: str, account: str | None) -> None:
     """End the arming of live trading, of all accounts or one; a running desk is not stopped by it."""
-    from scalpdesk.core.owner_only import state_dir
     from scalpdesk.live import arming
 
-    gone = arming.disarm(state_dir(os.environ), venue, account)
-    if as_json:
-        print_json({"disarmed": gone})
-    else:
-        click.echo(f"disarmed: {', '.join(gone)}" if gone else "nothing was armed")
+    gone = arming.disarm(_state_folder(), venue, account)
+    text = f"disarmed: {', '.join(gone)}" if gone else "nothing was armed"
+    print_answer({"disarmed": gone}, text, as_json=as_json)

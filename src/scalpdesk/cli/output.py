@@ -223,6 +223,11 @@ def moment_of(stamp: str | None) -> str:
     return "never" if stamp is None else moment_text(to_ns(datetime.fromisoformat(stamp)))
 
 
+def held_text(positions: Mapping[str, str]) -> str:
+    """Return what is held in words; empty where nothing is."""
+    return ", ".join(f"{quantity} {symbol}" for symbol, quantity in positions.items())
+
+
 def shown(value: object) -> str:
     """Return a value as a table shows it."""
     if value is None:

@@ -1,10 +1,15 @@
 """``scalpdesk plugins``: every socket of the desk, and what is plugged in."""
 
+from typing import TYPE_CHECKING, Any
+
 import click
 
 from scalpdesk.cli.command import desk_command
 from scalpdesk.cli.output import new_table, print_json, print_table
 from scalpdesk.core.errors import EXIT_FAILED, EXIT_OK
+
+if TYPE_CHECKING:
+    from scalpdesk.core.plugins import PlugIn
 
 
 @desk_command("plugins", example=("scalpdesk plugins", "scalpdesk plugins --json"))
@@ -20,28 +25,12 @@ def plugins(*, as_json: bool) -> int:
     found = [(socket, list(socket.members())) for socket in SOCKETS]
     refused = [(socket, each) for socket, members in found for each in members if each.problem is not None]
     if as_json:
-        print_json(
-            {
-                "sockets": [
-                    {
-                        "kind": socket.kind,
-                        "group": socket.group,
-                        "contract": socket.contract,
-                        "page": f"docs/developing/{socket.page}",
-                        "plugins": [
-                            {
-                                "name": each.name,
-                                "distribution": each.distribution,
-                                "reference": each.reference,
-                                "problem": None if each.problem is None else each.problem.as_dict(),
-                            }
-                            for each in members
-                        ],
-                    }
-                    for socket, members in found
-                ]
-            }
-        )
+        sockets = [
+            {name: getattr(socket, name) for name in ("kind", "group", "contract")}
+            | {"page": f"docs/developing/{socket.page}", "plugins": [_facts(each) for each in members]}
+            for socket, members in found
+        ]
+        print_json({"sockets": sockets})
         return EXIT_FAILED if refused else EXIT_OK
     table = new_table(
         "socket", "entry point group", "scalpdesk", "installed", text=("scalpdesk", "installed")
@@ -54,3 +43,8 @@ def plugins(*, as_json: bool) -> int:
     for _, each in refused:
         click.echo(f"refused: {each.problem}", err=True)
     return EXIT_FAILED if refused else EXIT_OK
+
+
+def _facts(plug: "PlugIn") -> dict[str, Any]:
+    facts: dict[str, Any] = {name: getattr(plug, name) for name in ("name", "distribution", "reference")}
+    return facts | {"problem": None if plug.problem is None else plug.problem.as_dict()}

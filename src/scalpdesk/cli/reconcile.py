@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scalpdesk.cli.command import desk_command, settings_from, settings_options
-from scalpdesk.cli.output import print_json, print_notes, print_table, table_of
+from scalpdesk.cli.output import print_answer, print_notes, print_table, table_of
 from scalpdesk.cli.tax import run_folders
 from scalpdesk.core.errors import EXIT_FAILED, EXIT_OK, ConfigError, DataError
 from scalpdesk.core.units import ZERO, count_text, money_decimals, number_text, rounded_text
@@ -92,10 +92,8 @@ def reconcile(
     folders = run_folders(Path(settings.config.desk.runs_dir), runs, venue=broker)
     found = compare(statement, read_lines(folders), span, Tolerances(seconds=seconds))
     document = _document(found, span, statement, [each.name for each in folders])
-    if as_json:
-        print_json({"file": str(file), "broker": broker, **document})
-    else:
-        _print(found, document, shows_all=shows_all)
+    shown = {"file": str(file), "broker": broker, **document}
+    print_answer(shown, lambda: _print(found, document, shows_all=shows_all), as_json=as_json)
     return EXIT_OK if found.agrees else EXIT_FAILED
 
 

@@ -5,13 +5,11 @@ import signal
 import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from msgspec.structs import asdict
 
 from scalpdesk.cli.output import print_json, print_table, table_of
 from scalpdesk.cli.waiting import progress_bar
-
-if TYPE_CHECKING:
-    from scalpdesk.research.reruns import OtherRun
 
 _NICENESS = 10
 """Added to the priority of a process that the dashboard started: a desk on the machine goes first."""
@@ -31,20 +29,11 @@ def rerun(run_dir: Path, *, fill_models: bool, paths: int, beside_desk: bool, as
     with progress_bar(as_json=as_json) as report:
         found = reruns.rerun(run_dir, SystemClock(), report, fill_models=fill_models, paths=paths)
     if as_json:
-        print_json(
-            {
-                "run_id": found.run_id,
-                "fill_models": [_row(each) for each in found.fill_models],
-                "paths": [_row(each) for each in found.paths],
-            }
-        )
+        made = {name: [asdict(each) for each in getattr(found, name)] for name in ("fill_models", "paths")}
+        print_json({"run_id": found.run_id, **made})
         return
     columns = "made again={name}|P&L={pnl:+,f}|costs:+,f|hedges"
     print_table(table_of((*found.fill_models, *found.paths), columns))
-
-
-def _row(each: "OtherRun") -> dict[str, str | int]:
-    return {"name": each.name, "pnl": str(each.pnl), "costs": str(each.costs), "hedges": each.hedges}
 
 
 def end_with_parent() -> None:

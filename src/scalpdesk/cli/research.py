@@ -13,7 +13,7 @@ from scalpdesk.cli.flags import options
 from scalpdesk.cli.market import DaySpan, data_option, load_tape, read_span, seed_option
 from scalpdesk.cli.output import Made, print_json, print_table, table_of
 from scalpdesk.cli.waiting import progress_bar
-from scalpdesk.core.errors import ConfigError, DataError
+from scalpdesk.core.errors import ConfigError, DataError, naming_file
 from scalpdesk.core.units import count_text, money_text
 from scalpdesk.datasets.embedded import RECONSTRUCTED
 
@@ -183,7 +183,6 @@ def entries(
     whether it earns after costs; entries below a probability chosen in training are left. The P&L of the
     entries kept is held against that of all, out of sample, by session. Takes the extra ml.
     """
-    from scalpdesk.core.errors import naming_file
     from scalpdesk.research.meta_labels import judge_entries, train_model
 
     url = settings_from(config_file, overrides).config.records_url

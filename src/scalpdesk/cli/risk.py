@@ -3,7 +3,6 @@
 import csv
 import math
 from collections.abc import Callable, Sequence
-from datetime import date, time
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,12 +11,13 @@ import click
 
 from scalpdesk.cli.command import desk_command, settings_from, settings_options
 from scalpdesk.cli.flags import options
-from scalpdesk.cli.market import DEFAULT_SESSION, instant_ns, load_tape, seed_option
-from scalpdesk.cli.output import new_table, print_json, print_notes, print_table, table_of
+from scalpdesk.cli.market import DEFAULT_SESSION, instant_ns, load_tape, seed_option, time_of_day
+from scalpdesk.cli.output import new_table, print_answer, print_notes, print_table, table_of
 from scalpdesk.cli.waiting import progress_bar
 from scalpdesk.core.errors import ArgumentError, ConfigError, DataError
 from scalpdesk.core.flags import read_date
 from scalpdesk.datasets.embedded import EMBEDDED
+from scalpdesk.instruments.sessions import new_york_ns, to_new_york
 from scalpdesk.research.risk_options import RiskOptions
 
 if TYPE_CHECKING:
@@ -99,12 +99,7 @@ def risk(
         else:
             held = _given_book(settings, data_set, given, session or DEFAULT_SESSION, clock or "12:00", seed)
             document = _measured(held, catalog, data_set, options)
-    if as_json:
-        print_json(document)
-    elif coverage:
-        _print_coverage(document)
-    else:
-        _print_risk(document)
+    print_answer(document, partial(_print_coverage if coverage else _print_risk, document), as_json=as_json)
 
 
 def _position(text: str) -> tuple[str, float]:
@@ -149,28 +144,21 @@ def _positions_of(path: Path) -> list[tuple[str, float]]:
         ]
 
 
-def _first_day(run_dir: Path) -> date:
-    """Return a run's first session; a live run's stand in its events, not in its header."""
-    from scalpdesk.backtesting.recorded import LiveRecord
-    from scalpdesk.journal.reader import peek_header
-
-    return (peek_header(run_dir).sessions or LiveRecord(run_dir).sessions)[0].day
-
-
 def follow_run(
     runs_dir: Path, name: str, session: str | None, clock: str | None, report: Report
 ) -> tuple[str, "RunFollower"]:
     """Return a run's id, and the run read up to an instant (by default: when something was held last)."""
-    from scalpdesk.journal.reader import find_run_dir
+    from scalpdesk.backtesting.recorded import LiveRecord
+    from scalpdesk.journal.reader import find_run_dir, peek_header
     from scalpdesk.monitor.held_book import followed_to
 
     until_ns = None
     run_dir = find_run_dir(runs_dir, name)
     if clock is not None or session is not None:
-        from scalpdesk.instruments.sessions import new_york_ns
-
-        day = _first_day(run_dir) if session is None else read_date(session, "--start")
-        until_ns = new_york_ns(day, _time_of_day(clock or "16:00"))
+        # a live run's sessions stand in its events, not in its header
+        sessions = peek_header(run_dir).sessions or LiveRecord(run_dir).sessions
+        day = sessions[0].day if session is None else read_date(session, "--start")
+        until_ns = new_york_ns(day, time_of_day(clock or "16:00"))
     follower = followed_to(run_dir, until_ns, report)
     if follower.engine is None:
         raise DataError(
@@ -193,15 +181,6 @@ def _of_run(run_id: str, follower: "RunFollower", catalog: Path, wanted: RiskOpt
         )
     data_set = str(follower.header.data["name"])
     return _measured(held, catalog, data_set, wanted, worst_of(follower, wanted.smile))
-
-
-def _time_of_day(text: str) -> time:
-    try:
-        return time.fromisoformat(text.zfill(5))
-    except ValueError as problem:
-        raise ArgumentError(
-            "not a time of day", where="--time", value=text, fix="write it as 15:00"
-        ) from problem
 
 
 def _given_book(
@@ -230,7 +209,6 @@ def _given_book(
 def _measured(
     held: "RiskBook", catalog: Path, data_set: str, wanted: RiskOptions, worst: "LowestCell | None" = None
 ) -> dict[str, Any]:
-    from scalpdesk.instruments.sessions import to_new_york
     from scalpdesk.research.book_risk import past_moves, risk_document
 
     symbols = [part.underlying for part in held.parts]

@@ -13,12 +13,13 @@ import click
 from scalpdesk.cli.command import desk_command, settings_from, settings_options, typed_command
 from scalpdesk.cli.dashboard import DEFAULT_PORT, PageProcess
 from scalpdesk.cli.flags import options
-from scalpdesk.cli.output import print_answer
+from scalpdesk.cli.output import held_text, print_answer
 from scalpdesk.cli.strategy_choice import folder_option, folder_overrides, strategy_flags
 from scalpdesk.cli.summary_view import folder_line
 from scalpdesk.cli.waiting import TOLD, progress_bar
 from scalpdesk.core.errors import EXIT_FAILED, ConfigError
-from scalpdesk.core.units import count_text
+from scalpdesk.core.units import count_text, to_cents
+from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.live.options import SIMULATED_ACCOUNTS, RunOptions
 from scalpdesk.venues.registry import DEFAULT_VENUE, find_venue, venue_names
 
@@ -248,14 +249,12 @@ def interrupted(
     """Return what a second interrupt leaves: what is held, who goes on and for how long, how to go on."""
     from scalpdesk.live.emergency import CLEAR_SECONDS
     from scalpdesk.live.watchdog import LOG_FILE
+    from scalpdesk.report.summary import held_by_symbol
 
     if desk is None:
         return "interrupted while the desk started: no order was sent"
     book = desk.engine.desk
-    held = ", ".join(
-        f"{position.quantity} {book.instruments[position.instrument_id].symbol}"
-        for position in book.positions.held()
-    )
+    held = held_text(held_by_symbol(book.positions, book.instruments))
     orders = ", ".join(book.orders.live)
     if line is not None:
         does = "cancels the orders and closes the positions" if flattens else "cancels the orders"
@@ -335,9 +334,6 @@ async def show_progress(
     """Report each second how far the session has come and what has been earned."""
     import asyncio
 
-    from scalpdesk.core.units import to_cents
-    from scalpdesk.instruments.sessions import to_new_york
-
     book = engine.desk
     while True:
         session, now_ns = book.view.session, engine.now_ns
@@ -397,7 +393,7 @@ def _show(summary: dict[str, Any], plan: "LivePlan") -> None:
     )
     if "folder" in summary:
         click.echo(f"  {folder_line(summary['folder'])}")
-    held = ", ".join(f"{quantity} {symbol}" for symbol, quantity in summary["end_positions"].items())
+    held = held_text(summary["end_positions"])
     click.echo(f"  mode {summary['mode']}; positions: {held or 'none'}")
     if held and not summary["open_orders"]:
         is_simulated = plan.venue in SIMULATED_ACCOUNTS

@@ -1,7 +1,6 @@
 """``scalpdesk scalps``: the options scalper's open positions, its history and its performance."""
 
 import json
-from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +54,9 @@ def scalps(
             rows = scalp_history(store, run_id, limit=limit, ticker=symbol)
             known["history"] = [_shown(row) for row in rows]
         if "performance" in wanted:
-            known["performance"] = _with_rows(scalp_performance(store, run_id, ticker=symbol))
+            figures = scalp_performance(store, run_id, ticker=symbol)
+            ends = {name: row and _shown(row) for name in ("best", "worst") for row in (figures[name],)}
+            known["performance"] = figures | ends
         return known
 
     if runs_dir.is_dir() or run is not None:
@@ -80,19 +81,10 @@ def scalps(
 
 def _shown(row: dict[str, Any]) -> dict[str, Any]:
     """Return a row in JSON types, its metadata as an object."""
-    plain = {name: _text(value) for name, value in row.items() if name != "metadata_json"}
-    return plain | {"metadata": json.loads(row["metadata_json"] or "{}")}
+    from scalpdesk.records.scalps import plain_row
 
-
-def _text(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return f"{value.isoformat()}Z"
-    return value.isoformat() if isinstance(value, date) else value
-
-
-def _with_rows(performance: dict[str, Any]) -> dict[str, Any]:
-    ends = {name: performance[name] for name in ("best", "worst")}
-    return performance | {name: None if row is None else _shown(row) for name, row in ends.items()}
+    plain = plain_row(row)
+    return plain | {"metadata": json.loads(plain.pop("metadata_json") or "{}")}
 
 
 _ENTRY = "contract={option_symbol}|entered|contracts|entry={entry_premium:.3f}"

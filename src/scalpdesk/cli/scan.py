@@ -1,5 +1,6 @@
 """``scalpdesk scan``: straddles and strangles of whole chains, ranked by their edge after all costs."""
 
+from functools import partial
 from typing import Any
 
 import click
@@ -7,7 +8,7 @@ import click
 from scalpdesk.cli.command import desk_command, settings_from, settings_options
 from scalpdesk.cli.flags import options
 from scalpdesk.cli.market import Moment, instant_ns
-from scalpdesk.cli.output import Made, print_json, print_notes, print_table, table_of
+from scalpdesk.cli.output import Made, print_answer, print_notes, print_table, table_of
 from scalpdesk.cli.waiting import progress_bar
 
 STRATEGY = "gamma-scalper"
@@ -100,28 +101,25 @@ def scan(
         report(len(names), len(names), "scan")
     rows.sort(key=lambda row: -row["edge_usd"])
     document = {"chains": chains, "positions": rows[: top or None]}
-    if as_json:
-        print_json(document)
-    elif shapes:
-        _print_structures(document)
-    else:
-        _print(document)
+    print_answer(document, partial(_print, document, is_of_shapes=bool(shapes)), as_json=as_json)
 
 
-def _print_structures(document: dict[str, Any]) -> None:
+def _print(document: dict[str, Any], *, is_of_shapes: bool) -> None:
     for chain in document["chains"]:
         _print_chain(chain)
-    columns = f"structure|{_EDGE}|delta:.2f|theta $={{theta_usd_per_day:.2f}}|OI={{open_interest}}|gate"
-    table = table_of(document["positions"], columns, _MADE, is_tight=True, text=("gate",))
-    print_table(table, first_to_go=("OI", "gross $", "delta"))
-    click.echo("USD a set: net = gross - spread - hedge; f/i: forecast over implied; theta: a calendar day's")
+    (_print_structures if is_of_shapes else _print_pairs)(document)
     for chain in document["chains"]:
         print_notes(chain["notes"])
 
 
-def _print(document: dict[str, Any]) -> None:
-    for chain in document["chains"]:
-        _print_chain(chain)
+def _print_structures(document: dict[str, Any]) -> None:
+    columns = f"structure|{_EDGE}|delta:.2f|theta $={{theta_usd_per_day:.2f}}|OI={{open_interest}}|gate"
+    table = table_of(document["positions"], columns, _MADE, is_tight=True, text=("gate",))
+    print_table(table, first_to_go=("OI", "gross $", "delta"))
+    click.echo("USD a set: net = gross - spread - hedge; f/i: forecast over implied; theta: a calendar day's")
+
+
+def _print_pairs(document: dict[str, Any]) -> None:
     columns = (
         f"position|{_EDGE}|move $={{breakeven_move:.2f}}|move %={{breakeven_fraction:.2p}}"
         "|sprd %={spread_fraction:.1p}|size={ask_size:.0f}|OI={open_interest}|delta:.2f|gate"
@@ -132,8 +130,6 @@ def _print(document: dict[str, Any]) -> None:
         "USD for one contract of each leg: net = gross - spread - hedge; f/i: forecast over implied; move: of"
         " the\nunderlying at once that pays a day's theta and the spread; size: displayed at the ask"
     )
-    for chain in document["chains"]:
-        print_notes(chain["notes"])
 
 
 def _print_chain(chain: dict[str, Any]) -> None:

@@ -3,7 +3,8 @@
 import math
 import time
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
-from scalpdesk.cli.output import Made, money, new_table, print_table, table_of
+from scalpdesk.cli.output import Made, held_text, money, new_table, print_table, table_of
 from scalpdesk.cli.waiting import progress_bar
 from scalpdesk.core.units import ZERO, count_text, money_decimals, rounded_text
 from scalpdesk.instruments.deribit import delta_unit
@@ -23,6 +24,7 @@ from scalpdesk.portfolio.gamma_verdict import GammaVerdict
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
+    from scalpdesk.backtesting.runs import Observer
     from scalpdesk.backtesting.simulate import Assembled
     from scalpdesk.core.intents import Decision, Mark
     from scalpdesk.engine.trading_engine import TradingEngine
@@ -161,7 +163,7 @@ def show_summary(
     for row in summary.get("dividends", ()):
         text = f"{row['known']} dividend of {row['symbol']}: {row['amount']:g} a share, ex {row['ex_date']}"
         out.print(f"[dim]{text}[/]")
-    held = _held(summary["end_positions"])
+    held = held_text(summary["end_positions"])
     if is_whole:
         out.print(f"at the end: {held or 'flat'}; mode {summary['mode']}")
     else:
@@ -228,31 +230,36 @@ def _show_parts(out: "Console", summary: dict[str, Any], pnl: dict[str, float]) 
         out.print(f"\nin USD: {change}, of it {trading} by trading, {held} by the price of the coin held")
     if paying := summary.get("gamma_paying"):
         out.print(f"\n[bold]{msgspec.convert(paying, GammaVerdict).question}[/] {verdict_text(paying)}")
-    findings = (line(summary.get("pnl_detail")) for line in (unexplained_line, better_line, one_price_line))
-    for line in filter(None, (*findings, on_model_line(summary))):
+    for line in findings_of(summary):
         out.print(f"[bold red]{line}[/]")
 
 
-def unexplained_line(explain: dict[str, Any] | None) -> str:
-    """Return what the explain leaves open, where that is too much; empty else, and of earlier versions."""
-    left = (explain or {}).get("unexplained")
-    if not left or not left["flagged"]:
-        return ""
-    return (
-        f"UNEXPLAINED: residual and three-way term of {left['amount']} are {left['of_gross']:.0%} of the"
-        f" gross {left['gross']}, above 5 %: a leg without quotes, or quotes off the model"
-    )
-
-
-def on_model_line(summary: Mapping[str, Any]) -> str:
-    """Return what of the last net asset value stands on no quote; empty where quotes show all of it."""
-    found = summary.get("on_model")
-    if not found:
-        return ""
-    return (
-        f"ON NO QUOTE: {', '.join(found['options'])}, {found['worth']} of NAV by the model or last two sides"
-        f" ({found['least']} to {found['most']}), last quoted {found['since']} New York"
-    )
+def findings_of(summary: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what a run's figures do not show: what is not explained, odd prices, worth on no quote."""
+    explain = summary.get("pnl_detail") or {}
+    left, better = explain.get("unexplained"), explain.get("better_than_quoted")
+    without, found = explain.get("without_spread"), summary.get("on_model")
+    if left and left["flagged"]:
+        yield (
+            f"UNEXPLAINED: residual and three-way term of {left['amount']} are {left['of_gross']:.0%} of the"
+            f" gross {left['gross']}, above 5 %: a leg without quotes, or quotes off the model"
+        )
+    if better and better["fills"]:
+        yield (
+            f"FINDING: {count_text(better['fills'], 'fill')} better than quoted by more than a tick,"
+            f" {better['amount']} in sum: a mark was off, or the quote that filled was not known yet"
+        )
+    if without and without["fills"]:
+        yield (
+            f"NO SPREAD: {without['fills']} of {count_text(without['of'], 'fill')} of the hedge at a price"
+            " without a spread: the data has one price for both sides, so hedging costs more than this."
+            " Assume a spread: data.assumed_spread_bps"
+        )
+    if found:
+        yield (
+            f"ON NO QUOTE: {', '.join(found['options'])}, {found['worth']} of NAV by the model or last two"
+            f" sides ({found['least']} to {found['most']}), last quoted {found['since']} New York"
+        )
 
 
 def verdict_text(paying: Mapping[str, Any]) -> str:
@@ -261,29 +268,6 @@ def verdict_text(paying: Mapping[str, Any]) -> str:
 
     pieces = verdict_pieces(msgspec.convert(paying, GammaVerdict))
     return "".join(piece["text"] for piece in pieces).replace("−", "-")
-
-
-def better_line(explain: dict[str, Any] | None) -> str:
-    """Return the fills that beat their quotes by more than a tick; empty without such fills."""
-    found = (explain or {}).get("better_than_quoted")
-    if not found or not found["fills"]:
-        return ""
-    return (
-        f"FINDING: {count_text(found['fills'], 'fill')} better than quoted by more than a tick,"
-        f" {found['amount']} in sum: a mark was off, or the quote that filled was not known yet"
-    )
-
-
-def one_price_line(explain: dict[str, Any] | None) -> str:
-    """Return the fills at a price that has no spread; empty without such fills, and of earlier versions."""
-    found = (explain or {}).get("without_spread")
-    if not found or not found["fills"]:
-        return ""
-    return (
-        f"NO SPREAD: {found['fills']} of {count_text(found['of'], 'fill')} of the hedge at a price without a"
-        " spread: the data has one price for both sides, so hedging costs more than this. Assume a spread:"
-        " data.assumed_spread_bps"
-    )
 
 
 def folder_line(folder: dict[str, Any]) -> str:
@@ -312,15 +296,11 @@ def show_strategies(
     made = {
         "budget": lambda row: None if row.get("budget") is None else float(row["budget"]),
         "costs": lambda row: sum(float(row["pnl"][part]) for part in ("spread", "fees", "slippage")),
-        "holds": lambda row: _held(row["positions"]) or "flat",
+        "holds": lambda row: held_text(row["positions"]) or "flat",
     }
     named = [row | {"name": name} for name, row in rows.items()]
     table = table_of(named, columns, made, unknown="", text=("holds",))
     print_table(table, out, first_to_go=("budget", "orders", "fills", "costs"))
-
-
-def _held(positions: Mapping[str, str]) -> str:
-    return ", ".join(f"{quantity} {symbol}" for symbol, quantity in positions.items())
 
 
 def show_hedges(
@@ -336,19 +316,19 @@ def show_hedges(
     # columns add up to the interval's P&L: what is seldom there has one where it is
     rare = [name for name in ("carry", "residual") if any(each.parts.get(name) for each in shown)]
     columns |= {name: (name,) for name in rare}
+
+    def total(names: tuple[str, ...], hedge: "Hedge") -> Decimal:
+        return sum((hedge.parts.get(name, ZERO) for name in names), ZERO)
+
     made: Made = {
         "at": lambda each: f"{to_new_york(each.ts_ns):%m-%d %H:%M:%S}",
         "price": lambda each: each.price or "not filled",
-        **{name: partial(_sum_of, names) for name, names in columns.items()},
+        **{name: partial(total, names) for name, names in columns.items()},
     }
     amounts = "|".join(f"{name}:.{decimals}$" for name in columns)
     heads = f"New York={{at}}|{unit}={{quantity_shares:+}}|price|{amounts}|interval P&L={{pnl:.{decimals}$}}"
     table = table_of(shown, heads, made, title=title)
     print_table(table, out, first_to_go=("higher order", "vega", "theta", "costs"))
-
-
-def _sum_of(parts: tuple[str, ...], hedge: "Hedge") -> Decimal:
-    return sum((hedge.parts.get(name, ZERO) for name in parts), ZERO)
 
 
 def show_trades(out: "Console", trades: Sequence["Trade"], currency: str = "USD") -> None:
@@ -471,24 +451,19 @@ LEAST_CHART_ROWS = 5
 LEAST_CHART_COLUMNS = 36
 
 
-class Pacer:
-    """Holds a run to a speed: market seconds a second; None does not wait."""
+def pacer(tape: "MarketTape", pace: float) -> "Observer":
+    """Return what holds a run to so many market seconds a second, counted from its first step."""
+    began: float | None = None
 
-    def __init__(self, tape: "MarketTape", pace: float | None) -> None:
-        self._open_ns = tape.sessions[0].open_ns
-        self._pace = pace
-        self._began: float | None = None
-
-    def on_step(self, run: "Assembled", now_ns: int) -> None:
-        """Wait until the wall clock has come this far since the first step."""
-        del run
-        if self._pace is None:
-            return
+    def on_step(_run: "Assembled", now_ns: int) -> None:
+        nonlocal began
         wall = time.perf_counter()
-        self._began = wall if self._began is None else self._began
-        ahead = self._began + (now_ns - self._open_ns) / 1e9 / self._pace - wall
+        began = wall if began is None else began
+        ahead = began + (now_ns - tape.sessions[0].open_ns) / 1e9 / pace - wall
         if ahead > 0:
             time.sleep(ahead)
+
+    return on_step
 
 
 class LiveView:
@@ -637,31 +612,20 @@ class LiveView:
         return [*cells[: max(rows // 2, 1)]]
 
 
-class ProgressView:
-    """A progress bar on stderr once a run has taken two seconds; plain lines where that is no terminal."""
+@contextmanager
+def progress_view(sessions: Sequence["Session"]) -> Iterator["Observer"]:
+    """Yield what moves a bar on stderr, from two seconds on; plain lines where that is no terminal."""
+    spans = [(session.open_ns, session.close_ns) for session in sessions]
+    total_ns = sum(closes - opens for opens, closes in spans)
+    next_frame = 0.0
+    with progress_bar(as_json=False) as report:
 
-    def __init__(self, sessions: Sequence["Session"]) -> None:
-        self._sessions = sessions
-        self._bar = progress_bar(as_json=False)
-        self._next_frame = 0.0
+        def on_step(_run: "Assembled", now_ns: int) -> None:
+            nonlocal next_frame
+            wall = time.perf_counter()
+            if wall >= next_frame:
+                next_frame = wall + 2.0 / FRAMES_PER_SECOND
+                done_ns = sum(min(max(now_ns - opens, 0), closes - opens) for opens, closes in spans)
+                report(done_ns, total_ns, f"{to_new_york(now_ns):%Y-%m-%d %H:%M} ET")
 
-    def __enter__(self) -> Self:
-        self._report = self._bar.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._bar.__exit__(kind, error, trace)
-
-    def on_step(self, run: "Assembled", now_ns: int) -> None:
-        """Move the bar a few times a second."""
-        del run
-        wall = time.perf_counter()
-        if wall < self._next_frame:
-            return
-        self._next_frame = wall + 2.0 / FRAMES_PER_SECOND
-        spans = [(session.open_ns, session.close_ns) for session in self._sessions]
-        done_ns = sum(min(max(now_ns - opens, 0), closes - opens) for opens, closes in spans)
-        total_ns = sum(closes - opens for opens, closes in spans)
-        self._report(done_ns, total_ns, f"{to_new_york(now_ns):%Y-%m-%d %H:%M} ET")
+        yield on_step

@@ -2,10 +2,9 @@
 
 import os
 import sys
-from collections.abc import Callable
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
@@ -90,7 +89,12 @@ def sweep(
     seed = drawn.seed_of(base, span.data_set)
     parent = Path(base.config.desk.runs_dir) / SWEEPS
     kept = SweepFolder(Path(out or parent / sweep_name(base.strategy, seed, market)))
-    print_line = _line_printer(sys.stdout)
+    stdout = sys.stdout
+
+    def print_line(row: "SweepRow") -> None:
+        click.echo(msgspec.json.encode(row.as_document()).decode(), file=stdout)
+        stdout.flush()
+
     with (
         kept_when_interrupted([kept]),
         progress_bar(as_json=as_json) as preparing,
@@ -125,32 +129,15 @@ def _about(
     return about | {"fees": run.fees, "fill_model": run.fill_model, "command": typed_command()}
 
 
-def _line_printer(stdout: TextIO) -> "Callable[[SweepRow], None]":
-    """Return what prints a row as a line of JSON."""
-
-    def print_line(row: "SweepRow") -> None:
-        click.echo(msgspec.json.encode(row.as_document()).decode(), file=stdout)
-        stdout.flush()
-
-    return print_line
-
-
 def _report(found: "SweepResult", base: "LoadedSettings", quality: str | None, *, as_json: bool) -> None:
     """Print the table of a sweep and what it is worth."""
     fees, fill = base.config.simulation.fees, base.config.simulation.fill_model
     judged = found.overfitting
     if as_json:
-        document: dict[str, Any] = {
-            "table": str(found.table),
-            "fees": fees,
-            "fill_model": fill,
-            "quality": quality,
-            "rows": [row.as_document() for row in found.rows],
-            "overfitting": msgspec.to_builtins(judged),
-            "no_trade": found.why_no_trade,
-            "without_effect": found.without_effect,
-        }
-        print_json(document)
+        terms = {"table": str(found.table), "fees": fees, "fill_model": fill, "quality": quality}
+        rows = [row.as_document() for row in found.rows]
+        judgement = {"overfitting": msgspec.to_builtins(judged), "no_trade": found.why_no_trade}
+        print_json({**terms, "rows": rows, **judgement, "without_effect": found.without_effect})
         return
     _show(found)
     for line in judged.lines():

@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import click
 
 from scalpdesk.cli.command import desk_command, settings_from, settings_options
-from scalpdesk.cli.output import print_json, print_table, table_of
+from scalpdesk.cli.flags import options
+from scalpdesk.cli.output import print_answer, print_table, table_of
 from scalpdesk.core.errors import ConfigError
+from scalpdesk.core.flags import Flag, Options
 from scalpdesk.core.units import count_text
 
 SHOWN = {
@@ -31,6 +33,27 @@ TITLES = {
 MOST_LINES = 30
 
 
+class TaxOptions(Options, frozen=True, kw_only=True):
+    """Lots and files of a year's tables."""
+
+    method: Annotated[Literal["fifo", "highest-cost", "specific"], Flag("Lots that a sale ends first.")] = (
+        "fifo"
+    )
+    specific: Annotated[
+        str | None, Flag("Lots identified at the sale: CSV disposal,lot,quantity, by execution id.", "FILE")
+    ] = None
+    carry: Annotated[
+        str | None, Flag("Lots held before the first run: CSV symbol,units,cost,acquired.", "FILE")
+    ] = None
+    marks: Annotated[
+        str | None,
+        Flag("Prices of section 1256 contracts at the end of years: CSV year,symbol,price.", "FILE"),
+    ] = None
+    plain: Annotated[bool, Flag("Lots and disposals alone, in their currency: for accounts in coin.")] = False
+    facts: Annotated[bool, Flag("Show the facts of law that the tables follow, and end.")] = False
+    csv: Annotated[str | None, Flag("Also write each table into this folder.", "DIR")] = None
+
+
 @desk_command(
     "tax",
     example=(
@@ -41,49 +64,14 @@ MOST_LINES = 30
 )
 @click.argument("year", type=click.IntRange(2000, 2100), required=False)
 @click.argument("runs", metavar="[RUN ...]", nargs=-1)
-@click.option(
-    "--method",
-    type=click.Choice(("fifo", "highest-cost", "specific")),
-    default="fifo",
-    show_default=True,
-    help="Lots that a sale ends first.",
-)
-@click.option(
-    "--specific",
-    "specific_file",
-    metavar="FILE",
-    help="Lots identified at the sale: CSV disposal,lot,quantity, by execution id.",
-)
-@click.option(
-    "--carry",
-    "carry_file",
-    metavar="FILE",
-    help="Lots held before the first run: CSV symbol,units,cost,acquired.",
-)
-@click.option(
-    "--marks",
-    "marks_file",
-    metavar="FILE",
-    help="Prices of section 1256 contracts at the end of years: CSV year,symbol,price.",
-)
-@click.option(
-    "--plain", is_flag=True, help="Lots and disposals alone, in their currency: for accounts in coin."
-)
-@click.option("--facts", is_flag=True, help="Show the facts of law that the tables follow, and end.")
-@click.option("--csv", "folder", metavar="DIR", help="Also write each table into this folder.")
+@options(TaxOptions)
 @settings_options
 def tax(
     *,
     as_json: bool,
     year: int | None,
     runs: tuple[str, ...],
-    method: str,
-    specific_file: str | None,
-    carry_file: str | None,
-    marks_file: str | None,
-    plain: bool,
-    facts: bool,
-    folder: str | None,
+    options: TaxOptions,
     config_file: str | None,
     overrides: tuple[str, ...],
 ) -> None:
@@ -96,43 +84,44 @@ def tax(
     from scalpdesk.accounting.files import read_chosen, read_lots, read_marks, write_tables
     from scalpdesk.accounting.forms import plain_disposals, plain_lots, tax_year
     from scalpdesk.accounting.journals import read_day_book
-    from scalpdesk.accounting.law import NO_ADVICE
+    from scalpdesk.accounting.law import FACTS, NO_ADVICE
 
-    if facts:
-        _print_facts(as_json=as_json)
+    if options.facts:
+        table = table_of(FACTS, "fact={name}|says|source", text=("says", "source"))
+        document = {"note": NO_ADVICE, "facts": [fact._asdict() for fact in FACTS]}
+        if not as_json:
+            click.echo(NO_ADVICE)
+        print_answer(document, lambda: print_table(table), as_json=as_json)
         return
-    year, lot_method = _checked(year, method, specific_file)
+    year, lot_method = _checked(year, options.method, options.specific)
     settings = settings_from(config_file, overrides)
     folders = run_folders(Path(settings.config.desk.runs_dir), runs)
     book = read_day_book(folders)
-    marks = book.marks | ({} if marks_file is None else read_marks(Path(marks_file)))
+    marks = book.marks | ({} if options.marks is None else read_marks(Path(options.marks)))
     books = keep_books(
         book.entries,
         until=year,
         method=lot_method,
-        chosen=None if specific_file is None else read_chosen(Path(specific_file)),
+        chosen=None if options.specific is None else read_chosen(Path(options.specific)),
         marks=by_symbol(marks),
-        carried=() if carry_file is None else read_lots(Path(carry_file)),
+        carried=() if options.carry is None else read_lots(Path(options.carry)),
         known_until=book.known_until,
     )
     tables: dict[str, Sequence[dict[str, Any]]]
-    if plain:
+    if options.plain:
         tables = {"disposals": plain_disposals(books, year), "lots": plain_lots(books, year)}
         flags: Sequence[str] = [what for when, what in books.flags if when == year]
     else:
         found = tax_year(books, book.income, year)
         tables, flags = found.tables(), found.flags
     flags = [*flags, *(f"not booked: {each}" for each in book.unread)]
-    if folder is not None:
-        for path in write_tables(Path(folder), tables):
+    if options.csv is not None:
+        for path in write_tables(Path(options.csv), tables):
             click.echo(f"{path}", err=True)
     names = [each.name for each in folders]
-    if as_json:
-        shown = {"year": year, "runs": names, "method": method, "note": NO_ADVICE, "flags": list(flags)}
-        print_json({**shown, **tables})
-    else:
-        click.echo(f"{year}, {count_text(len(names), 'run')}, lots {method}; {NO_ADVICE}")
-        _print(tables, flags)
+    shown = {"year": year, "runs": names, "method": options.method, "note": NO_ADVICE, "flags": list(flags)}
+    head = f"{year}, {count_text(len(names), 'run')}, lots {options.method}; {NO_ADVICE}"
+    print_answer({**shown, **tables}, lambda: _print(head, tables, flags), as_json=as_json)
 
 
 def _checked(year: int | None, method: str, specific_file: str | None) -> tuple[int, Any]:
@@ -168,7 +157,8 @@ def run_folders(runs_dir: Path, runs: Sequence[str], *, venue: str | None = None
     return found
 
 
-def _print(tables: dict[str, Sequence[dict[str, Any]]], flags: Sequence[str]) -> None:
+def _print(head: str, tables: dict[str, Sequence[dict[str, Any]]], flags: Sequence[str]) -> None:
+    click.echo(head)
     for name, rows in tables.items():
         if not rows:
             continue
@@ -179,13 +169,3 @@ def _print(tables: dict[str, Sequence[dict[str, Any]]], flags: Sequence[str]) ->
     click.echo("")
     for flag in flags:
         click.echo(f"! {flag}")
-
-
-def _print_facts(*, as_json: bool) -> None:
-    from scalpdesk.accounting.law import FACTS, NO_ADVICE
-
-    if as_json:
-        print_json({"note": NO_ADVICE, "facts": [fact._asdict() for fact in FACTS]})
-        return
-    click.echo(NO_ADVICE)
-    print_table(table_of(FACTS, "fact={name}|says|source", text=("says", "source")))

@@ -23,7 +23,7 @@ from scalpdesk.cli.market import (
     data_option,
     tape_of,
 )
-from scalpdesk.cli.output import console, print_json
+from scalpdesk.cli.output import console, held_text, print_json
 from scalpdesk.cli.strategy_choice import folder_option, folder_overrides, strategy_flags
 from scalpdesk.cli.waiting import TOLD, tell_interrupted
 from scalpdesk.core.clock import SystemClock, pace_of
@@ -271,7 +271,7 @@ def _run(
     journal: bool = True,
 ) -> "RunResult":
     from scalpdesk.backtesting.runs import run_backtest
-    from scalpdesk.cli.summary_view import LiveView, Pacer, ProgressView
+    from scalpdesk.cli.summary_view import LiveView, pacer, progress_view
 
     runs_dir = Path(settings.config.desk.runs_dir) if journal else None
     with ExitStack() as stack:
@@ -279,11 +279,12 @@ def _run(
         if live and sys.stdout.isatty():
             steps.append(stack.enter_context(LiveView(tape.kind)).on_step)
         else:
-            steps.append(stack.enter_context(ProgressView(tape.sessions)).on_step)
+            steps.append(stack.enter_context(progress_view(tape.sessions)))
         if live and runs_dir is not None:
             from scalpdesk.live.run import DemoControl
 
-            steps += [stack.enter_context(DemoControl(runs_dir)).on_step, Pacer(tape, pace).on_step]
+            steps.append(stack.enter_context(DemoControl(runs_dir)).on_step)
+            steps += [] if pace is None else [pacer(tape, pace)]
 
         interrupts = stack.enter_context(_Interrupts())
 
@@ -364,22 +365,20 @@ def _show_cut(run: "Assembled", runs_dir: Path | None, *, as_json: bool) -> None
     import msgspec
 
     from scalpdesk.journal.cut import progress_of
+    from scalpdesk.report.summary import held_by_symbol
 
     header, desk = run.header, run.engine.desk
     cut = progress_of(header, run.engine.now_ns)
-    held = {
-        desk.instruments[position.instrument_id].symbol: str(position.quantity)
-        for position in desk.positions.held()
-    }
+    held = held_by_symbol(desk.positions, desk.instruments)
     again = typed_command()
     if as_json:
         run_id = None if runs_dir is None else header.run_id
         facts = {"verdict": str(cut), "cut": msgspec.to_builtins(cut), "end_positions": held}
         print_json({"run_id": run_id, **facts, "command": again})
         return
-    what = ", ".join(f"{quantity} {symbol}" for symbol, quantity in held.items())
     click.echo(f"{header.mode} of {header.strategy} {cut}", err=True)
-    click.echo(f"  held then: {what or 'nothing'}; all of it simulated: nothing is left at a venue", err=True)
+    what = held_text(held) or "nothing"
+    click.echo(f"  held then: {what}; all of it simulated: nothing is left at a venue", err=True)
     click.echo("  no process goes on, and it cannot be resumed", err=True)
     if runs_dir is not None:
         click.echo(f"  what was played: scalpdesk report {header.run_id}", err=True)

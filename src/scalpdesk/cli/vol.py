@@ -3,13 +3,14 @@
 from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import click
 import msgspec
 
 from scalpdesk.cli.command import desk_command, settings_from, settings_options
-from scalpdesk.cli.market import DEFAULT_SESSION, data_option, load_tape
+from scalpdesk.cli.flags import options
+from scalpdesk.cli.market import load_tape
 from scalpdesk.cli.output import (
     Made,
     cell,
@@ -23,7 +24,7 @@ from scalpdesk.cli.output import (
 from scalpdesk.cli.waiting import progress_bar
 from scalpdesk.core.errors import ConfigError, DataError, naming_file
 from scalpdesk.core.figures import new_figure
-from scalpdesk.core.flags import read_date
+from scalpdesk.core.flags import Flag, Options
 from scalpdesk.core.units import count_text
 from scalpdesk.datasets.daily_history import (
     PACKAGED,
@@ -31,7 +32,7 @@ from scalpdesk.datasets.daily_history import (
     find_history,
     packaged_history,
 )
-from scalpdesk.datasets.embedded import EMBEDDED
+from scalpdesk.datasets.embedded import EMBEDDED, USUAL_DAY
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -46,6 +47,40 @@ HISTORY_DAYS = 1_500
 RECORD_FILE = "forecasts.jsonl"
 
 
+class VolOptions(Options, frozen=True, kw_only=True):
+    """What is reported, and by which bars."""
+
+    data_set: Annotated[str, Flag("Name of the data set.", name="--data")] = EMBEDDED
+    session: Annotated[date, Flag("Trading day.", "DATE", "--start")] = USUAL_DAY
+    horizon: Annotated[int, Flag("Days ahead.", least=1, most=252)] = 5
+    window: Annotated[int, Flag("Days back.", least=2, most=252)] = 20
+    history: Annotated[
+        str | None,
+        Flag("Daily bars: a data set, or a CSV or Parquet file [default: DATA-daily].", "NAME|FILE"),
+    ] = None
+    plot: Annotated[str | None, Flag("Draw the report (extra plots).", "FILE")] = None
+    keep: Annotated[
+        bool, Flag("Add the forecasts and the closing implied volatility to the desk's records.")
+    ] = False
+    days: Annotated[
+        int | None,
+        Flag("With --keep: implied volatilities of N sessions [default: 1].", least=1, most=400),
+    ] = None
+    evaluate: Annotated[bool, Flag("Judge the forecast models on a packaged series.")] = False
+    series: Annotated[Literal["sp500", "nasdaq"], Flag("")] = "sp500"
+    tracked: Annotated[
+        tuple[str, ...],
+        Flag(
+            "The entry gate's edges against what the trades of RUN then earned. May be repeated.",
+            "RUN",
+            "--track",
+        ),
+    ] = ()
+    models: Annotated[
+        tuple[str, ...], Flag("With --evaluate: only this model; may be repeated.", name="--model")
+    ] = ()
+
+
 @desk_command(
     "vol",
     example=(
@@ -56,54 +91,13 @@ RECORD_FILE = "forecasts.jsonl"
     ),
 )
 @click.argument("symbol", required=False)
-@data_option
-@click.option(
-    "--start", "session", default=DEFAULT_SESSION, metavar="DATE", show_default=True, help="Trading day."
-)
-@click.option("--horizon", type=click.IntRange(1, 252), default=5, show_default=True, help="Days ahead.")
-@click.option("--window", type=click.IntRange(2, 252), default=20, show_default=True, help="Days back.")
-@click.option(
-    "--history",
-    "history_name",
-    metavar="NAME|FILE",
-    help="Daily bars: a data set, or a CSV or Parquet file [default: DATA-daily].",
-)
-@click.option("--plot", "plot_file", metavar="FILE", help="Draw the report (extra plots).")
-@click.option(
-    "--keep", is_flag=True, help="Add the forecasts and the closing implied volatility to the desk's records."
-)
-@click.option(
-    "--days",
-    type=click.IntRange(1, 400),
-    help="With --keep: implied volatilities of N sessions [default: 1].",
-)
-@click.option("--evaluate", is_flag=True, help="Judge the forecast models on a packaged series.")
-@click.option("--series", type=click.Choice(("sp500", "nasdaq")), default="sp500", show_default=True)
-@click.option(
-    "--track",
-    "tracked",
-    multiple=True,
-    metavar="RUN",
-    help="The entry gate's edges against what the trades of RUN then earned. May be repeated.",
-)
-@click.option("--model", "models", multiple=True, help="With --evaluate: only this model; may be repeated.")
+@options(VolOptions)
 @settings_options
 def vol(
     *,
     as_json: bool,
     symbol: str | None,
-    data_set: str,
-    session: str,
-    horizon: int,
-    window: int,
-    history_name: str | None,
-    plot_file: str | None,
-    keep: bool,
-    days: int | None,
-    evaluate: bool,
-    series: str,
-    tracked: tuple[str, ...],
-    models: tuple[str, ...],
+    options: VolOptions,
     config_file: str | None,
     overrides: tuple[str, ...],
 ) -> None:
@@ -113,47 +107,45 @@ def vol(
     30 days at the open, its rank and percentile, the variance premium and the regime. With --evaluate
     the forecast models are judged instead, day by day without look-ahead; with --track the entry gate.
     """
-    instead = "--track" if tracked else "--evaluate" if evaluate else None
-    for name, is_given in (("--keep", keep), ("--days", days is not None), ("--plot", plot_file is not None)):
-        if instead is not None and is_given:
+    instead = "--track" if options.tracked else "--evaluate" if options.evaluate else None
+    given = {"--keep": options.keep, "--days": options.days, "--plot": options.plot}
+    for name in (name for name, value in given.items() if value):
+        if instead is not None:
             raise ConfigError(
                 f"{instead} reports on no symbol: there is nothing for {name}",
                 where=f"{instead}, {name}",
                 fix=f"leave {name} out, or {instead}",
             )
-    if tracked:
-        track_gate(tracked, config_file, overrides, as_json=as_json)
+    if options.tracked:
+        track_gate(options.tracked, config_file, overrides, as_json=as_json)
         return
-    if evaluate:
-        run_evaluation(series, models, as_json=as_json)
+    if options.evaluate:
+        run_evaluation(options.series, options.models, as_json=as_json)
         return
     if symbol is None:
         raise ConfigError("which underlying?", where="scalpdesk vol SYMBOL", fix="scalpdesk vol SPY")
-    if models:
+    if options.models:
         raise ConfigError(
-            "--model goes with --evaluate", where="--model", value=models[0], fix="add --evaluate"
+            "--model goes with --evaluate", where="--model", value=options.models[0], fix="add --evaluate"
         )
-    if days is not None and not keep:
+    days = options.days
+    if days is not None and not options.keep:
         raise ConfigError("--days goes with --keep", where="--days", value=days, fix="add --keep")
     from scalpdesk.research.volatility import volatility_report
 
     settings = settings_from(config_file, overrides)
-    day, name = read_date(session, "--start"), symbol.upper()
-    history = _history(settings, data_set, name, history_name).before(day, HISTORY_DAYS)
+    day, name, data_set = options.session, symbol.upper(), options.data_set
+    history = _history(settings, data_set, name, options.history).before(day, HISTORY_DAYS)
     tape = load_tape(settings, data_set, name, day)
-    document = volatility_report(tape, history, horizon=horizon, window=window)
+    document = volatility_report(tape, history, horizon=options.horizon, window=options.window)
     record_path = Path(settings.config.desk.runs_dir) / RECORD_FILE
-    if keep:
+    if options.keep:
         _keep(document, record_path)
         document["implied_kept"] = _keep_implied(settings, tape, data_set, day, days or 1)
     document["track_record"] = _track_record(record_path, name, history)
-    if plot_file is not None:
-        plot_report(document, history, Path(plot_file))
-    if as_json:
-        print_json(document)
-    else:
-        for part in report_tables(document):
-            print_table(part) if not isinstance(part, str) else click.echo(part)
+    if options.plot is not None:
+        plot_report(document, history, Path(options.plot))
+    print_answer(document, lambda: _print_report(document), as_json=as_json)
 
 
 def track_gate(
@@ -163,7 +155,7 @@ def track_gate(
     from scalpdesk.cli.history import find_run, read_stored
     from scalpdesk.instruments.sessions import to_new_york
     from scalpdesk.report.figures import json_safe
-    from scalpdesk.report.trade_edge import gate_record
+    from scalpdesk.report.trades import gate_record
 
     folders = [find_run(config_file, overrides, run) for run in runs]
     url = settings_from(config_file, overrides).config.records_url
@@ -182,7 +174,7 @@ def track_gate(
         for trade in each.trades
         if trade.edge_usd is not None
     ]
-    record = gate_record([trade.promise for _, trade in trades if trade.promise is not None])
+    record = gate_record(trade for _, trade in trades)
     if as_json:
         rows = [{"run_id": name, **json_safe(trade)} for name, trade in trades]
         print_json({"runs": [folder.name for folder in folders], "record": record, "trades": rows})
@@ -288,6 +280,11 @@ def _track_record(path: Path, symbol: str, history: DailyHistory) -> list[dict[s
     return [msgspec.to_builtins(score) for score in score_record(kept, closes)]
 
 
+def _print_report(document: dict[str, Any]) -> None:
+    for part in report_tables(document):
+        print_table(part) if not isinstance(part, str) else click.echo(part)
+
+
 def report_tables(document: dict[str, Any]) -> "Iterator[str | Table]":
     """Yield the report's lines and tables in order."""
     history = document["history"]
@@ -297,7 +294,8 @@ def report_tables(document: dict[str, Any]) -> "Iterator[str | Table]":
         yield f"daily history: {history['source']}, {history['days']} days to {history['last']}"
         yield ""
         yield f"realised, last {document['window']} days, % a year"
-        yield _realised_table(document)
+        made = {"estimator": lambda row: row["estimator"].replace("_", " ")}
+        yield table_of(document["realised"], "estimator|vol %={vol:.1p}", made)
         yield ""
         yield f"forecast, next {document['horizon_days']} trading days, % a year"
         yield _forecasts(document)
@@ -310,11 +308,6 @@ def report_tables(document: dict[str, Any]) -> "Iterator[str | Table]":
         yield _record_line(record)
     for line in _reasons(document):
         yield f"note: {line}"
-
-
-def _realised_table(document: dict[str, Any]) -> "Table":
-    made = {"estimator": lambda row: row["estimator"].replace("_", " ")}
-    return table_of(document["realised"], "estimator|vol %={vol:.1p}", made)
 
 
 def _forecasts(document: dict[str, Any]) -> "Table":
@@ -498,19 +491,14 @@ def _print_table(document: dict[str, Any], scores: "tuple[ModelScore, ...]") -> 
     figures = [name for days in horizons for name in (f"{days} d", "DM t", "MCS p", "bias")]
     table = new_table("forecast", *figures)
     for model in dict.fromkeys(row.model for row in scores):
-        cells = [_cells(by_place[model, days]) for days in horizons]
-        table.add_row(model, *(cell for row in cells for cell in row))
+        rows = [by_place[model, days] for days in horizons]
+        t_of = [None if row.against_garch is None else row.against_garch.t for row in rows]
+        cells = (
+            (f"{row.qlike:.3f}", "-" if t is None else f"{t:+.2f}", cell(row.mcs_p, 2), f"{row.bias:.2f}")
+            for row, t in zip(rows, t_of, strict=True)
+        )
+        table.add_row(model, *(each for row in cells for each in row))
     print_table(table)
     click.echo(
         "MCS p: in the model confidence set at 10 % when above 0.10. bias: mean forecast over mean r²."
-    )
-
-
-def _cells(row: "ModelScore") -> tuple[str, str, str, str]:
-    test = row.against_garch
-    return (
-        f"{row.qlike:.3f}",
-        "-" if test is None else f"{test.t:+.2f}",
-        "-" if row.mcs_p is None else f"{row.mcs_p:.2f}",
-        f"{row.bias:.2f}",
     )

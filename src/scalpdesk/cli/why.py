@@ -111,14 +111,8 @@ def _stored_answer(tables: Mapping[str, list[Row]], what: str | None) -> dict[st
 
 def _decision(row: Row) -> Decision:
     """Return a decision as the run made it."""
-    return Decision(
-        ts_ns=row["ts_ns"],
-        kind=DecisionKind(row["kind"]),
-        taken=row["taken"],
-        reasons=tuple(row["reasons"]),
-        facts=row["facts"],
-        client_order_ids=tuple(row["client_order_ids"]),
-    )
+    kind, orders = DecisionKind(row["kind"]), tuple(row["client_order_ids"])
+    return Decision(row["ts_ns"], kind, row["taken"], tuple(row["reasons"]), row["facts"], orders)
 
 
 def _show_list(run_id: str, tables: Mapping[str, list[Row]], *, as_json: bool) -> None:

@@ -9,6 +9,7 @@ decisions in :mod:`scalpdesk.monitor.order_documents`.
 import math
 from collections.abc import Sequence
 from decimal import Decimal
+from typing import cast
 
 from scalpdesk.core.units import NANOS_PER_SECOND, ZERO
 from scalpdesk.engine.desk import by_strategy, by_underlying
@@ -35,7 +36,7 @@ from scalpdesk.monitor.texts import (
     signed,
     verdict_pieces,
 )
-from scalpdesk.portfolio.explain import explain_lines, part_names, parts_in_cents
+from scalpdesk.portfolio.explain import part_names, parts_in_cents
 from scalpdesk.portfolio.gamma_verdict import (
     COSTS,
     GAMMA_AND_THETA,
@@ -45,6 +46,7 @@ from scalpdesk.portfolio.gamma_verdict import (
     loss_of,
     sources,
 )
+from scalpdesk.report.summary import run_summary
 from scalpdesk.strategies.contract import phase_of
 
 ACCOUNT_LABELS = {"LIVE": "LIVE · REAL MONEY", "UNKNOWN": "UNKNOWN ACCOUNT"}
@@ -156,7 +158,7 @@ def desk_page(follower: RunFollower) -> answers.DeskPage | answers.Empty:
     desk = follower.desk
     parts = session_parts(follower)
     paying, pnl = session_verdict(follower, parts), pnl_today(follower)
-    fold = follower.fold
+    fold, shared = follower.fold, exposure(desk, follower.now_ns)
     return {
         "question": None if paying is None else paying.question,
         "verdict": verdict(follower, parts, paying),
@@ -170,7 +172,9 @@ def desk_page(follower: RunFollower) -> answers.DeskPage | answers.Empty:
         "parts": waterfall(parts | {SINCE_MARK: pnl - parts["total"], "total": pnl}),
         "costs": costs_of(parts, paying),
         "residual_share": residual_share(parts),
-        "exposure": _exposure_sentence(follower),
+        "exposure": ""
+        if shared is None
+        else f"All together: {exposure_text(shared, currency_of(follower))}.",
         "band_shares": follower.band,
         "premium": premium_block(follower),
         "position": position_block(follower),
@@ -180,12 +184,6 @@ def desk_page(follower: RunFollower) -> answers.DeskPage | answers.Empty:
         "taken": sum(fold.taken.values()),
         "skipped": sum(fold.skipped.values()),
     }
-
-
-def _exposure_sentence(follower: RunFollower) -> str:
-    """Return a sentence on the deltas of several underlyings together; empty with one."""
-    found = exposure(follower.desk, follower.now_ns)
-    return "" if found is None else f"All together: {exposure_text(found, currency_of(follower))}."
 
 
 SINCE_MARK = "since_last_mark"
@@ -203,14 +201,7 @@ def waterfall(parts: dict[str, Decimal]) -> list[answers.Bar]:
     for name in (*part_names(parts), *since, "total"):
         start = ZERO if name == "total" else at
         at = start + parts[name]
-        rows.append(
-            {
-                "name": name,
-                "pnl": f"{parts[name]:f}",
-                "from": float(start),
-                "to": float(at),
-            }
-        )
+        rows.append({"name": name, "pnl": f"{parts[name]:f}", "from": float(start), "to": float(at)})
     return rows
 
 
@@ -288,40 +279,25 @@ def performance(follower: RunFollower) -> answers.Performance | answers.Unread:
     if follower.engine is None or follower.header is None:
         return {"run_id": follower.run_dir.name, "pnl": None}
     desk, header = follower.desk, follower.header
-    total = parts_in_cents(desk.attribution.totals, desk.attribution.nav_change, desk.attribution.unit)
+    summary = run_summary(header, follower.engine, follower.fold, follower.events, 0.0)
     session = session_parts(follower)
-    trips = round_trips(follower)
-    return {
-        "run_id": header.run_id,
-        "strategy": header.strategy,
-        "venue": header.venue,
+    found = {name: summary[name] for name in answers.Performance.__annotations__ if name in summary} | {
         "account_kind": account_kind(header),
         "currency": currency_of(follower),
         "as_of": from_ns(follower.now_ns).isoformat() if follower.now_ns else None,
         "nav": f"{follower.money(desk.attribution.nav):f}",
-        "nav_change": f"{total['total']:f}",
-        "pnl": {name: f"{amount:f}" for name, amount in total.items()},
         "session": follower.session or None,
         "session_pnl": f"{session['total']:f}",
         "session_parts": {name: f"{amount:f}" for name, amount in session.items()},
-        "pnl_detail": explain_lines(desk.attribution),
-        "fills": follower.fold.fill_count,
-        "orders": len(follower.fold.orders),
-        "hedges": follower.fold.taken["hedge"],
-        "decisions": follower.decision_count,
-        "round_trips": trips,
+        "round_trips": round_trips(follower),
         "daily": [{"session": each.session, "pnl": f"{each.pnl:f}"} for each in follower.session_results()],
         "strategies": by_strategy(desk),
         "underlyings": by_underlying(desk),
         "exposure": exposure(desk, follower.now_ns),
         "volatility_regime": regime_now(follower),
         "risk": risk_level(follower),
-        "mode": desk.gate.kept_mode.value,
-        "end_positions": {
-            desk.instruments[position.instrument_id].symbol: str(position.quantity)
-            for position in desk.positions.held()
-        },
     }
+    return cast(answers.Performance, found)
 
 
 def round_trips(follower: RunFollower) -> answers.RoundTrips:

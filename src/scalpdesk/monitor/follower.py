@@ -37,7 +37,6 @@ from scalpdesk.instruments.contract import Instrument
 from scalpdesk.journal.codec import JournalHeader, TapeRows
 from scalpdesk.journal.reader import JournalTail, RowsReader, last_of_rows
 from scalpdesk.marketdata.chain_surface import STANDING_AFTER_SECONDS, ChainSurface
-from scalpdesk.monitor.texts import plain
 from scalpdesk.portfolio.delta_engine import OptionState
 from scalpdesk.portfolio.explain import PARTS
 from scalpdesk.portfolio.greeks import PositionGreeks
@@ -68,10 +67,6 @@ MOST_SAMPLES = 6_000
 PACE_SECONDS = 10.0
 """Wall time over which the speed of the market is measured."""
 MOST_DECISIONS = 20_000
-
-
-Execution = tuple[int, Decimal, Decimal, Decimal]
-"""Instant in UTC nanoseconds, quantity, price and fee of a fill."""
 
 
 class _HeldLeg(NamedTuple):
@@ -233,33 +228,18 @@ class RunFollower:
         return self._fold
 
     @property
-    def results(self) -> OrderResults:
-        """What each order came to; only once there is an engine."""
-        return self._results
-
-    @property
     def decision_count(self) -> int:
         """How many decisions were made."""
         return 0 if self._fold is None else len(self._fold.decisions)
 
     @property
-    def mark_count(self) -> int:
-        """How many marks were made."""
-        return 0 if self._fold is None else len(self._fold.marks)
-
-    @property
-    def fills(self) -> dict[tuple[str, str], Execution]:
-        """Each execution that stands, by ids of order and execution: ``(instant, quantity, price, fee)``."""
+    def fills(self) -> dict[tuple[str, str], tuple[int, Decimal, Decimal, Decimal]]:
+        """Each execution that stands, by ids of order and execution: instant, quantity, price and fee."""
         return {
             (fill.client_order_id, fill.execution_id): (fill.ts_recv_ns, fill.quantity, fill.price, fill.fee)
             for fill in (() if self._fold is None else self._fold.fills)
             if not fill.busted
         }
-
-    @property
-    def fill_count(self) -> int:
-        """How many executions of the desk's own orders stand."""
-        return 0 if self._fold is None else self._fold.fill_count
 
     def report(self) -> RunReport:
         """Return the run's report: the sealed figures, or those of what was read so far."""
@@ -301,10 +281,6 @@ class RunFollower:
     def places_of(self, instrument: Instrument) -> int:
         """Return the decimals of a price; a future that settles in coin is priced in dollars."""
         return self.price_places if instrument.is_option else 2
-
-    def price(self, instrument: Instrument, amount: Decimal | float | None) -> str | None:
-        """Return a price of an instrument as text."""
-        return plain(amount, self.places_of(instrument))
 
     @property
     def now_ns(self) -> int:
@@ -480,7 +456,8 @@ class RunFollower:
         self._replica = Replica(self.engine)
         self._fold = RunFold.of_desk(self.header, self.desk)
         self._premiums = PremiumFold(self.desk.instruments)
-        self._results = OrderResults(self.desk)
+        self.results = OrderResults(self.desk)
+        """What each order came to; only once there is an engine."""
         self._underlying = self.desk.view.underlying
         self._least_fraction = least_fraction_of(self.header.config)
         limits = self.header.config.get("marketdata", {})
@@ -515,7 +492,7 @@ class RunFollower:
         if isinstance(event, SessionEvent):
             self._note_session(event)
         self._premiums.take(event)
-        self._results.take(event)
+        self.results.take(event)
 
     def _note_session(self, event: SessionEvent) -> None:
         if event.phase is SessionPhase.OPEN:
@@ -535,7 +512,7 @@ class RunFollower:
     def note(self, output: Output) -> None:
         """Follow one output of the journal."""
         self.fold.note(output, self.now_ns)
-        self._results.note(output)
+        self.results.note(output)
         if isinstance(output, Decision):
             self.decisions.append((self.decision_count, output))
             self._note_trip(output)

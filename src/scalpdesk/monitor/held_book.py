@@ -50,12 +50,13 @@ def book_of(
     """
     desk, header = follower.desk, follower.header
     assert header is not None
+    main = desk.instruments[desk.view.underlying].symbol
     if instants is None:
         instants = step_instants(follower.now_ns, always_open=clock_of(header.data).weights is None)
     held = [(number, desk.instruments[number], quantity) for number, quantity in holdings.items() if quantity]
     by_underlying: dict[str, list[tuple[InstrumentId, Instrument, float]]] = {}
     for number, contract, quantity in held:
-        symbol = _moves_with(follower, contract)
+        symbol = main if desk.by_underlying is None else underlying_of(contract)
         by_underlying.setdefault(symbol, []).append((number, contract, float(quantity)))
     parts = [_part(follower, symbol, each, instants) for symbol, each in sorted(by_underlying.items())]
     priced = [part for part in parts if part is not None]
@@ -91,13 +92,6 @@ def worst_of(follower: RunFollower, smile: str = SMILES[0]) -> LowestCell | None
 def currency_of(follower: RunFollower) -> str:
     """Return what the run counts in."""
     return run_currency({} if follower.header is None else follower.header.config)
-
-
-def _moves_with(follower: RunFollower, contract: Instrument) -> str:
-    """Return the underlying that a contract moves with; a run of one underlying is not divided."""
-    desk = follower.desk
-    main = desk.instruments[desk.view.underlying].symbol
-    return main if desk.by_underlying is None else underlying_of(contract)
 
 
 def _part(

@@ -3,11 +3,12 @@
 import math
 from datetime import date
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from scalpdesk.core.errors import ConfigError
+from scalpdesk.core.events import ForecastEvent
 from scalpdesk.core.plugins import resolved
 from scalpdesk.core.units import DAYS_PER_YEAR, NANOS_PER_SECOND, SESSIONS_PER_YEAR, InstrumentId
 from scalpdesk.instruments.contract import OptionContract
@@ -123,9 +124,8 @@ def volatility_page(follower: RunFollower) -> answers.VolatilityPage | answers.E
     if math.isnan(implied) and smiles:
         nearest = min(smiles, key=lambda smile: abs(smile["days"] - MONTH_DAYS))
         implied, days = nearest["atm_on_clock"], nearest["days"]
-    forecast = desk.market.forecasts.get(desk.view.underlying)
-    known = forecast is not None and math.isfinite(forecast.vol)
-    expected = forecast.vol if forecast is not None and known else math.nan
+    forecast, known = desk.market.forecasts.get(desk.view.underlying), _known_forecast(follower)
+    expected = math.nan if known is None else known.vol
     return {
         "spot": spot,
         "opened": follower.session_opened_ns / NANOS_PER_SECOND,
@@ -134,11 +134,11 @@ def volatility_page(follower: RunFollower) -> answers.VolatilityPage | answers.E
         "realised": realised,
         "paid": paid,
         "forecast": expected,
-        "forecast_low": forecast.low if forecast is not None and known else None,
-        "forecast_high": forecast.high if forecast is not None and known else None,
-        "forecast_model": forecast.model if forecast is not None and known else None,
-        "forecast_days": forecast.horizon_days if forecast is not None and known else None,
-        "forecast_reason": forecast.reason if forecast is not None and not known else None,
+        "forecast_low": known and known.low,
+        "forecast_high": known and known.high,
+        "forecast_model": known and known.model,
+        "forecast_days": known and known.horizon_days,
+        "forecast_reason": None if forecast is None or known else forecast.reason,
         "sentence": volatility_sentence(implied, expected, realised, paid),
         "day": day_sentence(follower, spot, implied, expected, realised),
         "smiles": smiles[:SMILE_EXPIRIES],
@@ -152,10 +152,15 @@ def volatility_page(follower: RunFollower) -> answers.VolatilityPage | answers.E
     }
 
 
+def _known_forecast(follower: RunFollower) -> ForecastEvent | None:
+    found = follower.desk.market.forecasts.get(follower.desk.view.underlying)
+    return found if found is not None and math.isfinite(found.vol) else None
+
+
 def regime_now(follower: RunFollower) -> answers.VolatilityRegime:
     """Return the forecast of the underlying's volatility and its regime; nulls before the first forecast."""
-    forecast = follower.desk.market.forecasts.get(follower.desk.view.underlying)
-    if forecast is None or not math.isfinite(forecast.vol):
+    forecast = _known_forecast(follower)
+    if forecast is None:
         return {"regime": None, "forecast_vol": None, "model": None}
     return {"regime": regime_of(forecast.vol).value, "forecast_vol": forecast.vol, "model": forecast.model}
 
@@ -338,16 +343,8 @@ def _offered(
 def _picked(offered: OfferedOption, pick: Pick) -> answers.Picked:
     """Return one option with its score, or why it is refused."""
     contract, mid = offered.contract, 0.5 * (offered.bid + offered.ask)
-    return {
-        "symbol": contract.symbol,
-        "label": leg_label(contract),
-        "bid": offered.bid,
-        "ask": offered.ask,
-        "spread": (offered.ask - offered.bid) / mid if mid > 0.0 else math.inf,
-        "delta": offered.delta,
-        "vol": offered.vol,
-        "open_interest": offered.open_interest,
-        "volume": offered.volume,
-        "score": pick.score,
-        "why": pick.why,
-    }
+    told = answers.Picked.__annotations__
+    found = {name: getattr(each, name) for each in (offered, pick) for name in told if hasattr(each, name)}
+    spread = (offered.ask - offered.bid) / mid if mid > 0.0 else math.inf
+    named = {"symbol": contract.symbol, "label": leg_label(contract), "spread": spread}
+    return cast(answers.Picked, found | named)

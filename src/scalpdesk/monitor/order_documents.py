@@ -1,6 +1,6 @@
 """Orders, fills and decisions of a run, as JSON documents: what was sent, and why."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -8,10 +8,11 @@ from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.intents import Decision, Side, likeness
 from scalpdesk.core.units import NANOS_PER_SECOND, ZERO, number_text
 from scalpdesk.monitor import answers
-from scalpdesk.monitor.follower import Execution, RunFollower
+from scalpdesk.monitor.follower import RunFollower
 from scalpdesk.monitor.held_book import currency_of
-from scalpdesk.monitor.texts import clock, day_of, leg_label
+from scalpdesk.monitor.texts import clock, day_of, leg_label, plain
 from scalpdesk.orders.order import TERMINAL, Order, OrderState
+from scalpdesk.report.fold import Fill
 from scalpdesk.report.order_results import FillResult
 
 LAST_DECISIONS = 7
@@ -104,10 +105,10 @@ def orders_page(
         shown += [(group, order) for order in wanted[:limit]]
         if len(wanted) > limit:
             older[group] = wanted[limit - 1].client_order_id
-    fills: dict[str, dict[str, Execution]] = {order.client_order_id: {} for _, order in shown}
-    for (name, execution_id), fill in follower.fills.items():
-        if name in fills:
-            fills[name][execution_id] = fill
+    fills: dict[str, list[Fill]] = {order.client_order_id: [] for _, order in shown}
+    for fill in follower.fold.fills:
+        if fill.client_order_id in fills and not fill.busted:
+            fills[fill.client_order_id].append(fill)
     counts = {name: len(members) for name, members in groups.items()}
     doubt = counts["unknown"]
     return {
@@ -122,15 +123,10 @@ def orders_page(
         "older": older,
         "total": len(places),
         "latency": order_latency(follower),
-        "totals": order_totals(follower),
-    }
-
-
-def order_totals(follower: RunFollower) -> answers.OrderTotals:
-    """Return what all orders of the run came to, those that the desk has forgotten too."""
-    return {
-        **_money(follower, follower.results.total(), currency_of(follower)),
-        "elsewhere": f"{follower.money(follower.results.elsewhere):f}",
+        "totals": {  # of those too that the desk has forgotten
+            **_money(follower, follower.results.total(), currency_of(follower)),
+            "elsewhere": f"{follower.money(follower.results.elsewhere):f}",
+        },
     }
 
 
@@ -151,10 +147,8 @@ def _has_words(follower: RunFollower, order: Order, words: Sequence[str]) -> boo
     return all(word in text for word in words)
 
 
-def order_row(
-    follower: RunFollower, order: Order, group: str, fills: Mapping[str, Execution]
-) -> answers.OrderLine:
-    """Return one order with its fills, given by execution id, and its steps in ms after it was sent."""
+def order_row(follower: RunFollower, order: Order, group: str, fills: Sequence[Fill]) -> answers.OrderLine:
+    """Return one order with its fills, and its steps in ms after it was sent."""
     sent = order.submitted
     contract = follower.desk.instruments[sent.instrument_id]
     line, results = follower.fold.orders.open.get(order.client_order_id), follower.results
@@ -177,13 +171,13 @@ def order_row(
         **_money(follower, results.order(order.client_order_id), contract.currency),
         "fills": [
             {
-                "time": clock(at_ns),
-                "quantity": number_text(quantity),
-                "price": float(price),
-                **_money(follower, results.fill(order.client_order_id, execution_id), contract.currency),
-                "fee": f"{follower.money(fee):f}",
+                "time": clock(fill.ts_recv_ns),
+                "quantity": number_text(fill.quantity),
+                "price": float(fill.price),
+                **_money(follower, results.fill(order.client_order_id, fill.execution_id), contract.currency),
+                "fee": f"{follower.money(fill.fee):f}",
             }
-            for execution_id, (at_ns, quantity, price, fee) in fills.items()
+            for fill in fills
         ],
         "type": sent.type_name,
         "limit": None if sent.limit_price is None else float(sent.limit_price),
@@ -289,19 +283,19 @@ def fills_document(follower: RunFollower) -> answers.Fills:
     if follower.engine is None:
         return {"run": follower.run_dir.name, "from": 0, "columns": rows}
     orders = follower.desk.orders.orders
-    for (name, _), (at_ns, quantity, price, _) in follower.fills.items():
-        order = orders.get(name)
-        if order is None:
+    for fill in follower.fold.fills:
+        order, at_ns = orders.get(fill.client_order_id), fill.ts_recv_ns
+        if order is None or fill.busted:
             continue
         sent = order.submitted
         contract = follower.desk.instruments[sent.instrument_id]
         is_buy = sent.side is Side.BUY
         rows["t"].append(at_ns / NANOS_PER_SECOND)
-        rows["price"].append(float(price))
+        rows["price"].append(float(fill.price))
         rows["side"].append(1 if is_buy else -1)
         rows["hedge"].append(not contract.is_option)
         rows["text"].append(
-            f"{clock(at_ns)} {'▲ bought' if is_buy else '▼ sold'} {number_text(quantity)}"
-            f" {leg_label(contract)} at {follower.price(contract, price)}"
+            f"{clock(at_ns)} {'▲ bought' if is_buy else '▼ sold'} {number_text(fill.quantity)}"
+            f" {leg_label(contract)} at {plain(fill.price, follower.places_of(contract))}"
         )
     return {"run": follower.run_dir.name, "from": 0, "columns": rows}

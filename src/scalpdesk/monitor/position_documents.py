@@ -21,7 +21,7 @@ from scalpdesk.core.units import (
 from scalpdesk.engine.unquoted import on_model
 from scalpdesk.entry.shape_names import structure_text
 from scalpdesk.entry.shapes import SHAPES, SeenChain, ShapeLister, StructureConfig
-from scalpdesk.instruments.contract import Instrument, options_in_order
+from scalpdesk.instruments.contract import options_in_order
 from scalpdesk.instruments.deadlines import order_cutoff_ns
 from scalpdesk.instruments.deribit import hedge_unit
 from scalpdesk.instruments.sessions import expiry_instant_ns, from_ns, to_new_york
@@ -91,7 +91,7 @@ def position_block(follower: RunFollower) -> answers.PositionBlock:
         "unquoted": _unquoted(follower),
         "structure": _structure_of(follower, held),
         "legs": legs,
-        "greeks": _held_greeks(*_four(greeks)) if held else _held_greeks(None, None, None, None),
+        "greeks": _held_greeks(greeks if held else None),
         "delta_decimals": follower.delta_places,
         "money_decimals": follower.money_places,
         "deadline": next_deadline(follower),
@@ -135,20 +135,9 @@ def _structure_of(follower: RunFollower, held: Iterable[Position]) -> str | None
     return structure_text((instruments[each.instrument_id], each.quantity) for each in held)
 
 
-def _held_greeks(
-    delta: float | None, gamma: float | None, theta: float | None, vega: float | None
-) -> answers.HeldGreeks:
-    return {
-        "net_delta_shares": delta,
-        "gamma_shares_per_usd": gamma,
-        "theta_usd_per_day": theta,
-        "vega_usd_per_point": vega,
-    }
-
-
-def _four(found: PositionGreeks) -> tuple[float, float, float, float]:
-    of_currency = found.gamma_shares_per_usd, found.theta_usd_per_day, found.vega_usd_per_point
-    return found.net_delta_shares, *of_currency
+def _held_greeks(found: PositionGreeks | None) -> answers.HeldGreeks:
+    names = answers.HeldGreeks.__annotations__
+    return cast(answers.HeldGreeks, {name: getattr(found, name, None) for name in names})
 
 
 def _spot(follower: RunFollower) -> float | None:
@@ -167,18 +156,12 @@ def _legs(follower: RunFollower) -> list[Position]:
     return sorted(follower.desk.positions.held(), key=order)
 
 
-def _open_pnl(contract: Instrument, position: Position, mark: float) -> float:
-    """Return what a position has gained since its entry; in coin for a future that settles in it."""
-    units = position.float_quantity * position.multiplier
-    return sum(contract.earned(units, float(position.average_price), mark))
-
-
 def leg_row(follower: RunFollower, position: Position) -> answers.Leg:
     """Return one position: held, entry, mark, delta, P&L open."""
     desk = follower.desk
     number = position.instrument_id
     contract = desk.instruments[number]
-    units = float(position.quantity) * position.multiplier
+    units, entry = float(position.quantity) * position.multiplier, float(position.average_price)
     valuation = follower.value(number) if contract.is_option else None
     mark = desk.delta_engine.mark(number)
     delta: float | None = None
@@ -195,13 +178,13 @@ def leg_row(follower: RunFollower, position: Position) -> answers.Leg:
         "label": leg_label(contract),
         "expiry": contract.expiry.isoformat() if contract.is_option else None,
         "quantity": number_text(position.quantity),
-        "entry": float(position.average_price),
+        "entry": entry,
         "mark": mark,
         "price_decimals": follower.places_of(contract),
         "is_coin": contract.is_coin,
         "verdict": desk.market.verdict(number, follower.now_ns).value,
         "vol": vol,
-        "open_pnl": None if mark is None else follower.amount(_open_pnl(contract, position, mark)),
+        "open_pnl": None if mark is None else follower.amount(sum(contract.earned(units, entry, mark))),
         "delta_shares": delta,
         "gamma_shares_per_usd": gamma,
         "theta_usd_per_day": theta,
@@ -390,7 +373,9 @@ def position_page(
     if follower.engine is None:
         return {"empty": follower.unread}
     added = added_legs(follower, legs)
-    page, holdings = _page_of(follower, added), _holdings_with(follower, added)
+    page, holdings = _page_of(follower, added), dict[InstrumentId, Decimal]()
+    for position in (*follower.desk.positions.held(), *added):
+        holdings[position.instrument_id] = holdings.get(position.instrument_id, ZERO) + position.quantity
     if not holdings:
         return {**page, "empty": "Nothing is held. The legs appear here after a fill."}
     now_ns, at_ns, end_ns = instants = _instants(follower, holdings, days_ahead)
@@ -407,15 +392,18 @@ def position_page(
     if book is None or spot is None:
         return {**page, "note_ladder": "No payoff: a held leg has no quote yet."}
     if days or added:
-        page["greeks"] = _held_greeks(*book.greeks(1, spot, smile))
+        looked_at = zip(page["greeks"], book.greeks(1, spot, smile), strict=True)
+        page["greeks"] = cast(answers.HeldGreeks, dict(looked_at))
     payoff = _payoff(book, spot, smile, vol_points / 100.0, ahead)
     evens, cells = crossings(payoff["spots"], payoff["expiry"]), book.ladder(step=1, smile=smile)
     worst = None if days or added else worst_of(follower, smile)
+    distance = follower.desk.margin_distance()
+    margin = "" if distance is None else f" {distance.text(spot)}"
     return {
         **page,
         "payoff": payoff,
         "break_evens": evens,
-        "sentence": position_sentence(evens, cells, page, worst) + _margin_sentence(follower, spot),
+        "sentence": position_sentence(evens, cells, page, worst) + margin,
         "ladder": ladder_of(cells),
     }
 
@@ -452,20 +440,6 @@ def _payoff(book: RiskBook, spot: float, smile: str, vol_change: float, days: fl
     }
 
 
-def _margin_sentence(follower: RunFollower, spot: float) -> str:
-    distance = follower.desk.margin_distance()
-    return "" if distance is None else f" {distance.text(spot)}"
-
-
-def _holdings_with(follower: RunFollower, added: Sequence[Position]) -> dict[InstrumentId, Decimal]:
-    """Return what the desk holds, with the legs that are added for a look."""
-    held = follower.desk.positions.held()
-    holdings = {position.instrument_id: position.quantity for position in held}
-    for leg in added:
-        holdings[leg.instrument_id] = holdings.get(leg.instrument_id, ZERO) + leg.quantity
-    return holdings
-
-
 def _instants(
     follower: RunFollower, holdings: Mapping[InstrumentId, Decimal], days_ahead: float
 ) -> tuple[int, int, int]:
@@ -481,20 +455,18 @@ def _instants(
 
 
 def ladder_of(cells: Floats) -> answers.Ladder:
-    """Return P&L by move of the spot and change of volatility, with the shade of each cell."""
+    """Return P&L by move of the spot and change of volatility, with the shade of each cell.
+
+    Gains shade from 0 to 1 and losses from −1 to 0, each as a share of the largest of its kind.
+    """
+    largest = np.where(cells < 0.0, -cells.min(), cells.max())
+    shades: Floats = np.divide(cells, largest, out=np.zeros_like(cells), where=largest > 0.0)
     return {
         "moves": list(GRID_MOVES),
         "vol_points": list(GRID_POINTS),
         "pnl": cells.tolist(),
-        "heat": _shades(cells).round(3).tolist(),
+        "heat": shades.round(3).tolist(),
     }
-
-
-def _shades(cells: Floats) -> Floats:
-    """Return gains from 0 to 1 and losses from −1 to 0, each as a share of the largest of its kind."""
-    largest = np.where(cells < 0.0, -cells.min(), cells.max())
-    shades: Floats = np.divide(cells, largest, out=np.zeros_like(cells), where=largest > 0.0)
-    return shades
 
 
 def position_sentence(
@@ -584,7 +556,7 @@ def greeks_document(follower: RunFollower) -> answers.BookGreeks | answers.NoGre
         return {"greeks": None}
     total = follower.greeks()
     return {
-        **_held_greeks(*_four(total)),
+        **_held_greeks(total),
         "as_of": from_ns(follower.now_ns).isoformat() if follower.now_ns else None,
         "option_delta_shares": total.option_delta_shares,
         "owned_shares": total.owned_shares,

@@ -53,8 +53,7 @@ def subject_in(run_dir: Path, store: Store, day: str | None, trade: int | None) 
     subject = subject_of(day, trade, [session.day for session in peek_header(run_dir).sessions])
     if trade is not None:
         mine = TradeRow.run_id == project_if_new(run_dir, store).run_id
-        with store.session() as session:
-            count = session.scalar(select(func.count()).select_from(TradeRow).where(mine)) or 0
+        (count,) = store.rows(select(func.count()).select_from(TradeRow).where(mine))
         if trade > count:
             fix = (
                 f"1 to {count}, as scalpdesk report numbers them" if count else "note the run or a day of it"
@@ -132,8 +131,7 @@ def _checked_note(note: str) -> str:
 def list_notes(store: Store, run_id: str | None = None) -> list[dict[str, Any]]:
     """Return what is noted of a run, or of all: of the run first, then its days, then its trades."""
     chosen = select(NoteRow) if run_id is None else select(NoteRow).where(NoteRow.run_id == run_id)
-    with store.session() as session:
-        rows = [row.as_dict() for row in session.scalars(chosen)]
+    rows = [row.as_dict() for row in store.rows(chosen)]
     ranks = ("run", "day", "trade")
     rows.sort(key=lambda row: (row["run_id"], ranks.index(row["kind"]), len(row["name"]), row["name"]))
     return rows

@@ -1,8 +1,10 @@
 """The rows of a run from its journal; making them again gives the same rows, and nothing else is needed."""
 
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal, InvalidOperation
+from functools import cache
+from itertools import count, islice, repeat
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,7 @@ from scalpdesk.core.events import (
     PositionChanged,
     is_order_event,
 )
-from scalpdesk.core.intents import MARK_STATE, CancelOrder, Decision, Mark, MultiLegOrder, Output, SubmitOrder
+from scalpdesk.core.intents import CancelOrder, Decision, Mark, MultiLegOrder, Output, SubmitOrder
 from scalpdesk.core.units import ZERO
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.postings import of_change, of_fill, of_snapshot
@@ -30,7 +32,7 @@ from scalpdesk.journal.reader import JournalReader, sorted_dirs
 from scalpdesk.orders.order import Order
 from scalpdesk.orders.order_manager import OrderManager
 from scalpdesk.portfolio.explain import BASIS, PARTS
-from scalpdesk.portfolio.positions import PositionManager
+from scalpdesk.portfolio.positions import Position, PositionManager
 from scalpdesk.records.scalps import ScalpProjection
 from scalpdesk.records.store import Store, delete_run, load_run
 from scalpdesk.records.tables import (
@@ -44,33 +46,12 @@ from scalpdesk.records.tables import (
     SessionRow,
     TradeRow,
 )
-from scalpdesk.report.figures import json_safe
 from scalpdesk.report.fold import RunFold, shown
-from scalpdesk.report.run_report import RunTables, tables_of
-from scalpdesk.report.trades import Trade
+from scalpdesk.report.run_report import tables_of
+from scalpdesk.report.summary import held_by_symbol
 from scalpdesk.volatility.variance_time import clock_of
 
 _BATCH_ROWS = 2000
-_FLOAT_MARKS = (*MARK_STATE, "gamma_rent", "theta_paid")
-
-
-class _Rows:
-    """Rows of one table on their way in, a batch at a time."""
-
-    def __init__(self, connection: Connection, table: type[Base]) -> None:
-        self._connection = connection
-        self._table = table
-        self._waiting: list[dict[str, Any]] = []
-
-    def add(self, row: dict[str, Any]) -> None:
-        self._waiting.append(row)
-        if len(self._waiting) >= _BATCH_ROWS:
-            self.flush()
-
-    def flush(self) -> None:
-        if self._waiting:
-            self._connection.execute(insert(self._table), self._waiting)
-            self._waiting = []
 
 
 class Projection:
@@ -105,8 +86,8 @@ class Projection:
         self._event_numbers = array("q")
         """Position of the event that caused each decision among the run's events, from 1."""
         self._first_ns: int | None = None
-        self._tables: RunTables | None = None
-        """Sessions and trades, once the journal was walked."""
+        self._statistics: dict[str, Any] | None = None
+        """Of the sessions, once the journal was walked."""
 
     def run(self, scalp_ids: Mapping[str, int]) -> None:
         """Walk the journal; all rows but the run's own are in the database afterwards.
@@ -120,21 +101,28 @@ class Projection:
                 self._take(event)
             for output in outputs:
                 self._on_output(output, events[-1].ts_recv_ns)
-        self._tables = tables = tables_of(self.header, self.fold)
-        for table, made in (
-            (DecisionRow, self._decisions()),
-            (MarkRow, self._marks()),
-            (OrderRow, self._orders()),
-            (FillRow, map(asdict, self.fold.fills)),
-            (PositionRow, self._positions()),
-            (SessionRow, self._sessions(tables)),
-            (TradeRow, map(_trade_row, tables.trades)),
-        ):
-            rows = _Rows(self._connection, table)
-            for row in made:
-                rows.add({"run_id": self._run_id} | row)
-            rows.flush()
+        sessions, trades, self._statistics = tables_of(self.header, self.fold)
+        fold, hours = self.fold, self.fold.sums.hours()
+        own_hours = [_json(hours.get(each.session, {})) for each in sessions]
+        self._write(DecisionRow, fold.decisions, number=count(1), event_number=self._event_numbers)
+        self._write(MarkRow, fold.marks, number=count(1))
+        self._write(OrderRow, fold.orders)
+        self._write(FillRow, fold.fills)
+        self._insert(PositionRow, map(self._position, self._book.positions.values()))
+        self._write(SessionRow, sessions, hours=own_hours)
+        self._write(TradeRow, trades)
         self._scalps.write(self._connection, scalp_ids)
+
+    def _write(self, table: type[Base], structs: Iterable[msgspec.Struct], **columns: Iterable[Any]) -> None:
+        """Insert a row for each struct; ``columns`` bring the values that it does not have."""
+        more = (dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=False))
+        beside = more if columns else repeat({})
+        self._insert(table, (_row(table, each) | own for each, own in zip(structs, beside, strict=False)))
+
+    def _insert(self, table: type[Base], rows: Iterable[dict[str, Any]]) -> None:
+        named = ({"run_id": self._run_id} | row for row in rows)
+        while batch := list(islice(named, _BATCH_ROWS)):
+            self._connection.execute(insert(table), batch)
 
     def run_row(self) -> dict[str, Any]:
         """Return the run's own row, with the figures gathered so far."""
@@ -165,10 +153,7 @@ class Projection:
             "hedges": fold.taken["hedge"],
             "nav_change": nav_change,
             **{f"pnl_{name}": amount for name, amount in _in_columns(parts).items()},
-            "end_positions": {
-                self._instruments[position.instrument_id].symbol: str(position.quantity)
-                for position in self._book.held()
-            },
+            "end_positions": held_by_symbol(self._book, self._instruments),
             "decision_hash": self._reader.decisions.hex(),
             "sealed": self._reader.sealed,
             "recovered": None if recovered is None else str(recovered),
@@ -184,7 +169,7 @@ class Projection:
         cut = cut_short(reader.run_dir, self.header, self.fold.last_ns, sealed=reader.sealed)
         if cut is not None:
             return {"verdict": str(cut), "cut": msgspec.to_builtins(cut)}
-        return {} if self._tables is None else {"performance": self._tables.statistics}
+        return {} if self._statistics is None else {"performance": self._statistics}
 
     def _take(self, event: Event) -> None:
         """Let the orders and the book that are rebuilt here take an event, then the fold."""
@@ -248,59 +233,34 @@ class Projection:
         if order is not None:
             self._book.take_back(f"{event.client_order_id}/{event.execution_id}")
 
-    def _decisions(self) -> Iterator[dict[str, Any]]:
-        for number, decision in enumerate(self.fold.decisions, start=1):
-            yield {
-                **asdict(decision),
-                "number": number,
-                "event_number": self._event_numbers[number - 1],
-                "facts": _json(decision.facts),
-                "reasons": list(decision.reasons),
-                "client_order_ids": list(decision.client_order_ids),
-            }
-
-    def _marks(self) -> Iterator[dict[str, Any]]:
-        for number, mark in enumerate(self.fold.marks, start=1):
-            yield {
-                **asdict(mark),
-                "number": number,
-                "parts": {name: str(amount) for name, amount in mark.parts.items()},
-                **{name: _finite(getattr(mark, name)) for name in _FLOAT_MARKS},
-            }
-
-    def _orders(self) -> Iterator[dict[str, Any]]:
-        for line in self.fold.orders:
-            row = asdict(line) | {"history": [list(change) for change in line.history]}
-            del row["owner"]
-            yield row
-
-    def _sessions(self, tables: RunTables) -> Iterator[dict[str, Any]]:
-        hours = self.fold.sums.hours()
-        for session in tables.sessions:
-            yield {
-                "session": session.session,
-                "pnl": session.pnl,
-                "parts": {name: f"{amount:f}" for name, amount in session.parts.items()},
-                "hours": {str(hour): f"{pnl:f}" for hour, pnl in hours.get(session.session, {}).items()},
-                "largest_net_delta_shares": session.largest_net_delta_shares,
-            }
-
-    def _positions(self) -> Iterator[dict[str, Any]]:
-        for position in self._book.positions.values():
-            instrument = self._instruments[position.instrument_id]
-            yield {
-                "symbol": instrument.symbol,
-                "instrument": type(instrument).__name__,
-                "multiplier": position.multiplier,
-                "quantity": position.quantity,
-                "average_price": shown(position.average_price),
-                "realized": shown(position.realized),
-                "fees": position.fees,
-            }
+    def _position(self, position: Position) -> dict[str, Any]:
+        instrument = self._instruments[position.instrument_id]
+        return {
+            "symbol": instrument.symbol,
+            "instrument": type(instrument).__name__,
+            "multiplier": position.multiplier,
+            "quantity": position.quantity,
+            "average_price": shown(position.average_price),
+            "realized": shown(position.realized),
+            "fees": position.fees,
+        }
 
 
-def _trade_row(trade: Trade) -> dict[str, Any]:
-    return asdict(trade) | {name: json_safe(getattr(trade, name)) for name in ("legs", "outlook", "parts")}
+def _row(table: type[Base], struct: msgspec.Struct) -> dict[str, Any]:
+    """Return a struct as a row: what is no plain value is JSON, a figure that is not finite is NULL."""
+    row = {name: getattr(struct, name) for name in _field_columns(table, type(struct))}
+    for name, value in row.items():
+        if isinstance(value, float) and not isfinite(value):
+            row[name] = None
+        elif isinstance(value, dict | list | tuple | msgspec.Struct):
+            row[name] = _json(value)
+    return row
+
+
+@cache
+def _field_columns(table: type[Base], kind: type[msgspec.Struct]) -> list[str]:
+    """Return the fields of a struct that a table has a column for."""
+    return [name for name in kind.__struct_fields__ if name in table.__table__.columns]
 
 
 def _in_columns(parts: Mapping[str, Decimal]) -> dict[str, Decimal]:
@@ -309,10 +269,6 @@ def _in_columns(parts: Mapping[str, Decimal]) -> dict[str, Decimal]:
     for name, amount in parts.items():
         found[name if name in found else "residual"] += amount
     return found
-
-
-def _finite(value: float) -> float | None:
-    return value if isfinite(value) else None
 
 
 def _kind_of(data: Mapping[str, Any]) -> str | None:
@@ -339,6 +295,10 @@ def _json(value: Any) -> Any:
     """Return a document that every database's JSON takes: numbers that are not finite become text."""
     if isinstance(value, float) and not isfinite(value):
         return str(value)
+    if isinstance(value, Decimal):
+        return f"{value:f}"
+    if isinstance(value, msgspec.Struct):
+        value = asdict(value)
     if isinstance(value, dict):
         return {str(key): _json(each) for key, each in value.items()}
     if isinstance(value, list | tuple):

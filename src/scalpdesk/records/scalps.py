@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from math import inf
 from typing import Any, NamedTuple
@@ -319,7 +319,8 @@ def scalp_performance(
         cumulative P&L by session.
     """
     table = ScalpOutcomeRow
-    which = _outcomes_of(run_id, ticker)
+    wanted = ((table.run_id, run_id), (table.ticker, ticker))
+    which = [column == value for column, value in wanted if value is not None]
     by_session = _grouped(store, which, table.session)
     by_ticker = _grouped(store, which, table.ticker)
     by_hour = _grouped(store, which, table.entry_hour)
@@ -333,17 +334,10 @@ def scalp_performance(
         "by_ticker": by_ticker,
         "by_hour": by_hour,
         "by_conviction": by_conviction,
-        "best": _extreme(store, which, best=True),
-        "worst": _extreme(store, which, best=False),
+        "best": _extreme(store, which, table.pnl.desc()),
+        "worst": _extreme(store, which, table.pnl),
         "cumulative": curve,
     }
-
-
-def _outcomes_of(run_id: str | None, ticker: str | None) -> list[ColumnElement[bool]]:
-    """Return the conditions of the scalps of one run and one underlying; None stands for all."""
-    table = ScalpOutcomeRow
-    wanted = ((table.run_id, run_id), (table.ticker, ticker))
-    return [column == value for column, value in wanted if value is not None]
 
 
 def _grouped(
@@ -395,12 +389,20 @@ def _by_level(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [_together(found, level) for level, found in sorted(levels.items())]
 
 
-def _extreme(store: Store, which: Sequence[ColumnElement[bool]], *, best: bool) -> dict[str, Any] | None:
+def _extreme(store: Store, which: Sequence[ColumnElement[bool]], by: Any) -> dict[str, Any] | None:
+    """Return the first scalp in an order, in JSON types."""
     table = ScalpOutcomeRow
-    statement = select(table.scalp_id).where(table.pnl.is_not(None), *which)
-    ordered = statement.order_by(table.pnl.desc() if best else table.pnl, table.scalp_id).limit(1)
-    rows = _rows(store, select(OptionsScalpRecord).where(OptionsScalpRecord.id == ordered.scalar_subquery()))
-    return rows[0] if rows else None
+    first = select(table.scalp_id).where(table.pnl.is_not(None), *which).order_by(by, table.scalp_id).limit(1)
+    rows = _rows(store, select(OptionsScalpRecord).where(OptionsScalpRecord.id == first.scalar_subquery()))
+    return plain_row(rows[0]) if rows else None
+
+
+def plain_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a scalp's row in JSON types: the columns hold UTC without a zone, and it is named here."""
+    return {
+        name: f"{value.isoformat()}{'Z' * isinstance(value, datetime)}" if isinstance(value, date) else value
+        for name, value in row.items()
+    }
 
 
 def _of_run(run_id: str | None) -> Select[OptionsScalpRecord]:
@@ -412,5 +414,4 @@ def _of_run(run_id: str | None) -> Select[OptionsScalpRecord]:
 
 
 def _rows(store: Store, statement: Select[OptionsScalpRecord]) -> list[dict[str, Any]]:
-    with store.session() as session:
-        return [row.as_dict() for row in session.scalars(statement)]
+    return [row.as_dict() for row in store.rows(statement)]

@@ -37,6 +37,8 @@ from scalpdesk.records.tables import (
 STORE_FILE = "desk.sqlite"
 HEAD_REVISION = "r0006"
 """Newest migration. A store that stands there already is opened without loading Alembic."""
+EARLIER_REVISIONS = ("r0002", "r0003", "r0004", "r0005")
+"""Steps of earlier programs: the newest migration brings a store from any of them."""
 MIGRATIONS = Path(__file__).parent / "migrations"
 _ADVISORY_LOCK = 0x5CA1DE5C
 _BUSY_SECONDS = 30
@@ -69,6 +71,11 @@ class Store:
     def shown_url(self) -> str:
         """The store's URL, without its password."""
         return _shown(self.engine.url)
+
+    def rows(self, statement: Any) -> list[Any]:
+        """Return what a statement selects."""
+        with self.session() as session:
+            return list(session.scalars(statement))
 
     def close(self) -> None:
         """Close all connections."""
@@ -234,8 +241,7 @@ def _open_copy(runs_dir: Path) -> Store:
 
 def list_runs(store: Store) -> list[RunRow]:
     """Return all runs, oldest first."""
-    with store.session() as session:
-        return list(session.scalars(select(RunRow).order_by(RunRow.started_ns, RunRow.run_id)))
+    return store.rows(select(RunRow).order_by(RunRow.started_ns, RunRow.run_id))
 
 
 def load_run(store: Store, name: str) -> RunRow:
@@ -246,11 +252,11 @@ def load_run(store: Store, name: str) -> RunRow:
     DataError
         When no run or more than one fits; names the nearest, or those that fit.
     """
-    with store.session() as session:
-        order = (RunRow.started_ns, RunRow.run_id)
-        run_ids = list(session.scalars(select(RunRow.run_id).order_by(*order)))
-        run_id = pick_run_id(name, run_ids, where=store.shown_url)
-        return session.get_one(RunRow, run_id)
+    run_ids = store.rows(select(RunRow.run_id).order_by(RunRow.started_ns, RunRow.run_id))
+    run_id = pick_run_id(name, run_ids, where=store.shown_url)
+    (found,) = store.rows(select(RunRow).where(RunRow.run_id == run_id))
+    run: RunRow = found
+    return run
 
 
 def pnl_in_cents(row: Mapping[str, Any]) -> dict[str, Decimal]:
@@ -268,25 +274,21 @@ def pnl_in_cents(row: Mapping[str, Any]) -> dict[str, Decimal]:
     return parts_in_cents(parts, Decimal(row["nav_change"]), unit)
 
 
-def load_marks(store: Store, run_id: str) -> list[MarkRow]:
-    """Return a run's marks in order."""
-    return _rows(store, select(MarkRow).where(MarkRow.run_id == run_id).order_by(MarkRow.number))
-
-
 def load_tables(store: Store, run_id: str, *names: str) -> dict[str, list[dict[str, Any]]]:
     """Return a run's rows by the name of their table, each in order: ``orders``, ``fills`` and so on."""
     ordered: dict[str, tuple[Any, tuple[Any, ...]]] = {
         "orders": (OrderRow, (OrderRow.number,)),
         "fills": (FillRow, (FillRow.number,)),
         "decisions": (DecisionRow, (DecisionRow.number,)),
+        "marks": (MarkRow, (MarkRow.number,)),
         "positions": (PositionRow, (PositionRow.symbol,)),
         "notes": (NoteRow, (NoteRow.kind, NoteRow.name)),
     }
-    rows = {}
-    for name in names:
-        table, order = ordered[name]
-        rows[name] = _rows(store, select(table).where(table.run_id == run_id).order_by(*order))
-    return {name: [row.as_dict() for row in found] for name, found in rows.items()}
+    return {
+        name: [row.as_dict() for row in store.rows(select(table).filter_by(run_id=run_id).order_by(*order))]
+        for name in names
+        for table, order in (ordered[name],)
+    }
 
 
 def delete_run(connection: Connection, run_id: str) -> dict[str, int]:
@@ -311,11 +313,6 @@ def delete_run(connection: Connection, run_id: str) -> dict[str, int]:
     for child in (*CHILD_TABLES, RunRow):
         connection.execute(delete(child).where(child.run_id == run_id))
     return {row.signal_id: row.id for row in rows}
-
-
-def _rows(store: Store, statement: Any) -> list[Any]:
-    with store.session() as session:
-        return list(session.scalars(statement))
 
 
 def _parse(url: str) -> URL:
@@ -398,6 +395,8 @@ def _migrate(engine: Engine, shown: str) -> None:
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
         if _revision(connection) == HEAD_REVISION:
             return
+        if _revision(connection) in EARLIER_REVISIONS:
+            connection.execute(text("UPDATE alembic_version SET version_num = '136_options_scalper'"))
         config = alembic_config()
         config.attributes["connection"] = connection
         try:

@@ -33,6 +33,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
+from scalpdesk.core.intents import Mark
 from scalpdesk.report.fold import Fill, SentOrder
 from scalpdesk.report.trades import Trade
 
@@ -140,15 +141,20 @@ COLUMN_TYPES = {int: BigInteger, str: Text, float: Double, bool: Boolean, Decima
 
 
 def columns_of(kind: type[msgspec.Struct], *, key: str, without: str = "") -> "list[Column[Any]]":
-    """Return a column for each field of a struct, after that of its run: what is no plain value is JSON."""
+    """Return a column for each field of a struct, after that of its run: what is no plain value is JSON.
+
+    A ``key`` that is no field is the position among the run's rows, from 1.
+    """
     found: list[Column[Any]] = [
         Column("run_id", Text, ForeignKey("runs.run_id", ondelete="CASCADE"), primary_key=True)
     ]
+    if key not in kind.__struct_fields__:
+        found.append(Column(key, BigInteger, primary_key=True, autoincrement=False))
     for each in msgspec.structs.fields(kind):
         if each.name != without:
             types = get_args(each.type) if isinstance(each.type, UnionType) else (each.type,)
             column = next((COLUMN_TYPES[one] for one in types if one in COLUMN_TYPES), JSON)
-            optional, is_key = NoneType in types, each.name == key
+            optional, is_key = NoneType in types or float in types, each.name == key
             found.append(
                 Column(each.name, column, primary_key=is_key, nullable=optional, autoincrement=False)
             )
@@ -203,24 +209,10 @@ class DecisionRow(Base):
 class MarkRow(Base):
     """State of the book at an instant; amounts in the quote currency."""
 
-    __tablename__ = "marks"
-
-    run_id: Mapped[str] = _run_key()
-    number: Mapped[int] = mapped_column(primary_key=True)
-    """Position among the run's marks, from 1."""
-    ts_ns: Mapped[int]
-    nav: Mapped[Decimal]
-    nav_change: Mapped[Decimal]
-    parts: Mapped[dict[str, Any]]
-    """Exact amounts as text; they sum to ``nav_change``."""
-    spot: Mapped[float | None]
-    net_delta_shares: Mapped[float | None]
-    gamma_shares_per_usd: Mapped[float | None]
-    theta_usd_per_day: Mapped[float | None]
-    vega_usd_per_point: Mapped[float | None]
-    implied_vol: Mapped[float | None]
-    gamma_rent: Mapped[float | None]
-    theta_paid: Mapped[float | None]
+    __table__ = Table("marks", Base.metadata, *columns_of(Mark, key="number"))
+    if TYPE_CHECKING:
+        run_id: Mapped[str]
+        number: Mapped[int]
 
 
 class PositionRow(Base):

@@ -53,7 +53,19 @@ _ENCODER = msgspec.msgpack.Encoder()
 Row = TypeVar("Row", bound=msgspec.Struct)
 
 
-class PackedLog(Sequence[Row], Generic[Row]):
+class RowLog(Sequence[Row], Generic[Row]):
+    """Rows in order, which are read one after the other."""
+
+    @overload
+    def __getitem__(self, at: int) -> Row: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[Row]: ...
+    def __getitem__(self, at: int | slice) -> Row | list[Row]:
+        """Return one row, or a list of them; every row is read for it."""
+        return list(self)[at]
+
+
+class PackedLog(RowLog[Row]):
     """Rows of a run in order: a run of years has half a million marks.
 
     They are packed, and beyond ``most_bytes`` in a temporary file that ends with the log; 0 keeps all in
@@ -119,16 +131,8 @@ class PackedLog(Sequence[Row], Generic[Row]):
     def __len__(self) -> int:
         return PACKED_ROWS * len(self._sizes) + len(self._last)
 
-    @overload
-    def __getitem__(self, at: int) -> Row: ...
-    @overload
-    def __getitem__(self, at: slice) -> list[Row]: ...
-    def __getitem__(self, at: int | slice) -> Row | list[Row]:
-        """Return one row, or a list of them; every row is unpacked for it."""
-        return list(self)[at]
 
-
-class KeptLog(Sequence[Row], Generic[Row]):
+class KeptLog(RowLog[Row]):
     """Rows of which the newest may still change, by their keys; what is over is packed."""
 
     def __init__(self, kind: type[Row], most_bytes: int | None) -> None:
@@ -144,14 +148,6 @@ class KeptLog(Sequence[Row], Generic[Row]):
 
     def __len__(self) -> int:
         return len(self._over) + len(self.open)
-
-    @overload
-    def __getitem__(self, at: int) -> Row: ...
-    @overload
-    def __getitem__(self, at: slice) -> list[Row]: ...
-    def __getitem__(self, at: int | slice) -> Row | list[Row]:
-        """Return one row, or a list of them."""
-        return list(self)[at]
 
 
 class SentOrder(msgspec.Struct, gc=False):

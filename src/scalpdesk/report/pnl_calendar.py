@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from scalpdesk.core.units import ZERO
 from scalpdesk.report.run_report import RunReport
-from scalpdesk.report.session_tables import VIX_BUCKETS, SessionPnl, divided_to_cents, grouped
+from scalpdesk.report.session_tables import VIX_BUCKETS, SessionPnl, divided_to_cents, grouped, vix_bucket
 
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 EXPIRY_BUCKETS = ((0, 0), (1, 1), (2, 7), (8, 30), (31, 60))
@@ -28,11 +28,8 @@ class DayResult(NamedTuple):
     vix_before: float | None
 
 
-class ExpiryResult(NamedTuple):
-    """What a trade earned that was opened so many days before its nearest expiry."""
-
-    days_to_expiry: int
-    pnl: Decimal
+ExpiryResult = tuple[int, Decimal]
+"""Days from a trade's opening to its nearest expiry, and what it earned."""
 
 
 def calendar_of(days: Sequence[DayResult], trades: Iterable[ExpiryResult], unit: Decimal) -> dict[str, Any]:
@@ -62,7 +59,7 @@ def calendar_of(days: Sequence[DayResult], trades: Iterable[ExpiryResult], unit:
         "weekdays": _named(groups["weekday"], WEEKDAYS),
         "hours": _shares({f"{hour:02d}:00": hours[hour] for hour in sorted(hours)}, total, unit),
         "days_to_expiry": _by_expiry(trades, total, unit),
-        "regimes": _named(groups["vix"], _vix_names(groups["vix"])),
+        "regimes": _named(groups["vix"], [vix_bucket(level) for level in (0.0, *VIX_BUCKETS, None)]),
     }
 
 
@@ -72,7 +69,7 @@ def calendar_of_report(report: RunReport, unit: Decimal) -> dict[str, Any]:
         DayResult(each.session, each.pnl, report.hours.get(each.session, {}), each.vix_before)
         for each in report.sessions
     ]
-    trades = [ExpiryResult(each.days_to_expiry, each.pnl) for each in report.trades or ()]
+    trades = [(each.days_to_expiry, each.pnl) for each in report.trades or ()]
     return calendar_of(days, trades, unit)
 
 
@@ -84,18 +81,6 @@ def _row(name: str, pnl: Decimal | str, **counted: Any) -> dict[str, Any]:
 
 def _named(group: Mapping[str, Mapping[str, Any]], names: Iterable[str]) -> list[dict[str, Any]]:
     return [_row(name, **group[name]) for name in names if name in group]
-
-
-def _vix_names(names: Iterable[str]) -> list[str]:
-    """Return the buckets of the VIX from calm to stress, the unknown level last."""
-
-    def edge(name: str) -> float:
-        numbers = [float(word) for word in name.split() if word.isdigit()]
-        if "below" in name:
-            return 0.0
-        return numbers[0] if numbers else 2.0 * VIX_BUCKETS[-1]
-
-    return sorted(names, key=edge)
 
 
 def _shares(amounts: Mapping[str, Decimal], total: Decimal, unit: Decimal) -> list[dict[str, Any]]:
@@ -110,9 +95,9 @@ def _by_expiry(trades: Iterable[ExpiryResult], total: Decimal, unit: Decimal) ->
     """Return P&L and number of trades by days to expiry; what was earned outside of trades has a row."""
     amounts: defaultdict[Hashable, Decimal] = defaultdict(Decimal)
     counts: defaultdict[Hashable, int] = defaultdict(int)
-    for trade in trades:
-        name = expiry_bucket(trade.days_to_expiry)
-        amounts[name] += trade.pnl
+    for days, pnl in trades:
+        name = expiry_bucket(days)
+        amounts[name] += pnl
         counts[name] += 1
     names = [expiry_bucket(first) for first, _ in EXPIRY_BUCKETS]
     names.append(expiry_bucket(EXPIRY_BUCKETS[-1][1] + 1))

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 from msgspec.structs import replace
@@ -14,7 +14,6 @@ from scalpdesk.core.units import ZERO, money_decimals, run_currency
 from scalpdesk.engine.desk import REST
 from scalpdesk.hedging.sizing import least_fraction_of
 from scalpdesk.instruments.contract import Equity, Instrument, underlying_of
-from scalpdesk.instruments.postings import Posting
 from scalpdesk.journal.codec import JournalHeader
 from scalpdesk.journal.cut import sessions_begun
 from scalpdesk.portfolio.explain import parts_in_cents
@@ -115,21 +114,16 @@ def report_of(
     )
 
 
-class RunTables(NamedTuple):
-    """Sessions and trades of a run, or of what of it there is, without the levels of the VIX."""
+def tables_of(
+    header: JournalHeader, fold: RunFold
+) -> tuple[tuple[SessionPnl, ...], tuple[Trade, ...], dict[str, Any]]:
+    """Return what the store keeps of a run's report: sessions, trades, statistics without exposure.
 
-    sessions: tuple[SessionPnl, ...]
-    trades: tuple[Trade, ...]
-    """None of a shared run without its desk."""
-    statistics: dict[str, Any]
-    """Of the sessions, without exposure."""
-
-
-def tables_of(header: JournalHeader, fold: RunFold) -> RunTables:
-    """Return what the store keeps of a run's report."""
+    A shared run has no trades without its desk, and no session a level of the VIX.
+    """
     maker = _Maker(header, fold, is_shared=False)
     sessions = maker.sessions(lambda _: None)
-    return RunTables(sessions, maker.trades() or (), maker.performance(sessions, None))
+    return sessions, maker.trades() or (), maker.performance(sessions, None)
 
 
 class _Maker:
@@ -297,17 +291,11 @@ def _divided(fold: RunFold) -> dict[str, BookRecord]:
     if not fold.owned:
         return {}
     owners = {line.client_order_id: line.owner or REST for line in fold.orders}
-    fills: dict[str, list[Fill]] = {name: [] for name in fold.owned}
-    for fill in fold.fills:
-        fills[owners.get(fill.client_order_id, REST)].append(fill)
-    changes: dict[str, list[Posting]] = {name: [] for name in fold.owned}
-    for posting in fold.owned_changes:
-        changes[posting.owner or REST].append(posting)
     return {
         name: BookRecord(
             strategy.marks,
-            changes[name],
-            fills[name],
+            [each for each in fold.owned_changes if (each.owner or REST) == name],
+            [each for each in fold.fills if owners.get(each.client_order_id, REST) == name],
             [each for each in fold.decisions if each.facts.get("strategy", name) == name],
         )
         for name, strategy in fold.owned.items()

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from scalpdesk.core.units import SESSIONS_PER_YEAR, ZERO, to_cents
+from scalpdesk.core.units import MINUTE_NS, SESSIONS_PER_YEAR, ZERO, to_cents
 from scalpdesk.engine.desk import REST
 from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.portfolio.explain import parts_in_cents
@@ -145,10 +145,8 @@ def divided_to_cents(amounts: Mapping[str, Decimal], total: Decimal, unit: Decim
     return {name: amount + ZERO for name, amount in cents.items() if amount or name != REST}
 
 
-def realised_path(
-    looks: Iterable[tuple[int, float]], clock: VarianceClock, minutes: float = 30.0
-) -> list[float | None]:
-    """Return at each mark the volatility that the underlying realised over the time before it.
+def realised_path(looks: Iterable[tuple[int, float]], clock: VarianceClock) -> list[float | None]:
+    """Return at each mark the volatility that the underlying realised over the half hour before it.
 
     A fraction a year of the run's variance clock, from the marks' spots; None where a session, or what is
     known of it, is shorter than half of that time.
@@ -159,10 +157,8 @@ def realised_path(
         Marks of a run, in order: UTC nanoseconds, and the spot.
     clock
         Of the run.
-    minutes
-        Length of the time looked back on.
     """
-    span_ns = int(minutes * 60e9)
+    span_ns = 30 * MINUTE_NS
     found: list[float | None] = []
     moves: deque[tuple[int, int, float]] = deque()
     last: tuple[int, float] | None = None
@@ -181,7 +177,8 @@ def realised_path(
     return found
 
 
-def _vix_bucket(level: float | None) -> str:
+def vix_bucket(level: float | None) -> str:
+    """Return the name of the bucket of a level of the VIX."""
     if level is None:
         return "VIX unknown"
     low = max((edge for edge in VIX_BUCKETS if level >= edge), default=None)
@@ -197,7 +194,7 @@ def grouped(sessions: Iterable[SessionPnl]) -> dict[str, dict[str, dict[str, Any
         "week": lambda day, _: f"{day.isocalendar().year}-W{day.isocalendar().week:02d}",
         "month": lambda day, _: f"{day:%Y-%m}",
         "weekday": lambda day, _: f"{day:%A}",
-        "vix": lambda _, each: _vix_bucket(each.vix_before),
+        "vix": lambda _, each: vix_bucket(each.vix_before),
     }
     groups: dict[str, dict[str, list[Decimal]]] = {kind: defaultdict(list) for kind in names}
     for each in sessions:

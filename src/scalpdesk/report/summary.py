@@ -4,17 +4,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from scalpdesk.core.intents import Decision, Mark, likeness
+from scalpdesk.core.intents import Mark, likeness
 from scalpdesk.core.units import CENT, count_text, rounded_text, to_cents
 from scalpdesk.engine.desk import Desk, by_strategy, by_underlying
 from scalpdesk.engine.exposure import exposure
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.engine.unquoted import on_model
+from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.journal.codec import JournalHeader
 from scalpdesk.portfolio.explain import explain_lines, parts_in_cents
 from scalpdesk.portfolio.gamma_verdict import gamma_verdict, loss_of
-from scalpdesk.portfolio.positions import exact_price
+from scalpdesk.portfolio.positions import PositionManager, exact_price
 from scalpdesk.report.fold import RunFold
 from scalpdesk.strategies.contract import AsksFolders, ReportsHedges, members_of
 from scalpdesk.strategies.toolkit.entry_legs import AGAIN_IN
@@ -35,8 +36,10 @@ def run_summary(
     pnl = parts_in_cents(desk.attribution.totals, desk.attribution.nav_change, unit)
     paying = gamma_verdict(desk.attribution, pnl, desk.attribution.sums.hedge_costs)
     lines = explain_lines(desk.attribution)
-    folders, hedge_costs = _of_members(engine)
-    shared = by_strategy(desk)
+    members, shared = members_of(engine.strategy), by_strategy(desk)
+    folders = [each.folder_summary() for each in members if isinstance(each, AsksFolders)]
+    hedge_costs = {each.name: each.hedge_summary() for each in members if isinstance(each, ReportsHedges)}
+    underlyings = by_underlying(desk)
     summary = {
         "run_id": header.run_id,
         "strategy": header.strategy,
@@ -55,7 +58,7 @@ def run_summary(
         "realised_vs_implied": lines["realised_against_implied"]["total"],
         "theta_paid": rounded_text(desk.attribution.sums.theta_paid, decimals, ""),
         "scalp_realized": str(to_cents(_scalps(engine), unit)),
-        "end_positions": _positions(engine),
+        "end_positions": held_by_symbol(desk.positions, desk.instruments),
         **_on_model(engine, decimals),
         "mode": desk.gate.kept_mode.value,
         "seed": header.seed,
@@ -69,9 +72,10 @@ def run_summary(
         "quote_oddities": dict(sorted(desk.market.oddities.items())),
         **_dividends(desk),
         **_fees(header),
-        **({} if unit == CENT else _in_coin(desk, fold)),
+        **({} if unit == CENT else {"currency": desk.account.currency, "usd": in_dollars(fold.marks)}),
         **({} if shared is None else {"strategies": shared}),
-        **_of_underlyings(desk, engine.now_ns),
+        **({} if underlyings is None else {"underlyings": underlyings}),
+        **({} if underlyings is None else {"exposure": exposure(desk, engine.now_ns)}),
         **({"folder": folders[-1]} if folders else {}),
     }
     if len(hedge_costs) == 1:
@@ -81,13 +85,6 @@ def run_summary(
             shared[name]["hedge_costs"] = costs
     assert sum((pnl[name] for name in pnl if name != "total"), Decimal(0)) == pnl["total"]
     return summary
-
-
-def _of_members(engine: TradingEngine) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Return what the run's strategies say of their folders, and by name of what their hedges cost."""
-    members = members_of(engine.strategy)
-    folders = [each.folder_summary() for each in members if isinstance(each, AsksFolders)]
-    return folders, {each.name: each.hedge_summary() for each in members if isinstance(each, ReportsHedges)}
 
 
 def _outcome(fold: RunFold, folders: Sequence[dict[str, Any]]) -> str:
@@ -117,15 +114,6 @@ def _fees(header: JournalHeader) -> dict[str, Any]:
     return {"fee_schedule": header.config.get("simulation", {}).get("fees", "none"), **named}
 
 
-def _in_coin(desk: Desk, fold: RunFold) -> dict[str, Any]:
-    return {"currency": desk.instruments[desk.view.underlying].currency, "usd": in_dollars(fold.marks)}
-
-
-def _of_underlyings(desk: Desk, now_ns: int) -> dict[str, Any]:
-    underlyings = by_underlying(desk)
-    return {} if underlyings is None else {"underlyings": underlyings, "exposure": exposure(desk, now_ns)}
-
-
 DATA_KEYS = ("name", "kind", "session", "underlying", "open", "high", "low", "close", "notes")
 DATA_KEYS_IF_NAMED = ("others", "hedge", "variance_clock", "quality")
 
@@ -143,16 +131,13 @@ def verdict(fold: RunFold) -> str:
     if fold.refusals:
         *earlier, last = fold.refusals
         why = "; ".join(last.reasons)
-        if earlier and (AGAIN_IN in last.facts or not _are_alike(last, earlier[-1])):
+        likes = [likeness(each.reasons, each.facts) for each in fold.refusals[-2:]]
+        if earlier and (AGAIN_IN in last.facts or likes[0] != likes[1]):
             why += f"; before: {'; '.join(earlier[-1].reasons)}"
         return f"no trade: {why}"
     if fold.orders:
         return "no trade: orders were sent and none was filled"
     return NEVER_ASKED
-
-
-def _are_alike(one: Decision, other: Decision) -> bool:
-    return likeness(one.reasons, one.facts) == likeness(other.reasons, other.facts)
 
 
 def with_loss(outcome: str, pnl: Mapping[str, Decimal]) -> str:
@@ -218,12 +203,9 @@ def _on_model(engine: TradingEngine, decimals: int) -> dict[str, Any]:
     return {"on_model": {"options": list(found.symbols), **amounts, "since": since}}
 
 
-def _positions(engine: TradingEngine) -> dict[str, str]:
-    desk = engine.desk
-    return {
-        desk.instruments[position.instrument_id].symbol: str(position.quantity)
-        for position in desk.positions.held()
-    }
+def held_by_symbol(positions: PositionManager, instruments: Instruments) -> dict[str, str]:
+    """Return what is held: signed quantity by symbol, exact as text."""
+    return {instruments[each.instrument_id].symbol: str(each.quantity) for each in positions.held()}
 
 
 def _scalps(engine: TradingEngine) -> Decimal:

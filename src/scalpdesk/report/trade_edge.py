@@ -1,4 +1,4 @@
-"""What the marks say of a trade: worth soon after its opening, volatilities; and the entry gate's record.
+"""What the marks say of a trade: worth soon after its opening, and volatilities.
 
 They are read from the marks of the run. A mark is made before the fills of its instant are booked, so
 that one between fills knows all before it.
@@ -9,17 +9,13 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import Any
 
 from scalpdesk.core.intents import Mark
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.instruments.contract import Instrument, OptionContract
 from scalpdesk.instruments.postings import Posting
 from scalpdesk.report.fold import BookMark, Fill
-from scalpdesk.report.session_tables import ENOUGH_SESSIONS
-from scalpdesk.report.statistics import bootstrap_interval, varies
 from scalpdesk.report.trade_words import OpenedLeg, Opening, is_determined
 from scalpdesk.volatility.variance_time import VarianceClock
 
@@ -188,45 +184,3 @@ class MarkedBook:
             paid = sum(amount for ex_ns, amount in dividends if start_ns < ex_ns <= end_ns)
             total += math.log((after + paid) / before) ** 2
         return math.sqrt(total / years) if years > 0.0 else None
-
-
-class Promise(NamedTuple):
-    """What an entry's gate promised of a trade that is over, and what it earned; in currency."""
-
-    edge: float
-    stderr: float
-    forecast_vol: float
-    implied_level: float
-    pnl: float
-    realised_vol: float | None
-
-
-def gate_record(kept: Sequence[Promise]) -> dict[str, Any]:
-    """Return what the entry gate promised against what its trades earned, both in currency a trade.
-
-    ``inside`` is the share of trades within two standard errors of the promise; those are of the forecast
-    alone, the luck of the path comes on top.
-    """
-    if not kept:
-        return {"trades": 0}
-    promised, stderr, _, _, pnl, _ = (np.array(column) for column in zip(*kept, strict=True))
-    off = pnl - promised
-    found: dict[str, Any] = {
-        "trades": len(kept),
-        "promised": float(promised.mean()),
-        "earned": float(pnl.mean()),
-        "difference": float(off.mean()),
-        "above_zero": float((pnl > 0.0).mean()),
-        "inside": float((np.abs(off) <= 2.0 * stderr).mean()),
-        "forecast_over_implied": float(np.mean([row.forecast_vol / row.implied_level for row in kept])),
-        "realised_over_implied": None,
-    }
-    ratios = [row.realised_vol / row.implied_level for row in kept if row.realised_vol is not None]
-    if ratios:
-        found["realised_over_implied"] = float(np.mean(ratios))
-    if len(kept) >= ENOUGH_SESSIONS:
-        ends = bootstrap_interval(off, np.mean)
-        found["difference_interval"] = [ends.low, ends.high]
-        if varies(promised) and varies(pnl):
-            found["correlation"] = float(np.corrcoef(promised, pnl)[0, 1])
-    return found

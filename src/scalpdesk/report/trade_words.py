@@ -211,10 +211,10 @@ def _root(pnl: Callable[[float], float], low: float, high: float, *, is_rising: 
 
 def entry_words(opening: Opening, named: NamedStructure | None, outlook: Outlook | None) -> str:
     """Return how a trade was opened, what it earns and what hurts it."""
-    text = f"{_verb(opening, named)} {_what(opening, named)}"
+    text, currency = f"{_verb(opening, named)} {_what(opening, named)}", opening.legs[0].contract.currency
     if opening.cash is not None:
-        text += f" for a {_cash(opening.cash, opening.legs[0].contract.currency)}"
-    return text if outlook is None else f"{text}; {outlook_words(outlook, _decimals(opening))}"
+        text += f" for a {_cash(opening.cash, currency)}"
+    return text if outlook is None else f"{text}; {outlook_words(outlook, money_decimals(currency))}"
 
 
 def outlook_words(outlook: Outlook, decimals: int = 2) -> str:
@@ -270,10 +270,6 @@ def _what(opening: Opening, named: NamedStructure | None) -> str:
 def _cash(amount: Decimal, currency: str) -> str:
     word = "credit" if amount > 0 else "debit"
     return f"{word} of {abs(amount):,.{money_decimals(currency)}f} {currency}"
-
-
-def _decimals(opening: Opening) -> int:
-    return money_decimals(opening.legs[0].contract.currency)
 
 
 def _where(outlook: Outlook) -> str:

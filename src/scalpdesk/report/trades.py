@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from scalpdesk.core.enums import ChangeCause, DecisionKind
 from scalpdesk.core.intents import Decision, Mark
@@ -27,7 +28,9 @@ from scalpdesk.instruments.sessions import expiry_instant_ns, to_new_york
 from scalpdesk.portfolio.explain import parts_in_cents
 from scalpdesk.portfolio.gamma_verdict import COSTS
 from scalpdesk.report.fold import BookMark, Fill, shown
-from scalpdesk.report.trade_edge import MarkedBook, Promise
+from scalpdesk.report.session_tables import ENOUGH_SESSIONS
+from scalpdesk.report.statistics import bootstrap_interval, varies
+from scalpdesk.report.trade_edge import MarkedBook
 from scalpdesk.report.trade_words import (
     OpenedLeg,
     Opening,
@@ -111,16 +114,6 @@ class Trade(msgspec.Struct, frozen=True, kw_only=True):
         amounts = {name: to_cents(getattr(self, name), unit) for name in ("cash_in", "cash_out", "costs")}
         return msgspec.structs.replace(self, pnl=pnl, parts=parts if self.parts else {}, **amounts)
 
-    @property
-    def promise(self) -> Promise | None:
-        """What the gate promised of it and what it earned; None while it is held, and of one without."""
-        edge, forecast, implied = self.edge_usd, self.forecast_vol, self.implied_level
-        if self.closed_ns is None or edge is None or forecast is None or implied is None:
-            return None
-        return Promise(
-            edge, self.edge_stderr_usd or 0.0, forecast, implied, float(self.pnl), self.realised_vol
-        )
-
 
 class BookRecord(msgspec.Struct, frozen=True):
     """What one strategy's is of a shared run, in order; of a run by itself, all of it."""
@@ -202,6 +195,42 @@ def trades_of(
             )
         )
     return trades
+
+
+def gate_record(trades: Iterable[Trade]) -> dict[str, Any]:
+    """Return what the entry gate promised against what its trades earned, both in currency a trade.
+
+    Trades that are held, or were opened without a promise, are left out.
+    ``inside`` is the share of trades within two standard errors of the promise; those are of the forecast
+    alone, the luck of the path comes on top.
+    """
+    needed = ("closed_ns", "edge_usd", "forecast_vol", "implied_level")
+    kept = [each for each in trades if None not in [getattr(each, name) for name in needed]]
+    if not kept:
+        return {"trades": 0}
+    promised, stderr, pnl, forecast, implied = (
+        np.array([float(getattr(each, name) or 0.0) for each in kept])
+        for name in ("edge_usd", "edge_stderr_usd", "pnl", "forecast_vol", "implied_level")
+    )
+    realised = zip((each.realised_vol for each in kept), implied, strict=True)
+    ratios = [vol / level for vol, level in realised if vol is not None]
+    off = pnl - promised
+    found: dict[str, Any] = {
+        "trades": len(kept),
+        "promised": float(promised.mean()),
+        "earned": float(pnl.mean()),
+        "difference": float(off.mean()),
+        "above_zero": float((pnl > 0.0).mean()),
+        "inside": float((np.abs(off) <= 2.0 * stderr).mean()),
+        "forecast_over_implied": float((forecast / implied).mean()),
+        "realised_over_implied": float(np.mean(ratios)) if ratios else None,
+    }
+    if len(kept) >= ENOUGH_SESSIONS:
+        ends = bootstrap_interval(off, np.mean)
+        found["difference_interval"] = [ends.low, ends.high]
+        if varies(promised) and varies(pnl):
+            found["correlation"] = float(np.corrcoef(promised, pnl)[0, 1])
+    return found
 
 
 def days_to_expiry(opened_ns: int, expiries_ns: Iterable[int]) -> int:

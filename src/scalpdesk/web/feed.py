@@ -473,7 +473,7 @@ def state_of(
         "head": {**run_head(follower, is_running=is_running), "alarm": alarm, "starting": is_starting},
         "desk": desk_page(follower),
         "series": columns_since(follower, start),
-        "fills": follower.fill_count,
+        "fills": 0 if follower.engine is None else follower.fold.fill_count,
     }
 
 

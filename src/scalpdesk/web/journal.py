@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import select
 
@@ -18,7 +18,7 @@ from scalpdesk.records.projection import project_journal, project_missing
 from scalpdesk.records.store import Store, read_runs
 from scalpdesk.records.tables import SessionRow, TradeRow
 from scalpdesk.report.figures import json_safe
-from scalpdesk.report.pnl_calendar import DayResult, ExpiryResult, calendar_of
+from scalpdesk.report.pnl_calendar import DayResult, calendar_of
 from scalpdesk.report.trade_edge import MINUTES
 from scalpdesk.web.runs import is_found, listed_run, noted_runs
 
@@ -78,7 +78,7 @@ def _journal(store: Store, runs_dir: Path, names: Sequence[str], search: str) ->
         for row in sessions
     ]
     unit = Decimal(1).scaleb(-money_decimals(currency)) if currency else Decimal(1)
-    by_expiry = [ExpiryResult(trade["days_to_expiry"], trade["pnl"]) for trade in trades]
+    by_expiry = [(trade["days_to_expiry"], trade["pnl"]) for trade in trades]
     return {
         "runs": kept,
         "left_out": left_out,
@@ -97,14 +97,11 @@ def _rows_of(
     trades: list[dict[str, Any]] = []
     for run_id in run_ids:
         mine = select(SessionRow).where(SessionRow.run_id == run_id).order_by(SessionRow.session)
-        with store.session() as session:
-            found = list(session.scalars(mine))
-        if not found and (runs_dir / run_id).is_dir():
+        if not store.rows(mine) and (runs_dir / run_id).is_dir():
             project_journal(runs_dir / run_id, store)
-        with store.session() as session:
-            sessions += session.scalars(mine)
-            own = select(TradeRow).where(TradeRow.run_id == run_id).order_by(TradeRow.number)
-            trades += [row.as_dict() for row in session.scalars(own)]
+        sessions += store.rows(mine)
+        own = select(TradeRow).where(TradeRow.run_id == run_id).order_by(TradeRow.number)
+        trades += [row.as_dict() for row in store.rows(own)]
     return sessions, trades
 
 
@@ -126,22 +123,12 @@ def journal_page(
 
 def _trade(row: Mapping[str, Any]) -> answers.JournalTrade:
     closed = row["closed_ns"]
-    return {
-        "run_id": row["run_id"],
-        "number": row["number"],
-        "structure": row["structure"]
-        or ", ".join(f"{leg['quantity']} {leg['symbol']}" for leg in row["legs"]),
-        "entry": row["entry"],
-        "exit": row["exit"],
+    legs = ", ".join(f"{leg['quantity']} {leg['symbol']}" for leg in row["legs"])
+    told = {name: row[name] for name in answers.JournalTrade.__annotations__ if name in row} | {
+        "structure": row["structure"] or legs,
         "opened": f"{day_of(row['opened_ns'])} {clock(row['opened_ns'])}",
         "closed": None if closed is None else f"{day_of(closed)} {clock(closed)}",
-        "days_to_expiry": row["days_to_expiry"],
-        "pnl": number_text(row["pnl"]),
-        "cash_in": number_text(row["cash_in"]),
-        "cash_out": number_text(row["cash_out"]),
-        "vol_in": row["vol_in"],
-        "forecast_vol": row["forecast_vol"],
-        "vol_out": row["vol_out"],
+        **{name: number_text(row[name]) for name in ("pnl", "cash_in", "cash_out")},
         "worth": [row[f"worth_after_{minutes}"] for minutes in MINUTES],
-        "worth_note": row["worth_note"],
     }
+    return cast(answers.JournalTrade, told)

@@ -48,13 +48,9 @@ def model_block(model: str, own: OtherRun, others: Sequence[OtherRun]) -> answer
     return {
         "note": note,
         "rows": [
-            {
-                "name": name,
-                "own": name == model,
-                "pnl": f"{run.pnl:f}",
-                "costs": f"{run.costs:f}",
-                "hedges": run.hedges,
-            }
+            answers.ModelRow(
+                name=name, own=name == model, pnl=f"{run.pnl:f}", costs=f"{run.costs:f}", hedges=run.hedges
+            )
             for name, run in ordered
         ],
     }

@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Mapping
-from datetime import date, datetime
+from contextlib import suppress
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, cast
 
 import msgspec
 
@@ -19,8 +19,8 @@ from scalpdesk.journal.reader import peek_header, run_dirs, run_named, written_n
 from scalpdesk.monitor import answers
 from scalpdesk.records.notes import list_notes
 from scalpdesk.records.projection import project_if_new, project_missing
-from scalpdesk.records.scalps import open_scalps, scalp_history, scalp_performance
-from scalpdesk.records.store import Store, list_runs, load_marks, pnl_in_cents, read_runs
+from scalpdesk.records.scalps import open_scalps, plain_row, scalp_history, scalp_performance
+from scalpdesk.records.store import Store, list_runs, load_tables, pnl_in_cents, read_runs
 from scalpdesk.records.tables import RunRow
 from scalpdesk.research.parity import PARITY_FILE
 
@@ -50,12 +50,7 @@ def runs_page(
     """Return the runs on record that a search finds, in an order; ``total`` counts them all."""
     if not run_dirs(runs_dir):
         return {"runs": [], "unreadable": {}, "empty": "No run yet. scalpdesk demo makes the first."}
-
-    def read(store: Store) -> tuple[dict[str, str], list[dict[str, Any]]]:
-        return project_missing(runs_dir, store), noted_runs(store)
-
-    unreadable, rows = read_runs(runs_dir, read, records_url)
-    rows.sort(key=lambda row: (written_ns(runs_dir / row["run_id"]), row["run_id"]), reverse=True)
+    unreadable, rows = recorded_runs(runs_dir, records_url)
     rows.sort(key=lambda row: _rank(row, sort), reverse=True)
     listed = [listed_run(row, runs_dir) for row in rows]
     found = [run for run in listed if is_found(run, search)]
@@ -65,6 +60,17 @@ def runs_page(
         "total": len(rows),
         "unreadable": unreadable,
     }
+
+
+def recorded_runs(runs_dir: Path, records_url: str | None) -> tuple[dict[str, str], list[dict[str, Any]]]:
+    """Return why runs cannot be read, by name, and all others, the one written last first."""
+
+    def read(store: Store) -> tuple[dict[str, str], list[dict[str, Any]]]:
+        return project_missing(runs_dir, store), noted_runs(store)
+
+    unreadable, rows = read_runs(runs_dir, read, records_url)
+    rows.sort(key=lambda row: (written_ns(runs_dir / row["run_id"]), row["run_id"]), reverse=True)
+    return unreadable, rows
 
 
 def noted_runs(store: Store) -> list[dict[str, Any]]:
@@ -92,30 +98,22 @@ def notes_document(runs_dir: Path, run: str | None, records_url: str | None = No
 
 def _rank(row: dict[str, Any], sort: RunOrder) -> float:
     """Return what a run is sorted by; one without the figure comes last."""
-    figures = figures_of(row)
     if sort is RunOrder.PNL:
         return float(pnl_in_cents(row)["total"])
-    if sort is RunOrder.DRAWDOWN:
-        return -math.inf if figures.drawdown is None else -figures.drawdown
-    if sort is RunOrder.FILLS:
-        return float(row["fills"])
-    known = {RunOrder.SHARPE: figures.sharpe, RunOrder.SESSIONS: figures.sessions_traded}.get(sort, 0.0)
-    return -math.inf if known is None else float(known)
+    figures = figures_of(row)
+    known = {RunOrder.SHARPE: figures["sharpe"], RunOrder.SESSIONS: figures["sessions"]}
+    known |= {RunOrder.DRAWDOWN: figures["drawdown"], RunOrder.FILLS: row["fills"]}
+    rank = known.get(sort, 0.0)
+    if rank is None:
+        return -math.inf
+    return -rank if sort is RunOrder.DRAWDOWN else float(rank)
 
 
-class SessionFigures(NamedTuple):
-    """What the sessions of a run say of it, as its report has them; None where they are too few."""
-
-    sessions_traded: int | None
-    sharpe: float | None
-    drawdown: float | None
-
-
-def figures_of(row: Mapping[str, Any]) -> SessionFigures:
-    """Return the figures of a stored run's sessions, those of its sealed report or those so far."""
+def figures_of(row: Mapping[str, Any]) -> dict[str, float | None]:
+    """Return the figures of a stored run's sessions by its report, None where they are too few."""
     found = row["summary"].get("performance") or {}
     fall = found["drawdown"]["amount"] if found.get("sessions", 0) > 1 else None
-    return SessionFigures(found.get("sessions_with_pnl"), found.get("sharpe"), fall)
+    return {"sessions": found.get("sessions_with_pnl"), "sharpe": found.get("sharpe"), "drawdown": fall}
 
 
 def is_found(run: Mapping[str, Any], search: str) -> bool:
@@ -153,11 +151,15 @@ def _played(row: Mapping[str, Any]) -> str | None:
 
 def listed_run(row: dict[str, Any], runs_dir: Path) -> answers.ListedRun:
     """Return a stored run as the list of runs shows it."""
-    parts = pnl_in_cents(row)
+    parts, figures = pnl_in_cents(row), cast(Any, figures_of(row))
     total = parts.pop("total")
-    figures = figures_of(row)
     decimals = money_decimals(run_currency(row["config"]))
-    unit, fall = Decimal(1).scaleb(-decimals), figures.drawdown
+    unit, fall = Decimal(1).scaleb(-decimals), figures["drawdown"]
+    noted = [
+        (note["kind"], f"{note['name']}:", *(f"#{tag}" for tag in note["tags"]), note["note"])
+        for note in row["notes"]
+        if note["kind"] != "run"
+    ]
     try:
         changed = changed_settings(row["strategy"], row["config"])
     except ConfigError:  # a strategy that is not installed any more
@@ -167,8 +169,8 @@ def listed_run(row: dict[str, Any], runs_dir: Path) -> answers.ListedRun:
         "started": f"{from_ns(row['started_ns']):%Y-%m-%d %H:%M}",
         "played": _played(row),
         "state": state_of(row, runs_dir / row["run_id"]),
-        "sessions_traded": figures.sessions_traded,
-        "sharpe": figures.sharpe,
+        "sessions_traded": figures["sessions"],
+        "sharpe": figures["sharpe"],
         "drawdown": None if fall is None else f"{to_cents(Decimal(fall), unit):f}",
         "underlying": row["underlying"],
         "strategy": row["strategy"],
@@ -188,13 +190,8 @@ def listed_run(row: dict[str, Any], runs_dir: Path) -> answers.ListedRun:
         "decision_hash": row["decision_hash"],
         "tags": [tag for note in row["notes"] if note["kind"] == "run" for tag in note["tags"]],
         "note": "".join(note["note"] for note in row["notes"] if note["kind"] == "run"),
-        "noted": [_line_of(note) for note in row["notes"] if note["kind"] != "run"],
+        "noted": [" ".join(filter(None, words)) for words in noted],
     }
-
-
-def _line_of(note: Mapping[str, Any]) -> str:
-    tags = "".join(f" #{tag}" for tag in note["tags"])
-    return f"{note['kind']} {note['name']}:{tags} {note['note']}".rstrip()
 
 
 def run_page(runs_dir: Path, name: str, records_url: str | None = None) -> answers.Run:
@@ -213,17 +210,19 @@ def run_page(runs_dir: Path, name: str, records_url: str | None = None) -> answe
 
     def read(store: Store) -> tuple[RunRow, list[dict[str, Any]], list[dict[str, Any]]]:
         row = project_if_new(run_dir, store)
-        marks = [mark.as_dict() for mark in load_marks(store, row.run_id)]
+        marks = load_tables(store, row.run_id, "marks")["marks"]
         return row, marks, list_notes(store, row.run_id)
 
     row, marks, notes = read_runs(runs_dir, read, records_url)
     listed, summary = listed_run(row.as_dict() | {"notes": notes}, runs_dir), dict(row.summary)
     start = Decimal(marks[0]["nav"]) - Decimal(marks[0]["nav_change"]) if marks else Decimal(0)
     pnl = [float(Decimal(mark["nav"]) - start) for mark in marks]
-    kept = thinned(pnl, MOST_POINTS)
+    kept, parity = thinned(pnl, MOST_POINTS), None
+    with suppress(OSError, msgspec.DecodeError):  # the last comparison with its backtest, if any was made
+        parity = msgspec.json.decode((run_dir / PARITY_FILE).read_bytes(), type=answers.RunParity)
     return {
         **listed,
-        "parity": _kept_parity(run_dir),
+        "parity": parity,
         "summary": summary,
         "columns": {
             "t": [marks[i]["ts_ns"] / NANOS_PER_SECOND for i in kept],
@@ -234,14 +233,6 @@ def run_page(runs_dir: Path, name: str, records_url: str | None = None) -> answe
             session.day.isoformat() for session in sessions_begun(peek_header(run_dir), row.last_event_ns)
         ],
     }
-
-
-def _kept_parity(run_dir: Path) -> answers.RunParity | None:
-    """Return the last comparison of a run with its backtest; None without a readable file."""
-    try:
-        return msgspec.json.decode((run_dir / PARITY_FILE).read_bytes(), type=answers.RunParity)
-    except (OSError, msgspec.DecodeError):
-        return None
 
 
 def scalps_document(
@@ -265,27 +256,12 @@ def scalps_document(
         if refresh or run_id is not None:
             project_missing(runs_dir, store)
         return {
-            "open": [_plain_row(row) for row in open_scalps(store, run_id)],
-            "history": [_plain_row(row) for row in scalp_history(store, run_id)],
-            "performance": _with_plain_extremes(scalp_performance(store, run_id)),
+            "open": [plain_row(row) for row in open_scalps(store, run_id)],
+            "history": [plain_row(row) for row in scalp_history(store, run_id)],
+            "performance": scalp_performance(store, run_id),
         }
 
     return read_runs(runs_dir, read, records_url)
-
-
-def _plain_row(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: _plain(value) for name, value in row.items()}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, datetime):  # the columns hold UTC without a zone: a reader would take it for its own
-        return f"{value.isoformat()}Z"
-    return value.isoformat() if isinstance(value, date) else value
-
-
-def _with_plain_extremes(found: dict[str, Any]) -> dict[str, Any]:
-    extremes = {name: None if found[name] is None else _plain_row(found[name]) for name in ("best", "worst")}
-    return {**found, **extremes}
 
 
 def thinned(values: list[float], most: int) -> list[int]:

@@ -97,13 +97,14 @@ def sheet_document(
     columns = _thin_columns(follower)
     days = [session.day for session in sessions_begun(header, follower.now_ns)]
     cut = documents.cut_of(follower)
+    span = {0: "Live run", 1: "One session"}.get(len(days), f"{len(days)} sessions")
     data, total = header.data, parts["total"]
     kind = MARKET_KINDS.get(str(data.get("kind")), f"{header.venue}, {header.mode}")
     model = str(header.config.get("simulation", {}).get("fill_model", ""))
     unit_of_delta, decimals = delta_unit(str(data.get("underlying", "")))
     return {
         "title": title_of(header.strategy, str(data.get("underlying", "")), days),
-        "subtitle": f"{_span_of(len(days)) if cut is None else str(cut).capitalize()}. {kind}.",
+        "subtitle": f"{span if cut is None else str(cut).capitalize()}. {kind}.",
         "cut": None if cut is None else str(cut),
         "kind": documents.account_kind(header),
         "currency": currency_of(follower),
@@ -128,7 +129,7 @@ def sheet_document(
         },
         "facts": [
             *_what_was_run(header, figures, [] if cut is not None else _statistics(report)),
-            ["Decisions", _decision_hash(follower)],
+            ["Decisions", str(follower.tail.summary.get("decision_hash", ""))[:12] or "run not ended"],
             ["Build", header.build],
         ],
         "warnings": _warnings(follower),
@@ -240,15 +241,13 @@ def _trade_row(trade: Trade) -> dict[str, Any]:
     }
 
 
-def _greeks_of_marks(marks: Sequence[Mark]) -> dict[str, list[float | None]]:
+def _greeks_of_marks(marks: Sequence[Mark]) -> dict[str, list[float]]:
     """Return the Greeks at the marks as columns; ``t`` in UTC seconds."""
     names = ("gamma_shares_per_usd", "theta_usd_per_day", "vega_usd_per_point")
     found = list(marks)
     kept = thinned([mark.gamma_shares_per_usd for mark in found], MOST_POINTS // 2)
-    columns: dict[str, list[float | None]] = {"t": [found[i].ts_ns / NANOS_PER_SECOND for i in kept]}
-    for name in names:
-        columns[name] = [round(getattr(found[i], name), 6) for i in kept]
-    return columns
+    at = {"t": [found[i].ts_ns / NANOS_PER_SECOND for i in kept]}
+    return at | {name: [round(getattr(found[i], name), 6) for i in kept] for name in names}
 
 
 def title_of(strategy: str, market: str, days: Sequence[date]) -> str:
@@ -257,18 +256,10 @@ def title_of(strategy: str, market: str, days: Sequence[date]) -> str:
     return ", ".join(filter(None, (f"{strategy.replace('-', ' ').capitalize()} on {market}", when)))
 
 
-def _span_of(sessions: int) -> str:
-    return {0: "Live run", 1: "One session"}.get(sessions, f"{sessions} sessions")
-
-
 def _drawn(header: JournalHeader) -> str:
     quality, seed = header.data.get("quality"), header.seed
     named = "" if quality is None else f", quality {quality}"
     return named if seed is None else f"{named}, seed {seed}"
-
-
-def _decision_hash(follower: RunFollower) -> str:
-    return str(follower.tail.summary.get("decision_hash", ""))[:12] or "run not ended"
 
 
 def _per_cost(paying: GammaVerdict | None) -> str | None:

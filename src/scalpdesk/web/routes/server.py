@@ -77,7 +77,7 @@ def system_metrics(feed: DeskFeed) -> answers.Metrics:
                 "problem": follower.problem or None,
                 "events": follower.events,
                 "journal_bytes": follower.tail.read_bytes,
-                "marks": follower.mark_count,
+                "marks": 0 if follower.engine is None else len(follower.fold.marks),
                 "data_age_seconds": follower.age_seconds,
                 "journal_age_seconds": follower.lag_seconds,
                 "speed": follower.speed,
@@ -104,6 +104,12 @@ def system_metrics(feed: DeskFeed) -> answers.Metrics:
     }
 
 
+def _counter(name: str, text: str, count: float) -> CounterMetricFamily:
+    family = CounterMetricFamily(f"scalpdesk_{name}", text)
+    family.add_metric([], count)
+    return family
+
+
 class DeskCollector(Collector):
     """Metrics of the followed desk for Prometheus, read when they are asked for."""
 
@@ -117,11 +123,7 @@ class DeskCollector(Collector):
         yield GaugeMetricFamily(
             "scalpdesk_dashboard_resident_memory_bytes", "Memory of this process.", value=resident_bytes()
         )
-        dropped = CounterMetricFamily(
-            "scalpdesk_dashboard_dropped_states", "States that slow clients never got."
-        )
-        dropped.add_metric([], feed.dropped)
-        yield dropped
+        yield _counter("dashboard_dropped_states", "States that slow clients never got.", feed.dropped)
         with feed.lock:
             follower = feed.follower
             if follower is None or follower.engine is None:
@@ -164,9 +166,7 @@ class DeskCollector(Collector):
             "orders": ("Orders sent.", orders),
         }
         for name, (text, count) in counts.items():
-            family = CounterMetricFamily(f"scalpdesk_{name}", text)
-            family.add_metric([], count)
-            yield family
+            yield _counter(name, text, count)
         decided = CounterMetricFamily(
             "scalpdesk_decisions", "Decisions by kind and outcome.", labels=["kind", "outcome"]
         )
