@@ -50,7 +50,7 @@ from scalpdesk.instruments.sessions import (
     to_new_york,
 )
 from scalpdesk.marketdata.tape import FLAT_ZERO, CashDividend, FundingRate
-from scalpdesk.pricing import greeks
+from scalpdesk.pricing.models import greeks
 from scalpdesk.simulation.hours import AlwaysOpen, Hours
 
 HISTORY_DAYS = 60

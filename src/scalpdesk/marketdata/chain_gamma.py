@@ -29,7 +29,7 @@ from scalpdesk.marketdata.chain_surface import (
 from scalpdesk.marketdata.dealer_gamma import ExposureRows, exposure_near, gamma_exposure
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.marketdata.tape import MarketTape
-from scalpdesk.pricing import greeks
+from scalpdesk.pricing.models import greeks
 
 Floats = NDArray[np.float64]
 

@@ -24,9 +24,9 @@ from scalpdesk.marketdata.curves import parity_implied_forward
 from scalpdesk.marketdata.robust import robust_level
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.marketdata.tape import MarketTape, QuoteColumns
-from scalpdesk.pricing import implied_vol
 from scalpdesk.pricing.base import Dividends, Schedule, dividend_schedule
 from scalpdesk.pricing.exercise_premium import exercise_premium, implied_vol_through_premium
+from scalpdesk.pricing.implied import implied_vol
 from scalpdesk.pricing.known_dividends import BORROW_STEP, known_premiums, years_ahead
 from scalpdesk.pricing.surface import Clock, SmileQuotes, VolSurface, calendar_clock, fit_surface
 

@@ -13,7 +13,8 @@ from scalpdesk.instruments.sessions import expiry_instant_ns, to_new_york
 from scalpdesk.marketdata.chain_surface import dividends_ahead, last_rows, spots_until
 from scalpdesk.marketdata.quotes import QuoteVerdict, judge_quote
 from scalpdesk.marketdata.tape import MarketTape, QuoteColumns
-from scalpdesk.pricing import greeks, implied_vol
+from scalpdesk.pricing.implied import implied_vol
+from scalpdesk.pricing.models import greeks
 
 AGE_IN_QUOTE_INTERVALS = 2.5
 """An option's quote older than this many of the data's own intervals does not count as current."""

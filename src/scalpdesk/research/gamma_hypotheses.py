@@ -18,7 +18,7 @@ from scalpdesk.instruments.sessions import Session
 from scalpdesk.marketdata.chain_gamma import PricedChain, price_tape
 from scalpdesk.marketdata.dealer_gamma import exposure_near, gamma_exposure
 from scalpdesk.marketdata.tape import MarketTape
-from scalpdesk.pricing import greeks
+from scalpdesk.pricing.models import greeks
 from scalpdesk.research.significance import (
     FEWEST_SESSIONS,
     Finding,

@@ -38,8 +38,8 @@ from scalpdesk.marketdata.chain_surface import (
 )
 from scalpdesk.marketdata.quotes import QuoteVerdict, judge_quote
 from scalpdesk.marketdata.tape import MarketTape
-from scalpdesk.pricing import greeks
 from scalpdesk.pricing.base import Floats, Greeks
+from scalpdesk.pricing.models import greeks
 from scalpdesk.pricing.smile_level import SviVols, level_between
 from scalpdesk.pricing.surface import SurfaceExpiry
 from scalpdesk.strategies.gamma_scalper.config import GammaScalperConfig

@@ -21,8 +21,8 @@ from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.instruments.structure import Structure, StructureLeg
 from scalpdesk.marketdata.chain_surface import ExpiryLabel
 from scalpdesk.portfolio.strike_vols import ExpirySmile
-from scalpdesk.pricing import greeks
 from scalpdesk.pricing.base import Floats, Greeks
+from scalpdesk.pricing.models import greeks
 from scalpdesk.pricing.smile_level import SviVols, level_between, level_of
 from scalpdesk.research.scan import ScannedChain
 from scalpdesk.strategies.gamma_scalper.config import GammaScalperConfig

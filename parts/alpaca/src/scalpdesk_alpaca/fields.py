@@ -13,9 +13,8 @@ from typing import TypeVar
 import msgspec
 from msgspec.msgpack import Ext
 
-from scalpdesk.core.intents import Side
-from scalpdesk.core.units import NANOS_PER_SECOND
-from scalpdesk.venues.bounds import is_amount, is_instant
+from scalpdesk.base import NANOS_PER_SECOND, Side
+from scalpdesk.venues import is_amount, is_instant
 
 P = TypeVar("P")
 T = TypeVar("T")

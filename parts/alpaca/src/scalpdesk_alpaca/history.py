@@ -20,8 +20,7 @@ from scalpdesk.datasets.chain_snapshots import OptionSnapshot, ShareQuote
 from scalpdesk.instruments.classes import us_option
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.marketdata.tape import CashDividend
-from scalpdesk.venues.budget import RequestBudget, Urgency
-from scalpdesk.venues.contract import Revealable
+from scalpdesk.venues import RequestBudget, Revealable, Urgency
 from scalpdesk_alpaca.account_messages import read_contracts
 from scalpdesk_alpaca.fields import Malformed, day_of, not_negative, ns_of
 from scalpdesk_alpaca.messages import BarRow, DividendRow, QuoteRow

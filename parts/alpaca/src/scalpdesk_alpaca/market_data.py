@@ -19,19 +19,9 @@ from scalpdesk.core.events import BarEvent, QuoteEvent, TradeEvent, TradingHalt
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.sessions import to_new_york
+from scalpdesk.venues import DailyBar, EventPublisher, Network, NoticeKind
 from scalpdesk.venues.bounds import LARGEST_FIGURE
-from scalpdesk.venues.contract import DailyBar, NoticeKind
-from scalpdesk.venues.event_queue import EventPublisher
-from scalpdesk.venues.network import Network
-from scalpdesk_alpaca.fields import (
-    LONGEST_SHOWN,
-    UNREADABLE,
-    BadMessage,
-    Malformed,
-    decode,
-    ns_of,
-    text,
-)
+from scalpdesk_alpaca.fields import LONGEST_SHOWN, UNREADABLE, BadMessage, Malformed, decode, ns_of, text
 from scalpdesk_alpaca.messages import BarRow, Lookup, QuoteRow, Stamp, StreamFault, Welcome, number_of
 from scalpdesk_alpaca.stream import Receive, Send, StreamConnection, StreamRefused, StreamTarget
 from scalpdesk_alpaca.transport import ApiKeys, RestRequest

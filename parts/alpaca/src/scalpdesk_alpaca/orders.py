@@ -5,20 +5,13 @@ from decimal import Decimal
 
 import msgspec
 
-from scalpdesk.core.errors import RetryError
-from scalpdesk.core.units import NANOS_PER_SECOND, ZERO
-from scalpdesk.instruments.contract import Instruments
+from scalpdesk.base import NANOS_PER_SECOND, ZERO, Instruments, RetryError
 from scalpdesk.instruments.sessions import rfc3339
 from scalpdesk.venues.budget import Urgency, loop_ns
 from scalpdesk.venues.contract import NoticeKind, VenueFill, VenueOrder
 from scalpdesk.venues.event_queue import EventPublisher
 from scalpdesk.venues.order_path import Found
-from scalpdesk.venues.tracker import (
-    OrderReport,
-    OrderTracker,
-    Outcome,
-    TrackedOrder,
-)
+from scalpdesk.venues.tracker import OrderReport, OrderTracker, Outcome, TrackedOrder
 from scalpdesk_alpaca import order_messages
 from scalpdesk_alpaca.account_messages import fills_request, read_fills
 from scalpdesk_alpaca.fields import BadMessage, Malformed

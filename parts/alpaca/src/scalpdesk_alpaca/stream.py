@@ -8,8 +8,7 @@ from typing import Protocol
 
 import aiohttp
 
-from scalpdesk.venues.network import CLOSE_TIMEOUT, Network, TcpNetwork
-from scalpdesk.venues.reconnecting import HELLO_SECONDS, ReconnectingConnection
+from scalpdesk.venues import CLOSE_TIMEOUT, HELLO_SECONDS, Network, ReconnectingConnection, TcpNetwork
 
 HEARTBEAT_SECONDS = 10.0
 """A ping after so long; without its pong within half of that the connection counts as dead."""

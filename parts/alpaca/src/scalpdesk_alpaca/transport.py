@@ -17,10 +17,9 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 from yarl import URL
 
-from scalpdesk.core.errors import ConfigError, RetryError
-from scalpdesk.instruments.fees import NO_FEES, FeeModel
-from scalpdesk.venues.contract import LOOPBACK_HOSTS, LiveToken, Revealable
-from scalpdesk.venues.network import Network, TcpNetwork
+from scalpdesk.base import NO_FEES, ConfigError, FeeModel, RetryError
+from scalpdesk.venues import LiveToken, Network, Revealable, TcpNetwork
+from scalpdesk.venues.contract import LOOPBACK_HOSTS
 
 LARGEST_BODY_BYTES = 64 * 1024 * 1024
 REQUESTS_PER_MINUTE = 200

@@ -20,11 +20,10 @@ from typing import Any, Self
 
 import msgspec
 
-from scalpdesk.core.errors import DataError, RetryError
-from scalpdesk.core.units import HOUR_NS, NANOS_PER_MS, NANOS_PER_SECOND, NEVER_NS
+from scalpdesk.base import NANOS_PER_SECOND, DataError, RetryError
+from scalpdesk.core.units import HOUR_NS, NANOS_PER_MS, NEVER_NS
 from scalpdesk.instruments.deribit import is_perpetual
-from scalpdesk.venues.budget import RequestBudget, Urgency
-from scalpdesk.venues.network import Network
+from scalpdesk.venues import Network, RequestBudget, Urgency
 from scalpdesk_deribit import wire
 from scalpdesk_deribit.rpc import Disconnected, RpcConnection, RpcEvents, RpcTarget
 from scalpdesk_deribit.wire import Message, WireError, float_field, instant_ns, time_ns, whole

@@ -4,23 +4,20 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
-from scalpdesk.core.errors import RetryError
-from scalpdesk.core.events import QuoteEvent
-from scalpdesk.core.units import NANOS_PER_MS, InstrumentId
-from scalpdesk.instruments.contract import Instrument
+from scalpdesk.base import Instrument, InstrumentId, QuoteEvent, RetryError, from_ns, to_ns
+from scalpdesk.core.units import NANOS_PER_MS
 from scalpdesk.instruments.deribit import coin_of
-from scalpdesk.instruments.sessions import from_ns, to_ns
-from scalpdesk.venues.budget import loop_ns
-from scalpdesk.venues.contract import (
+from scalpdesk.venues import (
     AccountFacts,
     DailyBar,
+    EventPublisher,
     ListedContract,
     NoticeKind,
     VenueActivity,
     VenueMinute,
     VenueSetup,
+    loop_ns,
 )
-from scalpdesk.venues.event_queue import EventPublisher
 from scalpdesk_deribit import wire
 from scalpdesk_deribit.history import Bars, read_chart
 from scalpdesk_deribit.rpc import Disconnected, RpcConnection

@@ -23,10 +23,8 @@ from ib_async import IB, Contract
 from ib_async.decoder import Decoder
 from ib_async.util import UNSET_DOUBLE
 
+from scalpdesk.base import MINUTE_NS, NANOS_PER_SECOND, ConfigError, RetryError, from_ns, to_ns
 from scalpdesk.core.backoff import BackOff
-from scalpdesk.core.errors import ConfigError, RetryError
-from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND
-from scalpdesk.instruments.sessions import from_ns, to_ns
 from scalpdesk.venues.bounds import is_count, is_figure, is_instant
 from scalpdesk.venues.contract import NoticeKind, VenueSetup, how_to_reach
 from scalpdesk.venues.event_queue import EventPublisher

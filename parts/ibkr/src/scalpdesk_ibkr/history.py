@@ -11,10 +11,9 @@ from typing import Any
 
 from ib_async import BarData
 
+from scalpdesk.base import InstrumentId, to_new_york, to_ns
 from scalpdesk.core.backoff import BackOff
-from scalpdesk.core.units import InstrumentId
-from scalpdesk.instruments.sessions import to_new_york, to_ns
-from scalpdesk.venues.contract import DailyBar, VenueMinute
+from scalpdesk.venues import DailyBar, VenueMinute
 from scalpdesk_ibkr.connection import TwsConnection, TwsRefusalError
 from scalpdesk_ibkr.contracts import Contracts
 

@@ -21,9 +21,7 @@ from scalpdesk.core.events import Event, OpenInterestEvent, QuoteEvent, TradingH
 from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, InstrumentId
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.sessions import is_session, previous_session, session_on, to_new_york, to_ns
-from scalpdesk.venues.bounds import is_count
-from scalpdesk.venues.contract import NoticeKind
-from scalpdesk.venues.event_queue import EventPublisher
+from scalpdesk.venues import EventPublisher, NoticeKind, is_count
 from scalpdesk_ibkr import codes
 from scalpdesk_ibkr.connection import TwsConnection
 from scalpdesk_ibkr.contracts import Contracts

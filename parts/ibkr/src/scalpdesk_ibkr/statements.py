@@ -17,11 +17,8 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from scalpdesk.accounting.statements import Movement, Statement, StatementSpec, StatementTrade
-from scalpdesk.core.enums import ChangeCause
-from scalpdesk.core.errors import DataError
-from scalpdesk.core.units import NANOS_PER_SECOND, ZERO, number_text
-from scalpdesk.instruments.sessions import to_ns
+from scalpdesk.base import NANOS_PER_SECOND, ZERO, ChangeCause, DataError, number_text, to_ns
+from scalpdesk.venues import Movement, Statement, StatementSpec, StatementTrade
 
 Row = Mapping[str, str]
 

@@ -4,11 +4,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from scalpdesk.core.units import NANOS_PER_SECOND
-from scalpdesk.exchange.keyring import Keyring
-from scalpdesk.exchange.market import SimulatedMarket
-from scalpdesk.exchange.outbox import Frame
-from scalpdesk.simulation.orders import Activity
+from scalpdesk.base import NANOS_PER_SECOND
+from scalpdesk.exchange import Activity, Frame, Keyring, SimulatedMarket
 from scalpdesk_alpaca.gateway import AlpacaGateway
 from scalpdesk_alpaca.served.app import UNSEEN, AlpacaApi
 from scalpdesk_alpaca.served.requests import Answer, Request

@@ -19,23 +19,14 @@ from scalpdesk.core.events import (
     OrderStatusUnknown,
     PositionChanged,
     QuoteEvent,
-    SessionEvent,
     TimerEvent,
     TradingHalt,
 )
-from scalpdesk.core.intents import (
-    EXITS,
-    CancelOrder,
-    Mark,
-    MultiLegOrder,
-    OrderType,
-    Purpose,
-    SetTimer,
-    SubmitOrder,
-)
+from scalpdesk.core.intents import EXITS, CancelOrder, Mark, MultiLegOrder, OrderType, Purpose, SubmitOrder
 from scalpdesk.core.units import CENT, NANOS_PER_SECOND, NEVER_NS, ZERO, InstrumentId
+from scalpdesk.exchange import OrderUpdate
 from scalpdesk.orders.order import TERMINAL, OrderState
-from scalpdesk.simulation.orders import OrderUpdate
+from scalpdesk.strategies import SessionEvent, SetTimer
 from scalpdesk_testing.invariants import Scene
 from scalpdesk_testing.market import SHARE
 from scalpdesk_testing.outside_ledger import OutsideLedger

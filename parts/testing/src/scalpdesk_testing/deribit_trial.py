@@ -13,11 +13,9 @@ from typing import Any
 import msgspec
 from aiohttp import WSMsgType
 
-from scalpdesk.core.intents import Side
-from scalpdesk.exchange.keyring import Keyring
-from scalpdesk.exchange.outbox import Frame
-from scalpdesk.simulation.faults import Fault
-from scalpdesk.venues.contract import VenueClock, VenueSetup
+from scalpdesk.base import Side
+from scalpdesk.exchange import Fault, Frame, Keyring
+from scalpdesk.venues import VenueClock, VenueSetup
 from scalpdesk_deribit.gateway import DeribitGateway
 from scalpdesk_deribit.served.app import DeribitApi
 from scalpdesk_deribit.served.rpc import RpcFault, RpcSession

@@ -18,8 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from scalpdesk.core.errors import ArgumentError
-from scalpdesk.core.units import ZERO
+from scalpdesk.base import ZERO, ArgumentError
 from scalpdesk.margin.holdings import Holding, Requirement, by_underlying
 from scalpdesk.margin.pairing import Pairing
 from scalpdesk.pricing.kernels.black_iv import OK, european_iv

@@ -21,17 +21,12 @@ from scalpdesk.core.events import (
 from scalpdesk.core.intents import Mark, Output, Purpose, Side, SubmitOrder, orders_of
 from scalpdesk.core.units import CENT, NANOS_PER_SECOND, InstrumentId, years_between
 from scalpdesk.engine.trading_engine import TradingEngine
+from scalpdesk.exchange import BrokerAccount, BrokerOrder, Status
 from scalpdesk.instruments.sessions import Session, expiry_instant_ns
 from scalpdesk.orders.order import ALLOWED, TERMINAL, OrderState
 from scalpdesk.pricing.scalar import implied_vol_scalar, option_greeks
-from scalpdesk.simulation.accounts import BrokerAccount
-from scalpdesk.simulation.orders import BrokerOrder, Status
 from scalpdesk_testing.market import CALL, SHARE, VOL_SECONDS
-from scalpdesk_testing.small_desk import (
-    SMALL_PLAN,
-    DeskPlan,
-    MortalJournal,
-)
+from scalpdesk_testing.small_desk import SMALL_PLAN, DeskPlan, MortalJournal
 
 ZERO = Decimal(0)
 BY_HAND = "by-hand-"

@@ -8,11 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from scalpdesk.core.errors import DataError
-from scalpdesk.core.units import SECONDS_PER_YEAR, InstrumentId
+from scalpdesk.base import DataError, InstrumentId, OptionContract, Session, expiry_instant_ns
+from scalpdesk.core.units import SECONDS_PER_YEAR
 from scalpdesk.datasets.embedded.market import session_ohlc
-from scalpdesk.instruments.contract import OptionContract
-from scalpdesk.instruments.sessions import Session, expiry_instant_ns
 from scalpdesk.marketdata.tape import MarketTape
 
 Floats = NDArray[np.float64]

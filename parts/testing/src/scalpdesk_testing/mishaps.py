@@ -12,22 +12,12 @@ from scalpdesk.core.events import OrderFilled, OrderRejected
 from scalpdesk.core.intents import OrderType, Side
 from scalpdesk.core.refusals import Refused
 from scalpdesk.core.units import CENT, NANOS_PER_SECOND, NEVER_NS, InstrumentId
+from scalpdesk.exchange import BrokerAccount, BrokerOrder, Fault, OrderRequest, Status
 from scalpdesk.live.runner import KEPT, LiveRunner
-from scalpdesk.simulation.accounts import BrokerAccount
-from scalpdesk.simulation.faults import Fault
-from scalpdesk.simulation.orders import BrokerOrder, OrderRequest, Status
 from scalpdesk_testing.invariants import BY_HAND
 from scalpdesk_testing.line import Line
 from scalpdesk_testing.market import CALL, OTHER, SHARE, SmallMarket
-from scalpdesk_testing.schedule import (
-    ASSIGNED,
-    CALLED,
-    CORRECTION,
-    STRAY,
-    TRANSFER,
-    CountingPlan,
-    Moment,
-)
+from scalpdesk_testing.schedule import ASSIGNED, CALLED, CORRECTION, STRAY, TRANSFER, CountingPlan, Moment
 from scalpdesk_testing.small_desk import MortalJournal
 
 _RESUME_AFTER_SECONDS = 12.0

@@ -10,17 +10,9 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import NamedTuple
 
+from scalpdesk.base import Event, InstrumentId, OrderFilled
 from scalpdesk.core.enums import SessionPhase
-from scalpdesk.core.events import (
-    AccountSnapshot,
-    Event,
-    FillBusted,
-    OrderFilled,
-    PositionChanged,
-    SessionEvent,
-    TimerEvent,
-)
-from scalpdesk.core.units import InstrumentId
+from scalpdesk.core.events import AccountSnapshot, FillBusted, PositionChanged, SessionEvent, TimerEvent
 from scalpdesk.engine.desk import Desk
 from scalpdesk.portfolio.sub_books import SubBooks
 

@@ -19,13 +19,13 @@ from urllib.parse import urlsplit
 import msgspec
 import pytest
 
-from scalpdesk.core.errors import ArgumentError
+from scalpdesk.base import ArgumentError
 
 if TYPE_CHECKING:
+    from scalpdesk.exchange import Fault
     from scalpdesk.exchange.server import ExchangeServer
     from scalpdesk.exchange.source import MarketSource
     from scalpdesk.marketdata.tape import MarketTape
-    from scalpdesk.simulation.faults import Fault
 
 pytest.register_assert_rewrite("scalpdesk_testing.venue_conformance")
 Answer = TypeVar("Answer")
@@ -268,7 +268,7 @@ async def _end(server: "ExchangeServer") -> None:
 
 def _server_of(protocol: str, faults: "tuple[Fault, ...]", settings: ExchangeSettings) -> "ExchangeServer":
     """Return a server of the settings, its market at the wanted time."""
-    from scalpdesk.core.clock import SystemClock
+    from scalpdesk.base import SystemClock
     from scalpdesk.exchange.launch import USUAL_CASH, LaunchPlan, build_server
     from scalpdesk.exchange.market import MarketOptions
     from scalpdesk.exchange.protocol import find_protocol
@@ -302,9 +302,8 @@ def _server_of(protocol: str, faults: "tuple[Fault, ...]", settings: ExchangeSet
 
 def _generated(settings: ExchangeSettings, seed: int) -> "tuple[MarketSource, int]":
     """Return a market that is made up as time passes, and when it begins (UTC nanoseconds)."""
-    from scalpdesk.core.clock import SystemClock
+    from scalpdesk.base import SystemClock, new_york_ns
     from scalpdesk.exchange.generated import GeneratedSource
-    from scalpdesk.instruments.sessions import new_york_ns
 
     if "underlying" in settings:
         raise ArgumentError(
@@ -324,8 +323,8 @@ def _reconstructed(
     settings: ExchangeSettings, symbol: str, seed: int, *, is_coin: bool
 ) -> "tuple[MarketSource, int]":
     """Return a day of the embedded market, and when the exchange begins (UTC nanoseconds)."""
+    from scalpdesk.base import to_ns
     from scalpdesk.exchange.launch import tape_source
-    from scalpdesk.instruments.sessions import to_ns
 
     data = COINS.get(symbol, "embedded")
     if is_coin != (data != "embedded"):
@@ -362,7 +361,7 @@ def _day(text: str) -> date:
 
 
 def _clock(text: str) -> time:
-    from scalpdesk.core.bounds import time_of_day
+    from scalpdesk.base import time_of_day
 
     return time_of_day("at", text)
 

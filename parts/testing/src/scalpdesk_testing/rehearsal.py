@@ -8,14 +8,13 @@ from typing import NamedTuple
 
 import msgspec
 
+from scalpdesk.base import ConfigError, Event
 from scalpdesk.closing.last_resort import Flattener
-from scalpdesk.core.errors import ConfigError
-from scalpdesk.core.events import Event
 from scalpdesk.core.intents import CancelOrder, Decision, VenueCommand, orders_of
+from scalpdesk.exchange import Fault
 from scalpdesk.hedging.bands.fixed import DEFAULT_PART, FixedBand
 from scalpdesk.live.emergency import EmergencyTrader
 from scalpdesk.risk.limits import RiskLimits
-from scalpdesk.simulation.faults import Fault
 from scalpdesk.strategies.gamma_scalper.config import GammaScalperConfig
 from scalpdesk_testing.alpaca_trial import AlpacaTrial
 from scalpdesk_testing.market import CALL, PUT, SHARE, SmallMarket

@@ -9,11 +9,10 @@ from typing import Any
 
 import click
 
-from scalpdesk.cli.command import desk_command
-from scalpdesk.cli.output import print_json
 from scalpdesk.cli.waiting import progress_bar
 from scalpdesk.core.enums import Quality
 from scalpdesk.core.errors import EXIT_FAILED, EXIT_OK, ConfigError, DataError, ScalpdeskError, nearest_name
+from scalpdesk.plugins import desk_command, print_json
 
 _QUALITY: Quality = "clean"
 """Quotes of the small markets that trials play."""

@@ -34,21 +34,19 @@ from scalpdesk.entry.straddle_selector import SelectionConfig
 from scalpdesk.instruments.contract import Instruments, Style
 from scalpdesk.journal.codec import SCHEMA, JournalHeader
 from scalpdesk.journal.log import JournalWriter, RunLock
-from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live.account_mode import ModeRecord
 from scalpdesk.marketdata.state import MarketState
-from scalpdesk.marketdata.triggers import Wake
 from scalpdesk.orders.order import OrderState
 from scalpdesk.orders.order_manager import OrderManager
+from scalpdesk.plugins import JournalReader
 from scalpdesk.portfolio.delta_engine import DeltaEngine
 from scalpdesk.portfolio.option_pricer import ContractPricer
 from scalpdesk.risk.gate import RiskGate
 from scalpdesk.risk.limits import RiskLimits
-from scalpdesk.strategies.contract import Action, DeskView, Proposal, Strategy
+from scalpdesk.strategies import Action, DeskView, ExitConfig, Proposal, Strategy, Wake
 from scalpdesk.strategies.gamma_scalper.config import EntryConfig, GammaScalperConfig, HedgeConfig
 from scalpdesk.strategies.gamma_scalper.strategy import GammaScalper
 from scalpdesk.strategies.several.strategy import Several
-from scalpdesk.strategies.toolkit.exits import ExitConfig
 from scalpdesk.strategies.toolkit.sizing import ScaleConfig
 from scalpdesk.strategies.toolkit.triggers import TriggersConfig
 from scalpdesk_testing.market import CALL, COVERS, SHAPE_LEGS, SHARE, WING_WIDTH, SmallMarket

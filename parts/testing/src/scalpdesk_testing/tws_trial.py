@@ -16,10 +16,8 @@ import msgspec
 
 from scalpdesk.core.intents import LegOrders
 from scalpdesk.engine.desk import Desk
-from scalpdesk.exchange.keyring import Keyring
-from scalpdesk.exchange.market import Published
-from scalpdesk.simulation.orders import OrderUpdate
-from scalpdesk.venues.contract import VenueSetup
+from scalpdesk.exchange import Keyring, OrderUpdate, Published
+from scalpdesk.venues import VenueSetup
 from scalpdesk_ibkr.gateway import IbkrGateway
 from scalpdesk_ibkr.served.contracts import read_query
 from scalpdesk_ibkr.served.orders import perm_id_of

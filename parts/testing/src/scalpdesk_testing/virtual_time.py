@@ -11,8 +11,7 @@ from contextvars import Context
 from heapq import heappop, heappush
 from typing import Any, TypeVar, TypeVarTuple
 
-from scalpdesk.core.errors import StopError
-from scalpdesk.core.units import NANOS_PER_SECOND
+from scalpdesk.base import NANOS_PER_SECOND, StopError
 
 Ts = TypeVarTuple("Ts")
 P = TypeVar("P", bound=asyncio.BaseProtocol)

@@ -11,12 +11,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from scalpdesk.core.enums import Mode
-from scalpdesk.core.events import QuoteEvent
-from scalpdesk.core.intents import EXITS, Purpose
-from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
+from scalpdesk.base import NANOS_PER_SECOND, InstrumentId, Mode, Purpose, QuoteEvent
+from scalpdesk.core.intents import EXITS
+from scalpdesk.exchange import BrokerOrder
 from scalpdesk.simulation.ledger import Ledger
-from scalpdesk.simulation.orders import BrokerOrder
 from scalpdesk_testing.invariants import Scene
 
 ORDERS_PATH = "/v2/orders"

@@ -52,7 +52,7 @@ from scalpdesk.instruments.deribit import (
 )
 from scalpdesk.instruments.sessions import COIN_MEAN_NS, Session, coin_session, expiry_instant_ns
 from scalpdesk.marketdata.tape import FundingRate, LazyQuotes, MarketTape, QuoteColumns
-from scalpdesk.pricing import greeks
+from scalpdesk.pricing.models import greeks
 from scalpdesk.volatility.variance_time import CALENDAR
 
 RECONSTRUCTED = "reconstructed"

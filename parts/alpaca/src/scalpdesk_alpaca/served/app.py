@@ -16,12 +16,8 @@ import msgspec
 from aiohttp import web
 from yarl import URL
 
-from scalpdesk.core.refusals import Refused
-from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND
-from scalpdesk.exchange.keyring import Keyring
-from scalpdesk.exchange.market import SimulatedMarket
-from scalpdesk.simulation.accounts import BrokerAccount
-from scalpdesk.simulation.faults import Fault
+from scalpdesk.base import MINUTE_NS, NANOS_PER_SECOND, Refused
+from scalpdesk.exchange import BrokerAccount, Fault, Keyring, SimulatedMarket
 from scalpdesk_alpaca.served.market_data import OPTION_VENUES, MarketData, Reference
 from scalpdesk_alpaca.served.orders import AccountDesk, OrderDesk
 from scalpdesk_alpaca.served.requests import (

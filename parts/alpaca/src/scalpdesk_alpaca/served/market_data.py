@@ -17,21 +17,15 @@ from typing import Any, TypeVar
 import numpy as np
 
 from scalpdesk.core.events import QuoteEvent, TradeEvent
-from scalpdesk.core.units import (
-    DAY_NS,
-    DAY_SECONDS,
-    DAYS_PER_YEAR,
-    InstrumentId,
-    years_between,
-)
+from scalpdesk.core.units import DAY_NS, DAY_SECONDS, DAYS_PER_YEAR, InstrumentId, years_between
+from scalpdesk.exchange import Bar, SimulatedMarket, between, combine
 from scalpdesk.exchange.documents import asset_class, asset_id, instant, is_asset
-from scalpdesk.exchange.market import SimulatedMarket
-from scalpdesk.exchange.source import Bar, between, combine
 from scalpdesk.instruments.contract import OptionContract, Style
 from scalpdesk.instruments.corporate_actions import ActionKind, CorporateAction
 from scalpdesk.instruments.sessions import expiry_instant_ns, next_session, to_new_york
 from scalpdesk.marketdata.tape import CashDividend
-from scalpdesk.pricing import greeks, implied_vol
+from scalpdesk.pricing.implied import implied_vol
+from scalpdesk.pricing.models import greeks
 from scalpdesk_alpaca.served.requests import (
     MALFORMED,
     NOT_FOUND,

@@ -4,9 +4,7 @@ import asyncio
 
 from aiohttp import web
 
-from scalpdesk.exchange.market import MarketTerms
-from scalpdesk.exchange.outbox import Outbox
-from scalpdesk.exchange.protocol import ExchangeHost, ExchangeProtocol, ProtocolSpec
+from scalpdesk.exchange import ExchangeHost, ExchangeProtocol, MarketTerms, Outbox, ProtocolSpec
 from scalpdesk.instruments.fees import ALPACA_FEES
 from scalpdesk.simulation.order_entry import ALPACA_RULES
 from scalpdesk_alpaca.served.app import AlpacaApi

@@ -10,14 +10,9 @@ from typing import Any
 
 import msgspec
 
-from scalpdesk.core.intents import Side
-from scalpdesk.core.refusals import Cause, Refused
-from scalpdesk.core.units import number_text
+from scalpdesk.base import Cause, Refused, Side, new_york_ns, number_text, to_ns
+from scalpdesk.exchange import BrokerAccount, Fault, OrderClass, OrderRequest
 from scalpdesk.exchange.documents import asset_id
-from scalpdesk.instruments.sessions import new_york_ns, to_ns
-from scalpdesk.simulation.accounts import BrokerAccount
-from scalpdesk.simulation.faults import Fault
-from scalpdesk.simulation.orders import OrderClass, OrderRequest
 
 
 @dataclass(slots=True)

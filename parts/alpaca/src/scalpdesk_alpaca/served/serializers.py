@@ -11,6 +11,7 @@ from functools import lru_cache
 from uuid import UUID
 
 from scalpdesk.core.units import DAY_NS, InstrumentId, number_text, to_cents
+from scalpdesk.exchange import BrokerAccount, Execution, OrderUpdate, SimulatedMarket
 from scalpdesk.exchange.documents import (
     JsonObject,
     account_id,
@@ -21,17 +22,11 @@ from scalpdesk.exchange.documents import (
     price_text,
     uuid_of,
 )
-from scalpdesk.exchange.market import SimulatedMarket
 from scalpdesk.instruments.contract import Instrument, OptionContract
 from scalpdesk.instruments.sessions import next_session, to_new_york
 from scalpdesk.instruments.ticks import NICKEL_DIME
 from scalpdesk.margin.holdings import AccountFigures
 from scalpdesk.portfolio.positions import Position
-from scalpdesk.simulation.accounts import BrokerAccount
-from scalpdesk.simulation.orders import (
-    Execution,
-    OrderUpdate,
-)
 
 _LISTED_ON = {"SPY": "ARCA", "IWM": "ARCA", "DIA": "ARCA", "QQQ": "NASDAQ", "NVDA": "NASDAQ"}
 _NO_ASSET = str(UUID(int=0))

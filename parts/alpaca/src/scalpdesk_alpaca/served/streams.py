@@ -10,8 +10,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from scalpdesk.core.events import QuoteEvent, TradeEvent
-from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
+from scalpdesk.base import NANOS_PER_SECOND, InstrumentId, QuoteEvent, TradeEvent
 from scalpdesk.exchange.documents import instant, is_asset
 from scalpdesk.exchange.keyring import Keyring
 from scalpdesk.exchange.market import ClosedBar, Published, SimulatedMarket, StatusChange

@@ -14,10 +14,8 @@ from typing import Any
 
 import msgspec
 
-from scalpdesk.core.clock import Clock
-from scalpdesk.core.events import QuoteEvent
-from scalpdesk.core.refusals import Cause, Refused
-from scalpdesk.core.units import NANOS_PER_SECOND, NEVER_NS
+from scalpdesk.base import NANOS_PER_SECOND, Cause, Clock, QuoteEvent, Refused
+from scalpdesk.core.units import NEVER_NS
 from scalpdesk.exchange.keyring import Keyring
 from scalpdesk.exchange.market import Published, SimulatedMarket
 from scalpdesk.simulation.accounts import BrokerAccount

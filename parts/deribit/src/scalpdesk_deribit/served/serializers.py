@@ -8,15 +8,13 @@ from typing import Any
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.intents import Side, Stop
 from scalpdesk.core.units import DAY_NS, DAYS_PER_YEAR, NANOS_PER_MS, ZERO, InstrumentId
-from scalpdesk.exchange.market import SimulatedMarket
+from scalpdesk.exchange import BrokerAccount, BrokerOrder, Execution, SimulatedMarket, Status
 from scalpdesk.instruments.contract import Instrument, OptionContract, underlying_of
 from scalpdesk.instruments.deribit import DERIBIT_FEES, DeribitFees, perpetual_symbol
 from scalpdesk.instruments.fees import trade_date
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.portfolio.option_pricer import ContractPricer
 from scalpdesk.pricing.scalar import coin_greeks
-from scalpdesk.simulation.accounts import BrokerAccount
-from scalpdesk.simulation.orders import BrokerOrder, Execution, Status
 from scalpdesk_deribit.served.rpc import NO_LEVELS, Levels
 from scalpdesk_deribit.wire import LIFETIMES, is_combo
 

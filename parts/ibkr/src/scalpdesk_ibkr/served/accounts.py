@@ -4,17 +4,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 
-from scalpdesk.core.intents import Purpose
-from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, ZERO, InstrumentId
-from scalpdesk.exchange.market import SimulatedMarket
+from scalpdesk.base import MINUTE_NS, NANOS_PER_SECOND, ZERO, InstrumentId, Position, Purpose, to_new_york
+from scalpdesk.exchange import BrokerAccount, Execution, SimulatedMarket
 from scalpdesk.instruments.contract import ONE
 from scalpdesk.instruments.postings import of_fill
-from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.margin.holdings import Holding
-from scalpdesk.portfolio.positions import Position
-from scalpdesk.simulation.accounts import AccountTerms, BrokerAccount
+from scalpdesk.simulation.accounts import AccountTerms
 from scalpdesk.simulation.ledger import Ledger
-from scalpdesk.simulation.orders import Execution
 from scalpdesk_ibkr.served.contracts import ContractBook
 from scalpdesk_ibkr.served.wire import DECIMAL_SIZES, Field, Message, Reader, TwsError
 

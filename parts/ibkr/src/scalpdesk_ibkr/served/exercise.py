@@ -10,10 +10,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
 
-from scalpdesk.core.refusals import Refused
-from scalpdesk.core.units import ZERO, InstrumentId
-from scalpdesk.exchange.market import SimulatedMarket
-from scalpdesk.simulation.orders import Status
+from scalpdesk.base import ZERO, InstrumentId, Refused
+from scalpdesk.exchange import SimulatedMarket, Status
 from scalpdesk_ibkr.served.contracts import NO_CONTRACT, ContractBook, Query
 from scalpdesk_ibkr.served.layouts import OPEN_ORDER, error_message
 from scalpdesk_ibkr.served.orders import ENDS, Send, perm_id_of

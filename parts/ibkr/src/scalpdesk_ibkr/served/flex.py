@@ -4,12 +4,8 @@ from collections.abc import Iterator
 from datetime import datetime
 from xml.etree.ElementTree import Element, SubElement, tostring
 
-from scalpdesk.core.units import ZERO, number_text
-from scalpdesk.exchange.documents import own_id
-from scalpdesk.instruments.contract import Instrument
-from scalpdesk.instruments.sessions import to_new_york
-from scalpdesk.simulation.accounts import BrokerAccount
-from scalpdesk.simulation.orders import Activity, Execution
+from scalpdesk.base import ZERO, Instrument, number_text, to_new_york
+from scalpdesk.exchange import Activity, BrokerAccount, Execution, own_id
 from scalpdesk_ibkr.served.contracts import kind_of, symbol_of
 from scalpdesk_ibkr.served.session import TwsMarket
 

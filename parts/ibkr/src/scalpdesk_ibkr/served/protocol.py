@@ -8,14 +8,11 @@ from typing import Annotated, Any
 import msgspec
 from aiohttp import web
 
-from scalpdesk.core.bounds import BoundedSettings, at_least
-from scalpdesk.core.errors import ConfigError, RetryError
-from scalpdesk.core.units import NANOS_PER_SECOND
+from scalpdesk.base import NANOS_PER_SECOND, BoundedSettings, ConfigError, RetryError, at_least, to_new_york
 from scalpdesk.exchange.market import MarketTerms, Published
 from scalpdesk.exchange.protocol import AdminCommand, ExchangeHost, ExchangeProtocol, ProtocolSpec
 from scalpdesk.instruments.deadlines import NOTICE_CUTOFFS
 from scalpdesk.instruments.fees import IBKR_FEES
-from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.simulation.faults import IN_COIN, PLACES, Fault
 from scalpdesk.simulation.order_entry import VenueRules
 from scalpdesk.simulation.orders import BrokerEvent

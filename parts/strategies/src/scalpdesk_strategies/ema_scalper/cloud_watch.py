@@ -7,14 +7,13 @@ from datetime import date
 from statistics import fmean
 from typing import Literal
 
-from scalpdesk.core.events import BarEvent, PriceAdjustmentEvent, QuoteEvent, SessionBarsEvent
-from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
-from scalpdesk.instruments.sessions import Session, from_ns
-from scalpdesk.marketdata.bars import Timeframes
+from scalpdesk.base import NANOS_PER_SECOND, BarEvent, InstrumentId, QuoteEvent, Session, from_ns
+from scalpdesk.core.events import PriceAdjustmentEvent
 from scalpdesk.signals.conviction import judge_conviction
 from scalpdesk.signals.ema_cloud import CLOUDS, FAST, CloudCandle, FrameClouds, PriceSource, fast_flip
 from scalpdesk.signals.macro_bias import MACRO_SECONDS, MacroFilter, MacroState
 from scalpdesk.signals.volume_surge import VolumeAverage
+from scalpdesk.strategies import SessionBarsEvent, Timeframes
 from scalpdesk_strategies.ema_scalper.model import TradeSignal
 
 MINUTE = 60

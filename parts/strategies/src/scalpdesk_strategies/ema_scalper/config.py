@@ -4,9 +4,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from scalpdesk.core.bounds import above, at_least, time_of_day
-from scalpdesk.core.errors import ConfigError, nearest_name
-from scalpdesk.instruments.broker_terms import venue_cutoff
+from scalpdesk.base import ConfigError, above, at_least, nearest_name, time_of_day, venue_cutoff
 from scalpdesk.signals.ema_cloud import PriceSource
 from scalpdesk.strategies.toolkit.exits import PluginRules
 

@@ -4,11 +4,8 @@ from collections.abc import Sequence
 from decimal import Decimal
 from enum import StrEnum
 
-from scalpdesk.core.enums import Mode
-from scalpdesk.core.units import exact, exceeds
-from scalpdesk.instruments.contract import OptionContract
-from scalpdesk.instruments.deadlines import VenueCutoff
-from scalpdesk.instruments.sessions import Session
+from scalpdesk.base import Mode, OptionContract, Session, VenueCutoff, exact
+from scalpdesk.core.units import exceeds
 from scalpdesk.signals.ema_cloud import CloudCandle, is_exhausted
 from scalpdesk.strategies.toolkit.exits import RISK_HALT, ExitRule, PositionView, RiskHalt, first_reason
 from scalpdesk_strategies.ema_scalper.cloud_watch import CloudWatch

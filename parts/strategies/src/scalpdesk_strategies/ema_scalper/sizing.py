@@ -3,10 +3,9 @@
 from decimal import Decimal
 from typing import NamedTuple
 
-from scalpdesk.core.units import exact
-from scalpdesk.instruments.ticks import TickRule
+from scalpdesk.base import TickRule, exact
 from scalpdesk.signals.conviction import ConvictionLevel, conviction_level
-from scalpdesk.strategies.toolkit.sizing import size_by_risk
+from scalpdesk.strategies import size_by_risk
 from scalpdesk_strategies.ema_scalper.config import ScalpConfig
 from scalpdesk_strategies.ema_scalper.model import CONTRACT_SHARES
 

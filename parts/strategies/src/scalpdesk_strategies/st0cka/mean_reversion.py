@@ -12,12 +12,8 @@ from itertools import pairwise
 
 import msgspec
 
-from scalpdesk.core.errors import ArgumentError
-from scalpdesk.core.events import BarEvent, Event, QuoteEvent
-from scalpdesk.core.units import InstrumentId
-from scalpdesk.marketdata.bars import Absent, Timeframes
-from scalpdesk.marketdata.triggers import Wake
-from scalpdesk.strategies.contract import DeskView, Facts
+from scalpdesk.base import ArgumentError, BarEvent, Event, InstrumentId, QuoteEvent
+from scalpdesk.strategies import Absent, DeskView, Facts, Timeframes, Wake
 
 
 class MeanReversionConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

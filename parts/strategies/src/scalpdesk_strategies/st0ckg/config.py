@@ -4,10 +4,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from scalpdesk.core.bounds import BoundedSettings, above
-from scalpdesk.core.errors import ConfigError
+from scalpdesk.base import BoundedSettings, ConfigError, above, venue_cutoff
 from scalpdesk.entry.scalp_selector import ContractConfig
-from scalpdesk.instruments.broker_terms import venue_cutoff
 from scalpdesk.signals.base import Scoring, find_signal
 from scalpdesk.strategies.toolkit.exits import ScalpExitConfig
 from scalpdesk_strategies.st0ckg.filters import FilterConfig

@@ -15,12 +15,11 @@ from scalpdesk.core.events import BarEvent, QuoteEvent
 from scalpdesk.core.units import HOUR_NS, NANOS_PER_SECOND, InstrumentId, exact
 from scalpdesk.instruments.contract import OptionContract, options_in_order
 from scalpdesk.instruments.sessions import Session, expiry_instant_ns
-from scalpdesk.marketdata.bars import Absent, Timeframes
-from scalpdesk.marketdata.dealer_gamma import NEAR_MONEY, gamma_exposure, known_exposure_usd, listed_rows
+from scalpdesk.marketdata.dealer_gamma import NEAR_MONEY, gamma_exposure, listed_rows
 from scalpdesk.portfolio.delta_engine import OptionValuer
 from scalpdesk.signals.base import MarketFacts, Scoring, SignalBar, StrikeInterest, sign
 from scalpdesk.signals.ema_cloud import Ema
-from scalpdesk.strategies.contract import DeskView
+from scalpdesk.strategies import Absent, DeskView, Timeframes, known_exposure_usd
 from scalpdesk_strategies.st0ckg.config import St0ckgConfig
 
 MINUTE, FIVE_MINUTES = 60, 300

@@ -20,7 +20,6 @@ from scalpdesk.core.events import (
     OrderRejected,
     PositionChanged,
     QuoteEvent,
-    SessionEvent,
     TimerEvent,
 )
 from scalpdesk.core.intents import (
@@ -47,7 +46,6 @@ from scalpdesk.instruments.sessions import Session, session_on
 from scalpdesk.margin.regulation_t import SPREADS, UNCOVERED
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.marketdata.tape import MarketTape
-from scalpdesk.marketdata.triggers import EveryQuote, Trigger, Wake
 from scalpdesk.orders.order import Order
 from scalpdesk.orders.order_manager import OrderManager
 from scalpdesk.portfolio.delta_engine import DeltaEngine
@@ -60,7 +58,7 @@ from scalpdesk.simulation.assignment import AssignmentTerms
 from scalpdesk.simulation.connection import BrokerConnection
 from scalpdesk.simulation.faults import FaultPlan
 from scalpdesk.simulation.hours import TapeHours
-from scalpdesk.strategies.contract import Action, DeskView, Proposal, Strategy
+from scalpdesk.strategies import Action, DeskView, EveryQuote, Proposal, SessionEvent, Strategy, Trigger, Wake
 from scalpdesk.strategies.several.strategy import Several
 from scalpdesk_testing.kit.broker import connect
 from scalpdesk_testing.kit.instruments import DAY, straddle_book

@@ -25,12 +25,11 @@ import pytest
 
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.units import DAY_NS, DAY_SECONDS, MINUTE_NS
+from scalpdesk.exchange import Bar, Frame, Keyring, SimulatedMarket
 from scalpdesk.exchange.generated import GeneratedSource
-from scalpdesk.exchange.keyring import Keyring
 from scalpdesk.exchange.launch import LaunchPlan, build_server, build_world
-from scalpdesk.exchange.market import MarketOptions, SimulatedMarket
-from scalpdesk.exchange.outbox import Frame
-from scalpdesk.exchange.source import Bar, MarketSource, TapeSource
+from scalpdesk.exchange.market import MarketOptions
+from scalpdesk.exchange.source import MarketSource, TapeSource
 from scalpdesk.instruments.contract import Index, Instrument, OptionContract
 from scalpdesk.instruments.sessions import new_york_ns
 from scalpdesk_testing.kit.clock import ManualClock

@@ -43,7 +43,6 @@ from scalpdesk.instruments.fees import ALPACA_FEES
 from scalpdesk.instruments.sessions import session_on
 from scalpdesk.journal.codec import SCHEMA, JournalHeader
 from scalpdesk.journal.log import JournalWriter
-from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live import run
 from scalpdesk.live.core import LiveCore
 from scalpdesk.live.plan import LivePlan
@@ -51,11 +50,11 @@ from scalpdesk.live.recovery import Start, known_orders, rebuild
 from scalpdesk.live.runner import LiveRunner, RunnerOptions
 from scalpdesk.live.sessions import DailyUpdate, StopMode
 from scalpdesk.marketdata.tape import MarketTape
-from scalpdesk.marketdata.triggers import EveryQuote, Wake
+from scalpdesk.plugins import JournalReader
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.simulation.hours import TapeHours
-from scalpdesk.strategies.contract import Proposal
-from scalpdesk.venues.contract import (
+from scalpdesk.strategies import EveryQuote, Proposal, Wake
+from scalpdesk.venues import (
     AccountFacts,
     Health,
     KnownOrder,

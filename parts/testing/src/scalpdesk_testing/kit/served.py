@@ -16,20 +16,19 @@ from typing import Any, ClassVar
 
 import msgspec
 
+from scalpdesk.base import Equity, Instrument, InstrumentId, Instruments, OptionContract, SystemClock
 from scalpdesk.config.schema import Secret
-from scalpdesk.core.clock import FollowingClock, SystemClock
-from scalpdesk.core.units import InstrumentId
+from scalpdesk.core.clock import FollowingClock
 from scalpdesk.datasets.embedded.coin import reconstruct_coin
+from scalpdesk.exchange import Fault
 from scalpdesk.exchange.generated import GeneratedSource
 from scalpdesk.exchange.launch import LaunchPlan, build_server
 from scalpdesk.exchange.server import ExchangeServer
 from scalpdesk.exchange.source import TapeSource
-from scalpdesk.instruments.contract import Equity, Instrument, Instruments, OptionContract
 from scalpdesk.instruments.deribit import perpetual
 from scalpdesk.marketdata.tape import MarketTape
-from scalpdesk.simulation.faults import Fault
 from scalpdesk.simulation.hours import AlwaysOpen, TapeHours
-from scalpdesk.venues.contract import AccountFacts, KnownOrder, NoSettings, VenueSetup
+from scalpdesk.venues import AccountFacts, KnownOrder, NoSettings, VenueSetup
 from scalpdesk.venues.simulated import PlayedSession, SandboxGateway, SimulatedGateway
 from scalpdesk_testing.kit.broker import connect
 from scalpdesk_testing.kit.exchange import part
