@@ -11,7 +11,6 @@ from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.marketdata.dividends import ComingDividend
 from scalpdesk.marketdata.state import MarketState
-from scalpdesk.marketdata.vol_filter import VOL_OF_VOL
 from scalpdesk.portfolio.carry import SHORT_CARRY_YEARS, CarryMeter, ExpiryCarry
 from scalpdesk.portfolio.option_pricer import ContractPricer
 from scalpdesk.portfolio.quoted_vols import OptionFacts, QuotedVol, QuotedVols
@@ -24,6 +23,7 @@ from scalpdesk.portfolio.strike_vols import (
     StrikeVols,
 )
 from scalpdesk.portfolio.time_and_rate import TimeAndRate
+from scalpdesk.portfolio.vol_filter import VOL_OF_VOL
 from scalpdesk.pricing.base import Floats
 from scalpdesk.pricing.known_dividends import value_ahead
 

@@ -17,7 +17,7 @@ from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.marketdata.chain_surface import ForwardStatus, ImpliedForward, implied_forward
 from scalpdesk.marketdata.quotes import TRADABLE, mark_price
 from scalpdesk.marketdata.state import MarketState
-from scalpdesk.marketdata.vol_filter import VolAverage, VolFilter
+from scalpdesk.portfolio.vol_filter import VolAverage, VolFilter
 from scalpdesk.pricing.base import Floats, Schedule
 from scalpdesk.pricing.svi import SmileFit, SviSmile
 from scalpdesk.volatility.variance_time import US_SESSIONS

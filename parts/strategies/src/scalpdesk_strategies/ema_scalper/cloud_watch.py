@@ -11,10 +11,10 @@ from scalpdesk.base import NANOS_PER_SECOND, BarEvent, InstrumentId, QuoteEvent,
 from scalpdesk.core.events import PriceAdjustmentEvent
 from scalpdesk.signals.conviction import judge_conviction
 from scalpdesk.signals.ema_cloud import CLOUDS, FAST, CloudCandle, FrameClouds, PriceSource, fast_flip
-from scalpdesk.signals.macro_bias import MACRO_SECONDS, MacroFilter, MacroState
-from scalpdesk.signals.volume_surge import VolumeAverage
 from scalpdesk.strategies import SessionBarsEvent, Timeframes
+from scalpdesk_strategies.ema_scalper.macro_bias import MACRO_SECONDS, MacroFilter, MacroState
 from scalpdesk_strategies.ema_scalper.model import TradeSignal
+from scalpdesk_strategies.ema_scalper.volume_surge import VolumeAverage
 
 MINUTE = 60
 TRADED = (60, 300)

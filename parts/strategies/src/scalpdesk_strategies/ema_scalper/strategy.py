@@ -32,7 +32,6 @@ from scalpdesk.strategies.contract import (
 )
 from scalpdesk.strategies.toolkit.liquidation import Liquidation
 from scalpdesk.strategies.toolkit.order_life import ReportOnce
-from scalpdesk.strategies.toolkit.scalp import Scalp, Scalps, drop_entry
 from scalpdesk.volatility.regime import iv_rank
 from scalpdesk_strategies.ema_scalper.cloud_watch import CloudWatch
 from scalpdesk_strategies.ema_scalper.config import ScalpConfig
@@ -53,6 +52,7 @@ from scalpdesk_strategies.ema_scalper.timing import (
     venue_deadline_ns,
     why_fomc_unknown,
 )
+from scalpdesk_strategies.scalp import Scalp, Scalps, drop_entry
 
 EXIT_TIMER = "ema-scalper: exit again"
 RETRY_SECONDS = 2.0

@@ -22,10 +22,10 @@ from scalpdesk.core.units import NANOS_PER_SECOND, ZERO, InstrumentId
 from scalpdesk.instruments.contract import options_in_order
 from scalpdesk.marketdata.triggers import PriceMove, Trigger, Wake
 from scalpdesk.orders.order import OrderState
-from scalpdesk.protocol.answers import SeenIds, sort_answers
 from scalpdesk.strategies.contract import Action, DeskView, Facts, Proposal, StrategySpec, traded_symbol
 from scalpdesk.strategies.toolkit.liquidation import Liquidation
 from scalpdesk.strategies.toolkit.order_life import take_back
+from scalpdesk_strategies.answers import SeenIds, sort_answers
 from scalpdesk_strategies.external.messages import (
     KINDS,
     Exposures,

@@ -12,7 +12,6 @@ from scalpdesk.core.enums import DecisionKind, Mode
 from scalpdesk.core.events import BarEvent, Event, OrderFilled, QuoteEvent
 from scalpdesk.core.intents import OrderIntent, Purpose, Side
 from scalpdesk.core.units import ZERO, exact
-from scalpdesk.entry.scalp_selector import ScalpCandidate, ScalpContractSelector, buy_limit
 from scalpdesk.instruments.broker_terms import venue_cutoff
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.deadlines import contract_deadline_ns
@@ -40,11 +39,12 @@ from scalpdesk.strategies.toolkit.exits import (
 )
 from scalpdesk.strategies.toolkit.liquidation import Liquidation
 from scalpdesk.strategies.toolkit.order_life import ReportOnce
-from scalpdesk.strategies.toolkit.scalp import Scalp, Scalps
 from scalpdesk.strategies.toolkit.sizing import size_by_risk
+from scalpdesk_strategies.scalp import Scalp, Scalps
 from scalpdesk_strategies.st0ckg.config import St0ckgConfig
 from scalpdesk_strategies.st0ckg.filters import EntryHistory, EntryMoment, is_in_window, refusal
 from scalpdesk_strategies.st0ckg.market_facts import FactsCollector, invalid_levels
+from scalpdesk_strategies.st0ckg.scalp_selector import ScalpCandidate, ScalpContractSelector, buy_limit
 
 RETRY_SECONDS = 5.0
 """Age at which an exit order that is not filled is cancelled and gets a new price."""
