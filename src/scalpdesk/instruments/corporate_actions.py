@@ -19,8 +19,6 @@ from scalpdesk.core.units import CENT, ZERO, InstrumentId, number_text
 from scalpdesk.instruments.contract import Instruments, OptionContract, occ_symbol
 
 ONE = Decimal(1)
-LARGEST_ORDINARY_DIVIDEND = Decimal("0.03")
-"""Fraction of the price up to which a distribution of unnamed kind passes for an ordinary cash dividend."""
 
 
 class ActionKind(StrEnum):

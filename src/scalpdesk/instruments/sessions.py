@@ -26,8 +26,6 @@ GLOBEX_OPEN, GLOBEX_CLOSE = time(17, 0), time(16, 0)
 """Chicago times of CME's electronic session of index futures: from the evening before to the afternoon."""
 LATER_CLOSE, LATER_UNTIL = time(16, 15), date(2015, 9, 18)
 """Its close up to this day; until June 2021 it halted from 15:15 to 15:30, in which no data comes."""
-COIN_MEAN_NS = 30 * MINUTE_NS
-"""Span of the index before the expiry: the delivery price is the mean."""
 OLDEST_CLOSE_NS = 15 * MINUTE_NS
 """Age of a last level, at the end of a session, up to which it stands for the closing level."""
 SATURDAY = 5

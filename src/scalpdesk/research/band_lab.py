@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scalpdesk.backtesting.simulate import PreparedMarket, prepared
 from scalpdesk.config.settings import LoadedSettings
 from scalpdesk.core.errors import ArgumentError, DataError, nearest_name
-from scalpdesk.core.figures import html_table, new_figure, show_plain_log
+from scalpdesk.core.figures import html_table, new_figure
 from scalpdesk.core.frames import Framed
 from scalpdesk.core.sockets import HEDGE_BANDS
 from scalpdesk.hedging.bands.fixed import FixedBand, FixedConfig
@@ -208,7 +208,7 @@ class BandReport(Framed, msgspec.Struct, frozen=True, kw_only=True):
         for row in self.rows:
             if chosen is not None and (row.band, row.setting) == (chosen.band, chosen.setting):
                 panel.plot(row.cost, row.spread, marker="*", markersize=18, color="black", linestyle="none")
-        show_plain_log(panel)
+        _show_plain_log(panel)
         panel.set_xlabel("cost of hedging, USD a day")
         panel.set_ylabel("standard deviation of the P&L, USD a day")
         panel.legend(fontsize="small")
@@ -224,6 +224,18 @@ class BandReport(Framed, msgspec.Struct, frozen=True, kw_only=True):
         advised = "no band keeps to the cap" if self.recommendation is None else advice(self.recommendation)
         head = ("band", "setting", *figures[:-1], "worth")
         return html_table(f"USD a day; {advised}", head, rows, texts=2)
+
+
+def _show_plain_log(panel: Any) -> None:
+    """Make both axes of a panel logarithmic, with plain numbers: 0.5, 1, 2, 5."""
+    from matplotlib.ticker import LogLocator, NullLocator  # noqa: PLC0415 - an extra
+
+    panel.set_xscale("log")
+    panel.set_yscale("log")
+    for axis in (panel.xaxis, panel.yaxis):
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_minor_locator(NullLocator())
+        axis.set_major_formatter("{x:g}")
 
 
 def advice(chosen: Recommendation) -> str:

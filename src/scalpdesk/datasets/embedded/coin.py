@@ -40,7 +40,7 @@ from numpy.typing import NDArray
 from scipy.signal import lfilter
 
 from scalpdesk.core.errors import ArgumentError, DataError
-from scalpdesk.core.units import DAYS_PER_YEAR, HOUR_NS, NANOS_PER_SECOND, InstrumentId
+from scalpdesk.core.units import DAYS_PER_YEAR, HOUR_NS, MINUTE_NS, NANOS_PER_SECOND, InstrumentId
 from scalpdesk.instruments.contract import Instruments, OptionContract, Right
 from scalpdesk.instruments.deribit import (
     PERPETUAL_TICKS,
@@ -50,7 +50,7 @@ from scalpdesk.instruments.deribit import (
     perpetual,
     perpetual_symbol,
 )
-from scalpdesk.instruments.sessions import COIN_MEAN_NS, Session, coin_session, expiry_instant_ns
+from scalpdesk.instruments.sessions import Session, coin_session, expiry_instant_ns
 from scalpdesk.marketdata.tape import FundingRate, LazyQuotes, MarketTape, QuoteColumns
 from scalpdesk.pricing.models import greeks
 from scalpdesk.volatility.variance_time import CALENDAR
@@ -76,6 +76,8 @@ SKEW, CURVATURE, SHORT_END = -0.03, 0.035, 0.10
 """Smile in standardised moneyness; and what a week adds to the volatility of 30 days' own noise."""
 _VOL_SPREAD = 0.0075
 """Half-spread of an option, in volatility."""
+COIN_MEAN_NS = 30 * MINUTE_NS
+"""Span of the index before the expiry: the delivery price is the mean."""
 STRIKES_EACH_SIDE = 4
 OPEN_INTEREST = 500
 SATURDAY, FRIDAY = 5, 4

@@ -658,10 +658,6 @@ class ExitAction(StrEnum):
     INVALIDATED = "invalidated"
 
 
-HOLDS_ON = frozenset({ExitAction.SCALE_OUT, ExitAction.SET_BREAKEVEN})
-"""Reasons after which something is still held; after any other nothing is."""
-
-
 class ScalpExitConfig(PluginRules, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Distances and times of the exits."""
 

@@ -28,7 +28,6 @@ from scalpdesk.strategies.contract import (
     traded_symbol,
 )
 from scalpdesk.strategies.toolkit.exits import (
-    HOLDS_ON,
     ExitAction,
     ScalpView,
     first_reason,
@@ -51,6 +50,8 @@ RETRY_SECONDS = 5.0
 OUT_OF_HOURS = frozenset({"window", "opening"})
 """Filters that no signal passes at this time of the day."""
 PRICED = frozenset({QuoteVerdict.GOOD, QuoteVerdict.LOCKED, QuoteVerdict.ZERO_BID})
+HOLDS_ON = frozenset({ExitAction.SCALE_OUT, ExitAction.SET_BREAKEVEN})
+"""Reasons after which something is still held; after any other nothing is."""
 
 
 class SignalScalp(Scalp):
