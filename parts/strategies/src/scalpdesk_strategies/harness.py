@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
-from scalpdesk.cli.command import NumberRange, desk_command
+from scalpdesk.cli.command import NumberRange
 from scalpdesk.core.errors import ConfigError, DataError
+from scalpdesk.plugins import desk_command
 
 if TYPE_CHECKING:
     from scalpdesk.protocol.values import FreshnessGuard
@@ -104,7 +105,8 @@ def _open(events: str) -> BinaryIO:
 def _events(source: BinaryIO, name: str, guard: "FreshnessGuard | None") -> Iterator[dict[str, Any]]:
     """Yield the events up to a shutdown or the end; a bad line is a refusal that names it."""
     from scalpdesk.core.clock import SystemClock
-    from scalpdesk.protocol.messages import LONGEST_LINE_BYTES, log_message, read_event
+    from scalpdesk.protocol import log_message
+    from scalpdesk.protocol.messages import LONGEST_LINE_BYTES, read_event
 
     clock = SystemClock()
     number = 0

@@ -23,12 +23,12 @@ from scalpdesk.exchange.market import MarketOptions, SimulatedMarket
 from scalpdesk.instruments.classes import us_option
 from scalpdesk.instruments.contract import Equity, Instruments, OptionContract, Right, occ_symbol
 from scalpdesk.instruments.sessions import new_york_ns, session_on
-from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live import assembly
 from scalpdesk.live.assembly import LiveDesk, open_desk
 from scalpdesk.live.options import RunOptions
 from scalpdesk.live.plan import LivePlan, plan_of
 from scalpdesk.live.run import end_journal
+from scalpdesk.plugins import JournalReader
 from scalpdesk.simulation.accounts import AccountTerms
 from scalpdesk.simulation.faults import FaultPlan
 from scalpdesk.simulation.hours import Hours, TapeHours

@@ -27,13 +27,13 @@ from scalpdesk.engine.timers import Timers
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.exchange.keyring import Credential, Keyring
 from scalpdesk.exchange.market import MarketOptions, SimulatedMarket
-from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live.account_mode import ModeKeeper
 from scalpdesk.live.core import LiveCore
 from scalpdesk.live.recovery import Start, known_orders, rebuild
 from scalpdesk.live.runner import LiveRunner, RunnerOptions
 from scalpdesk.live.supervision import FaultError
 from scalpdesk.orders.order import OrderState
+from scalpdesk.plugins import JournalReader
 from scalpdesk.simulation.accounts import AccountTerms, BrokerAccount
 from scalpdesk.simulation.faults import PLACES
 from scalpdesk.simulation.orders import BrokerOrder, OrderUpdate

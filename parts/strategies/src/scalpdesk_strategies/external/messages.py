@@ -15,8 +15,8 @@ from scalpdesk.core.units import DAY_NS, DAYS_PER_YEAR, ZERO, InstrumentId
 from scalpdesk.hedging.sizing import up_to_zero
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.marketdata.quotes import KEPT
-from scalpdesk.protocol.messages import exact_qty, market_event
-from scalpdesk.protocol.values import to_decimal, ts_text
+from scalpdesk.protocol import market_event, to_decimal, ts_text
+from scalpdesk.protocol.messages import exact_qty
 from scalpdesk.strategies.contract import DeskView
 
 KINDS = {

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from scalpdesk.protocol.messages import log_message
+from scalpdesk.protocol import log_message
 from scalpdesk_strategies.answers import SeenIds, refusal_log, sort_answers
 from scalpdesk_strategies.isolation.folder import WINDOW, FolderReply
 

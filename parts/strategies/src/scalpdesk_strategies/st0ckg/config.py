@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 import msgspec
 
 from scalpdesk.base import BoundedSettings, ConfigError, above, venue_cutoff
-from scalpdesk.signals.base import Scoring, find_signal
+from scalpdesk.plugins import Scoring
+from scalpdesk.signals.base import find_signal
 from scalpdesk.strategies.toolkit.exits import ScalpExitConfig
 from scalpdesk_strategies.st0ckg.filters import FilterConfig
 from scalpdesk_strategies.st0ckg.scalp_selector import ContractConfig

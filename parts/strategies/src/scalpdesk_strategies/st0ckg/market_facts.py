@@ -16,8 +16,9 @@ from scalpdesk.core.units import HOUR_NS, NANOS_PER_SECOND, InstrumentId, exact
 from scalpdesk.instruments.contract import OptionContract, options_in_order
 from scalpdesk.instruments.sessions import Session, expiry_instant_ns
 from scalpdesk.marketdata.dealer_gamma import NEAR_MONEY, gamma_exposure, listed_rows
+from scalpdesk.plugins import MarketFacts, Scoring, SignalBar, StrikeInterest
 from scalpdesk.portfolio.delta_engine import OptionValuer
-from scalpdesk.signals.base import MarketFacts, Scoring, SignalBar, StrikeInterest, sign
+from scalpdesk.signals.base import sign
 from scalpdesk.signals.ema_cloud import Ema
 from scalpdesk.strategies import Absent, DeskView, Timeframes, known_exposure_usd
 from scalpdesk_strategies.st0ckg.config import St0ckgConfig

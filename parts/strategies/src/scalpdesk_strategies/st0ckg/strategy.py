@@ -17,16 +17,10 @@ from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.deadlines import contract_deadline_ns
 from scalpdesk.marketdata.quotes import TRADABLE, QuoteVerdict
 from scalpdesk.marketdata.triggers import PriceMove, Trigger, Wake
-from scalpdesk.signals.base import MarketFacts, Reading, find_signal
+from scalpdesk.plugins import MarketFacts, Reading
+from scalpdesk.signals.base import find_signal
 from scalpdesk.signals.composite import Survey, survey
-from scalpdesk.strategies.contract import (
-    Action,
-    DeskView,
-    Facts,
-    Proposal,
-    StrategySpec,
-    traded_symbol,
-)
+from scalpdesk.strategies.contract import Action, DeskView, Facts, Proposal, StrategySpec, traded_symbol
 from scalpdesk.strategies.toolkit.exits import (
     ExitAction,
     ScalpView,

@@ -27,14 +27,7 @@ import numpy as np
 
 from scalpdesk.assembly import engine_from_header
 from scalpdesk.backtesting.runner import BacktestRunner
-from scalpdesk.core.events import (
-    Event,
-    OpenInterestEvent,
-    OrderCancelled,
-    OrderFilled,
-    QuoteEvent,
-    RateEvent,
-)
+from scalpdesk.core.events import Event, OpenInterestEvent, OrderCancelled, OrderFilled, QuoteEvent, RateEvent
 from scalpdesk.core.intents import Decision, Output, VenueCommand
 from scalpdesk.datasets.embedded import market
 from scalpdesk.datasets.embedded.coin import reconstruct_coin
@@ -44,9 +37,9 @@ from scalpdesk.instruments.deribit import DERIBIT_FEES
 from scalpdesk.instruments.fees import ALPACA_FEES, IBKR_FEES
 from scalpdesk.instruments.sessions import coin_session, session_on
 from scalpdesk.journal.codec import JournalHeader
-from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live.status import ask, running_desks
 from scalpdesk.marketdata.tape import MarketTape, QuoteColumns, RateCurve, joined_tape
+from scalpdesk.plugins import JournalReader
 from scalpdesk.simulation.connection import BrokerConnection
 from scalpdesk.simulation.hours import TapeHours
 from scalpdesk_testing.kit.broker import connect
