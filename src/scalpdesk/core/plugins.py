@@ -57,7 +57,7 @@ def _references(modules: OwnModules) -> dict[str, str]:
     return found
 
 
-class PlugIn(NamedTuple):
+class _PlugIn(NamedTuple):
     """A plug-in of a socket, as :meth:`Socket.members` lists it."""
 
     name: str
@@ -166,19 +166,19 @@ class Socket:
         assert isinstance(found, kind)
         return found
 
-    def members(self) -> Iterator[PlugIn]:
+    def members(self) -> Iterator[_PlugIn]:
         """Yield every plug-in, loaded and checked; a faulty one brings its refusal, and the others follow."""
         own = self._own()
         for name, found in sorted(own.items()):
             reference = found if isinstance(found, str) else f"{self.own}[{name}]"
-            yield PlugIn(name, OWN, reference)
+            yield _PlugIn(name, OWN, reference)
         points = self._points()
         for point in sorted(points, key=lambda each: (each.name, each.value)):
             problem = None
             if point.name in own:
                 problem = ConfigError(
                     f"the product has a {self.kind} of this name, which comes first",
-                    where=place_of(point),
+                    where=_place_of(point),
                     value=point.value,
                     fix="give the entry point another name",
                 )
@@ -187,7 +187,7 @@ class Socket:
                     self._taken([each for each in points if each.name == point.name])
                 except ConfigError as refusal:
                     problem = refusal
-            yield PlugIn(point.name, _distribution_of(point), point.value, problem)
+            yield _PlugIn(point.name, _distribution_of(point), point.value, problem)
 
     def kept_contract(self) -> Any:
         """Return the contract: a type of specs or a protocol."""
@@ -245,11 +245,11 @@ class Socket:
             names = ", ".join(sorted(_distribution_of(each) for each in points))
             raise ConfigError(
                 f"several packages bring a {self.kind} of this name: {names}",
-                where=place_of(points[0]),
+                where=_place_of(points[0]),
                 value=points[0].name,
                 fix="uninstall all but one of them",
             )
-        name, plug, where = points[0].name, loaded(points[0]), place_of(points[0])
+        name, plug, where = points[0].name, loaded(points[0]), _place_of(points[0])
         known, taken = _TAKEN.get((self.group, name), (None, None))
         if known is plug:
             return taken
@@ -324,7 +324,7 @@ def _distribution_of(point: EntryPoint) -> str:
     return "a package" if dist is None else f"{dist.name} {dist.version}"
 
 
-def place_of(point: EntryPoint) -> str:
+def _place_of(point: EntryPoint) -> str:
     """Return where an entry point stands, for refusals."""
     brought = "" if getattr(point, "dist", None) is None else f" ({_distribution_of(point)})"
     return f"entry point {point.name} of {point.group}{brought}"
@@ -341,7 +341,7 @@ def loaded(point: EntryPoint) -> Any:
         problem = error
     raise ConfigError(
         f"what the package brings cannot be loaded: {type(problem).__name__}: {problem}",
-        where=place_of(point),
+        where=_place_of(point),
         value=point.value,
         fix=f"install {problem.name} beside it"
         if isinstance(problem, ModuleNotFoundError) and not _is_part(problem.name, point.module)
