@@ -32,9 +32,9 @@ LEAST_DEVIATION = 0.02
 """Least error of the logarithm of a volatility that no quote shows: a mid lies anywhere between sides."""
 
 
-AGAIN_NS = 5 * NANOS_PER_SECOND
+_AGAIN_NS = 5 * NANOS_PER_SECOND
 """So soon a smile is tried again that a session's first quotes did not show."""
-OFFSET_NS = 30 * MINUTE_NS
+_OFFSET_NS = 30 * MINUTE_NS
 """So long after its last own quote a strike is still held against the smile of the others."""
 
 
@@ -341,7 +341,7 @@ class OptionVols:
         elif known is None or known.smile is None:
             known = _MinuteSmile(now_ns, 0, None)
         else:  # at an open: the last one of the evening tells more than nothing
-            known = known._replace(tried_ns=now_ns - MINUTE_NS + AGAIN_NS)
+            known = known._replace(tried_ns=now_ns - MINUTE_NS + _AGAIN_NS)
         self._smiles[option.carry] = known
         return True
 
@@ -350,7 +350,7 @@ class OptionVols:
         last = self._when_quoted(option)
         if last is None or self._offsets.get(option.instrument_id, (-1, 0.0))[0] == last[1]:
             return
-        if now_ns - last[1] > OFFSET_NS or not self._state.is_lost(option.instrument_id):
+        if now_ns - last[1] > _OFFSET_NS or not self._state.is_lost(option.instrument_id):
             return  # a wide quote's own volatility is noise
         own, vols = self._last(option, now_ns), self._smile_vols(option, smile, now_ns, 0.0)
         if own and vols is not None and vols[0] > 0.0:
