@@ -23,12 +23,12 @@ from scalpdesk.strategies.contract import Action, DeskView, Facts, Proposal
 from scalpdesk.strategies.toolkit.hedger import DeltaHedger
 from scalpdesk.strategies.toolkit.pursuit import Pursuit, sight_of
 
-LONGEST_PAUSE_SECONDS = 15.0
-ALERT_AFTER_SECONDS, LONGEST_ALERT_SECONDS = 30.0, 1_800.0
+_LONGEST_PAUSE_SECONDS = 15.0
+_ALERT_AFTER_SECONDS, _LONGEST_ALERT_SECONDS = 30.0, 1_800.0
 """Into the exit, and the longest time between two alerts, which doubles with each."""
-STALE_HEDGE_NS = MINUTE_NS
+_STALE_HEDGE_NS = MINUTE_NS
 """Into the exit; so long another instrument than the underlying is unwound only at a fresh quote."""
-LAST_CALL_NS = MINUTE_NS
+_LAST_CALL_NS = MINUTE_NS
 """Before the close: a hedge of options that are settled in cash would be naked after it."""
 
 
@@ -103,7 +103,7 @@ class Liquidation(Pursuit):
         seen = sight_of(view, number)
         is_unsold = order.submitted.side is Side.SELL and seen.has_no_bid
         is_late = is_past_cutoff(seen.instrument, view.cutoff, view.now_ns)
-        longest = LONGEST_UNSOLD_SECONDS if is_unsold or is_late else LONGEST_PAUSE_SECONDS
+        longest = LONGEST_UNSOLD_SECONDS if is_unsold or is_late else _LONGEST_PAUSE_SECONDS
         leg = self.tried(number)
         # of its own tries: the desk's last resort has pauses of its own
         leg = leg._replace(refusals=max(leg.tries - 1, 0)).after_refusal(view.now_ns, 1.0, longest)
@@ -162,7 +162,7 @@ class Liquidation(Pursuit):
 
     def _may_unwind(self, view: DeskView) -> bool:
         """Return whether shares are held, and quoted well enough for their time."""
-        is_late = view.now_ns + self._tactics.retry_ns >= (self.since_ns or 0) + STALE_HEDGE_NS
+        is_late = view.now_ns + self._tactics.retry_ns >= (self.since_ns or 0) + _STALE_HEDGE_NS
         is_fine = view.hedge == view.underlying or view.market.verdict(view.hedge, view.now_ns) in TRADABLE
         return bool(self._hedge_held(view)) and (is_late or is_fine)
 
@@ -231,11 +231,11 @@ class Liquidation(Pursuit):
             return ()
         worst = max((self.tried(leg).tries for leg in legs), default=0)
         seconds = (view.now_ns - (self.since_ns or view.now_ns)) / NANOS_PER_SECOND
-        if worst <= self._alert_after and seconds < ALERT_AFTER_SECONDS:
+        if worst <= self._alert_after and seconds < _ALERT_AFTER_SECONDS:
             return ()
         if view.now_ns < self._alert_due_ns:
             return ()
-        wait_s = min(ALERT_AFTER_SECONDS * 2.0**self._alerts, LONGEST_ALERT_SECONDS)
+        wait_s = min(_ALERT_AFTER_SECONDS * 2.0**self._alerts, _LONGEST_ALERT_SECONDS)
         self._alerts += 1
         self._alert_due_ns = view.now_ns + int(wait_s * NANOS_PER_SECOND)
         held = [*legs, *([view.hedge] if hedge else [])]
@@ -254,7 +254,7 @@ class Liquidation(Pursuit):
 def _is_last_call(view: DeskView, legs: Sequence[InstrumentId]) -> bool:
     """Return whether the session ends, and all that is held is paid in cash."""
     contracts = [view.instruments[leg] for leg in legs]
-    is_late = view.session is not None and view.now_ns >= view.session.close_ns - LAST_CALL_NS
+    is_late = view.session is not None and view.now_ns >= view.session.close_ns - _LAST_CALL_NS
     return is_late and all(item.is_option and not item.delivers for item in contracts)
 
 
