@@ -22,7 +22,7 @@ from scalpdesk.plugins import (
 if TYPE_CHECKING:
     from scalpdesk.datasets.chain_snapshots import ChainSnapshot
 
-DAY_END = time(23, 59, 59)
+_DAY_END = time(23, 59, 59)
 
 
 class ChainFlags(Options, frozen=True, kw_only=True):
@@ -62,7 +62,7 @@ def run(request: DownloadRequest, flags: AlpacaFlags) -> Sequence[ImportReport]:
     from scalpdesk_alpaca.history import BAR_SECONDS, AlpacaHistory
 
     symbol, first, last = request.symbol, request.first, request.last
-    begin, until = from_ns(new_york_ns(first, time())), from_ns(new_york_ns(last, DAY_END))
+    begin, until = from_ns(new_york_ns(first, time())), from_ns(new_york_ns(last, _DAY_END))
     history = AlpacaHistory(*request.keys(), base_url=flags.url)
     bars = [history.stock_bars([symbol], begin, until, length=flags.length)]
     if flags.option:
@@ -113,7 +113,7 @@ def _download_chain(
         )
         if not stored.is_file() or (kept.has(what, day) and not flags.again):
             continue
-        bounds = [new_york_ns(day, at) for at in (time(), DAY_END)]
+        bounds = [new_york_ns(day, at) for at in (time(), _DAY_END)]
         prices = read_columns(
             connect(),
             [stored],

@@ -27,7 +27,7 @@ from scalpdesk_alpaca.stream import Receive, Send, StreamConnection, StreamRefus
 from scalpdesk_alpaca.transport import ApiKeys, RestRequest
 
 T = TypeVar("T")
-MINUTE_SECONDS = 60
+_MINUTE_SECONDS = 60
 LARGEST_FRAME_BYTES = 16 * 1024 * 1024
 
 
@@ -173,8 +173,8 @@ class MarketReader:
 
     def _bar(self, message: _Bar, stamp: Stamp) -> BarEvent:
         number = number_of(message.S, self.lookup)
-        end_ns = ns_of(message.t) + MINUTE_SECONDS * NANOS_PER_SECOND  # the venue stamps the start
-        return BarEvent(number, end_ns, stamp(end_ns), MINUTE_SECONDS, *message.figures())
+        end_ns = ns_of(message.t) + _MINUTE_SECONDS * NANOS_PER_SECOND  # the venue stamps the start
+        return BarEvent(number, end_ns, stamp(end_ns), _MINUTE_SECONDS, *message.figures())
 
 
 def _refusal(name: str, detail: str) -> BadMessage:

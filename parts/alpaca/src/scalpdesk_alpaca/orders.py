@@ -28,7 +28,7 @@ from scalpdesk_alpaca.queries import BudgetedClient
 from scalpdesk_alpaca.stream import Receive, Send, StreamRefused
 from scalpdesk_alpaca.transport import ApiKeys
 
-MOVES = frozenset({"fill", "partial_fill", "trade_bust", "trade_correct"})
+_MOVES = frozenset({"fill", "partial_fill", "trade_bust", "trade_correct"})
 """Updates that change holdings or cash: of somebody else's order, only the account shows how."""
 _UPDATES = "trade_updates"
 """The stream that is listened to."""
@@ -227,7 +227,7 @@ class OrderReports:
         if order is None:
             detail = f"{update.event} of {shown.client_order_id} {shown.symbol}"
             self.refuse("unknown_order", detail)
-            if update.event in MOVES:
+            if update.event in _MOVES:
                 self.gap("foreign_execution", detail)
             return
         if not self._matches(order, shown):

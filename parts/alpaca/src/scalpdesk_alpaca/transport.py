@@ -237,7 +237,7 @@ _PAPER_HOST = "paper-api.alpaca.markets"
 LIVE_HOST = "api.alpaca.markets"
 _DATA_URL = "https://data.alpaca.markets"
 _STREAM_URL = "wss://stream.data.alpaca.markets"
-PAPER_KEY, LIVE_KEY = "PK", "AK"
+PAPER_KEY, _LIVE_KEY = "PK", "AK"
 """First letters of the keys of the two environments."""
 
 
@@ -335,7 +335,7 @@ class Endpoints:
 
         Raises ConfigError, which says which environment the key belongs to. The key itself is not shown.
         """
-        if self.is_paper and key.startswith(LIVE_KEY):
+        if self.is_paper and key.startswith(_LIVE_KEY):
             raise ConfigError(
                 "a live key with paper settings; nothing was sent",
                 where="credentials.trading_api_key",

@@ -62,7 +62,7 @@ def account_of(keyring: Keyring, headers: Mapping[str, str]) -> str | None:
     raise ApiError(403, None, "forbidden.")
 
 
-class RateLimiter:
+class _RateLimiter:
     """Limits the requests of each account in windows of a minute.
 
     ``per_minute``: Requests allowed; 0 for no limit.
@@ -110,7 +110,7 @@ class AlpacaApi:
     ) -> None:
         self.world = world
         self.keyring = keyring
-        self._trading, self._data = RateLimiter(trading_limit), RateLimiter(data_limit)
+        self._trading, self._data = _RateLimiter(trading_limit), _RateLimiter(data_limit)
         self._closed_until: dict[str, int] = {}
         self._router = web.UrlDispatcher()
         self._handlers: dict[web.AbstractRoute, Handler] = {}

@@ -15,7 +15,7 @@ _DATA_PATHS = ("/v2/iex", "/v2/sip", "/v2/delayed_sip", "/v2/test", "/v1beta1/in
 _AUTH_SECONDS = 10.0
 
 
-class AlpacaProtocol(ExchangeProtocol):
+class _AlpacaProtocol(ExchangeProtocol):
     """REST and streams of one server."""
 
     def __init__(self, host: ExchangeHost) -> None:
@@ -130,5 +130,5 @@ def _is_packed(request: web.Request) -> bool:
 
 
 PROTOCOL = ProtocolSpec(
-    name="alpaca", build=AlpacaProtocol, terms=MarketTerms(fees=ALPACA_FEES, rules=ALPACA_RULES)
+    name="alpaca", build=_AlpacaProtocol, terms=MarketTerms(fees=ALPACA_FEES, rules=ALPACA_RULES)
 )

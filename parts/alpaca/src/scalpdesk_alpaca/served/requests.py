@@ -198,7 +198,7 @@ _PLAIN = {
 }
 
 
-UNITS = {
+_UNITS = {
     "Min": 60,
     "T": 60,
     "Hour": 3_600,
@@ -208,7 +208,7 @@ UNITS = {
     "Week": 604_800,
     "W": 604_800,
 }
-LONGEST = 60
+_LONGEST = 60
 
 
 def query_us(request: Request, name: str) -> int | None:
@@ -249,8 +249,8 @@ def timeframe_seconds(text: str) -> int:
     300
     """
     digits = text.rstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
-    unit = UNITS.get(text[len(digits) :])
-    if unit is None or not (digits or "1").isdigit() or not 1 <= int(digits or "1") < LONGEST:
+    unit = _UNITS.get(text[len(digits) :])
+    if unit is None or not (digits or "1").isdigit() or not 1 <= int(digits or "1") < _LONGEST:
         raise ApiError(400, 40010000, f"invalid timeframe: {text}")
     return int(digits or "1") * unit
 
