@@ -28,7 +28,7 @@ class CaptureFlags(Options, frozen=True):
     name: Annotated[str, Flag("Name of the data set.")] = "deribit"
 
 
-def read_file(request: ImportRequest, flags: CaptureFlags) -> Sequence[ImportReport]:
+def _read_file(request: ImportRequest, flags: CaptureFlags) -> Sequence[ImportReport]:
     """Import a capture of messages, or a table."""
     from scalpdesk.datasets.coin_data import add_rows, finish, import_coin_table
     from scalpdesk.plugins import manifest_to_extend
@@ -196,7 +196,7 @@ IMPORTER = ImporterSpec(
     ),
     flags=CaptureFlags,
     is_raw=True,
-    run=read_file,
+    run=_read_file,
 )
 DOWNLOADER = DownloaderSpec(
     name="deribit",
