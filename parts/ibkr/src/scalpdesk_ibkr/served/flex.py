@@ -13,7 +13,7 @@ Row = dict[str, str]
 
 _NOTES = {"OPASN": "A", "OPEXC": "Ex", "OPEXP": "Ep", "OPCSH": "Ex"}
 """Codes of the ends of options by the kinds of activities; a delivery carries that of its option."""
-TYPES = {
+_TYPES = {
     "DIV": "Dividends",
     "FEE": "Other Fees",
     "CSD": "Deposits/Withdrawals",
@@ -127,7 +127,7 @@ def _booked(activity: Activity, notes: str) -> Row:
 def _payment(activity: Activity) -> Row:
     interest = "Broker Interest Received" if activity.net_amount > ZERO else "Broker Interest Paid"
     return {
-        "type": TYPES.get(activity.kind, interest),
+        "type": _TYPES.get(activity.kind, interest),
         "amount": number_text(activity.net_amount),
         "levelOfDetail": "DETAIL",
     }
