@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from scalpdesk.protocol.values import FreshnessGuard
     from scalpdesk_strategies.isolation.harness import FolderBackend
 
-STDIN = "-"
+_STDIN = "-"
 
 
 @desk_command(
@@ -72,7 +72,7 @@ def harness(
     take_keys(os.environ)  # the folder's process could read them there
     backend: FolderBackend
     intents: list[dict[str, Any]] = []
-    window = 1 if events == STDIN else WINDOW  # from a live source the next event may be long in coming
+    window = 1 if events == _STDIN else WINDOW  # from a live source the next event may be long in coming
     with _open(events) as source, ExitStack() as stack:
         if isolate:
             backend = FolderProcess(Path(strategy), FolderLimits(time_limit, memory_limit_mb))
@@ -92,7 +92,7 @@ def harness(
 
 
 def _open(events: str) -> BinaryIO:
-    if events == STDIN:
+    if events == _STDIN:
         return sys.stdin.buffer
     try:
         return Path(events).open("rb")

@@ -11,7 +11,7 @@ from scalpdesk.strategies.toolkit.exits import ScalpExitConfig
 from scalpdesk_strategies.st0ckg.filters import FilterConfig
 from scalpdesk_strategies.st0ckg.scalp_selector import ContractConfig
 
-SEVEN = (
+_SEVEN = (
     "gamma_squeeze",
     "vwap_reclaim",
     "opening_drive",
@@ -31,7 +31,7 @@ class St0ckgConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_
 
     underlying: str = "SPY"
     """Underlying of the signals and of the options."""
-    signals: tuple[str, ...] = SEVEN
+    signals: tuple[str, ...] = _SEVEN
     """Names of the signals asked, as their files are called."""
     scoring: Scoring = Scoring.MEASURED
     """``measured`` or ``original``: which definition of each signal."""
@@ -74,7 +74,7 @@ class St0ckgConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_
             find_signal(name)
         if not self.signals:
             raise ConfigError(
-                "at least one signal", where="signals", value=[], fix=f"name some of {', '.join(SEVEN)}"
+                "at least one signal", where="signals", value=[], fix=f"name some of {', '.join(_SEVEN)}"
             )
         if self.venue:
             venue_cutoff(self.venue)
