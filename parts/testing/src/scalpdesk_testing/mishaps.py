@@ -21,7 +21,7 @@ from scalpdesk_testing.schedule import ASSIGNED, CALLED, CORRECTION, STRAY, TRAN
 from scalpdesk_testing.small_desk import MortalJournal
 
 _RESUME_AFTER_SECONDS = 12.0
-LOOK_AGAIN_SECONDS = 10.0
+_LOOK_AGAIN_SECONDS = 10.0
 _BROKER_LOOKS_SECONDS = 5.0
 LOOK_SECONDS = 0.5
 """Between two looks for an order that a moment waits for."""
@@ -310,4 +310,4 @@ class Mishaps:
         runner = self.runner
         if runner is not None and runner.core.engine.desk.gate.mode != "ACTIVE" and self.may_resume():
             self.operate("resume", "the cause is gone")
-        self.loop.call_later(LOOK_AGAIN_SECONDS, self._resume_by_hand)
+        self.loop.call_later(_LOOK_AGAIN_SECONDS, self._resume_by_hand)

@@ -31,12 +31,12 @@ pytest.register_assert_rewrite("scalpdesk_testing.venue_conformance")
 Answer = TypeVar("Answer")
 _DEFAULT_DAYS = {"embedded-btc": "2025-03-05", "embedded-eth": "2025-03-05"}
 _DEFAULT_DAY = "2018-02-05"
-COINS = {"BTC": "embedded-btc", "ETH": "embedded-eth"}
-LAST_YEAR = 2028
+_COINS = {"BTC": "embedded-btc", "ETH": "embedded-eth"}
+_LAST_YEAR = 2028
 """Expiries that are listed in it lie before the end of the calendar."""
 _LONGEST_CALL_SECONDS = 120.0
 """A day of the market plays within seconds; what takes longer hangs."""
-POLL_SECONDS = 0.01
+_POLL_SECONDS = 0.01
 
 
 class ExchangeSettings(TypedDict, total=False):
@@ -121,7 +121,7 @@ class ServedExchange:
         while not (found := is_so()):
             if monotonic() >= until:
                 raise AssertionError(f"not so within {seconds:g} s: {is_so}")
-            sleep(POLL_SECONDS)
+            sleep(_POLL_SECONDS)
         return found
 
     # the venue's own books --------------------------------------------------------------------------
@@ -263,7 +263,7 @@ async def _end(server: "ExchangeServer") -> None:
     for task in left:
         task.cancel()
     await asyncio.gather(*left, return_exceptions=True)
-    await asyncio.sleep(POLL_SECONDS)
+    await asyncio.sleep(_POLL_SECONDS)
 
 
 def _server_of(protocol: str, faults: "tuple[Fault, ...]", settings: ExchangeSettings) -> "ExchangeServer":
@@ -326,13 +326,13 @@ def _reconstructed(
     from scalpdesk.base import to_ns
     from scalpdesk.exchange.launch import tape_source
 
-    data = COINS.get(symbol, "embedded")
+    data = _COINS.get(symbol, "embedded")
     if is_coin != (data != "embedded"):
         raise ArgumentError(
             "this protocol has no such underlying",
             where="underlying",
             value=symbol,
-            fix=f"use one of {', '.join(COINS)}" if is_coin else "use SPY or QQQ",
+            fix=f"use one of {', '.join(_COINS)}" if is_coin else "use SPY or QQQ",
         )
     tape = _tape(data, symbol, settings.get("day", _DEFAULT_DAYS.get(data, _DEFAULT_DAY)), seed)
     session, clock = tape.sessions[0], _clock(settings.get("at", "12:00" if is_coin else "10:00"))
@@ -353,7 +353,7 @@ def _day(text: str) -> date:
         day = date.fromisoformat(text)
     except ValueError:
         day = date.max
-    if day.year > LAST_YEAR:
+    if day.year > _LAST_YEAR:
         raise ArgumentError(
             "not a day of the calendar of sessions", where="day", value=text, fix="write it as 2027-03-04"
         )
@@ -378,7 +378,7 @@ def _tape(data: str, symbol: str, day: str, seed: int) -> "MarketTape":
 # fixtures -----------------------------------------------------------------------------------------------
 
 
-def pytest_configure(config: pytest.Config) -> None:
+def _pytest_configure(config: pytest.Config) -> None:
     """Register the marker."""
     config.addinivalue_line(
         "markers", "exchange(day, at, underlying, cash, …): market and account of a served exchange"

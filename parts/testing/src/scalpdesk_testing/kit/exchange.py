@@ -307,7 +307,7 @@ SPY, CALL, PUT = 0, 3, 4
 SPX = 7
 DAILY_CLOSES = (490.0, 492.0, 494.0, 496.0, 498.0)
 PATIENCE = 10  # seconds; only a failing test waits so long
-MINUTES = 385
+_MINUTES = 385
 
 
 def source() -> TapeSource:
@@ -320,7 +320,7 @@ def source() -> TapeSource:
             book.add(option(right, 5000, monthly, root))
     book.add(option("C", 5000, DAY, "SPXW"))
     builder = TapeBuilder(book)
-    for minute in range(MINUTES):
+    for minute in range(_MINUTES):
         now_ns = at("09:30") + minute * MINUTE_NS
         spot = 500.0 + ((minute * 7) % 11 - 5) * 0.05
         for number, item in enumerate(book):

@@ -711,7 +711,7 @@ def bench_plan(
 # whole runs at that venue, from start to end -----------------------------------------------------------
 
 SESSION = session_on(DAY)
-QUICK = RunnerOptions(
+_QUICK = RunnerOptions(
     reconcile_seconds=1e9,
     confirm_seconds=0.0,
     absent_after_seconds=0.0,
@@ -727,7 +727,7 @@ class Life:
 
     def __init__(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.venue = InstalledVenue(tmp_path / "site", monkeypatch)
-        self.plan = bench_plan(tmp_path, runner=QUICK)
+        self.plan = bench_plan(tmp_path, runner=_QUICK)
         self.clock = ManualClock(SESSION.open_ns + 60 * 10**9)
         self.said: list[tuple[str, ...]] = []
         self.log: list[Any] = []
@@ -755,7 +755,7 @@ class Life:
         **options: Any,
     ) -> Any:
         """Run to the end; return the summary. Without anything meanwhile the run is stopped at once."""
-        plan = replace(self.plan, runner=replace(QUICK, **options))
+        plan = replace(self.plan, runner=replace(_QUICK, **options))
 
         async def whole() -> Any:
             running = asyncio.create_task(
