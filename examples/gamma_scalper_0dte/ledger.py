@@ -11,20 +11,23 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from scalpdesk.core.bounds import at_least
-from scalpdesk.core.errors import ArgumentError
-from scalpdesk.core.units import NANOS_PER_SECOND
-from scalpdesk.hedging.bands.regime_threshold import (
+from scalpdesk.base import (
+    NANOS_PER_SECOND,
     ZERO,
+    ArgumentError,
+    at_least,
+    new_york_ns,
+    to_new_york,
+    us_option,
+)
+from scalpdesk.protocol import to_decimal
+from scalpdesk.strategies import (
     HedgeVerdict,
     RegimeThresholdConfig,
     judge_hedge,
     net_delta,
+    threshold_by_dealers,
 )
-from scalpdesk.instruments.classes import us_option
-from scalpdesk.instruments.sessions import new_york_ns, to_new_york
-from scalpdesk.marketdata.dealer_gamma import threshold_by_dealers
-from scalpdesk.protocol import to_decimal
 
 MOST_POSITIONS = 10_000
 MOST_UNDERLYINGS = 256

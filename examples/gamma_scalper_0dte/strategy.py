@@ -16,25 +16,33 @@ from typing import Any, cast
 
 from ledger import HedgeRules, Hours, LedgerOrder, QuantityUnit, Update, ZeroDteLedger, number_in
 
-from scalpdesk.config.settings import CredentialsSection, DeskConfig
-from scalpdesk.core.clock import SystemClock
-from scalpdesk.core.errors import ArgumentError, ConfigError
-from scalpdesk.core.events import GammaExposureEvent
-from scalpdesk.core.units import MINUTE_NS
-from scalpdesk.instruments.broker_terms import cutoff_names, venue_cutoff
-from scalpdesk.instruments.classes import us_option
-from scalpdesk.instruments.deadlines import EXIT_MINUTES, exit_deadline_ns
-from scalpdesk.instruments.sessions import (
+from scalpdesk.base import (
+    EXIT_MINUTES,
+    MINUTE_NS,
     REGULAR_CLOSE,
+    ArgumentError,
+    ConfigError,
     Session,
+    SystemClock,
+    cutoff_names,
+    exit_deadline_ns,
     is_session,
     new_york_ns,
     session_on,
     to_ns,
+    us_option,
+    venue_cutoff,
 )
-from scalpdesk.live.market import ExposureWatch, live_source
-from scalpdesk.marketdata.dealer_gamma import DEFAULT_SYMBOL, known_exposure_usd
 from scalpdesk.protocol import OK, event_verdict, order_intent, parse_ts, to_decimal
+from scalpdesk.strategies import (
+    DEFAULT_SYMBOL,
+    CredentialsSection,
+    DeskConfig,
+    ExposureWatch,
+    GammaExposureEvent,
+    known_exposure_usd,
+    live_source,
+)
 
 NAME = "0dte_gamma_scalper"
 FIRST_YEAR, LAST_YEAR = 1996, 2029

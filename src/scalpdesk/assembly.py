@@ -76,8 +76,8 @@ def fee_facts(config: DeskConfig, first: date, last: date) -> dict[str, Any]:
 _LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "alarm": logging.ERROR}
 COIN_MARKET = "scalpdesk.datasets.embedded.coin:reconstruct_coin"
 """Loader of reconstructed coin markets; only they import it."""
-COIN_HISTORY_DAYS = 500
-FORECAST_DAYS = 5
+_COIN_HISTORY_DAYS = 500
+_FORECAST_DAYS = 5
 FORECAST_HISTORY_DAYS = 1_500
 """Daily bars before the session that a forecast is fitted to: six years."""
 
@@ -533,7 +533,7 @@ def _coin_forecasts(tape: MarketTape, number: InstrumentId, seed: int) -> tuple[
     return tuple(
         forecast_event(
             number,
-            daily_bars_before(session.day, COIN_HISTORY_DAYS, seed=seed, market=MARKETS[tape.underlying]),
+            daily_bars_before(session.day, _COIN_HISTORY_DAYS, seed=seed, market=MARKETS[tape.underlying]),
             session.open_ns,
             periods_per_year=365,
         )
@@ -578,7 +578,7 @@ def forecast_event(
     from scalpdesk.volatility.forecast import DESK_DEFAULT, forecast_vol
 
     made = forecast_vol(
-        bars, model=DESK_DEFAULT, horizon_days=FORECAST_DAYS, periods_per_year=periods_per_year
+        bars, model=DESK_DEFAULT, horizon_days=_FORECAST_DAYS, periods_per_year=periods_per_year
     )
     return ForecastEvent(
         number,

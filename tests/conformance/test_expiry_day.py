@@ -9,7 +9,7 @@ from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.units import ZERO
 from scalpdesk.exchange.market import MarketOptions
 from scalpdesk.exchange.source import TapeSource
-from scalpdesk.orders.reconcile import AccountChange, AccountPicture, reconcile
+from scalpdesk.live.reconcile import AccountChange, AccountPicture, reconcile
 from scalpdesk_alpaca.account_messages import read_activities
 from scalpdesk_testing.kit.broker import give
 from scalpdesk_testing.kit.exchange import Bench, TwsBench, checked

@@ -1,39 +1,46 @@
-"""Names that a notebook imports from the package root."""
+"""What authors import: each door gives what its stub lists, from its home, and loads it on first use."""
 
+import ast
 import subprocess
 import sys
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
 
-import scalpdesk
+import pytest
+
+from scalpdesk.core.sockets import SOCKETS
+
+ROOT = Path(__file__).resolve().parents[2]
+STUBS = {
+    ".".join(path.with_suffix("").parts).rpartition(".src.")[2].removesuffix(".__init__"): path
+    for folder in ("src", "parts")
+    for path in sorted((ROOT / folder).rglob("*.pyi"))
+}
 
 
-def test_every_exported_name_is_there_and_is_what_it_says():
-    many = {"BacktestConfig", "BacktestResult", "PreparedMarket", "simulate"}
-    many |= {"bands", "load_run", "parity", "premium_history", "run_desk", "sweep", "tear_sheet"}
-    assert set(scalpdesk.__all__) == {
-        "Strategy",
-        "__version__",
-        "backtest",
-        "load_data",
-        "walk_forward",
-        *many,
-    }
-    # in a process of its own: here the subpackages are imported already
+def listed(name: str) -> list[tuple[str, ast.alias]]:
+    return [(node.module, each) for node in ast.parse(STUBS[name].read_text()).body for each in node.names]
+
+
+@pytest.mark.rows("name", STUBS)
+def test_a_door_gives_what_stands_in_its_stub_and_nothing_else(name):
+    door = import_module(name)
+    for home, each in listed(name):
+        assert getattr(door, each.asname) is getattr(import_module(home), each.name)
+    assert dir(door) == door.__all__ == sorted(each.asname for _, each in listed(name))
+    assert not {module.name for module in iter_modules(getattr(door, "__path__", ()))} & set(door.__all__)
+    with pytest.raises(AttributeError, match=f"module '{name}' has no attribute 'nothing'"):
+        _ = door.nothing
+
+
+def test_doors_open_without_what_is_behind_them():
     code = (
-        "from scalpdesk import backtest, load_data, Strategy, __version__;"
-        "assert callable(backtest) and callable(load_data);"
-        "from scalpdesk import backtest as again; assert again is backtest;"
-        "from scalpdesk import BacktestConfig, BacktestResult, PreparedMarket, simulate;"
-        "from scalpdesk import bands, load_run, parity, premium_history;"
-        "from scalpdesk import run_desk, sweep, tear_sheet, walk_forward;"
-        "print(__version__)"
+        f"import sys, {', '.join(STUBS)}; print(sorted({{'msgspec', 'numpy', 'click'}} & {{*sys.modules}}))"
     )
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert ran.returncode == 0, ran.stderr
-    assert ran.stdout.strip() == scalpdesk.__version__
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout == b"[]\n"
 
 
-def test_no_subpackage_hides_an_exported_name():
-    from pkgutil import iter_modules
-
-    assert dir(scalpdesk) == sorted(scalpdesk.__all__)
-    assert not {module.name for module in iter_modules(scalpdesk.__path__)} & set(scalpdesk.__all__)
+def test_the_contract_of_each_socket_is_promised():
+    promised = {f"{home}:{each.name}" for name in STUBS for home, each in listed(name)}
+    assert {socket.contract for socket in SOCKETS} - promised == {"click:Command"}

@@ -10,13 +10,13 @@ import pytest
 from scalpdesk.core.bounds import BoundedSettings, above, at_least, bounds_of
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.entry.edge_gate import EdgeGateConfig
-from scalpdesk.entry.scalp_selector import ContractConfig
 from scalpdesk.hedging.bands.fixed import FixedConfig
 from scalpdesk.hedging.bands.time_based import TimeBasedConfig
 from scalpdesk.hedging.base import AversionConfig
 from scalpdesk.strategies.toolkit.exits import ExitConfig, ScalpExitConfig
 from scalpdesk_strategies.st0ckg.config import St0ckgConfig
 from scalpdesk_strategies.st0ckg.filters import FilterConfig
+from scalpdesk_strategies.st0ckg.scalp_selector import ContractConfig
 
 Part = Annotated[float, above(0, 1, "a part")]
 

@@ -31,8 +31,8 @@ from scalpdesk.core.refusals import Refused
 from scalpdesk.exchange.keyring import Credential, Keyring
 from scalpdesk.exchange.market import SimulatedMarket
 from scalpdesk.live.core import LiveCore
+from scalpdesk.live.reconcile import AccountPicture, BookedFill, ForeignFill, reconcile
 from scalpdesk.live.reconciliation import Reconciler
-from scalpdesk.orders.reconcile import AccountPicture, BookedFill, ForeignFill, reconcile
 from scalpdesk.simulation.accounts import AccountTerms
 from scalpdesk.simulation.faults import Fault
 from scalpdesk.simulation.orders import OrderRequest, PositionIntent

@@ -21,6 +21,7 @@ from scalpdesk.core.units import HOUR_NS, MINUTE_NS, NANOS_PER_SECOND
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.futures import future_contract
 from scalpdesk.live.core import LiveCore
+from scalpdesk.live.reconcile import BookedFill, OpenOrder
 from scalpdesk.live.reconciliation import (
     AccountQueries,
     Reconciler,
@@ -32,7 +33,6 @@ from scalpdesk.live.reconciliation import (
 from scalpdesk.live.supervision import Supervisor
 from scalpdesk.marketdata.triggers import EveryQuote
 from scalpdesk.orders.order import Order, OrderState
-from scalpdesk.orders.reconcile import BookedFill, OpenOrder
 from scalpdesk.strategies.contract import Proposal
 from scalpdesk.venues.contract import (
     AccountFacts,

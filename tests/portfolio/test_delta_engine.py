@@ -12,11 +12,11 @@ from scalpdesk.instruments.deribit import deribit_option, perpetual
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.marketdata.tape import RateCurve
-from scalpdesk.marketdata.vol_filter import VOL_OF_VOL
 from scalpdesk.portfolio.delta_engine import DeltaEngine
 from scalpdesk.portfolio.option_pricer import ContractPricer
 from scalpdesk.portfolio.option_vols import LEAST_DEVIATION
 from scalpdesk.portfolio.positions import Position
+from scalpdesk.portfolio.vol_filter import VOL_OF_VOL
 from scalpdesk.pricing import greeks
 from scalpdesk.pricing.base import OptionGreeks
 from scalpdesk_testing.kit.instruments import option, share, straddle_book

@@ -6,8 +6,8 @@ import pytest
 
 from scalpdesk.core.errors import DataError
 from scalpdesk.protocol import event_verdict, intent_verdict, log_verdict
-from scalpdesk.protocol.answers import SeenIds, sort_answers
 from scalpdesk.protocol.messages import read_event, read_message
+from scalpdesk_strategies.answers import SeenIds, sort_answers
 from scalpdesk_testing.kit.malformed import Wrong, malformed_lines, second_reading, second_verdict
 
 pytestmark = pytest.mark.second

@@ -135,20 +135,64 @@ def calls_in_tests(called: str) -> list[str]:
     ]
 
 
+def _module(path: Path) -> str:
+    """Return the dotted name of a file of the source."""
+    return ".".join(path.with_suffix("").parts).rpartition(".src.")[2].removesuffix(".__init__")
+
+
+def _doors() -> dict[str, str]:
+    """Return what each door promises, by its name: the text of the stub beside it."""
+    folders = (ROOT / "src", ROOT / "parts")
+    return {
+        _module(path): path.read_text("utf-8") for folder in folders for path in sorted(folder.rglob("*.pyi"))
+    }
+
+
+def imports_past_doors() -> list[str]:
+    """Return what pages and examples import that no door promises, and what the desk imports from a door."""
+    doors = _doors()
+    template = ROOT / "src" / "scalpdesk" / "cli" / "starter.py"
+    patterns = ("README.md", "docs/**/*.md", "examples/**/*.md", "examples/**/*.py", "notebooks/*.ipynb")
+    pages = [path for pattern in patterns for path in sorted(ROOT.glob(pattern))]
+    found = [
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in [*pages, *filter(Path.is_file, [template])]
+        for home, names in _IMPORT.findall(path.read_text("utf-8"))
+        for name in re.findall(r"\w+", names) or [home]
+        if f" as {name}" not in doors.get(home, "") and not (name == home and home in doors)
+    ]
+    return found + [
+        f"{path.relative_to(ROOT)}:{node.lineno}: {node.module}"
+        for path in _sources()
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.ImportFrom) and node.module in doors and path != template
+        if _module(path).partition(".")[0] == node.module.partition(".")[0]
+        if any(f" as {alias.name}" in doors[node.module] for alias in node.names)
+    ]
+
+
+_IMPORT = re.compile(
+    r'^[ ">]*(?:from|import) (scalpdesk[\w.]*)(?: import (\([^)]*\)|[^#\n\\]*))?', re.MULTILINE
+)
+"""An import on a page, in a file or in a notebook's cell."""
+
+
 def _package(module: str) -> str:
     """Return the package that a module is of: of ``scalpdesk`` the one below it, else a part."""
     return ".".join(module.split(".")[: 2 if module.startswith("scalpdesk.") else 1])
 
 
 def crossing_names() -> list[str]:
-    """Return the names that a package of the source imports from another one, each once."""
+    """Return the names that a package of the source imports from another one past its door, each once."""
     found: set[str] = set()
+    doors = _doors()
     for path in _sources():
-        own = _package(".".join(path.relative_to(ROOT).with_suffix("").parts).partition("src.")[2])
+        own = _package(_module(path))
         found |= {
             f"{node.module}.{alias.name}"
             for node in ast.walk(ast.parse(path.read_text("utf-8")))
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("scalpdesk")
+            if node.module not in doors
             for alias in node.names
             if _package(f"{node.module}.{alias.name}") != own
         }
@@ -162,7 +206,8 @@ def print_figures(*, in_full: bool) -> list[str]:
         "tests of an instrument's kind outside instruments/": (kind_tests(), 0),
         "type: ignore": (lines_with(r"#\s*type: ignore"), 10),
         "broad excepts without a reason": (broad_excepts(), 0),
-        "names that packages import from one another": (crossing_names(), 1_699),
+        "imports past a door": (imports_past_doors(), 0),
+        "names that packages import from one another": (crossing_names(), 1_629),
         "test files out of place": (misplaced_tests(), 0),
         "private names in tests": (private_names(), 274),
         "monkeypatch.setattr in tests": (calls_in_tests("monkeypatch.setattr"), 118),

@@ -27,9 +27,9 @@ from scalpdesk.signals.ema_cloud import (
     has_bounced,
     is_exhausted,
 )
-from scalpdesk.signals.macro_bias import MacroFilter, last_closed_start_ns
-from scalpdesk.signals.volume_surge import VolumeAverage, is_surge
 from scalpdesk_strategies.ema_scalper.cloud_watch import CloudWatch
+from scalpdesk_strategies.ema_scalper.macro_bias import MacroFilter, last_closed_start_ns
+from scalpdesk_strategies.ema_scalper.volume_surge import VolumeAverage, is_surge
 from scalpdesk_testing.kit.cloud_bars import bar_event, candle, minutes_of
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"

@@ -14,13 +14,14 @@ from scalpdesk.core.errors import DataError
 from scalpdesk.core.events import OperatorEvent, OrderCancelled, PositionChanged
 from scalpdesk.core.intents import Mark, OrderType, Purpose, Side, SubmitOrder, TimeInForce
 from scalpdesk.instruments.contract import Instruments
-from scalpdesk.instruments.corporate_actions import LARGEST_ORDINARY_DIVIDEND, ActionKind, CorporateAction
+from scalpdesk.instruments.corporate_actions import ActionKind, CorporateAction
 from scalpdesk.instruments.sessions import session_on
 from scalpdesk.marketdata.tape import CashDividend
 from scalpdesk.marketdata.triggers import EveryQuote
 from scalpdesk.portfolio.positions import PositionManager
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.simulation.accounts import AccountTerms
+from scalpdesk.simulation.corporate_actions import LARGEST_ORDINARY_DIVIDEND
 from scalpdesk.simulation.orders import OrderClass
 from scalpdesk_testing.kit.bookings import apply_change, booked
 from scalpdesk_testing.kit.broker import Market, connect, give

@@ -2,8 +2,7 @@
 
 import pytest
 
-from scalpdesk.instruments.classes import us_option
-from scalpdesk.instruments.contract import Equity, Instruments
+from scalpdesk.base import Equity, Instruments, us_option
 from scalpdesk_testing.kit import alpaca_wire as samples
 from scalpdesk_testing.kit.scripted_venue import Conversation
 

@@ -5,10 +5,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from scalpdesk.core.enums import ChangeCause
-from scalpdesk.core.events import QuoteEvent
-from scalpdesk.instruments.contract import Equity
-from scalpdesk.instruments.ticks import CENT_TICK, NICKEL_DIME, PENNY_NICKEL
+from scalpdesk.base import NICKEL_DIME, ChangeCause, Equity, QuoteEvent
+from scalpdesk.instruments.ticks import CENT_TICK, PENNY_NICKEL
 from scalpdesk.venues.bounds import LARGEST_COUNT
 from scalpdesk_alpaca import account_messages
 from scalpdesk_alpaca.fields import Malformed

@@ -11,14 +11,7 @@ from scalpdesk.core.clock import FollowingClock
 from scalpdesk.core.errors import ConfigError, RetryError, StopError
 from scalpdesk.core.intents import OrderType, Purpose, Side, SubmitOrder, TimeInForce
 from scalpdesk.instruments.contract import Equity, Instruments
-from scalpdesk.venues.contract import (
-    AccountFacts,
-    KnownOrder,
-    LiveToken,
-    VenueClock,
-    VenueSetup,
-    how_to_reach,
-)
+from scalpdesk.venues import AccountFacts, KnownOrder, LiveToken, VenueClock, VenueSetup, how_to_reach
 from scalpdesk_alpaca import gateway as module
 from scalpdesk_alpaca.queries import StartChecks
 from scalpdesk_alpaca.settings import AlpacaSettings

@@ -3,12 +3,9 @@
 import msgpack
 import pytest
 
+from scalpdesk.base import ConfigError, InstrumentId, QuoteEvent, RetryError, TradingHalt
 from scalpdesk.config.schema import Secret as Key
-from scalpdesk.core.errors import ConfigError, RetryError
-from scalpdesk.core.events import QuoteEvent, TradingHalt
-from scalpdesk.core.units import InstrumentId
-from scalpdesk.venues.contract import Notice, NoticeKind
-from scalpdesk.venues.event_queue import EventPublisher
+from scalpdesk.venues import EventPublisher, Notice, NoticeKind
 from scalpdesk_alpaca.market_data import MarketReader, MarketStream, MarketStreams
 from scalpdesk_alpaca.stream import StreamRefused, StreamTarget
 from scalpdesk_alpaca.transport import ApiKeys

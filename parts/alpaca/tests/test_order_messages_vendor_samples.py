@@ -15,9 +15,8 @@ from typing import Any
 import msgpack
 import pytest
 
-from scalpdesk.core.events import BarEvent, QuoteEvent, TradeEvent
-from scalpdesk.core.intents import Side
-from scalpdesk.venues.contract import VenueMinute
+from scalpdesk.base import BarEvent, QuoteEvent, Side, TradeEvent
+from scalpdesk.venues import VenueMinute
 from scalpdesk_alpaca import account_messages, history, market_data, order_messages
 from scalpdesk_alpaca.account_messages import MOVES, PAYMENTS
 from scalpdesk_alpaca.market_data import MarketReader, Subscribed, TradingStatus

@@ -9,31 +9,30 @@ from decimal import Decimal
 
 import pytest
 
-from scalpdesk.core.errors import RetryError
+from scalpdesk.base import (
+    InstrumentId,
+    MultiLegOrder,
+    OrderFilled,
+    OrderRejected,
+    OrderType,
+    Purpose,
+    ReplaceOrder,
+    RetryError,
+    Side,
+    SubmitOrder,
+    TimeInForce,
+)
 from scalpdesk.core.events import (
     CancelRejected,
     FillBusted,
     OrderAccepted,
     OrderCancelled,
     OrderExpired,
-    OrderFilled,
     OrderNotFound,
-    OrderRejected,
     OrderStatusUnknown,
 )
-from scalpdesk.core.intents import (
-    CancelOrder,
-    MultiLegOrder,
-    OrderType,
-    Purpose,
-    ReplaceOrder,
-    Side,
-    SubmitOrder,
-    TimeInForce,
-)
-from scalpdesk.core.units import InstrumentId
-from scalpdesk.venues.contract import KnownOrder, Notice, NoticeKind
-from scalpdesk.venues.tracker import TrackedOrder
+from scalpdesk.core.intents import CancelOrder
+from scalpdesk.venues import KnownOrder, Notice, NoticeKind, TrackedOrder
 from scalpdesk_alpaca.order_messages import read_order
 from scalpdesk_alpaca.orders import ends
 from scalpdesk_alpaca.stream import StreamRefused

@@ -6,12 +6,9 @@ from decimal import Decimal
 
 import pytest
 
-from scalpdesk.core.errors import RetryError
+from scalpdesk.base import InstrumentId, OrderType, Purpose, RetryError, Side, SubmitOrder, TimeInForce
 from scalpdesk.core.events import OrderAccepted
-from scalpdesk.core.intents import OrderType, Purpose, Side, SubmitOrder, TimeInForce
-from scalpdesk.core.units import InstrumentId
-from scalpdesk.venues.budget import Urgency
-from scalpdesk.venues.contract import Notice, NoticeKind, VenueMinute
+from scalpdesk.venues import Notice, NoticeKind, Urgency, VenueMinute
 from scalpdesk_alpaca.account_messages import CLOCK
 from scalpdesk_testing.kit import alpaca_wire as samples
 

@@ -8,9 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from scalpdesk.accounting.statements import without_repeats
-from scalpdesk.core.enums import ChangeCause
-from scalpdesk.core.errors import DataError
-from scalpdesk.instruments.sessions import to_new_york
+from scalpdesk.base import ChangeCause, DataError, to_new_york
 from scalpdesk_alpaca.statements import STATEMENTS
 
 D = Decimal

@@ -3,10 +3,8 @@
 from datetime import date
 from decimal import Decimal
 
-from scalpdesk.core.enums import ChangeCause
-from scalpdesk.core.events import OrderFilled
+from scalpdesk.base import ChangeCause, OptionContract, OrderFilled
 from scalpdesk.core.units import SATOSHI
-from scalpdesk.instruments.contract import OptionContract
 
 D = Decimal
 DAY = date(2025, 3, 6)

@@ -4,10 +4,8 @@ from decimal import Decimal
 
 import pytest
 
-from scalpdesk.core.enums import ChangeCause
-from scalpdesk.core.events import OrderFilled, OrderRejected
-from scalpdesk.core.intents import OrderType, Side
-from scalpdesk.simulation.orders import OrderRequest
+from scalpdesk.base import ChangeCause, OrderFilled, OrderRejected, OrderType, Side
+from scalpdesk.exchange import OrderRequest
 
 D = Decimal
 

@@ -17,21 +17,20 @@ import numpy as np
 import pytest
 
 from scalpdesk.assembly import forecast_event, forecasts
+from scalpdesk.base import InstrumentId, RetryError
 from scalpdesk.cli.main import main
 from scalpdesk.config.settings import load_settings
-from scalpdesk.core.errors import RetryError
-from scalpdesk.core.units import InstrumentId
 from scalpdesk.datasets.catalog import find_underlying
 from scalpdesk.datasets.coin_data import add_rows, coin_tape, finish
 from scalpdesk.datasets.daily_history import find_history
 from scalpdesk.datasets.embedded.coin import daily_bars_before, reconstruct_coin
-from scalpdesk.datasets.importers.base import ImportReport
 from scalpdesk.datasets.store import connect
 from scalpdesk.exchange.launch import LaunchPlan
 from scalpdesk.exchange.market import MarketOptions
 from scalpdesk.exchange.source import TapeSource
 from scalpdesk.instruments.sessions import coin_session
-from scalpdesk.venues.network import TcpNetwork
+from scalpdesk.plugins import ImportReport
+from scalpdesk.venues import TcpNetwork
 from scalpdesk_deribit.gateway import exchange_urls
 from scalpdesk_deribit.history import DeribitHistory
 from scalpdesk_testing.kit.exchange import Venue

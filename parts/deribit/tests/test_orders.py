@@ -31,8 +31,7 @@ from scalpdesk.core.intents import (
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.deribit import deribit_option, perpetual
-from scalpdesk.venues.contract import KnownOrder, Notice, NoticeKind, VenueSetup
-from scalpdesk.venues.event_queue import EventPublisher
+from scalpdesk.venues import EventPublisher, KnownOrder, Notice, NoticeKind, VenueSetup
 from scalpdesk_deribit import wire
 from scalpdesk_deribit.orders import DeribitOrders
 from scalpdesk_deribit.queries import AccountAndMarket

@@ -7,14 +7,10 @@ from decimal import Decimal
 
 import pytest
 
+from scalpdesk.base import ChangeCause, InstrumentId, Instruments, RetryError, deribit_option
 from scalpdesk.config.schema import Secret as Key
-from scalpdesk.core.enums import ChangeCause
-from scalpdesk.core.errors import RetryError
-from scalpdesk.core.units import InstrumentId
-from scalpdesk.instruments.contract import Instruments
-from scalpdesk.instruments.deribit import deribit_option, perpetual
-from scalpdesk.venues.contract import Notice, VenueActivity, VenueSetup
-from scalpdesk.venues.event_queue import EventPublisher
+from scalpdesk.instruments.deribit import perpetual
+from scalpdesk.venues import EventPublisher, Notice, VenueActivity, VenueSetup
 from scalpdesk_deribit.queries import AccountAndMarket
 from scalpdesk_deribit.rpc import Disconnected
 from scalpdesk_deribit.wire import RpcError

@@ -6,8 +6,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from scalpdesk.core.enums import ChangeCause
-from scalpdesk.core.errors import DataError
+from scalpdesk.base import ChangeCause, DataError
 from scalpdesk_deribit.statements import STATEMENTS
 
 D = Decimal

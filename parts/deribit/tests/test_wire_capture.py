@@ -11,12 +11,9 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
+from scalpdesk.base import DataError, InstrumentId, OptionContract, deribit_option, expiry_instant_ns
 from scalpdesk.cli.main import main
-from scalpdesk.core.errors import DataError
-from scalpdesk.core.units import InstrumentId
-from scalpdesk.instruments.contract import LinearPerpetual, OptionContract, Perpetual
-from scalpdesk.instruments.deribit import deribit_option
-from scalpdesk.instruments.sessions import expiry_instant_ns
+from scalpdesk.instruments.contract import LinearPerpetual, Perpetual
 from scalpdesk.pricing.scalar import coin_greeks, implied_vol_scalar
 from scalpdesk_deribit.history import read_capture
 from scalpdesk_deribit.wire import (

@@ -13,9 +13,8 @@ from scalpdesk.core.intents import MultiLegOrder, OrderType, Purpose, Side, Subm
 from scalpdesk.instruments.contract import Instruments, LinearPerpetual
 from scalpdesk.instruments.deribit import deribit_option, perpetual
 from scalpdesk.instruments.ticks import TickRule
+from scalpdesk.venues import Outcome, VenueActivity, VenueFill, VenueOrder, VenuePosition
 from scalpdesk.venues.bounds import LATEST_NS
-from scalpdesk.venues.contract import VenueActivity, VenueFill, VenueOrder, VenuePosition
-from scalpdesk.venues.tracker import Outcome
 from scalpdesk_deribit import wire
 from scalpdesk_deribit.wire import ErrorMeaning, HeldAtVenue, RpcError, VenueTrade, WireError
 

@@ -6,15 +6,13 @@ from itertools import product
 
 import pytest
 
-from scalpdesk.core.errors import ConfigError
-from scalpdesk.core.events import OpenInterestEvent, OrderNotFound, QuoteEvent
+from scalpdesk.base import DAY_NS, ConfigError, QuoteEvent
+from scalpdesk.core.events import OpenInterestEvent, OrderNotFound
 from scalpdesk.core.intents import CancelOrder
-from scalpdesk.core.units import DAY_NS
 from scalpdesk.journal.codec import encode_events
 from scalpdesk.orders.order import OrderState
+from scalpdesk.venues import EventPublisher, KnownOrder, LiveToken, NoticeKind
 from scalpdesk.venues.bounds import LARGEST_COUNT, LARGEST_FIGURE
-from scalpdesk.venues.contract import KnownOrder, LiveToken, NoticeKind
-from scalpdesk.venues.event_queue import EventPublisher
 from scalpdesk_ibkr.connection import TwsConnection
 from scalpdesk_ibkr.gateway import IbkrGateway
 from scalpdesk_ibkr.served.protocol import Restart, SystemMessage

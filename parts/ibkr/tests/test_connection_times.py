@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scalpdesk.core.events import OrderFilled
-from scalpdesk.instruments.sessions import from_ns, to_ns
+from scalpdesk.base import OrderFilled, from_ns, to_ns
 from scalpdesk.orders.order import OrderState
 from scalpdesk_ibkr.codes import WINDOWS_ZONES
 from scalpdesk_ibkr.connection import TwsTimes, written

@@ -6,10 +6,8 @@ from decimal import Decimal
 import pytest
 from ib_async import Contract
 
-from scalpdesk.core.units import InstrumentId
-from scalpdesk.instruments.classes import us_option
-from scalpdesk.instruments.contract import Equity, Future, Index, Instruments, Settlement
-from scalpdesk.instruments.ticks import TickRule
+from scalpdesk.base import Equity, InstrumentId, Instruments, Settlement, TickRule, us_option
+from scalpdesk.instruments.contract import Future, Index
 from scalpdesk_ibkr.contracts import Contracts, future_named, instrument_of
 
 D = Decimal

@@ -5,11 +5,9 @@ from decimal import Decimal
 
 import pytest
 
-from scalpdesk.core.enums import ChangeCause
-from scalpdesk.core.errors import ConfigError, RetryError
+from scalpdesk.base import NO_FEES, ChangeCause, ConfigError, RetryError
 from scalpdesk.core.events import PositionChanged
-from scalpdesk.instruments.fees import NO_FEES
-from scalpdesk.venues.contract import EmergencyGateway, KnownOrder
+from scalpdesk.venues import EmergencyGateway, KnownOrder
 from scalpdesk_ibkr.gateway import IbkrGateway
 from scalpdesk_ibkr.orders import AGREE_SECONDS
 from scalpdesk_ibkr.settings import IbkrSettings

@@ -2,10 +2,9 @@
 
 import pytest
 
-from scalpdesk.core.events import OpenInterestEvent, QuoteEvent
-from scalpdesk.core.intents import Purpose
-from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND
-from scalpdesk.venues.contract import NoticeKind
+from scalpdesk.base import MINUTE_NS, NANOS_PER_SECOND, Purpose, QuoteEvent
+from scalpdesk.core.events import OpenInterestEvent
+from scalpdesk.venues import NoticeKind
 from scalpdesk_ibkr.served.protocol import Entitlements
 from scalpdesk_testing.kit.served import with_desk
 

@@ -4,8 +4,7 @@ from itertools import dropwhile
 
 import pytest
 
-from scalpdesk.core.events import QuoteEvent, TradingHalt
-from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND
+from scalpdesk.base import MINUTE_NS, NANOS_PER_SECOND, QuoteEvent, TradingHalt
 from scalpdesk_testing.kit.served import between
 from scalpdesk_testing.venue_conformance import Listener
 

@@ -9,8 +9,7 @@ from scalpdesk.core.events import CancelRejected, OrderFilled, OrderRejected, Po
 from scalpdesk.core.intents import CancelOrder, OrderIntent, OrderType, Purpose, ReplaceOrder, Side
 from scalpdesk.instruments.fees import NO_FEES
 from scalpdesk.orders.order import OrderState
-from scalpdesk.venues.contract import NoticeKind
-from scalpdesk.venues.tracker import MAY_FILL, Outcome
+from scalpdesk.venues import MAY_FILL, NoticeKind, Outcome
 from scalpdesk_ibkr.codes import COMPLETED, STATUSES, UNLISTED, rule_of
 from scalpdesk_testing.kit.served import D, with_desk
 

@@ -6,9 +6,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from scalpdesk.core.enums import ChangeCause
-from scalpdesk.core.errors import DataError
-from scalpdesk.instruments.sessions import from_ns
+from scalpdesk.base import ChangeCause, DataError, from_ns
 from scalpdesk_ibkr.statements import STATEMENTS
 
 D = Decimal

@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scalpdesk.core.errors import ConfigError
+from scalpdesk.base import ConfigError, OrderType, Purpose, Side, TimeInForce, session_on
 from scalpdesk.core.events import FolderAnswered
-from scalpdesk.core.intents import AskFolder, OrderType, Purpose, Side, TimeInForce
-from scalpdesk.instruments.sessions import session_on
+from scalpdesk.core.intents import AskFolder
 from scalpdesk.protocol import event_verdict, order_intent
 from scalpdesk_strategies.external.strategy import External, ExternalConfig
 from scalpdesk_testing.kit.desk import HandDesk, build_engine, decisions, orders

@@ -9,10 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scalpdesk.core.errors import ConfigError
-from scalpdesk.core.events import BarEvent, DividendEvent, ForecastEvent
-from scalpdesk.core.intents import OrderType, Side
-from scalpdesk.instruments.sessions import Session, next_session
+from scalpdesk.base import BarEvent, ConfigError, OrderType, Session, Side, next_session
+from scalpdesk.core.events import DividendEvent, ForecastEvent
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.strategies.gamma_scalper.config import EntryConfig, GammaScalperConfig
 from scalpdesk.strategies.registry import find_strategy, member_names

@@ -44,7 +44,7 @@ class Books:
     """What cannot be known from the journals, by year."""
 
 
-class AwaitedDelivery(NamedTuple):
+class _AwaitedDelivery(NamedTuple):
     """Options that were exercised or assigned, and wait for their delivery."""
 
     units: Decimal
@@ -107,7 +107,7 @@ class _Accountant:
         self.lots: dict[str, list[Lot]] = {}
         self._method, self._chosen, self._marks, self._until = method, chosen, marks, until
         self._wash = WashSales()
-        self._premiums: dict[str, list[AwaitedDelivery]] = {}
+        self._premiums: dict[str, list[_AwaitedDelivery]] = {}
         """By underlying."""
 
     def hold(self, lot: Lot) -> None:
@@ -235,10 +235,10 @@ class _Accountant:
                 doubts = frozenset({REPLACED})
         lots[:] = [lot for lot in lots if lot.units]
         delivered = -entry.units * (1 if option.is_call else -1) * option.deliverable
-        premium = AwaitedDelivery(delivered, cash + entry.cash, entry, doubts)
+        premium = _AwaitedDelivery(delivered, cash + entry.cash, entry, doubts)
         self._premiums.setdefault(underlying_of(option), []).append(premium)
 
-    def _premium(self, entry: BookEntry) -> AwaitedDelivery:
+    def _premium(self, entry: BookEntry) -> _AwaitedDelivery:
         """Return the options that a delivery comes from: the same units at the nearest strike."""
         waiting = self._premiums.get(underlying_of(entry.instrument), [])
         same = [each for each in waiting if each.units == entry.units]

@@ -26,13 +26,13 @@ _FOREIGN_TRADES = frozenset({ChangeCause.MANUAL_TRADE, ChangeCause.AUTO_LIQUIDAT
 """Causes under which the desk books executions that are not its own."""
 _NO_MOVEMENTS = _FOREIGN_TRADES | {ChangeCause.VARIATION}
 """What the comparison of other lines leaves out: trades, and a future's daily settlement."""
-FOREIGN_PREFIX, ACTIVITY_PREFIX = "foreign-", "activity-"
+_FOREIGN_PREFIX, _ACTIVITY_PREFIX = "foreign-", "activity-"
 """Begin the references of bookings that the desk took from the venue's history."""
 NAME = re.compile(r"[A-Z][A-Z0-9._-]*")
 """Symbols of the desk have no blanks; an option on a future at IBKR has."""
 _MOST_PRICE_ROUNDING = Decimal("0.0000005")
 """Statements print prices with six decimals or more."""
-MOVE_DAYS, PAYMENT_DAYS = 5, 60
+_MOVE_DAYS, _PAYMENT_DAYS = 5, 60
 """A broker may book an option's end so much later than the desk, and pay a dividend after its ex-date."""
 
 
@@ -385,18 +385,18 @@ class _Comparison:
         pairs = Pairs((each for each in lines if self._is_in(each)), self._changes)
         pairs.pair(
             lambda each: each.reference or None,
-            lambda each: each.event.reference.removeprefix(ACTIVITY_PREFIX),
+            lambda each: each.event.reference.removeprefix(_ACTIVITY_PREFIX),
         )
         # two strikes that are assigned in one night deliver the same units for other cash
         pairs.pair(
             lambda each: (each.symbol, each.units, each.cash) if each.units else None,
             lambda each: (each.instrument.symbol, each.event.quantity_change, each.event.cash_change),
-            most_days=MOVE_DAYS,
+            most_days=_MOVE_DAYS,
         )
         pairs.pair(
             lambda each: (each.symbol, each.units) if each.units else None,
             lambda each: (each.instrument.symbol, each.event.quantity_change),
-            most_days=MOVE_DAYS,
+            most_days=_MOVE_DAYS,
         )
         charges = [each for each in pairs.broker if each.charges_day is not None]
         pairs.broker = [each for each in pairs.broker if each.charges_day is None]
@@ -558,7 +558,7 @@ def _as_fill(change: JournalChange) -> JournalFill:
     """Return an execution that is not the desk's own as one of its lines."""
     instrument, event, _ = change
     fee = instrument.cash_flow(event.quantity_change, event.price) - event.cash_change
-    name = event.reference.removeprefix(FOREIGN_PREFIX)
+    name = event.reference.removeprefix(_FOREIGN_PREFIX)
     return JournalFill(instrument, "", name, event.ts_event_ns, event.quantity_change, event.price, fee)
 
 
@@ -588,7 +588,7 @@ def _pair_payments(pairs: Pairs[Movement, JournalChange], *, has_symbol: bool) -
     pairs.pair(
         lambda each: (mine(each), each.cash),
         lambda each: (theirs(each), each.event.cash_change),
-        most_days=PAYMENT_DAYS,
+        most_days=_PAYMENT_DAYS,
     )
     pairs.pair(mine, theirs, most_days=1)
 

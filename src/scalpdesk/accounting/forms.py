@@ -15,13 +15,13 @@ from scalpdesk.core.units import ZERO, number_text, to_cents
 from scalpdesk.instruments.contract import Instrument
 
 Row = dict[str, Any]
-EXPIRED, WASH = "EXPIRED", "W"
-SHORT_BOX, LONG_BOX = "A", "D"
+EXPIRED, _WASH = "EXPIRED", "W"
+_SHORT_BOX, _LONG_BOX = "A", "D"
 """Boxes of sales that a broker reports with their basis (Form 8949, 2024); whether it did, the filer sees."""
 
 
 @dataclass(frozen=True, slots=True)
-class TaxYear:
+class _TaxYear:
     """The tables of one year, each a list of rows with text and exact amounts in cents."""
 
     year: int
@@ -43,7 +43,7 @@ class TaxYear:
         }
 
 
-def tax_year(books: Books, income: Iterable[Income], year: int) -> TaxYear:
+def tax_year(books: Books, income: Iterable[Income], year: int) -> _TaxYear:
     """Return the tables of a year. Raises DataError when something is not in US dollars: the forms are."""
     mine = [each for each in books.disposals if each.recognised.year == year]
     for each in mine:
@@ -51,7 +51,7 @@ def tax_year(books: Books, income: Iterable[Income], year: int) -> TaxYear:
     sales = sorted((each for each in mine if not each.is_section_1256), key=lambda each: each.is_long_term)
     contracts = [each for each in mine if each.is_section_1256]
     form_8949, form_6781 = [_row_8949(each) for each in sales], [_row_6781(each) for each in contracts]
-    return TaxYear(
+    return _TaxYear(
         year,
         form_8949,
         form_6781,
@@ -116,13 +116,13 @@ def _row_8949(each: Disposal) -> Row:
     lapsed = each.ending is Ending.LAPSED
     acquired, sold = (each.day, each.recognised) if each.is_short else (each.opened, each.day)
     return {
-        "box": LONG_BOX if each.is_long_term else SHORT_BOX,
+        "box": _LONG_BOX if each.is_long_term else _SHORT_BOX,
         "description": description(each.instrument, each.units),
         "acquired": acquired.isoformat(),
         "sold": sold.isoformat(),
         "proceeds": to_cents(each.proceeds),
         "cost": to_cents(each.cost),
-        "code": WASH if each.wash else "",
+        "code": _WASH if each.wash else "",
         "adjustment": to_cents(each.wash),
         "gain": to_cents(each.gain),
         "note": " ".join(
@@ -155,8 +155,8 @@ def _schedule_d(form_8949: Sequence[Row], form_6781: Sequence[Row]) -> list[Row]
     net = sum((row["gain"] - row["loss"] for row in form_6781), ZERO)
     short, long = parts_of_1256(net)
     for term, box, line, other_line, part in (
-        ("short-term", SHORT_BOX, "1b", "4", short),
-        ("long-term", LONG_BOX, "8b", "11", long),
+        ("short-term", _SHORT_BOX, "1b", "4", short),
+        ("long-term", _LONG_BOX, "8b", "11", long),
     ):
         rows = [row for row in form_8949 if row["box"] == box]
         sums = {name: _sum(rows, name) for name in ("proceeds", "cost", "adjustment", "gain")}

@@ -30,7 +30,7 @@ from scalpdesk.journal.reader import JournalReader, Step
 
 
 @dataclass(slots=True)
-class DayBook:
+class _DayBook:
     """What runs did that an accountant books, in order of time."""
 
     entries: list[BookEntry] = field(default_factory=list)
@@ -95,7 +95,7 @@ class JournalLines:
     last_ns: int = 0
 
 
-class RunBook:
+class _RunBook:
     """The lines of one run, from its steps."""
 
     def __init__(self, venue: str, instruments: Sequence[Instrument]) -> None:
@@ -231,9 +231,9 @@ def _name_of(event: OrderFilled) -> str:
     return f"{event.client_order_id}/{event.execution_id}"
 
 
-def _run_book(reader: JournalReader) -> RunBook:
+def _run_book(reader: JournalReader) -> _RunBook:
     """Return the lines of one run."""
-    found = RunBook(reader.header.venue, reader.header.instruments)
+    found = _RunBook(reader.header.venue, reader.header.instruments)
     found.read(reader.steps())
     return found
 
@@ -245,7 +245,7 @@ def read_lines(folders: Iterable[Path]) -> JournalLines:
     )
 
 
-def read_day_book(folders: Iterable[Path]) -> DayBook:
+def read_day_book(folders: Iterable[Path]) -> _DayBook:
     """Return the day book of runs, read in order of time.
 
     Raises DataError when a journal holds something whose cost cannot be known. Raises JournalError when a
@@ -254,7 +254,7 @@ def read_day_book(folders: Iterable[Path]) -> DayBook:
     return _day_book(read_lines(folders))
 
 
-def together(runs: Iterable[RunBook]) -> JournalLines:
+def together(runs: Iterable[_RunBook]) -> JournalLines:
     """Put the lines of runs together, which come in order of their start.
 
     What two runs have, such as an execution that a resumed run reads again, counts once.
@@ -275,10 +275,10 @@ def together(runs: Iterable[RunBook]) -> JournalLines:
     return found
 
 
-def _day_book(lines: JournalLines) -> DayBook:
+def _day_book(lines: JournalLines) -> _DayBook:
     """Return the lines of runs as an accountant books them."""
     unread = [f"{name}: {why}" for name, why in lines.unread.items()]
-    book = DayBook(unread=unread, known_until=to_new_york(lines.last_ns).date())
+    book = _DayBook(unread=unread, known_until=to_new_york(lines.last_ns).date())
     book.entries = [*lines.held.values(), *(fill.entry() for fill in lines.fills.values())]
     for change in sorted(lines.changes.values(), key=lambda each: each.event.ts_event_ns):
         _book(change, book)
@@ -287,7 +287,7 @@ def _day_book(lines: JournalLines) -> DayBook:
     return book
 
 
-def _book(change: JournalChange, book: DayBook) -> None:
+def _book(change: JournalChange, book: _DayBook) -> None:
     """Put what was booked without an order where it belongs: marks, income or entries."""
     instrument, event, source = change
     day = to_new_york(event.ts_event_ns).date()

@@ -21,7 +21,7 @@ class LotMethod(StrEnum):
     """As identified; what is not identified, first in, first out."""
 
 
-def smallest(instrument: Instrument) -> Decimal:
+def _smallest(instrument: Instrument) -> Decimal:
     """Return the smallest amount of an instrument's currency: a cent, or of a coin a hundred-millionth."""
     return Decimal(1).scaleb(-money_decimals(instrument.currency))
 
@@ -51,7 +51,7 @@ class Lot:
         if signed == self.units:
             part = replace(self)
         else:
-            cash = to_cents(self.cash * signed / self.units, smallest(self.instrument))
+            cash = to_cents(self.cash * signed / self.units, _smallest(self.instrument))
             part = replace(self, units=signed, cash=cash)
         self.units -= part.units
         self.cash -= part.cash

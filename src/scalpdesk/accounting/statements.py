@@ -155,7 +155,7 @@ def json_rows(
         When it is no JSON, or a page is no list of such lines.
     """
     found: list[Mapping[str, Any]] = []
-    for page in json_values(raw):
+    for page in _json_values(raw):
         rows = listed(page)
         if not isinstance(rows, list) or not all(_has(row, fields) for row in rows):
             raise DataError(
@@ -172,7 +172,7 @@ def _has(row: Any, fields: Collection[str]) -> bool:
     return isinstance(row, dict) and row.keys() >= {*fields}
 
 
-def json_values(raw: bytes) -> Iterator[Any]:
+def _json_values(raw: bytes) -> Iterator[Any]:
     """Yield the JSON values of a file, one page after another, numbers as they are written.
 
     Raises DataError when it is no JSON.

@@ -18,7 +18,7 @@ from scalpdesk.instruments.sessions import from_ns
 from scalpdesk.monitor.alert_files import ACKNOWLEDGED_FILE, Topic
 from scalpdesk.monitor.texts import span
 
-KEPT = 200
+_KEPT = 200
 _MOST_ESCALATIONS = 8
 
 
@@ -35,7 +35,7 @@ class Message(msgspec.Struct, frozen=True):
 
 
 @dataclass(slots=True)
-class OpenAlert:
+class _OpenAlert:
     """A condition that holds, or has just ended.
 
     ``sent_ns`` is 0 before it was sent.
@@ -57,8 +57,8 @@ class AlertBook:
     """Settings of the section ``[alerts]``."""
     title: str = "scalpdesk"
     """Begins each message: which desk it is."""
-    open: dict[str, OpenAlert] = field(default_factory=dict)
-    sent: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=KEPT))
+    open: dict[str, _OpenAlert] = field(default_factory=dict)
+    sent: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=_KEPT))
     _waiting: list[tuple[int, Level, str, str]] = field(default_factory=list)
     """Texts to be sent: when each came, its level, and the key of what it says is over, else empty."""
     _last_sent_ns: dict[str, int] = field(default_factory=dict)
@@ -74,7 +74,7 @@ class AlertBook:
             if known is None:
                 # its end was not sent yet, in quiet hours for instance: beside it that would be wrong
                 self._waiting = [each for each in self._waiting if each[3] != alert.key]
-                self.open[alert.key] = opened = OpenAlert(alert, now_ns, now_ns)
+                self.open[alert.key] = opened = _OpenAlert(alert, now_ns, now_ns)
                 if self._tell(alert, now_ns):
                     opened.sent_ns = now_ns
                 continue

@@ -22,7 +22,7 @@ from scalpdesk.config.schema import Secret
 from scalpdesk.core.errors import ConfigError, RetryError
 from scalpdesk.core.sockets import ALERT_CHANNELS
 
-TIMEOUT_SECONDS = 10.0
+_TIMEOUT_SECONDS = 10.0
 MOST_BYTES = 1 << 20
 KINDS = {Level.INFO: "info", Level.WARNING: "warning", Level.ALARM: "failure"}
 """Our levels as apprise calls them."""
@@ -50,7 +50,7 @@ class ChannelSpec:
     """Makes the channel of an address; nothing is sent yet. ConfigError for a faulty address."""
 
 
-class AppriseChannel:
+class _AppriseChannel:
     """An address of apprise. Raises ConfigError when it is no address that apprise knows."""
 
     def __init__(self, url: str) -> None:
@@ -88,7 +88,7 @@ class AppriseChannel:
         )
 
 
-APPRISE = ChannelSpec(name="apprise", open=AppriseChannel)
+APPRISE = ChannelSpec(name="apprise", open=_AppriseChannel)
 
 
 class Channels:
@@ -148,7 +148,7 @@ def call(url: Secret, path: str = "", body: dict[str, Any] | None = None) -> byt
         headers={} if body is None else {"content-type": "application/json"},
     )
     try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:  # noqa: S310 - as above
+        with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as answer:  # noqa: S310 - as above
             return bytes(answer.read(MOST_BYTES))
     except (OSError, http.client.HTTPException, ValueError) as error:
         why = f"HTTP {error.code}" if isinstance(error, urllib.error.HTTPError) else type(error).__name__

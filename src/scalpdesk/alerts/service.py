@@ -34,10 +34,10 @@ _STATUS_SECONDS = 2.0
 _BOT_SECONDS = 2.0
 _STATE_SECONDS = 10.0
 _CODE_SECONDS = 60.0
-RETRY_SECONDS = (5.0, 15.0, 60.0, 300.0)
+_RETRY_SECONDS = (5.0, 15.0, 60.0, 300.0)
 _ALERT_KEYS = ("alert_urls", "alert_escalation_urls", "alert_heartbeat_url", "telegram_bot_key")
 _MOST_UNSENT = 100
-SLICE_RECORDS = 256
+_SLICE_RECORDS = 256
 HELP = "/status shows the desk, /halt stops its orders, /flatten closes all, /ack acknowledges the alarms."
 
 
@@ -71,7 +71,7 @@ class AlertOutbox:
         is_first = self._next_ns is None
         if self._next_ns is not None and now_ns < self._next_ns:
             return
-        pause = RETRY_SECONDS[min(self._failures, len(RETRY_SECONDS) - 1)]
+        pause = _RETRY_SECONDS[min(self._failures, len(_RETRY_SECONDS) - 1)]
         self._next_ns = now_ns + int(pause * NANOS_PER_SECOND)
         if is_first:
             return
@@ -144,7 +144,7 @@ class AlertService:
     def step(self) -> bool:
         """Look once: read on, judge, send; return whether more of the journal waits."""
         follower, now_ns = self.follower, self._clock.now_ns()
-        if follower.advance(SLICE_RECORDS) >= SLICE_RECORDS // 2:
+        if follower.advance(_SLICE_RECORDS) >= _SLICE_RECORDS // 2:
             return True  # of the past nothing is reported but what still holds
         if self._rules is None:
             if follower.engine is None and not follower.problem:

@@ -74,9 +74,9 @@ from scalpdesk.simulation.order_entry import AT_ONCE
 from scalpdesk.simulation.orders import BrokerOrder, Status
 from scalpdesk.simulation.staged_faults import Effect, StagedFaults, Swap
 
-SAME_ORDER_NS = 60 * NANOS_PER_SECOND
+_SAME_ORDER_NS = 60 * NANOS_PER_SECOND
 """Within this time an order of one instrument and side may be the live run's order of another id."""
-CASH_BOOKINGS = frozenset({ChangeCause.FEE, ChangeCause.FUNDING, ChangeCause.INTEREST})
+_CASH_BOOKINGS = frozenset({ChangeCause.FEE, ChangeCause.FUNDING, ChangeCause.INTEREST})
 """Causes for which a venue books cash alone; they count as fees."""
 
 
@@ -94,7 +94,7 @@ class LiveTerms:
     """Each execution costs what it did; the venue's bookings of cash are booked."""
 
 
-class PaidFees:
+class _PaidFees:
     """Fees of executions that stand, and cash that a venue booked without a trade, as a ledger has them."""
 
     def __init__(self) -> None:
@@ -116,16 +116,16 @@ class PaidFees:
             self._by_execution[key] = ZERO
         elif type(event) is PositionChanged and event.reference not in self._references:
             self._references.add(event.reference)
-            self.total += event.cash_change if is_cash_booking(event) else ZERO
+            self.total += event.cash_change if _is_cash_booking(event) else ZERO
 
 
-def is_cash_booking(event: PositionChanged) -> bool:
+def _is_cash_booking(event: PositionChanged) -> bool:
     """Return whether a change is a booking of cash alone that counts as a fee."""
-    return event.cause in CASH_BOOKINGS and not event.quantity_change
+    return event.cause in _CASH_BOOKINGS and not event.quantity_change
 
 
 @dataclass(slots=True)
-class LiveOrder:
+class _LiveOrder:
     """Course of one order of a live run."""
 
     command: SubmitOrder
@@ -172,7 +172,7 @@ class LiveOrder:
             self.cancel_out_ns = max(event.ts_event_ns - self.cancel_sent_ns, 0)
 
 
-class DecisionTrail:
+class _DecisionTrail:
     """Digest of decisions and their orders in their sequence, without the times."""
 
     def __init__(self) -> None:
@@ -204,12 +204,12 @@ class LiveRecord:
         reader = self._reader = JournalReader(run_dir)
         """Reads up to what is written now: a run that goes on is compared to this point."""
         self.header, self.events = reader.header, reader.totals.events
-        self.paid, self.last_ns = PaidFees(), 0
+        self.paid, self.last_ns = _PaidFees(), 0
         """Fees, and the time of the last event, UTC nanoseconds."""
-        self.orders: dict[str, LiveOrder] = {}
+        self.orders: dict[str, _LiveOrder] = {}
         self.timers: set[tuple[int, str]] = set()
         """Timers that fired, by instant and name."""
-        self.trail = DecisionTrail()
+        self.trail = _DecisionTrail()
         self.opening: AccountSnapshot | None = None
         sessions: dict[str, Session] = {}
         dividends: list[CashDividend] = []
@@ -238,7 +238,7 @@ class LiveRecord:
                     cancelled = self.orders[output.client_order_id]
                     cancelled.cancel_sent_ns = cancelled.cancel_sent_ns or step[-1].ts_recv_ns
                 for sent in _orders_in(output):
-                    self.orders[sent.client_order_id] = LiveOrder(sent, step[-1].ts_recv_ns)
+                    self.orders[sent.client_order_id] = _LiveOrder(sent, step[-1].ts_recv_ns)
         self.sessions = tuple(sessions.values())
         self.dividends = tuple(dividends)
         if not self.sessions:
@@ -284,7 +284,7 @@ def _pnl_of(summary: dict[str, Any]) -> Decimal:
     return Decimal(summary["pnl"]["total"])
 
 
-class OrderMatching:
+class _OrderMatching:
     """Finds a backtest's orders among those of the live run.
 
     The same id in the same instrument and side is the same order. Where the runs have parted it is the order
@@ -293,8 +293,8 @@ class OrderMatching:
 
     def __init__(self, record: LiveRecord) -> None:
         self._orders = record.orders
-        self._found: dict[str, LiveOrder | None] = {}
-        self._free: dict[tuple[InstrumentId, Side], list[LiveOrder]] = {}
+        self._found: dict[str, _LiveOrder | None] = {}
+        self._free: dict[tuple[InstrumentId, Side], list[_LiveOrder]] = {}
         for order in record.orders.values():
             self._free.setdefault((order.command.instrument_id, order.command.side), []).append(order)
         self._out_ns, self._back_ns = record.median_out_ns(), record.median_back_ns()
@@ -311,12 +311,12 @@ class OrderMatching:
             same = self._orders.get(order.client_order_id)
             if same is None or same not in free:
                 near = min(free, key=lambda each: abs(each.sent_ns - now_ns), default=None)
-                same = near if near is not None and abs(near.sent_ns - now_ns) <= SAME_ORDER_NS else None
+                same = near if near is not None and abs(near.sent_ns - now_ns) <= _SAME_ORDER_NS else None
             if same is not None:
                 free.remove(same)
             self._found[order.client_order_id] = same
 
-    def of(self, client_order_id: str) -> LiveOrder | None:
+    def of(self, client_order_id: str) -> _LiveOrder | None:
         """Return the live run's order of an order that was noted."""
         return self._found.get(client_order_id)
 
@@ -398,7 +398,7 @@ class _RecordedOutcomes(StagedFaults):
         ledger: Ledger,
         matcher: Matcher,
         *,
-        orders: OrderMatching,
+        orders: _OrderMatching,
         terms: LiveTerms,
         fees: _RecordedFees,
     ) -> None:
@@ -441,7 +441,7 @@ class _RecordedOutcomes(StagedFaults):
         if holds:
             self._plan_fills(new)
 
-    def _counterpart(self, order: BrokerOrder) -> LiveOrder | None:
+    def _counterpart(self, order: BrokerOrder) -> _LiveOrder | None:
         return self._orders.of((order.legs[0] if order.legs else order).client_order_id)
 
     def _plan_fills(self, order: BrokerOrder) -> None:
@@ -489,7 +489,7 @@ class _RecordedOutcomes(StagedFaults):
         else:
             done()
 
-    def _fill_combo(self, combo: BrokerOrder, lives: list[LiveOrder], units: Decimal) -> None:
+    def _fill_combo(self, combo: BrokerOrder, lives: list[_LiveOrder], units: Decimal) -> None:
         units = min(units, combo.leaves)
         if not combo.is_open or units <= ZERO:
             return
@@ -516,11 +516,11 @@ class Counterfactual:
         header, opening = record.header, record.opening
         config = settings_from_header(header).config
         self.terms = terms
-        self.orders = OrderMatching(record)
+        self.orders = _OrderMatching(record)
         self.engine = engine_from_header(header)
         self.fold = RunFold.of_desk(header, self.engine.desk)
-        self.trail = DecisionTrail()
-        self.paid = PaidFees()
+        self.trail = _DecisionTrail()
+        self.paid = _PaidFees()
         self._header = header
         cash = config.simulation.starting_cash if opening is None else opening.cash
         self.engine.desk.account.cash = cash
@@ -600,7 +600,7 @@ class Counterfactual:
             self._has_begun = True
             return True
         if type(event) is PositionChanged:
-            return self.terms.fees and is_cash_booking(event)
+            return self.terms.fees and _is_cash_booking(event)
         if type(event) is TimerEvent:
             return event.name != LOSS_TIMER
         return not is_order_event(event) and type(event) is not UnmatchedOrderEvent

@@ -36,13 +36,13 @@ Answerer = Callable[[AskFolder, int], Event]
 """Returns the answer of a strategy folder as an event of the given time (UTC nanoseconds)."""
 
 
-FIRST_ROWS, MOST_ROWS = 512, 4_096
+_FIRST_ROWS, _MOST_ROWS = 512, 4_096
 """Fewest and most rows of a stretch in which every quote of some instrument is handed over.
 
 Its events stay in the processor's cache. After one that ends early because the working orders changed, the
 next has the fewest rows.
 """
-LOSS_ROWS = 256
+_LOSS_ROWS = 256
 """Quotes ahead among which one is looked for that brings the loss near its limit; orders move that price."""
 
 
@@ -150,7 +150,7 @@ class BacktestRunner:
         self._odd: Sequence[int] = ()
         """Rows that are not tradable, of what is no option or has a trigger, ascending."""
         self._is_whole = np.zeros(count, np.bool_)
-        self._size = FIRST_ROWS
+        self._size = _FIRST_ROWS
         self._next_yield_ns = 0
         self._day, self._digest, self._journaled = "", "", 0
         self._answers: deque[Event] = deque()
@@ -260,7 +260,7 @@ class BacktestRunner:
                     whole.add(number)
         self._whole, self._judged = whole | judged, judged
         self._odd = () if self._every_quote else rows.untradable(is_odd).tolist()
-        self._size = FIRST_ROWS
+        self._size = _FIRST_ROWS
 
     def _run_rows(self, others: list[Event]) -> Iterator[int]:
         """Feed a session's quotes that are waited for, and the other events among them, in order."""
@@ -333,7 +333,7 @@ class BacktestRunner:
             elif acted:
                 self._advance(now_ns)  # the broker's answers to the quote
             if (outputs or acted) and (self._planned_ns != planned_ns or working.keys() != known):
-                self._size = FIRST_ROWS
+                self._size = _FIRST_ROWS
                 return False
             if searched and engine.evaluations != looks:
                 return False
@@ -348,7 +348,7 @@ class BacktestRunner:
         rows, working = self._rows, self.broker.working
         columns, whole = rows.columns, self._whole | working.keys() if working else self._whole
         if whole and high - low > self._size:
-            high, self._size = low + self._size, min(2 * self._size, MOST_ROWS)
+            high, self._size = low + self._size, min(2 * self._size, _MOST_ROWS)
         found = -1
         for trigger, own in self._searched:
             first, last = own.place(low), own.place(high)
@@ -427,7 +427,7 @@ class BacktestRunner:
         if number is not None:
             own = self._rows_of_one(number)
             first = own.place(rows.upto)
-            last = min(first + LOSS_ROWS, len(own))
+            last = min(first + _LOSS_ROWS, len(own))
             terms = low, high, until_ns, math.inf, -math.inf, 0.0
             at = next_move(own.ts_ns, own.bid, own.ask, first, last, *terms)
             if at < len(own):

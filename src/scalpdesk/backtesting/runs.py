@@ -51,7 +51,7 @@ from scalpdesk.volatility.variance_time import clock_of
 
 TABLES = ("orders", "fills", "decisions", "sessions", "trades", "hedges")
 """Tables of a result beside its marks."""
-UNSEEN_SECONDS = 60.0
+_UNSEEN_SECONDS = 60.0
 """Of market time between two readings of the processor's clock, where nobody looks on."""
 Observer = Callable[[Assembled, int], None]
 """Called after each step of market time with the run and the time (UTC nanoseconds)."""
@@ -202,7 +202,7 @@ class RunResult:
 
 
 @dataclass(frozen=True, slots=True)
-class ReplayVerdict:
+class _ReplayVerdict:
     """Result of a replay."""
 
     identical: bool
@@ -262,7 +262,7 @@ def run_backtest(
             journal,
             watchers=implied_vol_recorders(settings, engine.desk, tape.underlyings, tape.name, is_live=False),
             every_quote=copies,
-            step_seconds=UNSEEN_SECONDS if observer is None else step_seconds,
+            step_seconds=_UNSEEN_SECONDS if observer is None else step_seconds,
         )
         began = time.perf_counter()
         spent.begin()
@@ -288,7 +288,7 @@ def run_backtest(
     return RunResult(summary, run_dir, report)
 
 
-LEAST_SECONDS, LARGEST_GROWTH = 10.0, 4.0
+_LEAST_SECONDS, _LARGEST_GROWTH = 10.0, 4.0
 """A run is called slow from this processor time on, if its last quarter took this many times its first."""
 
 
@@ -317,8 +317,8 @@ class ProcessorTime:
         prepare, *quarters = (round(after - before, 3) for before, after in pairwise(self._seen))
         found: dict[str, Any] = {"cpu_seconds": {"prepare": prepare, "quarters": quarters}}
         spent = sum(quarters)
-        grows = bool(quarters) and quarters[-1] > LARGEST_GROWTH * quarters[0]
-        if prepare + spent >= LEAST_SECONDS and (prepare > spent or grows):
+        grows = bool(quarters) and quarters[-1] > _LARGEST_GROWTH * quarters[0]
+        if prepare + spent >= _LEAST_SECONDS and (prepare > spent or grows):
             shown = ", ".join(f"{seconds:.1f}" for seconds in quarters)
             found["slow"] = (
                 f"{strategy} took {prepare:.1f} s of processor time to prepare its market,"
@@ -327,7 +327,7 @@ class ProcessorTime:
         return found
 
 
-def replay(run_dir: Path, *, verify: bool = True) -> ReplayVerdict:
+def replay(run_dir: Path, *, verify: bool = True) -> _ReplayVerdict:
     """Feed a journal's events to an engine rebuilt from its header.
 
     Parameters
@@ -347,7 +347,7 @@ def replay(run_dir: Path, *, verify: bool = True) -> ReplayVerdict:
     return replay_of(JournalReader(run_dir), verify=verify)
 
 
-def replay_of(reader: JournalReader, *, verify: bool = True) -> ReplayVerdict:
+def replay_of(reader: JournalReader, *, verify: bool = True) -> _ReplayVerdict:
     """Replay what was in a journal when its reader was made: :func:`replay`."""
     engine = engine_from_header(reader.header)
     fold, replica = RunFold.of_desk(reader.header, engine.desk), Replica(engine)
@@ -375,7 +375,7 @@ def replay_of(reader: JournalReader, *, verify: bool = True) -> ReplayVerdict:
     summary = run_summary(reader.header, engine, fold, events, time.perf_counter() - began)
     recovered = None if reader.recovered is None else str(reader.recovered)
     build = reader.header.build
-    return ReplayVerdict(difference is None, events, outputs, difference, recovered, summary, build)
+    return _ReplayVerdict(difference is None, events, outputs, difference, recovered, summary, build)
 
 
 def replayed(run_dir: Path) -> RunFold:

@@ -32,14 +32,14 @@ from scalpdesk.marketdata.tape import (
 from scalpdesk.simulation.tape_reader import session_quotes
 
 Block = NDArray[np.uint8]
-ALIGNED_BYTES = 64
+_ALIGNED_BYTES = 64
 """Arrays begin at multiples of a cache line."""
-OPEN_BLOCKS = 2
+_OPEN_BLOCKS = 2
 """Sessions whose objects stay in a process; their rows are shared."""
 
 
 @dataclass(frozen=True, slots=True)
-class SessionBlock:
+class _SessionBlock:
     """All that a run reads of one session."""
 
     index: RowIndex
@@ -54,7 +54,7 @@ def pack(value: object) -> list[bytes | memoryview]:
     raw = [array.raw() for array in arrays]
     sizes = np.array([len(raw), len(text), *(len(each) for each in raw)], np.int64)
     whole: list[bytes | memoryview] = [sizes.tobytes(), text, *raw]
-    return [part for each in whole for part in (each, bytes(-len(each) % ALIGNED_BYTES))]
+    return [part for each in whole for part in (each, bytes(-len(each) % _ALIGNED_BYTES))]
 
 
 def unpack(block: Block) -> Any:
@@ -70,11 +70,11 @@ def unpack(block: Block) -> Any:
 
 
 def _aligned(at: int) -> int:
-    return at + -at % ALIGNED_BYTES
+    return at + -at % _ALIGNED_BYTES
 
 
 @dataclass(frozen=True, slots=True)
-class BlockFiles:
+class _BlockFiles:
     """Blocks of a market as files of a folder."""
 
     folder: Path
@@ -125,9 +125,9 @@ class SharedMarket:
         tape, load = head.tape, self.load
         places = {session: place for place, session in enumerate(tape.sessions)}
 
-        @lru_cache(OPEN_BLOCKS)
-        def block(session: Session) -> SessionBlock:
-            found: SessionBlock = unpack(load(places[session]))
+        @lru_cache(_OPEN_BLOCKS)
+        def block(session: Session) -> _SessionBlock:
+            found: _SessionBlock = unpack(load(places[session]))
             return found
 
         def bars(session: Session) -> BarColumns:
@@ -150,18 +150,18 @@ class SharedMarket:
         )
         return PreparedMarket(
             shared,
-            kept_sessions=OPEN_BLOCKS,
+            kept_sessions=_OPEN_BLOCKS,
             worked_out=head.worked_out,
             index_of=lambda session: block(session).index,
         )
 
 
-def session_block(market: PreparedMarket, session: Session) -> SessionBlock:
+def session_block(market: PreparedMarket, session: Session) -> _SessionBlock:
     """Return all that a run reads of a session."""
     tape = market.tape
     bars = None if tape.bars is None else tape.bars.between(session.open_ns + 1, session.close_ns)
     morning = None if tape.morning is None else tape.morning(session)
-    return SessionBlock(
+    return _SessionBlock(
         RowIndex.of(session_quotes(tape, session), are_options(tape.instruments)), bars, morning
     )
 
@@ -193,7 +193,7 @@ def share_in_files(
     ``report``: Called with the sessions done and all of them.
     """
     market.prepare(configs)
-    files, sessions = BlockFiles(folder), market.tape.sessions
+    files, sessions = _BlockFiles(folder), market.tape.sessions
     for place, session in enumerate(sessions):
         with files.file(place).open("wb") as file:
             file.writelines(pack(session_block(market, session)))

@@ -313,12 +313,12 @@ def rows_frame(rows: Sequence[msgspec.Struct]) -> Any:
     )
 
 
-AfterSession = Callable[[Session, Decimal], bool]
+_AfterSession = Callable[[Session, Decimal], bool]
 """Called as a session has closed, with the P&L since the start; returns whether to go on."""
 
 
 def simulate(
-    config: BacktestConfig, market: PreparedMarket, *, after_session: AfterSession | None = None
+    config: BacktestConfig, market: PreparedMarket, *, after_session: _AfterSession | None = None
 ) -> BacktestResult:
     """Run a backtest to its end.
 
@@ -352,7 +352,7 @@ def simulate_by_session(
     config: BacktestConfig,
     market: PreparedMarket,
     *,
-    after_session: AfterSession | None = None,
+    after_session: _AfterSession | None = None,
     smiles: SharedSmiles | None = None,
 ) -> Generator[Session, None, BacktestResult]:
     """Run a backtest session by session, so that several go through the market side by side.

@@ -159,7 +159,7 @@ def price(
 
     With --paid its implied volatility; exit 1 with the reason where none exists.
     """
-    from scalpdesk.pricing import greeks
+    from scalpdesk.pricing.models import greeks
 
     t = _years(days, years)
     if paid is not None and vol is None:
@@ -205,7 +205,7 @@ def _implied_vol(
     *,
     as_json: bool,
 ) -> int:
-    from scalpdesk.pricing import implied_vol
+    from scalpdesk.pricing.implied import implied_vol
 
     if not 0.0 <= quoted < float("inf"):
         raise ConfigError(

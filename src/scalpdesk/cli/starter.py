@@ -6,16 +6,13 @@ from decimal import Decimal
 
 import msgspec
 
-from scalpdesk.core.enums import DecisionKind
-from scalpdesk.core.events import Event
-from scalpdesk.core.intents import OrderIntent, Purpose, Side
-from scalpdesk.core.units import InstrumentId
-from scalpdesk.hedging.sizing import split_at_zero
-from scalpdesk.instruments.contract import options_in_order
-from scalpdesk.instruments.sessions import to_new_york
-from scalpdesk.marketdata.quotes import QuoteVerdict
-from scalpdesk.marketdata.triggers import PriceMove, Trigger, Wake
-from scalpdesk.strategies.contract import Action, DeskView, Proposal, StrategySpec
+from scalpdesk.base import (
+    DecisionKind, Event, InstrumentId, OrderIntent, Purpose, QuoteVerdict, Side, options_in_order,
+    to_new_york,
+)
+from scalpdesk.strategies import (
+    Action, DeskView, PriceMove, Proposal, StrategySpec, Trigger, Wake, split_at_zero,
+)
 
 
 class MorningStraddleConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -169,7 +169,7 @@ _SUCCESSORS = {
     "selection.today_only": "run zero-dte, which trades options of today",
 }
 """What to do where another value than the constant was wanted, by the end of the former key."""
-FOLDERS = (("desk", "runs_dir"), ("data", "catalog"))
+_FOLDERS = (("desk", "runs_dir"), ("data", "catalog"))
 """Keys that say where files lie: what a run does is the same for each."""
 
 
@@ -583,7 +583,7 @@ class RunSettings:
         tree = self.effective()
         for section in ("credentials", "alerts", "dashboard"):
             tree.pop(section)
-        for section, key in FOLDERS:
+        for section, key in _FOLDERS:
             tree[section].pop(key)
         members = member_names(self.strategy) if self.strategy is not None else ()
         if len(members) < 2:  # one strategy alone: nothing is divided
@@ -814,7 +814,7 @@ def changed_settings(strategy: str, config: Mapping[str, Any]) -> dict[str, Any]
     return {
         dotted(path).removeprefix(f"strategies.{strategy}."): value
         for path, value in leaves(config)
-        if path[0] != "credentials" and path not in FOLDERS and default.get(path) != value
+        if path[0] != "credentials" and path not in _FOLDERS and default.get(path) != value
     }
 
 

@@ -26,12 +26,12 @@ OVERRIDE = "--set"
 
 MOST_BYTES = 1_000_000
 _MOST_DEPTH = 16
-MOST_VALUES = 20_000
+_MOST_VALUES = 20_000
 
 _GAMMA_SCALPER = ("strategies", "gamma-scalper")
 
 _SCALPER = ("strategies", "gamma-scalper")
-EXPIRIES: tuple[KeyPath, ...] = (
+_EXPIRIES: tuple[KeyPath, ...] = (
     (*_SCALPER, "selection", "min_expiration_days"),
     (*_SCALPER, "selection", "max_expiration_days"),
 )
@@ -39,8 +39,8 @@ _THRESHOLD: tuple[KeyPath, ...] = ((*_SCALPER, "hedge", "threshold_shares"),)
 _DOCUMENT_KEYS: dict[str, tuple[KeyPath, ...]] = {
     "hedging_threshold": _THRESHOLD,
     "hedge_threshold_btc": _THRESHOLD,
-    "expiries": EXPIRIES,
-    "expiries_dte": EXPIRIES,
+    "expiries": _EXPIRIES,
+    "expiries_dte": _EXPIRIES,
     "min_vol_ratio": ((*_SCALPER, "entry", "min_vol_ratio"),),
     "max_premium_frac": ((*_SCALPER, "size", "max_premium_fraction"),),
     "max_margin_frac": (("risk", "max_margin_fraction"),),
@@ -184,7 +184,7 @@ def read_file(path: Path) -> list[Entry]:
     except (RecursionError, OverflowError) as problem:
         raise ConfigError(
             f"the configuration file is more than {_MOST_DEPTH} sections deep or has more than "
-            f"{MOST_VALUES:,} values",
+            f"{_MOST_VALUES:,} values",
             where=str(path),
             fix="write its sections as `scalpdesk config show` prints them",
         ) from problem
@@ -206,7 +206,7 @@ def _document_keys(
     for key, value in tree.items():
         paths = _DOCUMENT_KEYS.get(re.sub(r"[\s-]+", "_", str(key).lower()), ())
         values = [value] * len(paths)
-        if paths is EXPIRIES:
+        if paths is _EXPIRIES:
             values = list(value) if isinstance(value, list) and len(value) == len(paths) else [value] * 2
         for path, each in zip(paths, values, strict=True):
             first = set_by.setdefault(path, str(key))
@@ -245,7 +245,7 @@ def _check_size(value: Any, known: dict[int, int], depth: int = 0) -> int:
     if parts is not None and id(value) not in known:
         known[id(value)] = 1 + sum(_check_size(part, known, depth + 1) for part in parts)
     count = known.get(id(value), 1)
-    if depth > _MOST_DEPTH or count > MOST_VALUES:
+    if depth > _MOST_DEPTH or count > _MOST_VALUES:
         raise OverflowError
     return count
 

@@ -34,7 +34,7 @@ class SystemClock:
         return time.time_ns()  # noqa: TID251 - the one place that may read the wall
 
 
-SET_BACK_NS = NANOS_PER_SECOND
+_SET_BACK_NS = NANOS_PER_SECOND
 """A correction of the machine's time up to this is followed."""
 
 
@@ -54,7 +54,7 @@ class SteadyClock(SystemClock):
         """Return UTC nanoseconds since 1970."""
         utc_ns, passed_ns = super().now_ns(), time.monotonic_ns()
         apart_ns = utc_ns - passed_ns
-        if self._apart_ns is None or apart_ns > self._apart_ns - SET_BACK_NS:
+        if self._apart_ns is None or apart_ns > self._apart_ns - _SET_BACK_NS:
             self._apart_ns = apart_ns
         self.behind_ns = self._apart_ns - apart_ns
         return passed_ns + self._apart_ns
@@ -62,7 +62,7 @@ class SteadyClock(SystemClock):
 
 MOST_AHEAD_NS = 10 * DAY_NS
 """Longest step of a venue's time that is believed at once: past the holidays between two sessions."""
-MOST_PACE = 100_000
+_MOST_PACE = 100_000
 """Seconds of a venue that may pass within one of the wall beyond that."""
 
 
@@ -97,7 +97,7 @@ class FollowingClock:
         """
         passed_ns = time.monotonic_ns()
         if self._believed_ns is not None:
-            most_ns = MOST_AHEAD_NS + MOST_PACE * (passed_ns - self._believed_ns)
+            most_ns = MOST_AHEAD_NS + _MOST_PACE * (passed_ns - self._believed_ns)
             if stated_ns - self._now_ns > most_ns:
                 return
         self._believed_ns = passed_ns

@@ -21,7 +21,7 @@ from scalpdesk.core.enums import ChangeCause, OperatorAction, OperatorCause, Ses
 from scalpdesk.core.mode import AccountMode
 from scalpdesk.core.units import InstrumentId
 
-NO_UNITS, WHOLE = Decimal(0), Decimal(1)
+_NO_UNITS, WHOLE = Decimal(0), Decimal(1)
 
 
 @final
@@ -381,7 +381,7 @@ class PositionChanged(msgspec.Struct, frozen=True, array_like=True, tag=40, gc=F
     """Another change of the same story comes next: a book half changed is nothing to trade on."""
     source: InstrumentId | None = None
     """In a conversion, the instrument that gives the units and part of its cost; else None."""
-    source_change: Decimal = NO_UNITS
+    source_change: Decimal = _NO_UNITS
     """Signed units that leave the source; a split changes only ``quantity_change``."""
     cost_fraction: Decimal = WHOLE
     """Part of the source's cost, and of its value, that goes with the units."""

@@ -60,18 +60,6 @@ def show_clock(panel: Any, zone: Any) -> None:
     panel.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator, zone))
 
 
-def show_plain_log(panel: Any) -> None:
-    """Make both axes of a panel logarithmic, with plain numbers: 0.5, 1, 2, 5."""
-    from matplotlib.ticker import LogLocator, NullLocator  # noqa: PLC0415 - an extra
-
-    panel.set_xscale("log")
-    panel.set_yscale("log")
-    for axis in (panel.xaxis, panel.yaxis):
-        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axis.set_minor_locator(NullLocator())
-        axis.set_major_formatter("{x:g}")
-
-
 def html_table(caption: str, head: Sequence[str], rows: Iterable[Sequence[object]], *, texts: int = 1) -> str:
     """Return a table of a notebook.
 

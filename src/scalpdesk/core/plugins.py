@@ -178,7 +178,7 @@ class Socket:
             if point.name in own:
                 problem = ConfigError(
                     f"the product has a {self.kind} of this name, which comes first",
-                    where=place_of(point),
+                    where=_place_of(point),
                     value=point.value,
                     fix="give the entry point another name",
                 )
@@ -245,11 +245,11 @@ class Socket:
             names = ", ".join(sorted(_distribution_of(each) for each in points))
             raise ConfigError(
                 f"several packages bring a {self.kind} of this name: {names}",
-                where=place_of(points[0]),
+                where=_place_of(points[0]),
                 value=points[0].name,
                 fix="uninstall all but one of them",
             )
-        name, plug, where = points[0].name, loaded(points[0]), place_of(points[0])
+        name, plug, where = points[0].name, loaded(points[0]), _place_of(points[0])
         known, taken = _TAKEN.get((self.group, name), (None, None))
         if known is plug:
             return taken
@@ -324,7 +324,7 @@ def _distribution_of(point: EntryPoint) -> str:
     return "a package" if dist is None else f"{dist.name} {dist.version}"
 
 
-def place_of(point: EntryPoint) -> str:
+def _place_of(point: EntryPoint) -> str:
     """Return where an entry point stands, for refusals."""
     brought = "" if getattr(point, "dist", None) is None else f" ({_distribution_of(point)})"
     return f"entry point {point.name} of {point.group}{brought}"
@@ -341,7 +341,7 @@ def loaded(point: EntryPoint) -> Any:
         problem = error
     raise ConfigError(
         f"what the package brings cannot be loaded: {type(problem).__name__}: {problem}",
-        where=place_of(point),
+        where=_place_of(point),
         value=point.value,
         fix=f"install {problem.name} beside it"
         if isinstance(problem, ModuleNotFoundError) and not _is_part(problem.name, point.module)

@@ -32,7 +32,7 @@ SIGNALS = Socket(
     "sockets.md",
     OwnModules(
         "scalpdesk.signals",
-        besides=frozenset({"base", "composite", "conviction", "ema_cloud", "macro_bias", "volume_surge"}),
+        besides=frozenset({"base", "composite", "conviction", "ema_cloud"}),
     ),
     is_spec=False,
 )

@@ -10,13 +10,13 @@ from scalpdesk.data_sources.vendors import VendorFlags
 from scalpdesk.datasets.importers.base import ImportReport
 
 
-class DatabentoFlags(VendorFlags, frozen=True, kw_only=True):
+class _DatabentoFlags(VendorFlags, frozen=True, kw_only=True):
     """Flags of ``data import databento``."""
 
     name: Annotated[str, Flag("Name of the data set.")] = "databento"
 
 
-def run(request: ImportRequest, flags: DatabentoFlags) -> Sequence[ImportReport]:
+def run(request: ImportRequest, flags: _DatabentoFlags) -> Sequence[ImportReport]:
     """Import records as quotes and bars, definitions as listings."""
     from scalpdesk.datasets.coin_data import write_day
     from scalpdesk.datasets.importers.databento_files import ENDINGS, DbnStage, listings_note
@@ -57,6 +57,6 @@ IMPORTER = ImporterSpec(
         "scalpdesk data import databento opra-pillar-20240116.cmbp-1.dbn.zst --underlying SPY --every 1",
         "scalpdesk data import databento OPRA-20240117-ABCDEF/ --json",
     ),
-    flags=DatabentoFlags,
+    flags=_DatabentoFlags,
     run=run,
 )

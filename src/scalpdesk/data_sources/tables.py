@@ -76,7 +76,7 @@ class WideFlags(Options, frozen=True, kw_only=True):
     ] = "0.02"
 
 
-def read_columns(words: Sequence[str]) -> dict[str, str]:
+def _read_columns(words: Sequence[str]) -> dict[str, str]:
     """Return the file's column by name, as ``--map`` gives it."""
     columns = {}
     for word in words:
@@ -105,7 +105,7 @@ def run(request: ImportRequest, flags: TableFlags) -> Sequence[ImportReport]:
     """Import the file by the names of its columns."""
     from scalpdesk.datasets.importers.tabular import ImportChoices, import_table
 
-    columns = read_columns(flags.columns)
+    columns = _read_columns(flags.columns)
     _check_zone(flags.timezone)
     is_csv = isinstance(flags, CsvFlags)
     chosen = ImportChoices(
@@ -136,7 +136,7 @@ def _run_chain(request: ImportRequest, flags: WideFlags) -> Sequence[ImportRepor
     choices = ChainChoices(
         name=flags.name,
         underlying=flags.underlying,
-        columns=read_columns(flags.columns),
+        columns=_read_columns(flags.columns),
         timezone=flags.timezone,
         dates=flags.dates,
         decimal=flags.decimal,

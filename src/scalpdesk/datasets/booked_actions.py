@@ -22,13 +22,13 @@ SPLIT_MOVE = 0.12
 """Part of the price by which a night may move it beside a split."""
 _SPLITS = (1.5, 2, 3, 4, 5, 6, 7, 8, 10, 15, 20, 25, 30, 50)
 """Ratios of splits that a price alone shows."""
-LEAST_DROP, DROP_MOVE = 0.015, 0.03
+_LEAST_DROP, _DROP_MOVE = 0.015, 0.03
 """Move of a share over a night that may be an action, and how far the night moves it besides."""
 _MOST_PARTS = 100
 """Largest number of a ratio of strikes: a stock dividend of 1 % is 101:100."""
 _STRIKE_ROUNDING = 0.011
 """Currency by which a divided strike that is rounded to cents may be off."""
-FEW_AGAIN, MOST_SHIFTED = 0.2, 0.6
+_FEW_AGAIN, _MOST_SHIFTED = 0.2, 0.6
 """Parts of the contracts: below the one that are quoted again, above the other that have the new strike."""
 
 
@@ -72,7 +72,7 @@ def known_actions() -> Mapping[str, Sequence[BookedAction]]:
     return read_actions(table.read_text(encoding="utf-8"), "corporate_actions.csv")
 
 
-class Night(NamedTuple):
+class _Night(NamedTuple):
     """The prices of a share on both sides of a night, currency."""
 
     before: date
@@ -81,7 +81,7 @@ class Night(NamedTuple):
     opened: float
 
 
-def share_nights(catalog: Path, name: str, symbol: str, first: date, last: date) -> list[Night]:
+def share_nights(catalog: Path, name: str, symbol: str, first: date, last: date) -> list[_Night]:
     """Return the nights between the stored sessions of a share."""
     paths = [
         path
@@ -99,10 +99,10 @@ def share_nights(catalog: Path, name: str, symbol: str, first: date, last: date)
     )
     days = [date.fromisoformat(str(day)) for day in ends["day"]]
     opened, closed = (np.ma.filled(ends[each], np.nan).astype(float) for each in ("opened", "closed"))
-    return [Night(days[i - 1], float(closed[i - 1]), days[i], float(opened[i])) for i in range(1, len(days))]
+    return [_Night(days[i - 1], float(closed[i - 1]), days[i], float(opened[i])) for i in range(1, len(days))]
 
 
-class UnbookedAction(NamedTuple):
+class _UnbookedAction(NamedTuple):
     """A night over which a share and its options change their scale without a booked action."""
 
     ex_date: date
@@ -114,7 +114,7 @@ class UnbookedAction(NamedTuple):
 
 def unbooked_action(
     catalog: Path, name: str, symbol: str, roots: Sequence[str], first: date, last: date
-) -> UnbookedAction | None:
+) -> _UnbookedAction | None:
     """Return the first night over which a share changes its scale with its options and without an action.
 
     Its strikes change by a common ratio near that of its price, or fall by a dividend by which its price
@@ -135,18 +135,18 @@ def unbooked_action(
         span = (night.before.isoformat(), night.day.isoformat())
         found = [path for root in roots for path in day_files(catalog, name, "option_quotes", root, span)]
         living, again, old, new = _contracts_again(connection, found, night.day.isoformat())
-        if not living or again >= FEW_AGAIN * living:
+        if not living or again >= _FEW_AGAIN * living:
             continue
         moved = f"{symbol} goes from {night.close:g} to {night.opened:g} on {night.day}, its options with it"
         share, ratio = _ratio_of_strikes(old, new, night.close / night.opened)
         lower, cash = _shift_of_strikes(old, new, night.close - night.opened, night.close)
         split, dividend = ActionKind.SPLIT, ActionKind.SPECIAL_DIVIDEND
-        if share > MOST_SHIFTED and (share > lower or _is_split(night)):
+        if share > _MOST_SHIFTED and (share > lower or _is_split(night)):
             amount = f"{ratio.numerator}:{ratio.denominator}"
-            return UnbookedAction(night.day, split, f"{moved}: strikes are divided by {amount}", amount)
-        if lower > MOST_SHIFTED:
+            return _UnbookedAction(night.day, split, f"{moved}: strikes are divided by {amount}", amount)
+        if lower > _MOST_SHIFTED:
             words = f"{moved}: strikes fall by {cash:g}, as by a special dividend"
-            return UnbookedAction(night.day, dividend, words, f"{cash:.2f}")
+            return _UnbookedAction(night.day, dividend, words, f"{cash:.2f}")
         if _is_split(night):
             jump = Fraction(night.close / night.opened)
             near = min(
@@ -155,19 +155,19 @@ def unbooked_action(
             near = near if jump > 1 else 1 / near
             amount = f"{near.numerator}:{near.denominator}"
             words = f"{moved}: the price as by {amount}"
-            return UnbookedAction(night.day, split, words, amount)
+            return _UnbookedAction(night.day, split, words, amount)
     return None
 
 
-def _is_split(night: Night) -> bool:
+def _is_split(night: _Night) -> bool:
     jump = max(night.close / night.opened, night.opened / night.close)
     return min(abs(jump / each - 1) for each in _SPLITS) < SPLIT_MOVE
 
 
-def _may_be_action(night: Night) -> bool:
+def _may_be_action(night: _Night) -> bool:
     if not (night.close > 0.0 and night.opened > 0.0):
         return False
-    return abs(night.opened / night.close - 1.0) > LEAST_DROP
+    return abs(night.opened / night.close - 1.0) > _LEAST_DROP
 
 
 def _ratio_of_strikes(old: set[float], new: set[float], jump: float) -> tuple[float, Fraction]:
@@ -192,7 +192,7 @@ def _ratio_of_strikes(old: set[float], new: set[float], jump: float) -> tuple[fl
 def _shift_of_strikes(old: set[float], new: set[float], drop: float, close: float) -> tuple[float, float]:
     """Return the part of the strikes that fall by one amount near the fall of the price, and the amount."""
     best = (0.0, 0.0)
-    for cash in {round(a - b, 2) for a in old for b in new if abs(a - b - drop) < DROP_MOVE * close}:
+    for cash in {round(a - b, 2) for a in old for b in new if abs(a - b - drop) < _DROP_MOVE * close}:
         share = sum(round(each - cash, 2) in new for each in old) / len(old)
         best = max(best, (share, cash))
     return best if best[1] > 0.0 else (0.0, 0.0)

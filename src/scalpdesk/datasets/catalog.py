@@ -44,7 +44,7 @@ from scalpdesk.marketdata.dividends import INDEX_FUNDS, YEAR_DAYS
 from scalpdesk.marketdata.tape import FLAT_ZERO, BarColumns, CashDividend, MarketTape, QuoteColumns, RateCurve
 
 
-class SessionReader:
+class _SessionReader:
     """Reads the tables of one data set for given sessions."""
 
     def __init__(self, connection: Any, catalog: Path, name: str, sessions: tuple[Session, ...]) -> None:
@@ -286,7 +286,7 @@ def find_underlying(
 
 
 def _settlement_levels(
-    reader: SessionReader, index: str, days: Iterable[date]
+    reader: _SessionReader, index: str, days: Iterable[date]
 ) -> dict[tuple[str, date], float]:
     """Return what options on the index settle at, by index and day, where it is recorded."""
     first = reader.sessions[0].day
@@ -358,7 +358,7 @@ def load_tape(
     is_globex = hours == "globex" and coverage.type == "future"
     calendar = globex_sessions if is_globex else sessions_between
     sessions, gaps = _covered_sessions(catalog, manifest, base, coverage, start, end, calendar)
-    reader = SessionReader(connect(), catalog, name, sessions)
+    reader = _SessionReader(connect(), catalog, name, sessions)
     notes = [f"no data on {', '.join(map(str, gaps))}"] if gaps else []
 
     options = [] if is_hedge else reader.options(roots, () if coverage.type == "index" else (base,))
@@ -460,7 +460,7 @@ def _nearest_session(day: date, sessions: Sequence[str]) -> str | None:
     return min(dated, key=lambda text: abs((date.fromisoformat(text) - day).days), default=None)
 
 
-def _underlying_book(reader: SessionReader, base: str, coverage: Coverage) -> tuple[Instruments, str]:
+def _underlying_book(reader: _SessionReader, base: str, coverage: Coverage) -> tuple[Instruments, str]:
     """Return a book with the underlying first, and the symbol that the tape goes by."""
     if coverage.type == "future":
         contracts = [future_contract(symbol) for symbol in reader.symbols(("quotes", "trades"), (base,))]
@@ -472,7 +472,7 @@ def _underlying_book(reader: SessionReader, base: str, coverage: Coverage) -> tu
 
 
 def _index_levels(
-    reader: SessionReader, index: str, coverage: Coverage, source: _IndexSource, notes: list[str]
+    reader: _SessionReader, index: str, coverage: Coverage, source: _IndexSource, notes: list[str]
 ) -> QuoteRows:
     """Return an index's level as quotes without size."""
     found: list[tuple[int, LevelRows]] = []

@@ -21,14 +21,14 @@ from scalpdesk.instruments.classes import underlying_of_root, us_option
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.sessions import to_ns
 
-Floats = NDArray[np.float64]
+_Floats = NDArray[np.float64]
 
 _SPOT_COLUMNS = ("spot_live", "spot", "underlying_price", "spot_session")
-NEEDED = ("symbol", "bid", "ask", "open_interest", "ts")
+_NEEDED = ("symbol", "bid", "ask", "open_interest", "ts")
 
 
 @dataclass(frozen=True, slots=True)
-class StoredChain:
+class _StoredChain:
     """A chain as a file has it; arrays have one value a contract, NaN for a missing value."""
 
     underlying: str
@@ -41,10 +41,10 @@ class StoredChain:
     """Underlying at that time."""
     contracts: tuple[OptionContract, ...]
     """Options in the order of the file, each once."""
-    bid: Floats
-    ask: Floats
+    bid: _Floats
+    ask: _Floats
     """``bid``, ``ask``: Currency per unit; NaN for a missing side (empty or 0 in the file)."""
-    open_interest: Floats
+    open_interest: _Floats
     """Contracts; NaN for a missing figure, or one below 0."""
     rows_refused: int = 0
     """Rows that could not be read as an option, or are one on something else."""
@@ -52,7 +52,7 @@ class StoredChain:
 
 def read_chain(
     path: Path, underlying: str, *, session: date | None = None, spot: float | None = None
-) -> StoredChain:
+) -> _StoredChain:
     """Read one chain.
 
     A CSV or Parquet file, by its ending. Where it has several underlyings or sessions, the one wanted; the
@@ -61,13 +61,13 @@ def read_chain(
     has.
     """
     columns = _columns_of(path)
-    missing = [name for name in NEEDED if name not in columns]
+    missing = [name for name in _NEEDED if name not in columns]
     if missing:
         raise DataError(
             f"a chain needs the column {missing[0]}",
             where=str(path),
             value=", ".join(columns),
-            fix=f"name the columns {', '.join(NEEDED)}",
+            fix=f"name the columns {', '.join(_NEEDED)}",
         )
     priced = [name for name in _SPOT_COLUMNS if name in columns]
     if spot is None and not priced:
@@ -107,7 +107,7 @@ def read_chain(
         raise DataError("the underlying has no price", where=str(path), value=level, fix="give --spot")
     listed, bid, ask, held_open = zip(*contracts.values(), strict=True)
     figures = (np.array(bid), np.array(ask), np.array(held_open))
-    return StoredChain(underlying, day, _stamp_ns(path, stamp), level, listed, *figures, refused)
+    return _StoredChain(underlying, day, _stamp_ns(path, stamp), level, listed, *figures, refused)
 
 
 def _relation(path: Path) -> str:

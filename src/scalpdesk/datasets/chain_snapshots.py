@@ -22,7 +22,8 @@ from scalpdesk.datasets.store import connect
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.sessions import expiry_instant_ns, to_new_york
 from scalpdesk.marketdata.chain_surface import ChainQuotes, ExpiryLabel, expiry_quotes, fit_chain
-from scalpdesk.pricing import greeks, implied_vol
+from scalpdesk.pricing.implied import implied_vol
+from scalpdesk.pricing.models import greeks
 
 _GREEK_UNITS = {"delta": 1.0, "gamma": 1.0, "theta": DAYS_PER_YEAR, "vega": 100.0, "rho": 100.0}
 """Divisors that turn Greeks a year, and for 1.00, into Greeks a day, and a point."""

@@ -52,7 +52,7 @@ from scalpdesk.volatility.variance_time import CALENDAR
 
 Row = Mapping[str, Any]
 _DOWNLOADED = "downloaded.json"
-SAMPLE_NS = 5 * MINUTE_NS
+_SAMPLE_NS = 5 * MINUTE_NS
 """Interval of the returns that realised variance is summed from: long enough for the spread not to count."""
 WINDOWS = (7, 30)
 """Days that a trailing realised volatility is taken over."""
@@ -397,7 +397,7 @@ def research_tables(
         found["realised_vol"] += _realised(tape, session)
         stamps = tape.quotes.between(session.open_ns, session.close_ns).ts_ns
         last_ns = session.close_ns - BEFORE_CLOSE_NS
-        if len(stamps) and stamps[-1] + SAMPLE_NS < last_ns:  # later, its options would have less time left
+        if len(stamps) and stamps[-1] + _SAMPLE_NS < last_ns:  # later, its options would have less time left
             last_ns = int(stamps[-1])
         at_ns = last_ns
         while at_ns > session.open_ns:
@@ -429,14 +429,14 @@ def _realised(tape: MarketTape, session: Session) -> list[dict[str, Any]]:
     """Return the volatility of a day from five-minute mids of the perpetual; nothing where it has too few."""
     quotes = tape.quotes.between(session.open_ns, session.close_ns)
     stamps, mids = quotes.mids(tape.instruments.id_of(tape.underlying))
-    grid = np.arange(session.open_ns, session.close_ns + 1, SAMPLE_NS)
+    grid = np.arange(session.open_ns, session.close_ns + 1, _SAMPLE_NS)
     # after the last quote of a day that was recorded in part, its price stands still
-    grid = grid[grid < stamps.max(initial=0) + SAMPLE_NS]
+    grid = grid[grid < stamps.max(initial=0) + _SAMPLE_NS]
     rows = np.searchsorted(stamps, grid, side="right") - 1
     closes = mids[rows[rows >= 0]]
     if len(closes) < 3:
         return []
-    a_year = DAYS_PER_YEAR * DAY_NS / SAMPLE_NS
+    a_year = DAYS_PER_YEAR * DAY_NS / _SAMPLE_NS
     plain = realized_vol(closes, "close_to_close", None, a_year, zero_mean=True).vol
     bipower = realized_vol(closes, "bipower", None, a_year).vol
     edges = {"open": mids[0], "high": mids.max(), "low": mids.min(), "close": mids[-1]}

@@ -69,7 +69,7 @@ class StoredExposure:
     """When it was computed, UTC nanoseconds."""
 
 
-class ExposureStore(Protocol):
+class _ExposureStore(Protocol):
     """Keeps one exposure that others update."""
 
     name: str
@@ -85,7 +85,7 @@ class ExposureStore(Protocol):
 
 FILE = "gamma_exposure.csv"
 COLUMNS = ("data", "symbol", "session", "exposure_usd", "near_usd")
-NAN = float("nan")
+_NAN = float("nan")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ class SessionExposure:
 
     session: date
     exposure_usd: float
-    near_usd: float = NAN
+    near_usd: float = _NAN
 
 
 class ExposureHistory:
@@ -138,7 +138,7 @@ class ExposureHistory:
         past = [exposure for exposure in self.read() if exposure.session < before]
         whole = reference_exposure_usd([exposure.exposure_usd for exposure in past])
         near = reference_exposure_usd([exposure.near_usd for exposure in past])
-        return NAN if whole is None else whole, NAN if near is None else near
+        return _NAN if whole is None else whole, _NAN if near is None else near
 
 
 def _of(
@@ -162,9 +162,9 @@ def by_hand(given: float | str, symbol: str, now_ns: int) -> GammaExposureEvent:
     try:
         value = float(given)
     except ValueError:
-        value = NAN
+        value = _NAN
     reason = "" if math.isfinite(value) else f"{ExposureGap.MALFORMED.value} ({given!r})"
-    return GammaExposureEvent(symbol, now_ns, now_ns, NAN if reason else value, BY_HAND, reason)
+    return GammaExposureEvent(symbol, now_ns, now_ns, _NAN if reason else value, BY_HAND, reason)
 
 
 class ExposureSource:
@@ -184,7 +184,7 @@ class ExposureSource:
         symbol: str,
         *,
         value_by_hand: float | str | None = None,
-        store: ExposureStore | None = None,
+        store: _ExposureStore | None = None,
         say: Notify | None = None,
         cache_seconds: float = CACHE_SECONDS,
         max_age_seconds: float = MAX_AGE_SECONDS,
@@ -201,7 +201,7 @@ class ExposureSource:
         self._reported: set[ExposureGap] = set()
         self._history_folder = history_folder
         self._compared_with: tuple[str, date] | None = None
-        self._usual = (NAN, NAN)
+        self._usual = (_NAN, _NAN)
 
     @property
     def has_any(self) -> bool:
@@ -224,7 +224,7 @@ class ExposureSource:
             kept = self._kept(self._store, now_ns)
             self._check_age(kept, now_ns)
         except ExposureUnknownError as error:
-            event = GammaExposureEvent(self._symbol, now_ns, now_ns, NAN, name, str(error))
+            event = GammaExposureEvent(self._symbol, now_ns, now_ns, _NAN, name, str(error))
             self._tell(error.kind, event)
             return event
         if kept.symbol != self._symbol:  # a failure to come is about the same underlying
@@ -234,11 +234,11 @@ class ExposureSource:
         # stamped no later than it arrives: the store's clock may run a little ahead
         event_ns = min(kept.last_update_ns, now_ns)
         usual = self._compared(kept, name, now_ns)
-        event = GammaExposureEvent(kept.symbol, event_ns, now_ns, kept.exposure_usd, name, "", NAN, *usual)
+        event = GammaExposureEvent(kept.symbol, event_ns, now_ns, kept.exposure_usd, name, "", _NAN, *usual)
         self._tell(None, event)
         return event
 
-    def _kept(self, store: ExposureStore, now_ns: int) -> StoredExposure:
+    def _kept(self, store: _ExposureStore, now_ns: int) -> StoredExposure:
         if self._cached is None or not 0 <= now_ns - self._read_at_ns < self._cache_ns:
             self._read_at_ns = now_ns
             try:
@@ -261,7 +261,7 @@ class ExposureSource:
                     history.keep([SessionExposure(day, kept.exposure_usd)])
                 self._usual = history.usual(day)
             except DataError as error:
-                self._usual = (NAN, NAN)
+                self._usual = (_NAN, _NAN)
                 self.say("warning", f"{error.what}: {error.where}; dealer gamma is compared with nothing")
         return self._usual
 
@@ -314,7 +314,7 @@ def tape_gamma_events(
         return ()
     found: list[GammaExposureEvent] = []
     for symbol in tape.underlyings:
-        usual = (NAN, NAN)
+        usual = (_NAN, _NAN)
         if history_folder is not None:
             usual = ExposureHistory(history_folder, tape.name, symbol).usual(tape.sessions[0].day)
         seconds = 60.0 * settings.chain_minutes

@@ -43,21 +43,21 @@ from scalpdesk.pricing.kernels.triggers import are_tradable
 
 _MOST_BROKEN = 0.25
 """Part of the rows that break a bound above which the data is unfit, whatever the size of a break."""
-QUOTED_TO_END, QUOTED_FROM_START = "options quoted to the end", "options quoted from the start"
-SIDES_TO_END, WORTH_AT_EXPIRY = "sides quoted to the end", "options end at their intrinsic value"
-_BY_CONTRACT = frozenset({QUOTED_TO_END, QUOTED_FROM_START, SIDES_TO_END, WORTH_AT_EXPIRY})
+_QUOTED_TO_END, _QUOTED_FROM_START = "options quoted to the end", "options quoted from the start"
+_SIDES_TO_END, _WORTH_AT_EXPIRY = "sides quoted to the end", "options end at their intrinsic value"
+_BY_CONTRACT = frozenset({_QUOTED_TO_END, _QUOTED_FROM_START, _SIDES_TO_END, _WORTH_AT_EXPIRY})
 """Checks that count contracts: some of each day come late or are given up early, so that the part of all days
 counts."""
 _LEAST_BID = 0.25
 """Bid, currency per unit, from which a bid does not fall to nothing unseen."""
 _FEW_CROSSED = 20
 """Crossed rows of a file that two moments of a bar may explain."""
-AT_EXPIRY_SECONDS, NEAR_MONEY, TIME_VALUE = 120.0, 0.005, 0.0015
+_AT_EXPIRY_SECONDS, _NEAR_MONEY, _TIME_VALUE = 120.0, 0.005, 0.0015
 """Time to expiry, distance of the strike and time value, both as a share of the spot, at which it is over: a
 minute before it an option at 100 % a year is worth 0.0006 of the spot, a day before it one at 10 % 0.002."""
 _LAGS_MINUTES = (-5, 5, -15, 15, -30, 30, *(sign * 60 * hours for hours in range(1, 7) for sign in (-1, 1)))
 """Minutes by which the times of options and underlying may be apart."""
-EARLY_SECONDS = 900.0
+_EARLY_SECONDS = 900.0
 """Time before the underlying's last quote at which an option has stopped being quoted, and after its first at
 which one has begun late."""
 _MOMENTS_APART = 5e-4
@@ -91,7 +91,7 @@ class OptionRows:
 
 
 @dataclass(frozen=True, slots=True)
-class BoundBreaks:
+class _BoundBreaks:
     """Numbers of rows tested and of rows that broke the bound, and the worst break."""
 
     checked: int
@@ -153,7 +153,7 @@ def option_rows(tape: MarketTape) -> OptionRows | None:
     )
 
 
-def intrinsic_findings(rows: OptionRows) -> BoundBreaks:
+def intrinsic_findings(rows: OptionRows) -> _BoundBreaks:
     """Count asks below what the option is worth at once (or at expiry, for a European one)."""
     paid_out = np.where(rows.is_american, 0.0, rows.payouts)
     paid_in = np.where(rows.is_american, 1.0, rows.discount)
@@ -165,7 +165,7 @@ def intrinsic_findings(rows: OptionRows) -> BoundBreaks:
     return _finding(short, rows.tolerance[quoted])
 
 
-def parity_findings(rows: OptionRows) -> BoundBreaks:
+def parity_findings(rows: OptionRows) -> _BoundBreaks:
     """Count pairs whose quotes break ``S - D - K <= C - P <= S - K DF`` even at their best sides."""
     c, p = _twins(rows)
     lowest, highest = rows.bid[c] - rows.ask[p], rows.ask[c] - rows.bid[p]
@@ -185,9 +185,9 @@ def _twins(rows: OptionRows) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     return calls[at_call], puts[at_put]
 
 
-def _finding(excess: NDArray[np.float64], tolerance: NDArray[np.float64]) -> BoundBreaks:
+def _finding(excess: NDArray[np.float64], tolerance: NDArray[np.float64]) -> _BoundBreaks:
     bad = excess > 0.0
-    return BoundBreaks(
+    return _BoundBreaks(
         checked=len(excess),
         found=int(bad.sum()),
         worst=float(excess[bad].max()) if bool(bad.any()) else 0.0,
@@ -259,7 +259,7 @@ FROM (
 
 
 @dataclass(slots=True)
-class StoredFindings:
+class _StoredFindings:
     """Counts over the files of one underlying."""
 
     files: int = 0
@@ -291,13 +291,13 @@ class StoredFindings:
 
 def _inspect_files(
     catalog: Path, name: str, keys: Sequence[str], bar_seconds: int, *, in_coin: bool = False
-) -> StoredFindings:
+) -> _StoredFindings:
     """Read every file of the keys and count what is wrong with the rows as stored.
 
     A market in coin is open around the clock: none of its rows is outside hours.
     """
     connection = connect()
-    found = StoredFindings()
+    found = _StoredFindings()
     for table in DATED_TABLES:
         for key in keys:
             for path in day_files(catalog, name, table, key):
@@ -317,7 +317,7 @@ def _inspect_files(
     return found
 
 
-def _inspect(connection: Any, path: Path, bar_seconds: int, found: StoredFindings, *, in_coin: bool) -> None:
+def _inspect(connection: Any, path: Path, bar_seconds: int, found: _StoredFindings, *, in_coin: bool) -> None:
     columns = read_columns(
         connection, [path], "SELECT epoch_ns(ts) AS ts, epoch_ns(bar_start) AS bar_start FROM rows"
     )
@@ -354,7 +354,7 @@ def _has_session(day: date) -> bool:
     return is_known(day) and is_session(day)
 
 
-def _inspect_figures(connection: Any, path: Path, found: StoredFindings) -> None:
+def _inspect_figures(connection: Any, path: Path, found: _StoredFindings) -> None:
     """Count rows of figures that cannot be."""
     wrong = impossible_figures(path.parent.parent.name)
     if not wrong:
@@ -370,7 +370,7 @@ def _inspect_figures(connection: Any, path: Path, found: StoredFindings) -> None
         found.first_impossible = f"first: {got['symbol'][0]} {got['moment'][0]} in {path}"
 
 
-def _inspect_quotes(connection: Any, path: Path, found: StoredFindings) -> None:
+def _inspect_quotes(connection: Any, path: Path, found: _StoredFindings) -> None:
     counted = read_columns(connection, [path], "SELECT count(*) AS n FROM rows")
     found.quote_rows += int(counted["n"][0])
     crossed = read_columns(connection, [path], _CROSSED)
@@ -547,7 +547,7 @@ def verify_data_set(
     return VerifyReport(name, base, days, (*checks, *_summed(found)), uses, missing)
 
 
-def _stored_checks(stored: StoredFindings) -> list[Check]:
+def _stored_checks(stored: _StoredFindings) -> list[Check]:
     worst = _soft(
         "stored rows not crossed",
         stored.quote_rows,
@@ -579,7 +579,7 @@ def _stored_checks(stored: StoredFindings) -> list[Check]:
     ]
 
 
-def _outside_text(stored: StoredFindings) -> str:
+def _outside_text(stored: _StoredFindings) -> str:
     if not stored.outside_hours:
         return ""
     closed = f"; {stored.no_session} of them on days without a session" if stored.no_session else ""
@@ -600,7 +600,7 @@ def _soft(name: str, checked: int, found: int, detail: str = "") -> Check:
     return Check(name, checked, found, CheckVerdict.WARNING if found else CheckVerdict.OK, detail)
 
 
-def _bound(name: str, finding: BoundBreaks, assumed: str, cause: str) -> Check:
+def _bound(name: str, finding: _BoundBreaks, assumed: str, cause: str) -> Check:
     detail = f"allowed {finding.tolerance:.2f}"
     if finding.found:
         detail += f", worst {finding.worst:.2f} beyond it{assumed}"
@@ -670,7 +670,7 @@ def _highest_asks(rows: OptionRows) -> Check:
 def _first_and_last_quotes(tape: MarketTape) -> list[Check]:
     """Count options that begin to be quoted after the underlying does, and those that stop before it."""
     quotes = tape.quotes.whole()
-    early_ns = round(max(EARLY_SECONDS, _GAP_INTERVALS * tape.quote_seconds) * NANOS_PER_SECOND)
+    early_ns = round(max(_EARLY_SECONDS, _GAP_INTERVALS * tape.quote_seconds) * NANOS_PER_SECOND)
     count, known = len(tape.instruments), np.isfinite(quotes.ask) | (quotes.bid > 0.0)
     last = np.full(count, -1, dtype=np.int64)
     first = np.full(count, np.iinfo(np.int64).max)
@@ -689,8 +689,8 @@ def _first_and_last_quotes(tape: MarketTape) -> list[Check]:
     return [
         _share(Check(name, int(options.sum()), found, CheckVerdict.OK, detail if found else ""))
         for name, found, detail in (
-            (QUOTED_FROM_START, int((options & (first > first[base] + early_ns)).sum()), late),
-            (QUOTED_TO_END, int((options & (last < last[base] - early_ns)).sum()), stop),
+            (_QUOTED_FROM_START, int((options & (first > first[base] + early_ns)).sum()), late),
+            (_QUOTED_TO_END, int((options & (last < last[base] - early_ns)).sum()), stop),
         )
     ]
 
@@ -704,7 +704,7 @@ def _last_sides(tape: MarketTape) -> Check:
         np.maximum.at(last[row], quotes.instrument_id[known], quotes.ts_ns[known])
     bid = np.zeros(len(tape.instruments))
     bid[quotes.instrument_id[has_bid]] = quotes.bid[has_bid]  # rows are in time: the last stays
-    early = last[2] - round(max(EARLY_SECONDS, _GAP_INTERVALS * tape.quote_seconds) * NANOS_PER_SECOND)
+    early = last[2] - round(max(_EARLY_SECONDS, _GAP_INTERVALS * tape.quote_seconds) * NANOS_PER_SECOND)
     options = np.array([each.is_option for each in tape.instruments], dtype=np.bool_) & (last[2] >= 0)
     gone = {
         "bid": options & (last[0] >= 0) & (last[0] < early) & (bid >= _LEAST_BID),
@@ -718,7 +718,7 @@ def _last_sides(tape: MarketTape) -> Check:
     }
     found = int((gone["bid"] | gone["ask"]).sum())
     detail = ", ".join(sorted(first))
-    return _share(Check(SIDES_TO_END, int(options.sum()), found, CheckVerdict.OK, detail))
+    return _share(Check(_SIDES_TO_END, int(options.sum()), found, CheckVerdict.OK, detail))
 
 
 def _worth_at_expiry(tape: MarketTape) -> Check:
@@ -732,7 +732,7 @@ def _worth_at_expiry(tape: MarketTape) -> Check:
         if not option.is_option or option.is_inverse:
             continue
         ends = expiry_instant_ns(option)
-        within = ends - round(AT_EXPIRY_SECONDS * NANOS_PER_SECOND)
+        within = ends - round(_AT_EXPIRY_SECONDS * NANOS_PER_SECOND)
         if not len(times) or not within <= times[-1]:
             continue
         own = quotes.instrument_id == int(tape.instruments.id_of(option.symbol))
@@ -744,16 +744,16 @@ def _worth_at_expiry(tape: MarketTape) -> Check:
         if not len(rows) or spot_at[0] < 0:
             continue
         spot, strike = float(prices[spot_at[0]]), float(option.strike)
-        if abs(strike / spot - 1.0) > NEAR_MONEY:
+        if abs(strike / spot - 1.0) > _NEAR_MONEY:
             continue
         checked += 1
         value = max((spot - strike) * (1.0 if option.is_call else -1.0), 0.0)
-        if float(quotes.bid[rows[0]]) - value > TIME_VALUE * spot:
+        if float(quotes.bid[rows[0]]) - value > _TIME_VALUE * spot:
             symbols.append(option.symbol)
     detail = (
         f"{symbols[0]} has time value left: the expiry is of another zone, a day early" if symbols else ""
     )
-    return _share(Check(WORTH_AT_EXPIRY, checked, len(symbols), CheckVerdict.OK, detail))
+    return _share(Check(_WORTH_AT_EXPIRY, checked, len(symbols), CheckVerdict.OK, detail))
 
 
 def _share(check: Check) -> Check:

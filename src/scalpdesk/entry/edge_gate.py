@@ -176,7 +176,7 @@ def price_in_market(on_smile: N, mid: N, half_spreads: N) -> N:
     return min(max(on_smile, mid - half_spreads), mid + half_spreads)
 
 
-class EdgeAmounts(NamedTuple, Generic[N]):
+class _EdgeAmounts(NamedTuple, Generic[N]):
     """Amounts of an edge in currency, of one position or of a column of them; see :class:`Edge`."""
 
     gross: N
@@ -196,7 +196,7 @@ def edge_amounts(
     hedge_cost: N,
     slope: N,
     stderr: float,
-) -> EdgeAmounts[N]:
+) -> _EdgeAmounts[N]:
     """Return the edge of options: ``multiplier · (shifted − mid − half spreads − fees) − hedging``.
 
     Prices of sold options count negative, costs positive whatever the side.
@@ -212,7 +212,7 @@ def edge_amounts(
     gross = multiplier * (shifted - mid)
     spread, paid = multiplier * half_spreads, multiplier * fees
     net = gross - spread - paid - hedge_cost
-    return EdgeAmounts(gross, spread, paid, net, multiplier * abs(slope) * stderr)
+    return _EdgeAmounts(gross, spread, paid, net, multiplier * abs(slope) * stderr)
 
 
 def shifted_edge(inputs: EdgeInputs, forecast_vol: float, stderr: float = 0.0) -> Edge:

@@ -20,7 +20,7 @@ from scalpdesk.instruments.sessions import to_new_york
 
 LEAF = -1
 """Feature of a node without branches."""
-LEVELS = frozenset(
+_LEVELS = frozenset(
     {
         *("spot", "strike", "forward", "price", "bid", "ask", "limit", "underlying_price"),
         *("contracts", "contracts_planned", "risk_usd"),
@@ -44,7 +44,7 @@ def entry_features(facts: Mapping[str, Any], decided_ns: int) -> dict[str, float
         if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     }
     if "spread_usd_per_unit" not in facts:
-        return found | {name: value for name, value in numbers.items() if name not in LEVELS}
+        return found | {name: value for name, value in numbers.items() if name not in _LEVELS}
     if "expiry" in facts:
         found["days_to_expiry"] = float((date.fromisoformat(str(facts["expiry"])) - at.date()).days)
     for name in ("implied_vol", "forecast_vol", "implied_level", "edge_usd", "straddle_delta_of_100"):

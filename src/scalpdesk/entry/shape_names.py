@@ -20,9 +20,9 @@ from scalpdesk.entry.shapes import (
 from scalpdesk.instruments.contract import Instrument, OptionContract
 from scalpdesk.instruments.structure import Structure
 
-MOST_LEGS = 6
+_MOST_LEGS = 6
 """A book of more options is no single structure: its legs are tried in every order."""
-BUTTERFLY = "butterfly"
+_BUTTERFLY = "butterfly"
 
 
 class NamedStructure(NamedTuple):
@@ -49,7 +49,7 @@ def name_structure(held: Iterable[tuple[OptionContract, Decimal]]) -> NamedStruc
     """
     legs = list(held)
     counts = [int(quantity) for _, quantity in legs]
-    if not 2 <= len(legs) <= MOST_LEGS or not all(counts) or counts != [quantity for _, quantity in legs]:
+    if not 2 <= len(legs) <= _MOST_LEGS or not all(counts) or counts != [quantity for _, quantity in legs]:
         return None
     sets = reduce(gcd, counts)
     quantities = {InstrumentId(number): quantity / sets for number, (_, quantity) in enumerate(legs)}
@@ -60,7 +60,7 @@ def name_structure(held: Iterable[tuple[OptionContract, Decimal]]) -> NamedStruc
         found = lister.recognise(quantities)
         if found is None or found.ratios != quantities:
             continue
-        if settings.shape == BUTTERFLY and not _has_equal_wings(found):
+        if settings.shape == _BUTTERFLY and not _has_equal_wings(found):
             continue
         return NamedStructure(settings.shape, settings.side, found, sets)
     return None

@@ -290,7 +290,7 @@ class StructureConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True, 
         return shape_named(self.shape)
 
 
-class ChainNow(Protocol):
+class _ChainNow(Protocol):
     """A chain at an instant, as the legs of a shape are placed in it."""
 
     def smile(self, number: InstrumentId) -> ExpirySmile | None:
@@ -373,7 +373,7 @@ class _Expiry(NamedTuple):
     day: date
     by_strike: dict[tuple[Right, float], Listed]
 
-    def traded(self, chain: ChainNow, *, bought: bool) -> "_Expiry":
+    def traded(self, chain: _ChainNow, *, bought: bool) -> "_Expiry":
         """Return the options that a leg may be."""
         traded = chain.traded([number for number, _ in self.by_strike.values()], bought=bought)
         pairs = zip(self.by_strike.items(), traded, strict=True)
@@ -505,7 +505,7 @@ class ShapeLister:
         return Structure(tuple(legs))
 
     def list_now(
-        self, chain: ChainNow, now_ns: int, days: tuple[date, date], *, centres: int = _NEAREST_CENTRES
+        self, chain: _ChainNow, now_ns: int, days: tuple[date, date], *, centres: int = _NEAREST_CENTRES
     ) -> Sequence[Structure]:
         """Return the structures as of now, whose nearer expiry lies within days, both included.
 
@@ -578,7 +578,7 @@ class ShapeLister:
         now: _BySide,
         centre: float,
         smile: ExpirySmile,
-        chain: ChainNow,
+        chain: _ChainNow,
         words: list[str],
     ) -> dict[At, dict[int, float]]:
         """Return the strike of each place, below (-1) and above the centre (1).
@@ -636,7 +636,7 @@ class ShapeLister:
         direction: int,
         near: _Expiry,
         smile: ExpirySmile,
-        chain: ChainNow,
+        chain: _ChainNow,
     ) -> list[float]:
         """Return by how much each strike of a ladder is off a distance, in its unit, with its sign."""
         strikes, forward, amount = np.array(ladder), smile.forward, distance.amount

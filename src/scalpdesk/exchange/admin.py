@@ -24,12 +24,12 @@ from scalpdesk.simulation.accounts import BrokerAccount
 from scalpdesk.simulation.faults import PLACES, Fault
 from scalpdesk.simulation.orders import Execution
 
-Reply = tuple[int, Any]
-MOST_SECONDS = 366.0 * DAY_SECONDS
-MOST_EVENTS = 10_000_000
-MOST_CONTRACTS = 10**9
+_Reply = tuple[int, Any]
+_MOST_SECONDS = 366.0 * DAY_SECONDS
+_MOST_EVENTS = 10_000_000
+_MOST_CONTRACTS = 10**9
 """Largest figures that a request may name."""
-Length = Annotated[float, at_least(0, MOST_SECONDS, "seconds")]
+Length = Annotated[float, at_least(0, _MOST_SECONDS, "seconds")]
 Amount = Annotated[Decimal, at_least(-1e12, 1e12, "an amount of currency")]
 _FIELD = re.compile(r"field `(\w+)`|`\$\.(\w+)")
 """The field that a refusal of msgspec names."""
@@ -49,7 +49,7 @@ class Advance(BoundedSettings, frozen=True):
 class Step(BoundedSettings, frozen=True):
     """Advance by so many instants with events."""
 
-    events: Annotated[int, at_least(0, MOST_EVENTS, "events")] = 1
+    events: Annotated[int, at_least(0, _MOST_EVENTS, "events")] = 1
 
 
 class Speed(BoundedSettings, frozen=True):
@@ -86,7 +86,7 @@ class Assign(Symbol, frozen=True):
     """Assign a short position early; the first account's, and all of it, unless named."""
 
     account: str = ""
-    contracts: Annotated[int, at_least(1, MOST_CONTRACTS, "contracts")] = MOST_CONTRACTS
+    contracts: Annotated[int, at_least(1, _MOST_CONTRACTS, "contracts")] = _MOST_CONTRACTS
 
 
 class Dividend(Symbol, frozen=True):
@@ -150,7 +150,7 @@ class Admin:
         }
         """Fields and effect of each command."""
 
-    def handle(self, method: str, name: str, body: bytes) -> Reply:
+    def handle(self, method: str, name: str, body: bytes) -> _Reply:
         """Answer a request to ``/admin/{name}``."""
         if method == "GET" and name in self._reads:
             return 200, self._reads[name]()

@@ -50,21 +50,21 @@ from scalpdesk.instruments.sessions import (
     to_new_york,
 )
 from scalpdesk.marketdata.tape import FLAT_ZERO, CashDividend, FundingRate
-from scalpdesk.pricing import greeks
+from scalpdesk.pricing.models import greeks
 from scalpdesk.simulation.hours import AlwaysOpen, Hours
 
-HISTORY_DAYS = 60
+_HISTORY_DAYS = 60
 _NEAR_SESSIONS = 6
 _FRIDAYS = 13
-STRIKES_EACH_SIDE = 20
+_STRIKES_EACH_SIDE = 20
 _SHARE_SPREAD = 0.02
 COINS = frozenset({"BTC", "ETH"})
-VIX, DAYS_TO_ITS_OPTIONS = "VIX", 30
+VIX, _DAYS_TO_ITS_OPTIONS = "VIX", 30
 """Options on it end so many days before the third Friday of the month after theirs (Cboe)."""
 
 
 @dataclass(frozen=True, slots=True)
-class Character:
+class _Character:
     """Starting price in currency, annual volatility, dividend a share each quarter."""
 
     price: float
@@ -73,21 +73,21 @@ class Character:
 
 
 _CHARACTERS = {
-    "SPY": Character(600.0, 0.16, "1.75"),
-    "QQQ": Character(520.0, 0.20, "0.70"),
-    "IWM": Character(220.0, 0.22, "0.65"),
-    "NVDA": Character(180.0, 0.42, "0.01"),
-    "AAPL": Character(230.0, 0.26, "0.26"),
-    "TSLA": Character(300.0, 0.55),
-    "SPX": Character(6_000.0, 0.16),
-    "XSP": Character(600.0, 0.16),
-    "NDX": Character(21_000.0, 0.20),
-    "RUT": Character(2_200.0, 0.22),
-    "VIX": Character(17.0, 0.90),
-    "BTC": Character(90_000.0, 0.55),
-    "ETH": Character(3_000.0, 0.70),
+    "SPY": _Character(600.0, 0.16, "1.75"),
+    "QQQ": _Character(520.0, 0.20, "0.70"),
+    "IWM": _Character(220.0, 0.22, "0.65"),
+    "NVDA": _Character(180.0, 0.42, "0.01"),
+    "AAPL": _Character(230.0, 0.26, "0.26"),
+    "TSLA": _Character(300.0, 0.55),
+    "SPX": _Character(6_000.0, 0.16),
+    "XSP": _Character(600.0, 0.16),
+    "NDX": _Character(21_000.0, 0.20),
+    "RUT": _Character(2_200.0, 0.22),
+    "VIX": _Character(17.0, 0.90),
+    "BTC": _Character(90_000.0, 0.55),
+    "ETH": _Character(3_000.0, 0.70),
 }
-ORDINARY = Character(100.0, 0.30)
+_ORDINARY = _Character(100.0, 0.30)
 
 
 class _Walker:
@@ -97,7 +97,7 @@ class _Walker:
         self.symbol = symbol
         self.number = number
         self.is_index = symbol in INDICES
-        self.character = _CHARACTERS.get(symbol, ORDINARY)
+        self.character = _CHARACTERS.get(symbol, _ORDINARY)
         self.price = self.character.price
         self.rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, *symbol.encode()])))
         self.contracts: list[tuple[InstrumentId, OptionContract]] = []
@@ -170,7 +170,7 @@ class GeneratedSource:
     def _list_expiry(self, walker: _Walker, root: str, day: date, days: int) -> None:
         step = strike_step(walker.price, days)
         middle = round(walker.price / step) * step
-        for offset in range(-STRIKES_EACH_SIDE, STRIKES_EACH_SIDE + 1):
+        for offset in range(-_STRIKES_EACH_SIDE, _STRIKES_EACH_SIDE + 1):
             strike = Decimal(str(round(middle + offset * step, 3)))
             if strike <= 0:
                 continue
@@ -299,7 +299,7 @@ class GeneratedSource:
         walker = next((listed for listed in self._walkers if listed.symbol == symbol), None)
         if walker is None or seconds < 60:
             return []
-        first_ns = self.start_ns - HISTORY_DAYS * DAY_NS
+        first_ns = self.start_ns - _HISTORY_DAYS * DAY_NS
         start_ns, end_ns = max(start_ns, first_ns), min(end_ns, self.start_ns - 1)
         if start_ns > end_ns:
             return []
@@ -346,7 +346,7 @@ def _monthly_expiry(index: str, year: int, month: int) -> date:
     """Return the day on whose morning the monthly options on an index are settled."""
     day = third_friday(year, month)
     if index == VIX:
-        day = third_friday(year + month // 12, month % 12 + 1) - timedelta(days=DAYS_TO_ITS_OPTIONS)
+        day = third_friday(year + month // 12, month % 12 + 1) - timedelta(days=_DAYS_TO_ITS_OPTIONS)
     return day if is_session(day) else previous_session(day).day
 
 

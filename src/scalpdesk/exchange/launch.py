@@ -40,7 +40,7 @@ from scalpdesk.simulation.faults import (
     seeded_faults,
 )
 
-DEFAULT_PROTOCOL, COIN_PROTOCOL = "alpaca", "deribit"
+_DEFAULT_PROTOCOL, _COIN_PROTOCOL = "alpaca", "deribit"
 """Protocols of a market that settles in dollars, and of one that settles in coin."""
 USUAL_CASH = {"BTC": 2.0, "ETH": 60.0, "USD": 100_000.0}
 """Cash of an account by its currency, unless it is set."""
@@ -114,7 +114,7 @@ class LaunchPlan:
     """Source of the market."""
     options: MarketOptions = field(default_factory=MarketOptions)
     """Behaviour of the exchange."""
-    protocol: str = DEFAULT_PROTOCOL
+    protocol: str = _DEFAULT_PROTOCOL
     """Protocol that the server speaks; its venue's terms apply to the market."""
     faults: tuple[Fault, ...] = ()
     """Faults to inject."""
@@ -154,7 +154,7 @@ def protocol_of(options: ExchangeOptions) -> ProtocolSpec:
             value=options.protocol,
             fix="leave --tws-port out; --socket-port is the port of any protocol",
         )
-    usual = COIN_PROTOCOL if options.in_coin else DEFAULT_PROTOCOL
+    usual = _COIN_PROTOCOL if options.in_coin else _DEFAULT_PROTOCOL
     spoken = find_protocol("tws" if is_tws else options.protocol or usual)
     if options.in_coin is not spoken.settles_in_coin:
         raise ConfigError(

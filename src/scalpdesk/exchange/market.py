@@ -83,7 +83,7 @@ class ClosedBar:
 
 
 Published = QuoteEvent | TradeEvent | ClosedBar | StatusChange
-Watcher = Callable[[Published], None]
+_Watcher = Callable[[Published], None]
 _UpdateWatcher = Callable[[OrderUpdate], None]
 _BookingWatcher = Callable[[Booking], None]
 
@@ -134,7 +134,7 @@ class SimulatedMarket:
         self.last_trades: dict[InstrumentId, TradeEvent] = {}
         self.closes: dict[InstrumentId, Decimal] = {}
         """Mark at the last close, by instrument."""
-        self._market_watchers: list[Watcher] = []
+        self._market_watchers: list[_Watcher] = []
         self._update_watchers: list[_UpdateWatcher] = []
         self._booking_watchers: list[_BookingWatcher] = []
         self._boundary_ns = source.hours.next_boundary_ns(source.start_ns)
@@ -150,7 +150,7 @@ class SimulatedMarket:
 
     # watching ---------------------------------------------------------------------------------------
 
-    def on_market(self, watcher: Watcher) -> None:
+    def on_market(self, watcher: _Watcher) -> None:
         """Publish every quote, trade, closed bar and halt to ``watcher``."""
         self._market_watchers.append(watcher)
 

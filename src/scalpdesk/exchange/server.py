@@ -22,7 +22,7 @@ from scalpdesk.exchange.protocol import ProtocolSpec, ServerOptions
 
 _MAX_BACKLOG = 50_000
 """Messages that may wait for a client before its connection ends as slow."""
-TICK_SECONDS = 0.002
+_TICK_SECONDS = 0.002
 INSTANTS_A_TURN, INSTANTS_A_LOOK = 500, 10
 """Instants of the market played per turn of the event loop, and between two looks at the clock."""
 TURN_NS = 20_000_000
@@ -117,7 +117,7 @@ class ExchangeServer:
             if not self._play_turn(target_ns):
                 await asyncio.sleep(0.0)  # behind its pace: requests first, then on
                 continue
-            wait = min(max(self.pace.wait_seconds(world.next_ns, world.now_ns), TICK_SECONDS), 0.05)
+            wait = min(max(self.pace.wait_seconds(world.next_ns, world.now_ns), _TICK_SECONDS), 0.05)
             if self.pace.speed == float("inf") and world.now_ns > was_ns:
                 wait = 0.0
             await asyncio.sleep(wait)

@@ -257,7 +257,7 @@ def refuse_below(lowest: float, *, strict: bool, **arguments: Numbers) -> None:
             )
 
 
-HalfWidth = Annotated[float, at_least(0, math.inf, "shares per straddle")]
+_HalfWidth = Annotated[float, at_least(0, math.inf, "shares per straddle")]
 
 
 class WidthLimits(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -267,17 +267,17 @@ class WidthLimits(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_o
     hundredth.
     """
 
-    floor_shares_per_straddle: HalfWidth = 0.5
+    floor_shares_per_straddle: _HalfWidth = 0.5
     """Never narrower: half a share is what rounding can still act on."""
     cap_fraction: Annotated[float, above(0, 1, "a part of the position")] = 0.25
     """Never wider than this part of ``multiplier × straddles``."""
-    last_hour_shares_per_straddle: HalfWidth = 2.0
+    last_hour_shares_per_straddle: _HalfWidth = 2.0
     """Fixed half width once less than one trading hour is left; beyond it the delta goes to zero."""
 
 
 def limited(half_width: float, inputs: HedgeInputs, limits: WidthLimits) -> tuple[float, str]:
     """Hold a half width (shares, whole position) within the limits; the second value says which one bit."""
-    floor, cap = width_bounds(inputs, limits)
+    floor, cap = _width_bounds(inputs, limits)
     held = held_between(half_width, floor, cap)
     if held == half_width:
         return half_width, ""
@@ -285,13 +285,13 @@ def limited(half_width: float, inputs: HedgeInputs, limits: WidthLimits) -> tupl
     return held, f", {word} from {half_width:.{words_of_delta(inputs.underlying)[1]}f}"
 
 
-def width_bounds(inputs: HedgeInputs, limits: WidthLimits) -> tuple[float, float]:
+def _width_bounds(inputs: HedgeInputs, limits: WidthLimits) -> tuple[float, float]:
     """Return the least and the largest half width, shares, whole position."""
     floor = whole_position(limits.floor_shares_per_straddle, inputs.straddles, inputs.multiplier)
     return floor, limits.cap_fraction * inputs.multiplier * inputs.straddles
 
 
-def last_hour_verdict(inputs: HedgeInputs, limits: WidthLimits) -> BandVerdict:
+def _last_hour_verdict(inputs: HedgeInputs, limits: WidthLimits) -> BandVerdict:
     """Return the fixed band's verdict, for the last trading hour."""
     seconds = inputs.years * SECONDS_PER_YEAR
     width = whole_position(limits.last_hour_shares_per_straddle, inputs.straddles, inputs.multiplier)
@@ -359,7 +359,7 @@ class AversionBand(ABC):
         check_inputs(inputs)
         config = self.config
         if is_last_hour(inputs.years):
-            return last_hour_verdict(inputs, config)
+            return _last_hour_verdict(inputs, config)
         raw, figures = self.half_width(inputs)
         width, bitten = limited(raw, inputs, config)
 
@@ -390,14 +390,14 @@ class AversionBand(ABC):
         check_inputs(inputs)
         refuse_below(-math.inf, strict=True, gamma_shares_per_usd=gammas)
         if is_last_hour(inputs.years):
-            return np.full(gammas.shape, last_hour_verdict(inputs, self.config).half_width_shares)
+            return np.full(gammas.shape, _last_hour_verdict(inputs, self.config).half_width_shares)
         if isinstance(self, ColumnBand):
             at, cost = inputs, inputs.own_cost_fraction
             raw = self.widths(AversionColumns(gammas, at.spot, at.years, at.vol, cost, at.rate))
         else:
             each = (msgspec.structs.replace(inputs, gamma_shares_per_usd=gamma) for gamma in gammas.tolist())
             raw = np.array([self.half_width(other)[0] for other in each], dtype=np.float64)
-        return np.clip(raw, *width_bounds(inputs, self.config))
+        return np.clip(raw, *_width_bounds(inputs, self.config))
 
 
 def make_band(name: str, settings: Mapping[str, object] | None = None) -> HedgeBand:

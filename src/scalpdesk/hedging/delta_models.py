@@ -85,7 +85,7 @@ def minimum_variance_delta(
     return minimum_variance_addition(spot, strike, years, vol, *coefficients)
 
 
-class MinimumVarianceFit(NamedTuple):
+class _MinimumVarianceFit(NamedTuple):
     """Coefficients a, b, c, and the share of the squared hedging error that they take away."""
 
     coefficients: tuple[float, float, float]
@@ -99,7 +99,7 @@ def fit_minimum_variance(
     spot: ArrayLike,
     years: ArrayLike,
     d_spot: ArrayLike,
-) -> MinimumVarianceFit:
+) -> _MinimumVarianceFit:
     """Fit Hull and White's coefficients to moves of calls between two dates, by least squares.
 
     Parameters
@@ -139,7 +139,7 @@ def fit_minimum_variance(
     found = np.linalg.lstsq(terms, missed, rcond=None)[0]
     rest = missed - terms @ found
     a, b, c = found.tolist()
-    return MinimumVarianceFit((a, b, c), 1.0 - float(rest @ rest) / float(missed @ missed))
+    return _MinimumVarianceFit((a, b, c), 1.0 - float(rest @ rest) / float(missed @ missed))
 
 
 def least_hedge(noise_shares: float, deviations: float = 2.0) -> int:

@@ -163,10 +163,10 @@ def cost_of_clock(
     1.993445
     """
     terms = gamma_shares_per_usd, spot, vol, horizon_days, hedges_per_day, cost_usd_per_share
-    return HedgeCost(*costs_of_clock(*terms))
+    return HedgeCost(*_costs_of_clock(*terms))
 
 
-def costs_of_clock(
+def _costs_of_clock(
     gamma_shares_per_usd: N,
     spot: float,
     vol: float,
@@ -230,7 +230,7 @@ def expected_costs(
     """Expected cost of hedging each position of some groups, as :func:`expected_cost` gives it; USD."""
     if isinstance(band, ClockBand):
         return [
-            costs_of_clock(
+            _costs_of_clock(
                 group.gammas,
                 group.inputs.spot,
                 group.vol,

@@ -37,7 +37,7 @@ class Terms(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class BrokerTerms:
+class _BrokerTerms:
     """Terms of a broker that is simulated, or traded by a package of its own."""
 
     fees: FeeModel
@@ -45,10 +45,10 @@ class BrokerTerms:
     other_fees: Mapping[str, FeeModel] = field(default_factory=dict)
 
 
-ALPACA_TERMS = BrokerTerms(ALPACA_FEES, ALPACA_CUTOFF)
-DERIBIT_TERMS = BrokerTerms(DERIBIT_FEES, NO_CUTOFF)
-IBKR_TERMS = BrokerTerms(IBKR_FEES, other_fees={"tiered": IBKR_TIERED_FEES})
-KNOWN: Mapping[str, BrokerTerms] = {
+ALPACA_TERMS = _BrokerTerms(ALPACA_FEES, ALPACA_CUTOFF)
+DERIBIT_TERMS = _BrokerTerms(DERIBIT_FEES, NO_CUTOFF)
+IBKR_TERMS = _BrokerTerms(IBKR_FEES, other_fees={"tiered": IBKR_TIERED_FEES})
+KNOWN: Mapping[str, _BrokerTerms] = {
     "alpaca": ALPACA_TERMS,
     "deribit": DERIBIT_TERMS,
     "ibkr": IBKR_TERMS,

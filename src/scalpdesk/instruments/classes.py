@@ -333,7 +333,7 @@ def _unknown(root: str, day: date) -> UnknownClassError:
 
 # hours --------------------------------------------------------------------------------------------------
 
-NIGHT_OPENS, NIGHT_CLOSES, CURB_CLOSES = time(20, 15), time(9, 25), time(17, 0)
+_NIGHT_OPENS, _NIGHT_CLOSES, _CURB_CLOSES = time(20, 15), time(9, 25), time(17, 0)
 """Cboe's global hours, from the evening before, and the end of its curb (24x5 page, 2026); New York."""
 
 
@@ -370,10 +370,10 @@ def trading_hours(contract: OptionContract, day: date) -> tuple[tuple[int, int],
             session = session_on(day)
             found = [(session.open_ns, session.close_ns + _minutes_longer(row.closes) * MINUTE_NS)]
             if row.nights:
-                evening = new_york_ns(day - timedelta(days=1), NIGHT_OPENS)
-                found.insert(0, (evening, new_york_ns(day, NIGHT_CLOSES)))
+                evening = new_york_ns(day - timedelta(days=1), _NIGHT_OPENS)
+                found.insert(0, (evening, new_york_ns(day, _NIGHT_CLOSES)))
                 if not session.is_half_day:
-                    found.append((found[-1][1], new_york_ns(day, CURB_CLOSES)))
+                    found.append((found[-1][1], new_york_ns(day, _CURB_CLOSES)))
     ends_ns = last_trading_ns(contract)
     return tuple((opens, min(closes, ends_ns)) for opens, closes in found if opens < ends_ns)
 

@@ -61,9 +61,9 @@ class Settlement(StrEnum):
 ONE = Decimal(1)
 _COIN_OPTION_STEPS = {"BTC": Decimal("0.1"), "ETH": ONE}
 """Smallest amount of an option on a coin, in coins, and its step."""
-LINEAR_OPTION_STEP, LINEAR_PERPETUAL_STEP = Decimal("0.1"), Decimal("0.001")
+_LINEAR_OPTION_STEP, _LINEAR_PERPETUAL_STEP = Decimal("0.1"), Decimal("0.001")
 """Those of what settles in a dollar coin."""
-LARGEST_DOUBT = 0.05
+_LARGEST_DOUBT = 0.05
 """Volatility by which half a tick may move an option's own, before no quote determines it."""
 
 
@@ -120,7 +120,7 @@ class Linear:
         return unit_cost
 
 
-class Plain(Linear):
+class _Plain(Linear):
     """A linear instrument that is no option."""
 
     __slots__ = ()
@@ -135,7 +135,7 @@ class Plain(Linear):
 
 
 @dataclass(frozen=True, slots=True)
-class Equity(Plain):
+class Equity(_Plain):
     """A share or an exchange-traded fund."""
 
     symbol: str
@@ -147,7 +147,7 @@ class Equity(Plain):
 
 
 @dataclass(frozen=True, slots=True)
-class Index(Plain):
+class Index(_Plain):
     """An index level, which cannot be bought."""
 
     symbol: str
@@ -164,7 +164,7 @@ S&P 500 (12,000 of 190,000 in 2021), and 110 % of that to open."""
 
 
 @dataclass(frozen=True, slots=True)
-class Future(Plain):
+class Future(_Plain):
     """A dated future; ``multiplier`` is currency per index point.
 
     It is booked as an exchange of its value: buying takes the value out of the cash, its mark brings it back.
@@ -241,7 +241,7 @@ class Perpetual(Linear):
 
 
 @dataclass(frozen=True, slots=True)
-class LinearPerpetual(Plain):
+class LinearPerpetual(_Plain):
     """A perpetual settled in a dollar coin; quantities are in coins of the underlying."""
 
     symbol: str
@@ -251,7 +251,7 @@ class LinearPerpetual(Plain):
     is_future: ClassVar[Literal[False]] = False
     is_perpetual: ClassVar[bool] = True
     is_coin: ClassVar[bool] = True
-    step: ClassVar[Decimal] = LINEAR_PERPETUAL_STEP
+    step: ClassVar[Decimal] = _LINEAR_PERPETUAL_STEP
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,7 +283,7 @@ class OptionContract(Linear):
         """Smallest quantity of an order, and its step, in contracts or coins."""
         if not self.is_coin:
             return ONE
-        return _COIN_OPTION_STEPS.get(self.currency, LINEAR_OPTION_STEP)
+        return _COIN_OPTION_STEPS.get(self.currency, _LINEAR_OPTION_STEP)
 
     @property
     def is_coin(self) -> bool:
@@ -327,7 +327,7 @@ class OptionContract(Linear):
 
     def tells_vol(self, price: Decimal, vega: float) -> bool:
         """Return whether a price determines a volatility; ``vega`` is a unit's, in the option's currency."""
-        return 0.5 * float(self.tick_rule.tick_at(price)) <= LARGEST_DOUBT * vega
+        return 0.5 * float(self.tick_rule.tick_at(price)) <= _LARGEST_DOUBT * vega
 
 
 Instrument = Equity | Index | Future | Perpetual | LinearPerpetual | OptionContract

@@ -19,8 +19,6 @@ from scalpdesk.core.units import CENT, ZERO, InstrumentId, number_text
 from scalpdesk.instruments.contract import Instruments, OptionContract, occ_symbol
 
 ONE = Decimal(1)
-LARGEST_ORDINARY_DIVIDEND = Decimal("0.03")
-"""Fraction of the price up to which a distribution of unnamed kind passes for an ordinary cash dividend."""
 
 
 class ActionKind(StrEnum):
@@ -77,7 +75,7 @@ class CorporateAction:
 
 
 @dataclass(frozen=True, slots=True)
-class AdjustedOption:
+class _AdjustedOption:
     """Terms of an option contract after a corporate action."""
 
     contract: OptionContract
@@ -223,7 +221,7 @@ def _cannot_carry(contract: OptionContract, action: CorporateAction, why: str) -
     )
 
 
-def adjusted_option(contract: OptionContract, action: CorporateAction) -> AdjustedOption:
+def adjusted_option(contract: OptionContract, action: CorporateAction) -> _AdjustedOption:
     """Return an option's terms after a corporate action of its underlying.
 
     Raises
@@ -240,16 +238,16 @@ def adjusted_option(contract: OptionContract, action: CorporateAction) -> Adjust
         )
     units, ratio = Decimal(contract.multiplier), action.ratio
     if action.kind in _CASH_KINDS:
-        return AdjustedOption(_renamed(contract, contract.root, contract.strike - action.cash), 1, units)
+        return _AdjustedOption(_renamed(contract, contract.root, contract.strike - action.cash), 1, units)
     if ratio > 1:
         strike = contract.strike / ratio
         if ratio == int(ratio):
-            return AdjustedOption(_renamed(contract, contract.root, strike), int(ratio), units)
+            return _AdjustedOption(_renamed(contract, contract.root, strike), int(ratio), units)
         if units * ratio == int(units * ratio):
             renamed = _renamed(contract, _next_root(contract.root), strike, int(units * ratio))
-            return AdjustedOption(renamed, 1, units * ratio)
+            return _AdjustedOption(renamed, 1, units * ratio)
     renamed = _renamed(contract, _next_root(contract.root), contract.strike)
-    return AdjustedOption(renamed, 1, units * ratio)
+    return _AdjustedOption(renamed, 1, units * ratio)
 
 
 def _next_root(root: str) -> str:

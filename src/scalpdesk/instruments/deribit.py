@@ -30,11 +30,11 @@ COIN_OPTION_TICK = stepped("0.0001", "0.0005", "0.005")
 _CONTRACT_USD = {"BTC": 10, "ETH": 1}
 """Size of an inverse perpetual in US dollars."""
 PERPETUAL_TICKS = {"BTC": Decimal("0.5"), "ETH": Decimal("0.05")}
-PERPETUAL_INITIAL, PERPETUAL_MAINTENANCE = Decimal("0.02"), Decimal("0.01")
+PERPETUAL_INITIAL, _PERPETUAL_MAINTENANCE = Decimal("0.02"), Decimal("0.01")
 """Standard margin of a small perpetual, as fractions of its coins."""
 _PERPETUAL_GROWTH = {"BTC": Decimal("0.00005"), "ETH": Decimal("0.000004")}
 """Added to both for each coin of size. Source: Deribit, margin changes of 11 January 2022."""
-SHORT_RATE, SHORT_FLOOR, SHORT_MAINTENANCE = Decimal("0.15"), Decimal("0.10"), Decimal("0.075")
+_SHORT_RATE, _SHORT_FLOOR, _SHORT_MAINTENANCE = Decimal("0.15"), Decimal("0.10"), Decimal("0.075")
 """Standard margin of a sold option, in coin a coin: less what it is out of the money; at least; kept."""
 PLACES = 8
 """Decimals of the venue's ledger in coin."""
@@ -325,32 +325,32 @@ def funding(
     return [PositionChanged(number, now_ns, now_ns, *terms)] if cash else []
 
 
-class MarginRates(NamedTuple):
+class _MarginRates(NamedTuple):
     """Margin in coin: to open, and to keep."""
 
     initial: Decimal
     maintenance: Decimal
 
 
-def short_option_margin(right: Right, strike: Decimal, spot: Decimal, mark: Decimal) -> MarginRates:
+def short_option_margin(right: Right, strike: Decimal, spot: Decimal, mark: Decimal) -> _MarginRates:
     """Return the margin of one sold option, in coin a coin of size; ``mark`` is its price in coin.
 
     >>> short_option_margin(Right.CALL, Decimal(110_000), Decimal(100_000), Decimal("0.02"))
     MarginRates(initial=Decimal('0.12'), maintenance=Decimal('0.095'))
     """
     beyond = max(strike - spot if right is Right.CALL else spot - strike, Decimal(0)) / spot
-    initial = max(SHORT_RATE - beyond, SHORT_FLOOR) + mark
+    initial = max(_SHORT_RATE - beyond, _SHORT_FLOOR) + mark
     if right is Right.CALL:
-        return MarginRates(initial, SHORT_MAINTENANCE + mark)
-    maintenance = max(SHORT_MAINTENANCE, SHORT_MAINTENANCE * mark) + mark
-    return MarginRates(max(initial, maintenance), maintenance)
+        return _MarginRates(initial, _SHORT_MAINTENANCE + mark)
+    maintenance = max(_SHORT_MAINTENANCE, _SHORT_MAINTENANCE * mark) + mark
+    return _MarginRates(max(initial, maintenance), maintenance)
 
 
-def perpetual_margin(coin: str, coins: Decimal) -> MarginRates:
+def perpetual_margin(coin: str, coins: Decimal) -> _MarginRates:
     """Return the margin of a perpetual of so many coins (unsigned), in coin.
 
     >>> perpetual_margin("ETH", Decimal(1_000))
     MarginRates(initial=Decimal('24.000000'), maintenance=Decimal('14.000000'))
     """
     growth = _PERPETUAL_GROWTH.get(coin, ZERO) * coins
-    return MarginRates((PERPETUAL_INITIAL + growth) * coins, (PERPETUAL_MAINTENANCE + growth) * coins)
+    return _MarginRates((PERPETUAL_INITIAL + growth) * coins, (_PERPETUAL_MAINTENANCE + growth) * coins)

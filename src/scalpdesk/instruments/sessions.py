@@ -22,12 +22,10 @@ COIN_EXPIRY = time(8, 0, tzinfo=UTC)
 _AT_OPENING = frozenset({Settlement.CASH_AM, Settlement.FUTURE_AM})
 """Settled at the opening of the expiry morning."""
 _CHICAGO = ZoneInfo("America/Chicago")
-GLOBEX_OPEN, GLOBEX_CLOSE = time(17, 0), time(16, 0)
+_GLOBEX_OPEN, _GLOBEX_CLOSE = time(17, 0), time(16, 0)
 """Chicago times of CME's electronic session of index futures: from the evening before to the afternoon."""
-LATER_CLOSE, LATER_UNTIL = time(16, 15), date(2015, 9, 18)
+_LATER_CLOSE, _LATER_UNTIL = time(16, 15), date(2015, 9, 18)
 """Its close up to this day; until June 2021 it halted from 15:15 to 15:30, in which no data comes."""
-COIN_MEAN_NS = 30 * MINUTE_NS
-"""Span of the index before the expiry: the delivery price is the mean."""
 OLDEST_CLOSE_NS = 15 * MINUTE_NS
 """Age of a last level, at the end of a session, up to which it stands for the closing level."""
 SATURDAY = 5
@@ -181,8 +179,8 @@ def globex_session(day: date) -> Session:
     exchange, label = _calendar("CMES"), day.isoformat()
     if not exchange.is_session(label):
         raise ArgumentError("CME does not trade index futures on this day", where="session", value=label)
-    opens = to_ns(datetime.combine(day - timedelta(days=1), GLOBEX_OPEN, tzinfo=_CHICAGO))
-    usual = LATER_CLOSE if day <= LATER_UNTIL else GLOBEX_CLOSE
+    opens = to_ns(datetime.combine(day - timedelta(days=1), _GLOBEX_OPEN, tzinfo=_CHICAGO))
+    usual = _LATER_CLOSE if day <= _LATER_UNTIL else _GLOBEX_CLOSE
     ends = to_ns(datetime.combine(day, usual, tzinfo=_CHICAGO))
     return Session(day, opens, min(ends, int(exchange.session_close(label).value)))
 

@@ -8,7 +8,7 @@ from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.units import round_to_tick
 
 _MOST_STEPS = 64
-LEAST_SIZE, MOST_SIZE = Decimal("1e-12"), Decimal("1e12")
+_LEAST_SIZE, _MOST_SIZE = Decimal("1e-12"), Decimal("1e12")
 """Bounds of a tick and of a step's price, so that every division of one by another stays exact."""
 
 
@@ -42,8 +42,8 @@ class TickRule:
         for step in self.steps:
             sizes += [("above_price", step.above_price), ("tick", step.tick)]
         for where, size in sizes:
-            if not size.is_finite() or not LEAST_SIZE <= size <= MOST_SIZE:
-                what = f"{where} is not from {LEAST_SIZE:f} to {MOST_SIZE:f}"
+            if not size.is_finite() or not _LEAST_SIZE <= size <= _MOST_SIZE:
+                what = f"{where} is not from {_LEAST_SIZE:f} to {_MOST_SIZE:f}"
                 raise ArgumentError(what, where=where, value=size)
         for lower, step in pairwise(self.steps):
             if step.above_price <= lower.above_price:

@@ -22,7 +22,7 @@ from scalpdesk.instruments.sessions import Session
 
 SCHEMA = 3
 """Version of all payloads; a reader refuses a newer one."""
-LONGEST = 80
+_LONGEST = 80
 """Letters of a value in a difference."""
 
 INSTRUMENT_CLASSES: dict[str, type[Instrument]] = {kind.__name__: kind for kind in get_args(Instrument)}
@@ -256,7 +256,7 @@ def _field(old: Any, new: Any) -> tuple[str, Any, Any]:
 
 def _short(value: Any) -> str:
     text = " ".join(" · ".join(map(str, value)).split()) if isinstance(value, tuple) else str(value)
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
 
 def encode_rows(rows: TapeRows) -> bytes:

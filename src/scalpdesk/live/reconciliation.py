@@ -34,10 +34,7 @@ from scalpdesk.core.units import (
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.sessions import ex_instant_ns, to_new_york
 from scalpdesk.live.core import LiveCore
-from scalpdesk.live.supervision import Supervisor
-from scalpdesk.orders.order import Order, OrderState
-from scalpdesk.orders.order_manager import command_of
-from scalpdesk.orders.reconcile import (
+from scalpdesk.live.reconcile import (
     NO_GAP,
     AccountChange,
     AccountPicture,
@@ -52,6 +49,9 @@ from scalpdesk.orders.reconcile import (
     reconcile,
     side_by_side,
 )
+from scalpdesk.live.supervision import Supervisor
+from scalpdesk.orders.order import Order, OrderState
+from scalpdesk.orders.order_manager import command_of
 from scalpdesk.venues.contract import Gateway, VenueActivity, VenueFill, VenueView
 
 LATEST_ORDERS = 200

@@ -38,7 +38,7 @@ from scalpdesk.live.status import ControlServer, status, why
 from scalpdesk.live.supervision import RESTART, FaultHistory, describe, is_fault
 from scalpdesk.live.watchdog import WatchdogSupervisor, startup_heartbeat
 from scalpdesk.orders.order import OrderState
-from scalpdesk.pricing import warm_up
+from scalpdesk.pricing.warming import warm_up
 from scalpdesk.report.run_report import report_of
 from scalpdesk.report.summary import run_summary
 from scalpdesk.venues.contract import Gateway

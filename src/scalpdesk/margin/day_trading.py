@@ -13,10 +13,10 @@ from datetime import date
 from decimal import Decimal
 from enum import StrEnum
 
-INTRADAY_FROM, PATTERN_UNTIL = date(2026, 6, 4), date(2027, 10, 20)
+_INTRADAY_FROM, _PATTERN_UNTIL = date(2026, 6, 4), date(2027, 10, 20)
 _PATTERN_EQUITY = Decimal(25_000)
 """Dollars that a pattern day trader had to hold (FINRA 4210(f)(8)(B), until 2026-06-03)."""
-OVERNIGHT, WITHIN_DAY = 2, 4
+_OVERNIGHT, _WITHIN_DAY = 2, 4
 
 
 class DayRule(StrEnum):
@@ -34,9 +34,9 @@ def rule_on(day: date, broker: DayRule) -> DayRule:
     >>> rule_on(date(2026, 6, 3), DayRule.INTRADAY).value, rule_on(date(2027, 10, 21), DayRule.PATTERN).value
     ('pattern', 'intraday')
     """
-    if day < INTRADAY_FROM:
+    if day < _INTRADAY_FROM:
         return DayRule.PATTERN
-    return DayRule.INTRADAY if day > PATTERN_UNTIL else broker
+    return DayRule.INTRADAY if day > _PATTERN_UNTIL else broker
 
 
 def leverage_on(day: date, broker: DayRule, multiplier: int, equity: Decimal) -> int:
@@ -48,8 +48,8 @@ def leverage_on(day: date, broker: DayRule, multiplier: int, equity: Decimal) ->
     ``multiplier``: On which the account was opened: 1 cash, 2 margin, 4 day trading.
     ``equity``: At the session's open, US dollars.
     """
-    if multiplier < OVERNIGHT:
+    if multiplier < _OVERNIGHT:
         return multiplier
     if rule_on(day, broker) is DayRule.INTRADAY:
-        return WITHIN_DAY
-    return OVERNIGHT if equity < _PATTERN_EQUITY else multiplier
+        return _WITHIN_DAY
+    return _OVERNIGHT if equity < _PATTERN_EQUITY else multiplier

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-FALLS, RISES = np.linspace(-0.025, -0.95, 38), np.geomspace(1.025, 5.0, 60) - 1.0
+_FALLS, _RISES = np.linspace(-0.025, -0.95, 38), np.geomspace(1.025, 5.0, 60) - 1.0
 """Moves of the price at which margin is looked at; between two of them the nearest is bisected."""
 
 
@@ -55,4 +55,4 @@ def liquidation_distance(used: Decimal, excess_at: Callable[[float], Decimal]) -
             good, bad = (good, middle) if excess_at(middle) <= 0 else (middle, bad)
         return bad
 
-    return MarginDistance(used, first(FALLS.tolist()), first(RISES.tolist()))
+    return MarginDistance(used, first(_FALLS.tolist()), first(_RISES.tolist()))

@@ -19,9 +19,9 @@ from scalpdesk.instruments.contract import FUTURE_INITIAL, FUTURE_MAINTENANCE, O
 from scalpdesk.margin.holdings import Holding, Requirement
 
 HALF = Decimal("0.5")
-LONG_RATE, SHORT_RATE = Decimal("0.25"), Decimal("0.30")
-SHORT_FLOOR, LOW_PRICE, LOW_PRICE_FLOOR = Decimal(5), Decimal(5), Decimal("2.50")
-OPTION_RATE, BROAD_RATE, OPTION_FLOOR = Decimal("0.20"), Decimal("0.15"), Decimal("0.10")
+LONG_RATE, _SHORT_RATE = Decimal("0.25"), Decimal("0.30")
+SHORT_FLOOR, _LOW_PRICE, _LOW_PRICE_FLOOR = Decimal(5), Decimal(5), Decimal("2.50")
+_OPTION_RATE, _BROAD_RATE, _OPTION_FLOOR = Decimal("0.20"), Decimal("0.15"), Decimal("0.10")
 _UNIT_DECIMALS = 9
 """Decimals of shares, of which brokers hold parts."""
 _NEARLY = 1e-6
@@ -36,7 +36,7 @@ def share_requirement(quantity: Decimal, price: Decimal) -> Requirement:
     """Return the margin of shares; of a short sale beyond its proceeds. ``quantity`` is signed."""
     if quantity >= 0:
         return Requirement(quantity * price * HALF, quantity * price * LONG_RATE)
-    floor = max(price, LOW_PRICE_FLOOR) if price < LOW_PRICE else max(price * SHORT_RATE, SHORT_FLOOR)
+    floor = max(price, _LOW_PRICE_FLOOR) if price < _LOW_PRICE else max(price * _SHORT_RATE, SHORT_FLOOR)
     return Requirement(-quantity * max(price * HALF, floor), -quantity * floor)
 
 
@@ -49,8 +49,8 @@ def future_requirement(holding: Holding) -> Requirement:
 def uncovered_risk(contract: OptionContract, spot: Decimal) -> Decimal:
     """Return the margin of a sold option beside its premium, currency per unit (FINRA 4210(f)(2)(E))."""
     is_broad = contract.underlying in BROAD_INDICES or contract.is_on_future
-    rate = BROAD_RATE if is_broad else OPTION_RATE
-    floor = (spot if contract.is_call else contract.strike) * OPTION_FLOOR
+    rate = _BROAD_RATE if is_broad else _OPTION_RATE
+    floor = (spot if contract.is_call else contract.strike) * _OPTION_FLOOR
     return max(spot * rate - out_of_the_money(contract, spot), floor)
 
 
@@ -244,7 +244,7 @@ class Pairing:
         for n, (contract, _) in enumerate(self._bought):
             if contract.is_call is (lot.sign > 0):
                 continue
-            asked = contract.strike * OPTION_FLOOR
+            asked = contract.strike * _OPTION_FLOOR
             if sold is None or contract.strike != sold.strike:
                 asked += out_of_the_money(contract, self._spot)
             if sold is not None:

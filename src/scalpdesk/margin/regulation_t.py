@@ -135,7 +135,7 @@ def least_options_level(
 # the model ----------------------------------------------------------------------------------------------
 
 
-class Room(NamedTuple):
+class _Room(NamedTuple):
     """Free own funds of an account, overnight and within the day, and its margin."""
 
     night: Decimal
@@ -249,19 +249,19 @@ class RegulationT:
         before, after = self._rooms(account, order)
         return max(before.night - after.night, ZERO)
 
-    def _rooms(self, account: MarginAccount, order: Sequence[Holding]) -> tuple[Room, Room]:
+    def _rooms(self, account: MarginAccount, order: Sequence[Holding]) -> tuple[_Room, _Room]:
         held = list(account.valued())
         cost = sum((holding.value for holding in order), ZERO)
         after = self._room(account, merged(held, order), account.cash - cost)
         return self._room(account, held, account.cash), after
 
-    def _room(self, account: MarginAccount, holdings: Sequence[Holding], cash: Decimal) -> Room:
+    def _room(self, account: MarginAccount, holdings: Sequence[Holding], cash: Decimal) -> _Room:
         shares, options = account.reserved()
         if account.multiplier == 1:
             free = cash - account.unsettled - shares - options
             paid = cash_requirement(holdings) or ZERO
             longs = sum((holding.value for holding in holdings if holding.quantity > 0), ZERO)
-            return Room(free - (paid - longs), free - (paid - longs), Requirement(paid, paid))
+            return _Room(free - (paid - longs), free - (paid - longs), Requirement(paid, paid))
         night = day = cash - options
         initial, maintenance, is_secured = ZERO, ZERO, account.options_level < UNCOVERED
         for symbol, group in by_underlying(holdings).items():
@@ -274,7 +274,7 @@ class RegulationT:
             maintenance += by_day.maintenance
             night += value + by_night.premium - by_night.initial - by_night.withheld
             day += value - by_day.maintenance - by_day.withheld
-        return Room(night - shares * HALF, day - shares * LONG_RATE, Requirement(initial, maintenance))
+        return _Room(night - shares * HALF, day - shares * LONG_RATE, Requirement(initial, maintenance))
 
     def _level_refusal(self, account: MarginAccount, order: Sequence[Holding]) -> Refused | None:
         """Return why the options level forbids to open these legs, or None."""

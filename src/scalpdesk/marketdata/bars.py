@@ -18,7 +18,7 @@ from scalpdesk.core.units import DAY_SECONDS, NANOS_PER_SECOND, InstrumentId, co
 from scalpdesk.instruments.sessions import Session, whole_session
 from scalpdesk.marketdata.latest_quotes import InstrumentRows
 
-MINUTE_SECONDS = 60
+_MINUTE_SECONDS = 60
 """Length of the bar of a whole session, half days included."""
 
 
@@ -56,7 +56,7 @@ def rescaled_bar(bar: BarEvent, by: PriceAdjustmentEvent) -> BarEvent:
     )
 
 
-class GrowingBar:
+class _GrowingBar:
     """The open bar of one length, and the closed bars before it."""
 
     __slots__ = ("bars", "close", "end_ns", "high", "length_ns", "low", "open", "seconds", "volume")
@@ -101,7 +101,7 @@ class GrowingBar:
         return bar
 
 
-class SessionStatistics:
+class _SessionStatistics:
     """Range, opening range, VWAP sums and volume by minute of one session."""
 
     def __init__(self, session: Session, *, joined_late: bool = False) -> None:
@@ -119,7 +119,7 @@ class SessionStatistics:
 
     def minute_of(self, end_ns: int) -> int:
         """Return the minute of the session (0 is the first) of a bar by its end, UTC nanoseconds."""
-        return max((end_ns - self.session.open_ns - 1) // (MINUTE_SECONDS * NANOS_PER_SECOND), 0)
+        return max((end_ns - self.session.open_ns - 1) // (_MINUTE_SECONDS * NANOS_PER_SECOND), 0)
 
     def add(self, piece: BarEvent, opening_minutes: int) -> None:
         """Add a closed bar."""
@@ -214,7 +214,7 @@ class Timeframes:
         kept_sessions: int = 20,
         opening_minutes: int = 30,
     ) -> None:
-        lengths = sorted({MINUTE_SECONDS, *lengths_seconds})
+        lengths = sorted({_MINUTE_SECONDS, *lengths_seconds})
         for name, value in (
             ("lengths_seconds", lengths[0]),
             ("kept_bars", kept_bars),
@@ -226,14 +226,14 @@ class Timeframes:
         self.instrument_id = instrument_id
         self._opening_minutes = opening_minutes
         self._kept_bars = kept_bars
-        self._growing = {seconds: GrowingBar(seconds, kept_bars) for seconds in lengths}
-        self._days: deque[SessionStatistics] = deque(maxlen=kept_sessions)
-        self._day: SessionStatistics | None = None
+        self._growing = {seconds: _GrowingBar(seconds, kept_bars) for seconds in lengths}
+        self._days: deque[_SessionStatistics] = deque(maxlen=kept_sessions)
+        self._day: _SessionStatistics | None = None
         self._source_seconds = inf
         self._last_end_ns = 0
         # quotes build one short bar, of which the other lengths are made when it closes
         self._quote_seconds = gcd(*(seconds for seconds in lengths if seconds != DAY_SECONDS))
-        self._quoted = GrowingBar(self._quote_seconds, 1)
+        self._quoted = _GrowingBar(self._quote_seconds, 1)
         self._adjustments_taken = 0
 
     # feeding ------------------------------------------------------------------------------------
@@ -266,7 +266,7 @@ class Timeframes:
             if item.instrument_id == self.instrument_id:
                 self._rescale(item)
         self._adjustments_taken = max(self._adjustments_taken, len(adjustments))
-        self._day = SessionStatistics(whole, joined_late=whole.open_ns < session.open_ns)
+        self._day = _SessionStatistics(whole, joined_late=whole.open_ns < session.open_ns)
         self._source_seconds = inf
         self._last_end_ns = 0
         return closed
@@ -362,7 +362,7 @@ class Timeframes:
             return NOTHING  # a later one has arrived
         return tuple(self._add(bar, day))
 
-    def _add(self, piece: BarEvent, day: SessionStatistics) -> list[BarEvent]:
+    def _add(self, piece: BarEvent, day: _SessionStatistics) -> list[BarEvent]:
         self._last_end_ns = piece.ts_event_ns
         day.add(piece, self._opening_minutes)
         closed: list[BarEvent] = []
@@ -371,12 +371,12 @@ class Timeframes:
                 closed += growing.add(piece, day.session)
         return closed
 
-    def _close_quoted(self, day: SessionStatistics) -> list[BarEvent]:
+    def _close_quoted(self, day: _SessionStatistics) -> list[BarEvent]:
         if not self._quoted.end_ns:
             return []
         return self._add(self._quoted.finish(self.instrument_id), day)
 
-    def _rebuild_from(self, day: SessionStatistics, source_seconds: int) -> SessionStatistics:
+    def _rebuild_from(self, day: _SessionStatistics, source_seconds: int) -> _SessionStatistics:
         """Discard the session's bars from a lesser source."""
         self._source_seconds = source_seconds
         self._quoted.end_ns = 0
@@ -385,7 +385,7 @@ class Timeframes:
             growing.end_ns = 0
             while growing.bars and growing.bars[-1].ts_event_ns > day.session.open_ns:
                 growing.bars.pop()
-        self._day = SessionStatistics(day.session, joined_late=day.joined_late)
+        self._day = _SessionStatistics(day.session, joined_late=day.joined_late)
         return self._day
 
     # reading ------------------------------------------------------------------------------------
@@ -480,7 +480,7 @@ class Timeframes:
         day = self._day
         if day is None or day.opening is None or day.first_minute > 0:
             return Absent("the session's first minutes were not watched")
-        end_ns = day.session.open_ns + self._opening_minutes * MINUTE_SECONDS * NANOS_PER_SECOND
+        end_ns = day.session.open_ns + self._opening_minutes * _MINUTE_SECONDS * NANOS_PER_SECOND
         if self._last_end_ns < end_ns:
             return Absent(f"the first {self._opening_minutes} minutes are not over")
         return day.opening
@@ -491,7 +491,7 @@ class Timeframes:
         The mean is over the last ``sessions`` sessions in which the minute was observed.
         """
         day = self._day
-        last = self.bars(MINUTE_SECONDS, 1, same_session=True)
+        last = self.bars(_MINUTE_SECONDS, 1, same_session=True)
         if day is None or isinstance(last, Absent):
             return Absent("no minute of this session is closed")
         minute = day.minute_of(last[0].ts_event_ns)

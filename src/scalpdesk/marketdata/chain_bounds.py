@@ -24,25 +24,25 @@ from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.marketdata.quotes import LEAP, shows_price
 
-NANOS_PER_YEAR = SECONDS_PER_YEAR * NANOS_PER_SECOND
-MARGIN = 0.10
+_NANOS_PER_YEAR = SECONDS_PER_YEAR * NANOS_PER_SECOND
+_MARGIN = 0.10
 """Fraction of the dearer of two options by which a bound is broken before it counts: quotes of a chain come
 one after the other.
 """
-FEW_TICKS = 2
+_FEW_TICKS = 2
 _YEARLY_CARRY = 0.10
 """Interest less dividends a year that parity may be off by, a fraction of the strike."""
 _USUAL_MOVE = 0.002
 """Fraction of the spot by which it moves between an option's quote and the next."""
-STRIKES_EACH_SIDE = 3
+_STRIKES_EACH_SIDE = 3
 """Strikes below and above that are looked through for a quote."""
-FLAT = 0.1
+_FLAT = 0.1
 """Part of their distance by which two strikes near the money differ in worth at least."""
-LEAST_PAIRS, GLANCED = 3, 4
+_LEAST_PAIRS, _GLANCED = 3, 4
 """Strikes with a call and a put that tell the spot, as one alone may lag; those that are looked at first."""
 _EARLY_PART = 0.25
 """Part of the carry that early exercise is worth 5 % in the money at most."""
-NEAR_MONEY = 0.05
+_NEAR_MONEY = 0.05
 """Distance of strikes from the spot, a fraction of it, up to which calls and puts tell the spot."""
 
 
@@ -52,7 +52,7 @@ Pair = tuple[float, InstrumentId, InstrumentId]
 """Strike, call and put."""
 
 
-class QuotesInForce(Protocol):
+class _QuotesInForce(Protocol):
     """Latest quotes by instrument id."""
 
     def __getitem__(self, number: InstrumentId, /) -> QuoteEvent | None:
@@ -93,7 +93,7 @@ class ChainBounds:
         self._pairs: dict[Chain, list[Pair]] = {}
         self._known = 0
 
-    def contradict(self, quote: QuoteEvent, spot: QuoteEvent, quotes: QuotesInForce) -> bool:
+    def contradict(self, quote: QuoteEvent, spot: QuoteEvent, quotes: _QuotesInForce) -> bool:
         """Return whether the neighbouring quotes contradict a quote; one that agrees with it is enough.
 
         ``spot`` is the underlying's, ``quotes`` the latest by instrument.
@@ -116,7 +116,7 @@ class ChainBounds:
                 near_bid, near_ask = near.bid, near.ask
                 if not near_ask - near_bid <= widest[neighbour] and not shows_price(near, 0.0):
                     continue
-                room = MARGIN * (max(ask, near_ask))
+                room = _MARGIN * (max(ask, near_ask))
                 room = max(room, place.least_room)
                 if gap > 0.0:  # it is the dearer one
                     is_broken = near_bid > ask + room or bid > near_ask + unit * gap + room
@@ -125,7 +125,7 @@ class ChainBounds:
                 if is_broken:
                     broken += 1
                     break
-                off, flat = bid + ask - near_bid - near_ask, 2.0 * FLAT * unit * gap
+                off, flat = bid + ask - near_bid - near_ask, 2.0 * _FLAT * unit * gap
                 if not (-flat < off < flat or flat < off < -flat) or bid + ask < 8.0 * place.least_room:
                     return False
                 is_flat = True
@@ -140,15 +140,15 @@ class ChainBounds:
         if not other.ask - other.bid <= widest[place.other] and not shows_price(other, 0.0):
             return False
         own, theirs, width = bid + ask, other.bid + other.ask, ask - bid + other.ask - other.bid
-        room = 0.5 * (width + MARGIN * (max(own, theirs)))
+        room = 0.5 * (width + _MARGIN * (max(own, theirs)))
         if place.expires_ns > now_ns:
-            room += _YEARLY_CARRY * (place.expires_ns - now_ns) / NANOS_PER_YEAR * place.strike * unit
+            room += _YEARLY_CARRY * (place.expires_ns - now_ns) / _NANOS_PER_YEAR * place.strike * unit
         room += _USUAL_MOVE * price * unit
         off = 0.5 * place.side * (own - theirs) - (price - place.strike) * unit
         return off > room or off < -room
 
     def _is_off_far_ones(
-        self, quote: QuoteEvent, place: _Place, unit: float, now_ns: int, quotes: QuotesInForce
+        self, quote: QuoteEvent, place: _Place, unit: float, now_ns: int, quotes: _QuotesInForce
     ) -> bool:
         """Return whether each far strike contradicts a quote, itself or as a box; not without any."""
         other, contradicting = self._price(place.other, now_ns, quotes), 0
@@ -157,7 +157,7 @@ class ChainBounds:
             far, theirs = self._price(number, now_ns, quotes), self._price(across, now_ns, quotes)
             if far is None:
                 continue
-            room = max(MARGIN * max(own, far), place.least_room)
+            room = max(_MARGIN * max(own, far), place.least_room)
             low, high = min(gap, 0.0) * unit, max(gap, 0.0) * unit
             is_off = not low - room <= own - far <= high + room
             if other is not None and theirs is not None:
@@ -168,7 +168,7 @@ class ChainBounds:
             contradicting += 1
         return contradicting > 0
 
-    def stay_behind(self, quote: QuoteEvent, last: QuoteEvent, quotes: QuotesInForce) -> bool:
+    def stay_behind(self, quote: QuoteEvent, last: QuoteEvent, quotes: _QuotesInForce) -> bool:
         """Return whether an underlying's options tell its last price rather than that of a new quote.
 
         By the calls and puts of the first expiry that quotes both at some strikes near the money.
@@ -177,7 +177,7 @@ class ChainBounds:
         for chain in self.chains_of(symbol):
             near = self._near(chain, price)
             votes = [abs(told - price) < abs(told - new) for _, told, *_ in self._told(near, quote, quotes)]
-            if len(votes) >= LEAST_PAIRS:
+            if len(votes) >= _LEAST_PAIRS:
                 return 2 * sum(votes) > len(votes)
         return False
 
@@ -191,7 +191,7 @@ class ChainBounds:
         self,
         chain: Chain,
         spot: QuoteEvent,
-        quotes: QuotesInForce,
+        quotes: _QuotesInForce,
         spots_then: Callable[[Sequence[int], int], Sequence[float | None]],
     ) -> bool | None:
         """Return whether an expiry's calls and puts tell another price than the underlying's.
@@ -201,14 +201,14 @@ class ChainBounds:
         at some instants to who gets it at a later one.
         """
         price, near = spot.mid, self._near(chain, spot.mid)
-        if len(near) < LEAST_PAIRS:
+        if len(near) < _LEAST_PAIRS:
             return False
         contract = self._instruments.by_id[near[0][1]]
         assert contract.is_option
         expires_ns, apart = expiry_instant_ns(contract), 0.5 * (spot.ask - spot.bid)
-        carry = _YEARLY_CARRY * max(expires_ns - spot.ts_recv_ns, 0) / NANOS_PER_YEAR
+        carry = _YEARLY_CARRY * max(expires_ns - spot.ts_recv_ns, 0) / _NANOS_PER_YEAR
         room, box_room = (LEAP + carry) * price + apart, (LEAP + _EARLY_PART * carry) * price
-        some = (near[at * (len(near) - 1) // (GLANCED - 1)] for at in range(GLANCED))
+        some = (near[at * (len(near) - 1) // (_GLANCED - 1)] for at in range(_GLANCED))
         if all(abs(told - price) <= box_room for _, told, *_ in self._told(some, spot, quotes)):
             return False
         found = [*self._told(near, spot, quotes)]
@@ -217,21 +217,21 @@ class ChainBounds:
         for (strike, told, *_), first, last in zip(found, then[::2], then[1::2], strict=True):
             if first is not None and last is not None:  # the option in the money tells at which of the two
                 gaps.append((strike, told - min(max(told, min(first, last)), max(first, last))))
-        if len(gaps) < LEAST_PAIRS:
+        if len(gaps) < _LEAST_PAIRS:
             return False
         middle = sorted(gap for _, gap in gaps)[len(gaps) // 2]
         if abs(middle) > room:
             return True
         off = [(strike - price) * (gap - middle) for strike, gap in gaps if abs(gap - middle) > box_room]
-        return None if len(off) >= LEAST_PAIRS and (min(off) > 0.0 or max(off) < 0.0) else False
+        return None if len(off) >= _LEAST_PAIRS and (min(off) > 0.0 or max(off) < 0.0) else False
 
     def _near(self, chain: Chain, price: float) -> list[Pair]:
-        pairs, width = self._pairs.get(chain, []), NEAR_MONEY * price
+        pairs, width = self._pairs.get(chain, []), _NEAR_MONEY * price
         first = bisect_left(pairs, price - width, key=itemgetter(0))
         return pairs[first : bisect_right(pairs, price + width, key=itemgetter(0))]
 
     def _told(
-        self, pairs: Iterable[Pair], spot: QuoteEvent, quotes: QuotesInForce
+        self, pairs: Iterable[Pair], spot: QuoteEvent, quotes: _QuotesInForce
     ) -> Iterator[tuple[float, float, int, int]]:
         """Yield each strike with a call and a put: what underlying they tell, and their instants."""
         for strike, call, put in pairs:
@@ -244,7 +244,7 @@ class ChainBounds:
                 )
                 yield strike, told, first, last
 
-    def _price(self, number: InstrumentId | None, now_ns: int, quotes: QuotesInForce) -> float | None:
+    def _price(self, number: InstrumentId | None, now_ns: int, quotes: _QuotesInForce) -> float | None:
         """Return the mid of an option; None where its quote is lost or tells no price."""
         quote = None if number is None else quotes[number]
         if quote is None or number is None or now_ns - quote.ts_recv_ns > self._lost_ns[number]:
@@ -263,15 +263,15 @@ class ChainBounds:
         key = contract.root, contract.underlying, contract.expiry
         own, others = self._chains[*key, contract.is_call], self._chains.get((*key, not contract.is_call), [])
         at = bisect_left(own, strike, key=itemgetter(0))
-        below = own[max(at - STRIKES_EACH_SIDE, 0) : at][::-1]
-        above = own[at + 1 : at + 1 + STRIKES_EACH_SIDE]
+        below = own[max(at - _STRIKES_EACH_SIDE, 0) : at][::-1]
+        above = own[at + 1 : at + 1 + _STRIKES_EACH_SIDE]
         legs = dict(others)
         return _Place(
             way,
             strike,
             expiry_instant_ns(contract),
             contract.is_inverse,
-            FEW_TICKS * float(contract.tick_rule.below),
+            _FEW_TICKS * float(contract.tick_rule.below),
             legs.get(strike),
             tuple(tuple((each, way * (price - strike)) for price, each in side) for side in (below, above)),
             tuple(

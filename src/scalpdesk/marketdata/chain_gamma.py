@@ -29,11 +29,11 @@ from scalpdesk.marketdata.chain_surface import (
 from scalpdesk.marketdata.dealer_gamma import ExposureRows, exposure_near, gamma_exposure
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.marketdata.tape import MarketTape
-from scalpdesk.pricing import greeks
+from scalpdesk.pricing.models import greeks
 
 Floats = NDArray[np.float64]
 
-SOURCE = "chain"
+_SOURCE = "chain"
 _EARLY_NS = MINUTE_NS
 """Time between two computations while a session's first quotes arrive."""
 NAN = float("nan")
@@ -205,7 +205,7 @@ def exposure_event(
     exposure = gamma_exposure(priced.rows, priced.spot)
     usd = NAN if exposure.net_usd is None else exposure.net_usd
     near = NAN if exposure.net_usd is None else exposure_near(exposure)
-    return GammaExposureEvent(symbol, now_ns, now_ns, usd, SOURCE, exposure.reason, near, *usual_usd)
+    return GammaExposureEvent(symbol, now_ns, now_ns, usd, _SOURCE, exposure.reason, near, *usual_usd)
 
 
 def exposure_events(

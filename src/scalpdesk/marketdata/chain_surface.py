@@ -24,9 +24,9 @@ from scalpdesk.marketdata.curves import parity_implied_forward
 from scalpdesk.marketdata.robust import robust_level
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.marketdata.tape import MarketTape, QuoteColumns
-from scalpdesk.pricing import implied_vol
 from scalpdesk.pricing.base import Dividends, Schedule, dividend_schedule
 from scalpdesk.pricing.exercise_premium import exercise_premium, implied_vol_through_premium
+from scalpdesk.pricing.implied import implied_vol
 from scalpdesk.pricing.known_dividends import BORROW_STEP, known_premiums, years_ahead
 from scalpdesk.pricing.surface import Clock, SmileQuotes, VolSurface, calendar_clock, fit_surface
 
@@ -34,7 +34,7 @@ Floats = NDArray[np.float64]
 
 _PAIRS_NEAR_MONEY = 9
 """Strikes used around the money: further out one leg is all intrinsic value, with wide quotes."""
-MAX_ROUNDS = 12
+_MAX_ROUNDS = 12
 _CONVERGED = 1e-6
 """Relative change of the forward at which the iteration ends."""
 PLAUSIBLE_BORROW = (-0.05, 1.0)
@@ -156,7 +156,7 @@ def implied_forward(
     put = 0.5 * (sides[2] + sides[3])[near]
     status = ForwardStatus.NOT_SETTLED
     premiums = np.zeros((2, len(k)))
-    for _ in range(MAX_ROUNDS):
+    for _ in range(_MAX_ROUNDS):
         _, at, borrow = _pricing_terms(forward, error, *carry)
         if schedule:
             at, borrow = _spot_at(forward, years, rate, dividends, later_borrow), later_borrow

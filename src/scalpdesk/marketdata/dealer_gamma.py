@@ -32,7 +32,7 @@ FLIP_SPAN = 0.15
 FLIP_STEP = 0.0025
 MIN_YEARS = 1.0 / 8_760.0
 """One hour: on the last day gamma concentrates on one strike, and a shorter time would be noise."""
-ONE_PERCENT = 0.01
+_ONE_PERCENT = 0.01
 _BISECTIONS = 80
 
 
@@ -91,7 +91,7 @@ class StrikeExposure:
 
 
 @dataclass(frozen=True, slots=True)
-class GammaExposure:
+class _GammaExposure:
     """Dealer gamma exposure of a chain."""
 
     spot: float
@@ -152,7 +152,7 @@ def listed_rows(
     )
 
 
-def covered(exposure: GammaExposure, day: date) -> dict[str, int | None]:
+def covered(exposure: _GammaExposure, day: date) -> dict[str, int | None]:
     """Return what of the chain is counted: contracts, those listed, and days to its first and last expiry."""
     days = [(expiry - day).days for expiry, _ in exposure.by_expiry]
     return {
@@ -163,7 +163,7 @@ def covered(exposure: GammaExposure, day: date) -> dict[str, int | None]:
     }
 
 
-def covered_text(exposure: GammaExposure, day: date) -> str:
+def covered_text(exposure: _GammaExposure, day: date) -> str:
     """Return the same in words."""
     found = covered(exposure, day)
     text = f"{found['contracts']} of {found['listed']} contracts"
@@ -178,12 +178,12 @@ def exposures(rows: ExposureRows, spot: float) -> Floats:
     """
     _check_spot(spot)
     sign = np.where(rows.is_call, 1.0, -1.0)
-    values = sign * rows.gamma * rows.open_interest * rows.multiplier * spot * spot * ONE_PERCENT
+    values = sign * rows.gamma * rows.open_interest * rows.multiplier * spot * spot * _ONE_PERCENT
     values = np.where(rows.open_interest == 0.0, 0.0, values)
     return np.where(np.isfinite(values), values, np.nan)
 
 
-def gamma_exposure(rows: ExposureRows, spot: float) -> GammaExposure:
+def gamma_exposure(rows: ExposureRows, spot: float) -> _GammaExposure:
     """Sum a chain's exposure by strike, by expiry and in total.
 
     Rows without a gamma or an open interest are left out and lower the coverage.
@@ -206,7 +206,7 @@ def gamma_exposure(rows: ExposureRows, spot: float) -> GammaExposure:
     # argmax and argmin give the first of equals: the lower strike
     call_wall = float(strikes[np.argmax(calls)]) if len(strikes) and calls.max() > 0.0 else None
     put_wall = float(strikes[np.argmin(puts)]) if len(strikes) and puts.min() < 0.0 else None
-    return GammaExposure(
+    return _GammaExposure(
         spot=spot,
         sum_usd=float(value.sum()),
         rows_listed=len(rows),
@@ -220,7 +220,7 @@ def gamma_exposure(rows: ExposureRows, spot: float) -> GammaExposure:
     )
 
 
-def exposure_near(exposure: GammaExposure) -> float:
+def exposure_near(exposure: _GammaExposure) -> float:
     """Return the net exposure of the strikes near the money, in USD per 1 %."""
     reach = NEAR_MONEY * exposure.spot
     return sum(row.net_usd for row in exposure.by_strike if abs(row.strike - exposure.spot) <= reach)
@@ -256,7 +256,7 @@ def repriced_exposure(
     deviation = rows.vol[use] * np.sqrt(np.maximum(years, MIN_YEARS))
     drift = (_per_row(rate, use) - dividend_yield) * years + 0.5 * deviation * deviation
     # Γ = e^{-qτ}·n(d₁)/(S·σ√τ); one S of the S² cancels
-    scale = weight[use] * np.exp(-dividend_yield * years) / (deviation * np.sqrt(2.0 * np.pi)) * ONE_PERCENT
+    scale = weight[use] * np.exp(-dividend_yield * years) / (deviation * np.sqrt(2.0 * np.pi)) * _ONE_PERCENT
     log_strike = np.log(rows.strike[use])
     sums = np.empty(len(spots))
     for i, level in enumerate(spots):

@@ -19,16 +19,16 @@ from scalpdesk.marketdata.quotes import KEPT, LEAP, TRADABLE, WIDEST, QuoteVerdi
 from scalpdesk.marketdata.tape import QuoteColumns
 from scalpdesk.pricing.kernels.triggers import are_tradable
 
-Floats = NDArray[np.float64]
-NEAR_ROWS = 64
+_Floats = NDArray[np.float64]
+_NEAR_ROWS = 64
 """An instant is looked for among so many rows first: a search among a million costs five times as much."""
 
 
 class QuoteTable(NamedTuple):
     """Latest quotes of some instruments, as columns; NaN prices at time 0 where one was never quoted."""
 
-    bid: Floats
-    ask: Floats
+    bid: _Floats
+    ask: _Floats
     ts_event_ns: NDArray[np.int64]
     ts_recv_ns: NDArray[np.int64]
 
@@ -53,8 +53,8 @@ class InstrumentRows:
         number: InstrumentId,
         rows: Sequence[int],
         ts_ns: NDArray[np.int64],
-        bid: Floats,
-        ask: Floats,
+        bid: _Floats,
+        ask: _Floats,
         untradable: Sequence[int],
     ) -> None:
         self.number = number
@@ -261,7 +261,7 @@ class SessionRows:
         found = self._first_at.get(now_ns, -1)
         if found >= self.upto:
             return found
-        stamps, low, high = self.stamps, self.upto, self.upto + NEAR_ROWS
+        stamps, low, high = self.stamps, self.upto, self.upto + _NEAR_ROWS
         while high < len(stamps) and stamps[high] < now_ns:
             low, high = high, high + 8 * (high - low)
         found = self._first_at[now_ns] = bisect_left(stamps, now_ns, low, min(high, len(stamps)))
@@ -282,7 +282,7 @@ class SessionRows:
                 oddities[verdict] += count
 
 
-def _verdicts(bid: Floats, ask: Floats) -> tuple[list[QuoteVerdict], NDArray[np.intp]]:
+def _verdicts(bid: _Floats, ask: _Floats) -> tuple[list[QuoteVerdict], NDArray[np.intp]]:
     """Return the verdicts on pairs of prices, each once, and the number of each pair's.
 
     Pairs that compare alike are judged alike: one of each sort is.

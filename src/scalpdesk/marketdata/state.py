@@ -50,18 +50,18 @@ from scalpdesk.marketdata.quotes import (
 from scalpdesk.marketdata.tape import FLAT_ZERO, RateCurve
 from scalpdesk.pricing.kernels.triggers import are_tradable
 
-LOST_AFTER = 2
+_LOST_AFTER = 2
 """Stale ages between the quotes of an option and of its underlying, beyond which the option's is lost."""
-SMALL, LARGE = 1.0 - LEAP, 1.0 + LEAP
-OLD_NS = MINUTE_NS
+_SMALL, _LARGE = 1.0 - LEAP, 1.0 + LEAP
+_OLD_NS = MINUTE_NS
 """A quote that was made longer than this before it came counts as known since it was made. A shorter time may
 be the error of a clock."""
-LEAP_OF_A_SECOND = 0.0022
+_LEAP_OF_A_SECOND = 0.0022
 """Fraction of its price by which an underlying may be quoted elsewhere unasked, by the root of the seconds
 since its latest quote: a coin moved by 1.16 % in half a minute.
 """
 WHEN = attrgetter("ts_event_ns")
-STIRRED = 0.2
+_STIRRED = 0.2
 """Part of its price, or of an underlying's leap, by which an option moves until its expiry is judged anew."""
 QUOTES_KEPT = 1024
 """Quotes kept of each underlying: at a quote a second the last seventeen minutes."""
@@ -109,7 +109,7 @@ def unbid_option(
 
 def moved_unasked(quote: QuoteEvent, now_ns: int) -> float:
     """Return the fraction of its price by which an underlying may be elsewhere by now (UTC nanoseconds)."""
-    return LEAP_OF_A_SECOND * math.sqrt(max(now_ns - quote.ts_event_ns, 0) / NANOS_PER_SECOND)
+    return _LEAP_OF_A_SECOND * math.sqrt(max(now_ns - quote.ts_event_ns, 0) / NANOS_PER_SECOND)
 
 
 def widest_spread(instrument: Instrument) -> float:
@@ -274,7 +274,7 @@ class MarketState:
             for instrument in instruments
         ]
         self._stale_column = np.array(self._stale_ns, dtype=np.int64)
-        self.lost_ns: Sequence[int] = [LOST_AFTER * stale_ns for stale_ns in self._stale_ns]
+        self.lost_ns: Sequence[int] = [_LOST_AFTER * stale_ns for stale_ns in self._stale_ns]
         """Nanoseconds by which an option's quote may be older than its underlying's; see :meth:`is_lost`."""
         self._spot_of = [
             instruments.id_of(instrument.underlying)
@@ -307,7 +307,7 @@ class MarketState:
         if last is not None and quote.ts_event_ns < last.ts_event_ns:
             self.oddities[QuoteVerdict.OUT_OF_ORDER] += 1
             return False
-        if quote.ts_recv_ns - quote.ts_event_ns > OLD_NS:
+        if quote.ts_recv_ns - quote.ts_event_ns > _OLD_NS:
             quote = msgspec.structs.replace(quote, ts_recv_ns=quote.ts_event_ns)
         self.changes += 1
         verdict = self._judge(quote, last)
@@ -340,7 +340,7 @@ class MarketState:
         if self._spot_of[number] is not None:
             return verdict
         if verdict in TRADABLE:
-            is_near = last is None or SMALL * (last.bid + last.ask) < bid + ask < LARGE * (
+            is_near = last is None or _SMALL * (last.bid + last.ask) < bid + ask < _LARGE * (
                 last.bid + last.ask
             )
             if ask <= WIDEST * bid and (is_near or last is None or not self._leaps(quote, last)):
@@ -388,7 +388,7 @@ class MarketState:
             return known[2]
         found = self.bounds.contradict(quote, spot, quotes)
         fine, mid = self._fine.get(number, math.nan), quote.mid
-        moves = max(STIRRED * self.widest[number], min(STIRRED * fine, STIRRED * LEAP * spot.mid))
+        moves = max(_STIRRED * self.widest[number], min(_STIRRED * fine, _STIRRED * LEAP * spot.mid))
         if not (found or abs(mid - fine) <= moves) and share is not None:  # NaN compares with nothing
             option = self.instruments.by_id[number]
             assert option.is_option

@@ -495,7 +495,7 @@ def hedged_tape(main: MarketTape, other: MarketTape) -> MarketTape:
     )
 
 
-BASIS_POINT, PRICE_PLACES = 1e-4, 4
+_BASIS_POINT, _PRICE_PLACES = 1e-4, 4
 """Decimals of an assumed side, as the importers round theirs."""
 
 
@@ -507,12 +507,12 @@ def with_spread(tape: MarketTape, basis_points: float) -> MarketTape:
     if not basis_points:
         return tape
     is_option = np.array([each.is_option for each in tape.instruments], dtype=np.bool_)
-    part = 0.5 * basis_points * BASIS_POINT
+    part = 0.5 * basis_points * _BASIS_POINT
 
     def widened(rows: QuoteColumns) -> QuoteColumns:
         is_one = (rows.bid == rows.ask) & ~is_option[rows.instrument_id]
         sides = (
-            np.where(is_one, np.round(side * (1.0 + away), PRICE_PLACES), side)
+            np.where(is_one, np.round(side * (1.0 + away), _PRICE_PLACES), side)
             for side, away in ((rows.bid, -part), (rows.ask, part))
         )
         bid, ask = sides

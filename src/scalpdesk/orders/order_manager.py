@@ -36,7 +36,7 @@ from scalpdesk.orders.order import TERMINAL, Order, OrderState
 # looking up an enum's member costs as much as a call
 PENDING_NEW, WORKING = OrderState.PENDING_NEW, OrderState.WORKING
 PENDING_CANCEL, UNKNOWN = OrderState.PENDING_CANCEL, OrderState.UNKNOWN
-CANCEL_SECONDS, LONGEST_CANCEL_SECONDS = 1.0, 60.0
+_CANCEL_SECONDS, _LONGEST_CANCEL_SECONDS = 1.0, 60.0
 """First and longest pause after a venue refused the cancel of an order."""
 
 
@@ -265,7 +265,7 @@ class OrderManager:
     def _resume(self, order: Order, event: CancelRejected) -> None:
         """Go back to before a refused cancel; a combo is cancelled whole, and so is its cancel refused."""
         pause = self._refused_cancels.setdefault(
-            order.client_order_id, BackOff(CANCEL_SECONDS, LONGEST_CANCEL_SECONDS)
+            order.client_order_id, BackOff(_CANCEL_SECONDS, _LONGEST_CANCEL_SECONDS)
         )
         pause.fail(event.ts_recv_ns)
         for leg in self.legs_with(order):

@@ -16,7 +16,7 @@ from scalpdesk.portfolio.delta_engine import DeltaEngine
 from scalpdesk.portfolio.explain import PnlExplain
 from scalpdesk.portfolio.positions import Account, ClosedTrades, PositionManager
 
-OPENED = Purpose.OPEN, Purpose.CLOSE
+_OPENED = Purpose.OPEN, Purpose.CLOSE
 """Purposes of what uses the budget: hedges do not."""
 
 
@@ -90,7 +90,7 @@ class Book:
         if isinstance(cause, Purpose):
             self.positions.apply(posting)
             self._trade(posting)
-            if cause in OPENED:
+            if cause in _OPENED:
                 self._count_opened(number, units, adds=cause is Purpose.OPEN)
         elif cause is ChangeCause.BUST:
             was_flat = not self.positions.held()
@@ -98,7 +98,7 @@ class Book:
             if was_flat and self.counts_trips:
                 self.closed_trades.reopen()
             self._trade(posting)
-            if booked.cause in OPENED:
+            if booked.cause in _OPENED:
                 self._count_opened(number, units, adds=True)
         else:
             self._change(posting, cause)

@@ -16,17 +16,17 @@ from scalpdesk.portfolio.time_and_rate import TimeAndRate
 from scalpdesk.pricing.base import Schedule
 from scalpdesk.pricing.known_dividends import due_by, value_ahead
 
-CARRY_NS = 15 * MINUTE_NS
+_CARRY_NS = 15 * MINUTE_NS
 """The yield is measured at each multiple of it: rates and borrow hardly move in a day."""
-FORWARD_ERRORS = 2.0
+_FORWARD_ERRORS = 2.0
 """Standard errors of the forward by parity within which the configured yield stands."""
 SHORT_CARRY_YEARS = 1.0 / DAYS_PER_YEAR
 """Up to so long before its expiry a configured yield moves a forward by nothing that matters."""
-BORROW_DECIMALS = 4
+_BORROW_DECIMALS = 4
 """Decimals of a yield that is measured beside known dividends: what exercise adds is tabled for each. The
 forward moves by a tenth of a cent at 200 in five weeks, less than quotes can tell.
 """
-YIELDS_KEPT = 32
+_YIELDS_KEPT = 32
 """Yields kept of each expiry: more than a day of them, for quotes that are older than the last one."""
 
 
@@ -61,7 +61,7 @@ class ExpiryCarry:
         self.coming: tuple[ComingDividend, ...] = ()
         self.dividends: Schedule = ()
         """Known cash dividends up to the expiry; the yield is what is left beside them."""
-        self.earlier: deque[tuple[int, float]] = deque(maxlen=YIELDS_KEPT)
+        self.earlier: deque[tuple[int, float]] = deque(maxlen=_YIELDS_KEPT)
         """Yields that were in force before, each with since when."""
         self.due_ns = 0
         """When quotes are asked again."""
@@ -167,7 +167,7 @@ class CarryMeter:
         configured = self._configured_of(carry.contract, now_ns)
         if not carry.is_followed:
             carry.change(configured, now_ns)
-        carry.due_ns = (now_ns // CARRY_NS + 1) * CARRY_NS
+        carry.due_ns = (now_ns // _CARRY_NS + 1) * _CARRY_NS
         if not self._is_shown(carry.contract):
             carry.is_assumed = False
             return
@@ -218,17 +218,17 @@ class CarryMeter:
             return None
         rate = self._terms.rate(years)
         dividends = due_by(carry.dividends, years)
-        before = carry.dividend_yield if carry.is_followed else round(configured, BORROW_DECIMALS)
+        before = carry.dividend_yield if carry.is_followed else round(configured, _BORROW_DECIMALS)
         implied = self._strike_vols.forward(contract, now_ns, spot, years, rate, dividends, before)
         if implied is None:
             return None
         if dividends:
             spot -= value_ahead(dividends, years, rate)
-        room = FORWARD_ERRORS * implied.uncertainty
+        room = _FORWARD_ERRORS * implied.uncertainty
         forward = spot * math.exp((rate - configured) * years)
         nearest = min(max(forward, implied.forward - room), implied.forward + room)
         if nearest == forward:
             return configured
         low, high = PLAUSIBLE_BORROW
         found = min(max(rate - math.log(nearest / spot) / years, min(low, configured)), max(high, configured))
-        return round(found, BORROW_DECIMALS) if dividends else found
+        return round(found, _BORROW_DECIMALS) if dividends else found

@@ -35,7 +35,7 @@ DEEP_FROM, DEEP_WHOLLY = 0.25, 0.5
 deltas of 0.60 and 0.69.
 """
 AMERICAN = Style.AMERICAN  # looking up an enum's member costs as much as a call
-MODEL_DECIMALS = 8
+_MODEL_DECIMALS = 8
 """Decimals of a mark that the model gives: fine enough for a premium in coin."""
 
 
@@ -268,14 +268,14 @@ class ModelMarks:
         )
         terms = spot, years, self._terms.rate(years), vol
         found = OptionState(0.0, *terms, False, contract, self._pricer, dividend_yield, dividends=dividends)
-        found.mark = round(found.greeks.price, MODEL_DECIMALS)
+        found.mark = round(found.greeks.price, _MODEL_DECIMALS)
         return found
 
     def _priced(self, found: OptionState, price: float) -> OptionState:
         """Return a valuation with another mark, at the volatility of it."""
         terms = (price, found.spot, found.years, found.rate, found.dividend_yield, found.dividends)
         vol = self._pricer.implied_vol(found.contract, *terms) or found.own_vol
-        mark = round(price, MODEL_DECIMALS)
+        mark = round(price, _MODEL_DECIMALS)
         return msgspec.structs.replace(found, mark=mark, own_vol=vol, known_greeks=None, own_mark_vol=vol)
 
     def state(

@@ -51,16 +51,16 @@ BASIS = "basis"
 """Part of a desk that hedges with another instrument than the underlying, before the residual: what the
 instrument earned beyond what the underlying would have on the same dollar delta.
 """
-NO_AMOUNT = Decimal("0.000000")
+_NO_AMOUNT = Decimal("0.000000")
 """Zero in the format of a part; most parts of a book without options are zero."""
-MODEL_PARTS = PARTS[:5]
+_MODEL_PARTS = PARTS[:5]
 """Parts that revaluation alone gives."""
 DETAILS = LegParts.__struct_fields__[4:-1]
 """Lines under the parts: six in ``higher_order``, two in ``carry``, the last in the residual."""
 HIGHER = DETAILS[:6]
 LARGEST_UNEXPLAINED = 0.05
 """Fraction of the gross: a larger residual with its three-way term is flagged."""
-LAST_HOURS_SECONDS = 2 * 3_600
+_LAST_HOURS_SECONDS = 2 * 3_600
 """Before a held expiry, in which the grid of the anchors is finer."""
 
 
@@ -91,11 +91,11 @@ class AmountFormat(FrozenLeaf, frozen=True, gc=False):
         return Decimal(value)
 
 
-IN_DOLLARS = AmountFormat(CENT, 1e6, Decimal("1E-6"))
-IN_COIN = AmountFormat(SATOSHI, 10.0**COIN_DECIMALS, Decimal(1).scaleb(-COIN_DECIMALS))
+_IN_DOLLARS = AmountFormat(CENT, 1e6, Decimal("1E-6"))
+_IN_COIN = AmountFormat(SATOSHI, 10.0**COIN_DECIMALS, Decimal(1).scaleb(-COIN_DECIMALS))
 
 
-class BookedSinceMark(Leaf, gc=False):
+class _BookedSinceMark(Leaf, gc=False):
     """Costs of the trades (negative) and carry since the last mark, exact."""
 
     ts_ns: int
@@ -116,7 +116,7 @@ class BookedSinceMark(Leaf, gc=False):
             self.hedges -= cost.spread + cost.slippage + fee
 
 
-class ExplainSums(Leaf, gc=False):
+class _ExplainSums(Leaf, gc=False):
     """Sums of an explain over its run."""
 
     start_nav: Decimal
@@ -177,7 +177,7 @@ class ExplainSums(Leaf, gc=False):
         """Add the parts of an interval to the totals."""
         totals = self.totals
         for name, amount in parts.items():
-            if amount is not NO_AMOUNT and amount:
+            if amount is not _NO_AMOUNT and amount:
                 totals[name] += amount
                 if is_overnight:
                     self.overnight[name] += amount
@@ -234,14 +234,14 @@ class PnlExplain:
         self._delta_engine = delta_engine
         self._account = account
         self._positions = positions
-        self.amounts = IN_COIN if main.is_inverse else IN_DOLLARS
+        self.amounts = _IN_COIN if main.is_inverse else _IN_DOLLARS
         if main.is_inverse:  # from the start, so that no mark changes what a strategy finds
             state.keep_quotes(underlying)
         self.nav = account.cash
         self.marks = NO_MARKS
-        self.booked = BookedSinceMark(0)
+        self.booked = _BookedSinceMark(0)
         totals = dict.fromkeys(part_names((BASIS,)) if delta_engine.proxies else PARTS, ZERO)
-        self.sums = ExplainSums(account.cash, totals, totals.copy(), dict.fromkeys(DETAILS, 0.0))
+        self.sums = _ExplainSums(account.cash, totals, totals.copy(), dict.fromkeys(DETAILS, 0.0))
         meter = GammaMeter(state, delta_engine.terms, underlying, main.symbol)
         self.legs = HeldLegs(state, delta_engine, account, positions, meter)
 
@@ -346,15 +346,15 @@ class PnlExplain:
         is_overnight = legs.session.is_overnight
         steps = legs.advance(now_ns, marks, changed, last_hours, is_anchor)
         delta, gamma, theta, vega, higher_order, carry, basis = sums.add_steps(steps)
-        parts = dict.fromkeys(sums.totals, NO_AMOUNT)
+        parts = dict.fromkeys(sums.totals, _NO_AMOUNT)
         parts["spread"], parts["fees"], parts["slippage"] = spread, fees, slippage
-        explained = NO_AMOUNT + spread + slippage + fees + booked.carry
-        for name, value in zip(MODEL_PARTS, (delta, gamma, theta, vega, higher_order), strict=True):
+        explained = _NO_AMOUNT + spread + slippage + fees + booked.carry
+        for name, value in zip(_MODEL_PARTS, (delta, gamma, theta, vega, higher_order), strict=True):
             if value:
                 parts[name] = amount = amount_of(value)
                 explained += amount
         if booked.carry is not ZERO or carry:
-            amount = amount_of(carry) if carry else NO_AMOUNT
+            amount = amount_of(carry) if carry else _NO_AMOUNT
             parts["carry"] = amount + booked.carry  # a sum has no negative zero
             explained += amount
         if basis:
@@ -363,7 +363,7 @@ class PnlExplain:
         parts["residual"] = change - explained
         sums.add(parts, is_overnight=is_overnight)
         sums.hedge_costs += booked.hedges
-        self.nav, self.booked = nav, BookedSinceMark(now_ns)
+        self.nav, self.booked = nav, _BookedSinceMark(now_ns)
         main = marks.get(legs.meter.underlying)
         spot = self._state.mark(legs.meter.underlying) if main is None else main.mark
         spot = 0.0 if spot is None else spot  # of a record: before the first quote
@@ -408,7 +408,7 @@ class PnlExplain:
             if valuation.tells_vol and (not self.legs.has_guesses or engine.knows_forward(number, now_ns)):
                 vol_sum += abs(units) * valuation.vol * engine.to_clock(valuation.contract, now_ns)
                 vol_weight += abs(units)
-            if valuation.years * SECONDS_PER_YEAR < LAST_HOURS_SECONDS:
+            if valuation.years * SECONDS_PER_YEAR < _LAST_HOURS_SECONDS:
                 last_hours.add(self.legs.owners[number])
         return nav, marks, greeks, vol_sum / vol_weight if vol_weight else 0.0, last_hours
 

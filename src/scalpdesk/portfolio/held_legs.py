@@ -21,8 +21,8 @@ COIN_DECIMALS = 12
 """Decimals of an amount in coin, where an amount in dollars has six."""
 LONG_GAP_NS = 30 * 60 * NANOS_PER_SECOND
 """Without a quote for longer, what a leg's volatility did is mark noise, not vega."""
-ANCHOR_NS = 300 * NANOS_PER_SECOND
-LAST_ANCHOR_NS = 60 * NANOS_PER_SECOND
+_ANCHOR_NS = 300 * NANOS_PER_SECOND
+_LAST_ANCHOR_NS = 60 * NANOS_PER_SECOND
 """Wall-clock grid of the anchors, and the finer one in the last hours of a held expiry."""
 
 
@@ -76,11 +76,11 @@ class AnchorSession(Leaf, gc=False):
     def is_long_lost(self, since_ns: int, now_ns: int) -> bool:
         """Return whether what was shown at ``since_ns`` is lost for longer than half an hour or a night."""
         if since_ns < self.opened_ns:
-            return now_ns - self.opened_ns > ANCHOR_NS or since_ns < self.opened_before_ns
+            return now_ns - self.opened_ns > _ANCHOR_NS or since_ns < self.opened_before_ns
         return now_ns - since_ns > LONG_GAP_NS
 
 
-class AnchorOwners(dict[InstrumentId, InstrumentId]):
+class _AnchorOwners(dict[InstrumentId, InstrumentId]):
     """Underlyings whose anchors are an instrument's, by its id."""
 
     def __init__(self, instruments: Instruments, delta_engine: DeltaEngine) -> None:
@@ -119,7 +119,7 @@ class HeldLegs:
         """Legs that were delivered since the last mark."""
         self._anchors: dict[InstrumentId, int] = {}
         """When the interval of what is held began, by its underlying; UTC nanoseconds."""
-        self.owners = AnchorOwners(positions.instruments, delta_engine)
+        self.owners = _AnchorOwners(positions.instruments, delta_engine)
         self.session = AnchorSession()
         self.has_guesses = False
         """Whether a leg may stand on the configured yield: spares the question at most marks."""
@@ -285,7 +285,7 @@ class HeldLegs:
             self.rebase(now_ns, marks)
         else:
             for own, anchor_ns in list(self._anchors.items()):
-                grid = LAST_ANCHOR_NS if own in late else ANCHOR_NS
+                grid = _LAST_ANCHOR_NS if own in late else _ANCHOR_NS
                 is_due = now_ns // grid != anchor_ns // grid or own in found
                 if is_due and (changed is None or own == changed):
                     self.rebase(now_ns, marks, own)

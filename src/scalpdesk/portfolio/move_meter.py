@@ -81,7 +81,7 @@ class MoveMeter(Leaf, gc=False):
         }
 
 
-class HeldGamma(FrozenLeaf, frozen=True, gc=False):
+class _HeldGamma(FrozenLeaf, frozen=True, gc=False):
     """Gamma of a book of options."""
 
     gamma: float
@@ -93,7 +93,7 @@ class HeldGamma(FrozenLeaf, frozen=True, gc=False):
     """Expiry instant of the last of the options, and time to it by the variance clock."""
 
 
-def held_gamma(legs: Iterable[LegSnapshot], underlying: str) -> HeldGamma | None:
+def _held_gamma(legs: Iterable[LegSnapshot], underlying: str) -> _HeldGamma | None:
     """Return the gamma of positions' options on an underlying; None without any."""
     gamma = variance = size = variance_years = 0.0
     expires_ns = 0
@@ -108,7 +108,7 @@ def held_gamma(legs: Iterable[LegSnapshot], underlying: str) -> HeldGamma | None
         gamma += own
         size += abs(own)
         variance += abs(own) * state.vol * state.vol
-    return HeldGamma(gamma, math.sqrt(variance / size), expires_ns, variance_years) if size else None
+    return _HeldGamma(gamma, math.sqrt(variance / size), expires_ns, variance_years) if size else None
 
 
 class _GammaInterval(FrozenLeaf, frozen=True, gc=False):
@@ -116,7 +116,7 @@ class _GammaInterval(FrozenLeaf, frozen=True, gc=False):
 
     start_ns: int
     spot: float
-    held: HeldGamma
+    held: _HeldGamma
     assumed: list[LegSnapshot]
     """Its positions at the start, where one of them stands on the configured yield."""
     d_spot: float = 0.0
@@ -160,7 +160,7 @@ class GammaMeter:
                 self.total.add(held.gamma, ended.spot, d_spot, held.vol, years)
                 if ended.assumed:
                     self._assumed.append(structs.replace(ended, d_spot=d_spot, variance_years=years))
-        found = held_gamma(starts, self._symbol)
+        found = _held_gamma(starts, self._symbol)
         kept = starts if is_assumed else []
         self.interval = None if found is None else _GammaInterval(now_ns, spot, found, kept)
 
@@ -172,7 +172,7 @@ class GammaMeter:
         ``starts`` are the positions of the interval that runs, ``restated`` gives a start at that yield;
         ``is_assumed`` as in :meth:`renew`.
         """
-        found, interval = held_gamma(starts, self._symbol), self.interval
+        found, interval = _held_gamma(starts, self._symbol), self.interval
         if interval is not None:
             kept = interval.assumed if is_assumed else []
             self.interval = None if found is None else structs.replace(interval, held=found, assumed=kept)
@@ -182,7 +182,7 @@ class GammaMeter:
             wrong = MoveMeter()
             ended.add_to(wrong)
             known = [restated(start) for start in ended.assumed]
-            found = held_gamma(known, self._symbol) or ended.held
+            found = _held_gamma(known, self._symbol) or ended.held
             again = structs.replace(ended, held=found, assumed=known)
             self.total = self.total.since(wrong)
             again.add_to(self.total)

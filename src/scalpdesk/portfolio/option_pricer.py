@@ -11,9 +11,9 @@ from scalpdesk.pricing.base import Floats, OptionGreeks, Schedule
 from scalpdesk.pricing.known_dividends import known_greeks, known_implied_vol, known_vols_and_greeks
 from scalpdesk.pricing.scalar import coin_greeks, implied_vol_scalar, option_greeks, vols_and_greeks
 
-PAYOFF_ERROR = 0.005
+_PAYOFF_ERROR = 0.005
 """Half a tick: an option is worth its payoff to this."""
-VEGA = OptionGreeks._fields.index("vega")
+_VEGA = OptionGreeks._fields.index("vega")
 AMERICAN = Style.AMERICAN  # looking up an enum's member costs as much as a call
 
 
@@ -112,7 +112,7 @@ class ContractPricer:
             vol, greeks = known_vols_and_greeks(*terms, dividends, american=american)
         else:
             vol, greeks = vols_and_greeks(*terms, american=american)
-        vega = np.where(np.isnan(vol), np.nan, greeks[VEGA])
+        vega = np.where(np.isnan(vol), np.nan, greeks[_VEGA])
         return vol, vega / spot if is_inverse else vega
 
 
@@ -153,6 +153,6 @@ def exercise_gain(
     if less <= 0.0:
         return less
     price = put_price()
-    if price is None or price - payoff > PAYOFF_ERROR:
+    if price is None or price - payoff > _PAYOFF_ERROR:
         return 0.0
     return strike * -math.expm1(-rate * night_years) - tonight

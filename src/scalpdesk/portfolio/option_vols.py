@@ -11,7 +11,6 @@ from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.marketdata.dividends import ComingDividend
 from scalpdesk.marketdata.state import MarketState
-from scalpdesk.marketdata.vol_filter import VOL_OF_VOL
 from scalpdesk.portfolio.carry import SHORT_CARRY_YEARS, CarryMeter, ExpiryCarry
 from scalpdesk.portfolio.option_pricer import ContractPricer
 from scalpdesk.portfolio.quoted_vols import OptionFacts, QuotedVol, QuotedVols
@@ -24,6 +23,7 @@ from scalpdesk.portfolio.strike_vols import (
     StrikeVols,
 )
 from scalpdesk.portfolio.time_and_rate import TimeAndRate
+from scalpdesk.portfolio.vol_filter import VOL_OF_VOL
 from scalpdesk.pricing.base import Floats
 from scalpdesk.pricing.known_dividends import value_ahead
 
@@ -32,9 +32,9 @@ LEAST_DEVIATION = 0.02
 """Least error of the logarithm of a volatility that no quote shows: a mid lies anywhere between sides."""
 
 
-AGAIN_NS = 5 * NANOS_PER_SECOND
+_AGAIN_NS = 5 * NANOS_PER_SECOND
 """So soon a smile is tried again that a session's first quotes did not show."""
-OFFSET_NS = 30 * MINUTE_NS
+_OFFSET_NS = 30 * MINUTE_NS
 """So long after its last own quote a strike is still held against the smile of the others."""
 
 
@@ -341,7 +341,7 @@ class OptionVols:
         elif known is None or known.smile is None:
             known = _MinuteSmile(now_ns, 0, None)
         else:  # at an open: the last one of the evening tells more than nothing
-            known = known._replace(tried_ns=now_ns - MINUTE_NS + AGAIN_NS)
+            known = known._replace(tried_ns=now_ns - MINUTE_NS + _AGAIN_NS)
         self._smiles[option.carry] = known
         return True
 
@@ -350,7 +350,7 @@ class OptionVols:
         last = self._when_quoted(option)
         if last is None or self._offsets.get(option.instrument_id, (-1, 0.0))[0] == last[1]:
             return
-        if now_ns - last[1] > OFFSET_NS or not self._state.is_lost(option.instrument_id):
+        if now_ns - last[1] > _OFFSET_NS or not self._state.is_lost(option.instrument_id):
             return  # a wide quote's own volatility is noise
         own, vols = self._last(option, now_ns), self._smile_vols(option, smile, now_ns, 0.0)
         if own and vols is not None and vols[0] > 0.0:

@@ -484,7 +484,7 @@ class PositionManager:
         return posting
 
 
-OFF_GRID = 1e-9
+_OFF_GRID = 1e-9
 COIN_DECIMALS = 8
 MOST_PRICES = 8_192
 _prices: Final[dict[float, Decimal]] = {}
@@ -500,7 +500,7 @@ def exact_price(value: float) -> Decimal:
     if known is not None:
         return known
     price = exact(value)
-    if value < 1.0 and abs(float(price) - value) > OFF_GRID:
+    if value < 1.0 and abs(float(price) - value) > _OFF_GRID:
         price = exact(value, COIN_DECIMALS)
     if len(_prices) >= MOST_PRICES:
         _prices.clear()
@@ -539,7 +539,7 @@ def balance_of(account: Account, held: Iterable[Position]) -> Decimal:
     return to_cents(account.cash + sum((each.cost for each in held if each.instrument.is_future), ZERO))
 
 
-class MarkView(Protocol):
+class _MarkView(Protocol):
     """Marks of instruments, as the desk's valuation has them."""
 
     def mark(self, instrument_id: InstrumentId) -> float | None:
@@ -547,20 +547,20 @@ class MarkView(Protocol):
         ...
 
 
-def mark_decimal(source: MarkView, position: Position) -> Decimal:
+def mark_decimal(source: _MarkView, position: Position) -> Decimal:
     """Return the exact mark of one unit: the latest one, or the average price when never quoted."""
     value = source.mark(position.instrument_id)
     return position.average_price if value is None else exact_price(value)
 
 
-def earned(number: InstrumentId, held: dict[InstrumentId, Position], source: MarkView) -> Decimal:
+def earned(number: InstrumentId, held: dict[InstrumentId, Position], source: _MarkView) -> Decimal:
     """Return what an instrument has earned at its mark, in currency: fees and income included."""
     position = held.get(number)
     return ZERO if position is None else position.profit(mark_decimal(source, position))
 
 
 def earned_since(
-    before: dict[InstrumentId, Decimal], held: dict[InstrumentId, Position], source: MarkView
+    before: dict[InstrumentId, Decimal], held: dict[InstrumentId, Position], source: _MarkView
 ) -> Decimal:
     """Return what instruments have earned beyond so much ``before``, in currency."""
     total = ZERO
@@ -569,7 +569,7 @@ def earned_since(
     return total
 
 
-def net_asset_value(account: Account, held: Iterable[Position], source: MarkView) -> Decimal:
+def net_asset_value(account: Account, held: Iterable[Position], source: _MarkView) -> Decimal:
     """Return cash plus the positions at their marks, in the account's own currency."""
     total, currency = account.cash, account.currency
     for position in held:

@@ -41,7 +41,7 @@ class QuotedVol(NamedTuple):
     vega: float
 
 
-class SolvedQuote(NamedTuple):
+class _SolvedQuote(NamedTuple):
     """A quote with its volatility, None where it gives no volatility, and what that was solved from."""
 
     quote: QuoteEvent
@@ -76,9 +76,9 @@ class QuotedVols:
     ) -> None:
         self._instruments, self._state, self._pricer = instruments, state, pricer
         self._terms, self._yield_of = terms, yield_of
-        self.learnt: dict[InstrumentId, SolvedQuote] = {}
+        self.learnt: dict[InstrumentId, _SolvedQuote] = {}
         """Last quotes that gave a volatility, of what the desk has learnt; until then any with both sides."""
-        self._asked: dict[InstrumentId, SolvedQuote] = {}
+        self._asked: dict[InstrumentId, _SolvedQuote] = {}
         """Those that anybody has asked for: they stand for the same quote and terms."""
 
     def of(self, option: OptionFacts, quote: QuoteEvent) -> QuotedVol | None:
@@ -109,7 +109,7 @@ class QuotedVols:
         self.learnt[option.instrument_id] = solved
         return True
 
-    def _solved_now(self, option: OptionFacts, quote: QuoteEvent) -> SolvedQuote | None:
+    def _solved_now(self, option: OptionFacts, quote: QuoteEvent) -> _SolvedQuote | None:
         if not self._state.shows_price(quote):
             return None
         years = self._terms.years(option.expires_ns, quote.ts_event_ns)
@@ -126,7 +126,7 @@ class QuotedVols:
             return known
         else:
             found = known.found
-        known = self._asked[option.instrument_id] = SolvedQuote(
+        known = self._asked[option.instrument_id] = _SolvedQuote(
             quote, terms, found, option.carry.is_assumed, is_over
         )
         return known

@@ -32,11 +32,11 @@ WORST_CASE = (
     " hedged or closed; with what is held, or with working orders filled as well, whichever is lower"
 )
 """What the worst case is, wherever it is shown."""
-VARIANCE_REVERSION_PER_YEAR = 12.0
+_VARIANCE_REVERSION_PER_YEAR = 12.0
 """Speed at which variance reverts, as in the embedded market: a half life of three weeks."""
-LEAST_VOL, LARGEST_VOL = 0.01, 10.0
+_LEAST_VOL, _LARGEST_VOL = 0.01, 10.0
 """Bounds of a volatility in a scenario, a fraction a year."""
-SPOT_NODES, VOL_NODES = 25, 9
+_SPOT_NODES, _VOL_NODES = 25, 9
 """Nodes for the premium of early exercise of an option with cash dividends, which takes a fifth of a ms."""
 STEPS = {"now": 0, "next session": 1, "in 5 sessions": 5}
 """Times of a scenario, and the sessions until then."""
@@ -88,13 +88,13 @@ class RiskLeg:
             here = math.log(self.strike / self.forward)
             there = (here - np.log(spots / spot)) / math.sqrt(left)
             vol *= self.smile(there) / self.smile(np.array([here]))[0]
-        loading = term_loading(self.years[0], VARIANCE_REVERSION_PER_YEAR)
-        return np.clip(vol * np.exp(loading * vol_moves) + vol_points, LEAST_VOL, LARGEST_VOL)
+        loading = term_loading(self.years[0], _VARIANCE_REVERSION_PER_YEAR)
+        return np.clip(vol * np.exp(loading * vol_moves) + vol_points, _LEAST_VOL, _LARGEST_VOL)
 
     def values(self, spots: Floats, vols: Floats, step: int) -> Floats:
         """Return the value of the position in each scenario, in its currency."""
         ahead = self._dividends_after(step)
-        if ahead and self.style == "american" and len(spots) > SPOT_NODES * VOL_NODES:
+        if ahead and self.style == "american" and len(spots) > _SPOT_NODES * _VOL_NODES:
             return self.units * self._with_exercise(spots, vols, step, ahead)
         return self.units * self._prices(spots, vols, step, ahead, self.style)
 
@@ -135,14 +135,14 @@ class RiskLeg:
         low, high = np.log(spots.min()), np.log(spots.max())
         least, most = np.log(vols.min()), np.log(vols.max())
         at = (
-            np.linspace(low - 1e-6, high + 1e-6, SPOT_NODES),
-            np.linspace(least - 1e-6, most + 1e-6, VOL_NODES),
+            np.linspace(low - 1e-6, high + 1e-6, _SPOT_NODES),
+            np.linspace(least - 1e-6, most + 1e-6, _VOL_NODES),
         )
         node_spots, node_vols = (np.exp(axis).ravel() for axis in np.meshgrid(*at, indexing="ij"))
         premium = self._prices(node_spots, node_vols, step, ahead, self.style) - self._prices(
             node_spots, node_vols, step, ahead, "european"
         )
-        spline = RectBivariateSpline(*at, premium.reshape(SPOT_NODES, VOL_NODES), kx=3, ky=3)
+        spline = RectBivariateSpline(*at, premium.reshape(_SPOT_NODES, _VOL_NODES), kx=3, ky=3)
         return np.asarray(european + np.maximum(spline.ev(np.log(spots), np.log(vols)), 0.0))
 
 

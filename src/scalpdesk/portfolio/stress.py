@@ -11,9 +11,9 @@ from scalpdesk.portfolio.delta_engine import OptionState
 
 STRESS_SIGMAS = 4.0
 """Move at which a book is priced again before an option is written, in standard deviations of a day."""
-LOWEST = -0.99
+_LOWEST = -0.99
 """No price falls further."""
-MOVES = (-1.0, -0.5, 0.5, 1.0)
+_MOVES = (-1.0, -0.5, 0.5, 1.0)
 """Parts of the largest move at which a book is priced: between two written strikes it may lose more."""
 
 
@@ -51,9 +51,9 @@ def largest_loss(lines: Iterable[StressLine], moves: Mapping[str, float]) -> Dec
     """
     moving = [line for line in lines if line.symbol in moves]
     worst = ZERO
-    for part in MOVES:
-        moved = [(line, max(part * moves[line.symbol] / line.beta, LOWEST)) for line in moving]
-        worst = min(worst, sum((gain_at(line, move) for line, move in moved), ZERO))
+    for part in _MOVES:
+        moved = [(line, max(part * moves[line.symbol] / line.beta, _LOWEST)) for line in moving]
+        worst = min(worst, sum((_gain_at(line, move) for line, move in moved), ZERO))
     return -worst
 
 
@@ -61,8 +61,8 @@ def worths_of_day(lines: Sequence[StressLine], days_per_year: float) -> list[Dec
     """Return what options on one underlying are worth after each move of such a day and none, currency."""
     moves = day_moves(lines, days_per_year)
     return [
-        sum((_worth_at(line, max(part * moves[line.symbol], LOWEST)) for line in lines), ZERO)
-        for part in (0.0, *MOVES)
+        sum((_worth_at(line, max(part * moves[line.symbol], _LOWEST)) for line in lines), ZERO)
+        for part in (0.0, *_MOVES)
     ]
 
 
@@ -70,7 +70,7 @@ def _worth_at(line: StressLine, move: float) -> Decimal:
     return line.holding.instrument.value(line.holding.quantity, exact(price_of(line, move), 12))
 
 
-def gain_at(line: StressLine, move: float) -> Decimal:
+def _gain_at(line: StressLine, move: float) -> Decimal:
     """Return what a holding gains when its price's underlying moves by a fraction, currency."""
     return _worth_at(line, move) - _worth_at(line, 0.0)
 

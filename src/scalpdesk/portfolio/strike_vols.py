@@ -17,33 +17,33 @@ from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.marketdata.chain_surface import ForwardStatus, ImpliedForward, implied_forward
 from scalpdesk.marketdata.quotes import TRADABLE, mark_price
 from scalpdesk.marketdata.state import MarketState
-from scalpdesk.marketdata.vol_filter import VolAverage, VolFilter
+from scalpdesk.portfolio.vol_filter import VolAverage, VolFilter
 from scalpdesk.pricing.base import Floats, Schedule
 from scalpdesk.pricing.svi import SmileFit, SviSmile
 from scalpdesk.volatility.variance_time import US_SESSIONS
 
-WIDEST_SPREAD = 0.25
+_WIDEST_SPREAD = 0.25
 """Fraction of the mid: a wider quote is no measurement, unless it is a few ticks of a cheap option."""
-FEW_TICKS = 4
-LARGEST_DEVIATION = 0.02
+_FEW_TICKS = 4
+_LARGEST_DEVIATION = 0.02
 """Deviation of a measured volatility, a fraction a year: a noisier one is no measurement."""
 
 OLDEST_NS = 120 * NANOS_PER_SECOND
 """A strike that was not measured for so long takes its volatility from the smile of its expiry."""
 SURFACE_DEVIATION = 0.005
 """Standard deviation of a volatility from the smile, a fraction a year (the desk's choice)."""
-PAIRS_EACH_SIDE = 3
+_PAIRS_EACH_SIDE = 3
 """Strikes on either side of the spot whose calls and puts give the forward."""
-LEAST_PAIRS = 3
+_LEAST_PAIRS = 3
 """With fewer no forward is taken from them: one stale quote among two would move it."""
-BESIDE_MONEY = 0.25
+_BESIDE_MONEY = 0.25
 """Part of the expected move to expiry: quotes so far on both sides of the forward show its level."""
 MOST_STRIKES = 25
 """Quotes that a smile is fitted to: more strikes than this are thinned evenly."""
 
-QuoteVol = Callable[[InstrumentId, QuoteEvent], tuple[float, float] | None]
+_QuoteVol = Callable[[InstrumentId, QuoteEvent], tuple[float, float] | None]
 """Volatility and vega of an option's quote at its own instant and the spot of it; None without one."""
-QuoteVols = Callable[[OptionContract, "LegQuotes"], tuple[Floats, Floats]]
+_QuoteVols = Callable[[OptionContract, "LegQuotes"], tuple[Floats, Floats]]
 """The same for quotes of one expiry, that of the contract; NaN where there is no volatility."""
 
 
@@ -93,12 +93,12 @@ class ExpirySmile(NamedTuple):
 
         Where they do not span the money, a quarter of a move.
         """
-        room = self._beside_money / (BESIDE_MONEY if self.spans_money else 1.0)
+        room = self._beside_money / (_BESIDE_MONEY if self.spans_money else 1.0)
         return self.reach[0] - room <= log_moneyness <= self.reach[1] + room
 
     @property
     def _beside_money(self) -> float:
-        return BESIDE_MONEY * math.sqrt(max(self.svi.variance_at(0.0), 0.0))
+        return _BESIDE_MONEY * math.sqrt(max(self.svi.variance_at(0.0), 0.0))
 
     def vols(self, log_moneyness: Floats) -> Floats:
         """Return volatilities per root year of the variance clock at ln(strike / forward)."""
@@ -172,8 +172,8 @@ class StrikeVols:
         self,
         instruments: Instruments,
         state: MarketState,
-        quote_vol: QuoteVol,
-        quote_vols: QuoteVols,
+        quote_vol: _QuoteVol,
+        quote_vols: _QuoteVols,
         half_life_seconds: float | None = None,
     ) -> None:
         self._half_life_seconds = half_life_seconds
@@ -238,7 +238,7 @@ class StrikeVols:
         """Return whether a contract's expiry has strikes enough for a forward by parity."""
         if self._known != len(self._instruments):
             self._learn()
-        return len(self._expiries[_key(contract)[:3]]) >= LEAST_PAIRS
+        return len(self._expiries[_key(contract)[:3]]) >= _LEAST_PAIRS
 
     def is_silent(self, contract: OptionContract) -> bool:
         """Return whether no option of a contract's expiry has a quote, or gets one in this session."""
@@ -272,7 +272,7 @@ class StrikeVols:
         underlying = self._instruments.id_of(contract.underlying)
         near, quotes = bisect_left(strikes, spot, key=itemgetter(0)), self._state.quotes
         rows = []
-        for price, strike in strikes[max(near - PAIRS_EACH_SIDE, 0) : near + PAIRS_EACH_SIDE]:
+        for price, strike in strikes[max(near - _PAIRS_EACH_SIDE, 0) : near + _PAIRS_EACH_SIDE]:
             if strike.call is None or strike.put is None:
                 continue
             call, put = quotes[strike.call], quotes[strike.put]
@@ -286,7 +286,7 @@ class StrikeVols:
             if all(self._state.verdict(leg, now_ns) in TRADABLE for leg in (strike.call, strike.put)):
                 up, down = (0.5 * self._moved_since(underlying, quote, spot) for quote in (call, put))
                 rows.append((price, call.bid + up, call.ask + up, put.bid - down, put.ask - down))
-        if len(rows) < LEAST_PAIRS:
+        if len(rows) < _LEAST_PAIRS:
             return None
         found = implied_forward(
             *np.array(rows).T,
@@ -330,7 +330,7 @@ class StrikeVols:
         table = self._state.table(numbers)
         bid, ask = table.bid, table.ask
         width = ask - bid
-        is_wide = (width > WIDEST_SPREAD * (0.5 * (bid + ask))) & (width > chain.few_ticks)
+        is_wide = (width > _WIDEST_SPREAD * (0.5 * (bid + ask))) & (width > chain.few_ticks)
         used = np.flatnonzero(self._state.are_fine(table, numbers, now_ns) & ~is_wide)
         if not len(used):
             return None
@@ -378,7 +378,7 @@ class StrikeVols:
                     self._strikes[key] = _Strike(
                         float(instrument.strike),
                         underlying,
-                        FEW_TICKS * float(instrument.tick_rule.below),
+                        _FEW_TICKS * float(instrument.tick_rule.below),
                         self._half_life_seconds,
                     )
                 strike = self._by_symbol[instrument.symbol] = self._strikes[key]
@@ -401,7 +401,7 @@ class StrikeVols:
         deviation = (quote.ask - quote.bid) / (2.0 * math.sqrt(3.0) * vega) if vega > 0.0 else math.inf
         at_ns = quote.ts_event_ns
         since = at_ns if strike.found is None else strike.found.until_ns - OLDEST_NS
-        if deviation > LARGEST_DEVIATION or at_ns < since:
+        if deviation > _LARGEST_DEVIATION or at_ns < since:
             return
         if isinstance(strike.filter, VolAverage):
             strike.filter.average((at_ns - since) / NANOS_PER_SECOND, vol, deviation)
@@ -414,7 +414,7 @@ def _is_wide(quote: QuoteEvent, few_ticks: float) -> bool:
     """Return whether a quote is too wide to measure a volatility, or has no two sides; currency per unit."""
     width = quote.ask - quote.bid
     is_two_sided = quote.bid > 0.0 and width >= 0.0
-    return not is_two_sided or (width > WIDEST_SPREAD * quote.mid and width > few_ticks)
+    return not is_two_sided or (width > _WIDEST_SPREAD * quote.mid and width > few_ticks)
 
 
 def _key(contract: OptionContract) -> tuple[str, str, date, Decimal]:

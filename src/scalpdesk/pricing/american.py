@@ -95,7 +95,7 @@ def _picked(terms: Seven, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> Seve
 
 
 WITHOUT = CashTerms(*NO_DIVIDENDS, spot_model=False, american=True)
-BRACKETED, ROUNDS = 40, 80
+_BRACKETED, _ROUNDS = 40, 80
 _UNREACHED = 1e-6  # of the spot: by how much the price at the volatility found may exceed the one asked for
 
 
@@ -119,7 +119,7 @@ def vols_by_grid(terms: Seven, cash: CashTerms) -> tuple[Floats, NDArray[np.int6
     every = np.arange(live.size)
     high, goal = vol[live], 1e-15 * spot
     f_high = off(every, high)
-    for _ in range(BRACKETED):
+    for _ in range(_BRACKETED):
         if not (low := np.flatnonzero(f_high < 0.0)).size:
             break
         high[low] *= 1.6
@@ -128,7 +128,7 @@ def vols_by_grid(terms: Seven, cash: CashTerms) -> tuple[Floats, NDArray[np.int6
     best, f_best = high.copy(), f_high.copy()
     following = high - np.divide(f_high, vega[live], out=0.5 * high, where=vega[live] > 0.0)
     searched = np.flatnonzero(f_high > goal)
-    for _ in range(ROUNDS):
+    for _ in range(_ROUNDS):
         if not searched.size:
             break
         at, a, f_a = searched, last[searched], f_last[searched]

@@ -12,7 +12,7 @@ from scalpdesk.pricing.base import Dividends, Floats, checked_inputs
 from scalpdesk.pricing.cash_dividends import CashDividendModel
 from scalpdesk.pricing.implied import implied_vol
 
-NODES = 7
+_NODES = 7
 """Strikes at which a side of a chain is priced; the interpolation error is less than a tick."""
 _ROUNDS = 2
 
@@ -87,7 +87,7 @@ def implied_vol_through_premium(
         known = np.flatnonzero(np.isfinite(vol))
         if not len(known):
             break
-        nodes = known[np.unique(np.linspace(0, len(known) - 1, NODES).round().astype(np.int64))]
+        nodes = known[np.unique(np.linspace(0, len(known) - 1, _NODES).round().astype(np.int64))]
         priced = exercise_premium(
             spot,
             strike[nodes],

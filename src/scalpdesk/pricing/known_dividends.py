@@ -40,11 +40,11 @@ from scalpdesk.pricing.scalar import (
 
 _SLABS_KEPT = 2_048
 """Tables kept, of 35 kB each."""
-LEAST_VOL, LARGEST_DEVIATION = 0.01, 2.0
+_LEAST_VOL, _LARGEST_DEVIATION = 0.01, 2.0
 """Volatility from which, and deviation to the expiry up to which, tables serve; else the grid does."""
 _LARGEST_DRIFT = 8.0
 """Drift over volatility, times the root of the years, up to which they do."""
-STRIKES = 12.0
+_STRIKES = 12.0
 """Tabled strikes in an octave: the dividend as a part of the strike changes by 6 % from one to the next."""
 BORROW_STEP = 0.0005
 """Step of the yields at which early exercise is valued: a desk measures the borrow all day, and these serve.
@@ -83,7 +83,7 @@ def _slab(
     phi: float, strike: float, rate: float, borrow: float, ahead: Schedule, power: int, number: int
 ) -> Floats:
     """Return the table of one volatility, between those of the tabled strikes and borrows."""
-    at = STRIKES * log2(strike)
+    at = _STRIKES * log2(strike)
     nearest = floor(at)
     a, b, c, d = (at - nearest - step for step in (-1, 0, 1, 2))
     weights = -b * c * d / 6.0, a * c * d / 2.0, -a * b * d / 2.0, a * b * c / 6.0
@@ -111,7 +111,7 @@ def _marched(
 ) -> Floats:
     """Return the tables of two volatilities and four tabled strikes, which serve all strikes about them."""
     before, amounts = _columns(ahead, 1.0)
-    strikes = np.tile(2.0 ** ((4 * places + np.arange(4)) / STRIKES), 2)
+    strikes = np.tile(2.0 ** ((4 * places + np.arange(4)) / _STRIKES), 2)
     vols = np.repeat(2.0 ** ((2 * numbers + np.arange(2)) / VOLS), 4)
     tables = np.empty((8, *SLAB_SHAPE))
     fill_slabs(phi, strikes, vols, rate, borrow, before, amounts, power, tables)
@@ -176,8 +176,8 @@ def known_greeks(
 
 def _is_tabled(years: float, vol: float, drift: float) -> bool:
     return (
-        vol >= LEAST_VOL
-        and vol * sqrt(years) <= LARGEST_DEVIATION
+        vol >= _LEAST_VOL
+        and vol * sqrt(years) <= _LARGEST_DEVIATION
         and abs(drift) * sqrt(years) <= _LARGEST_DRIFT * vol
     )
 
@@ -206,7 +206,7 @@ def known_implied_vol(
         return (vol, STATUSES[OK]) if code == OK else (nan, STATUSES[code])
     # an American option costs no less than a European one: its volatility is at most this
     low, high = 0.0, np.inf
-    vol = 0.3 if isnan(vol) else max(vol, LEAST_VOL)
+    vol = 0.3 if isnan(vol) else max(vol, _LEAST_VOL)
     for _ in range(_ROUNDS):
         g = known_greeks(spot, strike, years, vol, is_call, rate, borrow, schedule, american=american)
         off = g.price - price
@@ -214,7 +214,7 @@ def known_implied_vol(
             high = vol
         else:
             low = vol
-        if vol <= LEAST_VOL and off > 0.0:
+        if vol <= _LEAST_VOL and off > 0.0:
             return nan, STATUSES[BELOW]
         step = off / g.vega if g.vega > 0.0 else np.inf
         if abs(step) <= 1e-12 * vol:
@@ -222,7 +222,7 @@ def known_implied_vol(
         tried = vol - step
         if not low < tried < high:
             tried = 0.5 * (low + high) if high < np.inf else 1.6 * vol
-        tried = max(tried, LEAST_VOL)
+        tried = max(tried, _LEAST_VOL)
         if abs(tried - vol) <= 1e-12 * vol or high - low <= 1e-12 * vol:
             return (tried, STATUSES[OK]) if g.vega > 0.0 else (nan, STATUSES[BELOW])
         vol = tried

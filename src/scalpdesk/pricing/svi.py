@@ -39,8 +39,8 @@ _FINE = np.linspace(0.0, 1.0, 13)
 """Points between two neighbours of a low point of the grid."""
 _AT_WALL = 5e-3
 """g(k), or relative growth of volatility times root of time, below which an arbitrage bound is active."""
-FAR = np.array([15.0, 20.0, 28.0, 40.0, 60.0, 100.0, 200.0])
-FAR = np.concatenate((-FAR[::-1], FAR))
+_FAR = np.array([15.0, 20.0, 28.0, 40.0, 60.0, 100.0, 200.0])
+_FAR = np.concatenate((-_FAR[::-1], _FAR))
 """Multiples of √θ far beyond any strike, to check the wings."""
 _ROUNDING = 1e-9
 """Relative fall of volatility below which it is rounding."""
@@ -119,7 +119,7 @@ def check_arbitrage(
     ``theta``: Total variance near the money: the grid spans 12 √θ on either side, with points out to 200 √θ.
     ``reach``: Largest |k| of the quotes, to which the grid is widened.
     """
-    k = np.unique(np.concatenate((FAR * np.sqrt(theta), _check_grid(theta, reach))))
+    k = np.unique(np.concatenate((_FAR * np.sqrt(theta), _check_grid(theta, reach))))
     worst_g, worst_k = _least_g(smile, k)
     steep = max(smile.wing_slopes) - _WING_SLOPE_LIMIT
     below_zero = -smile.lowest_variance / theta
@@ -352,7 +352,7 @@ class _Problem:
 
     def terms(self, penalty: float, seen: Sequence[float] = ()) -> FitTerms:
         """Return what to fit to, with points of a violation beside the grid."""
-        grid = np.concatenate((_COARSE, FAR, np.array(seen))) if penalty > 0.0 else _NONE
+        grid = np.concatenate((_COARSE, _FAR, np.array(seen))) if penalty > 0.0 else _NONE
         return FitTerms(
             self.x,
             self.root,
@@ -421,7 +421,7 @@ def _forced(
     """
     level = max(float(smile.total_variance(0.0)), 0.01 * theta)
     candidates = []
-    k = np.concatenate((FAR * np.sqrt(theta), _check_grid(theta, reach)))
+    k = np.concatenate((_FAR * np.sqrt(theta), _check_grid(theta, reach)))
     for share in (1.0, 0.999, 0.995, 0.98, 0.95, 0.9, 0.8, 0.65, 0.5, 0.3, 0.1, 0.0):
         left, right = (share * slope for slope in smile.wing_slopes)
         if before is not None:

@@ -30,7 +30,7 @@ from scalpdesk.pricing.scalar import (
 from scalpdesk.pricing.smile_level import SviVols, swap_vol
 from scalpdesk.pricing.svi import SmileFit
 
-STRIKES = np.array([95.0, 100.0])
+_STRIKES = np.array([95.0, 100.0])
 
 
 def _numbers(*, american: bool, rate: float = 0.04, dividend_yield: float = 0.01) -> None:
@@ -57,7 +57,7 @@ def _triggers() -> None:
 
 
 def _forwards() -> None:
-    exercise_premium(100.0, STRIKES, 0.1, np.array([0.2, 0.2]), True, rate=0.04, dividend_yield=0.01)
+    exercise_premium(100.0, _STRIKES, 0.1, np.array([0.2, 0.2]), True, rate=0.04, dividend_yield=0.01)
 
 
 def _dividends() -> None:
@@ -87,7 +87,7 @@ STEPS = {
         _dividends,
     ),
 }
-ELSEWHERE = {"every-day": 1, "all": 2}
+_ELSEWHERE = {"every-day": 1, "all": 2}
 """The last steps take about as long as those before them: a second process may compile them meanwhile."""
 
 
@@ -107,12 +107,12 @@ def warm_up_steps(which: str, before_the_last: Callable[[], object]) -> Iterator
     ``before_the_last`` is called before the steps that a second process may have compiled.
     """
     for done, step in enumerate(STEPS[which]):
-        if done == len(STEPS[which]) - ELSEWHERE[which]:
+        if done == len(STEPS[which]) - _ELSEWHERE[which]:
             before_the_last()
         step()
         yield done + 1
 
 
 if __name__ == "__main__":
-    for last in STEPS[sys.argv[1]][: -ELSEWHERE[sys.argv[1]] - 1 : -1]:
+    for last in STEPS[sys.argv[1]][: -_ELSEWHERE[sys.argv[1]] - 1 : -1]:
         last()

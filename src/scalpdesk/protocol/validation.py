@@ -15,7 +15,7 @@ from scalpdesk.protocol.values import ID, ID_PATTERN, PROTOCOL, parse_ts
 
 Schema = dict[str, Any]
 OK = "ok"
-PRICED = ("limit", "stop_limit")
+_PRICED = ("limit", "stop_limit")
 """Order types that need a limit price above zero."""
 
 
@@ -180,7 +180,7 @@ def event_verdict(message: object) -> str:
 
 def intent_verdict(message: object) -> str:
     """Validate an order intent; a limit or stop-limit order needs a ``limit_price`` above zero."""
-    is_priced = isinstance(message, dict) and message.get("order_type") in PRICED
+    is_priced = isinstance(message, dict) and message.get("order_type") in _PRICED
     return _verdict(message, _PRICED_INTENT if is_priced else _ORDER_INTENT)
 
 
@@ -211,7 +211,7 @@ SCHEMAS: tuple[Schema, ...] = (
     ),
     _schema("OrderIntent", "The strategy wants an order.", _ORDER_INTENT)
     | {
-        "if": {"properties": {"order_type": {"enum": sorted(PRICED)}}, "required": ["order_type"]},
+        "if": {"properties": {"order_type": {"enum": sorted(_PRICED)}}, "required": ["order_type"]},
         "then": {"properties": {"limit_price": {"exclusiveMinimum": 0}}, "required": ["limit_price"]},
     },
     _schema("Log", "The strategy, or the harness, says something.", _LOG),

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scalpdesk.backtesting.simulate import PreparedMarket, prepared
 from scalpdesk.config.settings import LoadedSettings
 from scalpdesk.core.errors import ArgumentError, DataError, nearest_name
-from scalpdesk.core.figures import html_table, new_figure, show_plain_log
+from scalpdesk.core.figures import html_table, new_figure
 from scalpdesk.core.frames import Framed
 from scalpdesk.core.sockets import HEDGE_BANDS
 from scalpdesk.hedging.bands.fixed import FixedBand, FixedConfig
@@ -54,20 +54,20 @@ from scalpdesk.research.lab_markets import (
 from scalpdesk.research.session_model import BandTerms, SessionModel
 
 Deltas = Literal["sticky_strike", "minimum_variance", "leland"]
-DEFAULT_AVERSION = 0.01
-USUAL_TERMS = BandTerms()
-RESAMPLES = 1_000
-SEPARATE = 2.0
+_DEFAULT_AVERSION = 0.01
+_USUAL_TERMS = BandTerms()
+_RESAMPLES = 1_000
+_SEPARATE = 2.0
 """Standard errors of a difference below which two bands count as equal."""
-FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
-MINUTES = (5, 15, 30, 60, 120)
-LELAND_NUMBERS = (0.01, 0.02, 0.03, 0.05)
-THROUGH = 1.0
+_FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
+_MINUTES = (5, 15, 30, 60, 120)
+_LELAND_NUMBERS = (0.01, 0.02, 0.03, 0.05)
+_THROUGH = 1.0
 """Half spreads by which the mid goes through a resting order before it is filled: as the desk's own model of
 fills has it, the other side's quote has come to the order.
 """
-NO_TRACE = np.empty((0, 2))
-DEALERS = "dealers"
+_NO_TRACE = np.empty((0, 2))
+_DEALERS = "dealers"
 """Name of the columns with dealer gamma."""
 Flags = NDArray[np.bool_]
 Progress = Callable[[int, int, str], None]
@@ -98,7 +98,7 @@ class LabBand:
         Leland's depend on the number too, and only a desk that asks for dealer gamma gets it.
         """
         if isinstance(self.band, RegimeThresholdBand) and self.band.config.regime == "dealers":
-            return DEALERS
+            return _DEALERS
         return f"leland {self.setting:g}" if self.delta == "leland" else self.delta
 
     @property
@@ -208,7 +208,7 @@ class BandReport(Framed, msgspec.Struct, frozen=True, kw_only=True):
         for row in self.rows:
             if chosen is not None and (row.band, row.setting) == (chosen.band, chosen.setting):
                 panel.plot(row.cost, row.spread, marker="*", markersize=18, color="black", linestyle="none")
-        show_plain_log(panel)
+        _show_plain_log(panel)
         panel.set_xlabel("cost of hedging, USD a day")
         panel.set_ylabel("standard deviation of the P&L, USD a day")
         panel.legend(fontsize="small")
@@ -224,6 +224,18 @@ class BandReport(Framed, msgspec.Struct, frozen=True, kw_only=True):
         advised = "no band keeps to the cap" if self.recommendation is None else advice(self.recommendation)
         head = ("band", "setting", *figures[:-1], "worth")
         return html_table(f"USD a day; {advised}", head, rows, texts=2)
+
+
+def _show_plain_log(panel: Any) -> None:
+    """Make both axes of a panel logarithmic, with plain numbers: 0.5, 1, 2, 5."""
+    from matplotlib.ticker import LogLocator, NullLocator  # noqa: PLC0415 - an extra
+
+    panel.set_xscale("log")
+    panel.set_yscale("log")
+    for axis in (panel.xaxis, panel.yaxis):
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_minor_locator(NullLocator())
+        axis.set_major_formatter("{x:g}")
 
 
 def advice(chosen: Recommendation) -> str:
@@ -314,19 +326,19 @@ FAMILIES = (
     "ladder",
 )
 """Tried at several settings: the desk's, the ladder, Whalley and Wilmott's at the least-variance delta."""
-COVERED = ("time_based", "regime_threshold")
+_COVERED = ("time_based", "regime_threshold")
 """The desk's names of bands that are among them under the names of their kinds."""
 
 
 def every_band() -> tuple[str, ...]:
     """Return the bands that are compared unless some are named: of the lab, and every other of the desk."""
-    return (*FAMILIES, *(name for name in HEDGE_BANDS.names() if name not in (*FAMILIES, *COVERED)))
+    return (*FAMILIES, *(name for name in HEDGE_BANDS.names() if name not in (*FAMILIES, *_COVERED)))
 
 
 def lab_bands(
     inputs: HedgeInputs,
     names: Sequence[str] | None = None,
-    terms: BandTerms = USUAL_TERMS,
+    terms: BandTerms = _USUAL_TERMS,
 ) -> list[LabBand]:
     """Return the bands to compare: each kind at several settings.
 
@@ -345,7 +357,7 @@ def lab_bands(
         For an unknown name, or a cost that is zero where a formula's band is asked for.
     """
     names = every_band() if names is None else names
-    known = (*every_band(), *COVERED)
+    known = (*every_band(), *_COVERED)
     unknown = next((name for name in names if name not in known), None)
     if unknown is not None:
         nearest = nearest_name(unknown, known)
@@ -353,11 +365,11 @@ def lab_bands(
     position = float(inputs.straddles * inputs.multiplier)
     floor = whole_position(0.5, inputs.straddles, inputs.multiplier)
     if terms.delta_cap is None:
-        aversion = {"risk_aversion": aversion_for(inputs, terms)}
+        aversion = {"risk_aversion": _aversion_for(inputs, terms)}
         reach = half_width_at(make_band("whalley_wilmott", aversion), inputs) * (1.0 + terms.least_fraction)
-        factors: tuple[float, ...] = FACTORS
+        factors: tuple[float, ...] = _FACTORS
     else:
-        reach, factors = terms.delta_cap, tuple(factor for factor in (*FACTORS, 0.75) if factor <= 1.0)
+        reach, factors = terms.delta_cap, tuple(factor for factor in (*_FACTORS, 0.75) if factor <= 1.0)
     reaches = sorted({min(max(reach * factor, floor), 0.5 * position) for factor in factors})
     made: list[LabBand] = []
     for name in dict.fromkeys(names):
@@ -378,11 +390,11 @@ def _of_family(
             band = FixedBand(FixedConfig(threshold=width / per_straddle))
             yield LabBand(name, f"{width:.3g} shares", width / per_straddle, band, half_width=width)
     elif name == "time":
-        for minutes in MINUTES:
+        for minutes in _MINUTES:
             own = make_band("time_based", {"interval_seconds": 60.0 * minutes})
             yield LabBand(name, f"each {minutes} min", 60.0 * minutes, own)
     elif name == "leland":
-        for number in LELAND_NUMBERS:
+        for number in _LELAND_NUMBERS:
             own = make_band("leland", {"number": number})
             yield LabBand(name, f"number {number:g}", number, own, "leland")
     elif name in {"own_gamma", "gex"}:
@@ -419,7 +431,7 @@ def _of_family(
 # ---- the walk -------------------------------------------------------------------------------------------
 
 
-def widths_of(band: HedgeBand, block: LabSessions) -> tuple[Floats, Floats, Flags, bool]:
+def _widths_of(band: HedgeBand, block: LabSessions) -> tuple[Floats, Floats, Flags, bool]:
     """Return what a band asks of a walk over a block.
 
     Returns
@@ -503,7 +515,7 @@ def _regime_widths(band: RegimeThresholdBand, block: LabSessions) -> Floats:
     return np.where(decides < 0.0, tight, standard)
 
 
-def deltas_of(lab: LabBand, block: LabSessions) -> Floats:
+def _deltas_of(lab: LabBand, block: LabSessions) -> Floats:
     """Return the options' delta at which a band hedges, shares; of a recorded day as it was recorded."""
     if lab.delta == "sticky_strike" or block.looked:
         return block.delta
@@ -527,7 +539,7 @@ def deltas_of(lab: LabBand, block: LabSessions) -> Floats:
 
 
 def hedge_block(
-    lab: LabBand, block: LabSessions, *, step: float = 1.0, trace: Floats = NO_TRACE
+    lab: LabBand, block: LabSessions, *, step: float = 1.0, trace: Floats = _NO_TRACE
 ) -> tuple[Floats, int]:
     """Hedge every path of a block with a band.
 
@@ -547,7 +559,7 @@ def hedge_block(
         row a path; and the number of hedges.
     """
     out = np.empty((block.delta.shape[0], PARTS))
-    delta = deltas_of(lab, block)
+    delta = _deltas_of(lab, block)
     if lab.band is None:
         width = np.full((1, block.now_ns.size), lab.half_width)
         walk_ladder(
@@ -560,11 +572,11 @@ def hedge_block(
             block.gamma,
             width,
             lab.rung,
-            THROUGH,
+            _THROUGH,
             out,
         )
         return out, int(out[:, 2].sum())
-    width, interval, to_edge, skips_small = widths_of(lab.band, block)
+    width, interval, to_edge, skips_small = _widths_of(lab.band, block)
     least = block.least_steps if step > 0.0 else np.zeros(block.now_ns.size)
     hedges = walk(
         block.now_ns,
@@ -685,7 +697,7 @@ def _report(
     mean, spread = figures.expected.mean(axis=1), figures.pnl.std(axis=1, ddof=free)
     cost, others = figures.parts[:, :, 1].mean(axis=1), figures.parts.mean(axis=1)
     worth = mean - 0.5 * risk_aversion * spread**2
-    drawn = np.random.default_rng(seed).multinomial(days, np.full(days, 1.0 / days), RESAMPLES) / days
+    drawn = np.random.default_rng(seed).multinomial(days, np.full(days, 1.0 / days), _RESAMPLES) / days
     centred = figures.pnl - figures.pnl.mean(axis=1, keepdims=True)
     variances = drawn @ np.square(centred).T - (drawn @ centred.T) ** 2
     spread_error = np.sqrt(np.maximum(variances, 0.0)).std(axis=0, ddof=1)
@@ -748,7 +760,7 @@ def _recommend(
     best = int(np.argmax(allowed))
     behind = worth[best] - worth
     noise = np.std(resampled[:, [best]] - resampled, axis=0, ddof=1)
-    alike = eligible & (behind <= SEPARATE * noise)
+    alike = eligible & (behind <= _SEPARATE * noise)
     alike[best] = True
     hedges = np.array([row.hedges for row in rows])
     chosen = int(np.argmin(np.where(alike, hedges, np.inf)))
@@ -806,19 +818,19 @@ def desk_settings(lab: LabBand) -> dict[str, float | str]:
     return found
 
 
-def aversion_for(inputs: HedgeInputs, terms: BandTerms) -> float:
+def _aversion_for(inputs: HedgeInputs, terms: BandTerms) -> float:
     """Return the aversion (1/currency): as given, that of Whalley and Wilmott's band at the cap, or 0.01."""
     if terms.risk_aversion is not None:
         return terms.risk_aversion
     if terms.delta_cap is None or not inputs.own_cost_fraction > 0.0:
-        return DEFAULT_AVERSION
+        return _DEFAULT_AVERSION
     return aversion_of_width("whalley_wilmott", inputs, terms.delta_cap / (1.0 + terms.least_fraction))
 
 
 def compare_simulated(
     market: SessionModel,
     names: Sequence[str] | None = None,
-    terms: BandTerms = USUAL_TERMS,
+    terms: BandTerms = _USUAL_TERMS,
     *,
     progress: Progress | None = None,
 ) -> BandReport:
@@ -828,7 +840,7 @@ def compare_simulated(
         ({"sticky_strike": block} for block in simulate_sessions(market)),
         lab_bands(inputs, names, terms),
         market={"kind": "simulated", **msgspec.to_builtins(market)},
-        risk_aversion=aversion_for(inputs, terms),
+        risk_aversion=_aversion_for(inputs, terms),
         delta_cap=terms.delta_cap,
         seed=market.seed,
         is_fair=True,
@@ -847,22 +859,22 @@ HELD = (
     "exits.arm_fraction=null",
 )
 """Settings by which a straddle is bought and held to ten minutes before the close, whatever it earns."""
-RECORDED_LELAND = 0.02
+_RECORDED_LELAND = 0.02
 """The Leland number of recorded days: each number has a delta, and so a recording, of its own."""
-SettingsOf = Callable[[Sequence[str]], LoadedSettings]
+_SettingsOf = Callable[[Sequence[str]], LoadedSettings]
 
 
 def columns_settings(lab: LabBand) -> tuple[str, ...]:
     """Return the settings at which a band's columns are recorded, those of its delta."""
     if lab.delta == "leland":
         return "hedge.band=leland", f"hedge.band_settings.number={lab.setting}"
-    if lab.columns == DEALERS:
+    if lab.columns == _DEALERS:
         return ("hedge.band=regime_threshold",)
     return (f"hedge.delta_model={lab.delta}",)
 
 
-def recorded_blocks(
-    market: MarketTape | PreparedMarket, bands: Sequence[LabBand], settings_of: SettingsOf, *, seed: int = 1
+def _recorded_blocks(
+    market: MarketTape | PreparedMarket, bands: Sequence[LabBand], settings_of: _SettingsOf, *, seed: int = 1
 ) -> dict[str, LabSessions]:
     """Return one session's columns, a recording for each delta that the bands hedge by.
 
@@ -891,9 +903,9 @@ def recorded_blocks(
 def compare_recorded(
     days: Sequence[date],
     load: Callable[[date], MarketTape],
-    settings_of: SettingsOf,
+    settings_of: _SettingsOf,
     names: Sequence[str] | None = None,
-    terms: BandTerms = USUAL_TERMS,
+    terms: BandTerms = _USUAL_TERMS,
     *,
     seed: int = 1,
     progress: Progress | None = None,
@@ -927,7 +939,7 @@ def compare_recorded(
         day = waiting[0]
         tapes[day] = prepared(load(day))
         try:
-            first = day, recorded_blocks(tapes[day], (), settings_of, seed=seed)["sticky_strike"]
+            first = day, _recorded_blocks(tapes[day], (), settings_of, seed=seed)["sticky_strike"]
         except DataError as error:
             skipped.append({"day": day.isoformat(), "reason": error.what})
             del waiting[0]
@@ -940,13 +952,13 @@ def compare_recorded(
         )
     inputs = first[1].inputs
     made = lab_bands(inputs, names, terms)
-    bands = [lab for lab in made if lab.delta != "leland" or lab.setting == RECORDED_LELAND]
+    bands = [lab for lab in made if lab.delta != "leland" or lab.setting == _RECORDED_LELAND]
 
     def blocks() -> Iterator[dict[str, LabSessions]]:
         for day in waiting:
             market = tapes.pop(day, None) or prepared(load(day))
             try:
-                yield recorded_blocks(market, bands, settings_of, seed=seed)
+                yield _recorded_blocks(market, bands, settings_of, seed=seed)
             except DataError as error:
                 skipped.append({"day": day.isoformat(), "reason": error.what})
 
@@ -954,7 +966,7 @@ def compare_recorded(
         blocks(),
         bands,
         market={},
-        risk_aversion=aversion_for(inputs, terms),
+        risk_aversion=_aversion_for(inputs, terms),
         delta_cap=terms.delta_cap,
         seed=seed,
         progress=progress,

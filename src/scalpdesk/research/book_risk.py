@@ -35,18 +35,18 @@ from scalpdesk.volatility.filtered_moves import (
 )
 
 CONFIDENCES = (0.99, 0.975)
-LEAST_MOVES = 250
+_LEAST_MOVES = 250
 """Fewer daily moves than this give no value at risk of 99 %: two or three days would decide."""
-LONGEST_STEP_DAYS = 5
+_LONGEST_STEP_DAYS = 5
 """Calendar days between two closes beyond which the move between them is no daily one."""
-USUAL = RiskOptions()
-SERIES_OF = {
+_USUAL = RiskOptions()
+_SERIES_OF = {
     **dict.fromkeys(("SPY", "SPX", "XSP", "ES", "MES"), "sp500"),
     **dict.fromkeys(("QQQ", "NDX", "NQ"), "nasdaq"),
 }
 """Packaged series whose daily moves are those of an underlying."""
 VIX = "VIX"
-WORST_DAYS = 5
+_WORST_DAYS = 5
 
 
 class StressMove(NamedTuple):
@@ -172,21 +172,21 @@ def joint_moves(
     shared = sorted(set.intersection(*(set(each) for each in closes)))
     logs = np.log([[each[day] for each in closes] for day in shared]).reshape(-1, len(closes))
     is_daily = np.array(
-        [(later - day).days <= LONGEST_STEP_DAYS for day, later in pairwise(shared)], dtype=bool
+        [(later - day).days <= _LONGEST_STEP_DAYS for day, later in pairwise(shared)], dtype=bool
     )
     moves, levels = np.diff(logs, axis=0)[is_daily], np.exp(logs[:-1, -1][is_daily]) / 100.0
     days = [day for day, is_kept in zip(shared[1:], is_daily, strict=True) if is_kept]
     notes = []
     known = len(days) if before is None else sum(day < before for day in days)
-    if known < LEAST_MOVES <= len(days):
+    if known < _LEAST_MOVES <= len(days):
         notes.append(
             f"only {count_text(known, 'daily move')} lie before {before}: days up to {days[-1]} are used,"
             " also those after it"
         )
         known = len(days)
-    if known < LEAST_MOVES:
+    if known < _LEAST_MOVES:
         raise DataError(
-            f"the histories share too few days: {LEAST_MOVES} moves are needed",
+            f"the histories share too few days: {_LEAST_MOVES} moves are needed",
             where=", ".join((*histories, "volatility")),
             value=known,
             fix="give longer daily bars: --history FILE for the underlyings, --vix FILE for the VIX",
@@ -237,8 +237,8 @@ def past_moves(
     histories = {}
     for symbol in symbols:
         found = find_history(catalog, data_set, symbol, history)
-        if history is None and len(found.days) <= LEAST_MOVES:
-            series = SERIES_OF.get(symbol)
+        if history is None and len(found.days) <= _LEAST_MOVES:
+            series = _SERIES_OF.get(symbol)
             if series is None:
                 return None, (
                     f"no value at risk: there are no daily bars of {symbol} (--history FILE takes them)",
@@ -255,7 +255,7 @@ def past_moves(
 def risk_document(
     book: RiskBook,
     moves: JointMoves | None,
-    options: RiskOptions = USUAL,
+    options: RiskOptions = _USUAL,
     *,
     worst: LowestCell | None = None,
     notes: Sequence[str] = (),
@@ -284,11 +284,11 @@ def risk_document(
         "correlation": None,
         "alone": [],
         "stress": stress_rows(book, smile),
-        "grid": grid_document(book, smile),
-        "worst_case": worst_document(worst or worst_case(book, smile=smile)),
+        "grid": _grid_document(book, smile),
+        "worst_case": _worst_document(worst or worst_case(book, smile=smile)),
         "notes": [*notes],
     }
-    strange = [symbol for symbol in symbols if symbol not in SERIES_OF]
+    strange = [symbol for symbol in symbols if symbol not in _SERIES_OF]
     if strange and document["stress"]:
         document["notes"].append(f"on the stress days {', '.join(strange)} moves as the S&P 500 did")
     if moves is None:
@@ -338,7 +338,7 @@ def _worst_days(
             "volatility": float(np.expm1(scenarios.vol_moves[at])),
             "pnl": float(pnl[at]),
         }
-        for at in np.argsort(pnl)[:WORST_DAYS].tolist()
+        for at in np.argsort(pnl)[:_WORST_DAYS].tolist()
     ]
 
 
@@ -362,7 +362,7 @@ def _alone(book: RiskBook, scenarios: JointMoves, smile: str, step: int, method:
     return rows
 
 
-def stress_rows(book: RiskBook, smile: str = USUAL.smile) -> list[dict[str, Any]]:
+def stress_rows(book: RiskBook, smile: str = _USUAL.smile) -> list[dict[str, Any]]:
     """Return the P&L of the book in each of :data:`STRESS_MOVES`, at once; empty for a book on coins.
 
     A NASDAQ underlying moves as its index did, every other as the S&P 500.
@@ -373,7 +373,7 @@ def stress_rows(book: RiskBook, smile: str = USUAL.smile) -> list[dict[str, Any]
     for each in STRESS_MOVES:
 
         def ratio(symbol: str, day: StressMove = each) -> float:
-            ends = day.nasdaq if SERIES_OF.get(symbol) == "nasdaq" else None
+            ends = day.nasdaq if _SERIES_OF.get(symbol) == "nasdaq" else None
             start, end = ends or day.sp500
             return end / start
 
@@ -394,7 +394,7 @@ def stress_rows(book: RiskBook, smile: str = USUAL.smile) -> list[dict[str, Any]
     return rows
 
 
-def grid_document(book: RiskBook, smile: str = USUAL.smile) -> dict[str, Any]:
+def _grid_document(book: RiskBook, smile: str = _USUAL.smile) -> dict[str, Any]:
     """Return the ladder at each time: P&L at moves of the spot and changes of every volatility.
 
     Every underlying moves by the same fraction. The centre of the first time is the book as it stands.
@@ -407,6 +407,6 @@ def grid_document(book: RiskBook, smile: str = USUAL.smile) -> dict[str, Any]:
     }
 
 
-def worst_document(worst: LowestCell) -> dict[str, Any]:
+def _worst_document(worst: LowestCell) -> dict[str, Any]:
     """Return the worst case ready for JSON, with what it is."""
     return {**worst._asdict(), "definition": worst.definition}

@@ -13,18 +13,19 @@ from scalpdesk.instruments.sessions import expiry_instant_ns, to_new_york
 from scalpdesk.marketdata.chain_surface import dividends_ahead, last_rows, spots_until
 from scalpdesk.marketdata.quotes import QuoteVerdict, judge_quote
 from scalpdesk.marketdata.tape import MarketTape, QuoteColumns
-from scalpdesk.pricing import greeks, implied_vol
+from scalpdesk.pricing.implied import implied_vol
+from scalpdesk.pricing.models import greeks
 
-AGE_IN_QUOTE_INTERVALS = 2.5
+_AGE_IN_QUOTE_INTERVALS = 2.5
 """An option's quote older than this many of the data's own intervals does not count as current."""
 
 
 def oldest_quote_seconds(tape: MarketTape, max_age: float | None) -> float:
     """Return the age up to which a quote counts as current, seconds; ``max_age`` is what was asked for."""
-    return AGE_IN_QUOTE_INTERVALS * tape.quote_seconds if max_age is None else max_age
+    return _AGE_IN_QUOTE_INTERVALS * tape.quote_seconds if max_age is None else max_age
 
 
-GREEKS = ("delta", "gamma", "theta", "vega", "rho", "vanna", "volga", "charm")
+_GREEKS = ("delta", "gamma", "theta", "vega", "rho", "vanna", "volga", "charm")
 
 
 def chain_document(
@@ -215,7 +216,7 @@ def _valued(
                 "open_interest": tape.open_interest.get(contract.symbol),
                 "iv": finite(vol[i]),
                 "iv_status": (str(implied.status[i]) if known[i] else "stale" if is_stale[i] else "no_mid"),
-                **{name: float(getattr(answer, name)[i]) if ok else None for name in GREEKS},
+                **{name: float(getattr(answer, name)[i]) if ok else None for name in _GREEKS},
             }
         )
     return options

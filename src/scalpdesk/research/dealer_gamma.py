@@ -25,9 +25,9 @@ from scalpdesk.marketdata.dealer_gamma import (
     repriced_exposure,
 )
 
-CONVENTION = "calls +, puts -: customers are taken to sell calls and buy puts; nobody can observe it"
-NEAR_CHAIN = 0.05
-FEWEST_STRIKES = 5
+_CONVENTION = "calls +, puts -: customers are taken to sell calls and buy puts; nobody can observe it"
+_NEAR_CHAIN = 0.05
+_FEWEST_STRIKES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,17 +98,17 @@ def exposure_document(at: ChainAt, usual_usd: tuple[float, float]) -> dict[str, 
         "profile": [
             {"spot": float(level), "net_usd": float(usd)} for level, usd in zip(levels, profile, strict=True)
         ],
-        "convention": CONVENTION,
+        "convention": _CONVENTION,
         "notes": [*_sampled([row.strike for row in found.by_strike], spot), *at.notes],
     }
 
 
 def _sampled(strikes: Sequence[float], spot: float) -> list[str]:
     """Remark on too few strikes to be a chain: coverage knows only of options that are listed."""
-    near = sum(abs(strike / spot - 1.0) <= NEAR_CHAIN for strike in strikes)
-    if near >= FEWEST_STRIKES:
+    near = sum(abs(strike / spot - 1.0) <= _NEAR_CHAIN for strike in strikes)
+    if near >= _FEWEST_STRIKES:
         return []
-    return [f"only {near} strikes within {NEAR_CHAIN:.0%} of the spot: a sample of a chain, not a chain"]
+    return [f"only {near} strikes within {_NEAR_CHAIN:.0%} of the spot: a sample of a chain, not a chain"]
 
 
 def chain_from_file(path: Path, symbol: str, day: date | None, spot: float | None, rate: float) -> ChainAt:

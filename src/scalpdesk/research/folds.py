@@ -8,9 +8,9 @@ from typing import Annotated, Literal
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.flags import Flag, Options
 
-MeasureName = Literal["sharpe", "pnl"]
-USUAL_FOLDS = 4
-LEAST_TRAIN = 2
+_MeasureName = Literal["sharpe", "pnl"]
+_USUAL_FOLDS = 4
+_LEAST_TRAIN = 2
 """Sessions of a choice: a Sharpe ratio takes two."""
 
 
@@ -43,7 +43,7 @@ class FoldPlan(Options, frozen=True, kw_only=True):
     embargo: Annotated[
         int, Flag("Sessions after a test that later choices leave out [default: {default}].", "SESSIONS")
     ] = 0
-    metric: Annotated[MeasureName, Flag("Figure that a choice maximises.")] = "sharpe"
+    metric: Annotated[_MeasureName, Flag("Figure that a choice maximises.")] = "sharpe"
     """Of equals the first combination is chosen."""
     one_run: Annotated[
         bool,
@@ -71,7 +71,7 @@ class FoldPlan(Options, frozen=True, kw_only=True):
         """
         for name, value, least in (
             ("--folds", self.folds, 1),
-            ("--train", self.train, LEAST_TRAIN),
+            ("--train", self.train, _LEAST_TRAIN),
             ("--test", self.test, 1),
             ("--purge", self.purge, 0),
             ("--embargo", self.embargo, 0),
@@ -81,13 +81,13 @@ class FoldPlan(Options, frozen=True, kw_only=True):
         number, room = self.folds, len(days) - self.purge
         if number is None and self.train is not None and self.test is not None:
             number = (room - self.train) // self.test
-        number = USUAL_FOLDS if number is None else number
+        number = _USUAL_FOLDS if number is None else number
         test = self.test
         if test is None:
             test = (room - self.train) // number if self.train is not None else room // (number + 1)
         train = room - number * test if self.train is None else self.train
-        if number < 1 or test < 1 or train < LEAST_TRAIN or train + number * test > room:
-            least = max(self.train or LEAST_TRAIN, LEAST_TRAIN) + self.purge
+        if number < 1 or test < 1 or train < _LEAST_TRAIN or train + number * test > room:
+            least = max(self.train or _LEAST_TRAIN, _LEAST_TRAIN) + self.purge
             least += (self.folds or number if number > 0 else 1) * (self.test or 1)
             raise ArgumentError(
                 f"the folds take {least} sessions or more",
@@ -105,7 +105,7 @@ class FoldPlan(Options, frozen=True, kw_only=True):
             }
             begin = 0 if self.anchored else end - train
             chosen_on = [at for at in range(begin, end) if at not in barred]
-            if len(chosen_on) < LEAST_TRAIN:
+            if len(chosen_on) < _LEAST_TRAIN:
                 raise ArgumentError(
                     f"the embargo leaves the choice of fold {place + 1} {len(chosen_on)} sessions",
                     where="--embargo",

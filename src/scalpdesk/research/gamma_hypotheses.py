@@ -18,7 +18,7 @@ from scalpdesk.instruments.sessions import Session
 from scalpdesk.marketdata.chain_gamma import PricedChain, price_tape
 from scalpdesk.marketdata.dealer_gamma import exposure_near, gamma_exposure
 from scalpdesk.marketdata.tape import MarketTape
-from scalpdesk.pricing import greeks
+from scalpdesk.pricing.models import greeks
 from scalpdesk.research.significance import (
     FEWEST_SESSIONS,
     Finding,
@@ -29,7 +29,7 @@ from scalpdesk.research.significance import (
     slope_by_session,
 )
 
-LEAST_YEARS = 4.0 / (24.0 * 365.0)
+_LEAST_YEARS = 4.0 / (24.0 * 365.0)
 """Life that the straddle has left at the window's start beside the window itself: four hours."""
 
 
@@ -108,7 +108,7 @@ def _straddle(priced: PricedChain, minutes: int) -> tuple[float, float, float] |
     rows, years, vols = priced.rows, priced.rows.years, priced.rows.vol
     assert years is not None
     assert vols is not None
-    least = LEAST_YEARS + minutes * 60.0 / SECONDS_PER_YEAR
+    least = _LEAST_YEARS + minutes * 60.0 / SECONDS_PER_YEAR
     usable = np.isfinite(vols) & (vols > 0.0) & (years >= least)
     if not usable.any():
         return None

@@ -19,7 +19,7 @@ from scalpdesk.core.units import MINUTE_NS, to_cents
 from scalpdesk.marketdata.tape import MarketTape
 from scalpdesk.portfolio.explain import BASIS
 
-LEAST_RETURNS = 3
+_LEAST_RETURNS = 3
 """Returns of a session below which it tells no beta."""
 
 
@@ -103,7 +103,7 @@ def measure_basis(
         ]
         _, left, right = np.intersect1d(mids[0][0], mids[1][0], return_indices=True)
         own, other = np.diff(np.log(spots[left])), np.diff(np.log(prices[right]))
-        if len(own) < LEAST_RETURNS:
+        if len(own) < _LEAST_RETURNS:
             continue
         each = dollars * (np.expm1(other) - np.expm1(own) / beta)
         covariance = np.cov(own, other)

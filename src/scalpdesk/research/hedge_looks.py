@@ -25,7 +25,7 @@ from scalpdesk.strategies.gamma_scalper.strategy import GammaScalper
 from scalpdesk.strategies.toolkit.hedger import FINE, DeltaHedger, HedgedPosition
 
 
-class LookRecorder(DeltaHedger):
+class _LookRecorder(DeltaHedger):
     """A hedger that notes every look at which it would judge a hedge, and sends no order."""
 
     def __init__(self, config: GammaScalperConfig, forecast_vol: Any) -> None:
@@ -82,7 +82,7 @@ def record_looks(
             value=settings.strategy,
             fix="scalpdesk bands takes the gamma scalper's settings",
         )
-    recorder = LookRecorder(strategy.config, strategy.tools.edge.horizon.vol)
+    recorder = _LookRecorder(strategy.config, strategy.tools.edge.horizon.vol)
     strategy.tools.hedger = recorder
     run = assemble_backtest(settings, market, header, engine, None)
     run.runner.run()

@@ -13,9 +13,9 @@ from scalpdesk.hedging.kernels.columns import fill_straddles
 from scalpdesk.pricing.base import Floats
 from scalpdesk.research.session_model import SessionModel
 
-CHUNK_PATHS = 256
+_CHUNK_PATHS = 256
 """Paths of a block: its columns stay in a processor's cache."""
-SESSION_SECONDS = TRADING_YEAR_SECONDS / SESSIONS_PER_YEAR
+_SESSION_SECONDS = TRADING_YEAR_SECONDS / SESSIONS_PER_YEAR
 
 
 class LabSessions(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,7 +68,7 @@ def simulate_sessions(market: SessionModel) -> Iterator[LabSessions]:
     generator = np.random.default_rng(market.seed)
     left = market.days
     while left > 0:
-        paths = min(left, CHUNK_PATHS)
+        paths = min(left, _CHUNK_PATHS)
         left -= paths
         yield _block(market, paths, generator)
 
@@ -99,7 +99,7 @@ def _block(market: SessionModel, paths: int, generator: np.random.Generator) -> 
     high, low = _extremes(spot, market.vol * math.sqrt(step), generator)
     flips = spot[:, :-1] >= market.spot  # the model of dealers: long gamma above the open, short below
     return LabSessions(
-        now_ns=(np.arange(looks) * (SESSION_SECONDS / looks * NANOS_PER_SECOND)).astype(np.int64),
+        now_ns=(np.arange(looks) * (_SESSION_SECONDS / looks * NANOS_PER_SECOND)).astype(np.int64),
         spot=spot,
         half_spread=spot * (market.cost_bp * 1e-4),
         discount=discount,
@@ -139,8 +139,8 @@ def _straddle(spot: Floats, strike: float, deviation: Floats, shift: Floats, kee
     return np.asarray(at * (2.0 * ndtr(d1) - 1.0) - strike * keep[ends] * (2.0 * ndtr(d2) - 1.0))
 
 
-HESTON_SPEED, HESTON_VOL, HESTON_CORRELATION = 5.0, 0.3, -0.7
-JUMPS_PER_SESSION, JUMP_PART, JUMP_MEAN = 0.5, 0.5, -0.3
+HESTON_SPEED, HESTON_VOL, _HESTON_CORRELATION = 5.0, 0.3, -0.7
+_JUMPS_PER_SESSION, _JUMP_PART, _JUMP_MEAN = 0.5, 0.5, -0.3
 """Jumps a session, their part of the variance, and their mean in standard deviations of a jump."""
 
 
@@ -155,16 +155,16 @@ def _paths(
         moves = market.vol * math.sqrt(step) * normal - 0.5 * variance * step
         return _summed(moves), implied
     if market.model == "jumps":
-        rest = (1.0 - JUMP_PART) * variance
-        rate = JUMPS_PER_SESSION * SESSIONS_PER_YEAR
-        size = math.sqrt(JUMP_PART * variance / (rate * (1.0 + JUMP_MEAN**2)))
-        mean = JUMP_MEAN * size
+        rest = (1.0 - _JUMP_PART) * variance
+        rate = _JUMPS_PER_SESSION * SESSIONS_PER_YEAR
+        size = math.sqrt(_JUMP_PART * variance / (rate * (1.0 + _JUMP_MEAN**2)))
+        mean = _JUMP_MEAN * size
         counts = generator.poisson(rate * step, shape)
         jumps = counts * mean + np.sqrt(counts) * size * generator.standard_normal(shape)
         drift = -0.5 * rest - rate * math.expm1(mean + 0.5 * size**2)
         return _summed(math.sqrt(rest * step) * normal + jumps + drift * step), implied
     other = generator.standard_normal(shape)
-    shocks = HESTON_CORRELATION * normal + math.sqrt(1.0 - HESTON_CORRELATION**2) * other
+    shocks = _HESTON_CORRELATION * normal + math.sqrt(1.0 - _HESTON_CORRELATION**2) * other
     now, moves = np.full(paths, variance), np.empty(shape)
     state = np.empty((paths, market.looks + 1))
     state[:, 0] = now

@@ -45,13 +45,13 @@ from scalpdesk.marketdata.tape import (
 )
 from scalpdesk.report.statistics import Floats
 
-USUAL_CUTS = 8
-STEP_SECONDS = 60.0
+_USUAL_CUTS = 8
+_STEP_SECONDS = 60.0
 """Market time after a cut at which a run is ended at the latest."""
-AMPLIFIED = 3.0
+_AMPLIFIED = 3.0
 """Power of every later move: a fall of 1 % becomes one of 3 %, or the inverse rise."""
-LARGEST_MOVE = 20.0
-SHIFT = 1.1
+_LARGEST_MOVE = 20.0
+_SHIFT = 1.1
 """Factor of every later price beside its moves."""
 
 
@@ -173,7 +173,7 @@ class OtherFuture:
 
     @property
     def _factor(self) -> float:
-        return SHIFT if self.rising else 1.0 / SHIFT
+        return _SHIFT if self.rising else 1.0 / _SHIFT
 
     def _quotes(self, rows: QuoteColumns) -> QuoteColumns:
         if FutureChange.PRICES in self.changes:
@@ -211,9 +211,9 @@ class OtherFuture:
         since[rows.instrument_id[before]] = prices[before]
         moves = np.where(known, prices, np.nan) / since[rows.instrument_id]
         # a price p becomes p * move ** (n - 1): of its own move the power n
-        power = (AMPLIFIED if self.rising else -AMPLIFIED) - 1.0
+        power = (_AMPLIFIED if self.rising else -_AMPLIFIED) - 1.0
         with np.errstate(invalid="ignore", over="ignore"):
-            changed = np.clip(moves**power, 1.0 / LARGEST_MOVE, LARGEST_MOVE)
+            changed = np.clip(moves**power, 1.0 / _LARGEST_MOVE, _LARGEST_MOVE)
         factors[later] = np.where(np.isfinite(changed), changed, 1.0)[later] * self._factor
         return factors
 
@@ -322,7 +322,7 @@ def _run(config: BacktestConfig, market: PreparedMarket, until_ns: int | None = 
         outputs.extend((event.ts_recv_ns, output) for output in given)
 
     run = assemble_backtest(
-        config, market, header, engine, None, most_bytes=0, watchers=(see,), step_seconds=STEP_SECONDS
+        config, market, header, engine, None, most_bytes=0, watchers=(see,), step_seconds=_STEP_SECONDS
     )
     failure = None
     try:
@@ -349,7 +349,7 @@ def find_look_ahead(
     config: BacktestConfig,
     tape: MarketTape,
     *,
-    cuts: int | Sequence[int] = USUAL_CUTS,
+    cuts: int | Sequence[int] = _USUAL_CUTS,
     changes: Collection[FutureChange] = USUAL_CHANGES,
     report: Progress = lambda _done, _total, _label: None,
 ) -> LookAheadReport:

@@ -37,14 +37,14 @@ from scalpdesk.research.signal_hypotheses import utc_ns
 from scalpdesk.research.significance import FEWEST_SESSIONS, Finding, Floats, corrected
 from scalpdesk.research.stored_run import StoredRun
 
-FEWEST_ENTRIES = 100
+_FEWEST_ENTRIES = 100
 """With fewer entries a fold trains on too few."""
-KNOWN_SHARE = 0.9
+_KNOWN_SHARE = 0.9
 """A feature is used where so many entries have it; entries without it are left out."""
-INNER_FOLDS = 3
-THRESHOLDS = (0.0, 0.40, 0.45, 0.50, 0.55, 0.60)
+_INNER_FOLDS = 3
+_THRESHOLDS = (0.0, 0.40, 0.45, 0.50, 0.55, 0.60)
 """Probabilities from which an entry may be taken; 0 takes every entry."""
-SETTINGS: dict[str, Any] = {
+_SETTINGS: dict[str, Any] = {
     "n_estimators": 60,
     "learning_rate": 0.05,
     "max_depth": 2,
@@ -187,7 +187,7 @@ class Sample:
         unique = {(each.opened_ns, each.closed_ns, each.pnl): each for each in entries}
         whole = sorted(unique.values(), key=lambda each: (each.opened_ns, each.closed_ns, each.pnl))
         count = Counter(name for each in whole for name in each.features)
-        features = tuple(sorted(name for name in count if count[name] >= KNOWN_SHARE * len(whole)))
+        features = tuple(sorted(name for name in count if count[name] >= _KNOWN_SHARE * len(whole)))
         known = [each for each in whole if each.features.keys() >= set(features)]
         rows = np.array([[each.features[name] for name in features] for each in known], dtype=np.float64)
         pnl = np.array([each.pnl for each in known], dtype=np.float64)
@@ -248,7 +248,7 @@ def fit_entries(rows: Floats, pnl: Floats) -> Any:
     if not (pnl > 0.0).any() or not (pnl < 0.0).any():
         return None
     weight = np.abs(pnl) / np.abs(pnl).mean()
-    return ensemble.GradientBoostingClassifier(**SETTINGS).fit(rows, pnl > 0.0, weight)
+    return ensemble.GradientBoostingClassifier(**_SETTINGS).fit(rows, pnl > 0.0, weight)
 
 
 def _probability(trees: Any, rows: Floats) -> Floats:
@@ -258,15 +258,15 @@ def _probability(trees: Any, rows: Floats) -> Floats:
     return np.asarray(trees.predict_proba(rows)[:, 1], dtype=np.float64)
 
 
-def choose_threshold(sample: Sample, embargo: int) -> float:
+def _choose_threshold(sample: Sample, embargo: int) -> float:
     """Return the threshold whose entries earned most in folds inside the training; the lowest of equals."""
-    if len({each.session for each in sample.entries}) < INNER_FOLDS:
-        return THRESHOLDS[0]
+    if len({each.session for each in sample.entries}) < _INNER_FOLDS:
+        return _THRESHOLDS[0]
     chance = np.ones(len(sample.entries))
-    for train, test in purged_folds(sample.entries, INNER_FOLDS, embargo):
+    for train, test in purged_folds(sample.entries, _INNER_FOLDS, embargo):
         past = sample.only(train)
         chance[test] = _probability(fit_entries(past.rows, past.pnl), sample.rows[test])
-    return max(THRESHOLDS, key=lambda least: float(sample.pnl[chance >= least].sum()))
+    return max(_THRESHOLDS, key=lambda least: float(sample.pnl[chance >= least].sum()))
 
 
 # verdict ------------------------------------------------------------------------------------------
@@ -329,8 +329,8 @@ def _judged(sample: "Sample", folds: int, embargo: int, note: Callable[[int], No
     )
     fewest = max(FEWEST_SESSIONS, folds)
     whole = None
-    if len(entries) < FEWEST_ENTRIES:
-        problem = f"{len(entries)} entries, at least {FEWEST_ENTRIES}"
+    if len(entries) < _FEWEST_ENTRIES:
+        problem = f"{len(entries)} entries, at least {_FEWEST_ENTRIES}"
     elif len(days) < fewest:
         problem = f"{len(days)} sessions, at least {fewest}"
     else:
@@ -340,7 +340,7 @@ def _judged(sample: "Sample", folds: int, embargo: int, note: Callable[[int], No
     chance, kept, thresholds = np.ones(len(entries)), np.ones(len(entries), dtype=np.bool_), []
     for done, (train, test) in enumerate(purged_folds(entries, folds, embargo), start=1):
         past = sample.only(train)
-        least = choose_threshold(past, embargo)
+        least = _choose_threshold(past, embargo)
         chance[test] = _probability(fit_entries(past.rows, past.pnl), rows[test])
         kept[test] = chance[test] >= least
         thresholds.append(least)
@@ -413,7 +413,7 @@ def train_model(entries: Iterable[PastEntry], report: EntryReport, embargo: int 
         features=report.features,
         start=float(np.log(prior[1] / prior[0])),
         trees=tuple(_plain(each[0].tree_, rate) for each in trees.estimators_),
-        threshold=choose_threshold(sample, embargo),
+        threshold=_choose_threshold(sample, embargo),
         entries=report.entries,
         first_session=sample.entries[0].session,
         last_session=max(each.session for each in sample.entries),

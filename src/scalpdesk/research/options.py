@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from scalpdesk.core.flags import Flag, Options
 
-EngineName = Literal["local", "ray"]
+_EngineName = Literal["local", "ray"]
 
 
 class Workers(Options, frozen=True, kw_only=True):
@@ -16,7 +16,7 @@ class Workers(Options, frozen=True, kw_only=True):
 class SweepOptions(Workers, frozen=True, kw_only=True):
     """Engine and search of a sweep."""
 
-    engine: Annotated[EngineName, Flag("Processes of this machine, or a Ray cluster (extra ray).")] = "local"
+    engine: Annotated[_EngineName, Flag("Processes of this machine, or a Ray cluster (extra ray).")] = "local"
     address: Annotated[
         str | None,
         Flag(

@@ -29,12 +29,12 @@ from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.units import SESSIONS_PER_YEAR, count_text
 from scalpdesk.report.statistics import Floats
 
-MOST_BLOCKS = 16
+_MOST_BLOCKS = 16
 """Blocks of sessions that cross-validation divides into halves: 12,870 ways."""
-LEAST_SESSIONS = 8
+_LEAST_SESSIONS = 8
 """Sessions for cross-validation: four blocks of two."""
-CHUNK_SPLITS = 1_000
-CONFIDENCE = 0.95
+_CHUNK_SPLITS = 1_000
+_CONFIDENCE = 0.95
 
 
 class Measure(StrEnum):
@@ -44,7 +44,7 @@ class Measure(StrEnum):
     PNL = "pnl"
 
 
-class JudgedRow(Protocol):
+class _JudgedRow(Protocol):
     """Row of a sweep, as far as the judgement reads it."""
 
     @property
@@ -189,7 +189,7 @@ def minimum_track_record(
     benchmark: float = 0.0,
     skew: float = 0.0,
     kurtosis: float = 3.0,
-    confidence: float = CONFIDENCE,
+    confidence: float = _CONFIDENCE,
 ) -> float | None:
     """Return the sessions after which a Sharpe ratio is above a benchmark with confidence.
 
@@ -242,15 +242,15 @@ def cross_validate(
     Raises ArgumentError with fewer than two trials or eight sessions, or when the blocks do not fit.
     """
     table = np.asarray(amounts, dtype=np.float64)
-    if table.ndim != 2 or table.shape[1] < 2 or len(table) < LEAST_SESSIONS or not np.isfinite(table).all():
+    if table.ndim != 2 or table.shape[1] < 2 or len(table) < _LEAST_SESSIONS or not np.isfinite(table).all():
         raise ArgumentError(
-            f"cross-validation takes {LEAST_SESSIONS} sessions and 2 trials or more, all finite",
+            f"cross-validation takes {_LEAST_SESSIONS} sessions and 2 trials or more, all finite",
             where="amounts",
             value=f"shape {table.shape}",
             fix="give a row for each session and a column for each trial",
         )
     sessions, trials = table.shape
-    most = min(MOST_BLOCKS, 2 * (sessions // 4))
+    most = min(_MOST_BLOCKS, 2 * (sessions // 4))
     count = most if blocks is None else blocks
     if count % 2 or not 2 <= count <= sessions // 2:
         raise ArgumentError(
@@ -282,8 +282,8 @@ def cross_validate(
         return ratios
 
     inside, outside, below = np.empty(len(halves)), np.empty(len(halves)), 0.0
-    for low in range(0, len(halves), CHUNK_SPLITS):
-        taken = halves[low : low + CHUNK_SPLITS]
+    for low in range(0, len(halves), _CHUNK_SPLITS):
+        taken = halves[low : low + _CHUNK_SPLITS]
         here, there = measured(taken), measured(1.0 - taken)
         best = np.argmax(here, axis=1)[:, None]
         inside[low : low + len(taken)] = np.take_along_axis(here, best, axis=1)[:, 0]
@@ -347,9 +347,9 @@ class OverfittingReport(msgspec.Struct, frozen=True, kw_only=True):
                 f"best Sharpe ratio {self.sharpe_annual:.2f} a year ({settings});"
                 f" luck alone gives the best of {self.trials} about {self.luck_annual:.2f}"
             )
-            side = "at or above" if self.deflated_sharpe >= CONFIDENCE else "below"
+            side = "at or above" if self.deflated_sharpe >= _CONFIDENCE else "below"
             found.append(
-                f"deflated Sharpe ratio {self.deflated_sharpe:.3f}: {side} {CONFIDENCE}, the limit of luck"
+                f"deflated Sharpe ratio {self.deflated_sharpe:.3f}: {side} {_CONFIDENCE}, the limit of luck"
             )
         if self.cross_validation is not None:
             found.append(
@@ -386,9 +386,9 @@ def judge_trials(
     ratios = [0.0 if shape is None else shape.sharpe for shape in shapes]
     best = int(np.argmax(ratios)) if ratios else -1
     shape = shapes[best] if ratios else None
-    if len(known) < 2 or len(table) < LEAST_SESSIONS:
+    if len(known) < 2 or len(table) < _LEAST_SESSIONS:
         notes.append(
-            f"the probability of backtest overfitting takes 2 trials and {LEAST_SESSIONS} sessions or more"
+            f"the probability of backtest overfitting takes 2 trials and {_LEAST_SESSIONS} sessions or more"
         )
     else:
         report = msgspec.structs.replace(report, cross_validation=cross_validate(table, measure=measure))
@@ -417,8 +417,8 @@ def judge_trials(
 
 
 def judge_rows(
-    rows: Iterable[JudgedRow],
-    kept: Iterable[JudgedRow] = (),
+    rows: Iterable[_JudgedRow],
+    kept: Iterable[_JudgedRow] = (),
     *,
     earlier_trials: int = 0,
     sessions_per_year: float = SESSIONS_PER_YEAR,

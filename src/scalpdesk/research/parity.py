@@ -36,7 +36,7 @@ CHAIN = (
 """Backtests of the recorded stream; each takes one more condition over."""
 PARITY_FILE = "parity.json"
 """The last comparison, in the run's folder: the dashboard shows it."""
-REPORT_EVERY = 20_000
+_REPORT_EVERY = 20_000
 
 Progress = Callable[[int, int], None]
 """Called with the events that are done and all of them."""
@@ -146,7 +146,7 @@ def compare(
     for done, event in enumerate(record.stream(), start=1):
         for run in made.values():
             run.take(event)
-        if progress is not None and not done % REPORT_EVERY:
+        if progress is not None and not done % _REPORT_EVERY:
             progress(done, record.events)
     amounts = [run.pnl() for run in runs]
     begun = amounts[0] if market is None else _backtest_pnl(record, market, seed)

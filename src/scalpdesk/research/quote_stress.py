@@ -33,29 +33,29 @@ from scalpdesk.journal.codec import TapeRows
 from scalpdesk.marketdata.tape import MarketTape, QuoteColumns
 from scalpdesk.report.summary import remedy
 
-Floats = NDArray[np.float64]
-Sides = tuple[Floats, Floats]
-LONGEST_SECONDS = 3_600.0
-STRIKES_KEPT = 6
+_Floats = NDArray[np.float64]
+Sides = tuple[_Floats, _Floats]
+_LONGEST_SECONDS = 3_600.0
+_STRIKES_KEPT = 6
 """Strikes that stay quoted below and above the traded: enough for a smile."""
-LATE_SECONDS = 120.0
+_LATE_SECONDS = 120.0
 """A trade may come so much later, and after a disturbance that lay upon it: it waits for a quote."""
-WORST_FRACTION = 0.5
-LEAST_TICKS = 2
+_WORST_FRACTION = 0.5
+_LEAST_TICKS = 2
 """An option that trades at so little is worth nothing: whether a tick is still bid for it is chance."""
-STOPS = DecisionKind.MODE, DecisionKind.EXIT
+_STOPS = DecisionKind.MODE, DecisionKind.EXIT
 
 
-def _no_quote(bid: Floats, ask: Floats) -> Sides:
+def _no_quote(bid: _Floats, ask: _Floats) -> Sides:
     return np.full_like(bid, np.nan), np.full_like(ask, np.nan)
 
 
-def _ten_times_wide(bid: Floats, ask: Floats) -> Sides:
+def _ten_times_wide(bid: _Floats, ask: _Floats) -> Sides:
     mid, width = 0.5 * (bid + ask), ask - bid
     return np.maximum(mid - 5.0 * width, 0.01), mid + 5.0 * width
 
 
-KINDS: dict[str, Callable[[Floats, Floats], Sides]] = {
+KINDS: dict[str, Callable[[_Floats, _Floats], Sides]] = {
     "absent": _no_quote,
     "no bid": lambda bid, ask: (np.full_like(bid, np.nan), ask),
     "no ask": lambda bid, ask: (bid, np.full_like(ask, np.nan)),
@@ -119,7 +119,7 @@ class StressReport(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def passed(self) -> bool:
         """Whether the trades were those of the undisturbed day wherever the desk had not stopped."""
-        return all(each.is_stopped for each in self.differences) and self.worst_fraction >= WORST_FRACTION
+        return all(each.is_stopped for each in self.differences) and self.worst_fraction >= _WORST_FRACTION
 
 
 class _Seen(Journal):
@@ -171,7 +171,7 @@ class _Run(msgspec.Struct, frozen=True):
         A trade that the disturbance lay upon until the close cannot be made, and need not be. Where an option
         was to be opened under it the desk rightly opens another, or nothing: what follows is not compared.
         """
-        late_ns = int(LATE_SECONDS * NANOS_PER_SECOND)
+        late_ns = int(_LATE_SECONDS * NANOS_PER_SECOND)
         end_ns = struck.start_ns + int(struck.seconds * NANOS_PER_SECOND)
         close_ns = next(each.close_ns for each in tape.sessions if each.close_ns > struck.start_ns)
         until_ns = other.opens_under(tape, struck) - late_ns
@@ -198,7 +198,7 @@ class _Run(msgspec.Struct, frozen=True):
         numbers = {tape.instruments.id_of(symbol) for symbol in struck.symbols}
         if tape.underlying in struck.symbols:
             numbers = {each.instrument_id for each in self.trades}
-        end_ns = struck.start_ns + int((struck.seconds + LATE_SECONDS) * NANOS_PER_SECOND)
+        end_ns = struck.start_ns + int((struck.seconds + _LATE_SECONDS) * NANOS_PER_SECOND)
         held: Counter[InstrumentId] = Counter()
         for each in self.trades:
             is_under = each.instrument_id in numbers and struck.start_ns <= each.ts_ns <= end_ns
@@ -235,7 +235,7 @@ def stress_quotes(
             fraction = min((_fraction(small, trade) for trade in run.trades), default=1.0)
             is_stopped = run.mode is not Mode.ACTIVE
             worst = min(worst, fraction)
-            if not run.is_as(plain, small, struck) or fraction < WORST_FRACTION:
+            if not run.is_as(plain, small, struck) or fraction < _WORST_FRACTION:
                 found.append(
                     TradedOtherwise(
                         draw=draw,
@@ -244,7 +244,7 @@ def stress_quotes(
                         time=f"{to_new_york(struck.start_ns):%Y-%m-%d %H:%M:%S}",
                         seconds=round(struck.seconds, 1),
                         mode=run.mode.value,
-                        is_stopped=is_stopped and fraction >= WORST_FRACTION,
+                        is_stopped=is_stopped and fraction >= _WORST_FRACTION,
                         worst_fraction=round(fraction, 3),
                         nav_change=round(run.nav - plain.nav, 8),
                         why=run.why,
@@ -291,7 +291,7 @@ def _run(config: BacktestConfig, tape: MarketTape) -> _Run:
         order = sent.get(fill.client_order_id)
         if order is None or not book[order.instrument_id].is_option:
             continue
-        if float(fill.price) > LEAST_TICKS * float(book[order.instrument_id].tick_rule.below):
+        if float(fill.price) > _LEAST_TICKS * float(book[order.instrument_id].tick_rule.below):
             trades.append(
                 _OptionFill(
                     order.instrument_id,
@@ -301,7 +301,7 @@ def _run(config: BacktestConfig, tape: MarketTape) -> _Run:
                     fill.ts_event_ns,
                 )
             )
-    reasons = (each.reasons[0] for each in seen.outputs if isinstance(each, Decision) and each.kind in STOPS)
+    reasons = (each.reasons[0] for each in seen.outputs if isinstance(each, Decision) and each.kind in _STOPS)
     return _Run(tuple(trades), float(engine.desk.view.nav), engine.desk.gate.mode, next(reasons, ""))
 
 
@@ -319,8 +319,8 @@ def _near(tape: MarketTape, traded: set[InstrumentId]) -> MarketTape:
         strikes, strike = sorted(set(chains[key])), float(option.strike)
         at = strikes.index(strike)
         low, high = ranges.get(key, (strike, strike))
-        low = min(low, strikes[max(at - STRIKES_KEPT, 0)])
-        ranges[key] = low, max(high, strikes[min(at + STRIKES_KEPT, len(strikes) - 1)])
+        low = min(low, strikes[max(at - _STRIKES_KEPT, 0)])
+        ranges[key] = low, max(high, strikes[min(at + _STRIKES_KEPT, len(strikes) - 1)])
 
     def is_kept(each: OptionContract) -> bool:
         low, high = ranges.get((each.root, each.underlying, each.expiry), (math.inf, -math.inf))
@@ -350,7 +350,7 @@ def _drawn(dice: np.random.Generator, tape: MarketTape, plain: _Run, draws: int)
             kind=list(KINDS)[int(dice.integers(len(KINDS)))],
             symbols=tuple(tape.instruments[number].symbol for number in legs),
             start_ns=int(dice.integers(first_ns, last_ns)),
-            seconds=LONGEST_SECONDS ** float(dice.random()),
+            seconds=_LONGEST_SECONDS ** float(dice.random()),
         )
 
 
@@ -378,7 +378,7 @@ def _fraction(tape: MarketTape, trade: _OptionFill) -> float:
     if at < 0:
         return 1.0
     mid, tick = float(mids[at]), float(tape.instruments[trade.instrument_id].tick_rule.below)
-    if abs(trade.price - mid) <= LEAST_TICKS * tick or not mid > 0.0:
+    if abs(trade.price - mid) <= _LEAST_TICKS * tick or not mid > 0.0:
         return 1.0
     worse = trade.price / mid if trade.side is Side.SELL else mid / trade.price
     return min(worse, 1.0)

@@ -22,8 +22,8 @@ from scalpdesk.marketdata.chain_surface import (
 )
 from scalpdesk.marketdata.tape import MarketTape
 from scalpdesk.portfolio.risk_book import RiskBook, RiskLeg, RiskPart, SmileShape, risk_leg, step_instants
-from scalpdesk.pricing import implied_vol
 from scalpdesk.pricing.base import Floats
+from scalpdesk.pricing.implied import implied_vol
 from scalpdesk.volatility.variance_time import clock_named
 
 

@@ -27,7 +27,7 @@ from scalpdesk.marketdata.tape import MarketTape
 from scalpdesk.portfolio.gamma_verdict import COSTS
 
 FILL_MODELS = ("cross", "mid", "queue", "adverse")
-RERUNS = "reruns"
+_RERUNS = "reruns"
 """Folder beside the runs."""
 Progress = Callable[[int, int, str], None]
 
@@ -41,7 +41,7 @@ class OtherRun(msgspec.Struct, frozen=True):
     hedges: int
 
 
-class Rerun(NamedTuple):
+class _Rerun(NamedTuple):
     """A run that is to be made."""
 
     what: str
@@ -83,7 +83,7 @@ class Reruns(msgspec.Struct, frozen=True, kw_only=True):
         return _with(self, paths=(*self.paths, made))
 
 
-def overrides_of(header: JournalHeader) -> list[str]:
+def _overrides_of(header: JournalHeader) -> list[str]:
     """Return what of a run's settings is not the default, as ``--set`` takes it."""
     changed = changed_settings(header.strategy, header.config)
     return [f"{key}={_word(value)}" for key, value in changed.items()]
@@ -97,7 +97,7 @@ def _word(value: Any) -> str:
 
 def command_again(header: JournalHeader) -> str:
     """Return the command line that makes a run again; of a demo it is the backtest that trades the same."""
-    more = "".join(f" --set {quote(word)}" for word in overrides_of(header))
+    more = "".join(f" --set {quote(word)}" for word in _overrides_of(header))
     if not header.sessions:
         return f"scalpdesk run {header.strategy} --venue {header.venue}{more}"
     first, last = header.sessions[0].day, header.sessions[-1].day
@@ -110,7 +110,7 @@ def settings_again(header: JournalHeader, *more: str) -> LoadedSettings | None:
     """Return a run's settings from its journal, with ``more`` set; None when they cannot be had exactly."""
     nowhere = Path(os.devnull)
     try:
-        words = overrides_of(header)
+        words = _overrides_of(header)
         exact = load_settings(header.strategy, overrides=words, environ={}, cwd=nowhere)
         if exact.config_hash != header.config_hash:
             return None
@@ -119,24 +119,24 @@ def settings_again(header: JournalHeader, *more: str) -> LoadedSettings | None:
         return None
 
 
-def fill_model_reruns(header: JournalHeader, clock: Clock) -> list[Rerun]:
+def fill_model_reruns(header: JournalHeader, clock: Clock) -> list[_Rerun]:
     """Return the run under each fill model but its own, to be made; empty where it cannot be run again."""
     if header.data.get("tape") is None or settings_again(header) is None:
         return []
     market = cache(lambda: journaled_market(header))
 
-    def rerun(name: str) -> Rerun:
+    def rerun(name: str) -> _Rerun:
         def make() -> OtherRun:
             settings = settings_again(header, f"simulation.fill_model={name}")
             assert settings is not None
             return _made(name, header, settings, market(), clock, header.seed)
 
-        return Rerun(f"fill model {name}", make)
+        return _Rerun(f"fill model {name}", make)
 
     return [rerun(name) for name in FILL_MODELS if name != header.config["simulation"]["fill_model"]]
 
 
-def path_reruns(header: JournalHeader, clock: Clock, count: int) -> list[Rerun]:
+def path_reruns(header: JournalHeader, clock: Clock, count: int) -> list[_Rerun]:
     """Return the run on other redrawn paths of its session, to be made; with its own there are ``count``.
 
     Empty where its market is not redrawn.
@@ -147,17 +147,17 @@ def path_reruns(header: JournalHeader, clock: Clock, count: int) -> list[Rerun]:
     day, underlying = header.sessions[0].day, str(header.data["underlying"])
     seeds = [seed for seed in range(1, count + 1) if seed != header.seed][: count - 1]
 
-    def rerun(seed: int) -> Rerun:
+    def rerun(seed: int) -> _Rerun:
         def make() -> OtherRun:
             tape = load_market(base, "embedded", underlying=underlying, start=day, end=day, seed=seed)
             return _made(f"seed {seed}", header, base, tape, clock, seed)
 
-        return Rerun(f"path {seed}", make)
+        return _Rerun(f"path {seed}", make)
 
     return [rerun(seed) for seed in seeds]
 
 
-def carry_out(reruns: Sequence[Rerun], report: Progress) -> list[OtherRun]:
+def carry_out(reruns: Sequence[_Rerun], report: Progress) -> list[OtherRun]:
     """Make runs one after the other; ``report`` hears how many are done before each."""
     found = []
     for number, each in enumerate(reruns):
@@ -189,7 +189,7 @@ def result_of(name: str, summary: Mapping[str, Any]) -> OtherRun:
 
 def plan_reruns(
     run_dir: Path, clock: Clock, *, fill_models: bool, paths: int
-) -> tuple[list[Rerun], list[Rerun]]:
+) -> tuple[list[_Rerun], list[_Rerun]]:
     """Return the reruns under other fill models and on redrawn paths, to be made.
 
     Raises ArgumentError when the run has not ended, or can be repeated in none of these ways.
@@ -254,7 +254,7 @@ def begin_reruns(run_dir: Path, *, fill_models: bool, paths: int) -> Reruns:
 
 def keep_reruns(runs_dir: Path, found: Reruns) -> None:
     """Write the reruns of a run in the place of those before."""
-    folder = runs_dir / RERUNS
+    folder = runs_dir / _RERUNS
     make_folder(folder)
     file = folder / f"{found.run_id}.json"
     unfinished = file.with_suffix(f".{os.getpid()}.part")
@@ -266,7 +266,7 @@ def keep_reruns(runs_dir: Path, found: Reruns) -> None:
 def kept_reruns(runs_dir: Path, run_id: str) -> Reruns | None:
     """Return the reruns of a run, cancelled where their process is gone; None where there are none."""
     try:
-        found = msgspec.json.decode((runs_dir / RERUNS / f"{run_id}.json").read_bytes(), type=Reruns)
+        found = msgspec.json.decode((runs_dir / _RERUNS / f"{run_id}.json").read_bytes(), type=Reruns)
     except (OSError, msgspec.MsgspecError):
         return None
     if found.state is RerunState.RUNNING and not _is_alive(found.pid):

@@ -14,19 +14,19 @@ from scalpdesk.research.value_at_risk import coverage_of, value_at_risk
 from scalpdesk.volatility.filtered_moves import SEED_MOVES, ewma_variances
 from scalpdesk.volatility.garch import LEAST_RETURNS, estimate_garch
 
-WINDOW = 500
+_WINDOW = 500
 """Scenarios of each session's value at risk: the moves of the two years before it."""
-TESTED_SESSIONS = 1_257
+_TESTED_SESSIONS = 1_257
 """Sessions of the embedded market, 2014 to 2018, less the first."""
-REFIT_SESSIONS = 63
+_REFIT_SESSIONS = 63
 """Sessions between two fits of a GARCH, each to all moves before it."""
-STRADDLE_DAYS = 30.0
+_STRADDLE_DAYS = 30.0
 Progress = Callable[[int, int, str], None]
 
 
 def straddle_book(vol: float, contracts: float) -> RiskBook:
     """Return straddles of 30 days at the money on an underlying at 100, worth ``vol``; without a rate."""
-    years = STRADDLE_DAYS / DAYS_PER_YEAR
+    years = _STRADDLE_DAYS / DAYS_PER_YEAR
     left = years, years - 1.0 / SESSIONS_PER_YEAR
     legs = tuple(
         RiskLeg(
@@ -49,8 +49,8 @@ def coverage_document(
     moves: JointMoves,
     *,
     filters: Sequence[str],
-    window: int = WINDOW,
-    sessions: int = TESTED_SESSIONS,
+    window: int = _WINDOW,
+    sessions: int = _TESTED_SESSIONS,
     report: Progress | None = None,
     straddles_alone: bool = False,
 ) -> dict[str, Any]:
@@ -121,24 +121,24 @@ def coverage_document(
     }
 
 
-PnlOf = Callable[[Floats, int], Floats]
+_PnlOf = Callable[[Floats, int], Floats]
 """P&L of the scenarios in rows of joint moves, of a book opened before a move by its place."""
 
 
-def _books(symbols: Sequence[str], levels: Floats) -> dict[str, PnlOf]:
+def _books(symbols: Sequence[str], levels: Floats) -> dict[str, _PnlOf]:
     """Return books that are opened at each close: 100 of the first underlying, a pair, straddles."""
 
-    def linear(signs: Sequence[float]) -> PnlOf:
+    def linear(signs: Sequence[float]) -> _PnlOf:
         weights = 100.0 * np.array(signs)
         return lambda rows, _now: np.asarray(np.expm1(rows[:, : len(weights)]) @ weights)
 
-    def straddles(contracts: float) -> PnlOf:
+    def straddles(contracts: float) -> _PnlOf:
         def pnl(rows: Floats, now: int) -> Floats:
             return straddle_book(float(levels[now]), contracts).pnl([rows[:, 0]], rows[:, -1], step=1)
 
         return pnl
 
-    found: dict[str, PnlOf] = {}
+    found: dict[str, _PnlOf] = {}
     if symbols:
         found = {f"long {symbols[0]}": linear([1.0]), f"short {symbols[0]}": linear([-1.0])}
     if len(symbols) > 1:
@@ -153,14 +153,14 @@ def _variances(columns: Floats, model: str, first: int, report: Progress | None)
     if model == "ewma":
         path = np.column_stack([ewma_variances(column) for column in columns.T])
         return lambda now: path[: now + 1]
-    starts = list(range(first, len(columns), REFIT_SESSIONS))
+    starts = list(range(first, len(columns), _REFIT_SESSIONS))
     paths = []
     for done, start in enumerate(starts):
-        end = min(start + REFIT_SESSIONS, len(columns))
+        end = min(start + _REFIT_SESSIONS, len(columns))
         paths.append(np.column_stack([_garch_variances(column, model, start, end) for column in columns.T]))
         if report is not None:
             report(done + 1, len(starts), "GARCH fits")
-    return lambda now: paths[(now - first) // REFIT_SESSIONS][: now + 1]
+    return lambda now: paths[(now - first) // _REFIT_SESSIONS][: now + 1]
 
 
 def _garch_variances(moves: Floats, model: str, start: int, end: int) -> Floats:

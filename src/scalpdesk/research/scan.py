@@ -38,8 +38,8 @@ from scalpdesk.marketdata.chain_surface import (
 )
 from scalpdesk.marketdata.quotes import QuoteVerdict, judge_quote
 from scalpdesk.marketdata.tape import MarketTape
-from scalpdesk.pricing import greeks
 from scalpdesk.pricing.base import Floats, Greeks
+from scalpdesk.pricing.models import greeks
 from scalpdesk.pricing.smile_level import SviVols, level_between
 from scalpdesk.pricing.surface import SurfaceExpiry
 from scalpdesk.strategies.gamma_scalper.config import GammaScalperConfig
@@ -50,11 +50,11 @@ from scalpdesk.volatility.rolling import rolling_forecasts
 from scalpdesk.volatility.variance_time import VarianceClock, clock_named
 
 Places = NDArray[np.int64]
-WIDTH = 0.10
+_WIDTH = 0.10
 """Largest distance of a strike from the spot, as a fraction of it, unless another is asked for."""
-FORECAST_DAYS = 5
+_FORECAST_DAYS = 5
 """Trading days that the desk's forecast is fitted to."""
-PAST_FORECASTS = 250
+_PAST_FORECASTS = 250
 """Forecasts of the past, one a trading day, that say how good the model was."""
 
 
@@ -104,7 +104,7 @@ class Legs:
 
 
 @dataclass(frozen=True, slots=True)
-class Ranking:
+class _Ranking:
     """Straddles and strangles of a chain as columns, in USD a position; ``order`` has the best first."""
 
     call: Places
@@ -180,7 +180,7 @@ def rank(
     multiplier: int,
     share: tuple[float, float],
     strangles: bool = True,
-) -> Ranking:
+) -> _Ranking:
     """Rank every straddle and strangle of a chain's legs by net edge.
 
     ``legs``: Sorted by expiry; their places are those of ``fitted.surface.fitted``.
@@ -229,7 +229,7 @@ def rank(
     passes = gate.passes(amounts.net, amounts.stderr, ratio)
     if entry.max_straddle_delta is not None:
         passes &= 100.0 * np.abs(delta) <= entry.max_straddle_delta
-    return Ranking(
+    return _Ranking(
         call=call,
         put=put,
         net=amounts.net,
@@ -374,7 +374,7 @@ def _hedge_costs(
 # a data set ---------------------------------------------------------------------------------------
 
 
-def desk_forecast(
+def _desk_forecast(
     tape: MarketTape, bars: Any, now_ns: int, config: GammaScalperConfig
 ) -> tuple[DeskForecast, dict[str, Any]]:
     """Return the forecast to the gate's horizon as of ``now_ns``, and its document.
@@ -390,7 +390,7 @@ def desk_forecast(
             "given", "given", None, {}, 0, (),
         )  # fmt: skip
         return DeskForecast(made, None, 0.0), {"model": "given in entry.forecast_vol", "vol": made.vol}
-    made = forecast_vol(bars, DESK_DEFAULT, FORECAST_DAYS)
+    made = forecast_vol(bars, DESK_DEFAULT, _FORECAST_DAYS)
     if not made.known:
         raise DataError(
             f"there is no forecast of {tape.underlying}: {made.reason}",
@@ -416,12 +416,12 @@ def desk_forecast(
         "high": finite(made.high),
         "confidence": made.confidence,
         "stderr": finite(made.stderr),
-        "past": past_accuracy(bars, made),
+        "past": _past_accuracy(bars, made),
     }
     return forecast, document
 
 
-def past_accuracy(bars: Any, made: VolForecast) -> dict[str, Any] | None:
+def _past_accuracy(bars: Any, made: VolForecast) -> dict[str, Any] | None:
     """Score the model on the days before, each forecast made from the bars before it alone.
 
     Returns: ``forecasts``; ``bias``, mean forecast over mean realised variance; ``median_miss``, median
@@ -430,7 +430,7 @@ def past_accuracy(bars: Any, made: VolForecast) -> dict[str, Any] | None:
     """
     ohlc = read_ohlc(bars)
     returns, horizon = len(ohlc.close) - 1, made.horizon_days
-    first = max(returns - horizon - PAST_FORECASTS, 500)
+    first = max(returns - horizon - _PAST_FORECASTS, 500)
     if ohlc.dropped or first >= returns - horizon - 1:
         return None
     try:
@@ -475,7 +475,7 @@ def read_chain(
     bars: Any,
     config: GammaScalperConfig,
     max_age_seconds: float,
-    width: float = WIDTH,
+    width: float = _WIDTH,
 ) -> ScannedChain:
     """Fit the chain of a tape at an instant, and forecast.
 
@@ -500,7 +500,7 @@ def read_chain(
             where=f"{tape.name}, {to_new_york(now_ns):%Y-%m-%d %H:%M}",
             fix="choose a later --time, or a longer --max-age",
         )
-    forecast, document = desk_forecast(tape, bars, now_ns, config)
+    forecast, document = _desk_forecast(tape, bars, now_ns, config)
     legs, of_legs, expires_ns = _legs(tape, fitted, contracts, now_ns, max_age_seconds, width * chain.spot)
     quotes = tape.quotes.until(now_ns)
     rows = np.flatnonzero(
@@ -534,9 +534,9 @@ def scan_tape(
     bars: Any,
     config: GammaScalperConfig,
     max_age_seconds: float,
-    width: float = WIDTH,
+    width: float = _WIDTH,
     strangles: bool = True,
-) -> tuple[Ranking, dict[str, Any]]:
+) -> tuple[_Ranking, dict[str, Any]]:
     """Scan the chain of a tape at an instant; return the ranking and the facts of market and forecast.
 
     ``strangles``: Whether strangles are ranked too.
@@ -603,7 +603,7 @@ def _legs(
 
 
 def ranked_rows(
-    ranking: Ranking, symbol: str, spot: float, *, hold_days: float = 1.0, most: int | None = None
+    ranking: _Ranking, symbol: str, spot: float, *, hold_days: float = 1.0, most: int | None = None
 ) -> list[dict[str, Any]]:
     """Return the first positions of a ranking ready for JSON; all of them where ``most`` is None.
 

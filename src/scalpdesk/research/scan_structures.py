@@ -21,14 +21,14 @@ from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.instruments.structure import Structure, StructureLeg
 from scalpdesk.marketdata.chain_surface import ExpiryLabel
 from scalpdesk.portfolio.strike_vols import ExpirySmile
-from scalpdesk.pricing import greeks
 from scalpdesk.pricing.base import Floats, Greeks
+from scalpdesk.pricing.models import greeks
 from scalpdesk.pricing.smile_level import SviVols, level_between, level_of
 from scalpdesk.research.scan import ScannedChain
 from scalpdesk.strategies.gamma_scalper.config import GammaScalperConfig
 
 
-class ScannedQuotes:
+class _ScannedQuotes:
     """A fitted chain as shapes are placed in it; options are known by their place among its legs."""
 
     def __init__(self, chain: ScannedChain) -> None:
@@ -100,7 +100,7 @@ def scan_structures(
     ``chain``: The chain and the forecast.
     ``structures``: Shapes with side, right and distances.
     """
-    quotes, rows = ScannedQuotes(chain), list[dict[str, Any]]()
+    quotes, rows = _ScannedQuotes(chain), list[dict[str, Any]]()
     days = to_new_york(chain.now_ns).date(), date.max
     for wanted in structures:
         lister = ShapeLister(wanted)
@@ -112,7 +112,7 @@ def scan_structures(
     return sorted(rows, key=lambda row: -row["edge_usd"])
 
 
-def _nearest(structures: Sequence[Structure], quotes: ScannedQuotes) -> list[Structure]:
+def _nearest(structures: Sequence[Structure], quotes: _ScannedQuotes) -> list[Structure]:
     """Return the structure nearest the forward of each expiry: the strike that the desk would take."""
     found: dict[tuple[str, date], tuple[float, Structure]] = {}
     for each in structures:
@@ -128,7 +128,7 @@ def _nearest(structures: Sequence[Structure], quotes: ScannedQuotes) -> list[Str
 
 def _row(
     chain: ScannedChain,
-    quotes: ScannedQuotes,
+    quotes: _ScannedQuotes,
     config: GammaScalperConfig,
     wanted: StructureConfig,
     structure: Structure,

@@ -10,7 +10,7 @@ from scalpdesk.core.flags import Flag, Options
 if TYPE_CHECKING:
     from scalpdesk.hedging.base import HedgeInputs
 
-MarketModel = Literal["gbm", "stochastic_vol", "jumps"]
+_MarketModel = Literal["gbm", "stochastic_vol", "jumps"]
 
 
 class BandTerms(Options, frozen=True, kw_only=True):
@@ -62,7 +62,7 @@ class SessionModel(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_
         above(0, 1_000_000, "simulated sessions"),
         Flag("Simulated sessions [default: {default}].", least=2, most=1_000_000),
     ] = 2_000
-    model: Annotated[MarketModel, Flag("Simulated market [default: {default}].")] = "gbm"
+    model: Annotated[_MarketModel, Flag("Simulated market [default: {default}].")] = "gbm"
     """``gbm``; ``stochastic_vol`` is Heston's (mean reversion 5 a year, volatility of variance 0.3 and
     correlation -0.7: an implied volatility of 30 days moves by 0.8 points a day at 16); ``jumps`` is
     Merton's, half of the variance in jumps that come once in two sessions.

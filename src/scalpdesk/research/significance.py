@@ -18,7 +18,7 @@ Labels = NDArray[np.int64]
 
 FEWEST_SESSIONS = 10
 """With fewer clusters the error of a clustered test is far too small."""
-LEVEL = 0.05
+_LEVEL = 0.05
 _DRAWS = 500
 
 
@@ -47,7 +47,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
         """Shown, and in which direction, only where the corrected p-value is below 5 %."""
         if self.adjusted_p is None or self.effect is None:
             return "not tested"
-        if self.adjusted_p >= LEVEL:
+        if self.adjusted_p >= _LEVEL:
             return "not shown"
         return "shown, positive" if self.effect > 0.0 else "shown, negative"
 
@@ -58,7 +58,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
+class _Estimate:
     """A coefficient with its clustered interval of 95 % and p-value."""
 
     value: float
@@ -67,23 +67,23 @@ class Estimate:
     p_value: float
 
 
-def mean_by_session(values: Floats, sessions: Labels) -> Estimate:
+def mean_by_session(values: Floats, sessions: Labels) -> _Estimate:
     """Return the mean of observations, its error clustered by session."""
     return _fitted(values, np.ones((len(values), 1)), sessions)
 
 
-def slope_by_session(values: Floats, on: Floats, controls: Floats, sessions: Labels) -> Estimate:
+def slope_by_session(values: Floats, on: Floats, controls: Floats, sessions: Labels) -> _Estimate:
     """Return the least-squares slope on ``on`` beside the columns of ``controls`` and a constant."""
     design = np.column_stack([on, np.ones(len(values)), controls])
     return _fitted(values, design, sessions)
 
 
-def _fitted(values: Floats, design: Floats, sessions: Labels) -> Estimate:
+def _fitted(values: Floats, design: Floats, sessions: Labels) -> _Estimate:
     from statsmodels.api import OLS  # noqa: PLC0415 - two seconds
 
     fitted = OLS(values, design).fit(cov_type="cluster", cov_kwds={"groups": sessions}, use_t=True)
-    low, high = fitted.conf_int(LEVEL)[0]
-    return Estimate(float(fitted.params[0]), float(low), float(high), float(fitted.pvalues[0]))
+    low, high = fitted.conf_int(_LEVEL)[0]
+    return _Estimate(float(fitted.params[0]), float(low), float(high), float(fitted.pvalues[0]))
 
 
 def sign_flip_p(values: Floats, sessions: Labels, rng: np.random.Generator, draws: int = 2_000) -> float:

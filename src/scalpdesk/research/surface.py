@@ -15,8 +15,8 @@ from scalpdesk.pricing.base import Floats
 from scalpdesk.pricing.surface import Clock, SurfaceExpiry
 from scalpdesk.volatility.variance_time import clock_named
 
-LADDER_STEPS = 6
-LADDER_UNITS = {
+_LADDER_STEPS = 6
+_LADDER_UNITS = {
     "pnl_usd": "currency, whole position, against the book as it stands",
     "delta_shares": "units of the underlying, whole position",
     "gamma_shares_per_usd": "units of the underlying per 1.00 of its price, whole position",
@@ -151,7 +151,7 @@ def straddle_ladder(
     )
     spot_now = fitted.forwards[label].pricing_spot
     step = 0.5 * found.atm_vol * np.sqrt(min(1.0 / SESSIONS_PER_YEAR, found.years)) * spot_now
-    spots = spot_now + step * np.arange(-LADDER_STEPS, LADDER_STEPS + 1)
+    spots = spot_now + step * np.arange(-_LADDER_STEPS, _LADDER_STEPS + 1)
     part = RiskPart(underlying=tape.underlying, spot=spot_now, legs=legs)
     now, later = (part.pnl(spots, np.zeros(1), step=after, smile=smile) for after in (0, 1))
     each = [leg.greeks(spot_now, spots, 0, smile) for leg in legs]
@@ -167,13 +167,13 @@ def straddle_ladder(
         "expiry": str(label.expiry),
         "vol": vol,
         "smile": smile,
-        "premium_usd": float(contract.multiplier * sum(g.price[LADDER_STEPS] for g in each)),
+        "premium_usd": float(contract.multiplier * sum(g.price[_LADDER_STEPS] for g in each)),
         "days_to_close": left_days,
-        "units": LADDER_UNITS,
+        "units": _LADDER_UNITS,
         "ladder": [
             {
                 "spot": float(spot),
-                **{name: float(column[i]) for name, column in zip(LADDER_UNITS, columns, strict=True)},
+                **{name: float(column[i]) for name, column in zip(_LADDER_UNITS, columns, strict=True)},
                 "pnl_usd_at_close": float(later[i]),
             }
             for i, spot in enumerate(spots)

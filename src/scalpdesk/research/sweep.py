@@ -54,11 +54,11 @@ if TYPE_CHECKING:
 SWEEPS = "sweeps"
 """Folder of sweeps below that of the runs."""
 ROWS_FILE = "rows.ndjson"
-TABLE_FILE = "rows.parquet"
-ABOUT_FILE = "sweep.json"
-COUNTS = ("sessions", "traded", "fills", "orders", "hedges", "trades")
-TEXTS = ("config_hash", "decision_hash", "verdict")
-PLAIN = (*TEXTS, *COUNTS, "pruned", "sharpe", "seconds", "cpu_seconds")
+_TABLE_FILE = "rows.parquet"
+_ABOUT_FILE = "sweep.json"
+_COUNTS = ("sessions", "traded", "fills", "orders", "hedges", "trades")
+_TEXTS = ("config_hash", "decision_hash", "verdict")
+_PLAIN = (*_TEXTS, *_COUNTS, "pruned", "sharpe", "seconds", "cpu_seconds")
 """Fields of a row that are columns of the table under their own names."""
 MOST_VALUES = 10_000
 """Values of a parameter."""
@@ -461,10 +461,10 @@ class SweepFolder:
 
         ``about`` is kept beside it, for the list of sweeps.
         """
-        target = self.path / TABLE_FILE
+        target = self.path / _TABLE_FILE
         if about is not None:
-            (self.path / ABOUT_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(about), indent=2))
-        connection, table = rows_table(rows)
+            (self.path / _ABOUT_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(about), indent=2))
+        connection, table = _rows_table(rows)
         with connection:
             table.write_parquet(str(target))
         return target
@@ -479,7 +479,7 @@ class SweepFolder:
         """
         import duckdb  # noqa: PLC0415 - a tenth of a second
 
-        file = self.path / TABLE_FILE
+        file = self.path / _TABLE_FILE
         if not file.is_file():
             raise DataError("the sweep has no table", where=str(file), fix="run the sweep to its end")
         with duckdb.connect() as connection:
@@ -487,10 +487,10 @@ class SweepFolder:
             kinds = dict(zip(table.columns, map(str, table.types), strict=True))
             found = [dict(zip(kinds, values, strict=True)) for values in table.fetchall()]
         parts = [name for name, kind in kinds.items() if name.startswith("pnl_") and kind != "VARCHAR"]
-        keys = [name for name in kinds if name not in (*PLAIN, "problem", *parts, "daily")]
+        keys = [name for name in kinds if name not in (*_PLAIN, "problem", *parts, "daily")]
         return tuple(
             SweepRow(
-                **{name: row[name] for name in PLAIN if row.get(name) is not None},
+                **{name: row[name] for name in _PLAIN if row.get(name) is not None},
                 refusal=None if row["problem"] is None else RefusalFacts(row["problem"]),
                 settings={key: row[key] for key in keys if row[key] is not None},
                 daily=dict(row["daily"] or {}),
@@ -500,17 +500,17 @@ class SweepFolder:
         )
 
 
-def rows_table(rows: Sequence[SweepRow]) -> tuple[Any, Any]:
+def _rows_table(rows: Sequence[SweepRow]) -> tuple[Any, Any]:
     """Return rows as a table of DuckDB and its connection, which the caller closes."""
     import duckdb  # noqa: PLC0415 - a tenth of a second
 
     keys = list(dict.fromkeys(key for row in rows for key in row.settings))
     parts = list(dict.fromkeys(part for row in rows for part in row.pnl))
-    columns = {name: [getattr(row, name) for row in rows] for name in (*PLAIN, "problem")}
+    columns = {name: [getattr(row, name) for row in rows] for name in (*_PLAIN, "problem")}
     columns |= {key: [row.settings.get(key) for row in rows] for key in keys}
     columns |= {f"pnl_{part}": [row.pnl.get(part) for row in rows] for part in parts}
     columns["daily"] = [row.daily for row in rows]
-    kinds = dict.fromkeys(COUNTS, "INTEGER") | {"pruned": "BOOLEAN", "daily": "MAP(VARCHAR, VARCHAR)"}
+    kinds = dict.fromkeys(_COUNTS, "INTEGER") | {"pruned": "BOOLEAN", "daily": "MAP(VARCHAR, VARCHAR)"}
     kinds |= dict.fromkeys(("sharpe", "seconds", "cpu_seconds"), "DOUBLE")
     kinds |= {f"pnl_{part}": "DECIMAL(24, 8)" for part in parts}
     connection = duckdb.connect()
@@ -536,7 +536,7 @@ def sweep_name(strategy: str, seed: int | None, market: PreparedMarket) -> str:
 
 def list_sweeps(folder: Path) -> list[dict[str, Any]]:
     """Return the sweeps below a folder in order of their last table: what each is, its rows, its best."""
-    files = sorted(folder.glob(f"*/{ABOUT_FILE}"), key=lambda file: file.stat().st_mtime_ns)
+    files = sorted(folder.glob(f"*/{_ABOUT_FILE}"), key=lambda file: file.stat().st_mtime_ns)
     found = []
     for file in files:
         rows = SweepFolder(file.parent).rows().values()
@@ -546,7 +546,7 @@ def list_sweeps(folder: Path) -> list[dict[str, Any]]:
                 "name": file.parent.name,
                 "about": msgspec.json.decode(file.read_bytes()),
                 "rows": len(rows),
-                "table": str(file.parent / TABLE_FILE),
+                "table": str(file.parent / _TABLE_FILE),
                 "best": None
                 if best is None
                 else {"pnl": best.pnl["total"], "sharpe": best.sharpe, "settings": best.settings},
@@ -557,8 +557,8 @@ def list_sweeps(folder: Path) -> list[dict[str, Any]]:
 
 def find_sweep(folder: Path, name: str) -> Path | None:
     """Return the folder of a finished sweep by path, name, or the beginning of one name; None without it."""
-    known = [file.parent for file in sorted(folder.glob(f"*/{ABOUT_FILE}"))]
-    exact = [each for each in (Path(name), folder / name) if (each / ABOUT_FILE).is_file()]
+    known = [file.parent for file in sorted(folder.glob(f"*/{_ABOUT_FILE}"))]
+    exact = [each for each in (Path(name), folder / name) if (each / _ABOUT_FILE).is_file()]
     begun = [each for each in known if each.name.startswith(name)]
     return exact[0] if exact else begun[0] if len(begun) == 1 else None
 
@@ -572,9 +572,9 @@ def stored_sweep(folder: Path) -> "SweepResult":
         When the folder has no table.
     """
     kept = SweepFolder(folder)
-    about = msgspec.json.decode((folder / ABOUT_FILE).read_bytes(), type=dict[str, Any])
+    about = msgspec.json.decode((folder / _ABOUT_FILE).read_bytes(), type=dict[str, Any])
     rows = kept.read_table()
-    return SweepResult(rows, 0, folder / TABLE_FILE, about, tuple(kept.rows().values()))
+    return SweepResult(rows, 0, folder / _TABLE_FILE, about, tuple(kept.rows().values()))
 
 
 SHOWN_ROWS = 20
@@ -657,11 +657,11 @@ class SweepResult:
         """
         if library == "polars":
             polars = required_polars()
-            connection, table = rows_table(self.rows)
+            connection, table = _rows_table(self.rows)
             with connection:
                 return polars.DataFrame(table)
         pandas = required("pandas", "pandas", "frames of pandas need a package that is not installed")
-        kept = ("config_hash", "decision_hash", "problem", *COUNTS, "pruned", "sharpe", "seconds")
+        kept = ("config_hash", "decision_hash", "problem", *_COUNTS, "pruned", "sharpe", "seconds")
         parts = list(dict.fromkeys(part for row in self.rows for part in row.pnl))
         columns: dict[str, list[Any]] = {key: numbers_of(self._values(key)) for key in self.keys}
         for part in parts:

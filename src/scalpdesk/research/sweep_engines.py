@@ -39,13 +39,13 @@ from scalpdesk.research.sweep import Job, SweepRow, priced_by, run_together
 
 Report = Callable[[int, int], None]
 """Called with the sessions shared so far and all of them."""
-AHEAD = 2
+_AHEAD = 2
 """Batches handed out for each worker."""
-LARGEST_BATCH = 8
+_LARGEST_BATCH = 8
 """Backtests that go through the market side by side in one process."""
-RESTARTS = 2
+_RESTARTS = 2
 """A pool whose process ended is started again as often, if no backtest ended in between."""
-FOLDER_PREFIX, LOCK_FILE = "scalpdesk-sweep-", "lock"
+FOLDER_PREFIX, _LOCK_FILE = "scalpdesk-sweep-", "lock"
 
 
 def batches(jobs: Iterable[Job], workers: int) -> list[list[Job]]:
@@ -56,7 +56,7 @@ def batches(jobs: Iterable[Job], workers: int) -> list[list[Job]]:
     waiting = sorted(jobs, key=priced_by)  # stable: jobs that price alike stay in order
     found = []
     while waiting:
-        size = min(LARGEST_BATCH, -(-len(waiting) // workers))
+        size = min(_LARGEST_BATCH, -(-len(waiting) // workers))
         found.append(waiting[:size])
         waiting = waiting[size:]
     return found
@@ -156,7 +156,7 @@ class LocalEngine(_Engine):
             try:
                 pool = self._open_pool()
                 while waiting or running:
-                    while waiting and len(running) < AHEAD * self._workers:
+                    while waiting and len(running) < _AHEAD * self._workers:
                         with deaf_to_interrupts():
                             running[pool.submit(_run_in_process, waiting[-1])] = waiting[-1]
                         waiting.pop()
@@ -170,7 +170,7 @@ class LocalEngine(_Engine):
                 self._pool = None
                 waiting += running.values()
                 broken += 1
-                if broken > RESTARTS:
+                if broken > _RESTARTS:
                     raise RetryError(
                         "a process of the sweep ended in the middle",
                         where="--workers",
@@ -187,11 +187,11 @@ def block_folder(parent: Path | None = None) -> Iterator[Path]:
     """
     parent = Path(tempfile.gettempdir()) if parent is None else parent
     for left in parent.glob(f"{FOLDER_PREFIX}*"):
-        with suppress(OSError), (left / LOCK_FILE).open("rb") as lock:
+        with suppress(OSError), (left / _LOCK_FILE).open("rb") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # refused while its sweep runs
             shutil.rmtree(left, ignore_errors=True)
     made = tempfile.TemporaryDirectory(prefix=FOLDER_PREFIX, dir=parent, ignore_cleanup_errors=True)
-    with made as name, (Path(name) / LOCK_FILE).open("wb") as lock:
+    with made as name, (Path(name) / _LOCK_FILE).open("wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield Path(name)
 
@@ -250,12 +250,12 @@ def _run_in_process(jobs: list[Job]) -> list[SweepRow]:
 
 # Ray ------------------------------------------------------------------------------------------------
 
-RAY_RETRIES = 5
+_RAY_RETRIES = 5
 """Times that Ray runs a backtest again whose worker has ended."""
 
 
 @dataclass(frozen=True, slots=True)
-class RayBlocks:
+class _RayBlocks:
     """Blocks of a market in the object store of a Ray cluster."""
 
     refs: tuple[Any, ...]
@@ -269,7 +269,7 @@ class RayBlocks:
 
 
 @dataclass(frozen=True, slots=True)
-class RayMarket:
+class _RayMarket:
     """Arguments of a task beside its jobs."""
 
     shared: SharedMarket
@@ -334,9 +334,9 @@ class RayEngine(_Engine):
             refs.append(ray.put(np.frombuffer(b"".join(pack(session_block(market, session))), np.uint8)))
             if self._report is not None:
                 self._report(place + 1, len(sessions))
-        shared = SharedMarket(head_of(market), RayBlocks(tuple(refs)))
-        self._of_all = ray.put(RayMarket(shared, refs[0].hex(), str(Path.cwd())))
-        self._task = ray.remote(num_cpus=1, max_retries=RAY_RETRIES)(run_on_ray)
+        shared = SharedMarket(head_of(market), _RayBlocks(tuple(refs)))
+        self._of_all = ray.put(_RayMarket(shared, refs[0].hex(), str(Path.cwd())))
+        self._task = ray.remote(num_cpus=1, max_retries=_RAY_RETRIES)(_run_on_ray)
 
     def run(self, jobs: Iterable[Job]) -> Iterator[SweepRow]:
         """Yield the row of each job as it ends.
@@ -364,7 +364,7 @@ class RayEngine(_Engine):
 _opened: dict[str, PreparedMarket] = {}
 
 
-def run_on_ray(jobs: Sequence[Job], market: RayMarket) -> list[SweepRow]:
+def _run_on_ray(jobs: Sequence[Job], market: _RayMarket) -> list[SweepRow]:
     """Run backtests in a worker of Ray, which opens the market once."""
     if market.name not in _opened:
         _opened.clear()

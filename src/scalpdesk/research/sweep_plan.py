@@ -26,7 +26,7 @@ from scalpdesk.research.sweep_engines import LocalEngine, RayEngine, SweepEngine
 from scalpdesk.research.sweep_search import Search
 from scalpdesk.volatility.variance_time import clock_named
 
-USUAL = SweepOptions()
+_USUAL = SweepOptions()
 OF_THE_MARKET = frozenset(
     (
         "data.assumed_spread_bps",
@@ -49,10 +49,10 @@ class SweepPlan:
     """Parameters, engine and search of a sweep."""
 
     axes: Sequence[Parameter | Range]
-    options: SweepOptions = USUAL
+    options: SweepOptions = _USUAL
 
     @classmethod
-    def read(cls, params: Sequence[str], options: SweepOptions = USUAL) -> "SweepPlan":
+    def read(cls, params: Sequence[str], options: SweepOptions = _USUAL) -> "SweepPlan":
         """Read parameters as the command has them.
 
         Raises ArgumentError for a text that is no parameter, or an option that the engine or the table does

@@ -21,7 +21,7 @@ GENERATION = 8
 """Backtests proposed at once."""
 FEWEST_WHOLE = 5
 """Finished backtests before one is stopped."""
-UNSTOPPED_FRACTION = 0.25
+_UNSTOPPED_FRACTION = 0.25
 """Fraction of the sessions before which no backtest is stopped."""
 
 
@@ -117,7 +117,7 @@ class Search:
             return ()
         paths = [list(accumulate(map(float, row.daily.values()))) for row in whole]
         sessions = len(paths[0])
-        free = max(1, int(UNSTOPPED_FRACTION * sessions))
+        free = max(1, int(_UNSTOPPED_FRACTION * sessions))
         medians = [median(at) for at in zip(*paths, strict=True)]
         return tuple(None if place < free else medians[place] for place in range(sessions - 1))
 

@@ -12,14 +12,14 @@ from scipy.stats import chi2
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.pricing.base import Floats
 
-CRITICAL_1, CRITICAL_2 = 3.841, 5.991
+_CRITICAL_1, _CRITICAL_2 = 3.841, 5.991
 """95th percentiles of the chi-squared distribution with one and two degrees of freedom."""
 
-LONGEST_CLUSTER_SESSIONS = 10
+_LONGEST_CLUSTER_SESSIONS = 10
 
 
 @dataclass(frozen=True, slots=True)
-class LikelihoodRatio:
+class _LikelihoodRatio:
     """Likelihood ratio of a test, and the probability of at least as much under its hypothesis."""
 
     statistic: float
@@ -28,7 +28,7 @@ class LikelihoodRatio:
     """Whether it lies above the 95 % critical value."""
 
 
-def kupiec(sessions: int, exceptions: int, rate: float) -> LikelihoodRatio:
+def kupiec(sessions: int, exceptions: int, rate: float) -> _LikelihoodRatio:
     """Test whether exceptions come as often as they should (unconditional coverage).
 
     ``LR = 2·ln[(1 − N/T)^(T−N)·(N/T)^N] − 2·ln[(1 − p)^(T−N)·p^N]``, chi-squared with one degree of freedom:
@@ -51,7 +51,7 @@ def kupiec(sessions: int, exceptions: int, rate: float) -> LikelihoodRatio:
         raise ArgumentError("a rate lies between 0 and 1", where="rate", value=rate, fix="0.01")
     calm, seen = sessions - exceptions, exceptions / sessions
     statistic = 2.0 * (_log_likelihood(calm, exceptions, seen) - _log_likelihood(calm, exceptions, rate))
-    return _tested(statistic, 1, CRITICAL_1)
+    return _tested(statistic, 1, _CRITICAL_1)
 
 
 def _log_likelihood(calm: int, exceptions: int, rate: float) -> float:
@@ -59,22 +59,22 @@ def _log_likelihood(calm: int, exceptions: int, rate: float) -> float:
     return (calm * math.log1p(-rate) if calm else 0.0) + (exceptions * math.log(rate) if exceptions else 0.0)
 
 
-def _tested(statistic: float, degrees: int, critical: float) -> LikelihoodRatio:
+def _tested(statistic: float, degrees: int, critical: float) -> _LikelihoodRatio:
     statistic = max(statistic, 0.0)
-    return LikelihoodRatio(statistic, float(chi2.sf(statistic, degrees)), statistic > critical)
+    return _LikelihoodRatio(statistic, float(chi2.sf(statistic, degrees)), statistic > critical)
 
 
 @dataclass(frozen=True, slots=True)
-class Independence:
+class _Independence:
     """Tests of Christoffersen (1998): whether exceptions cluster, and coverage and independence together."""
 
     transitions: tuple[tuple[int, int], tuple[int, int]]
     """Sessions after a calm one: calm, exceptions; and after an exception: calm, exceptions."""
-    independence: LikelihoodRatio
-    conditional_coverage: LikelihoodRatio
+    independence: _LikelihoodRatio
+    conditional_coverage: _LikelihoodRatio
 
 
-def christoffersen(hits: Sequence[bool] | NDArray[np.bool_], rate: float) -> Independence:
+def christoffersen(hits: Sequence[bool] | NDArray[np.bool_], rate: float) -> _Independence:
     """Test whether an exception makes the next more likely.
 
     With n(i,j) sessions in state j after state i, π(i) = n(i,1)/(n(i,0) + n(i,1)) and π that of both, ``LR =
@@ -100,10 +100,10 @@ def christoffersen(hits: Sequence[bool] | NDArray[np.bool_], rate: float) -> Ind
     apart = fitted(n00, n01) + fitted(n10, n11)
     statistic = 2.0 * (apart - fitted(n00 + n10, n01 + n11))
     covered = kupiec(len(states) - 1, n01 + n11, rate).statistic
-    return Independence(
+    return _Independence(
         ((n00, n01), (n10, n11)),
-        _tested(statistic, 1, CRITICAL_1),
-        _tested(max(statistic, 0.0) + covered, 2, CRITICAL_2),
+        _tested(statistic, 1, _CRITICAL_1),
+        _tested(max(statistic, 0.0) + covered, 2, _CRITICAL_2),
     )
 
 
@@ -159,7 +159,7 @@ def coverage_of(hits: NDArray[np.bool_], confidence: float) -> dict[str, Any]:
     """Return exceptions of a series of sessions and the tests of them, ready for JSON."""
     rate, count = 1.0 - confidence, int(hits.sum())
     frequency, order = kupiec(len(hits), count, rate), christoffersen(hits, rate)
-    within = np.convolve(hits.astype(np.int64), np.ones(LONGEST_CLUSTER_SESSIONS, dtype=np.int64))
+    within = np.convolve(hits.astype(np.int64), np.ones(_LONGEST_CLUSTER_SESSIONS, dtype=np.int64))
     return {
         "confidence": confidence,
         "sessions": len(hits),
@@ -167,13 +167,13 @@ def coverage_of(hits: NDArray[np.bool_], confidence: float) -> dict[str, Any]:
         "expected": round(rate * len(hits), 2),
         "most_in_10_sessions": int(within.max()),
         "transitions": [list(row) for row in order.transitions],
-        "kupiec": _row(frequency, CRITICAL_1),
-        "independence": _row(order.independence, CRITICAL_1),
-        "conditional_coverage": _row(order.conditional_coverage, CRITICAL_2),
+        "kupiec": _row(frequency, _CRITICAL_1),
+        "independence": _row(order.independence, _CRITICAL_1),
+        "conditional_coverage": _row(order.conditional_coverage, _CRITICAL_2),
     }
 
 
-def _row(found: LikelihoodRatio, critical: float) -> dict[str, Any]:
+def _row(found: _LikelihoodRatio, critical: float) -> dict[str, Any]:
     return {
         "statistic": round(found.statistic, 4),
         "critical": critical,

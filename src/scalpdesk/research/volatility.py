@@ -31,13 +31,13 @@ from scalpdesk.volatility.regime import iv_percentile, iv_rank, regime_of, varia
 from scalpdesk.volatility.rolling import rolling_forecasts
 from scalpdesk.volatility.variance_time import CALENDAR, clock_named, convert_vol
 
-REPORTED_MODELS = ("har", "combined", "gjr", "egarch", "garch", "ewma")
-IMPLIED_DAYS = 30.0
-AT_THE_MONEY = 0.05
+_REPORTED_MODELS = ("har", "combined", "gjr", "egarch", "garch", "ewma")
+_IMPLIED_DAYS = 30.0
+_AT_THE_MONEY = 0.05
 """Largest distance of the nearest strike from spot, as a fraction of spot."""
-LEAST_RETURNS = 500
+_LEAST_RETURNS = 500
 """Daily returns that a forecast of :func:`premium_history` is fitted to at least."""
-SHOWN_DAYS = 10
+_SHOWN_DAYS = 10
 """Days in a notebook."""
 
 
@@ -53,9 +53,9 @@ def volatility_report(
     closes. What is not known is null, with a reason beside it.
     """
     day, a_year = tape.sessions[0].day, clock_named(tape.variance_clock).days_per_year
-    forecasts = [_forecast(history, model, horizon, a_year) for model in REPORTED_MODELS]
+    forecasts = [_forecast(history, model, horizon, a_year) for model in _REPORTED_MODELS]
     expected = next(made["vol"] for made in forecasts if made["model"] == DESK_DEFAULT)
-    implied = implied_at_the_money(tape)
+    implied = _implied_at_the_money(tape)
     premium = None
     if expected is not None and implied["vol"] is not None:
         found = variance_premium(implied["vol"], expected)
@@ -110,7 +110,7 @@ def _forecast(history: DailyHistory, model: str, horizon: int, a_year: float) ->
     }
 
 
-def implied_at_the_money(tape: MarketTape) -> dict[str, Any]:
+def _implied_at_the_money(tape: MarketTape) -> dict[str, Any]:
     """Return the implied volatility of 30 days at the money, from the first quotes of the session.
 
     Total variance by the calendar clock is linear between the expiries around 30 days; without one on a
@@ -122,7 +122,7 @@ def implied_at_the_money(tape: MarketTape) -> dict[str, Any]:
         for _, contract in options_in_order(tape.instruments, tape.underlying)
     }
     later = {expiry: end for expiry, end in ends.items() if end > now_ns + DAY_NS}
-    target_ns = now_ns + int(IMPLIED_DAYS * 86_400) * NANOS_PER_SECOND
+    target_ns = now_ns + int(_IMPLIED_DAYS * 86_400) * NANOS_PER_SECOND
     below = max((e for e in later if later[e] <= target_ns), default=None)
     above = min((e for e in later if later[e] > target_ns), default=None)
     points: list[tuple[float, float, str]] = []
@@ -137,11 +137,11 @@ def implied_at_the_money(tape: MarketTape) -> dict[str, Any]:
             points.append((*found, str(expiry)))
     if not points:
         reason = (
-            f"no call and put within {AT_THE_MONEY:.0%} of the spot, with more than a day to run, "
+            f"no call and put within {_AT_THE_MONEY:.0%} of the spot, with more than a day to run, "
             "had two-sided quotes five minutes after the open"
         )
         return {"vol": None, "reason": reason, "expiries": [], "clock": CALENDAR.name, "days": None}
-    years = min(max(IMPLIED_DAYS / DAYS_PER_YEAR, points[0][0]), points[-1][0])
+    years = min(max(_IMPLIED_DAYS / DAYS_PER_YEAR, points[0][0]), points[-1][0])
     first, last = points[0], points[-1]
     share = 0.0 if first is last else (years - first[0]) / (last[0] - first[0])
     total = (1.0 - share) * first[0] * first[1] ** 2 + share * last[0] * last[1] ** 2
@@ -199,7 +199,7 @@ def vol_at_the_money(document: dict[str, Any]) -> tuple[float, float] | None:
             place = (float(option["strike"]), option["years"], option["root"])
             by_strike.setdefault(place, []).append(option["iv"])
     spot = document["spot"]
-    reach = AT_THE_MONEY * spot
+    reach = _AT_THE_MONEY * spot
     both = [at for at, vols in by_strike.items() if len(vols) == 2 and abs(at[0] - spot) <= reach]
     if not both:
         return None
@@ -315,7 +315,7 @@ class PremiumHistory(Framed):
                 *(None if vol is None else f"{vol:.1%}" for vol in (row.implied, row.forecast, row.realised)),
                 f"{row.premium:+.4f}",
             )
-            for row in self.rows[-SHOWN_DAYS:]
+            for row in self.rows[-_SHOWN_DAYS:]
         ]
         caption = f"last {len(rows)} of {len(self.rows)} days; mean premium {self.mean_premium:+.4f} a year"
         return html_table(
@@ -371,7 +371,7 @@ def premium_history(
     after = trailing_mean(np.square(np.diff(np.log(history.bars["close"]))), horizon)
     seen = places[-1] + horizon + 2
     bars = read_ohlc({name: column[:seen] for name, column in history.bars.items()})
-    first = max(places[0], LEAST_RETURNS)
+    first = max(places[0], _LEAST_RETURNS)
     expected: dict[int, float] = {}
     if first <= places[-1]:
         rolled = rolling_forecasts(bars, (DESK_DEFAULT,), (horizon,), first=first)

@@ -21,11 +21,11 @@ from scalpdesk.portfolio.delta_engine import OptionState
 from scalpdesk.portfolio.greeks import GreekSum
 from scalpdesk.risk.limits import RiskLimits
 
-ONE_PERCENT = 0.01
+_ONE_PERCENT = 0.01
 BETAS: Mapping[str, float] = {"QQQ": 1.14}
 """Betas of underlyings that ``risk.betas`` does not name; 1 for all others. QQQ: slope of the daily log
 returns of the NASDAQ Composite on those of the S&P 500, 2014 to 2018 (1.136, correlation 0.944)."""
-SLACK = 1e-9
+_SLACK = 1e-9
 """Relative room for the rounding of a sum; far below one contract of anything."""
 _LEAST_FACTOR = 0.25
 
@@ -237,7 +237,7 @@ def exposure_of(
         if delta_only:
             continue
         # a move of 1 % of the index moves the underlying by beta times 1 %, and its delta counts beta times
-        gamma += total.gamma * worth[underlying] * spot * ONE_PERCENT * beta * beta
+        gamma += total.gamma * worth[underlying] * spot * _ONE_PERCENT * beta * beta
         vega += total.vega / 100.0
     found = GreekExposure(delta, gamma, vega, theta)
     if math.isfinite(delta + gamma + vega + theta):
@@ -307,7 +307,7 @@ def _most(start: float, step: float, room: CapRoom, sets: int) -> int:
     if low <= start + sets * step <= high:
         return sets
     left = (high - start if step > 0.0 else start - low) / abs(step)
-    return sets if left >= sets else max(math.floor(left * (1.0 + SLACK) + SLACK), 0)
+    return sets if left >= sets else max(math.floor(left * (1.0 + _SLACK) + _SLACK), 0)
 
 
 def cut_exposure(

@@ -20,11 +20,11 @@ from scalpdesk.marketdata.quotes import TRADABLE, QuoteVerdict
 from scalpdesk.risk.context import Check, OrderContext, Scope, TradePart, Working, concerns
 
 BUY, OPEN, MARKET = Side.BUY, Purpose.OPEN, OrderType.MARKET
-NO_EXITS = frozenset(Purpose) - EXITS
+_NO_EXITS = frozenset(Purpose) - EXITS
 LOWERING = frozenset({Mode.REDUCING, Mode.FLATTENING})
 SPEAKER, LEG = TradePart.SPEAKER, TradePart.LEG
 _STOP_LIFETIMES = frozenset({TimeInForce.DAY, TimeInForce.GTC})
-UNUSABLE = frozenset(
+_UNUSABLE = frozenset(
     {
         QuoteVerdict.ABSENT,
         QuoteVerdict.CROSSED,
@@ -73,7 +73,7 @@ def account_is_compared(context: OrderContext) -> str | None:
     return None if context.is_compared else "the account is not yet compared with the journal"
 
 
-@concerns(Scope(purposes=NO_EXITS, applies=lambda limits, _: limits.allowed_underlyings is not None))
+@concerns(Scope(purposes=_NO_EXITS, applies=lambda limits, _: limits.allowed_underlyings is not None))
 def instrument_is_allowed(context: OrderContext) -> str | None:
     """Only listed underlyings and their options may be opened; positions in others may be closed."""
     instrument = context.instrument
@@ -126,7 +126,7 @@ def quote_is_good(context: OrderContext) -> str | None:
     verdict = context.verdict
     if verdict in TRADABLE:
         return None
-    if context.intent.purpose in OPENING or verdict in UNUSABLE:
+    if context.intent.purpose in OPENING or verdict in _UNUSABLE:
         return f"the quote of {context.instrument.symbol} is {verdict}"
     return None
 
@@ -289,7 +289,7 @@ def prices_meet(side: Side, limit_price: Decimal | None, other_price: Decimal | 
     return limit_price >= other_price if side is BUY else limit_price <= other_price
 
 
-@concerns(Scope(purposes=NO_EXITS))
+@concerns(Scope(purposes=_NO_EXITS))
 def moving_size_has_room(context: OrderContext) -> str | None:
     """Quantity ordered within the moving window; exits are not held back."""
     resolved, counters, quantity = context.resolved, context.counters, context.intent.quantity
@@ -458,7 +458,7 @@ def options_level_allows(context: OrderContext) -> str | None:
     return f"the account's options level is {level}, this order needs {LONG_OPTIONS}"
 
 
-@concerns(Scope(purposes=NO_EXITS, on_options=True))
+@concerns(Scope(purposes=_NO_EXITS, on_options=True))
 def margin_covers(context: OrderContext) -> str | None:
     """The account must be allowed to hold what is written, and have the margin for all legs together."""
     if context.trade is not SPEAKER:
@@ -502,7 +502,7 @@ def closes_what_is_held(context: OrderContext) -> str | None:
     return f"an exit of {intent.quantity} beside {closing} at the venue is more than the {abs(held)} held"
 
 
-@concerns(Scope(purposes=NO_EXITS))
+@concerns(Scope(purposes=_NO_EXITS))
 def position_within_limits(context: OrderContext) -> str | None:
     """Positions, long and short, counted as if every working order on that side were filled."""
     intent, resolved, held = context.intent, context.resolved, context.held
@@ -580,7 +580,7 @@ def cash_covers(context: OrderContext) -> str | None:
     return _is_covered(context, added, "cash", context.facts.figures().cash, known_ns=-1) if added else None
 
 
-@concerns(Scope(purposes=NO_EXITS, venue_limits=True))
+@concerns(Scope(purposes=_NO_EXITS, venue_limits=True))
 def buying_power_covers(context: OrderContext) -> str | None:
     """Refuse an order beyond the reported buying power less the cash spent since the report."""
     added, limits = _added_units(context), context.venue_limits

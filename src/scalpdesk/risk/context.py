@@ -82,7 +82,7 @@ class Written(NamedTuple):
     """Maintenance margin over collateral after it."""
 
 
-class DeskFacts(Protocol):
+class _DeskFacts(Protocol):
     """Facts about the desk that only some checks need; each is worked out when it is asked for."""
 
     def figures(self) -> RiskFigures:
@@ -167,7 +167,7 @@ class OrderContext(msgspec.Struct, gc=False):
     """As of ``now_ns`` or of an earlier instant: a check advances them when it would refuse otherwise."""
     venue_limits: AccountLimits | None
     """The venue's last report of the account's permissions; None before the first."""
-    facts: DeskFacts
+    facts: _DeskFacts
     is_halted: bool = False
     """The exchanges have halted trading in the instrument or in its underlying."""
     is_compared: bool = True

@@ -14,7 +14,7 @@ from scalpdesk.core.intents import Purpose
 
 OrderTypeName = Literal["market", "limit", "stop", "stop_limit"]
 
-Money = Annotated[Decimal, above(0, 10**9, "an amount in the account's currency")]
+_Money = Annotated[Decimal, above(0, 10**9, "an amount in the account's currency")]
 Fraction = Annotated[float, above(0, 1, "a fraction of equity: 0.05 is 5 %")]
 _MarginFraction = Annotated[float, above(0, 1, "maintenance margin over collateral: 0.6 is 60 %")]
 _PerMinute = Annotated[int, above(0, 1_000_000, "a number a minute")]
@@ -25,7 +25,7 @@ class RiskLimits(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_on
     """Limits of one account. Money in the quote currency; fractions are of equity."""
 
     section = "risk"
-    max_daily_loss: Money | None = None
+    max_daily_loss: _Money | None = None
     """Loss of a session, realised and unrealised and fees, at which nothing new is opened and all is closed.
     A new order counts with what it may lose within the day: at its stop; without one all that it pays, of a
     bought option only where it expires within a day. None takes ``max_daily_loss_fraction``.
@@ -48,7 +48,7 @@ class RiskLimits(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_on
     max_order_contracts: Annotated[int, above(0, 10_000, "contracts of one order")] = 100
     max_order_shares: Annotated[int, above(0, 10_000_000, "shares of one order")] = 20_000
     """``max_order_contracts``, ``max_order_shares``: Largest single order."""
-    max_order_premium: Money | None = None
+    max_order_premium: _Money | None = None
     """Largest premium of a single opening order; None leaves it to ``max_position_fraction``."""
     max_option_contracts: Annotated[int, above(0, 100_000, "contracts")] | None = None
     max_expiry_contracts: Annotated[int, above(0, 100_000, "contracts")] | None = None
@@ -172,7 +172,7 @@ class RiskLimits(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_on
         throttles = {}
         for purpose in Purpose:
             kept = kept_back.get(purpose, 0.0)
-            throttles[purpose] = Throttle(
+            throttles[purpose] = _Throttle(
                 *[most - int(most * kept) for most in (orders, messages, self.max_live_orders)]
             )
         return ResolvedLimits(
@@ -197,7 +197,7 @@ class RiskLimits(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_on
         return session_equity * Decimal(f"{self.max_daily_loss_fraction:.6f}")
 
 
-class Throttle(NamedTuple):
+class _Throttle(NamedTuple):
     """Counts from which orders of one purpose are refused: entries leave a reserve to hedges and exits."""
 
     orders: int
@@ -222,7 +222,7 @@ class ResolvedLimits(msgspec.Struct, frozen=True, kw_only=True):
     window_shares: Decimal
     repeats_per_minute: int
     flips_per_minute: int
-    throttles: dict[Purpose, Throttle]
+    throttles: dict[Purpose, _Throttle]
 
 
 _ORDERED = (

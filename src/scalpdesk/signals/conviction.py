@@ -15,14 +15,14 @@ from scalpdesk.signals.ema_cloud import Place
 Steps = tuple[tuple[float, float], ...]
 """Pairs of least value and share of the weight, the largest first."""
 
-ALIGNMENT, FRAMES, VOLUME, THICKNESS, BODY, FACTOR = 25.0, 25.0, 15.0, 10.0, 10.0, 15.0
+_ALIGNMENT, _FRAMES, VOLUME, _THICKNESS, BODY, _FACTOR = 25.0, 25.0, 15.0, 10.0, 10.0, 15.0
 """Weights; they sum to 100."""
 _FRAME_STEPS: Steps = ((4, 1.0), (3, 0.8), (2, 0.5))
 _VOLUME_STEPS: Steps = ((2.0, 1.0), (1.5, 0.8), (1.0, 0.5))
 _THICKNESS_STEPS: Steps = ((0.010, 1.0), (0.005, 0.7), (0.002, 0.4))
 _BODY_STEPS: Steps = ((0.7, 1.0), (0.5, 0.7), (0.3, 0.4))
 _UNKNOWN_SHARE = 0.3
-HIGH_FROM, MEDIUM_FROM, LOW_FROM = 75, 50, 25
+_HIGH_FROM, _MEDIUM_FROM, _LOW_FROM = 75, 50, 25
 
 
 class ConvictionLevel(StrEnum):
@@ -64,11 +64,11 @@ class Conviction(msgspec.Struct, frozen=True):
 
 def conviction_level(total: int) -> ConvictionLevel:
     """Return the level of a conviction: from 75 high, from 50 medium, from 25 low, below that no level."""
-    if total >= HIGH_FROM:
+    if total >= _HIGH_FROM:
         return ConvictionLevel.HIGH
-    if total >= MEDIUM_FROM:
+    if total >= _MEDIUM_FROM:
         return ConvictionLevel.MEDIUM
-    return ConvictionLevel.LOW if total >= LOW_FROM else ConvictionLevel.NONE
+    return ConvictionLevel.LOW if total >= _LOW_FROM else ConvictionLevel.NONE
 
 
 def judge_conviction(
@@ -95,12 +95,12 @@ def judge_conviction(
     scores = [(1.0 if place == beyond else 0.5) if colour == direction else 0.0 for colour, place in clouds]
     volume = _UNKNOWN_SHARE if volume_ratio is None else _share(volume_ratio, _VOLUME_STEPS, 0.2)
     return Conviction(
-        ALIGNMENT * sum(scores) / len(scores),
-        FRAMES * _share(frames, _FRAME_STEPS, 0.2),
+        _ALIGNMENT * sum(scores) / len(scores),
+        _FRAMES * _share(frames, _FRAME_STEPS, 0.2),
         VOLUME * volume,
-        THICKNESS * _share(thickness, _THICKNESS_STEPS, 0.1),
+        _THICKNESS * _share(thickness, _THICKNESS_STEPS, 0.1),
         BODY * _share(body_ratio, _BODY_STEPS, 0.1),
-        FACTOR * (_UNKNOWN_SHARE if factor is None else factor),
+        _FACTOR * (_UNKNOWN_SHARE if factor is None else factor),
     )
 
 

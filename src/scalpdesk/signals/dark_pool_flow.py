@@ -5,10 +5,10 @@ from typing import ClassVar
 from scalpdesk.core.units import exceeds
 from scalpdesk.signals.base import MarketFacts, Reading, absent, scored, sign
 
-LEAST_BARS = 10
+_LEAST_BARS = 10
 _SPIKE = 3.0
 _QUIET_USD = 0.20
-SIGMAS = 2.0
+_SIGMAS = 2.0
 _MORE_SIGMAS = 3.0
 _IMPACT_FRACTION = 0.0005
 
@@ -41,7 +41,7 @@ class DarkPoolFlow:
             return absent(self, "fewer than two closed minutes")
         score, reasons = 0.0, []
         z = facts.off_exchange_share_z
-        if exceeds(z, SIGMAS) and exceeds(_IMPACT_FRACTION, abs(gone)):
+        if exceeds(z, _SIGMAS) and exceeds(_IMPACT_FRACTION, abs(gone)):
             score += 4.5
             reasons.append(f"off-exchange share {z:.1f} standard deviations up, price {gone:+.3%}: +4.5")
             if exceeds(z, _MORE_SIGMAS):
@@ -51,8 +51,8 @@ class DarkPoolFlow:
 
     def original(self, facts: MarketFacts) -> Reading:
         """Minutes with much volume and little range."""
-        if len(facts.bars) < LEAST_BARS:
-            return absent(self, f"fewer than {LEAST_BARS} closed minutes")
+        if len(facts.bars) < _LEAST_BARS:
+            return absent(self, f"fewer than {_LEAST_BARS} closed minutes")
         if facts.volume_trend is None:
             return absent(self, "the trend of the volume is not known")
         before = facts.bars[:-1]

@@ -5,8 +5,8 @@ from typing import ClassVar
 from scalpdesk.core.units import exceeds
 from scalpdesk.signals.base import MarketFacts, Reading, absent, scored, sign
 
-SIGMAS = 1.5
-AWAY_FRACTION = 0.002
+_SIGMAS = 1.5
+_AWAY_FRACTION = 0.002
 _REVERSION_POINTS = 6.0
 _OWN_DELTA_ABOVE_SHARES = 5.0
 
@@ -41,14 +41,14 @@ class DealerGamma:
             if gone is None or not facts.minute_vol:
                 return absent(self, "too few minutes for their standard deviation")
             sigmas = abs(gone) / facts.minute_vol
-            if not exceeds(sigmas, SIGMAS):
+            if not exceeds(sigmas, _SIGMAS):
                 return scored(self, 0.0, 0, ())
             why = f"dealer gamma {level:+.2f} of its usual top, last minute {sigmas:.1f} standard deviations"
             return scored(self, self.weight * min(1.0, -level), sign(gone), (f"{why}: goes on",))
         if facts.vwap is None:
             return absent(self, "no volume-weighted price: the bars carry no volume")
         away = facts.price / facts.vwap - 1.0
-        if not exceeds(abs(away), AWAY_FRACTION):
+        if not exceeds(abs(away), _AWAY_FRACTION):
             return scored(self, 0.0, 0, ())
         why = f"dealer gamma {level:+.2f} of its usual top, price {away:+.2%} from the session's average"
         return scored(self, _REVERSION_POINTS * min(1.0, level), -sign(away), (f"{why}: comes back",))

@@ -28,7 +28,7 @@ _MORE_BARS = 2
 _KEPT_CANDLES = 5
 NEAR = 0.002
 """A touch may end so far before the edge, as a fraction of it."""
-BOUNCE_CANDLES = EXHAUSTED_CANDLES = 3
+_BOUNCE_CANDLES = _EXHAUSTED_CANDLES = 3
 
 
 class PriceSource(StrEnum):
@@ -212,9 +212,9 @@ def has_bounced(candles: Sequence[CloudCandle], direction: int) -> bool:
     Upward: a close above the cloud; then a low at its top or within 0.2 % of it, with a close not below
     the cloud; then a close above it. Downward it is mirrored. Source: the strategy reference F1.
     """
-    if len(candles) < BOUNCE_CANDLES:
+    if len(candles) < _BOUNCE_CANDLES:
         return False
-    first, touch, last = list(candles)[-BOUNCE_CANDLES:]
+    first, touch, last = list(candles)[-_BOUNCE_CANDLES:]
     if direction > 0:
         return (
             first.bar.close > first.fast.top
@@ -243,8 +243,8 @@ def is_exhausted(candles: Sequence[CloudCandle], direction: int) -> bool:
     Each of the last three candles has the move's colour, closes beyond the fast cloud and does not touch
     it with its wick; an equal price touches. Source: the strategy reference F9.
     """
-    last = list(candles)[-EXHAUSTED_CANDLES:]
-    return len(last) == EXHAUSTED_CANDLES and all(_has_left(each, direction) for each in last)
+    last = list(candles)[-_EXHAUSTED_CANDLES:]
+    return len(last) == _EXHAUSTED_CANDLES and all(_has_left(each, direction) for each in last)
 
 
 def _has_left(candle: CloudCandle, direction: int) -> bool:

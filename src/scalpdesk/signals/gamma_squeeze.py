@@ -9,8 +9,8 @@ _STRIKE_WITHIN_USD = 1.0
 _STRIKES_LOOKED_AT = 10
 _OPEN_INTEREST_ABOVE = 1000
 _MOVE_ABOVE_USD = 0.20
-VOLUME_RATIO_ABOVE = 2.0
-SIGMAS = 2.0
+_VOLUME_RATIO_ABOVE = 2.0
+_SIGMAS = 2.0
 
 
 class GammaSqueeze:
@@ -52,10 +52,10 @@ class GammaSqueeze:
             score += points
             reasons.append(f"dealer gamma near the price {exposure:,.0f} USD a per cent: +{points:.2f}")
         sigmas = abs(gone) / facts.minute_vol
-        if exceeds(sigmas, SIGMAS):
+        if exceeds(sigmas, _SIGMAS):
             score += 3.0
             reasons.append(f"last minute {gone:+.3%} is {sigmas:.1f} standard deviations: +3")
-        if exceeds(facts.volume_ratio, VOLUME_RATIO_ABOVE):
+        if exceeds(facts.volume_ratio, _VOLUME_RATIO_ABOVE):
             score += 1.5
             reasons.append(f"volume {facts.volume_ratio:.2f} times the usual: +1.5")
         return scored(self, score, sign(gone), reasons)
@@ -81,7 +81,7 @@ class GammaSqueeze:
         if exceeds(abs(move), _MOVE_ABOVE_USD):
             score += 3.0
             reasons.append(f"last minute {move:+.2f} USD: +3")
-        if exceeds(facts.volume_ratio, VOLUME_RATIO_ABOVE):
+        if exceeds(facts.volume_ratio, _VOLUME_RATIO_ABOVE):
             score += 1.5
             reasons.append(f"volume {facts.volume_ratio:.2f} times the usual: +1.5")
         return scored(self, score, sign(move), reasons)

@@ -5,13 +5,13 @@ from typing import ClassVar
 from scalpdesk.core.units import exceeds
 from scalpdesk.signals.base import MarketFacts, Reading, absent, scored, sign
 
-MOVE_FRACTION = 0.0015
+_MOVE_FRACTION = 0.0015
 _THIN_VOLUME = 0.8
 _GAP_ABOVE_USD = 0.20
 _WIDE_SPREADS = 2.0
 _THIN_SIZE = 0.5
-SIGMAS = 2.0
-LEAST_BARS = 3
+_SIGMAS = 2.0
+_LEAST_BARS = 3
 
 
 class LiquidityVacuum:
@@ -54,7 +54,7 @@ class LiquidityVacuum:
                 f" (median {facts.top_size_median:.0f}): +4"
             )
         sigmas = abs(gone) / facts.minute_vol
-        if exceeds(sigmas, SIGMAS):
+        if exceeds(sigmas, _SIGMAS):
             score += 2.0
             reasons.append(f"last minute {gone:+.3%} is {sigmas:.1f} standard deviations: +2")
         if exceeds(_THIN_VOLUME, facts.volume_ratio):
@@ -64,8 +64,8 @@ class LiquidityVacuum:
 
     def original(self, facts: MarketFacts) -> Reading:
         """A move on little volume, a gap, a widening spread."""
-        if len(facts.bars) < LEAST_BARS:
-            return absent(self, f"fewer than {LEAST_BARS} closed minutes")
+        if len(facts.bars) < _LEAST_BARS:
+            return absent(self, f"fewer than {_LEAST_BARS} closed minutes")
         if facts.spread is None or not facts.spread_median:
             return absent(self, "no half hour of quotes to compare the spread with")
         previous, last = facts.bars[-2], facts.bars[-1]
@@ -75,7 +75,7 @@ class LiquidityVacuum:
             return absent(self, "the bars carry no volume")
         score, reasons = 0.0, []
         moved, ratio = last.close / previous.close - 1.0, last.volume / average
-        if exceeds(abs(moved), MOVE_FRACTION) and exceeds(_THIN_VOLUME, ratio):
+        if exceeds(abs(moved), _MOVE_FRACTION) and exceeds(_THIN_VOLUME, ratio):
             score += 4.0
             reasons.append(f"last minute {moved:+.2%} on {ratio:.2f} of the mean volume: +4")
         gap = last.open - previous.close

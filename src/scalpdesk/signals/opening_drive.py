@@ -5,8 +5,8 @@ from typing import ClassVar
 from scalpdesk.core.units import exceeds
 from scalpdesk.signals.base import MarketFacts, Reading, absent, scored, sign
 
-MOVE_FRACTION = 0.002
-VOLUME_RATIO_ABOVE = 2.0
+_MOVE_FRACTION = 0.002
+_VOLUME_RATIO_ABOVE = 2.0
 
 
 class OpeningDrive:
@@ -48,7 +48,7 @@ class OpeningDrive:
         overnight = facts.overnight_high if side > 0 else facts.overnight_low
         edge = "high" if side > 0 else "low"
         score, reasons = 0.0, []
-        if exceeds(abs(moved), MOVE_FRACTION):
+        if exceeds(abs(moved), _MOVE_FRACTION):
             score += 3.0
             reasons.append(f"{moved:+.2%} from the open: +3")
             if exceeds(side * facts.price, side * prior):
@@ -60,7 +60,7 @@ class OpeningDrive:
             elif exceeds(side * facts.price, side * overnight):
                 score += 2.0
                 reasons.append(f"beyond the premarket's {edge}, {overnight:.2f}: +2")
-        if exceeds(facts.opening_volume_ratio, VOLUME_RATIO_ABOVE):
+        if exceeds(facts.opening_volume_ratio, _VOLUME_RATIO_ABOVE):
             score += 2.0
             reasons.append(f"opening volume {facts.opening_volume_ratio:.2f} times the usual: +2")
         return scored(self, score, side, reasons)

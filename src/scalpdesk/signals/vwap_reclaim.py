@@ -5,11 +5,11 @@ from typing import ClassVar
 from scalpdesk.core.units import exceeds
 from scalpdesk.signals.base import MarketFacts, Reading, absent, scored, sign
 
-NEAR_USD = 0.20
-VOLUME_RATIO_ABOVE = 1.5
+_NEAR_USD = 0.20
+_VOLUME_RATIO_ABOVE = 1.5
 BARS_BEFORE = 3
-AWAY_FRACTION = 0.001
-WELL_BEYOND_FRACTION = 0.0005
+_AWAY_FRACTION = 0.001
+_WELL_BEYOND_FRACTION = 0.0005
 
 
 class VwapReclaim:
@@ -44,16 +44,16 @@ class VwapReclaim:
             return absent(self, why or "no earlier sessions to compare the volume with")
         before, now = known[:-1], known[-1]
         side = sign(now)
-        was_away = all(-side * distance >= AWAY_FRACTION - 1e-12 for distance in before)
+        was_away = all(-side * distance >= _AWAY_FRACTION - 1e-12 for distance in before)
         if not side or not was_away:
             return scored(self, 0.0, 0, ())
         score = 4.0
         word = "above" if side > 0 else "below"
         reasons = [f"closed {abs(now):.3%} {word} the session's average after {len(before)} away from it: +4"]
-        if exceeds(facts.volume_ratio, VOLUME_RATIO_ABOVE):
+        if exceeds(facts.volume_ratio, _VOLUME_RATIO_ABOVE):
             score += 2.0
             reasons.append(f"volume {facts.volume_ratio:.2f} times the usual: +2")
-        if abs(now) >= WELL_BEYOND_FRACTION:
+        if abs(now) >= _WELL_BEYOND_FRACTION:
             score += 1.0
             reasons.append("well beyond it: +1")
         return scored(self, score, side, reasons)
@@ -69,10 +69,10 @@ class VwapReclaim:
             return absent(self, why or "no earlier sessions to compare the volume with")
         score, reasons = 0.0, []
         distance = abs(facts.price - facts.vwap)
-        if exceeds(NEAR_USD, distance):
+        if exceeds(_NEAR_USD, distance):
             score += 4.0
             reasons.append(f"{distance:.2f} USD from the session's average {facts.vwap:.2f}: +4")
-        if exceeds(facts.volume_ratio, VOLUME_RATIO_ABOVE):
+        if exceeds(facts.volume_ratio, _VOLUME_RATIO_ABOVE):
             score += 2.0
             reasons.append(f"volume {facts.volume_ratio:.2f} times the usual: +2")
         before, last = (abs(bar.close - facts.vwap) for bar in facts.bars[-2:])

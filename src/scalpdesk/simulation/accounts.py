@@ -19,7 +19,7 @@ from scalpdesk.portfolio.positions import Account, Position, move_units
 from scalpdesk.simulation.orders import BUST_NOTE, Activity, BrokerOrder, Execution, PositionIntent
 
 
-class MarkSource(Protocol):
+class _MarkSource(Protocol):
     """Instruments and their present marks."""
 
     instruments: Instruments
@@ -61,7 +61,7 @@ class AccountTerms(FrozenStruct, frozen=True):
 class BrokerAccount(Account):
     """One account."""
 
-    def __init__(self, terms: AccountTerms, valuation: MarkSource, now_ns: int) -> None:
+    def __init__(self, terms: AccountTerms, valuation: _MarkSource, now_ns: int) -> None:
         super().__init__(terms.cash, terms.currency)
         self.name = terms.name
         self.options_level = terms.options_level

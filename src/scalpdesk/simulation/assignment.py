@@ -31,12 +31,12 @@ RANDOM_PART = 0.01
 """Part of the open interest in the money that is exercised in a night though it is worth more held. An
 assumption, not a measurement: it makes a run meet the case.
 """
-NOTICE_BEFORE_NS = 120 * MINUTE_NS
+_NOTICE_BEFORE_NS = 120 * MINUTE_NS
 """Before an opening: clearing members have the notices of the night by then."""
-LARGEST_DEVIATION = 6.0
+_LARGEST_DEVIATION = 6.0
 """Standard deviations that the price moves after the close at most."""
 
-NOTHING_KNOWN = Morning(FLAT_ZERO, {}, ())
+_NOTHING_KNOWN = Morning(FLAT_ZERO, {}, ())
 
 EarlyAssignment = Literal["off", "worth", "random"]
 
@@ -56,7 +56,7 @@ class AssignmentTerms:
     """With such a move: what expires is booked once the last notice of anybody is in, not at the close."""
 
 
-class AssignedLot(NamedTuple):
+class _AssignedLot(NamedTuple):
     """An assignment that the clearing house has made and the account does not know yet."""
 
     account: str
@@ -76,8 +76,8 @@ class AssignmentProcessor:
     def __init__(
         self, ledger: Ledger, expiry: ExpiryProcessor, actions: ActionProcessor, terms: AssignmentTerms
     ) -> None:
-        self.published: Callable[[date], Morning] = lambda _day: NOTHING_KNOWN
-        self.waiting: list[AssignedLot] = []
+        self.published: Callable[[date], Morning] = lambda _day: _NOTHING_KNOWN
+        self.waiting: list[_AssignedLot] = []
         """Made at the last close and not known to the account yet."""
         self._ledger = ledger
         self._expiry = expiry
@@ -97,10 +97,10 @@ class AssignmentProcessor:
                 option = held.instrument
                 if held.quantity >= 0 or not option.is_option or option.expiry <= day:
                     continue
-                if is_assigned_early(option):
+                if _is_assigned_early(option):
                     contracts = self._assigned(account, number, option, day)
                     if contracts:
-                        self.waiting.append(AssignedLot(account.name, number, contracts, now_ns))
+                        self.waiting.append(_AssignedLot(account.name, number, contracts, now_ns))
 
     def tell(self) -> None:
         """Book what was assigned: shares change hands at the strike as of the evening."""
@@ -190,7 +190,7 @@ class AssignmentProcessor:
     def _last_level(self, option: OptionContract, level: Decimal) -> Decimal:
         """Return the price by which holders decide in the end: it moves from the close to the last notice."""
         deviation = self._dice(option.underlying, option.expiry.isoformat()).standard_normal()
-        deviation = min(max(deviation, -LARGEST_DEVIATION), LARGEST_DEVIATION)
+        deviation = min(max(deviation, -_LARGEST_DEVIATION), _LARGEST_DEVIATION)
         moved = float(level) * math.exp(self._terms.after_close_move * deviation)
         return Decimal(f"{moved:.4f}").quantize(CENT)
 
@@ -200,11 +200,11 @@ class AssignmentProcessor:
         return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seeds)))
 
 
-def is_assigned_early(option: OptionContract) -> bool:
+def _is_assigned_early(option: OptionContract) -> bool:
     """Return whether holders may exercise an option for its shares before its end."""
     return option.style is Style.AMERICAN and takes_notices(option)
 
 
 def notice_ns(now_ns: int) -> int:
     """Return when an account learns what a close has assigned, UTC nanoseconds: before the next opening."""
-    return next_session(to_new_york(now_ns).date()).open_ns - NOTICE_BEFORE_NS
+    return next_session(to_new_york(now_ns).date()).open_ns - _NOTICE_BEFORE_NS

@@ -43,7 +43,7 @@ from scalpdesk.simulation.tape_reader import published_on, settlement_level
 BUY = Side.BUY
 MARKET, OPG = OrderType.MARKET, TimeInForce.OPG
 OCO, MLEG = OrderClass.OCO, OrderClass.MLEG
-PENDING_NEW, ACCEPTED, NEW = Status.PENDING_NEW, Status.ACCEPTED, Status.NEW
+_PENDING_NEW, _ACCEPTED, NEW = Status.PENDING_NEW, Status.ACCEPTED, Status.NEW
 
 
 class Broker:
@@ -277,7 +277,7 @@ class Broker:
         if order.instrument is None or (order.instrument.is_option and request.side is not BUY):
             self.calls.note(account, order)
         if not entry.is_open or order.lifetime is OPG:
-            order.status, order.was_queued = ACCEPTED, True
+            order.status, order.was_queued = _ACCEPTED, True
             ledger.emit(order, order.status.value)
         elif fault is None and self._effect_latency_ns is None:
             self.activate(order)
@@ -387,7 +387,7 @@ class Broker:
     def activate(self, order: BrokerOrder) -> None:
         """Deliver an order to the exchange: acknowledge it and match it with the present quote."""
         ledger = self.ledger
-        if order.status is not PENDING_NEW and order.status is not ACCEPTED:
+        if order.status is not _PENDING_NEW and order.status is not _ACCEPTED:
             return
         order.status = NEW
         if order.instrument_id is None:

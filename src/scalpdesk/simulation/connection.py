@@ -51,7 +51,7 @@ from scalpdesk.simulation.orders import (
 
 AccountEvent = OrderEvent | PositionChanged
 GONE = "no such working order"
-FILLS = frozenset({"fill", "partial_fill"})
+_FILLS = frozenset({"fill", "partial_fill"})
 OVER = "the session is over"
 
 
@@ -280,9 +280,9 @@ class BrokerConnection:
             recv_ns: Any = now_ns if at_once else (ts_ns + back_ns if back_ns else ts_ns)
             order, trade = update.order, update.execution
             if order.is_forced:
-                if trade is not None and update.event in FILLS:
+                if trade is not None and update.event in _FILLS:
                     arrived.append(_closed_by_broker(trade, order))
-            elif trade is not None and update.event in FILLS:
+            elif trade is not None and update.event in _FILLS:
                 for part in update.leg_executions or (trade,):
                     name, execution = part.client_order_id, part.execution_id
                     reply(OrderFilled(name, ts_ns, recv_ns, execution, part.quantity, part.price, part.fee))

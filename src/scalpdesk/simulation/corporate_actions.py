@@ -10,19 +10,16 @@ import msgspec
 from scalpdesk.core.errors import DataError
 from scalpdesk.core.events import PositionChanged
 from scalpdesk.core.units import InstrumentId
-from scalpdesk.instruments.corporate_actions import (
-    LARGEST_ORDINARY_DIVIDEND,
-    CorporateAction,
-    adjust,
-    dividend,
-    price_scale,
-)
+from scalpdesk.instruments.corporate_actions import CorporateAction, adjust, dividend, price_scale
 from scalpdesk.instruments.deribit import funding
 from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.marketdata.tape import CashDividend, FundingRate
 from scalpdesk.simulation.accounts import BrokerAccount
 from scalpdesk.simulation.ledger import Ledger
 from scalpdesk.simulation.orders import Status
+
+LARGEST_ORDINARY_DIVIDEND = Decimal("0.03")
+"""Fraction of the price up to which a distribution of unnamed kind passes for an ordinary cash dividend."""
 
 
 class ActionProcessor:

@@ -22,7 +22,7 @@ from scalpdesk.simulation.accounts import BrokerAccount
 from scalpdesk.simulation.ledger import Ledger
 from scalpdesk.simulation.orders import OrderRequest, PositionIntent, Status
 
-LIQUIDATION_MINUTES, LIQUIDATION_MINUTES_FUNDS = 30, 15
+_LIQUIDATION_MINUTES, _LIQUIDATION_MINUTES_FUNDS = 30, 15
 
 _SettlementOf = Callable[[str, date], Decimal | None]
 """Official level of an underlying on a day, or None where the last mid serves."""
@@ -30,9 +30,9 @@ _SettlementOf = Callable[[str, date], Decimal | None]
 
 def liquidation_ns(contract: OptionContract) -> int:
     """Return from when on the broker closes expiring positions that it cannot let be exercised."""
-    minutes = LIQUIDATION_MINUTES
+    minutes = _LIQUIDATION_MINUTES
     if contract.underlying in BROAD_FUNDS:
-        minutes = LIQUIDATION_MINUTES_FUNDS
+        minutes = _LIQUIDATION_MINUTES_FUNDS
     return expiry_instant_ns(contract) - minutes * MINUTE_NS
 
 
@@ -57,8 +57,8 @@ class Instruction(NamedTuple):
     """None: all that are held then."""
 
 
-CLOSING = PositionIntent.BUY_TO_CLOSE, PositionIntent.SELL_TO_CLOSE
-LET_GO = Instruction(exercises=False, contracts=None)
+_CLOSING = PositionIntent.BUY_TO_CLOSE, PositionIntent.SELL_TO_CLOSE
+_LET_GO = Instruction(exercises=False, contracts=None)
 
 
 class ExpiryProcessor:
@@ -223,7 +223,7 @@ class ExpiryProcessor:
         ledger, ends_ns = self._ledger, expiry_instant_ns(contract)
         self._undecided.discard(number)
         for account in ledger.accounts.values():
-            usual = LET_GO if account.exercises_nothing and takes_notices(contract) else None
+            usual = _LET_GO if account.exercises_nothing and takes_notices(contract) else None
             held, instructed = account.quantity(number), self.instructions.pop((account.name, number), usual)
             if not held:
                 continue
@@ -383,7 +383,7 @@ class ExpiryProcessor:
         ledger.change(account, changes)
         left = abs(account.quantity(number))
         for order in () if self._turns else account.open_orders():
-            closes = order.instrument_id == number and order.intent in CLOSING and order.parent is None
+            closes = order.instrument_id == number and order.intent in _CLOSING and order.parent is None
             if closes and order.leaves > left:  # it would open what it was sent to close
                 ledger.end(order, Status.CANCELED)
         return True

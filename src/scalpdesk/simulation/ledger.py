@@ -69,7 +69,7 @@ _ACTIVITY_OF = {
     ChangeCause.CORPORATE_ACTION: "SPLIT",
 }
 """Kind of the line in the account's history for each cause of a change."""
-PRICED = frozenset({ChangeCause.DELIVERY, ChangeCause.CASH_SETTLEMENT})
+_PRICED = frozenset({ChangeCause.DELIVERY, ChangeCause.CASH_SETTLEMENT})
 """Causes whose line names a price: the strike, or what a contract pays."""
 
 _ENDS: dict[Status, str] = {
@@ -485,7 +485,7 @@ class Ledger:
             if self.keeps_history:
                 quantity, price = (
                     change.quantity_change,
-                    change.price if change.cause in PRICED else ZERO,
+                    change.price if change.cause in _PRICED else ZERO,
                 )
                 if change.cause is ChangeCause.DIVIDEND:
                     quantity, price = held, change.cash_change / held

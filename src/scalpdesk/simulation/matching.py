@@ -21,7 +21,7 @@ from scalpdesk.simulation.orders import MATCHABLE, BrokerOrder, Execution, Order
 # looking up an enum's member costs as much as a call
 BUY, MARKET, CLS = Side.BUY, OrderType.MARKET, TimeInForce.CLS
 NEW, FILLED = Status.NEW, Status.FILLED
-SHARE_STEP = Decimal("0.000000001")
+_SHARE_STEP = Decimal("0.000000001")
 _LEAST_PRICE = Decimal("0.000001")
 """Step and lower bound of the price of a combo's leg: the wires carry six decimals."""
 
@@ -252,7 +252,7 @@ class Matcher:
         if not far > 0:
             return
         assert order.request.notional is not None
-        order.quantity = floor_to(order.request.notional / exact_price(far), SHARE_STEP)
+        order.quantity = floor_to(order.request.notional / exact_price(far), _SHARE_STEP)
         if order.resting is not None:
             order.resting.leaves = order.leaves
 

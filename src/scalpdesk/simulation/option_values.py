@@ -11,11 +11,11 @@ from scalpdesk.marketdata.quotes import mark_price
 from scalpdesk.portfolio.option_pricer import ContractPricer
 from scalpdesk.pricing.scalar import implied_vol_scalar, option_greeks
 
-OLD_NS = MINUTE_NS
+_OLD_NS = MINUTE_NS
 """A quote this much older than its underlying's is of another spot."""
-WIDE, FEW_TICKS = 0.25, 4
+_WIDE, _FEW_TICKS = 0.25, 4
 """Fraction of the mid, and ticks: with a spread above both, a trader would not trade at the price."""
-LARGEST_CARRY = 0.10
+_LARGEST_CARRY = 0.10
 """Interest and yield a year that may bring a European option below its payoff."""
 EUROPEAN = ContractPricer(Style.EUROPEAN)
 
@@ -37,7 +37,7 @@ def least_value(contract: OptionContract, spot: QuoteEvent) -> float:
         return 0.0
     if contract.style is Style.AMERICAN:
         return payoff
-    carry = LARGEST_CARRY * years_left(contract, spot.ts_recv_ns) * strike
+    carry = _LARGEST_CARRY * years_left(contract, spot.ts_recv_ns) * strike
     return max(payoff - carry, 0.0) / (mark_price(spot) if contract.is_inverse else 1.0)
 
 
@@ -60,12 +60,12 @@ def credible_price(
     if float(price) >= least:
         return price
     spread = quote.ask - quote.bid
-    if not quote.ask >= least or spot.ts_recv_ns - quote.ts_recv_ns > OLD_NS:
+    if not quote.ask >= least or spot.ts_recv_ns - quote.ts_recv_ns > _OLD_NS:
         return None
     if sign > 0:
         return price
-    few = FEW_TICKS * float(contract.tick_rule.tick_at(exact(quote.ask)))
-    if spread > WIDE * quote.mid and spread > few + 1e-12:
+    few = _FEW_TICKS * float(contract.tick_rule.tick_at(exact(quote.ask)))
+    if spread > _WIDE * quote.mid and spread > few + 1e-12:
         return None
     return max(price, exact(quote.bid)) if quote.bid > 0 else price
 

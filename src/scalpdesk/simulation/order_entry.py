@@ -31,13 +31,13 @@ from scalpdesk.simulation.orders import (
 
 # looking up an enum's member costs as much as a call
 DAY, BUY, SELL, MARKET = TimeInForce.DAY, Side.BUY, Side.SELL, OrderType.MARKET
-SIMPLE, OCO = OrderClass.SIMPLE, OrderClass.OCO
+_SIMPLE, OCO = OrderClass.SIMPLE, OrderClass.OCO
 PENDING_NEW = Status.PENDING_NEW
 MAX_CLIENT_ID = 128
-PENNY_PRICE = Decimal(1)
-CLOSING = frozenset({PositionIntent.BUY_TO_CLOSE, PositionIntent.SELL_TO_CLOSE})
+_PENNY_PRICE = Decimal(1)
+_CLOSING = frozenset({PositionIntent.BUY_TO_CLOSE, PositionIntent.SELL_TO_CLOSE})
 AT_ONCE = frozenset({TimeInForce.IOC, TimeInForce.FOK})
-AUCTIONS_AND_AT_ONCE = AT_ONCE | {TimeInForce.OPG, TimeInForce.CLS}
+_AUCTIONS_AND_AT_ONCE = AT_ONCE | {TimeInForce.OPG, TimeInForce.CLS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ class OrderEntry:
         if self._rules.contract_ticks:
             _check_ticks(instrument, request.limit_price, kind.trigger_price(None, 1))
         if request.intent is not None:
-            check_intent(request.intent, side, account.quantity(number))
+            _check_intent(request.intent, side, account.quantity(number))
         if self._rules.turns:
             held = account.quantity(number)
             closes = held * side.sign < 0 and quantity <= abs(held)
@@ -122,8 +122,8 @@ class OrderEntry:
             closes = check_available(account, number, symbol, side, quantity)
         is_oco = request.structure is OCO
         limit = request.limit_price or (request.take_profit_limit if is_oco else None)
-        if self._rules.wash_trades and request.structure is SIMPLE:
-            check_wash(account, number, side, limit if kind is not MARKET else None)
+        if self._rules.wash_trades and request.structure is _SIMPLE:
+            _check_wash(account, number, side, limit if kind is not MARKET else None)
         price = withholds = ZERO
         if not closes:
             trigger = None if kind is MARKET else kind.trigger_price(None, side.sign)
@@ -137,7 +137,7 @@ class OrderEntry:
         )
         order.limit_price, order.withholds = limit, withholds
         order.is_unpriced = not closes and not price
-        if request.structure is not SIMPLE:
+        if request.structure is not _SIMPLE:
             self._add_exits(account, order)
         return order
 
@@ -195,7 +195,7 @@ class OrderEntry:
         extra, number = total - old.quantity, old.instrument_id
         if self._rules.contract_ticks and number is not None:
             _check_ticks(self._ledger.instruments[number], changes.limit_price, changes.stop_price)
-        account, closes = self._ledger.accounts[old.account], old.intent in CLOSING
+        account, closes = self._ledger.accounts[old.account], old.intent in _CLOSING
         if extra > 0 and number is not None:
             symbol = self._ledger.instruments[number].symbol
             closes = check_available(account, number, symbol, old.side, extra)
@@ -269,7 +269,7 @@ class OrderEntry:
                 raise Refused(Cause.MALFORMED, "mleg orders are for option contracts only")
             self._check_option(request, number, contract)
             if leg.intent is not None:
-                check_intent(leg.intent, leg.side, account.quantity(number))
+                _check_intent(leg.intent, leg.side, account.quantity(number))
             price = self.far_price(number, leg.side)
             found.append((leg, number, Holding(contract, leg.side.sign * quantity * leg.ratio, price)))
         withholds, lines = self._combo_means(
@@ -441,7 +441,7 @@ class OrderEntry:
             request.kind is OrderType.LIMIT and request.lifetime is TimeInForce.DAY
         ):
             raise Refused(Cause.EXTENDED_HOURS)
-        if request.lifetime in AUCTIONS_AND_AT_ONCE and not isinstance(request.kind, OrderType):
+        if request.lifetime in _AUCTIONS_AND_AT_ONCE and not isinstance(request.kind, OrderType):
             raise Refused(Cause.MALFORMED, f"{request.lifetime.value} orders must be market or limit orders")
         if request.structure is OrderClass.MLEG:
             _check_legs(request)
@@ -474,7 +474,7 @@ class OrderEntry:
 
     def check_increment(self, name: str, price: Decimal) -> None:
         """Refuse more than two decimals from 1 on, more than four below, where the venue does."""
-        decimals = 2 if abs(price) >= PENNY_PRICE else 4
+        decimals = 2 if abs(price) >= _PENNY_PRICE else 4
         if self._rules.penny_prices and price != round(price, decimals):
             raise Refused(Cause.SUB_PENNY, name=name, price=number_text(price))
 
@@ -588,14 +588,14 @@ def check_available(
     return True
 
 
-def check_intent(asked: PositionIntent, side: Side, held: Decimal) -> None:
+def _check_intent(asked: PositionIntent, side: Side, held: Decimal) -> None:
     """Refuse an order that means to close where it would open, or to open where it would close."""
     inferred = position_intent(side, held)
     if asked is not inferred:
         raise Refused(Cause.INTENT, inferred=inferred.value, specified=asked.value)
 
 
-def check_wash(account: BrokerAccount, number: InstrumentId, side: Side, limit: Decimal | None) -> None:
+def _check_wash(account: BrokerAccount, number: InstrumentId, side: Side, limit: Decimal | None) -> None:
     """Refuse an order that could trade with an opposite one of the same account."""
     for other in account.open_orders():
         if other.instrument_id != number or other.side is side or other.parent is not None:

@@ -40,7 +40,7 @@ class Status(StrEnum):
     REJECTED = "rejected"
 
 
-TERMINAL = frozenset({Status.FILLED, Status.CANCELED, Status.EXPIRED, Status.REPLACED, Status.REJECTED})
+_TERMINAL = frozenset({Status.FILLED, Status.CANCELED, Status.EXPIRED, Status.REPLACED, Status.REJECTED})
 MATCHABLE = frozenset({Status.NEW, Status.PARTIALLY_FILLED, Status.PENDING_CANCEL, Status.PENDING_REPLACE})
 """Statuses in which the exchange may still fill an order; a cancel on its way does not protect it."""
 
@@ -180,7 +180,7 @@ class BrokerOrder(IdentityLeaf, eq=False, gc=False):
     @property
     def is_open(self) -> bool:
         """Whether the order may still change the position."""
-        return self.status not in TERMINAL
+        return self.status not in _TERMINAL
 
     @property
     def is_combo_leg(self) -> bool:

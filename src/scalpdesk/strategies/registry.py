@@ -16,9 +16,9 @@ from scalpdesk.strategies.several.strategy import Several, SeveralConfig, Shared
 
 SEVERAL = "+"
 """Between the names of strategies that share a desk: ``st0cka+gamma-scalper``."""
-LABEL = "@"
+_LABEL = "@"
 """Before the label of a strategy with settings of its own: ``gamma-scalper@wings``."""
-GAMMA_EXAMPLE = "gamma-scalper@wings"
+_GAMMA_EXAMPLE = "gamma-scalper@wings"
 
 
 def strategy_names() -> tuple[str, ...]:
@@ -39,7 +39,7 @@ def find_strategy(name: str) -> StrategySpec:
     wanted = canonical_name(name)
     if SEVERAL in wanted:
         return _joined(wanted)
-    if LABEL in wanted:
+    if _LABEL in wanted:
         return _labelled(wanted)
     spec = STRATEGIES.find_spec(StrategySpec, _spelt(wanted) or wanted)
     return combined(spec, [find_strategy(member) for member in spec.members]) if spec.members else spec
@@ -105,7 +105,7 @@ def canonical_name(name: str) -> str:
     """
     found = []
     for word in name.split(SEVERAL):
-        plain, at, label = _hyphened(word).partition(LABEL)
+        plain, at, label = _hyphened(word).partition(_LABEL)
         found.append((plain if _spelt(plain) else _aliases().get(plain, plain)) + at + label)
     return SEVERAL.join(found)
 
@@ -199,14 +199,14 @@ def bound_config(
 
 def _labelled(name: str) -> StrategySpec:
     """Return the spec of a strategy under a label: its settings, book and orders go by the whole name."""
-    plain, _, label = name.partition(LABEL)
+    plain, _, label = name.partition(_LABEL)
     spec = find_strategy(plain)
     if not label or not label.replace("-", "").isalnum() or spec.members:
         raise ConfigError(
             "a label is of letters, digits and hyphens, behind the name of a single strategy",
             where="strategy",
             value=name,
-            fix=f"write it as {GAMMA_EXAMPLE}",
+            fix=f"write it as {_GAMMA_EXAMPLE}",
         )
 
     def build(config: Any) -> Strategy:
@@ -225,7 +225,7 @@ def _joined(name: str) -> StrategySpec:
             "strategies that share a desk differ, and each is a single strategy",
             where="strategy",
             value=name,
-            fix=f"name each strategy once, or with labels, as {GAMMA_EXAMPLE}",
+            fix=f"name each strategy once, or with labels, as {_GAMMA_EXAMPLE}",
         )
     summary = f"{', '.join(names)} in one desk"
     return combined(

@@ -6,7 +6,7 @@ from enum import IntEnum
 from scalpdesk.core.intents import Purpose
 from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND
 
-ROUNDING = 1e-9
+_ROUNDING = 1e-9
 """Part of a request: a wait that is long enough must not fail by the last bit."""
 
 
@@ -72,7 +72,7 @@ class RequestBudget:
         ``now_ns`` is of a clock that never runs backwards (the event loop's).
         """
         self._refill(now_ns)
-        if self._tokens - 1 < self._kept[urgency] - ROUNDING:
+        if self._tokens - 1 < self._kept[urgency] - _ROUNDING:
             return False
         self._tokens -= 1
         return True

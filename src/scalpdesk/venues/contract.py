@@ -122,7 +122,7 @@ class Notice(msgspec.Struct, frozen=True):
         return self.kind is NoticeKind.GAP or (self.kind is NoticeKind.CONNECTED and self.stream == "orders")
 
 
-MINUTE_SECONDS = 60
+_MINUTE_SECONDS = 60
 
 
 class DailyBar(msgspec.Struct, frozen=True):
@@ -156,7 +156,7 @@ class VenueMinute(msgspec.Struct, frozen=True):
     @property
     def end_ns(self) -> int:
         """First instant at which the bar is known."""
-        return self.start_ns + MINUTE_SECONDS * NANOS_PER_SECOND
+        return self.start_ns + _MINUTE_SECONDS * NANOS_PER_SECOND
 
 
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -194,7 +194,7 @@ def sessions_of(
                 day.isoformat(),
                 hours.open_ns,
                 hours.close_ns,
-                MINUTE_SECONDS,
+                _MINUTE_SECONDS,
                 tuple(bar.end_ns for bar in inside),
                 *(tuple(column) for column in figures),
             )

@@ -32,7 +32,7 @@ class CleanConnector(aiohttp.BaseConnector):
         raise aiohttp.ClientConnectionError("the pool is closed")
 
 
-class TcpConnector(CleanConnector, aiohttp.TCPConnector):
+class _TcpConnector(CleanConnector, aiohttp.TCPConnector):
     """Connections over TCP, with TLS where the address asks for it."""
 
 
@@ -58,4 +58,4 @@ class TcpNetwork(Network):
     def connector(self, connections: int) -> CleanConnector:
         """Return a pool of at most so many connections, kept open until the host closes them."""
         # the system's resolver: aiohttp takes another where one is installed by chance
-        return TcpConnector(limit=connections, keepalive_timeout=None, resolver=aiohttp.ThreadedResolver())
+        return _TcpConnector(limit=connections, keepalive_timeout=None, resolver=aiohttp.ThreadedResolver())

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from scalpdesk.core.backoff import BackOff
 
-FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 10.0
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 10.0
 HELLO_SECONDS = 10.0
 """Until a connection must stand."""
 
@@ -86,7 +86,7 @@ class ReconnectingConnection(ABC):
             self._first.set_result(None)
 
     async def _run(self) -> None:
-        pauses = BackOff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
+        pauses = BackOff(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)
         loop = asyncio.get_running_loop()
         while True:
             began = loop.time()

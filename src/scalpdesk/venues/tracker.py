@@ -35,7 +35,7 @@ from scalpdesk.instruments.fees import NO_FEES, FeeBook, FeeModel
 from scalpdesk.instruments.postings import LATE_FEE
 from scalpdesk.venues.contract import KnownOrder, VenueFill
 
-CANCEL_SECONDS, LONGEST_CANCEL_SECONDS = 5.0, 60.0
+_CANCEL_SECONDS, _LONGEST_CANCEL_SECONDS = 5.0, 60.0
 """A cancel that the venue took may go without effect for so long: at first, and at most after others."""
 
 
@@ -396,7 +396,7 @@ class OrderTracker:
         Both instants are on the clock of :attr:`TrackedOrder.answered_ns`.
         """
         order.awaits_cancel = True
-        order.cancels = order.cancels or BackOff(CANCEL_SECONDS, LONGEST_CANCEL_SECONDS)
+        order.cancels = order.cancels or BackOff(_CANCEL_SECONDS, _LONGEST_CANCEL_SECONDS)
         return order.cancels.fail(now_ns)
 
     def cancel_lost(self, order: TrackedOrder, asked_ns: int, now_ns: int) -> list[OrderEvent]:

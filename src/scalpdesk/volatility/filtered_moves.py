@@ -14,13 +14,13 @@ from scalpdesk.volatility.garch import estimate_garch
 from scalpdesk.volatility.ohlc import Array
 
 FILTERS = ("ewma", "garch", "gjr")
-EWMA_DECAY = 0.94
+_EWMA_DECAY = 0.94
 """Weight of yesterday's variance for daily moves: RiskMetrics Technical Document (J.P. Morgan 1996)."""
 SEED_MOVES = 30
 """First moves, whose mean square starts the EWMA; they are no scenarios, as they know their own variance."""
 
 
-def ewma_variances(moves: Array, decay: float = EWMA_DECAY) -> Array:
+def ewma_variances(moves: Array, decay: float = _EWMA_DECAY) -> Array:
     """Return the variance of each move as known before it, and of the one after the last.
 
     ``v(t+1) = λ·v(t) + (1 − λ)·r(t)²`` about a mean of zero, from the mean square of the first
@@ -82,7 +82,7 @@ def filtered_moves(moves: Array, variances: Array) -> Array:
     return np.asarray(moves * np.sqrt(variances[-1] / variances[:-1]))
 
 
-def ewma_correlation(moves: Array, decay: float = EWMA_DECAY) -> Array:
+def ewma_correlation(moves: Array, decay: float = _EWMA_DECAY) -> Array:
     """Return the correlation of columns of moves with weights that fall by ``decay`` a day, mean zero.
 
     ``moves``: Shape ``(days, series)``, oldest first; a row holds the moves of one day.

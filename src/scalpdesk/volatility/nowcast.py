@@ -15,11 +15,11 @@ _LATER_WEIGHT = 0.3
 Measured: how much the desk's own HAR forecast of five days moved, relatively, for a day whose variance was so
 much above the forecast (slope 0.33 over 3,978 days of the S&P 500 to 2018; 0.28 over those above it).
 """
-SAMPLE_SECONDS = 300
+_SAMPLE_SECONDS = 300
 """Spacing of the prices that realised variance is summed from (Liu, Patton and Sheppard 2015)."""
 
 
-class Nowcast(NamedTuple):
+class _Nowcast(NamedTuple):
     """Volatilities of one day, fractions a year."""
 
     day_vol: float
@@ -37,7 +37,7 @@ def nowcast(
     *,
     reaction: float = _REACTION,
     days_per_year: float = SESSIONS_PER_YEAR,
-) -> Nowcast:
+) -> _Nowcast:
     """Return a day's volatility from a forecast and what the day has shown so far.
 
     Parameters
@@ -68,14 +68,14 @@ def nowcast(
     day_vol = math.sqrt(days_per_year * (realized_variance + a_day * (1.0 - share_elapsed)))
     expected = a_day * share_elapsed
     if expected <= 0.0:
-        return Nowcast(day_vol, 0.0, forecast_vol)
+        return _Nowcast(day_vol, 0.0, forecast_vol)
     weight = share_elapsed / (share_elapsed + reaction)
-    return Nowcast(
+    return _Nowcast(
         day_vol, weight, forecast_vol * math.sqrt(1.0 + weight * (realized_variance / expected - 1.0))
     )
 
 
-def forecast_to_horizon(forecast_vol: float, now: Nowcast, rest_years: float, horizon_years: float) -> float:
+def forecast_to_horizon(forecast_vol: float, now: _Nowcast, rest_years: float, horizon_years: float) -> float:
     """Return the volatility from now to a horizon, a fraction a year of the variance clock.
 
     What is left of the day at its own volatility; the variance of the days after is the forecast's times
@@ -140,4 +140,4 @@ class RealisedSoFar:
             self._last_ns, self._last_price = now_ns, price
 
 
-_SAMPLE_NS = SAMPLE_SECONDS * NANOS_PER_SECOND
+_SAMPLE_NS = _SAMPLE_SECONDS * NANOS_PER_SECOND

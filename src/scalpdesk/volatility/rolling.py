@@ -24,7 +24,7 @@ FIRST_ORIGIN = 1500
 
 REFIT_EVERY = 21
 _HORIZONS = (1, 5, 22)
-PARTS_OF_COMBINED = ("gjr", "har")
+_PARTS_OF_COMBINED = ("gjr", "har")
 """The combination is the plain mean of these two variances."""
 
 Fit = TypeVar("Fit")
@@ -74,7 +74,7 @@ def rolling_forecasts(
     # The reference's protocol stops one day before the longest horizon would end with the last bar.
     last = len(returns) - max(horizons) - 1
     wanted = set(models)
-    parts = wanted - {"combined"} | (set(PARTS_OF_COMBINED) if "combined" in wanted else set())
+    parts = wanted - {"combined"} | (set(_PARTS_OF_COMBINED) if "combined" in wanted else set())
     rolled: dict[str, dict[int, list[Array]]] = {name: {h: [] for h in horizons} for name in sorted(parts)}
     previous: dict[str, Array] = {}
     for start in range(first, last + 1, REFIT_EVERY):
@@ -87,7 +87,7 @@ def rolling_forecasts(
             progress(end - first, last + 1 - first)
     variances = {name: {h: np.concatenate(its) for h, its in by.items()} for name, by in rolled.items()}
     if "combined" in wanted:
-        gjr, har = (variances[name] for name in PARTS_OF_COMBINED)
+        gjr, har = (variances[name] for name in _PARTS_OF_COMBINED)
         variances["combined"] = {h: 0.5 * (gjr[h] + har[h]) for h in horizons}
     squares = np.square(returns)
     realised = {h: trailing_mean(squares, h)[first : last + 1] for h in horizons}

@@ -15,7 +15,7 @@ from scalpdesk.volatility.base import VarianceFit, ratios_of
 from scalpdesk.volatility.har import MONTH, har_regressors, har_sample
 from scalpdesk.volatility.ohlc import Array, Ohlc
 
-SETTINGS: dict[str, Any] = {
+_SETTINGS: dict[str, Any] = {
     "loss": "gamma",
     "learning_rate": 0.05,
     "max_iter": 120,
@@ -75,7 +75,7 @@ def estimate_trees(bars: Ohlc, horizon: int) -> TreeEnsemble | str:
     ahead = np.exp(sample.ahead)
     # The boosting starts at 1 and variances are near 1e-4: divide by the mean, multiply it back later.
     unit = float(ahead.mean())
-    trees = ensemble.HistGradientBoostingRegressor(**SETTINGS).fit(sample.past[:, 1:], ahead / unit)
+    trees = ensemble.HistGradientBoostingRegressor(**_SETTINGS).fit(sample.past[:, 1:], ahead / unit)
     return TreeEnsemble(trees, sample.scale * unit, sample.floor, sample.daily_vol)
 
 
@@ -101,5 +101,5 @@ def fit_trees(bars: Ohlc, horizon: int) -> VarianceFit | str:
         float(misses.std()) / blocks**0.5,
         ratios_of(returns[MONTH - 1 :], expected, horizon),
         len(bars.close),
-        {"trees": float(SETTINGS["max_iter"]), "range_to_return_scale": sample.scale},
+        {"trees": float(_SETTINGS["max_iter"]), "range_to_return_scale": sample.scale},
     )

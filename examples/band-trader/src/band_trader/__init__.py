@@ -9,12 +9,8 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Annotated, Literal
 
-from scalpdesk.core.bounds import BoundedSettings, above
-from scalpdesk.core.events import Event
-from scalpdesk.core.intents import OrderIntent, Purpose, Side
-from scalpdesk.core.units import NANOS_PER_SECOND
-from scalpdesk.marketdata.triggers import PriceMove, Trigger, Wake
-from scalpdesk.strategies.contract import Action, DeskView, Proposal, StrategySpec
+from scalpdesk.base import NANOS_PER_SECOND, BoundedSettings, Event, OrderIntent, Purpose, Side, above
+from scalpdesk.strategies import Action, DeskView, PriceMove, Proposal, StrategySpec, Trigger, Wake
 
 
 class BandTraderConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):

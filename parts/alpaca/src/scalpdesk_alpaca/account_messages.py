@@ -11,22 +11,18 @@ from urllib.parse import quote
 
 import msgspec
 
-from scalpdesk.core.enums import ChangeCause
-from scalpdesk.core.errors import ArgumentError
-from scalpdesk.core.events import QuoteEvent
-from scalpdesk.core.units import ZERO
-from scalpdesk.instruments.classes import us_option
-from scalpdesk.instruments.contract import Equity, Instrument, parse_occ
+from scalpdesk.base import ZERO, ArgumentError, ChangeCause, Equity, Instrument, QuoteEvent, us_option
+from scalpdesk.instruments.contract import parse_occ
 from scalpdesk.instruments.corporate_actions import ActionKind, CorporateAction
 from scalpdesk.marketdata.tape import CashDividend
-from scalpdesk.venues.bounds import is_count
-from scalpdesk.venues.contract import (
+from scalpdesk.venues import (
     AccountFacts,
     ListedContract,
     VenueActivity,
     VenueClock,
     VenueFill,
     VenuePosition,
+    is_count,
 )
 from scalpdesk_alpaca.fields import (
     MOST_OF_COLLATERAL,

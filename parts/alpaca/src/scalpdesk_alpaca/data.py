@@ -9,21 +9,20 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 
-from scalpdesk.core.errors import RetryError
-from scalpdesk.core.flags import Flag, Options
-from scalpdesk.data_sources.contract import (
+from scalpdesk.base import Flag, Options, RetryError
+from scalpdesk.plugins import (
     FLUSH_SECONDS,
     DownloaderSpec,
     DownloadRequest,
+    ImportReport,
     RecorderSpec,
     RecordRequest,
 )
-from scalpdesk.datasets.importers.base import ImportReport
 
 if TYPE_CHECKING:
     from scalpdesk.datasets.chain_snapshots import ChainSnapshot
 
-DAY_END = time(23, 59, 59)
+_DAY_END = time(23, 59, 59)
 
 
 class ChainFlags(Options, frozen=True, kw_only=True):
@@ -58,13 +57,12 @@ class AlpacaRecordFlags(ChainFlags, frozen=True, kw_only=True):
 
 def run(request: DownloadRequest, flags: AlpacaFlags) -> Sequence[ImportReport]:
     """Download trade bars and cash dividends, and the chain where it is asked for."""
-    from scalpdesk.datasets.importers.lean import set_name
-    from scalpdesk.datasets.importers.tabular import ImportChoices, import_download
-    from scalpdesk.instruments.sessions import from_ns, new_york_ns
+    from scalpdesk.base import from_ns, new_york_ns
+    from scalpdesk.plugins import ImportChoices, import_download, set_name
     from scalpdesk_alpaca.history import BAR_SECONDS, AlpacaHistory
 
     symbol, first, last = request.symbol, request.first, request.last
-    begin, until = from_ns(new_york_ns(first, time())), from_ns(new_york_ns(last, DAY_END))
+    begin, until = from_ns(new_york_ns(first, time())), from_ns(new_york_ns(last, _DAY_END))
     history = AlpacaHistory(*request.keys(), base_url=flags.url)
     bars = [history.stock_bars([symbol], begin, until, length=flags.length)]
     if flags.option:
@@ -98,11 +96,9 @@ def _download_chain(
     request: DownloadRequest, flags: AlpacaFlags, history: Any, choices: Any, report: ImportReport
 ) -> None:
     """Download the bars of each day's options, session by session; whole days are passed over."""
-    from scalpdesk.core.clock import SystemClock
-    from scalpdesk.datasets.coin_data import Downloaded
-    from scalpdesk.datasets.importers.tabular import import_download
+    from scalpdesk.base import SystemClock, from_ns, new_york_ns, sessions_between
     from scalpdesk.datasets.store import connect, day_file, read_columns
-    from scalpdesk.instruments.sessions import from_ns, new_york_ns, sessions_between
+    from scalpdesk.plugins import Downloaded, import_download
 
     symbol, name = request.symbol, choices.name
     kept = Downloaded(request.catalog, name)
@@ -117,7 +113,7 @@ def _download_chain(
         )
         if not stored.is_file() or (kept.has(what, day) and not flags.again):
             continue
-        bounds = [new_york_ns(day, at) for at in (time(), DAY_END)]
+        bounds = [new_york_ns(day, at) for at in (time(), _DAY_END)]
         prices = read_columns(
             connect(),
             [stored],
@@ -153,9 +149,8 @@ def _snapshot_now(history: Any, symbol: str, flags: ChainFlags) -> "ChainSnapsho
 
     Raises RetryError when the venue does not answer, or has no quote of the share.
     """
-    from scalpdesk.core.clock import SystemClock
+    from scalpdesk.base import SystemClock, to_new_york
     from scalpdesk.datasets.chain_snapshots import ChainSnapshot
-    from scalpdesk.instruments.sessions import to_new_york
 
     share = history.latest_quote(symbol, feed=flags.stock_feed)
     price = 0.0 if share is None else max(share.bid, share.ask)
@@ -180,7 +175,7 @@ def _snapshot_now(history: Any, symbol: str, flags: ChainFlags) -> "ChainSnapsho
 async def record(request: RecordRequest, flags: AlpacaRecordFlags) -> Sequence[ImportReport]:
     """Record a snapshot of the chain at each interval."""
     from scalpdesk.datasets.chain_snapshots import add_snapshots, newest
-    from scalpdesk.datasets.manifests import manifest_to_extend
+    from scalpdesk.plugins import manifest_to_extend
     from scalpdesk_alpaca.history import AlpacaHistory
 
     seconds = max(1, round(request.every_seconds))

@@ -13,9 +13,8 @@ from typing import TypeVar
 import msgspec
 from msgspec.msgpack import Ext
 
-from scalpdesk.core.intents import Side
-from scalpdesk.core.units import NANOS_PER_SECOND
-from scalpdesk.venues.bounds import is_amount, is_instant
+from scalpdesk.base import NANOS_PER_SECOND, Side
+from scalpdesk.venues import is_amount, is_instant
 
 P = TypeVar("P")
 T = TypeVar("T")
@@ -178,7 +177,7 @@ def known_ns(stamp: str | Ext | None) -> int:
         return 0
 
 
-SIDES = {
+_SIDES = {
     "buy": Side.BUY,
     "buy_minus": Side.BUY,
     "sell": Side.SELL,
@@ -191,7 +190,7 @@ SIDES = {
 
 def side_of(value: str | None) -> Side:
     """Return the side of an order or execution; a short sale is a sale."""
-    side = SIDES.get(value or "")
+    side = _SIDES.get(value or "")
     if side is None:
         raise Malformed("bad_side", repr(value))
     return side

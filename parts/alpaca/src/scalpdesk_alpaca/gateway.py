@@ -7,11 +7,7 @@ from decimal import Decimal
 
 from msgspec.structs import replace
 
-from scalpdesk.core.clock import Clock
-from scalpdesk.core.errors import ConfigError, RetryError
-from scalpdesk.core.events import QuoteEvent
-from scalpdesk.core.units import InstrumentId
-from scalpdesk.instruments.contract import Equity, Instruments
+from scalpdesk.base import Clock, ConfigError, Equity, InstrumentId, Instruments, QuoteEvent, RetryError
 from scalpdesk.instruments.corporate_actions import CorporateAction
 from scalpdesk.marketdata.tape import CashDividend
 from scalpdesk.venues.budget import RequestBudget, Urgency, loop_ns

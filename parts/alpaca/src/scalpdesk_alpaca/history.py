@@ -20,8 +20,7 @@ from scalpdesk.datasets.chain_snapshots import OptionSnapshot, ShareQuote
 from scalpdesk.instruments.classes import us_option
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.marketdata.tape import CashDividend
-from scalpdesk.venues.budget import RequestBudget, Urgency
-from scalpdesk.venues.contract import Revealable
+from scalpdesk.venues import RequestBudget, Revealable, Urgency
 from scalpdesk_alpaca.account_messages import read_contracts
 from scalpdesk_alpaca.fields import Malformed, day_of, not_negative, ns_of
 from scalpdesk_alpaca.messages import BarRow, DividendRow, QuoteRow
@@ -72,7 +71,7 @@ class _Snapshot(msgspec.Struct):
 
 _TRADING_URLS = ("https://paper-api.alpaca.markets", "https://api.alpaca.markets")
 """Hosts of the trading interface; each knows the keys of its own accounts alone."""
-PAGE_OF_CHAIN, PAGE_OF_BARS, PAGE_OF_CONTRACTS = 1_000, 10_000, 10_000
+_PAGE_OF_CHAIN, _PAGE_OF_BARS, _PAGE_OF_CONTRACTS = 1_000, 10_000, 10_000
 _SYMBOLS_A_REQUEST = 100
 """Options asked for at once."""
 
@@ -167,7 +166,7 @@ class AlpacaHistory:
                 "timeframe": frame,
                 "start": start.isoformat(),
                 "end": end.isoformat(),
-                "limit": PAGE_OF_BARS,
+                "limit": _PAGE_OF_BARS,
             }
             for page in self._pages(self._options, "/options/bars", asked):
                 yield from _bars(_table(page, "bars"), BAR_SECONDS[length])
@@ -185,7 +184,7 @@ class AlpacaHistory:
                 "status": status,
                 "expiration_date_gte": first.isoformat(),
                 "expiration_date_lte": last.isoformat(),
-                "limit": PAGE_OF_CONTRACTS,
+                "limit": _PAGE_OF_CONTRACTS,
             }
             for page in self._trading_pages("/options/contracts", asked):
                 try:
@@ -202,7 +201,7 @@ class AlpacaHistory:
         feed: Literal["indicative", "opra"] = "indicative",
         last_expiry: date | None = None,
         strikes: tuple[float, float] | None = None,
-        page_lines: int = PAGE_OF_CHAIN,
+        page_lines: int = _PAGE_OF_CHAIN,
     ) -> list[OptionSnapshot]:
         """Return a snapshot of each option on an underlying that has a quote and a name, page by page.
 

@@ -19,25 +19,15 @@ from scalpdesk.core.events import BarEvent, QuoteEvent, TradeEvent, TradingHalt
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.sessions import to_new_york
+from scalpdesk.venues import DailyBar, EventPublisher, Network, NoticeKind
 from scalpdesk.venues.bounds import LARGEST_FIGURE
-from scalpdesk.venues.contract import DailyBar, NoticeKind
-from scalpdesk.venues.event_queue import EventPublisher
-from scalpdesk.venues.network import Network
-from scalpdesk_alpaca.fields import (
-    LONGEST_SHOWN,
-    UNREADABLE,
-    BadMessage,
-    Malformed,
-    decode,
-    ns_of,
-    text,
-)
+from scalpdesk_alpaca.fields import LONGEST_SHOWN, UNREADABLE, BadMessage, Malformed, decode, ns_of, text
 from scalpdesk_alpaca.messages import BarRow, Lookup, QuoteRow, Stamp, StreamFault, Welcome, number_of
 from scalpdesk_alpaca.stream import Receive, Send, StreamConnection, StreamRefused, StreamTarget
 from scalpdesk_alpaca.transport import ApiKeys, RestRequest
 
 T = TypeVar("T")
-MINUTE_SECONDS = 60
+_MINUTE_SECONDS = 60
 LARGEST_FRAME_BYTES = 16 * 1024 * 1024
 
 
@@ -183,8 +173,8 @@ class MarketReader:
 
     def _bar(self, message: _Bar, stamp: Stamp) -> BarEvent:
         number = number_of(message.S, self.lookup)
-        end_ns = ns_of(message.t) + MINUTE_SECONDS * NANOS_PER_SECOND  # the venue stamps the start
-        return BarEvent(number, end_ns, stamp(end_ns), MINUTE_SECONDS, *message.figures())
+        end_ns = ns_of(message.t) + _MINUTE_SECONDS * NANOS_PER_SECOND  # the venue stamps the start
+        return BarEvent(number, end_ns, stamp(end_ns), _MINUTE_SECONDS, *message.figures())
 
 
 def _refusal(name: str, detail: str) -> BadMessage:

@@ -14,8 +14,7 @@ from msgspec import UNSET
 from msgspec.msgpack import Ext
 from msgspec.structs import force_setattr
 
-from scalpdesk.core.events import QuoteEvent
-from scalpdesk.core.units import InstrumentId
+from scalpdesk.base import InstrumentId, QuoteEvent
 from scalpdesk.venues.bounds import LARGEST_FIGURE, is_figure
 from scalpdesk_alpaca.fields import LONGEST_SHOWN, Malformed, ns_of
 

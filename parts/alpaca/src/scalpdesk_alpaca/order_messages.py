@@ -44,7 +44,7 @@ from scalpdesk_alpaca.fields import (
 from scalpdesk_alpaca.messages import Authorized, Listening, StreamError
 from scalpdesk_alpaca.transport import RestRequest
 
-OUTCOMES = {
+_OUTCOMES = {
     "pending_new": Outcome.OPEN,
     "accepted": Outcome.OPEN,
     "accepted_for_bidding": Outcome.OPEN,
@@ -67,7 +67,7 @@ OUTCOMES = {
 """Meaning of each status on the venue's pages ("Orders at Alpaca", order lifecycle)."""
 LARGEST_UPDATE_BYTES = 1024 * 1024
 _LONGEST_CLIENT_ID = 128
-MOST_LEGS = 4
+_MOST_LEGS = 4
 MOST_LEG_EXECUTIONS = 400
 """In one message: a leg may fill in many parts at once."""
 
@@ -97,7 +97,7 @@ class WireOrder(msgspec.Struct, frozen=True):
     @property
     def outcome(self) -> Outcome:
         """Meaning of its status."""
-        return OUTCOMES.get(self.status, Outcome.UNKNOWN)
+        return _OUTCOMES.get(self.status, Outcome.UNKNOWN)
 
     @property
     def is_open(self) -> bool:
@@ -267,7 +267,7 @@ def _leg(raw: _LegFill, at_ns: int) -> LegExecution:
 
 def _order(raw: _Order, depth: int = 0) -> WireOrder:
     legs = raw.legs or []
-    if (depth and legs) or len(legs) > MOST_LEGS:
+    if (depth and legs) or len(legs) > _MOST_LEGS:
         raise Malformed("bad_legs", f"{len(legs)} legs at depth {depth}")
     is_parent = raw.order_class == "mleg" and (bool(legs) or not raw.symbol)
     submitted = raw.submitted_at if raw.submitted_at is not None else raw.created_at
@@ -337,7 +337,7 @@ def combo_request(command: MultiLegOrder, book: Instruments) -> RestRequest:
     """
     legs = command.legs
     symbols = [book[leg.instrument_id].symbol for leg in legs]
-    if not _FEWEST_LEGS <= len(legs) <= MOST_LEGS or len(set(symbols)) < len(symbols):
+    if not _FEWEST_LEGS <= len(legs) <= _MOST_LEGS or len(set(symbols)) < len(symbols):
         raise ArgumentError(
             "a multi-leg order has 2 to 4 legs in different contracts",
             where=f"order {command.client_order_id}",

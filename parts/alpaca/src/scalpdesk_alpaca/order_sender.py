@@ -4,8 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Sequence
 from typing import Any
 
-from scalpdesk.core.errors import ArgumentError
-from scalpdesk.core.intents import MultiLegOrder, ReplaceOrder, SubmitOrder
+from scalpdesk.base import ArgumentError, MultiLegOrder, ReplaceOrder, SubmitOrder
 from scalpdesk.venues.budget import Urgency, loop_ns, urgency_of
 from scalpdesk.venues.contract import KnownOrder, NoticeKind
 from scalpdesk.venues.order_path import (

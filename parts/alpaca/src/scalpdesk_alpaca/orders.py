@@ -5,20 +5,13 @@ from decimal import Decimal
 
 import msgspec
 
-from scalpdesk.core.errors import RetryError
-from scalpdesk.core.units import NANOS_PER_SECOND, ZERO
-from scalpdesk.instruments.contract import Instruments
+from scalpdesk.base import NANOS_PER_SECOND, ZERO, Instruments, RetryError
 from scalpdesk.instruments.sessions import rfc3339
 from scalpdesk.venues.budget import Urgency, loop_ns
 from scalpdesk.venues.contract import NoticeKind, VenueFill, VenueOrder
 from scalpdesk.venues.event_queue import EventPublisher
 from scalpdesk.venues.order_path import Found
-from scalpdesk.venues.tracker import (
-    OrderReport,
-    OrderTracker,
-    Outcome,
-    TrackedOrder,
-)
+from scalpdesk.venues.tracker import OrderReport, OrderTracker, Outcome, TrackedOrder
 from scalpdesk_alpaca import order_messages
 from scalpdesk_alpaca.account_messages import fills_request, read_fills
 from scalpdesk_alpaca.fields import BadMessage, Malformed
@@ -35,7 +28,7 @@ from scalpdesk_alpaca.queries import BudgetedClient
 from scalpdesk_alpaca.stream import Receive, Send, StreamRefused
 from scalpdesk_alpaca.transport import ApiKeys
 
-MOVES = frozenset({"fill", "partial_fill", "trade_bust", "trade_correct"})
+_MOVES = frozenset({"fill", "partial_fill", "trade_bust", "trade_correct"})
 """Updates that change holdings or cash: of somebody else's order, only the account shows how."""
 _UPDATES = "trade_updates"
 """The stream that is listened to."""
@@ -234,7 +227,7 @@ class OrderReports:
         if order is None:
             detail = f"{update.event} of {shown.client_order_id} {shown.symbol}"
             self.refuse("unknown_order", detail)
-            if update.event in MOVES:
+            if update.event in _MOVES:
                 self.gap("foreign_execution", detail)
             return
         if not self._matches(order, shown):

@@ -11,9 +11,8 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from scalpdesk.accounting.statements import Movement, Statement, StatementSpec, StatementTrade, json_rows
-from scalpdesk.core.units import NANOS_PER_SECOND, ZERO
-from scalpdesk.instruments.sessions import to_ns
+from scalpdesk.base import NANOS_PER_SECOND, ZERO, to_ns
+from scalpdesk.venues import Movement, Statement, StatementSpec, StatementTrade, json_rows
 from scalpdesk_alpaca.account_messages import MOVES, NOT_HAPPENED, PAYMENTS, read_activities, read_fills
 from scalpdesk_alpaca.fields import Malformed, ns_of_text
 

@@ -8,13 +8,12 @@ from typing import Protocol
 
 import aiohttp
 
-from scalpdesk.venues.network import CLOSE_TIMEOUT, Network, TcpNetwork
-from scalpdesk.venues.reconnecting import HELLO_SECONDS, ReconnectingConnection
+from scalpdesk.venues import CLOSE_TIMEOUT, HELLO_SECONDS, Network, ReconnectingConnection, TcpNetwork
 
-HEARTBEAT_SECONDS = 10.0
+_HEARTBEAT_SECONDS = 10.0
 """A ping after so long; without its pong within half of that the connection counts as dead."""
-STEADY_SECONDS = 20.0
-LARGEST_MESSAGE_BYTES = 16 * 1024 * 1024
+_STEADY_SECONDS = 20.0
+_LARGEST_MESSAGE_BYTES = 16 * 1024 * 1024
 
 Send = Callable[[bytes], Awaitable[None]]
 Receive = Callable[[], Awaitable[bytes]]
@@ -40,7 +39,7 @@ class StreamTarget:
     """Headers of the handshake."""
     is_binary: bool = False
     """Send binary frames."""
-    heartbeat_seconds: float = HEARTBEAT_SECONDS
+    heartbeat_seconds: float = _HEARTBEAT_SECONDS
     """Between pings."""
 
 
@@ -73,7 +72,7 @@ class StreamConnection(ReconnectingConnection):
             on_up=handler.on_up,
             on_down=lambda name, why, is_final: handler.on_down(name, why, is_final=is_final),
             refusal=partial(StreamRefused, is_final=True),
-            steady_seconds=STEADY_SECONDS,
+            steady_seconds=_STEADY_SECONDS,
         )
         self._target = target
         self._handler = handler
@@ -123,7 +122,7 @@ class StreamConnection(ReconnectingConnection):
                 headers=self._target.headers,
                 timeout=CLOSE_TIMEOUT,
                 heartbeat=self._target.heartbeat_seconds,
-                max_msg_size=LARGEST_MESSAGE_BYTES,
+                max_msg_size=_LARGEST_MESSAGE_BYTES,
                 autoclose=True,
             ) as socket:
                 self._socket = socket

@@ -17,10 +17,9 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 from yarl import URL
 
-from scalpdesk.core.errors import ConfigError, RetryError
-from scalpdesk.instruments.fees import NO_FEES, FeeModel
-from scalpdesk.venues.contract import LOOPBACK_HOSTS, LiveToken, Revealable
-from scalpdesk.venues.network import Network, TcpNetwork
+from scalpdesk.base import NO_FEES, ConfigError, FeeModel, RetryError
+from scalpdesk.venues import LiveToken, Network, Revealable, TcpNetwork
+from scalpdesk.venues.contract import LOOPBACK_HOSTS
 
 LARGEST_BODY_BYTES = 64 * 1024 * 1024
 REQUESTS_PER_MINUTE = 200
@@ -238,7 +237,7 @@ _PAPER_HOST = "paper-api.alpaca.markets"
 LIVE_HOST = "api.alpaca.markets"
 _DATA_URL = "https://data.alpaca.markets"
 _STREAM_URL = "wss://stream.data.alpaca.markets"
-PAPER_KEY, LIVE_KEY = "PK", "AK"
+PAPER_KEY, _LIVE_KEY = "PK", "AK"
 """First letters of the keys of the two environments."""
 
 
@@ -336,7 +335,7 @@ class Endpoints:
 
         Raises ConfigError, which says which environment the key belongs to. The key itself is not shown.
         """
-        if self.is_paper and key.startswith(LIVE_KEY):
+        if self.is_paper and key.startswith(_LIVE_KEY):
             raise ConfigError(
                 "a live key with paper settings; nothing was sent",
                 where="credentials.trading_api_key",

@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 from scalpdesk_deribit.wire import Message
 
-MOST_KEPT = 4_096
+_MOST_KEPT = 4_096
 """Trades of combos that are known by their ids, and legs that wait for theirs."""
 
 
-class WholeOrder(NamedTuple):
+class _WholeOrder(NamedTuple):
     """The order for a combo that a leg is part of: the venue's id and the label of its sender."""
 
     order_id: str
@@ -26,18 +26,18 @@ class ComboTrades:
     """Trades of combos by their ids, and trades of legs that came before them."""
 
     def __init__(self) -> None:
-        self._orders: dict[str, WholeOrder] = {}
+        self._orders: dict[str, _WholeOrder] = {}
         self._waiting: dict[str, list[Message]] = {}
 
     def add(self, message: Message) -> list[Message]:
         """Keep the trade of a combo; return the trades of its legs: those in it, and those that waited."""
         trade_id = str(message.get("trade_id"))
-        self._orders[trade_id] = WholeOrder(str(message.get("order_id")), str(message.get("label") or ""))
+        self._orders[trade_id] = _WholeOrder(str(message.get("order_id")), str(message.get("label") or ""))
         _drop_oldest(self._orders)
         inside = [{"combo_trade_id": trade_id, **leg} for leg in message.get("legs") or []]
         return [*inside, *self._waiting.pop(trade_id, ())]
 
-    def order_of(self, leg: Message) -> WholeOrder | None:
+    def order_of(self, leg: Message) -> _WholeOrder | None:
         """Return the order of the combo whose trade a leg's is part of; None while that is not known."""
         return self._orders.get(str(leg.get("combo_trade_id")))
 
@@ -47,6 +47,6 @@ class ComboTrades:
         _drop_oldest(self._waiting)
 
 
-def _drop_oldest(kept: dict[str, WholeOrder] | dict[str, list[Message]]) -> None:
-    if len(kept) > MOST_KEPT:
+def _drop_oldest(kept: dict[str, _WholeOrder] | dict[str, list[Message]]) -> None:
+    if len(kept) > _MOST_KEPT:
         del kept[next(iter(kept))]

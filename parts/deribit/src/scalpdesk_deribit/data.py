@@ -6,21 +6,20 @@ from datetime import date, timedelta
 from functools import partial
 from typing import Annotated, Any, Literal
 
-from scalpdesk.core.errors import DataError
-from scalpdesk.core.flags import Flag, Options
+from scalpdesk.base import DataError, Flag, Options
 from scalpdesk.core.units import NANOS_PER_MS
-from scalpdesk.data_sources.contract import (
+from scalpdesk.instruments.deribit import coin_of, perpetual_symbol
+from scalpdesk.instruments.sessions import coin_session
+from scalpdesk.plugins import (
     FLUSH_SECONDS,
     DownloaderSpec,
     DownloadRequest,
     ImporterSpec,
+    ImportReport,
     ImportRequest,
     RecorderSpec,
     RecordRequest,
 )
-from scalpdesk.datasets.importers.base import ImportReport
-from scalpdesk.instruments.deribit import coin_of, perpetual_symbol
-from scalpdesk.instruments.sessions import coin_session
 
 
 class CaptureFlags(Options, frozen=True):
@@ -29,10 +28,10 @@ class CaptureFlags(Options, frozen=True):
     name: Annotated[str, Flag("Name of the data set.")] = "deribit"
 
 
-def read_file(request: ImportRequest, flags: CaptureFlags) -> Sequence[ImportReport]:
+def _read_file(request: ImportRequest, flags: CaptureFlags) -> Sequence[ImportReport]:
     """Import a capture of messages, or a table."""
     from scalpdesk.datasets.coin_data import add_rows, finish, import_coin_table
-    from scalpdesk.datasets.manifests import manifest_to_extend
+    from scalpdesk.plugins import manifest_to_extend
     from scalpdesk_deribit.history import read_capture
 
     path, catalog, name = request.path, request.catalog, flags.name
@@ -90,9 +89,8 @@ def _history_at(url: str | None, *, is_test: bool) -> Any:
 
 async def _download(request: DownloadRequest, flags: HistoryFlags) -> ImportReport:
     """Download days one after another; each table of a day is written before the next is asked for."""
-    from scalpdesk.datasets.coin_data import Downloaded, add_rows, finish
-    from scalpdesk.datasets.importers.lean import set_name
-    from scalpdesk.datasets.manifests import manifest_to_extend
+    from scalpdesk.datasets.coin_data import add_rows, finish
+    from scalpdesk.plugins import Downloaded, manifest_to_extend, set_name
 
     catalog, coin, length = request.catalog, request.symbol, flags.length
     symbols = [perpetual_symbol(coin), *(option.upper() for option in flags.option)]
@@ -150,7 +148,7 @@ class RecordFlags(Options, frozen=True):
 async def record(request: RecordRequest, flags: RecordFlags) -> Sequence[ImportReport]:
     """Record the tickers that change."""
     from scalpdesk.datasets.coin_data import add_rows, finish
-    from scalpdesk.datasets.manifests import manifest_to_extend
+    from scalpdesk.plugins import manifest_to_extend
 
     catalog, name, coin = request.catalog, flags.name, request.symbol
     report, loop = ImportReport(name), asyncio.get_running_loop()
@@ -198,7 +196,7 @@ IMPORTER = ImporterSpec(
     ),
     flags=CaptureFlags,
     is_raw=True,
-    run=read_file,
+    run=_read_file,
 )
 DOWNLOADER = DownloaderSpec(
     name="deribit",

@@ -41,7 +41,7 @@ from scalpdesk_deribit.rpc import (
 
 LIVE_URL = "wss://www.deribit.com/ws/api/v2"
 TEST_URL = "wss://test.deribit.com/ws/api/v2"
-SOCKET_PATH = "/ws/api/v2"
+_SOCKET_PATH = "/ws/api/v2"
 
 
 class DeribitGateway(GatewayBase):
@@ -324,7 +324,7 @@ def exchange_urls(url: str) -> tuple[str, str]:
     host = url.rstrip("/").removesuffix("/api/v2").removesuffix("/ws")
     scheme, _, rest = host.partition("://")
     safe = "s" if scheme in ("https", "wss") else ""
-    return f"ws{safe}://{rest}{SOCKET_PATH}", f"http{safe}://{rest}/api/v2"
+    return f"ws{safe}://{rest}{_SOCKET_PATH}", f"http{safe}://{rest}/api/v2"
 
 
 def socket_url(url: str | None, live_token: LiveToken | None) -> str:

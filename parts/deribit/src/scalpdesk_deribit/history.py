@@ -20,20 +20,19 @@ from typing import Any, Self
 
 import msgspec
 
-from scalpdesk.core.errors import DataError, RetryError
-from scalpdesk.core.units import HOUR_NS, NANOS_PER_MS, NANOS_PER_SECOND, NEVER_NS
+from scalpdesk.base import NANOS_PER_SECOND, DataError, RetryError
+from scalpdesk.core.units import HOUR_NS, NANOS_PER_MS, NEVER_NS
 from scalpdesk.instruments.deribit import is_perpetual
-from scalpdesk.venues.budget import RequestBudget, Urgency
-from scalpdesk.venues.network import Network
+from scalpdesk.venues import Network, RequestBudget, Urgency
 from scalpdesk_deribit import wire
 from scalpdesk_deribit.rpc import Disconnected, RpcConnection, RpcEvents, RpcTarget
 from scalpdesk_deribit.wire import Message, WireError, float_field, instant_ns, time_ns, whole
 
 Row = dict[str, Any]
-REQUESTS_PER_MINUTE, REQUESTS_AT_ONCE = 1_200, 100
+_REQUESTS_PER_MINUTE, _REQUESTS_AT_ONCE = 1_200, 100
 """Credits of the lowest tier for what does not reach the matching engine: 20 requests a second."""
 HISTORY_URL, TEST_HISTORY_URL = "https://history.deribit.com/api/v2", "https://test.deribit.com/api/v2"
-TIMEOUT_SECONDS = 30.0
+_TIMEOUT_SECONDS = 30.0
 RETRY_PAUSES_SECONDS = (0.5, 1.0, 2.0, 4.0, 8.0)
 PAGE = 1_000
 _MS_PER_HOUR = 3_600_000
@@ -139,7 +138,7 @@ class DeribitHistory:
         """Last ticker of each instrument on a subscribed channel."""
         self.notices: list[str] = []
         """Connections lost, and messages that could not be read."""
-        target = RpcTarget(name="history", url=url, timeout_seconds=TIMEOUT_SECONDS)
+        target = RpcTarget(name="history", url=url, timeout_seconds=_TIMEOUT_SECONDS)
         events = RpcEvents(
             on_notification=self._on_ticker,
             on_up=lambda: None,
@@ -147,7 +146,7 @@ class DeribitHistory:
             on_refused=lambda name, why: self.notices.append(f"{name}: {why}"),
         )
         self._connection = RpcConnection(target, events, network)
-        self._budget = RequestBudget(REQUESTS_PER_MINUTE, REQUESTS_AT_ONCE)
+        self._budget = RequestBudget(_REQUESTS_PER_MINUTE, _REQUESTS_AT_ONCE)
 
     async def __aenter__(self) -> Self:
         try:
@@ -202,7 +201,7 @@ class DeribitHistory:
         """Return the result of a public method over HTTP; it blocks."""
         url = f"{self._http_url}/public/{method}?{urllib.parse.urlencode(params)}"
         try:
-            with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as answer:  # noqa: S310 - as configured
+            with urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as answer:  # noqa: S310 - as configured
                 body = answer.read()
         except urllib.error.HTTPError as refused:
             body = refused.read()  # the venue's errors have the same form

@@ -17,10 +17,8 @@ from typing import Any
 
 import msgspec
 
-from scalpdesk.core.errors import RetryError
-from scalpdesk.core.intents import MultiLegOrder, ReplaceOrder, Side, SubmitOrder
-from scalpdesk.core.units import NANOS_PER_MS, ZERO
-from scalpdesk.instruments.contract import Instrument
+from scalpdesk.base import ZERO, Instrument, MultiLegOrder, ReplaceOrder, RetryError, Side, SubmitOrder
+from scalpdesk.core.units import NANOS_PER_MS
 from scalpdesk.venues.budget import RequestBudget, Urgency, loop_ns, urgency_of
 from scalpdesk.venues.contract import KnownOrder, NoticeKind, VenueFill, VenueOrder, VenueSetup
 from scalpdesk.venues.event_queue import EventPublisher
@@ -32,12 +30,7 @@ from scalpdesk.venues.order_path import (
     VenueAnswer,
     urgency_of_command,
 )
-from scalpdesk.venues.tracker import (
-    OrderReport,
-    OrderTracker,
-    TrackedOrder,
-    mean_of_rest,
-)
+from scalpdesk.venues.tracker import OrderReport, OrderTracker, TrackedOrder, mean_of_rest
 from scalpdesk_deribit import wire
 from scalpdesk_deribit.combos import ComboTrades
 from scalpdesk_deribit.queries import MOST_CLOCK_SKEW_MS, AccountAndMarket

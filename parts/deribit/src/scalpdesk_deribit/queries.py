@@ -4,32 +4,29 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
-from scalpdesk.core.errors import RetryError
-from scalpdesk.core.events import QuoteEvent
-from scalpdesk.core.units import NANOS_PER_MS, InstrumentId
-from scalpdesk.instruments.contract import Instrument
+from scalpdesk.base import Instrument, InstrumentId, QuoteEvent, RetryError, from_ns, to_ns
+from scalpdesk.core.units import NANOS_PER_MS
 from scalpdesk.instruments.deribit import coin_of
-from scalpdesk.instruments.sessions import from_ns, to_ns
-from scalpdesk.venues.budget import loop_ns
-from scalpdesk.venues.contract import (
+from scalpdesk.venues import (
     AccountFacts,
     DailyBar,
+    EventPublisher,
     ListedContract,
     NoticeKind,
     VenueActivity,
     VenueMinute,
     VenueSetup,
+    loop_ns,
 )
-from scalpdesk.venues.event_queue import EventPublisher
 from scalpdesk_deribit import wire
 from scalpdesk_deribit.history import Bars, read_chart
 from scalpdesk_deribit.rpc import Disconnected, RpcConnection
 
 MOST_CLOCK_SKEW_MS = 1_000
-LEAST_MEASURED_MS, UNMEASURED_PACE = 2_000, 100.0
+_LEAST_MEASURED_MS, _UNMEASURED_PACE = 2_000, 100.0
 LOOKS = 5
 """Questions for the account until its marks stand still between two of them."""
-LOG_PAGE, LOG_DAYS_MS = 250, 2 * 86_400_000
+_LOG_PAGE, _LOG_DAYS_MS = 250, 2 * 86_400_000
 """Lines of the transaction log in one answer, and how long before an instant it is read."""
 FAILURES = (wire.RpcError, Disconnected, TimeoutError)
 
@@ -88,8 +85,8 @@ class AccountAndMarket:
         """
         at_ns, at_ms = self._started
         passed_ms = (loop_ns() - at_ns) / NANOS_PER_MS
-        if passed_ms < LEAST_MEASURED_MS:
-            return UNMEASURED_PACE
+        if passed_ms < _LEAST_MEASURED_MS:
+            return _UNMEASURED_PACE
         return max((self.venue_ms() - at_ms) / passed_ms, 1.0)
 
     def instrument(self, message: wire.Message) -> Instrument | None:
@@ -146,9 +143,9 @@ class AccountAndMarket:
         """Return funding, deliveries and transfers since some days before an instant, oldest first."""
         params: dict[str, Any] = {
             "currency": self._currency,
-            "start_timestamp": since_ns // NANOS_PER_MS - LOG_DAYS_MS,
+            "start_timestamp": since_ns // NANOS_PER_MS - _LOG_DAYS_MS,
             "end_timestamp": self.venue_ms() + MOST_CLOCK_SKEW_MS,
-            "count": LOG_PAGE,
+            "count": _LOG_PAGE,
         }
         found: dict[str, VenueActivity] = {}
         while True:

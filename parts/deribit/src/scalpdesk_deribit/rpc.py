@@ -26,8 +26,8 @@ from scalpdesk_deribit.wire import (
     refusal_of,
 )
 
-STEADY_SECONDS = 10.0
-HEARTBEAT_SECONDS = 30
+_STEADY_SECONDS = 10.0
+_HEARTBEAT_SECONDS = 30
 """Between two signs of life that are asked of the venue; it takes no less than 10."""
 _SILENT_BEATS = 2.5
 """Heartbeats without any frame after which a connection counts as dead."""
@@ -35,7 +35,7 @@ _REFRESH_SHARE = 0.8
 """Part of a token's life after which it is renewed."""
 _MOST_CHANNELS = 400
 """In one request to subscribe; the venue takes 500."""
-LARGEST_MESSAGE_BYTES = 32 * 1024 * 1024
+_LARGEST_MESSAGE_BYTES = 32 * 1024 * 1024
 
 
 class Disconnected(Exception):  # noqa: N818 - never leaves the package
@@ -63,7 +63,7 @@ class RpcTarget:
     """``key``, ``secret``: credentials of the account; None for a connection that only reads the market."""
     timeout_seconds: float = 5.0
     """Longest time of one request."""
-    heartbeat_seconds: int = HEARTBEAT_SECONDS
+    heartbeat_seconds: int = _HEARTBEAT_SECONDS
     """Between two heartbeats, 10 or more."""
     cancels_on_disconnect: bool = False
     """Whether the venue cancels the account's orders of this connection when it breaks."""
@@ -101,7 +101,7 @@ class RpcConnection(ReconnectingConnection):
             on_up=events.on_up,
             on_down=events.on_down,
             refusal=KeysRefused,
-            steady_seconds=STEADY_SECONDS,
+            steady_seconds=_STEADY_SECONDS,
         )
         self._target = target
         self._events = events
@@ -177,7 +177,7 @@ class RpcConnection(ReconnectingConnection):
         assert session is not None
         try:
             async with session.ws_connect(  # without pings: the venue's own heartbeat tells a dead connection
-                self._target.url, timeout=CLOSE_TIMEOUT, max_msg_size=LARGEST_MESSAGE_BYTES
+                self._target.url, timeout=CLOSE_TIMEOUT, max_msg_size=_LARGEST_MESSAGE_BYTES
             ) as socket:
                 self._socket = socket
                 self._last_at = asyncio.get_running_loop().time()

@@ -12,20 +12,11 @@ from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from scalpdesk.accounting.statements import Movement, Statement, StatementSpec, StatementTrade, json_rows
-from scalpdesk.core.errors import ArgumentError, DataError
-from scalpdesk.core.units import NANOS_PER_MS, SATOSHI, ZERO
+from scalpdesk.base import ZERO, ArgumentError, DataError, to_ns
+from scalpdesk.core.units import NANOS_PER_MS, SATOSHI
 from scalpdesk.instruments.deribit import inverse_perpetual
-from scalpdesk.instruments.sessions import to_ns
-from scalpdesk_deribit.wire import (
-    LOGGED,
-    WireError,
-    exact_field,
-    known_ns,
-    quantity_of,
-    read_log,
-    time_ns,
-)
+from scalpdesk.venues import Movement, Statement, StatementSpec, StatementTrade, json_rows
+from scalpdesk_deribit.wire import LOGGED, WireError, exact_field, known_ns, quantity_of, read_log, time_ns
 
 Row = Mapping[str, Any]
 

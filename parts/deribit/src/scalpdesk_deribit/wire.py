@@ -35,7 +35,7 @@ from scalpdesk.venues.tracker import MAY_FILL, OrderReport, Outcome
 
 Message = Mapping[str, Any]
 LONGEST_LABEL = 64
-MOST_OF_COLLATERAL = Decimal(1_000_000)
+_MOST_OF_COLLATERAL = Decimal(1_000_000)
 """Largest part of the collateral that a margin is stated as."""
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 
@@ -76,7 +76,7 @@ class ErrorMeaning(StrEnum):
 
 
 TOKEN_ENDED = 13009
-REFUSALS = {
+_REFUSALS = {
     10004: ErrorMeaning.GONE,
     10010: ErrorMeaning.GONE,
     11008: ErrorMeaning.GONE,
@@ -103,7 +103,7 @@ request in doubt is from Deribit's API documentation, "RPC Error Codes".
 
 def refusal_of(error: RpcError) -> ErrorMeaning:
     """Return what an error means."""
-    return REFUSALS.get(error.code, ErrorMeaning.REJECTED)
+    return _REFUSALS.get(error.code, ErrorMeaning.REJECTED)
 
 
 def is_refusal(problem: Exception) -> bool:
@@ -359,11 +359,11 @@ LIFETIMES = {
     TimeInForce.IOC: "immediate_or_cancel",
     TimeInForce.FOK: "fill_or_kill",
 }
-TYPES = {"market": "market", "limit": "limit", "stop": "stop_market", "stop_limit": "stop_limit"}
+_TYPES = {"market": "market", "limit": "limit", "stop": "stop_market", "stop_limit": "stop_limit"}
 """The venue's names of the types of orders."""
 _TRIGGER = "mark_price"
 """Price that a stop waits for: one trade far from the market moves the last price, and not this one."""
-OUTCOMES = {
+_OUTCOMES = {
     "open": Outcome.OPEN,
     "untriggered": Outcome.OPEN,
     "triggered": Outcome.OPEN,
@@ -383,7 +383,7 @@ def order_request(command: SubmitOrder, instrument: Instrument, valid_until_ms: 
         When the venue has no such order.
     """
     lifetime = LIFETIMES.get(command.time_in_force)
-    kind, name = command.order_type, TYPES.get(command.type_name)
+    kind, name = command.order_type, _TYPES.get(command.type_name)
     if lifetime is None or name is None:
         raise WireError(f"no {command.type_name} order for {command.time_in_force.value} here")
     if len(command.client_order_id) > LONGEST_LABEL:
@@ -507,7 +507,7 @@ def read_report(message: Message, instrument: Instrument | None) -> OrderReport:
     Raises WireError when a field cannot be read. A state that is not known leaves the order in doubt.
     """
     state = _text(message, "order_state")
-    outcome = OUTCOMES.get(state, Outcome.UNKNOWN)
+    outcome = _OUTCOMES.get(state, Outcome.UNKNOWN)
     filled = exact_field(message, "filled_amount", ZERO)
     if instrument is not None:
         filled = quantity_of(instrument, filled)
@@ -727,7 +727,7 @@ def read_account(summary: Message, held: Sequence[HeldAtVenue]) -> AccountFacts:
         options_level=4,
         may_trade=True,
         may_short=True,
-        margin_fraction=round(min(kept / collateral, MOST_OF_COLLATERAL), 6)
+        margin_fraction=round(min(kept / collateral, _MOST_OF_COLLATERAL), 6)
         if collateral > 0
         else Decimal(1),
     )

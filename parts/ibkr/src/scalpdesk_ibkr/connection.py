@@ -23,26 +23,24 @@ from ib_async import IB, Contract
 from ib_async.decoder import Decoder
 from ib_async.util import UNSET_DOUBLE
 
+from scalpdesk.base import MINUTE_NS, NANOS_PER_SECOND, ConfigError, RetryError, from_ns, to_ns
 from scalpdesk.core.backoff import BackOff
-from scalpdesk.core.errors import ConfigError, RetryError
-from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND
-from scalpdesk.instruments.sessions import from_ns, to_ns
 from scalpdesk.venues.bounds import is_count, is_figure, is_instant
 from scalpdesk.venues.contract import NoticeKind, VenueSetup, how_to_reach
 from scalpdesk.venues.event_queue import EventPublisher
 from scalpdesk_ibkr import codes
 from scalpdesk_ibkr.settings import IbkrSettings
 
-CLOCK_SECONDS = 0.25
+_CLOCK_SECONDS = 0.25
 """Between two questions for the time of a venue that the desk's clock follows."""
-CURRENT_TIME, EXECUTION, ERROR = "49", "11", "4"
-PRICE_TICK, SIZE_TICK, GENERIC_TICK, TEXT_TICK = "1", "2", "45", "46"
+_CURRENT_TIME, EXECUTION, ERROR = "49", "11", "4"
+_PRICE_TICK, _SIZE_TICK, _GENERIC_TICK, _TEXT_TICK = "1", "2", "45", "46"
 """Ids of messages: TWS's time in whole seconds, an execution, an error; ticks of a price and its size, of a
 size, of one number, of a text.
 """
-TICKS = {PRICE_TICK: 2, SIZE_TICK: 1, GENERIC_TICK: 1}
+_TICKS = {_PRICE_TICK: 2, _SIZE_TICK: 1, _GENERIC_TICK: 1}
 """Figures of a tick, from its fifth field on."""
-OPEN_INTEREST, TIME_TICKS = frozenset({"27", "28"}), frozenset({"45", "88"})
+_OPEN_INTEREST, _TIME_TICKS = frozenset({"27", "28"}), frozenset({"45", "88"})
 """Types of ticks: numbers of contracts, and times in whole seconds."""
 ABSENT = frozenset({UNSET_DOUBLE, 2.0**127 - 1, 2.0**63 - 1, 2.0**31 - 1})
 """Figures that stand for no value (the vendor's ``UNSET_DOUBLE``, ``UNSET_DECIMAL``, ``UNSET_LONG``,
@@ -51,16 +49,16 @@ ABSENT = frozenset({UNSET_DOUBLE, 2.0**127 - 1, 2.0**63 - 1, 2.0**31 - 1})
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 30.0
 _QUESTION_TIMEOUTS = 4.0
 """Time-outs of a request that an answer in many messages may take."""
-STREAMS = ("orders", "quotes")
+_STREAMS = ("orders", "quotes")
 _OF_ORDERS = frozenset({"3", "5", "11", "53", "55", "59", "61", "101"})
 """Messages about orders, executions and positions."""
-EXECUTION_ID, EXECUTION_TIME = 14, 15
+_EXECUTION_ID, _EXECUTION_TIME = 14, 15
 """Places of the fields in a message on an execution (11)."""
 _MOST_LOGIN_BYTES = 1_000
 TIME = re.compile(r"(\d{8})( +|-)(\d\d:\d\d:\d\d)(?:\.\d+)?(?: +(\S.*))?", re.ASCII)
 _QUARTER = timedelta(minutes=15)
 """Zones differ by quarters of an hour."""
-MOST_AHEAD_NS = 15 * MINUTE_NS
+_MOST_AHEAD_NS = 15 * MINUTE_NS
 """An execution is past: a time farther ahead than clocks go wrong was read in the wrong zone."""
 T = TypeVar("T")
 
@@ -125,7 +123,7 @@ class TwsTimes:
             return None
         if at_ns is None or not is_instant(at_ns):
             return None
-        is_ahead = self._now_ns is not None and at_ns > self._now_ns() + MOST_AHEAD_NS
+        is_ahead = self._now_ns is not None and at_ns > self._now_ns() + _MOST_AHEAD_NS
         return None if is_ahead else at_ns
 
 
@@ -154,7 +152,7 @@ def written(at_ns: int) -> str:
     return f"{from_ns(at_ns // NANOS_PER_SECOND * NANOS_PER_SECOND):%Y%m%d %H:%M:%S} UTC"
 
 
-class CheckedDecoder(Decoder):
+class _CheckedDecoder(Decoder):
     """A decoder that reports messages which the library cannot read, instead of only logging them.
 
     ``refuse``: Called with the fields of an unreadable message and the reason.
@@ -180,26 +178,26 @@ class CheckedDecoder(Decoder):
         """Decode a message and hand it over; an error of an order to its listeners alone."""
         try:
             kind = fields[0]
-            if kind == CURRENT_TIME:
+            if kind == _CURRENT_TIME:
                 self._on_time(_instant_ns(fields[2]))
             elif kind == EXECUTION:
-                at_ns = self._executed(fields[EXECUTION_ID], fields[EXECUTION_TIME])
-                fields = [*fields[:EXECUTION_TIME], written(at_ns), *fields[EXECUTION_TIME + 1 :]]
+                at_ns = self._executed(fields[_EXECUTION_ID], fields[_EXECUTION_TIME])
+                fields = [*fields[:_EXECUTION_TIME], written(at_ns), *fields[_EXECUTION_TIME + 1 :]]
             elif kind == ERROR and (self.wrapper.clientId, int(fields[2])) in self.wrapper.trades:
                 self.wrapper.ib.errorEvent.emit(int(fields[2]), int(fields[3]), fields[4], None)
                 return
-            elif kind in TICKS:
-                figures = [float(text or 0) for text in fields[4 : 4 + TICKS[kind]]]
-                fits = is_count if kind == SIZE_TICK and fields[3] in OPEN_INTEREST else is_figure
+            elif kind in _TICKS:
+                figures = [float(text or 0) for text in fields[4 : 4 + _TICKS[kind]]]
+                fits = is_count if kind == _SIZE_TICK and fields[3] in _OPEN_INTEREST else is_figure
                 if wrong := [figure for figure in figures if not fits(figure)]:
                     if not ABSENT.issuperset(wrong):
                         self._refuse(fields, ValueError(f"a figure beyond all bounds: {wrong[0]:g}"))
-                    if kind != PRICE_TICK:
+                    if kind != _PRICE_TICK:
                         return
                     fields = [*fields[:4], "-1", "0", *fields[6:]]  # the side has no price any more
-                if kind == GENERIC_TICK:
+                if kind == _GENERIC_TICK:
                     self._on_generic(int(fields[2]), int(fields[3]), figures[0])
-            elif kind == TEXT_TICK and fields[3] in TIME_TICKS:
+            elif kind == _TEXT_TICK and fields[3] in _TIME_TICKS:
                 _instant_ns(fields[4])
             self.handlers[int(kind)](fields)
         except Exception as problem:  # noqa: BLE001 - whatever it is, the message was not applied
@@ -269,7 +267,7 @@ class TwsConnection:
         self.client: Any = self.ib.client
         """Requests under ids of the caller; the library's own types end here."""
         self._wrapper: Any = self.ib.wrapper
-        self.ib.client.decoder = CheckedDecoder(
+        self.ib.client.decoder = _CheckedDecoder(
             self.ib.wrapper,
             self._refuse,
             publisher.timestamp,
@@ -345,7 +343,7 @@ class TwsConnection:
         await self.time()
         self._is_started = self.is_synced = True
         follows = self._publisher.stamper.follows
-        self._run(self._keep_time(CLOCK_SECONDS if follows else self._setup.heartbeat_seconds))
+        self._run(self._keep_time(_CLOCK_SECONDS if follows else self._setup.heartbeat_seconds))
         return list(self.ib.managedAccounts())
 
     async def _log_in(self) -> None:
@@ -483,7 +481,7 @@ class TwsConnection:
 
     def _go_down(self, name: str, text: str) -> None:
         self.on_down()
-        for stream in STREAMS:
+        for stream in _STREAMS:
             self._publisher.notice(NoticeKind.DISCONNECTED, stream, name, text)
 
     async def _come_back(self) -> None:
@@ -508,7 +506,7 @@ class TwsConnection:
         if self.on_up is not None:
             await self.on_up(has_lost_data)
         if self.is_up:
-            for stream in STREAMS:
+            for stream in _STREAMS:
                 self._publisher.notice(NoticeKind.CONNECTED, stream, name)
 
     def renew(self, name: str, detail: str) -> None:

@@ -198,7 +198,7 @@ class IbkrGateway(GatewayBase):
         )
 
     def _facts(self) -> AccountFacts:
-        return account_facts(self._connection, self._account, self._currency)
+        return _account_facts(self._connection, self._account, self._currency)
 
     async def _position(self, line: HeldAtTws) -> VenuePosition:
         contract = line.contract
@@ -305,7 +305,7 @@ _AccountRows = dict[str, dict[str, Decimal]]
 """Amounts of an account by tag and currency."""
 
 
-def account_facts(link: TwsConnection, account: str, base: str = "") -> AccountFacts:
+def _account_facts(link: TwsConnection, account: str, base: str = "") -> AccountFacts:
     """Return an account by the values that TWS sent last, in its base currency.
 
     TWS sends a value once, in the base currency, or a row for each currency and one for all of them
@@ -409,7 +409,7 @@ async def live_account(setup: VenueSetup, settings: IbkrSettings) -> AccountFact
                 value=settings.port,
                 fix="log TWS in to the account with real money (the gateway's port is then 4001)",
             )
-        return account_facts(link, account)
+        return _account_facts(link, account)
     finally:
         await link.close()
 

@@ -11,10 +11,9 @@ from typing import Any
 
 from ib_async import BarData
 
+from scalpdesk.base import InstrumentId, to_new_york, to_ns
 from scalpdesk.core.backoff import BackOff
-from scalpdesk.core.units import InstrumentId
-from scalpdesk.instruments.sessions import to_new_york, to_ns
-from scalpdesk.venues.contract import DailyBar, VenueMinute
+from scalpdesk.venues import DailyBar, VenueMinute
 from scalpdesk_ibkr.connection import TwsConnection, TwsRefusalError
 from scalpdesk_ibkr.contracts import Contracts
 
@@ -24,8 +23,8 @@ _MINUTE_DAYS = 5
 """Days of one-minute bars in one request."""
 _MOST_MINUTE_DAYS = 180
 """The broker keeps minutes of about half a year without a data package."""
-NO_HISTORY, PACING = (162, 366), "pacing"
-FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, PACED_TRIES = 2.0, 15.0, 4
+_NO_HISTORY, _PACING = (162, 366), "pacing"
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS, _PACED_TRIES = 2.0, 15.0, 4
 _FORM_UTC = 2
 """Times in seconds since 1970."""
 
@@ -73,7 +72,7 @@ class History:
         """
         (contract,) = await self._contracts.qualify([number])
         end = datetime.combine(last + timedelta(days=1), time(0), UTC)
-        client, pauses = self._connection.client, BackOff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
+        client, pauses = self._connection.client, BackOff(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)
 
         def send(request_id: int) -> None:
             client.reqHistoricalData(
@@ -93,11 +92,11 @@ class History:
             try:
                 bars: list[Any] = await self._connection.request(send, "bars")
             except TwsRefusalError as refused:
-                is_paced = PACING in str(refused.value).lower()
-                if is_paced and pauses.failures < PACED_TRIES:
+                is_paced = _PACING in str(refused.value).lower()
+                if is_paced and pauses.failures < _PACED_TRIES:
                     await asyncio.sleep(pauses.pause())
                     continue
-                if refused.code in NO_HISTORY and not is_paced:
+                if refused.code in _NO_HISTORY and not is_paced:
                     return []
                 raise
             else:

@@ -21,9 +21,7 @@ from scalpdesk.core.events import Event, OpenInterestEvent, QuoteEvent, TradingH
 from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, InstrumentId
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.sessions import is_session, previous_session, session_on, to_new_york, to_ns
-from scalpdesk.venues.bounds import is_count
-from scalpdesk.venues.contract import NoticeKind
-from scalpdesk.venues.event_queue import EventPublisher
+from scalpdesk.venues import EventPublisher, NoticeKind, is_count
 from scalpdesk_ibkr import codes
 from scalpdesk_ibkr.connection import TwsConnection
 from scalpdesk_ibkr.contracts import Contracts
@@ -32,14 +30,14 @@ from scalpdesk_ibkr.settings import DATA_TYPES, IbkrSettings
 _CHANGES_A_SECOND = 8
 """Lines that change at most in a second: each takes two of the 45 messages a second that orders need too."""
 _OPENS_A_SECOND = 20
-RETRY_SECONDS = 30.0
+_RETRY_SECONDS = 30.0
 """Until a line that brings nothing (10197, 354) is asked for again."""
 _OPTION_TICKS = "101"
 """Generic tick of the open interest of an option."""
 _DELAY_NS = 15 * MINUTE_NS
 """Age of delayed data (vendor's pages: 15 to 20 minutes)."""
-LIVE, FROZEN, DELAYED, DELAYED_FROZEN = 1, 2, 3, 4
-_TYPE_NAMES = {LIVE: "live", FROZEN: "frozen", DELAYED: "delayed", DELAYED_FROZEN: "delayed_frozen"}
+LIVE, _FROZEN, _DELAYED, _DELAYED_FROZEN = 1, 2, 3, 4
+_TYPE_NAMES = {LIVE: "live", _FROZEN: "frozen", _DELAYED: "delayed", _DELAYED_FROZEN: "delayed_frozen"}
 _STATUS_TICKS = {49: 0, 90: _DELAY_NS}
 """Types of the tick that states whether a contract is halted, and its age, nanoseconds."""
 _HALTS = {1: "general halt", 2: "volatility halt"}
@@ -50,7 +48,7 @@ by a clock that is off.
 """
 
 
-class KnownHalt(NamedTuple):
+class _KnownHalt(NamedTuple):
     """A trading halt; UTC nanoseconds."""
 
     named_ns: int
@@ -64,7 +62,7 @@ Sides = tuple[float, float, float, float]
 
 
 @dataclass(slots=True, eq=False)
-class QuoteLine:
+class _QuoteLine:
     """One market data line."""
 
     number: InstrumentId
@@ -123,14 +121,14 @@ class QuoteLines:
         self._most, self._type, self._in_use = settings.lines, DATA_TYPES[settings.data], in_use
         self._turn_seconds = settings.turn_seconds
         self._wanted: tuple[InstrumentId, ...] = ()
-        self._lines: dict[InstrumentId, QuoteLine] = {}
-        self._by_ticker: dict[int, QuoteLine] = {}
+        self._lines: dict[InstrumentId, _QuoteLine] = {}
+        self._by_ticker: dict[int, _QuoteLine] = {}
         """Lines by their tickers' identity: tickers compare by what they show."""
         self._turn: deque[InstrumentId] = deque()
         """Wanted instruments without a line, the next one first."""
         self._named: set[str] = set()
         """Kinds of data, other than live, that a notice has named."""
-        self._halts: dict[InstrumentId, KnownHalt] = {}
+        self._halts: dict[InstrumentId, _KnownHalt] = {}
         self._reported: set[InstrumentId] = set()
         """Instruments whose trading status was reported since the connection came up."""
         self._task: asyncio.Task[None] | None = None
@@ -205,7 +203,7 @@ class QuoteLines:
         self._connection.ib.wrapper.tickers.pop(hash(contract), None)
         ticker = self._connection.ib.reqMktData(contract, ticks)
         opened_ns = self._publisher.timestamp()
-        line = QuoteLine(number, ticker, asyncio.get_running_loop().time(), opened_ns)
+        line = _QuoteLine(number, ticker, asyncio.get_running_loop().time(), opened_ns)
         self._lines[number] = self._by_ticker[id(ticker)] = line
 
     def _end(self, number: InstrumentId) -> None:
@@ -331,9 +329,9 @@ class QuoteLines:
             bid = ask = ticker.last
         now_ns = self._publisher.timestamp()  # TWS states no time of a quote
         at_ns = made_ns or now_ns
-        if ticker.marketDataType == DELAYED:
+        if ticker.marketDataType == _DELAYED:
             at_ns -= _DELAY_NS
-        elif ticker.marketDataType in (FROZEN, DELAYED_FROZEN):
+        elif ticker.marketDataType in (_FROZEN, _DELAYED_FROZEN):
             at_ns = _frozen_ns(now_ns)
         if self._halts:
             at_ns = min([at_ns, *self._halted_quotes_ns(number)])
@@ -355,7 +353,7 @@ class QuoteLines:
         at_ns = now_ns - _STATUS_TICKS[kind]
         if is_halted and number not in self._halts:
             # of a line that opens in a halt nothing says since when, nor when its quote was made
-            self._halts[number] = KnownHalt(now_ns, at_ns if line.quoted_ns else at_ns - _DELAY_NS)
+            self._halts[number] = _KnownHalt(now_ns, at_ns if line.quoted_ns else at_ns - _DELAY_NS)
         reason = _HALTS.get(int(value), f"halt {value:g}") if is_halted else ""
         self._publisher.publish([self._noted(TradingHalt(number, at_ns, now_ns, is_halted, reason))])
 
@@ -365,7 +363,7 @@ class QuoteLines:
             self._halts.pop(status.instrument_id, None)
         return status
 
-    def _status_by_trade(self, line: QuoteLine) -> list[Event]:
+    def _status_by_trade(self, line: _QuoteLine) -> list[Event]:
         """Return the end of a halt that a trade shows; also of one that an earlier connection named."""
         halt, traded = self._halts.get(line.number), line.ticker.lastTimestamp
         if traded is None or (halt is None and line.number in self._reported):
@@ -384,7 +382,7 @@ class QuoteLines:
 
     # open interest and Greeks -----------------------------------------------------------------------
 
-    def _interest(self, line: QuoteLine) -> list[Event]:
+    def _interest(self, line: _QuoteLine) -> list[Event]:
         """Return the open interest of an option when it is new."""
         item, ticker = self._instruments[line.number], line.ticker
         if not item.is_option:
@@ -402,7 +400,7 @@ class QuoteLines:
 
     # data that are not live -------------------------------------------------------------------------
 
-    def _name_kind(self, line: QuoteLine) -> None:
+    def _name_kind(self, line: _QuoteLine) -> None:
         name = f"{_TYPE_NAMES.get(line.kind, str(line.kind))}_data"
         self._publisher.count(name)
         if name not in self._named:
@@ -424,7 +422,7 @@ class QuoteLines:
         name = codes.name_of(code)
         self._publisher.count(name)
         if line is not None and code in codes.NO_DATA:
-            line.is_refused, line.again_at = True, asyncio.get_running_loop().time() + RETRY_SECONDS
+            line.is_refused, line.again_at = True, asyncio.get_running_loop().time() + _RETRY_SECONDS
         if name not in self._named:
             self._named.add(name)
             symbol = "" if line is None else f"{self._instruments[line.number].symbol}: "
@@ -463,8 +461,8 @@ class QuoteLines:
         return {
             "lines": len(lines),
             "lines_waiting": len(self._turn),
-            "lines_delayed": sum(line.kind in (DELAYED, DELAYED_FROZEN) for line in lines),
-            "lines_frozen": sum(line.kind in (FROZEN, DELAYED_FROZEN) for line in lines),
+            "lines_delayed": sum(line.kind in (_DELAYED, _DELAYED_FROZEN) for line in lines),
+            "lines_frozen": sum(line.kind in (_FROZEN, _DELAYED_FROZEN) for line in lines),
             "lines_without_data": sum(line.is_refused for line in lines),
             "lines_halted": sum(line.number in self._halts for line in lines),
             "lines_with_greeks": sum(line.ticker.modelGreeks is not None for line in lines),

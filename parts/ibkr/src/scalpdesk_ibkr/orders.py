@@ -62,8 +62,8 @@ from scalpdesk_ibkr import codes
 from scalpdesk_ibkr.connection import QuietClient, TwsConnection, log_in
 from scalpdesk_ibkr.contracts import Contracts
 
-REQUESTS_PER_MINUTE = 45 * 60
-SIDES = {
+_REQUESTS_PER_MINUTE = 45 * 60
+_SIDES = {
     "BUY": Side.BUY,
     "BOT": Side.BUY,
     "SELL": Side.SELL,
@@ -72,12 +72,12 @@ SIDES = {
     "SLONG": Side.SELL,
 }
 """Sides of orders and executions; the last two are sales of an institution's account."""
-TYPES = {"limit": "LMT", "market": "MKT", "stop": "STP", "stop_limit": "STP LMT"}
+_TYPES = {"limit": "LMT", "market": "MKT", "stop": "STP", "stop_limit": "STP LMT"}
 _AT_CLOSE = {"limit": "LOC", "market": "MOC"}
 Number = float | Decimal | None
 _ID_JUMP = 1_000
 """Order ids that are left out after TWS has called one a duplicate (103)."""
-LAPSE = 2
+_LAPSE = 2
 """Action of an exercise request: not to exercise."""
 AGREE_SECONDS = 1.0
 """Until a position that TWS shows agrees with the executions: either may come first."""
@@ -111,23 +111,23 @@ def _root_of(execution_id: str) -> str:
     return execution_id.rpartition(".")[0] or execution_id
 
 
-def side_of(label: str) -> Side:
+def _side_of(label: str) -> Side:
     """Return the side of an order or execution.
 
     Raises RetryError when TWS names a side that its pages do not list.
     """
-    if label not in SIDES:
+    if label not in _SIDES:
         raise RetryError("TWS names a side that is not known", where="action, side", value=label)
-    return SIDES[label]
+    return _SIDES[label]
 
 
-def leg_id(perm_id: int | str, con_id: int) -> str:
+def _leg_id(perm_id: int | str, con_id: int) -> str:
     """Return the venue's id of a combo's leg: the order's and the contract's."""
     return f"{perm_id}-{con_id}"
 
 
 @dataclass(slots=True)
-class PendingChange:
+class _PendingChange:
     """A change of an order that TWS has not answered."""
 
     old: TrackedOrder
@@ -160,7 +160,7 @@ class IbkrOrders:
         self._contracts, self._setup, self._publisher = contracts, setup, publisher
         self._instruments = setup.instruments
         self.tracker = OrderTracker(setup.instruments, setup.fees, are_stated=True)
-        a_minute = setup.requests_per_minute or REQUESTS_PER_MINUTE
+        a_minute = setup.requests_per_minute or _REQUESTS_PER_MINUTE
         self.path = OrderPath(
             self,
             tracker=self.tracker,
@@ -178,7 +178,7 @@ class IbkrOrders:
         """Quantity of the whole order that counts for earlier names, by name."""
         self._adopted: set[str] = set()
         """Names of orders of an earlier life, whose client id may have been another one."""
-        self._changes: dict[str, PendingChange] = {}
+        self._changes: dict[str, _PendingChange] = {}
         """By permanent id."""
         self._errors: dict[str, tuple[int, str]] = {}
         """Code and text of the error that says why an order ended, by its name at TWS."""
@@ -267,7 +267,7 @@ class IbkrOrders:
         return Order(
             action=command.side.name,
             totalQuantity=float(command.quantity),
-            orderType=(_AT_CLOSE if is_closing else TYPES)[command.type_name],
+            orderType=(_AT_CLOSE if is_closing else _TYPES)[command.type_name],
             tif="DAY" if is_closing else command.time_in_force.name,
             account=self.account,
             orderRef=command.client_order_id,
@@ -396,7 +396,7 @@ class IbkrOrders:
         sent = self._terms(wanted)
         sent.orderId, sent.permId, sent.orderRef = trade.order.orderId, trade.order.permId, names[0]
         sent.totalQuantity = float(base + wanted.quantity)
-        self._changes[perm_id] = PendingChange(old, new, base, sent)
+        self._changes[perm_id] = _PendingChange(old, new, base, sent)
         self._connection.client.placeOrder(sent.orderId, trade.contract, sent)
         timeout = self._setup.timeout_seconds
         asyncio.get_running_loop().call_later(timeout, self._look_for_change, perm_id, new)
@@ -410,7 +410,7 @@ class IbkrOrders:
             self._ask_for(change.old)
 
     @staticmethod
-    def _is_changed(change: PendingChange, order: Order) -> bool:
+    def _is_changed(change: _PendingChange, order: Order) -> bool:
         """Return whether TWS shows an order as a change asked for."""
         sent = change.sent
         pairs: list[tuple[Number, Number]] = [(sent.totalQuantity, order.totalQuantity)]
@@ -430,7 +430,7 @@ class IbkrOrders:
     def _refuse_change(self, perm_id: str, why: str) -> None:
         self._settle_change(self._changes.pop(perm_id), VenueAnswer(RequestFate.REFUSED, why))
 
-    def _settle_change(self, change: PendingChange, answer: VenueAnswer) -> None:
+    def _settle_change(self, change: _PendingChange, answer: VenueAnswer) -> None:
         self.path.settle_replaced(change.old, change.new, answer)
         for fill in change.held:
             self._on_fill(fill)
@@ -518,7 +518,7 @@ class IbkrOrders:
                 continue
             perm_id = str(trade.order.permId)
             if order.parent_id:
-                perm_id = leg_id(perm_id, self._contracts.of(order.submitted.instrument_id).conId)
+                perm_id = _leg_id(perm_id, self._contracts.of(order.submitted.instrument_id).conId)
             own = min(max(filled - base, ZERO) * units, order.submitted.quantity)
             is_whole = not base and not order.parent_id and status.filled
             mean = exact(status.avgFillPrice) if is_whole else None
@@ -571,7 +571,7 @@ class IbkrOrders:
         if not order.venue_order_id:
             perm_id = str(execution.permId)
             is_leg = bool(order.parent_id)
-            perm_id = leg_id(perm_id, fill.contract.conId) if is_leg else perm_id
+            perm_id = _leg_id(perm_id, fill.contract.conId) if is_leg else perm_id
             self.tracker.bind(order.submitted.client_order_id, perm_id)
         at_ns = to_ns(execution.time)
         root, now_ns = _root_of(execution.execId), self._publisher.timestamp(at_ns)
@@ -723,7 +723,7 @@ class IbkrOrders:
             event.connect(heard)
         try:
             contract = self._contracts.of(number)
-            client.exerciseOptions(request_id, contract, LAPSE, int(contracts), self.account, 1)
+            client.exerciseOptions(request_id, contract, _LAPSE, int(contracts), self.account, 1)
             async with asyncio.timeout(timeout_seconds):
                 why = await answered
         except TimeoutError:
@@ -893,7 +893,7 @@ class IbkrOrders:
             str(order.permId),
             symbol,
             self._instruments.find(symbol),
-            side_of(order.action),
+            _side_of(order.action),
             (exact(order.totalQuantity) if is_figure(order.totalQuantity) else ZERO) - base,
             max(exact(status.filled) - base, ZERO),
             exact(status.avgFillPrice) if status.filled else None,
@@ -910,13 +910,13 @@ class IbkrOrders:
             instrument: Instrument | None = await self._contracts.by_id(leg.conId)
             symbol = str(leg.conId) if instrument is None else instrument.symbol
             known = self.tracker.leg(order.orderRef, symbol)
-            side = side_of(leg.action)
-            if side_of(order.action) is Side.SELL:
+            side = _side_of(leg.action)
+            if _side_of(order.action) is Side.SELL:
                 side = Side.SELL if side is Side.BUY else Side.BUY
             found.append(
                 VenueOrder(
                     known.submitted.client_order_id if known else f"{order.orderRef}/{symbol}",
-                    leg_id(order.permId, leg.conId),
+                    _leg_id(order.permId, leg.conId),
                     symbol,
                     self._instruments.find(symbol),
                     side,
@@ -977,9 +977,9 @@ class IbkrOrders:
             perm_id, paid = str(execution.permId), _fee_paid(fill.commissionReport)
             shown = VenueFill(
                 execution.execId,
-                leg_id(perm_id, fill.contract.conId) if is_leg else perm_id,
+                _leg_id(perm_id, fill.contract.conId) if is_leg else perm_id,
                 self._symbol(fill, owner),
-                side_of(execution.side) if owner is None else owner[0].submitted.side,
+                _side_of(execution.side) if owner is None else owner[0].submitted.side,
                 exact(execution.shares),
                 None if is_leg else exact(execution.cumQty),
                 exact(execution.price),

@@ -17,11 +17,8 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from scalpdesk.accounting.statements import Movement, Statement, StatementSpec, StatementTrade
-from scalpdesk.core.enums import ChangeCause
-from scalpdesk.core.errors import DataError
-from scalpdesk.core.units import NANOS_PER_SECOND, ZERO, number_text
-from scalpdesk.instruments.sessions import to_ns
+from scalpdesk.base import NANOS_PER_SECOND, ZERO, ChangeCause, DataError, number_text, to_ns
+from scalpdesk.venues import Movement, Statement, StatementSpec, StatementTrade
 
 Row = Mapping[str, str]
 
@@ -55,7 +52,7 @@ _OPTION_ENDS = {
 }
 """Codes of ``notes`` that say how an option ended; its shares carry the same."""
 OPTIONS = frozenset({"OPT", "FOP", "IOPT", "WAR"})
-PAYMENTS = {
+_PAYMENTS = {
     "Dividends": ChangeCause.DIVIDEND,
     "Payment In Lieu Of Dividends": ChangeCause.DIVIDEND,
     "Withholding Tax": ChangeCause.DIVIDEND,
@@ -72,7 +69,7 @@ PAYMENTS = {
     "Deposits & Withdrawals": ChangeCause.TRANSFER,
 }
 """Types of cash transactions."""
-ZONES = {"EST": "Etc/GMT+5", "EDT": "Etc/GMT+4", "UTC": "UTC", "GMT": "UTC"}
+_ZONES = {"EST": "Etc/GMT+5", "EDT": "Etc/GMT+4", "UTC": "UTC", "GMT": "UTC"}
 """Abbreviations that a report may write behind its times."""
 
 
@@ -89,7 +86,7 @@ class UnreadableRow(ValueError):  # noqa: N818 - it is caught by name in this mo
 
 
 @dataclass(slots=True)
-class Booked:
+class _Booked:
     """A trade with what cancellations know it by."""
 
     trade: StatementTrade
@@ -102,7 +99,7 @@ class FlexStatement:
 
     zone: ZoneInfo
     found: Statement = field(default_factory=lambda: Statement(has_all_positions=False))
-    trades: list[Booked] = field(default_factory=list)
+    trades: list[_Booked] = field(default_factory=list)
     cancels: list[Row] = field(default_factory=list)
     ends: list[tuple[str, Movement]] = field(default_factory=list)
     """Ends of options in their own section, which repeats those among the trades, by the trade's id."""
@@ -154,7 +151,7 @@ class FlexStatement:
             self.found.movements.append(moved)
         else:
             names = (row.get(name, "") for name in ("transactionID", "tradeID"))
-            self.trades.append(Booked(self._trade(row, symbol), frozenset(filter(None, names))))
+            self.trades.append(_Booked(self._trade(row, symbol), frozenset(filter(None, names))))
 
     def _trade(self, row: Row, symbol: str) -> StatementTrade:
         ts_ns, has_time = self._time(row)
@@ -217,7 +214,7 @@ class FlexStatement:
     def read_cash(self, row: Row) -> None:
         """Read a ``CashTransaction``."""
         kind = row.get("type", "")
-        found = self._line(row, kind or "cash transaction", PAYMENTS.get(kind), cash=_number(row, "amount"))
+        found = self._line(row, kind or "cash transaction", _PAYMENTS.get(kind), cash=_number(row, "amount"))
         self.found.movements.append(found)
 
     def read_action(self, row: Row) -> None:
@@ -443,8 +440,8 @@ def _time_of(text: str, zone: ZoneInfo) -> tuple[int, bool]:
     (1709510400000000000, False)
     """
     words = text.replace(";", " ").replace(",", " ").split()
-    if words and words[-1] in ZONES:
-        zone = ZoneInfo(ZONES[words.pop()])
+    if words and words[-1] in _ZONES:
+        zone = ZoneInfo(_ZONES[words.pop()])
     digits = "".join(words).replace("-", "").replace(":", "").replace("T", "")
     if not digits.isdigit() or len(digits) not in (8, 14) or "/" in text:
         raise UnreadableRow(f"{text!r} is no time; let the query write yyyyMMdd;HHmmss")

@@ -8,9 +8,8 @@ import pytest
 pytest.importorskip("ib_async", reason='ib_async is not installed: pip install "scalpdesk[ibkr]"')
 from ib_async import Future, FuturesOption, LimitOrder, MarketOrder
 
-from scalpdesk.core.units import MINUTE_NS
+from scalpdesk.base import MINUTE_NS, Instruments, Right
 from scalpdesk.exchange.source import TapeSource
-from scalpdesk.instruments.contract import Instruments, Right
 from scalpdesk.instruments.futures import future_contract, future_option, future_option_symbol
 from scalpdesk_testing.kit.exchange import TwsBench, checked
 from scalpdesk_testing.kit.instruments import DAY

@@ -11,9 +11,8 @@ from scalpdesk_testing.kit.broker import give
 
 pytest.importorskip("ib_async", reason='ib_async is not installed: pip install "scalpdesk[ibkr]"')
 
-from scalpdesk.core.enums import ChangeCause
-from scalpdesk.core.intents import OrderType, Side
-from scalpdesk.simulation.orders import OrderRequest
+from scalpdesk.base import ChangeCause, OrderType, Side
+from scalpdesk.exchange import OrderRequest
 from scalpdesk_ibkr.statements import STATEMENTS
 from scalpdesk_testing.kit.exchange import CALL, PUT, SPY, TwsBench
 

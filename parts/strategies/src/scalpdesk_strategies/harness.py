@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
-from scalpdesk.cli.command import NumberRange, desk_command
+from scalpdesk.cli.command import NumberRange
 from scalpdesk.core.errors import ConfigError, DataError
+from scalpdesk.plugins import desk_command
 
 if TYPE_CHECKING:
     from scalpdesk.protocol.values import FreshnessGuard
     from scalpdesk_strategies.isolation.harness import FolderBackend
 
-STDIN = "-"
+_STDIN = "-"
 
 
 @desk_command(
@@ -71,7 +72,7 @@ def harness(
     take_keys(os.environ)  # the folder's process could read them there
     backend: FolderBackend
     intents: list[dict[str, Any]] = []
-    window = 1 if events == STDIN else WINDOW  # from a live source the next event may be long in coming
+    window = 1 if events == _STDIN else WINDOW  # from a live source the next event may be long in coming
     with _open(events) as source, ExitStack() as stack:
         if isolate:
             backend = FolderProcess(Path(strategy), FolderLimits(time_limit, memory_limit_mb))
@@ -91,7 +92,7 @@ def harness(
 
 
 def _open(events: str) -> BinaryIO:
-    if events == STDIN:
+    if events == _STDIN:
         return sys.stdin.buffer
     try:
         return Path(events).open("rb")
@@ -104,7 +105,8 @@ def _open(events: str) -> BinaryIO:
 def _events(source: BinaryIO, name: str, guard: "FreshnessGuard | None") -> Iterator[dict[str, Any]]:
     """Yield the events up to a shutdown or the end; a bad line is a refusal that names it."""
     from scalpdesk.core.clock import SystemClock
-    from scalpdesk.protocol.messages import LONGEST_LINE_BYTES, log_message, read_event
+    from scalpdesk.protocol import log_message
+    from scalpdesk.protocol.messages import LONGEST_LINE_BYTES, read_event
 
     clock = SystemClock()
     number = 0

@@ -36,8 +36,8 @@ from scalpdesk.strategies.toolkit.exits import RISK_HALT
 from scalpdesk.volatility.nowcast import nowcast
 
 LOW, HIGH = "st0cka", "gamma-scalper"
-BAR_SECONDS = 300
-LEAST_BARS = 12
+_BAR_SECONDS = 300
+_LEAST_BARS = 12
 """Closed bars of a session that its realised volatility alone takes: an hour."""
 
 
@@ -163,7 +163,7 @@ class Hybrid(Several):
 
     def start(self, view: DeskView) -> Sequence[Trigger]:
         """Start both; watch the underlying's bars."""
-        frames = self._frames = Timeframes(view.underlying, (BAR_SECONDS,))
+        frames = self._frames = Timeframes(view.underlying, (_BAR_SECONDS,))
         if self.members[HIGH].book.positions.held():  # it took over a straddle: it trades until it is gone
             self.trading = HIGH
         self.members[LOW if self.trading == HIGH else HIGH].view.least_mode = Mode.REDUCING
@@ -289,8 +289,8 @@ class Hybrid(Several):
         variance, covered, bars = self._realized(view, frames)
         years = 0.0 if covered is None else view.delta_engine.variance_years(*covered)
         if self.config.source == "realized":
-            if bars < LEAST_BARS:
-                return None, f"volatility not known: {bars} bars of five minutes closed, {LEAST_BARS} needed"
+            if bars < _LEAST_BARS:
+                return None, f"volatility not known: {bars} bars of five minutes closed, {_LEAST_BARS} needed"
             vol = math.sqrt(variance / years)
             return vol, f"volatility {vol:.1%}, realised in {bars} bars of five minutes"
         assert forecast is not None
@@ -316,12 +316,12 @@ class Hybrid(Several):
         if not isinstance(prior, Absent) and prior_ns is not None:
             last = prior - paid_between(view.market.dividends, view.underlying, prior_ns, session.open_ns)
         variance = math.log(so_far.open / last) ** 2
-        last, bars = so_far.open, frames.closed_in_session(BAR_SECONDS)
+        last, bars = so_far.open, frames.closed_in_session(_BAR_SECONDS)
         for bar in bars:
             variance += math.log(bar.close / last) ** 2
             last = bar.close
         ends_ns = bars[-1].ts_event_ns if bars else session.open_ns
-        begins_ns = ends_ns - len(bars) * BAR_SECONDS * NANOS_PER_SECOND if prior_ns is None else prior_ns
+        begins_ns = ends_ns - len(bars) * _BAR_SECONDS * NANOS_PER_SECOND if prior_ns is None else prior_ns
         return variance, (begins_ns, ends_ns), len(bars)
 
 

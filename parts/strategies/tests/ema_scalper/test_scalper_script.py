@@ -19,7 +19,6 @@ from scalpdesk.instruments.ticks import CENT_TICK, PENNY_NICKEL
 from scalpdesk.orders.order import OrderState
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.signals.ema_cloud import PriceSource
-from scalpdesk.signals.macro_bias import MacroState
 from scalpdesk_strategies.ema_scalper import (
     ChainRow,
     GreeksGate,
@@ -34,6 +33,7 @@ from scalpdesk_strategies.ema_scalper import (
 from scalpdesk_strategies.ema_scalper.cloud_watch import CloudWatch
 from scalpdesk_strategies.ema_scalper.entry import EntryPlanner, ScalpMoment
 from scalpdesk_strategies.ema_scalper.exits import ScalpExit, ScalpTrade, exit_rules, mark_of, next_exit
+from scalpdesk_strategies.ema_scalper.macro_bias import MacroState
 from scalpdesk_strategies.ema_scalper.model import days_to_expiry
 from scalpdesk_strategies.ema_scalper.sizing import buy_limit, halves
 from scalpdesk_strategies.ema_scalper.strategy import EmaScalper

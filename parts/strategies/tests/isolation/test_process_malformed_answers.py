@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from scalpdesk.protocol.answers import SeenIds, sort_answers
+from scalpdesk_strategies.answers import SeenIds, sort_answers
 from scalpdesk_strategies.isolation.process import FolderProcess
 from scalpdesk_testing.kit.folders import event, folder
 from scalpdesk_testing.kit.malformed import malformed_lines, second_verdict

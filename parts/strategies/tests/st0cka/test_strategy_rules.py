@@ -8,11 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scalpdesk.core.errors import ArgumentError
-from scalpdesk.instruments.contract import Equity
-from scalpdesk.instruments.fees import ALPACA_FEES, NO_FEES
+from scalpdesk.base import NO_FEES, ArgumentError, Equity
+from scalpdesk.instruments.fees import ALPACA_FEES
 from scalpdesk.instruments.ticks import CENT_TICK
-from scalpdesk.strategies.toolkit.sizing import size_by_vol
+from scalpdesk.strategies import size_by_vol
 from scalpdesk_strategies.st0cka.strategy import dynamic_target, sell_limit, viability
 
 D = Decimal

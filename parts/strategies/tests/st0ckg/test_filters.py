@@ -4,9 +4,7 @@ from datetime import date, time
 
 import pytest
 
-from scalpdesk.core.errors import ConfigError
-from scalpdesk.core.units import NANOS_PER_SECOND
-from scalpdesk.instruments.sessions import Session, new_york_ns, session_on
+from scalpdesk.base import NANOS_PER_SECOND, ConfigError, Session, new_york_ns, session_on
 from scalpdesk_strategies.st0ckg.filters import EntryHistory, EntryMoment, FilterConfig, refusal
 
 SUMMER = date(2015, 8, 24)

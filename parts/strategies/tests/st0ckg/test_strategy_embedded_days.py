@@ -6,10 +6,8 @@ from functools import cache
 
 import pytest
 
-from scalpdesk.core.intents import Side
+from scalpdesk.base import OptionContract, Side, new_york_ns, session_on
 from scalpdesk.datasets.embedded import market
-from scalpdesk.instruments.contract import OptionContract
-from scalpdesk.instruments.sessions import new_york_ns, session_on
 from scalpdesk_testing.kit.scalp_days import run_scalps
 
 pytestmark = pytest.mark.second

@@ -1,1 +1,5 @@
-"""Fault trials, the rehearsal of disasters and worked cases: the commands ``drill`` and ``selftest``."""
+"""Tests of plug-ins, fault trials, the rehearsal of disasters and worked cases (``drill``, ``selftest``)."""
+
+from scalpdesk.core.doors import door
+
+__getattr__, __dir__ = door(__name__, __file__)

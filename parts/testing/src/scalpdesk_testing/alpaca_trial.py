@@ -4,11 +4,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from scalpdesk.core.units import NANOS_PER_SECOND
-from scalpdesk.exchange.keyring import Keyring
-from scalpdesk.exchange.market import SimulatedMarket
-from scalpdesk.exchange.outbox import Frame
-from scalpdesk.simulation.orders import Activity
+from scalpdesk.base import NANOS_PER_SECOND
+from scalpdesk.exchange import Activity, Frame, Keyring, SimulatedMarket
 from scalpdesk_alpaca.gateway import AlpacaGateway
 from scalpdesk_alpaca.served.app import UNSEEN, AlpacaApi
 from scalpdesk_alpaca.served.requests import Answer, Request
@@ -95,9 +92,9 @@ class AlpacaLine(Line):
 
     def open_socket(self, connection: LineConnection, path: str, headers: Mapping[str, str]) -> Socket:
         """Open a websocket to one of the exchange's streams; ``headers`` have names in lower case."""
-        socket = StreamSocket(self, connection)
+        socket = _StreamSocket(self, connection)
         packed = "msgpack" in headers.get("content-type", "")
-        wire = socket.wire = LineWire(self.world, socket.send, socket.hang_up)
+        wire = socket.wire = _LineWire(self.world, socket.send, socket.hang_up)
         if path == "/stream":
             socket.stream = TradeStream(self.world, self.keyring, wire, packed=packed)
             self.on_stream()
@@ -116,7 +113,7 @@ class AlpacaLine(Line):
         return socket
 
 
-class LineWire(Wire):
+class _LineWire(Wire):
     """The exchange's end of a socket; knows whether it has fallen silent."""
 
     @property
@@ -125,12 +122,12 @@ class LineWire(Wire):
         return self._mute
 
 
-class StreamSocket(WebSocket):
+class _StreamSocket(WebSocket):
     """A websocket of one of Alpaca's streams."""
 
     line: AlpacaLine
     stream: TradeStream | DataStream
-    wire: LineWire
+    wire: _LineWire
 
     @property
     def is_mute(self) -> bool:
@@ -146,7 +143,7 @@ class StreamSocket(WebSocket):
         return 0.0, partial(self.stream.receive, frame)
 
 
-class LateHistory(AlpacaApi):
+class _LateHistory(AlpacaApi):
     """An exchange whose history of executions is late: the account and the orders know them before it."""
 
     hidden: Callable[[Activity], bool]
@@ -173,7 +170,7 @@ class AlpacaTrial(Trial):
 
     def make_line(self, keyring: Keyring) -> Line:
         """Return the line to the exchange."""
-        api = LateHistory(self.world, keyring, trading_limit=200)
+        api = _LateHistory(self.world, keyring, trading_limit=200)
         api.hidden = self._is_hidden
         latency = self.schedule.latency_seconds
         return AlpacaLine(self.loop, self.clock, self.world, api, keyring, latency_seconds=latency)

@@ -19,53 +19,44 @@ from scalpdesk.core.events import (
     OrderStatusUnknown,
     PositionChanged,
     QuoteEvent,
-    SessionEvent,
     TimerEvent,
     TradingHalt,
 )
-from scalpdesk.core.intents import (
-    EXITS,
-    CancelOrder,
-    Mark,
-    MultiLegOrder,
-    OrderType,
-    Purpose,
-    SetTimer,
-    SubmitOrder,
-)
+from scalpdesk.core.intents import EXITS, CancelOrder, Mark, MultiLegOrder, OrderType, Purpose, SubmitOrder
 from scalpdesk.core.units import CENT, NANOS_PER_SECOND, NEVER_NS, ZERO, InstrumentId
+from scalpdesk.exchange import OrderUpdate
 from scalpdesk.orders.order import TERMINAL, OrderState
-from scalpdesk.simulation.orders import OrderUpdate
+from scalpdesk.strategies import SessionEvent, SetTimer
 from scalpdesk_testing.invariants import Scene
 from scalpdesk_testing.market import SHARE
 from scalpdesk_testing.outside_ledger import OutsideLedger
 
-SECOND = NANOS_PER_SECOND
-_TIMER_PATIENCE_NS = 4 * SECOND
+_SECOND = NANOS_PER_SECOND
+_TIMER_PATIENCE_NS = 4 * _SECOND
 """By then a timer has fired, in a process that runs."""
-_LOSS_PATIENCE_NS = 4 * SECOND
+_LOSS_PATIENCE_NS = 4 * _SECOND
 """By then a desk whose share is quoted has seen that the day's loss is at its limit."""
-_MARK_PATIENCE_NS = 45 * SECOND
+_MARK_PATIENCE_NS = 45 * _SECOND
 """Longer than between two marks of the book."""
-_EXIT_PATIENCE_NS = 30 * SECOND
+_EXIT_PATIENCE_NS = 30 * _SECOND
 """A flattening desk with fresh quotes has an exit of each holding at work, or sent, within this time."""
 _FLATTEN_SECONDS = 30.0
 """By then an exit of a flattening desk that was not filled was taken back."""
-_OVER_PATIENCE_NS = 20 * SECOND
+_OVER_PATIENCE_NS = 20 * _SECOND
 """An order that the desk holds for over is not open at the venue for longer, with a line."""
-_CROSSING_PATIENCE_NS = 8 * SECOND
+_CROSSING_PATIENCE_NS = 8 * _SECOND
 """By then the second order of a hedge across zero was sent."""
-_WRITE_PATIENCE_NS = 10 * SECOND
+_WRITE_PATIENCE_NS = 10 * _SECOND
 """By then quotes that came are on the desk's disk, in a process that runs."""
 DOUBT_SECONDS = 15.0
 """By then, with a line, the venue was asked for an order in doubt by its id, and again so long after that."""
-ACCEPTANCE_SECONDS = 10.0
+_ACCEPTANCE_SECONDS = 10.0
 """So long after an order has left, its absence at the venue proves nothing."""
 _FAR_SHARES = 5.0
 """A hedge may miss the middle of its band by so much: quotes are rounded, and some are spoilt."""
 _LEFT_SHARES = 2.5
 """So much of a hedge across zero is left that its second order follows, above what quotes are rounded to."""
-MINUTE = 60 * SECOND
+_MINUTE = 60 * _SECOND
 _STRICT = (Mode.ACTIVE, Mode.REDUCING, Mode.FLATTENING, Mode.HALTED)
 """Modes by what they forbid."""
 
@@ -190,7 +181,7 @@ class Conduct:
                 else:
                     self._halted.pop(number, None)
         elif type(event) is BarEvent and event.instrument_id in self._halted:
-            began_ns = event.ts_event_ns - event.bar_seconds * SECOND
+            began_ns = event.ts_event_ns - event.bar_seconds * _SECOND
             if began_ns >= self._halted[event.instrument_id]:
                 del self._halted[event.instrument_id]
                 self._statuses[event.instrument_id] = began_ns + 1
@@ -278,7 +269,7 @@ class Conduct:
             return f"14 compared_before_trading: {what} before the account was compared"
         limits = scene.plan.limits
         self._sent_ns.append(now_ns)
-        while self._sent_ns[0] <= now_ns - MINUTE:
+        while self._sent_ns[0] <= now_ns - _MINUTE:
             self._sent_ns.popleft()
         if len(self._sent_ns) > limits.max_orders_per_minute:
             return f"5 throttle: {len(self._sent_ns)} orders within a minute"
@@ -357,7 +348,7 @@ class Conduct:
             order = desk.orders.orders[output.client_order_id]
             sent = order.submitted
             is_resting = sent.purpose is Purpose.HEDGE and sent.order_type is OrderType.LIMIT
-            if not is_resting or now_ns - order.created_ns >= patience * SECOND:
+            if not is_resting or now_ns - order.created_ns >= patience * _SECOND:
                 continue
             low, high = scene.delta_bounds()
             held = max(abs(desk.positions.quantity(number)) for number in plan.legs)
@@ -411,7 +402,7 @@ class Conduct:
         is_end = type(event) is AccountComparison and event.is_compared
         moved_ns = max(self._busted_ns, *(line.ts_ns for line in account.activities), 0)
         # the venue's answers may be slow: it is compared as of the look, not as of now
-        if not is_end or desk.gate.mode is not Mode.ACTIVE or moved_ns > event.ts_event_ns - 3 * SECOND:
+        if not is_end or desk.gate.mode is not Mode.ACTIVE or moved_ns > event.ts_event_ns - 3 * _SECOND:
             return
         for number in map(InstrumentId, range(len(desk.instruments))):
             ours, theirs = desk.positions.quantity(number), account.quantity(number)
@@ -473,7 +464,7 @@ class Conduct:
         if not is_due or not is_able or scene.plan.members > 1:
             return
         seconds = hedge.order_ttl_seconds + (hedge.passive_seconds or 0.0) + 12.0
-        limit_ns = int((_FLATTEN_SECONDS if is_flattening else seconds) * SECOND)
+        limit_ns = int((_FLATTEN_SECONDS if is_flattening else seconds) * _SECOND)
         late = EXITS if is_flattening else (Purpose.HEDGE,)
         for name, order in desk.orders.live.items():
             is_working = order.state in (OrderState.WORKING, OrderState.PARTIALLY_FILLED)
@@ -485,14 +476,14 @@ class Conduct:
 
     def _was_cancelled(self, name: str, now_ns: int) -> bool:
         """Return whether a cancel of an order was sent, or refused, a short time ago."""
-        return now_ns - self._cancelled_ns.get(name, 0) < 15 * SECOND
+        return now_ns - self._cancelled_ns.get(name, 0) < 15 * _SECOND
 
     def _absent_early(self, event: OrderNotFound) -> Iterator[str]:
         """An order that has left is not there only once no venue may still come to accept it."""
         name = event.client_order_id
         order = self._scene.engine.desk.orders.orders[name]
         left_at = self.left_at.get(order.parent_id or name)
-        if left_at is not None and self._seconds() - left_at < ACCEPTANCE_SECONDS:
+        if left_at is not None and self._seconds() - left_at < _ACCEPTANCE_SECONDS:
             yield f"13 absence_is_proven: {name} is held for absent {self._seconds() - left_at:.1f} s later"
 
     def _overdue(self, now_ns: int) -> Iterator[str]:

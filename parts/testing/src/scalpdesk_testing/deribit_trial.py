@@ -13,11 +13,9 @@ from typing import Any
 import msgspec
 from aiohttp import WSMsgType
 
-from scalpdesk.core.intents import Side
-from scalpdesk.exchange.keyring import Keyring
-from scalpdesk.exchange.outbox import Frame
-from scalpdesk.simulation.faults import Fault
-from scalpdesk.venues.contract import VenueClock, VenueSetup
+from scalpdesk.base import Side
+from scalpdesk.exchange import Fault, Frame, Keyring
+from scalpdesk.venues import VenueClock, VenueSetup
 from scalpdesk_deribit.gateway import DeribitGateway
 from scalpdesk_deribit.served.app import DeribitApi
 from scalpdesk_deribit.served.rpc import RpcFault, RpcSession
@@ -26,7 +24,7 @@ from scalpdesk_testing.schedule import ASSIGNED, CORRECTION, Schedule, draw_sche
 from scalpdesk_testing.trial import KEY, SECRET, Trial, TrialKey
 from scalpdesk_testing.wire_laws import ORDERS_PATH
 
-NEVER_HERE = frozenset(
+_NEVER_HERE = frozenset(
     {
         "bust",
         "correct",
@@ -50,12 +48,12 @@ _LOOK = frozenset(
     }
 )
 """Requests with which a look at the account begins."""
-BEFORE = frozenset({"drop_request", "disconnect_before"})
-BEHIND = frozenset({"disconnect_after", "truncated_answer"})
-LATER = frozenset({"server_error", "unavailable", "gateway_timeout"})
+_BEFORE = frozenset({"drop_request", "disconnect_before"})
+_BEHIND = frozenset({"disconnect_after", "truncated_answer"})
+_LATER = frozenset({"server_error", "unavailable", "gateway_timeout"})
 
 
-class RpcLine(Line):
+class _RpcLine(Line):
     """All connections between one desk and one exchange that speaks JSON-RPC."""
 
     def __init__(self, trial: Trial, keyring: Keyring) -> None:
@@ -70,7 +68,7 @@ class RpcLine(Line):
     def open_socket(self, connection: LineConnection, path: str, headers: Mapping[str, str]) -> Socket:
         """Open a connection."""
         del path, headers
-        return RpcSocket(self, connection)
+        return _RpcSocket(self, connection)
 
     def as_request(self, frame: dict[str, Any]) -> tuple[str, str, bytes]:
         """Return verb, path and body of a request in the words that schedules and laws know."""
@@ -113,13 +111,13 @@ class _TrueClock:
         return self._trial.clock.true_ns()
 
 
-class RpcSocket(WebSocket):
+class _RpcSocket(WebSocket):
     """The exchange's end of one connection."""
 
     is_mute = False
-    line: RpcLine
+    line: _RpcLine
 
-    def __init__(self, line: RpcLine, connection: LineConnection) -> None:
+    def __init__(self, line: _RpcLine, connection: LineConnection) -> None:
         super().__init__(line, connection)
         self.session = RpcSession(send=self._notify, close=self.hang_up)
         line.rpc.open(self.session)
@@ -180,7 +178,7 @@ class RpcSocket(WebSocket):
         line.world.advance_to(line.clock.true_ns())
         fault = line.world.faults.take("http", f"{method} {path}")
         name = "" if fault is None else fault.name
-        if name in BEFORE:
+        if name in _BEFORE:
             self.break_off()
             return
         if name == "half_open":
@@ -189,7 +187,7 @@ class RpcSocket(WebSocket):
         text = self._refusal(frame, name, fault) or line.rpc.answer(
             self.session, frame["id"], frame["method"], frame.get("params") or {}
         )
-        if name in BEHIND:
+        if name in _BEHIND:
             self.break_off()
         else:
             is_late = fault is not None and name in ("delay", "slow_answer")
@@ -210,12 +208,12 @@ class RpcSocket(WebSocket):
             self.line.loop.call_later(fault.seconds, rpc.lock, False)
         if name == "too_many_requests":
             return rpc.refused(frame["id"], RpcFault(10028, name))
-        if name in LATER and is_private:
+        if name in _LATER and is_private:
             return rpc.refused(frame["id"], RpcFault(10040, "retry"))
         return None
 
 
-class SessionGateway(DeribitGateway):
+class _SessionGateway(DeribitGateway):
     """A gateway whose day of account is the trial's few minutes."""
 
     trial: Trial
@@ -237,15 +235,15 @@ class DeribitTrial(Trial):
     @staticmethod
     def draw(seed: int) -> Schedule:
         """Draw a schedule without the faults that this venue does not have."""
-        return draw_schedule(seed).without(NEVER_HERE)
+        return draw_schedule(seed).without(_NEVER_HERE)
 
     def make_line(self, keyring: Keyring) -> Line:
         """Return the line to the exchange."""
-        return RpcLine(self, keyring)
+        return _RpcLine(self, keyring)
 
-    def make_gateway(self) -> SessionGateway:
+    def make_gateway(self) -> _SessionGateway:
         """Return a gateway of the account, not connected yet."""
-        assert isinstance(self.line, RpcLine)
+        assert isinstance(self.line, _RpcLine)
         key, secret = TrialKey(KEY), TrialKey(SECRET)
         setup = VenueSetup(
             instruments=self.market.instruments,
@@ -257,6 +255,6 @@ class DeribitTrial(Trial):
             fees=self.world.broker.ledger.fees,
         )
         network = LineNetwork(self.line)
-        made = SessionGateway(url="ws://trial", key=key, secret=secret, setup=setup, network=network)
+        made = _SessionGateway(url="ws://trial", key=key, secret=secret, setup=setup, network=network)
         made.trial = self
         return made

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from scalpdesk.cli.command import desk_command, settings_options
-from scalpdesk.cli.output import console, print_json
+from scalpdesk.cli.output import console
 from scalpdesk.cli.waiting import progress_bar
 from scalpdesk.core.errors import EXIT_FAILED, EXIT_OK, ConfigError, nearest_name
+from scalpdesk.plugins import desk_command, print_json, settings_options
 
 if TYPE_CHECKING:
     from scalpdesk_testing.rehearsal import Rehearsed

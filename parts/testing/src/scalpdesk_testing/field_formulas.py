@@ -18,16 +18,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from scalpdesk.core.errors import ArgumentError
-from scalpdesk.core.units import ZERO
+from scalpdesk.base import ZERO, ArgumentError
 from scalpdesk.margin.holdings import Holding, Requirement, by_underlying
 from scalpdesk.margin.pairing import Pairing
 from scalpdesk.pricing.kernels.black_iv import OK, european_iv
 from scalpdesk.pricing.kernels.european import european_greeks
 
 _DAY_TRADE_EQUITY = Decimal(25_000)
-DAY_TRADES_FLAGGED, DAY_TRADE_SHARE = 4, Decimal("0.06")
-DAY_RULE_ENDED, DAY_RULE_KEPT_UNTIL = date(2026, 6, 4), date(2027, 10, 20)
+_DAY_TRADES_FLAGGED, _DAY_TRADE_SHARE = 4, Decimal("0.06")
+_DAY_RULE_ENDED, _DAY_RULE_KEPT_UNTIL = date(2026, 6, 4), date(2027, 10, 20)
 
 
 _NORMAL = NormalDist()
@@ -114,7 +113,7 @@ def swap_variance_of_quotes(
     return (total - (forward / nearest - 1.0) ** 2) / years
 
 
-class QuotedVol(NamedTuple):
+class _QuotedVol(NamedTuple):
     """Volatilities (fractions a year) of a quote on the out-of-the-money side; None without one."""
 
     bid: float | None
@@ -129,7 +128,7 @@ class QuotedVol(NamedTuple):
 
 def quoted_vol(
     forward: float, strike: float, is_call: bool, bid: float, ask: float, years: float, discount: float = 1.0
-) -> QuotedVol:
+) -> _QuotedVol:
     """Return the volatilities of a European quote; an in-the-money one is turned over by parity first.
 
     Prices are currency per unit; ``years`` runs to expiry on the clock of the volatility.
@@ -145,9 +144,9 @@ def quoted_vol(
 
     mid = implied(0.5 * (bid + ask))
     if mid is None:
-        return QuotedVol(implied(bid), None, implied(ask), None, None)
+        return _QuotedVol(implied(bid), None, implied(ask), None, None)
     vega = discount * european_greeks(phi, forward, strike, years, mid, 0.0, 0.0)[4]
-    return QuotedVol(implied(bid), mid, implied(ask), vega, (ask - bid) / (2.0 * math.sqrt(3.0) * vega))
+    return _QuotedVol(implied(bid), mid, implied(ask), vega, (ask - bid) / (2.0 * math.sqrt(3.0) * vega))
 
 
 def interpolate_par_yields(yields: Mapping[float, float], days: float) -> float:
@@ -230,7 +229,7 @@ class DayTradeRegime(StrEnum):
     INTRADAY_MARGIN = "intraday_margin"
 
 
-class DayTradeVerdict(NamedTuple):
+class _DayTradeVerdict(NamedTuple):
     """Verdict of the day-trade rule on an account."""
 
     regime: DayTradeRegime
@@ -246,7 +245,7 @@ def day_trade_rule(
     equity: Decimal,
     required: Decimal = ZERO,
     adopted: bool = True,
-) -> DayTradeVerdict:
+) -> _DayTradeVerdict:
     """Judge an account by the day-trade rule of a day.
 
     Until 2026-06-03 four day trades within five days that are more than 6 % of all trades flag a pattern day
@@ -257,10 +256,10 @@ def day_trade_rule(
     ``equity``, ``required``: Of the account, and its margin within the day; currency.
     ``adopted``: Whether the firm has taken the new rule.
     """
-    is_old = day < DAY_RULE_ENDED or (not adopted and day <= DAY_RULE_KEPT_UNTIL)
+    is_old = day < _DAY_RULE_ENDED or (not adopted and day <= _DAY_RULE_KEPT_UNTIL)
     if not is_old:
-        return DayTradeVerdict(DayTradeRegime.INTRADAY_MARGIN, flagged=False, blocked=required > equity)
-    flagged = day_trades >= DAY_TRADES_FLAGGED and day_trades > DAY_TRADE_SHARE * trades
-    return DayTradeVerdict(
+        return _DayTradeVerdict(DayTradeRegime.INTRADAY_MARGIN, flagged=False, blocked=required > equity)
+    flagged = day_trades >= _DAY_TRADES_FLAGGED and day_trades > _DAY_TRADE_SHARE * trades
+    return _DayTradeVerdict(
         DayTradeRegime.PATTERN_DAY_TRADER, flagged=flagged, blocked=flagged and equity < _DAY_TRADE_EQUITY
     )

@@ -21,24 +21,19 @@ from scalpdesk.core.events import (
 from scalpdesk.core.intents import Mark, Output, Purpose, Side, SubmitOrder, orders_of
 from scalpdesk.core.units import CENT, NANOS_PER_SECOND, InstrumentId, years_between
 from scalpdesk.engine.trading_engine import TradingEngine
+from scalpdesk.exchange import BrokerAccount, BrokerOrder, Status
 from scalpdesk.instruments.sessions import Session, expiry_instant_ns
 from scalpdesk.orders.order import ALLOWED, TERMINAL, OrderState
 from scalpdesk.pricing.scalar import implied_vol_scalar, option_greeks
-from scalpdesk.simulation.accounts import BrokerAccount
-from scalpdesk.simulation.orders import BrokerOrder, Status
 from scalpdesk_testing.market import CALL, SHARE, VOL_SECONDS
-from scalpdesk_testing.small_desk import (
-    SMALL_PLAN,
-    DeskPlan,
-    MortalJournal,
-)
+from scalpdesk_testing.small_desk import SMALL_PLAN, DeskPlan, MortalJournal
 
 ZERO = Decimal(0)
 BY_HAND = "by-hand-"
 """Begins the client order ids of somebody else's trades in the account."""
 _FAR_DELTA_SHARES = 3.0
 """By which a mark's net delta may be off: quotes are rounded."""
-ASSIGNED, DELIVERED = "OPASN", "OPTRD"
+ASSIGNED, _DELIVERED = "OPASN", "OPTRD"
 """Kinds of the lines of an assignment: the contracts, and the shares that it delivers."""
 _LEG_PATIENCE_NS = 40 * NANOS_PER_SECOND
 """Longer than the strategy waits after rejections."""
@@ -360,7 +355,7 @@ class Scene:
 _Law = Callable[[Scene], str | None]
 
 
-class Invariant(NamedTuple):
+class _Invariant(NamedTuple):
     """A law with its number in the list of requirements; ``at_quotes`` when quotes can break it too.
 
     ``at_venue``: looked at as each request is answered, too.
@@ -423,7 +418,7 @@ def worst_case_within_limits(scene: Scene) -> str | None:
     shares = 100 * straddles
     bounds = {number: (sign, ZERO, straddles) for number, sign in scene.plan.legs.items()}
     # what an assignment delivers comes beside the hedge
-    delivered = [line.quantity for line in scene.account.activities if line.kind == DELIVERED]
+    delivered = [line.quantity for line in scene.account.activities if line.kind == _DELIVERED]
     shares += sum(map(abs, delivered), ZERO)
     bounds[SHARE] = 1, -shares, shares
     for number, (sign, least, most) in bounds.items():  # what is sold is held the other way round
@@ -716,25 +711,25 @@ def _is_bust(event: Event | None) -> bool:
     return isinstance(event, FillBusted)
 
 
-INVARIANTS: tuple[Invariant, ...] = (
-    Invariant(1, "no_order_without_intent", no_order_without_intent, at_venue=True),
-    Invariant(2, "one_live_order_per_intent", one_live_order_per_intent, at_venue=True),
-    Invariant(3, "position_is_sum_of_fills", position_is_sum_of_fills),
-    Invariant(4, "worst_case_within_limits", worst_case_within_limits, at_venue=True),
-    Invariant(4, "no_sold_leg_uncovered", no_sold_leg_uncovered, at_venue=True),
-    Invariant(4, "not_against_the_broker", not_against_the_broker, at_venue=True),
-    Invariant(4, "no_leg_alone", no_leg_alone, at_quotes=True),
-    Invariant(5, "no_new_risk_blindly", no_new_risk_blindly, at_quotes=True),
-    Invariant(6, "hedge_is_alive", hedge_is_alive, at_quotes=True),
-    Invariant(7, "flat_at_the_deadline", flat_at_the_deadline, at_quotes=True),
-    Invariant(8, "explain_sums_to_nav", explain_sums_to_nav, at_quotes=True),
-    Invariant(11, "executions_count_once", executions_count_once),
-    Invariant(11, "desk_never_ahead_of_venue", desk_never_ahead_of_venue),
-    Invariant(3, "equals_venue_when_quiet", equals_venue_when_quiet, at_quotes=True),
-    Invariant(11, "executions_are_the_venues", executions_are_the_venues),
-    Invariant(14, "bookings_are_the_venues", bookings_are_the_venues),
-    Invariant(13, "terminal_is_final", terminal_is_final),
-    Invariant(13, "never_there", _never_there_is_never_there, at_venue=True),
+INVARIANTS: tuple[_Invariant, ...] = (
+    _Invariant(1, "no_order_without_intent", no_order_without_intent, at_venue=True),
+    _Invariant(2, "one_live_order_per_intent", one_live_order_per_intent, at_venue=True),
+    _Invariant(3, "position_is_sum_of_fills", position_is_sum_of_fills),
+    _Invariant(4, "worst_case_within_limits", worst_case_within_limits, at_venue=True),
+    _Invariant(4, "no_sold_leg_uncovered", no_sold_leg_uncovered, at_venue=True),
+    _Invariant(4, "not_against_the_broker", not_against_the_broker, at_venue=True),
+    _Invariant(4, "no_leg_alone", no_leg_alone, at_quotes=True),
+    _Invariant(5, "no_new_risk_blindly", no_new_risk_blindly, at_quotes=True),
+    _Invariant(6, "hedge_is_alive", hedge_is_alive, at_quotes=True),
+    _Invariant(7, "flat_at_the_deadline", flat_at_the_deadline, at_quotes=True),
+    _Invariant(8, "explain_sums_to_nav", explain_sums_to_nav, at_quotes=True),
+    _Invariant(11, "executions_count_once", executions_count_once),
+    _Invariant(11, "desk_never_ahead_of_venue", desk_never_ahead_of_venue),
+    _Invariant(3, "equals_venue_when_quiet", equals_venue_when_quiet, at_quotes=True),
+    _Invariant(11, "executions_are_the_venues", executions_are_the_venues),
+    _Invariant(14, "bookings_are_the_venues", bookings_are_the_venues),
+    _Invariant(13, "terminal_is_final", terminal_is_final),
+    _Invariant(13, "never_there", _never_there_is_never_there, at_venue=True),
 )
 """Checked after every event; those that quotes cannot break are left out after quotes without outputs."""
 

@@ -22,9 +22,7 @@ from aiohttp.http import WS_KEY
 from aiohttp.tracing import Trace
 
 from scalpdesk.core.units import NEVER_NS
-from scalpdesk.exchange.market import SimulatedMarket
-from scalpdesk.exchange.outbox import Frame
-from scalpdesk.simulation.faults import Fault
+from scalpdesk.exchange import Fault, Frame, SimulatedMarket
 from scalpdesk.venues.network import CleanConnector, Network
 from scalpdesk_testing.virtual_time import VirtualClock, VirtualLoop
 

@@ -23,12 +23,12 @@ from scalpdesk.exchange.market import MarketOptions, SimulatedMarket
 from scalpdesk.instruments.classes import us_option
 from scalpdesk.instruments.contract import Equity, Instruments, OptionContract, Right, occ_symbol
 from scalpdesk.instruments.sessions import new_york_ns, session_on
-from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live import assembly
 from scalpdesk.live.assembly import LiveDesk, open_desk
 from scalpdesk.live.options import RunOptions
 from scalpdesk.live.plan import LivePlan, plan_of
 from scalpdesk.live.run import end_journal
+from scalpdesk.plugins import JournalReader
 from scalpdesk.simulation.accounts import AccountTerms
 from scalpdesk.simulation.faults import FaultPlan
 from scalpdesk.simulation.hours import Hours, TapeHours
@@ -42,11 +42,11 @@ from scalpdesk_testing.line import BASE_URL, Asked, LineNetwork
 from scalpdesk_testing.market import BareMarket
 from scalpdesk_testing.virtual_time import VirtualClock, VirtualLoop
 
-DAY, LATER = date(2018, 2, 7), date(2018, 2, 9)
-STRIKES = (90, 95, 100, 105, 110)
+DAY, _LATER = date(2018, 2, 7), date(2018, 2, 9)
+_STRIKES = (90, 95, 100, 105, 110)
 KEY, SECRET, ACCOUNT = "PKLINEDESK0000000000", "line-desk-secret", "line"
 CASH = Decimal(1_000_000)
-SPOTS = {"SPY": 100.5, "QQQ": 60.25}
+_SPOTS = {"SPY": 100.5, "QQQ": 60.25}
 
 
 def option(underlying: str, expiry: date, right: Right, strike: int) -> str:
@@ -56,15 +56,15 @@ def option(underlying: str, expiry: date, right: Right, strike: int) -> str:
 
 CHAIN = tuple(
     option("SPY", expiry, right, strike)
-    for expiry in (DAY, LATER)
+    for expiry in (DAY, _LATER)
     for right in (Right.CALL, Right.PUT)
-    for strike in STRIKES
+    for strike in _STRIKES
 )
 """Options on SPY: of today and of the day after tomorrow."""
-ELSEWHERE = tuple(option("QQQ", LATER, right, 60) for right in (Right.CALL, Right.PUT))
+ELSEWHERE = tuple(option("QQQ", _LATER, right, 60) for right in (Right.CALL, Right.PUT))
 
 
-class StillMarket(BareMarket):
+class _StillMarket(BareMarket):
     """Two shares and their options at prices that stand still: a market source of the exchange."""
 
     def __init__(self) -> None:
@@ -72,7 +72,7 @@ class StillMarket(BareMarket):
         session = session_on(DAY)
         self.hours: Hours = TapeHours((session,))
         self.instruments = Instruments(
-            [*map(Equity, SPOTS), *map(us_option, CHAIN), *map(us_option, ELSEWHERE)]
+            [*map(Equity, _SPOTS), *map(us_option, CHAIN), *map(us_option, ELSEWHERE)]
         )
         self.start_ns = new_york_ns(DAY, time(11))
         self.close_ns = session.close_ns
@@ -83,11 +83,11 @@ class StillMarket(BareMarket):
         """Return the quote of an instrument, the same at any time."""
         instrument = self.instruments[InstrumentId(number)]
         if isinstance(instrument, OptionContract):
-            spot, strike = SPOTS[instrument.underlying], float(instrument.strike)
+            spot, strike = _SPOTS[instrument.underlying], float(instrument.strike)
             intrinsic = max(spot - strike if instrument.is_call else strike - spot, 0.0)
             mid, half = intrinsic + 0.60, 0.02
         else:
-            mid, half = SPOTS[instrument.symbol], 0.01
+            mid, half = _SPOTS[instrument.symbol], 0.01
         bid = round(mid - half, 2)
         return QuoteEvent(InstrumentId(number), at_ns, at_ns, bid, round(bid + 2 * half, 2), 500.0, 500.0)
 
@@ -121,7 +121,7 @@ class LineDesk:
     ) -> None:
         self.folder = folder
         self.loop = VirtualLoop()
-        self.market = StillMarket()
+        self.market = _StillMarket()
         self.clock = VirtualClock(self.loop, self.market.start_ns)
         self.world = SimulatedMarket(self.market, ALPACA.terms, MarketOptions(seed=1), faults)
         numbers = self.market.instruments

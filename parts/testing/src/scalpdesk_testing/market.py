@@ -23,24 +23,24 @@ DAYS = (date(2018, 3, 5), date(2018, 7, 3), date(2018, 10, 9))
 _START_SPOT = 500.0
 _SHARE_EVERY = 2
 IMPLIED_VOL = 0.20
-MOVED_VOLS, VOL_SECONDS = (0.15, 0.20, 0.24), 40
+_MOVED_VOLS, VOL_SECONDS = (0.15, 0.20, 0.24), 40
 """Implied volatilities to which it moves, fractions a year, and how long each stands."""
 SHARE, CALL, PUT = InstrumentId(0), InstrumentId(1), InstrumentId(2)
 OTHER = InstrumentId(3)
 """A call further out that the desk does not trade; in a market that has one."""
 _OTHER_STRIKE = _START_SPOT + 5.0
-FAR_CALL, FAR_PUT = InstrumentId(3), InstrumentId(4)
+_FAR_CALL, _FAR_PUT = InstrumentId(3), InstrumentId(4)
 """Wings of a shape that has them."""
 SHAPE_LEGS: dict[str, dict[InstrumentId, int]] = {
     "straddle": {CALL: 1, PUT: 1},
-    "iron_fly": {CALL: 1, PUT: 1, FAR_CALL: -1, FAR_PUT: -1},
-    "iron_condor": {CALL: 1, PUT: 1, FAR_CALL: -1, FAR_PUT: -1},
-    "vertical": {CALL: 1, FAR_CALL: -1},
+    "iron_fly": {CALL: 1, PUT: 1, _FAR_CALL: -1, _FAR_PUT: -1},
+    "iron_condor": {CALL: 1, PUT: 1, _FAR_CALL: -1, _FAR_PUT: -1},
+    "vertical": {CALL: 1, _FAR_CALL: -1},
 }
 """Contracts of a set that is bought, by shape."""
-COVERS = {CALL: FAR_CALL, PUT: FAR_PUT}
+COVERS = {CALL: _FAR_CALL, PUT: _FAR_PUT}
 """The wing that covers a sold leg."""
-BODIES = {"iron_condor": 4}
+_BODIES = {"iron_condor": 4}
 """Distance of a shape's first call and put from the money, currency; 0 unless named."""
 WING_WIDTH = 6
 """Between a leg and its wing, currency."""
@@ -130,7 +130,7 @@ class SmallMarket(BareMarket):
             for number, instrument in enumerate(self.instruments)
         }
         dice = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, 31])))
-        moved = dice.choice(MOVED_VOLS, seconds // VOL_SECONDS) if is_vol_moving else ()
+        moved = dice.choice(_MOVED_VOLS, seconds // VOL_SECONDS) if is_vol_moving else ()
         self._vols = (IMPLIED_VOL, *moved)
         self._quotes = self._draw(seed, seconds, move)
         if quoted_days_ago:
@@ -222,7 +222,7 @@ def _small_book(
     """Return a share (0), a call and a put (1 and 2); perhaps one call more (3), or a chain."""
     book = Instruments([Equity(symbol)])
     expiry = day + timedelta(days=expires_after_days)
-    body = BODIES.get(shape, 0)
+    body = _BODIES.get(shape, 0)
     strikes = [(Right.CALL, _START_SPOT + body), (Right.PUT, _START_SPOT - body)]
     if shape != "straddle":
         out = body + WING_WIDTH

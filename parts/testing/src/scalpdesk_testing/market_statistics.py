@@ -8,17 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from scalpdesk.core.errors import DataError
-from scalpdesk.core.units import SECONDS_PER_YEAR, InstrumentId
+from scalpdesk.base import DataError, InstrumentId, OptionContract, Session, expiry_instant_ns
+from scalpdesk.core.units import SECONDS_PER_YEAR
 from scalpdesk.datasets.embedded.market import session_ohlc
-from scalpdesk.instruments.contract import OptionContract
-from scalpdesk.instruments.sessions import Session, expiry_instant_ns
 from scalpdesk.marketdata.tape import MarketTape
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+_Floats = NDArray[np.float64]
+_Ints = NDArray[np.int64]
 
-NANOS = 1_000_000_000
+_NANOS = 1_000_000_000
 _NEAR_THE_MONEY = 0.01
 _FAR_FROM_THE_MONEY = 0.05
 _CORRELATION_MINUTES = 5
@@ -88,7 +86,7 @@ def embedded_market_statistics(tape: MarketTape) -> MarketStatistics:
     rows, mids = _two_sided(tape, share, session)
     if not len(rows):
         raise DataError(f"no two-sided quote of {tape.underlying}", where=tape.name, value=str(session.day))
-    seconds = (session.close_ns - session.open_ns) // NANOS
+    seconds = (session.close_ns - session.open_ns) // _NANOS
     by_second = _last_known(tape.quotes.whole().ts_ns[rows], mids, session, 1)
     by_minute = _last_known(tape.quotes.whole().ts_ns[rows], mids, session, 60)
     minute_returns = np.diff(np.log(by_minute))
@@ -117,14 +115,14 @@ def embedded_market_statistics(tape: MarketTape) -> MarketStatistics:
     )
 
 
-def _correlation(left: Floats, right: Floats) -> float:
+def _correlation(left: _Floats, right: _Floats) -> float:
     """Pearson's; NaN when one of them never moves."""
     if float(np.std(left)) == 0.0 or float(np.std(right)) == 0.0:
         return math.nan
     return float(np.corrcoef(left, right)[0, 1])
 
 
-def _two_sided(tape: MarketTape, instrument: InstrumentId, session: Session) -> tuple[Ints, Floats]:
+def _two_sided(tape: MarketTape, instrument: InstrumentId, session: Session) -> tuple[_Ints, _Floats]:
     quotes = tape.quotes.whole()
     inside = (quotes.ts_ns >= session.open_ns) & (quotes.ts_ns <= session.close_ns)
     rows = np.flatnonzero(
@@ -133,9 +131,9 @@ def _two_sided(tape: MarketTape, instrument: InstrumentId, session: Session) -> 
     return rows, 0.5 * (quotes.bid[rows] + quotes.ask[rows])
 
 
-def _last_known(stamps: Ints, values: Floats, session: Session, step_seconds: int) -> Floats:
+def _last_known(stamps: _Ints, values: _Floats, session: Session, step_seconds: int) -> _Floats:
     """Last value known at each ``step_seconds`` from the open to the close; the first before there is one."""
-    grid = np.arange(session.open_ns, session.close_ns + 1, step_seconds * NANOS)
+    grid = np.arange(session.open_ns, session.close_ns + 1, step_seconds * _NANOS)
     return np.asarray(values[np.maximum(np.searchsorted(stamps, grid, side="right") - 1, 0)])
 
 
@@ -146,7 +144,7 @@ def _garman_klass(tape: MarketTape) -> float:
     return 0.5 * span**2 - (2.0 * math.log(2.0) - 1.0) * move**2
 
 
-def _shares(returns: Floats, parts: int) -> list[float]:
+def _shares(returns: _Floats, parts: int) -> list[float]:
     edges = np.linspace(0, len(returns), parts + 1).astype(int)
     sums = np.add.reduceat(returns**2, edges[:-1])
     return [float(value) for value in sums / sums.sum()]
@@ -157,7 +155,7 @@ def _options(tape: MarketTape) -> list[tuple[InstrumentId, OptionContract]]:
 
 
 def _option_groups(
-    tape: MarketTape, session: Session, by_second: Floats
+    tape: MarketTape, session: Session, by_second: _Floats
 ) -> tuple[OptionGroup | None, OptionGroup | None]:
     """Figures near the money (by each quote's own moment) and far out of it (by the open)."""
     options = _options(tape)
@@ -169,7 +167,7 @@ def _option_groups(
     for number, contract in options:
         strike[number] = float(contract.strike)
         sign[number] = 1.0 if contract.is_call else -1.0
-    second = np.clip((quotes.ts_ns - session.open_ns) // NANOS, 0, len(by_second) - 1)
+    second = np.clip((quotes.ts_ns - session.open_ns) // _NANOS, 0, len(by_second) - 1)
     moneyness = strike[quotes.instrument_id] / by_second[second] - 1.0
     near = np.abs(moneyness) <= _NEAR_THE_MONEY
     far = moneyness * sign[quotes.instrument_id] > _FAR_FROM_THE_MONEY
@@ -235,7 +233,7 @@ def _worst_parity_error(tape: MarketTape) -> float:
     return worst
 
 
-def _spot_volatility_correlation(tape: MarketTape, session: Session, by_second: Floats) -> float:
+def _spot_volatility_correlation(tape: MarketTape, session: Session, by_second: _Floats) -> float:
     """Return that of the at-the-money volatility, from the two strikes around the share; longest expiry."""
     by_expiry: dict[date, list[tuple[float, InstrumentId, InstrumentId]]] = {}
     for call, put, contract in _pairs(tape):
@@ -248,7 +246,7 @@ def _spot_volatility_correlation(tape: MarketTape, session: Session, by_second: 
     spot = by_second[::step]
     contract = next(c for _, _, c in _pairs(tape) if c.expiry == expiry)
     left_ns = expiry_instant_ns(contract) - session.open_ns
-    seconds_left = left_ns / NANOS - np.arange(len(spot), dtype=np.float64) * step
+    seconds_left = left_ns / _NANOS - np.arange(len(spot), dtype=np.float64) * step
     years = np.asarray(seconds_left / SECONDS_PER_YEAR, dtype=np.float64)
     smile = np.full((len(chain), len(spot)), np.nan)
     for place, (strike, call, put) in enumerate(chain):
@@ -272,8 +270,8 @@ def _time_value(
     session: Session,
     pair: tuple[InstrumentId, InstrumentId],
     strike: float,
-    by_second: Floats,
-) -> Floats | None:
+    by_second: _Floats,
+) -> _Floats | None:
     """Value of the option out of the money at each step, from call and put mids at their own moments."""
     step = _CORRELATION_MINUTES * 60
     total = np.zeros(len(by_second[::step]))
@@ -282,14 +280,14 @@ def _time_value(
         if not len(rows):
             return None
         stamps = tape.quotes.whole().ts_ns[rows]
-        second = np.clip((stamps - session.open_ns) // NANOS, 0, len(by_second) - 1)
+        second = np.clip((stamps - session.open_ns) // _NANOS, 0, len(by_second) - 1)
         # The quote answers to the share of its own moment, not to that of the end of the step.
         outside = mids - 0.5 * np.abs(by_second[second] - strike)
         total += 0.5 * _last_known(stamps, outside, session, step)
     return total
 
 
-def _implied(value: Floats, spot: Floats, strike: float, years: Floats) -> Floats:
+def _implied(value: _Floats, spot: _Floats, strike: float, years: _Floats) -> _Floats:
     """Implied volatility of an out-of-the-money value at zero rates, bisected between 0.1 % and 500 %."""
     sign = np.where(strike >= spot, 1.0, -1.0)
     low, high = np.full(len(value), 1e-3), np.full(len(value), 5.0)
@@ -310,7 +308,7 @@ five sessions 2013-10-07..11."""
 
 
 @dataclass(frozen=True, slots=True)
-class RecordedDay:
+class _RecordedDay:
     """One recorded SPY session as ``embedded_market_statistics`` measures it."""
 
     day: str
@@ -324,10 +322,10 @@ class RecordedDay:
 
 
 RECORDED_SPY_DAYS = (
-    RecordedDay("2013-10-07", 1.11, 0.142, 4.4, 0.22, 0.01, 5700.0),
-    RecordedDay("2013-10-08", 1.42, 0.149, 3.6, 0.31, 0.01, 4600.0),
-    RecordedDay("2013-10-09", 1.32, 0.120, 4.4, 0.34, 0.01, 4000.0),
-    RecordedDay("2013-10-10", 1.34, 0.097, 4.5, 0.24, 0.01, 6200.0),
-    RecordedDay("2013-10-11", 1.12, 0.165, 4.0, 0.18, 0.01, 6700.0),
+    _RecordedDay("2013-10-07", 1.11, 0.142, 4.4, 0.22, 0.01, 5700.0),
+    _RecordedDay("2013-10-08", 1.42, 0.149, 3.6, 0.31, 0.01, 4600.0),
+    _RecordedDay("2013-10-09", 1.32, 0.120, 4.4, 0.34, 0.01, 4000.0),
+    _RecordedDay("2013-10-10", 1.34, 0.097, 4.5, 0.24, 0.01, 6200.0),
+    _RecordedDay("2013-10-11", 1.12, 0.165, 4.0, 0.18, 0.01, 6700.0),
 )
 """SPY seconds of LEAN (``Data/equity/usa/second/spy``), 09:30 to 16:00 New York."""

@@ -12,26 +12,16 @@ from scalpdesk.core.events import OrderFilled, OrderRejected
 from scalpdesk.core.intents import OrderType, Side
 from scalpdesk.core.refusals import Refused
 from scalpdesk.core.units import CENT, NANOS_PER_SECOND, NEVER_NS, InstrumentId
+from scalpdesk.exchange import BrokerAccount, BrokerOrder, Fault, OrderRequest, Status
 from scalpdesk.live.runner import KEPT, LiveRunner
-from scalpdesk.simulation.accounts import BrokerAccount
-from scalpdesk.simulation.faults import Fault
-from scalpdesk.simulation.orders import BrokerOrder, OrderRequest, Status
 from scalpdesk_testing.invariants import BY_HAND
 from scalpdesk_testing.line import Line
 from scalpdesk_testing.market import CALL, OTHER, SHARE, SmallMarket
-from scalpdesk_testing.schedule import (
-    ASSIGNED,
-    CALLED,
-    CORRECTION,
-    STRAY,
-    TRANSFER,
-    CountingPlan,
-    Moment,
-)
+from scalpdesk_testing.schedule import ASSIGNED, CALLED, CORRECTION, STRAY, TRANSFER, CountingPlan, Moment
 from scalpdesk_testing.small_desk import MortalJournal
 
 _RESUME_AFTER_SECONDS = 12.0
-LOOK_AGAIN_SECONDS = 10.0
+_LOOK_AGAIN_SECONDS = 10.0
 _BROKER_LOOKS_SECONDS = 5.0
 LOOK_SECONDS = 0.5
 """Between two looks for an order that a moment waits for."""
@@ -320,4 +310,4 @@ class Mishaps:
         runner = self.runner
         if runner is not None and runner.core.engine.desk.gate.mode != "ACTIVE" and self.may_resume():
             self.operate("resume", "the cause is gone")
-        self.loop.call_later(LOOK_AGAIN_SECONDS, self._resume_by_hand)
+        self.loop.call_later(_LOOK_AGAIN_SECONDS, self._resume_by_hand)

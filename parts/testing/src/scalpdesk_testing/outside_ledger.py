@@ -10,24 +10,16 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import NamedTuple
 
+from scalpdesk.base import Event, InstrumentId, OrderFilled
 from scalpdesk.core.enums import SessionPhase
-from scalpdesk.core.events import (
-    AccountSnapshot,
-    Event,
-    FillBusted,
-    OrderFilled,
-    PositionChanged,
-    SessionEvent,
-    TimerEvent,
-)
-from scalpdesk.core.units import InstrumentId
+from scalpdesk.core.events import AccountSnapshot, FillBusted, PositionChanged, SessionEvent, TimerEvent
 from scalpdesk.engine.desk import Desk
 from scalpdesk.portfolio.sub_books import SubBooks
 
 ZERO = Decimal(0)
-EXACT = Decimal("1e-9")
+_EXACT = Decimal("1e-9")
 """Tolerance of amounts that are the same but for the last digits of a quotient."""
-ROUNDED = Decimal("0.05")
+_ROUNDED = Decimal("0.05")
 """Tolerance of values at the marks of a few hundred units, whose last decimals are rounded."""
 _NO_TRADES = frozenset({"exercise", "assignment"})
 """Changes of a position that end with the delivery that follows them."""
@@ -271,9 +263,9 @@ class OutsideLedger:
                 return f"15 positions_are_the_trials_own: {desk.instruments[number].symbol} {why}"
         if self._session_equity is not None and desk.view.session is not None:
             equity = self._session_equity + self._brought
-            if abs(desk.session_equity - equity) > ROUNDED:
+            if abs(desk.session_equity - equity) > _ROUNDED:
                 return f"15 session_start: the session began with {desk.session_equity}, outside {equity}"
-        if abs(desk.view.nav - self.nav()) > ROUNDED:
+        if abs(desk.view.nav - self.nav()) > _ROUNDED:
             return f"15 net_asset_value: {desk.view.nav}, outside {self.nav()}"
         if desk.books is not None:
             why = self._parts_differ(desk.books)
@@ -297,7 +289,7 @@ class OutsideLedger:
             ("scalps", ours.matched if lots is None else lots.realized, ours.matched),
         )
         for what, theirs, mine in pairs:
-            if abs(theirs - mine) > EXACT:
+            if abs(theirs - mine) > _EXACT:
                 return f"{what} {theirs}, outside {mine}"
         return None
 
@@ -305,7 +297,7 @@ class OutsideLedger:
         """Return what the books of the strategies do not add up to."""
         parts = books.books.values()
         cash = sum((book.account.cash for book in parts), ZERO)
-        if self.cash is None or abs(cash - self.cash) > EXACT:
+        if self.cash is None or abs(cash - self.cash) > _EXACT:
             return f"the strategies' cash adds up to {cash}, outside {self.cash}"
         for number in self._trades:
             for owner, book in books.books.items():
@@ -318,7 +310,7 @@ class OutsideLedger:
                 ("holdings", sum((each.quantity for each in held), ZERO), ours.quantity),
                 ("fees", sum((each.fees for each in held), ZERO), ours.fees),
             ):
-                if abs(total - mine) > EXACT:
+                if abs(total - mine) > _EXACT:
                     return f"the strategies' {what} in {number} add up to {total}, outside {mine}"
         return None
 

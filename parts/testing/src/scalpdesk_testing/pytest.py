@@ -19,24 +19,24 @@ from urllib.parse import urlsplit
 import msgspec
 import pytest
 
-from scalpdesk.core.errors import ArgumentError
+from scalpdesk.base import ArgumentError
 
 if TYPE_CHECKING:
+    from scalpdesk.exchange import Fault
     from scalpdesk.exchange.server import ExchangeServer
     from scalpdesk.exchange.source import MarketSource
     from scalpdesk.marketdata.tape import MarketTape
-    from scalpdesk.simulation.faults import Fault
 
 pytest.register_assert_rewrite("scalpdesk_testing.venue_conformance")
 Answer = TypeVar("Answer")
 _DEFAULT_DAYS = {"embedded-btc": "2025-03-05", "embedded-eth": "2025-03-05"}
 _DEFAULT_DAY = "2018-02-05"
-COINS = {"BTC": "embedded-btc", "ETH": "embedded-eth"}
-LAST_YEAR = 2028
+_COINS = {"BTC": "embedded-btc", "ETH": "embedded-eth"}
+_LAST_YEAR = 2028
 """Expiries that are listed in it lie before the end of the calendar."""
 _LONGEST_CALL_SECONDS = 120.0
 """A day of the market plays within seconds; what takes longer hangs."""
-POLL_SECONDS = 0.01
+_POLL_SECONDS = 0.01
 
 
 class ExchangeSettings(TypedDict, total=False):
@@ -121,7 +121,7 @@ class ServedExchange:
         while not (found := is_so()):
             if monotonic() >= until:
                 raise AssertionError(f"not so within {seconds:g} s: {is_so}")
-            sleep(POLL_SECONDS)
+            sleep(_POLL_SECONDS)
         return found
 
     # the venue's own books --------------------------------------------------------------------------
@@ -263,12 +263,12 @@ async def _end(server: "ExchangeServer") -> None:
     for task in left:
         task.cancel()
     await asyncio.gather(*left, return_exceptions=True)
-    await asyncio.sleep(POLL_SECONDS)
+    await asyncio.sleep(_POLL_SECONDS)
 
 
 def _server_of(protocol: str, faults: "tuple[Fault, ...]", settings: ExchangeSettings) -> "ExchangeServer":
     """Return a server of the settings, its market at the wanted time."""
-    from scalpdesk.core.clock import SystemClock
+    from scalpdesk.base import SystemClock
     from scalpdesk.exchange.launch import USUAL_CASH, LaunchPlan, build_server
     from scalpdesk.exchange.market import MarketOptions
     from scalpdesk.exchange.protocol import find_protocol
@@ -302,9 +302,8 @@ def _server_of(protocol: str, faults: "tuple[Fault, ...]", settings: ExchangeSet
 
 def _generated(settings: ExchangeSettings, seed: int) -> "tuple[MarketSource, int]":
     """Return a market that is made up as time passes, and when it begins (UTC nanoseconds)."""
-    from scalpdesk.core.clock import SystemClock
+    from scalpdesk.base import SystemClock, new_york_ns
     from scalpdesk.exchange.generated import GeneratedSource
-    from scalpdesk.instruments.sessions import new_york_ns
 
     if "underlying" in settings:
         raise ArgumentError(
@@ -324,16 +323,16 @@ def _reconstructed(
     settings: ExchangeSettings, symbol: str, seed: int, *, is_coin: bool
 ) -> "tuple[MarketSource, int]":
     """Return a day of the embedded market, and when the exchange begins (UTC nanoseconds)."""
+    from scalpdesk.base import to_ns
     from scalpdesk.exchange.launch import tape_source
-    from scalpdesk.instruments.sessions import to_ns
 
-    data = COINS.get(symbol, "embedded")
+    data = _COINS.get(symbol, "embedded")
     if is_coin != (data != "embedded"):
         raise ArgumentError(
             "this protocol has no such underlying",
             where="underlying",
             value=symbol,
-            fix=f"use one of {', '.join(COINS)}" if is_coin else "use SPY or QQQ",
+            fix=f"use one of {', '.join(_COINS)}" if is_coin else "use SPY or QQQ",
         )
     tape = _tape(data, symbol, settings.get("day", _DEFAULT_DAYS.get(data, _DEFAULT_DAY)), seed)
     session, clock = tape.sessions[0], _clock(settings.get("at", "12:00" if is_coin else "10:00"))
@@ -354,7 +353,7 @@ def _day(text: str) -> date:
         day = date.fromisoformat(text)
     except ValueError:
         day = date.max
-    if day.year > LAST_YEAR:
+    if day.year > _LAST_YEAR:
         raise ArgumentError(
             "not a day of the calendar of sessions", where="day", value=text, fix="write it as 2027-03-04"
         )
@@ -362,7 +361,7 @@ def _day(text: str) -> date:
 
 
 def _clock(text: str) -> time:
-    from scalpdesk.core.bounds import time_of_day
+    from scalpdesk.base import time_of_day
 
     return time_of_day("at", text)
 
@@ -379,7 +378,7 @@ def _tape(data: str, symbol: str, day: str, seed: int) -> "MarketTape":
 # fixtures -----------------------------------------------------------------------------------------------
 
 
-def pytest_configure(config: pytest.Config) -> None:
+def _pytest_configure(config: pytest.Config) -> None:
     """Register the marker."""
     config.addinivalue_line(
         "markers", "exchange(day, at, underlying, cash, …): market and account of a served exchange"

@@ -8,13 +8,12 @@ from typing import NamedTuple
 
 import msgspec
 
-from scalpdesk.core.errors import ConfigError
-from scalpdesk.core.events import Event
+from scalpdesk.base import ConfigError, Event
 from scalpdesk.core.intents import CancelOrder, Decision, VenueCommand, orders_of
+from scalpdesk.exchange import Fault
 from scalpdesk.hedging.bands.fixed import DEFAULT_PART, FixedBand
 from scalpdesk.live.emergency import EmergencyTrader
 from scalpdesk.risk.limits import RiskLimits
-from scalpdesk.simulation.faults import Fault
 from scalpdesk.strategies.gamma_scalper.config import GammaScalperConfig
 from scalpdesk_testing.alpaca_trial import AlpacaTrial
 from scalpdesk_testing.market import CALL, PUT, SHARE, SmallMarket
@@ -24,7 +23,7 @@ from scalpdesk_testing.trial import Feed
 
 SEED = 11
 _STRIKES_AT = 60.0
-SAMPLE_SECONDS = 0.5
+_SAMPLE_SECONDS = 0.5
 _JUDGED_BEFORE_CLOSE = 20.0
 """Seconds before the session's close at which the end of a disaster is judged."""
 _WATCHDOG_SECONDS = 5.0
@@ -32,13 +31,13 @@ _WATCHDOG_SECONDS = 5.0
 ADAPTED = ("entry.gate=off", "entry.not_before=00:00", "entry.not_after=23:59", "selection.strike=null",
            "selection.expiry=null")  # fmt: skip
 """Settings that a rehearsal of a few minutes replaces."""
-MOVES = (0.15, 0.5, 1.5)
+_MOVES = (0.15, 0.5, 1.5)
 """Standard deviations of the share's move in two seconds, currency: a wide band needs a wild market."""
 _WORKS_LONG = Fault("partial_fill", times=8, after=2, fraction=0.5, seconds=40.0)
 """A hedge that fills in part and then rests: something is at the venue when the disaster comes."""
 
 
-class Disaster(NamedTuple):
+class _Disaster(NamedTuple):
     """One thing to rehearse.
 
     ``name``, ``happens``: What it is called, and what happens.
@@ -57,10 +56,10 @@ def _staged(*rules: Fault, moments: tuple[Moment, ...] = (), crashes: tuple[Cras
     return quiet_schedule(SEED, heal_at=200.0, rules=rules, moments=moments, crashes=crashes)
 
 
-DISASTERS: tuple[Disaster, ...] = (
-    Disaster("reject", "the venue rejects three hedges", _staged(Fault("reject", times=3, after=2))),
-    Disaster("partial", "hedges fill by half and then rest", _staged(_WORKS_LONG)),
-    Disaster(
+DISASTERS: tuple[_Disaster, ...] = (
+    _Disaster("reject", "the venue rejects three hedges", _staged(Fault("reject", times=3, after=2))),
+    _Disaster("partial", "hedges fill by half and then rest", _staged(_WORKS_LONG)),
+    _Disaster(
         "lost acknowledgement",
         "two hedges arrive; their answers and fills are lost",
         _staged(
@@ -69,32 +68,32 @@ DISASTERS: tuple[Disaster, ...] = (
             Fault("stream_drop", times=2, after=2, match="/stream fill"),
         ),
     ),
-    Disaster(
+    _Disaster(
         "disconnect mid-order",
         "every connection breaks for 20 s while an order works",
         _staged(_WORKS_LONG),
         "outage",
     ),
-    Disaster(
+    _Disaster(
         "stale data",
         "no quotes of anything for 40 s",
         _staged(Fault("gap", times=3, after=80, seconds=40.0)),
     ),
-    Disaster(
+    _Disaster(
         "crash and restart", "the process dies in a journal write", _staged(crashes=(Crash(3, "torn"),))
     ),
-    Disaster(
+    _Disaster(
         "exchange halt",
         "trading in the share is halted for 40 s",
         _staged(moments=(Moment(_STRIKES_AT, "trading_halt", 40.0),)),
     ),
-    Disaster(
+    _Disaster(
         "missed deadline",
         "the line is down as the exit's moment passes",
         _staged(moments=(Moment(205.0, "outage", 40.0),)),
         flat_minutes=2.0,
     ),
-    Disaster(
+    _Disaster(
         "watchdog kill",
         "the process dies with an order at the venue and stays away for 40 s",
         _staged(_WORKS_LONG),
@@ -118,12 +117,12 @@ class Rehearsed:
     ok: bool
 
 
-class RehearsalTrial(AlpacaTrial):
+class _RehearsalTrial(AlpacaTrial):
     """A trial that watches how one disaster is dealt with."""
 
-    disaster: Disaster
+    disaster: _Disaster
 
-    def begin(self, disaster: Disaster) -> None:
+    def begin(self, disaster: _Disaster) -> None:
         """Set what is rehearsed."""
         self.disaster = disaster
         self.did: Counter[str] = Counter()
@@ -200,9 +199,9 @@ class RehearsalTrial(AlpacaTrial):
         now = self.loop.time()
         self._strike_when_working()
         if self.struck_at is not None and not self._state()[1]:
-            self.wrong_until = now + SAMPLE_SECONDS
+            self.wrong_until = now + _SAMPLE_SECONDS
         if now < self._length - _JUDGED_BEFORE_CLOSE:
-            self.loop.call_later(SAMPLE_SECONDS, self._sample)
+            self.loop.call_later(_SAMPLE_SECONDS, self._sample)
 
     def _judge(self) -> None:
         self.ending = self._state()
@@ -252,7 +251,7 @@ class RehearsalTrial(AlpacaTrial):
         self._say("watchdog", text)
 
 
-def rehearse(config: GammaScalperConfig, limits: RiskLimits, disaster: Disaster) -> Rehearsed:
+def rehearse(config: GammaScalperConfig, limits: RiskLimits, disaster: _Disaster) -> Rehearsed:
     """Run one disaster on a configuration.
 
     ``config``, ``limits``: The person's own strategy and risk settings; :data:`ADAPTED` says what is
@@ -267,7 +266,7 @@ def rehearse(config: GammaScalperConfig, limits: RiskLimits, disaster: Disaster)
         given = band.config.threshold
         shares = (100 * DEFAULT_PART if given is None else given) * config.straddles
     plan = DeskPlan(adapted, limits, stale_share_seconds=6.0, stale_option_seconds=60.0, band_shares=shares)
-    for move in MOVES:
+    for move in _MOVES:
         market = SmallMarket(
             SEED,
             disaster.schedule.day,
@@ -277,7 +276,7 @@ def rehearse(config: GammaScalperConfig, limits: RiskLimits, disaster: Disaster)
             is_deep=True,
         )
         with scratch_folder() as folder:
-            trial = RehearsalTrial(disaster.schedule, Path(folder), plan=plan, market=market)
+            trial = _RehearsalTrial(disaster.schedule, Path(folder), plan=plan, market=market)
             trial.begin(disaster)
             outcome = trial.run()
         if trial.struck_at is not None:
@@ -307,7 +306,7 @@ def rehearse(config: GammaScalperConfig, limits: RiskLimits, disaster: Disaster)
     )
 
 
-def _adapted(config: GammaScalperConfig, disaster: Disaster) -> tuple[GammaScalperConfig, int]:
+def _adapted(config: GammaScalperConfig, disaster: _Disaster) -> tuple[GammaScalperConfig, int]:
     change = msgspec.structs.replace
     exits = config.exits
     if disaster.flat_minutes is not None:
@@ -322,7 +321,7 @@ def _adapted(config: GammaScalperConfig, disaster: Disaster) -> tuple[GammaScalp
     return adapted, least + (4 if config.selection.max_expiration_days >= least + 4 else 0)
 
 
-def _deeds(trial: RehearsalTrial, lives: int) -> str:
+def _deeds(trial: _RehearsalTrial, lives: int) -> str:
     parts = [f"{count} {what}" for what, count in trial.did.items() if count and what != "struck"]
     if lives > 1:
         parts.append(f"{lives - 1} restart{'s' if lives > 2 else ''}")

@@ -59,7 +59,7 @@ _SOLD_EVERY = 7
 """One in so many seeds sells its straddles, unless its desk is reckless."""
 SOLD_SHAPES = ("straddle", "straddle", "iron_fly", "iron_condor", "vertical")
 """Shapes of what is sold."""
-ASSIGNED_SHARE, CALLED_SHARE = 0.3, 0.35
+_ASSIGNED_SHARE, _CALLED_SHARE = 0.3, 0.35
 """Shares of the drawn trials that sell in which a sold leg is assigned, and in which the broker calls."""
 JUMP = 70.0
 """By how much the share jumps where that leads to the call, currency."""
@@ -251,7 +251,7 @@ _OF_A_SUBMIT = frozenset(name for name, place in PLACES.items() if place == "sub
 _OF_A_CANCEL = frozenset(name for name, place in PLACES.items() if place == "cancel")
 _OF_A_REQUEST = _OF_A_SUBMIT | _OF_A_CANCEL | frozenset(LINE_FAULTS)
 _ANY_STATE = frozenset(STATES)
-IMPOSSIBLE: tuple[tuple[frozenset[str], frozenset[str], str], ...] = (
+_IMPOSSIBLE: tuple[tuple[frozenset[str], frozenset[str], str], ...] = (
     (frozenset({"replace_too_late"}), _ANY_STATE, "the desk cancels and sends again; it never replaces"),
     (
         _OF_A_SUBMIT,
@@ -282,7 +282,7 @@ def possible_pairs() -> list[tuple[str, str]]:
 
 def impossible(fault: str, state: str) -> str | None:
     """Return why a fault cannot meet a state, None where it can."""
-    for faults, states, why in IMPOSSIBLE:
+    for faults, states, why in _IMPOSSIBLE:
         if fault in faults and state in states:
             return why
     return None
@@ -300,7 +300,7 @@ def _with_sold(drawn: Schedule) -> Schedule:
     dice = np.random.Generator(np.random.PCG64(np.random.SeedSequence([drawn.seed, 41])))
     shape = str(dice.choice(SOLD_SHAPES))
     assigned_at, called_at = (round(float(at), 3) for at in dice.uniform(14.0, drawn.heal_at, 2))
-    is_assigned, is_called = dice.random() < ASSIGNED_SHARE, dice.random() < CALLED_SHARE
+    is_assigned, is_called = dice.random() < _ASSIGNED_SHARE, dice.random() < _CALLED_SHARE
     is_jump = bool(dice.random() < 0.5)
     changes: dict[str, object] = {"shape": shape}
     moments = list(drawn.moments)

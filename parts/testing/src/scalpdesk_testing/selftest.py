@@ -9,15 +9,14 @@ from typing import Any
 
 import click
 
-from scalpdesk.cli.command import desk_command
-from scalpdesk.cli.output import print_json
 from scalpdesk.cli.waiting import progress_bar
 from scalpdesk.core.enums import Quality
 from scalpdesk.core.errors import EXIT_FAILED, EXIT_OK, ConfigError, DataError, ScalpdeskError, nearest_name
+from scalpdesk.plugins import desk_command, print_json
 
 _QUALITY: Quality = "clean"
 """Quotes of the small markets that trials play."""
-NEEDED = ("id", "area", "function", "inputs", "expected")
+_NEEDED = ("id", "area", "function", "inputs", "expected")
 
 
 @desk_command(
@@ -112,12 +111,12 @@ def _read_cases(path: Path) -> list[dict[str, Any]]:
     if not isinstance(cases, list):
         raise DataError("the file must hold a list of cases", where=path.name, fix="wrap the cases in [ ]")
     for number, case in enumerate(cases):
-        missing = [key for key in NEEDED if not isinstance(case, dict) or key not in case]
+        missing = [key for key in _NEEDED if not isinstance(case, dict) or key not in case]
         if missing:
             raise DataError(
                 f"a case lacks {', '.join(missing)}",
                 where=f"{path.name}: case {number}",
-                fix=f"a case has {', '.join(NEEDED)}",
+                fix=f"a case has {', '.join(_NEEDED)}",
             )
     return cases
 

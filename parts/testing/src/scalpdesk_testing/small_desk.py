@@ -34,34 +34,32 @@ from scalpdesk.entry.straddle_selector import SelectionConfig
 from scalpdesk.instruments.contract import Instruments, Style
 from scalpdesk.journal.codec import SCHEMA, JournalHeader
 from scalpdesk.journal.log import JournalWriter, RunLock
-from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live.account_mode import ModeRecord
 from scalpdesk.marketdata.state import MarketState
-from scalpdesk.marketdata.triggers import Wake
 from scalpdesk.orders.order import OrderState
 from scalpdesk.orders.order_manager import OrderManager
+from scalpdesk.plugins import JournalReader
 from scalpdesk.portfolio.delta_engine import DeltaEngine
 from scalpdesk.portfolio.option_pricer import ContractPricer
 from scalpdesk.risk.gate import RiskGate
 from scalpdesk.risk.limits import RiskLimits
-from scalpdesk.strategies.contract import Action, DeskView, Proposal, Strategy
+from scalpdesk.strategies import Action, DeskView, ExitConfig, Proposal, Strategy, Wake
 from scalpdesk.strategies.gamma_scalper.config import EntryConfig, GammaScalperConfig, HedgeConfig
 from scalpdesk.strategies.gamma_scalper.strategy import GammaScalper
 from scalpdesk.strategies.several.strategy import Several
-from scalpdesk.strategies.toolkit.exits import ExitConfig
 from scalpdesk.strategies.toolkit.sizing import ScaleConfig
 from scalpdesk.strategies.toolkit.triggers import TriggersConfig
 from scalpdesk_testing.market import CALL, COVERS, SHAPE_LEGS, SHARE, WING_WIDTH, SmallMarket
 from scalpdesk_testing.schedule import Crash, Schedule
 
 CASH = Decimal(1_000_000)
-CALLED_CASH, JUMP_CASH = Decimal(70_000), Decimal(45_000)
+_CALLED_CASH, _JUMP_CASH = Decimal(70_000), Decimal(45_000)
 """Cash of an account that the broker will call: as money is taken away, and as the price jumps."""
-STRADDLES = 2
-STALE_SHARE_SECONDS, STALE_OPTION_SECONDS = 6.0, 30.0
+_STRADDLES = 2
+_STALE_SHARE_SECONDS, _STALE_OPTION_SECONDS = 6.0, 30.0
 _FORECAST_VOL = 0.25
 """Forecast where straddles are scaled, a fraction a year: the market begins a fifth below it."""
-FLAT_MINUTES = 1.5
+_FLAT_MINUTES = 1.5
 """Before the close the strategy begins to leave."""
 BAND_SHARES = 8.0
 """Half width of the hedging band for the whole position, shares."""
@@ -71,7 +69,7 @@ def _small_config() -> GammaScalperConfig:
     """Return the strategy's settings: enter at once, hedge at the entry's volatility, end flat."""
     return GammaScalperConfig(
         underlying="SPY",
-        straddles=STRADDLES,
+        straddles=_STRADDLES,
         mode="resume",
         selection=SelectionConfig(min_expiration_days=1, max_expiration_days=30),
         entry=EntryConfig(
@@ -85,7 +83,7 @@ def _small_config() -> GammaScalperConfig:
         triggers=TriggersConfig(price_change_usd=0.02, heartbeat_seconds=4.0, spread_filter=False),
         hedge=HedgeConfig(
             band="fixed",
-            threshold_shares=BAND_SHARES / STRADDLES,
+            threshold_shares=BAND_SHARES / _STRADDLES,
             least_fraction=0.35,
             delta_vol="entry",
             delta_model="sticky_strike",
@@ -93,7 +91,7 @@ def _small_config() -> GammaScalperConfig:
         ),
         exits=ExitConfig(
             min_dte=None, stop_fraction=None, arm_fraction=None, edge_gone=False,
-            flat_minutes_before_close=FLAT_MINUTES, credit_multiple=None, credit_fraction=None,
+            flat_minutes_before_close=_FLAT_MINUTES, credit_multiple=None, credit_fraction=None,
         ),
     )  # fmt: skip
 
@@ -119,8 +117,8 @@ class DeskPlan:
     limits: RiskLimits
     members: int = 1
     is_reckless: bool = False
-    stale_share_seconds: float = STALE_SHARE_SECONDS
-    stale_option_seconds: float = STALE_OPTION_SECONDS
+    stale_share_seconds: float = _STALE_SHARE_SECONDS
+    stale_option_seconds: float = _STALE_OPTION_SECONDS
     band_shares: float = BAND_SHARES
     cash: Decimal = CASH
 
@@ -188,7 +186,7 @@ class DeskPlan:
                 max_daily_loss=None,
                 max_daily_loss_fraction=0.9,
             )
-        called_with = JUMP_CASH if schedule.is_jump else CALLED_CASH
+        called_with = _JUMP_CASH if schedule.is_jump else _CALLED_CASH
         cash = self.cash if schedule.called_at is None else called_with
         return dataclasses.replace(plan, limits=limits, cash=cash)
 
@@ -214,14 +212,14 @@ def small_engine(book: Instruments, prefix: str, plan: DeskPlan = SMALL_PLAN) ->
     )
     pricing = DeltaEngine(book, market, ContractPricer(Style.EUROPEAN))
     desk = Desk(book, market, pricing, RiskGate(plan.limits), OrderManager(prefix), SHARE, plan.cash)
-    make = RecklessScalper if plan.is_reckless else GammaScalper
+    make = _RecklessScalper if plan.is_reckless else GammaScalper
     if plan.members == 1:
         return TradingEngine(desk, cast("Strategy", make(plan.config)), mark_seconds=30.0)
     config = replace(plan.config, straddles=plan.config.straddles // plan.members)
     scalpers = [make(config) for _ in range(plan.members)]
     for number, scalper in enumerate(scalpers):
         scalper.name = f"scalper-{number + 1}"
-        if isinstance(scalper, RecklessScalper):
+        if isinstance(scalper, _RecklessScalper):
             scalper.is_alone = False
     share = Decimal(1) / plan.members
     several = Several([cast("Strategy", item) for item in scalpers], {item.name: share for item in scalpers})
@@ -232,7 +230,7 @@ _AT_ONCE_NS = NANOS_PER_SECOND // 2
 """An equal order within this time is a duplicate by any setting."""
 
 
-class RecklessScalper(GammaScalper):
+class _RecklessScalper(GammaScalper):
     """A gamma scalper that also proposes what no strategy may; the risk gate refuses all of it.
 
     By turns: an order equal to one that works, an order that would trade with one's own, an exit of
@@ -316,7 +314,7 @@ class Killed(BaseException):
     """The desk's process died here."""
 
 
-class CountedWriter(JournalWriter):
+class _CountedWriter(JournalWriter):
     """A journal writer that counts what it has written, and what of it is on disk for good."""
 
     def __init__(self, run_dir: Path, lock: RunLock, durability: str, segment_limit_bytes: int) -> None:
@@ -356,7 +354,7 @@ class MortalJournal:
         self._folder = folder
         self._lives = 1
         self.run_dir = folder / "life-1"
-        self._writer = CountedWriter.create(self.run_dir, header)
+        self._writer = _CountedWriter.create(self.run_dir, header)
         self._crashes = list(crashes)
         self._writes = 0
         self._unsynced: list[str] = []
@@ -457,7 +455,7 @@ class MortalJournal:
 
     def reopen(self, now_ns: int) -> None:
         """Go on with what the disk has."""
-        self._writer = CountedWriter.reopen(self.run_dir, started_ns=now_ns)
+        self._writer = _CountedWriter.reopen(self.run_dir, started_ns=now_ns)
 
     def close(self) -> None:
         """Release the folder."""

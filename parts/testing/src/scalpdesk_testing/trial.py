@@ -27,13 +27,13 @@ from scalpdesk.engine.timers import Timers
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.exchange.keyring import Credential, Keyring
 from scalpdesk.exchange.market import MarketOptions, SimulatedMarket
-from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live.account_mode import ModeKeeper
 from scalpdesk.live.core import LiveCore
 from scalpdesk.live.recovery import Start, known_orders, rebuild
 from scalpdesk.live.runner import LiveRunner, RunnerOptions
 from scalpdesk.live.supervision import FaultError
 from scalpdesk.orders.order import OrderState
+from scalpdesk.plugins import JournalReader
 from scalpdesk.simulation.accounts import AccountTerms, BrokerAccount
 from scalpdesk.simulation.faults import PLACES
 from scalpdesk.simulation.orders import BrokerOrder, OrderUpdate
@@ -132,7 +132,7 @@ def _replays(trial: "Trial") -> None:
         trial.violate("9 replay_identical", f"positions {ours}, replayed {again}")
 
 
-class FollowedReplay:
+class _FollowedReplay:
     """An engine under replay whose events the laws follow."""
 
     def __init__(self, engine: TradingEngine, scene: Scene, conduct: Conduct) -> None:
@@ -165,14 +165,14 @@ PAUSE_SECONDS = 3.0
 _AIMS_AFTER = 3.0
 """Seconds before which the aimed fault waits: the desk is only starting."""
 _LIVENESS_SECONDS = 60.0
-DOUBT_SECONDS = 30.0
+_DOUBT_SECONDS = 30.0
 _MOST_VIOLATIONS = 5
 """A broken law breaks again at the next event; so many are kept."""
 _MOST_AT_ONE_INSTANT = 2_000
 """Events without time going by; more are a desk that answers itself."""
 _MOST_TURNS_A_SECOND = 400
 """Turns of the loop a second of the session; a trial takes ten to twenty."""
-MOST_EVENTS = 20_000
+_MOST_EVENTS = 20_000
 """Events of a trial, which has a few hundred."""
 
 
@@ -187,7 +187,7 @@ class TrialKey:
         return self._text
 
 
-class CheckedCore(LiveCore):
+class _CheckedCore(LiveCore):
     """The live core with an eye on every event."""
 
     trial: "Trial"
@@ -409,7 +409,7 @@ class Trial(ABC):
             self._say("ended", f"{type(error).__name__}: {error.what}")
             self.journal.die("stopped")
             return False
-        core = CheckedCore.__new__(CheckedCore)
+        core = _CheckedCore.__new__(_CheckedCore)
         core.trial = self
         own = self.engine.desk.gate.desk_mode.state
         kept, modes = self.record.for_start(None if is_fresh else own), ModeKeeper(self.record, self._say)
@@ -491,7 +491,7 @@ class Trial(ABC):
         self.scene.outside_since_ns = self.scene.uneven_since_ns = None
         self.scene.engine = self.engine
         self.conduct.begin_life()
-        rebuilt = rebuild(reader, FollowedReplay(self.engine, self.scene, self.conduct))
+        rebuilt = rebuild(reader, _FollowedReplay(self.engine, self.scene, self.conduct))
         self.conduct.resume(self.clock.now_ns(), is_fresh=not rebuilt.events)
         if rebuilt.unwritten:
             self.journal.finish(rebuilt.unwritten)
@@ -516,7 +516,7 @@ class Trial(ABC):
         commands: tuple[VenueCommand, ...] = feed(event)
         self.outcome.events += 1
         self._at_one_instant = self._at_one_instant + 1 if self.engine.now_ns == scene.now_ns else 0
-        if self._at_one_instant > _MOST_AT_ONE_INSTANT or self.outcome.events > MOST_EVENTS:
+        if self._at_one_instant > _MOST_AT_ONE_INSTANT or self.outcome.events > _MOST_EVENTS:
             self._is_stuck = True
             is_still = self._at_one_instant > _MOST_AT_ONE_INSTANT
             why = f"livelock: the desk goes on{' while time stands still' if is_still else ' and on'}"
@@ -687,7 +687,7 @@ class Trial(ABC):
             if order.created_ns < limit_ns and (is_last or order.state is not OrderState.UNKNOWN):
                 self.violate("L liveness", f"{name} is still {order.state.value}")
         if not is_last:
-            self.loop.call_later(DOUBT_SECONDS, partial(self._all_over, is_last=True))
+            self.loop.call_later(_DOUBT_SECONDS, partial(self._all_over, is_last=True))
 
     def _summed_up(self) -> TrialOutcome:
         outcome = self.outcome

@@ -16,10 +16,8 @@ import msgspec
 
 from scalpdesk.core.intents import LegOrders
 from scalpdesk.engine.desk import Desk
-from scalpdesk.exchange.keyring import Keyring
-from scalpdesk.exchange.market import Published
-from scalpdesk.simulation.orders import OrderUpdate
-from scalpdesk.venues.contract import VenueSetup
+from scalpdesk.exchange import Keyring, OrderUpdate, Published
+from scalpdesk.venues import VenueSetup
 from scalpdesk_ibkr.gateway import IbkrGateway
 from scalpdesk_ibkr.served.contracts import read_query
 from scalpdesk_ibkr.served.orders import perm_id_of
@@ -32,15 +30,15 @@ from scalpdesk_testing.schedule import CALLED, CORRECTION, TRANSFER, Schedule, d
 from scalpdesk_testing.trial import ACCOUNT, Trial
 from scalpdesk_testing.wire_laws import ORDERS_PATH
 
-CODE, CLIENT_ID = "DU1000001", 1
-GREETING = b"API\0"
-NEVER_HERE = frozenset({"dividend", "assignment", TRANSFER, CALLED})
+_CODE, _CLIENT_ID = "DU1000001", 1
+_GREETING = b"API\0"
+_NEVER_HERE = frozenset({"dividend", "assignment", TRANSFER, CALLED})
 """Changes of an account for which TWS has no message that says what they were."""
 _OF_LEGS = frozenset({"bust", "correct", CORRECTION})
 """Faults that take back a trade: the simulated exchange does not report them for a combo's leg."""
-BEFORE = frozenset({"drop_request", "disconnect_before"})
-BEHIND = frozenset({"disconnect_after", "truncated_answer"})
-LINK_LOST = frozenset({"server_error", "unavailable", "gateway_timeout", "maintenance", "auth_loss"})
+_BEFORE = frozenset({"drop_request", "disconnect_before"})
+_BEHIND = frozenset({"disconnect_after", "truncated_answer"})
+_LINK_LOST = frozenset({"server_error", "unavailable", "gateway_timeout", "maintenance", "auth_loss"})
 """Faults of the venue's front door: TWS loses its link to the broker, and the socket stays."""
 _LINK_SECONDS = 2.0
 LOOKS = frozenset({"61", "16", "76"})
@@ -58,7 +56,7 @@ class TwsLine(Line):
             trial.world,
             latency_seconds=trial.schedule.latency_seconds,
         )
-        self.market = TwsMarket(world=trial.world, codes={CODE: ACCOUNT})
+        self.market = TwsMarket(world=trial.world, codes={_CODE: ACCOUNT})
         self.executions: dict[str, str] = {}
         """The exchange's own ids of executions by those that TWS sends: a correction keeps its root."""
         self._vendor_ids: dict[str, str] = {}
@@ -82,10 +80,10 @@ class TwsLine(Line):
     def open_socket(self, connection: LineConnection, path: str, headers: Mapping[str, str]) -> Socket:
         """Open the exchange's end of a connection."""
         del path, headers
-        return TwsSocket(self, connection)
+        return _TwsSocket(self, connection)
 
     def _sessions(self) -> list[ClientSession]:
-        found = (socket.session for socket in self.sockets if isinstance(socket, TwsSocket))
+        found = (socket.session for socket in self.sockets if isinstance(socket, _TwsSocket))
         return [session for session in found if session is not None]
 
     def _on_update(self, update: OrderUpdate) -> None:
@@ -120,7 +118,7 @@ class TwsTransport(LineConnection):
         """Do nothing: the close that follows says the same."""
 
 
-class TwsSocket(Socket):
+class _TwsSocket(Socket):
     """The exchange's end of one connection."""
 
     is_mute = False
@@ -135,8 +133,8 @@ class TwsSocket(Socket):
     def read(self, data: bytes) -> None:
         """Take bytes that the desk writes."""
         self._read += data
-        if not self._is_greeted and self._read.startswith(GREETING):
-            del self._read[: len(GREETING)]
+        if not self._is_greeted and self._read.startswith(_GREETING):
+            del self._read[: len(_GREETING)]
             self._is_greeted = True
         while len(self._read) >= 4:
             (length,) = struct.unpack(">I", self._read[:4])
@@ -240,13 +238,13 @@ class TwsSocket(Socket):
         method, path, _ = self._as_request(body)
         fault = line.world.faults.take("http", f"{method} {path}") if method else None
         name = "" if fault is None else fault.name
-        if name in BEFORE:
+        if name in _BEFORE:
             self.break_off()
             return
         if name == "half_open":
             self.is_mute = True
             return
-        if name in LINK_LOST:
+        if name in _LINK_LOST:
             line.tell_all(1100, "Connectivity between IB and Trader Workstation has been lost.")
             seconds = _LINK_SECONDS if fault is None else min(fault.seconds, _LINK_SECONDS)
             text = "Connectivity between IB and Trader Workstation has been restored - data maintained."
@@ -255,8 +253,8 @@ class TwsSocket(Socket):
         if not was_started and session.client_id is not None:
             line.on_stream()
         line.world.settle()
-        if name in BEHIND or not goes_on:
-            self.break_off() if name in BEHIND else self.hang_up()
+        if name in _BEHIND or not goes_on:
+            self.break_off() if name in _BEHIND else self.hang_up()
         elif name == "too_many_requests":
             session.send_error(-1, 100, "Max rate of messages per second has been exceeded:max=50")
             self.hang_up()
@@ -280,7 +278,7 @@ class TwsTrial(Trial):
             is_jump = drawn.shape == "straddle"
             called_at = drawn.called_at if is_jump else None
             drawn = msgspec.structs.replace(drawn, is_jump=is_jump, called_at=called_at)
-        return drawn.without(NEVER_HERE | (_OF_LEGS if drawn.leg_orders is LegOrders.COMBO else frozenset()))
+        return drawn.without(_NEVER_HERE | (_OF_LEGS if drawn.leg_orders is LegOrders.COMBO else frozenset()))
 
     def make_line(self, keyring: Keyring) -> Line:
         """Return the line to the exchange."""
@@ -297,7 +295,7 @@ class TwsTrial(Trial):
             heartbeat_seconds=10.0,
             fees=self.world.broker.ledger.fees,
         )
-        return IbkrGateway(setup, IbkrSettings(client_id=CLIENT_ID))
+        return IbkrGateway(setup, IbkrSettings(client_id=_CLIENT_ID))
 
     def execution_id(self, name: str) -> str:
         """Return the exchange's own id of an execution."""

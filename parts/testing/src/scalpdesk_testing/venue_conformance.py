@@ -53,7 +53,7 @@ PATIENCE_SECONDS = 60.0
 D = Decimal
 
 
-class Truth(Protocol):
+class _Truth(Protocol):
     """The exchange's own state of the account."""
 
     cash: Decimal
@@ -90,7 +90,7 @@ class Bench(Protocol):
         """Return a new gateway to the account, not connected."""
         ...
 
-    def truth(self) -> Truth:
+    def truth(self) -> _Truth:
         """Return the exchange's own view."""
         ...
 
@@ -800,7 +800,7 @@ async def _a_cancel_of_an_unknown_order_is_said(desk: Listener) -> None:
     desk.unmatched.clear()
 
 
-class Question(Protocol):
+class _Question(Protocol):
     """One question to a venue; its name says what must hold."""
 
     __name__: str
@@ -810,7 +810,7 @@ class Question(Protocol):
         ...
 
 
-QUESTIONS: tuple[Question, ...] = (
+QUESTIONS: tuple[_Question, ...] = (
     _it_has_every_member_of_the_contract,
     _an_order_is_accepted_and_filled_and_adds_up,
     _options_and_shares_both_ways_add_up,
@@ -850,14 +850,14 @@ QUESTIONS: tuple[Question, ...] = (
 )
 
 
-def questions_for(bench: type[Bench]) -> Sequence[Question]:
+def questions_for(bench: type[Bench]) -> Sequence[_Question]:
     """Return the questions that a venue can be asked."""
     unknown = set(bench.cannot_be_asked) - {question.__name__ for question in QUESTIONS}
     assert not unknown, f"no such questions: {sorted(unknown)}"
     return [question for question in QUESTIONS if question.__name__ not in bench.cannot_be_asked]
 
 
-def ask(question: Question, new_bench: Callable[[], Bench]) -> None:
+def ask(question: _Question, new_bench: Callable[[], Bench]) -> None:
     """Ask one question of a bench of its own."""
 
     async def scenario() -> None:

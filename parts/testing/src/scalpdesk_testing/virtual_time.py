@@ -11,13 +11,12 @@ from contextvars import Context
 from heapq import heappop, heappush
 from typing import Any, TypeVar, TypeVarTuple
 
-from scalpdesk.core.errors import StopError
-from scalpdesk.core.units import NANOS_PER_SECOND
+from scalpdesk.base import NANOS_PER_SECOND, StopError
 
 Ts = TypeVarTuple("Ts")
 P = TypeVar("P", bound=asyncio.BaseProtocol)
 _ROUNDING_SECONDS = 1e-9
-TICK_SECONDS = 1e-6
+_TICK_SECONDS = 1e-6
 """What a clock moves on by itself while a program sets a timer."""
 _MOST_TURNS_AT_ONCE = 100_000
 """Turns without time going by."""
@@ -59,7 +58,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
     ) -> asyncio.TimerHandle:
         """Run ``callback`` at a time of this loop; a time that is past counts as the next tick."""
         # ib_async's throttle sets a timer for an instant and waits until it is past
-        when = max(when, self._seconds + TICK_SECONDS)
+        when = max(when, self._seconds + _TICK_SECONDS)
         timer = asyncio.TimerHandle(when, callback, args, self, context)
         self._timers += 1
         heappush(self._due, (when, self._timers, timer))

@@ -11,12 +11,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from scalpdesk.core.enums import Mode
-from scalpdesk.core.events import QuoteEvent
-from scalpdesk.core.intents import EXITS, Purpose
-from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
+from scalpdesk.base import NANOS_PER_SECOND, InstrumentId, Mode, Purpose, QuoteEvent
+from scalpdesk.core.intents import EXITS
+from scalpdesk.exchange import BrokerOrder
 from scalpdesk.simulation.ledger import Ledger
-from scalpdesk.simulation.orders import BrokerOrder
 from scalpdesk_testing.invariants import Scene
 
 ORDERS_PATH = "/v2/orders"
@@ -27,10 +25,10 @@ _CANCEL_PATIENCE_NS = 20 * NANOS_PER_SECOND
 _LOOK_PATIENCE_NS = 15 * NANOS_PER_SECOND
 """After the order stream came up again: by then the account was looked at."""
 _SEEN_NS = 5 * NANOS_PER_SECOND
-SECOND_NS = NANOS_PER_SECOND
-FAR = Decimal("1.75")
+_SECOND_NS = NANOS_PER_SECOND
+_FAR = Decimal("1.75")
 """A buy limit above so many times the largest ask of a fresh quote is beyond every collar."""
-_AGE_SLACK_NS = 10 * SECOND_NS
+_AGE_SLACK_NS = 10 * _SECOND_NS
 """Beyond the age at which a quote is too old: an order may wait for its turn on the wire."""
 
 
@@ -160,7 +158,7 @@ class WireLaws:
             return f"5 no_new_risk_blindly: {what} while halted"
         held, known = scene.account.quantity(number), desk.positions.quantity(number)
         # what was decided a moment before the desk heard of a late fill is on its way to the wire just then
-        is_new = mine is not None and order.at_ns - mine.created_ns < SECOND_NS
+        is_new = mine is not None and order.at_ns - mine.created_ns < _SECOND_NS
         decided = scene.held_at.get(name, known) if is_new else known
         # what somebody sold and the desk buys back may be assigned meanwhile
         # of strategies that share the account one may be short of what another holds
@@ -172,7 +170,7 @@ class WireLaws:
         if order.quantity > most:
             return f"4 worst_case_within_limits: {what} in one order, limit {most}"
         plan = scene.plan
-        fresh_ns = int((plan.stale_option_seconds if is_option else plan.stale_share_seconds) * SECOND_NS)
+        fresh_ns = int((plan.stale_option_seconds if is_option else plan.stale_share_seconds) * _SECOND_NS)
         quotes, price = self._asks.get(number, deque()), order.limit_price
         # the latest one, however old, and those that were fresh a moment ago
         since_ns = min(ledger.now_ns - fresh_ns - _AGE_SLACK_NS, quotes[-1][0]) if quotes else 0
@@ -180,12 +178,12 @@ class WireLaws:
         is_old = bool(quotes) and quotes[-1][0] < ledger.now_ns - fresh_ns - _AGE_SLACK_NS
         if is_old and scene.has_jumped:  # the last quote of an option that is quoted no more is far off
             asks.clear()
-        if price is not None and order.is_buy and asks and price > FAR * Decimal(str(max(asks))):
+        if price is not None and order.is_buy and asks and price > _FAR * Decimal(str(max(asks))):
             return f"5 price_within_collar: {what} at {price}, ask {max(asks)}"
         if mine is None:
             return None
         if is_old and self.knows_ages and mine.submitted.purpose is Purpose.OPEN:
-            age = (ledger.now_ns - quotes[-1][0]) / SECOND_NS
+            age = (ledger.now_ns - quotes[-1][0]) / _SECOND_NS
             return f"5 no_new_risk_blindly: {what}, last quoted {age:.0f} s before"
         same = [other for other in self._own() if other.instrument_id == number and other.leaves > 0]
         for other in same:
@@ -196,7 +194,7 @@ class WireLaws:
             priced, standing = order.limit_price, other.working_limit
             if order.is_leg or other.parent is not None:
                 priced, standing = mine.submitted.limit_price, theirs.limit_price
-            if (other.side.sign > 0) is not order.is_buy and crosses(order.is_buy, priced, standing):
+            if (other.side.sign > 0) is not order.is_buy and _crosses(order.is_buy, priced, standing):
                 return f"5 no_wash_trade: {what} against its own {other_name}"
             is_equal = other.quantity == order.quantity and other.request.limit_price == order.limit_price
             age_ns = mine.created_ns - desk.orders.orders[other_name].created_ns
@@ -216,7 +214,7 @@ class WireLaws:
         return None
 
 
-def crosses(is_buy: bool, price: Decimal | None, other: Decimal | None) -> bool:
+def _crosses(is_buy: bool, price: Decimal | None, other: Decimal | None) -> bool:
     """Return whether an order could trade with one of the other side, by their limits; None: the market."""
     if price is None or other is None:
         return True

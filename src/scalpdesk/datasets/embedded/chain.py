@@ -33,11 +33,11 @@ from scalpdesk.instruments.contract import OptionContract, Right, occ_symbol
 from scalpdesk.instruments.sessions import Session, is_session, next_session, previous_session, session_on
 from scalpdesk.marketdata.tape import QuoteColumns
 
-Floats = NDArray[np.float64]
+_Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 _FULL_SESSION_SECONDS = 23_400
-NANOS_PER_YEAR = NANOS_PER_SECOND * SECONDS_PER_YEAR
+_NANOS_PER_YEAR = NANOS_PER_SECOND * SECONDS_PER_YEAR
 ALL_ROWS = 370_000
 MOST_ROUND_ROWS = 250_000
 MOST_QUIET_ROWS = 180_000
@@ -51,10 +51,10 @@ def update_times(
     generator: np.random.Generator,
     open_ns: int,
     close_ns: int,
-    mean_seconds: Floats,
-    strikes: Floats,
+    mean_seconds: _Floats,
+    strikes: _Floats,
     share_stamps_ns: Ints,
-    share_mid_usd: Floats,
+    share_mid_usd: _Floats,
     quote_seconds: float,
 ) -> tuple[Ints, Ints]:
     """Draw the instants at which strikes are requoted, in order.
@@ -93,9 +93,9 @@ def update_times(
 
 def _rounds(
     generator: np.random.Generator,
-    strikes: Floats,
+    strikes: _Floats,
     share_stamps_ns: Ints,
-    share_mid_usd: Floats,
+    share_mid_usd: _Floats,
     most_rows: float,
 ) -> tuple[Ints, Ints]:
     """Requote all strikes near the money each time the share has moved far enough since the last round."""
@@ -115,7 +115,7 @@ def _rounds(
     return stamps, np.concatenate((close_row, far_row))
 
 
-def _active_time(uniform: Floats) -> Floats:
+def _active_time(uniform: _Floats) -> _Floats:
     """Elapsed share of the session at which the share ``uniform`` of the quiet updates has occurred.
 
     Half of the activity is uniform, half follows the U shape.
@@ -124,21 +124,21 @@ def _active_time(uniform: Floats) -> Floats:
     return np.asarray(np.interp(uniform, 0.5 * elapsed + 0.5 * expected_clock(elapsed), elapsed))
 
 
-def quiet_means(moneyness: Floats, front: Sequence[bool]) -> Floats:
+def quiet_means(moneyness: _Floats, front: Sequence[bool]) -> _Floats:
     """Mean seconds between two quotes by moneyness in expected moves; ``front``: expiry in under 30 days."""
     base = np.where(np.array(front), figures.FRONT_UPDATE_SECONDS, figures.MONTHLY_UPDATE_SECONDS)
     slower = np.exp(np.minimum(figures.UPDATE_DECAY * moneyness**2, 9.0))
     return np.asarray(np.minimum(base * slower, figures.UPDATE_SLOWEST_SECONDS))
 
 
-MONDAY, WEDNESDAY, FRIDAY = 0, 2, 4
-MOST_CONTRACTS = 400
-SHORTEST_MONTHLY_DAYS, LONGEST_MONTHLY_DAYS = 30, 90
+_MONDAY, _WEDNESDAY, _FRIDAY = 0, 2, 4
+_MOST_CONTRACTS = 400
+_SHORTEST_MONTHLY_DAYS, _LONGEST_MONTHLY_DAYS = 30, 90
 _EXPECTED_MOVES = 2.5
 _LEAST_HALF_WIDTH = 0.05
 _DOLLAR_STEP_HALF_WIDTHS_USD = (15, 12, 10, 8, 6)
 _FAR_STEP_USD = 5
-LEAST_OPEN_INTEREST, NEAR_THE_MONEY_USD = 110, 3.0
+_LEAST_OPEN_INTEREST, _NEAR_THE_MONEY_USD = 110, 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,22 +166,22 @@ def listed_expiries(session: date) -> tuple[date, ...]:
             weeklies.append(found)
         ahead += timedelta(days=1)
     monthlies = []
-    for days in range(SHORTEST_MONTHLY_DAYS - 1, LONGEST_MONTHLY_DAYS + 2):
+    for days in range(_SHORTEST_MONTHLY_DAYS - 1, _LONGEST_MONTHLY_DAYS + 2):
         day = session + timedelta(days=days)
-        if day.weekday() == FRIDAY and 15 <= day.day <= 21:
+        if day.weekday() == _FRIDAY and 15 <= day.day <= 21:
             expiry = day if is_session(day) else previous_session(day).day
-            if SHORTEST_MONTHLY_DAYS <= (expiry - session).days <= LONGEST_MONTHLY_DAYS:
+            if _SHORTEST_MONTHLY_DAYS <= (expiry - session).days <= _LONGEST_MONTHLY_DAYS:
                 monthlies.append(expiry)
     return tuple(sorted({*weeklies, *monthlies}))
 
 
 def _weekly_expiry(day: date) -> date | None:
     """Return the weekly expiry for ``day``: off holidays, Mondays move on, Wednesdays and Fridays back."""
-    if day.weekday() not in {MONDAY, WEDNESDAY, FRIDAY}:
+    if day.weekday() not in {_MONDAY, _WEDNESDAY, _FRIDAY}:
         return None
     if is_session(day):
         return day
-    return next_session(day).day if day.weekday() == MONDAY else previous_session(day).day
+    return next_session(day).day if day.weekday() == _MONDAY else previous_session(day).day
 
 
 def checked_expiries(session: date, expiries: Sequence[date] | None) -> tuple[date, ...]:
@@ -226,7 +226,7 @@ def expiries_and_strikes(
             move = _move_from_open(session, expiry, money_variance_30d)
             half_width = open_usd * max(_EXPECTED_MOVES * move, _LEAST_HALF_WIDTH)
             listed += [(expiry, strike) for strike in _strikes(open_usd, half_width, near)]
-        if 2 * len(listed) <= MOST_CONTRACTS:
+        if 2 * len(listed) <= _MOST_CONTRACTS:
             break
     return listed
 
@@ -275,7 +275,7 @@ def open_interest(
         level = next(value for limit, value in figures.OPEN_INTEREST_AT_THE_MONEY if days <= limit)
         move = _move_from_open(session, pair.expiry, money_variance_30d)
         y = float(np.log(pair.strike / open_usd)) / move
-        near = abs(y) <= 1.0 or abs(pair.strike - open_usd) <= NEAR_THE_MONEY_USD
+        near = abs(y) <= 1.0 or abs(pair.strike - open_usd) <= _NEAR_THE_MONEY_USD
         whole = round(pair.strike)
         round_number = 3.0 if whole % 10 == 0 else 1.8 if whole % 5 == 0 else 1.0
         for contract, out in ((pair.call, y), (pair.put, -y)):
@@ -283,7 +283,7 @@ def open_interest(
             draw = generator.standard_normal() if shocks is None else shocks[contract.symbol]
             noise = float(np.exp(figures.OPEN_INTEREST_LOG_SD * draw))
             count = level * round_number * float(np.exp(-(y**2) / width)) * noise
-            result[contract.symbol] = max(int(count), LEAST_OPEN_INTEREST if near else 0)
+            result[contract.symbol] = max(int(count), _LEAST_OPEN_INTEREST if near else 0)
     return result
 
 
@@ -292,9 +292,9 @@ class SharePath:
     """Quotes of the share with the level of volatility, the input of the option quotes."""
 
     stamps_ns: NDArray[np.int64]
-    mid_usd: Floats
-    money_variance_30d: Floats
-    vix: Floats
+    mid_usd: _Floats
+    money_variance_30d: _Floats
+    vix: _Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,17 +307,17 @@ class Carry:
     dividend_usd: float
 
     def american_prices(
-        self, session: date, expiry: date, stamps_ns: Ints, spot: Floats, strike: Floats, theta: Floats
+        self, session: date, expiry: date, stamps_ns: Ints, spot: _Floats, strike: _Floats, theta: _Floats
     ) -> SmilePrices:
         """Return prices today: European on the forward, and the right to exercise early."""
         close_ns = session_on(expiry).close_ns
-        years = (close_ns - stamps_ns) / NANOS_PER_YEAR
+        years = (close_ns - stamps_ns) / _NANOS_PER_YEAR
         growth = np.exp(self.rate * years)
         to_ex, paid = 0.0, np.zeros(len(spot))
         if session < self.ex_date <= expiry:
             opens_ns = session_on(self.ex_date).open_ns
-            paid = self.dividend_usd * np.exp(-self.rate * (opens_ns - stamps_ns) / NANOS_PER_YEAR)
-            to_ex = float(np.mean(opens_ns - stamps_ns)) / NANOS_PER_YEAR
+            paid = self.dividend_usd * np.exp(-self.rate * (opens_ns - stamps_ns) / _NANOS_PER_YEAR)
+            to_ex = float(np.mean(opens_ns - stamps_ns)) / _NANOS_PER_YEAR
         forward = (spot - paid) * growth
         found = option_prices(forward, strike, theta)
         call, put = found.call / growth, found.put / growth
@@ -382,7 +382,7 @@ def option_quotes(
         call[of_expiry], put[of_expiry], delta[of_expiry] = prices[:3]
     width = _SpreadTerms(vix, at, length)
     move_usd = spot * np.sqrt(theta)
-    quotes: list[Floats] = [np.empty(2 * len(at)) for _ in range(4)]
+    quotes: list[_Floats] = [np.empty(2 * len(at)) for _ in range(4)]
     for is_put, price, absolute_delta in ((0, call, delta), (1, put, 1.0 - delta)):
         intrinsic = np.maximum((spot - strike) * (1 - 2 * is_put), 0.0)
         spread = width.spread_usd(generator, price, intrinsic, move_usd)
@@ -393,7 +393,7 @@ def option_quotes(
     return QuoteColumns(np.repeat(stamps, 2), np.column_stack((ids, ids + 1)).ravel(), *quotes)
 
 
-def _quiet_means(session: Session, pairs: Sequence[StrikePair], share: SharePath) -> Floats:
+def _quiet_means(session: Session, pairs: Sequence[StrikePair], share: SharePath) -> _Floats:
     """Mean seconds between two quotes of each pair, from its moneyness at the open."""
     scaled = []
     moves: dict[date, float] = {}
@@ -402,14 +402,14 @@ def _quiet_means(session: Session, pairs: Sequence[StrikePair], share: SharePath
             years = variance_years(session.day, np.zeros(1), pair.expiry, half_day=session.is_half_day)
             moves[pair.expiry] = float(np.sqrt(total_variance(share.money_variance_30d[:1], years))[0])
         scaled.append(float(np.log(pair.strike / share.mid_usd[0])) / moves[pair.expiry])
-    front = [(pair.expiry - session.day).days < SHORTEST_MONTHLY_DAYS for pair in pairs]
+    front = [(pair.expiry - session.day).days < _SHORTEST_MONTHLY_DAYS for pair in pairs]
     return quiet_means(np.array(scaled), front)
 
 
 class _SpreadTerms:
     """Terms that the spreads of calls and puts share: VIX and time of day."""
 
-    def __init__(self, vix: Floats, at: Floats, length: float) -> None:
+    def __init__(self, vix: _Floats, at: _Floats, length: float) -> None:
         minutes = at / 60.0
         opening = figures.SPREAD_OPEN_EXTRA * np.exp(-minutes / figures.SPREAD_OPEN_DECAY_MINUTES)
         closing = figures.SPREAD_CLOSE_EXTRA * (minutes > length / 60.0 - figures.SPREAD_CLOSE_MINUTES)
@@ -419,8 +419,8 @@ class _SpreadTerms:
         )
 
     def spread_usd(
-        self, generator: np.random.Generator, price: Floats, intrinsic: Floats, move_usd: Floats
-    ) -> Floats:
+        self, generator: np.random.Generator, price: _Floats, intrinsic: _Floats, move_usd: _Floats
+    ) -> _Floats:
         """Draw full spreads in currency per share, wider by time value and depth in the money."""
         deep = np.maximum(intrinsic - 0.5 * move_usd, 0.0)
         wobble = np.exp(figures.SPREAD_LOG_SD * generator.standard_normal(len(price)))
@@ -429,8 +429,8 @@ class _SpreadTerms:
 
 
 def _rounded(
-    generator: np.random.Generator, price: Floats, spread: Floats, absolute_delta: Floats, vix: Floats
-) -> tuple[Floats, Floats, Floats, Floats]:
+    generator: np.random.Generator, price: _Floats, spread: _Floats, absolute_delta: _Floats, vix: _Floats
+) -> tuple[_Floats, _Floats, _Floats, _Floats]:
     """Bid, ask and sizes on the cent grid around ``price``; without a bid that is 0 with size 0."""
     cents = price * 100.0
     half = np.maximum(50.0 * spread - 0.5, 0.0)

@@ -40,7 +40,7 @@ from numpy.typing import NDArray
 from scipy.signal import lfilter
 
 from scalpdesk.core.errors import ArgumentError, DataError
-from scalpdesk.core.units import DAYS_PER_YEAR, HOUR_NS, NANOS_PER_SECOND, InstrumentId
+from scalpdesk.core.units import DAYS_PER_YEAR, HOUR_NS, MINUTE_NS, NANOS_PER_SECOND, InstrumentId
 from scalpdesk.instruments.contract import Instruments, OptionContract, Right
 from scalpdesk.instruments.deribit import (
     PERPETUAL_TICKS,
@@ -50,41 +50,43 @@ from scalpdesk.instruments.deribit import (
     perpetual,
     perpetual_symbol,
 )
-from scalpdesk.instruments.sessions import COIN_MEAN_NS, Session, coin_session, expiry_instant_ns
+from scalpdesk.instruments.sessions import Session, coin_session, expiry_instant_ns
 from scalpdesk.marketdata.tape import FundingRate, LazyQuotes, MarketTape, QuoteColumns
-from scalpdesk.pricing import greeks
+from scalpdesk.pricing.models import greeks
 from scalpdesk.volatility.variance_time import CALENDAR
 
 RECONSTRUCTED = "reconstructed"
-FIRST_HISTORY, FIRST_DAY, LAST_DAY = date(2023, 1, 1), date(2024, 7, 1), date(2026, 12, 31)
+FIRST_HISTORY, _FIRST_DAY, LAST_DAY = date(2023, 1, 1), date(2024, 7, 1), date(2026, 12, 31)
 
-STEP_SECONDS = 30
-STEPS = 86_400 // STEP_SECONDS
+_STEP_SECONDS = 30
+STEPS = 86_400 // _STEP_SECONDS
 _OPTION_STEPS = 2
 """Steps between two quotes of an option."""
 
-LEVEL_SD, LEVEL_HALF_LIFE_DAYS = 0.22, 20.0
+_LEVEL_SD, _LEVEL_HALF_LIFE_DAYS = 0.22, 20.0
 """Implied volatility of 30 days: the deviation of its logarithm, and the half-life of that."""
 _OWN_SD = 0.35
 """Deviation of a day's own log volatility around the level."""
 _REALISED_OVER_IMPLIED = 0.88
 """Ratio of the median day: the mean variance stays below the implied variance."""
 _WEEKEND_VARIANCE = 0.47
-JUMP_SHARE, JUMPS_A_DAY = 0.20, 1.0
-PREMIUM_SD, PREMIUM_MEAN, PREMIUM_HALF_LIFE_STEPS = 0.0003, 0.00015, 120.0
-SKEW, CURVATURE, SHORT_END = -0.03, 0.035, 0.10
+_JUMP_SHARE, _JUMPS_A_DAY = 0.20, 1.0
+_PREMIUM_SD, _PREMIUM_MEAN, _PREMIUM_HALF_LIFE_STEPS = 0.0003, 0.00015, 120.0
+_SKEW, _CURVATURE, _SHORT_END = -0.03, 0.035, 0.10
 """Smile in standardised moneyness; and what a week adds to the volatility of 30 days' own noise."""
 _VOL_SPREAD = 0.0075
 """Half-spread of an option, in volatility."""
-STRIKES_EACH_SIDE = 4
-OPEN_INTEREST = 500
-SATURDAY, FRIDAY = 5, 4
+_COIN_MEAN_NS = 30 * MINUTE_NS
+"""Span of the index before the expiry: the delivery price is the mean."""
+_STRIKES_EACH_SIDE = 4
+_OPEN_INTEREST = 500
+_SATURDAY, FRIDAY = 5, 4
 
-Floats = NDArray[np.float64]
+_Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class CoinMarket:
+class _CoinMarket:
     """Figures in which the markets of coins differ."""
 
     coin: str
@@ -107,8 +109,8 @@ class CoinMarket:
         return f"embedded-{self.coin.lower()}"
 
 
-_BITCOIN = CoinMarket("BTC", 90_000.0, 0.55, (500, 1_000, 2_000), 40_000.0, 25.0, 0)
-ETHER = CoinMarket("ETH", 3_000.0, 0.66, (25, 50, 100), 400_000.0, 250.0, 3)
+_BITCOIN = _CoinMarket("BTC", 90_000.0, 0.55, (500, 1_000, 2_000), 40_000.0, 25.0, 0)
+ETHER = _CoinMarket("ETH", 3_000.0, 0.66, (25, 50, 100), 400_000.0, 250.0, 3)
 MARKETS = {perpetual_symbol(market.coin): market for market in (_BITCOIN, ETHER)}
 """By the symbol of the perpetual."""
 
@@ -117,14 +119,14 @@ MARKETS = {perpetual_symbol(market.coin): market for market in (_BITCOIN, ETHER)
 class _Day:
     """One day's draw: the logarithm of the index over its open, and the implied level."""
 
-    log_path: Floats
+    log_path: _Floats
     """At each step, the first 0; ``STEPS + 1`` points."""
     level: float
 
 
 def available_days() -> tuple[date, date]:
     """Return the first and the last day of the market."""
-    return FIRST_DAY, LAST_DAY
+    return _FIRST_DAY, LAST_DAY
 
 
 def reconstruct_coin(
@@ -152,12 +154,12 @@ def reconstruct_coin(
         )
     if seed < 0:
         raise ArgumentError("a seed is 0 or more", where="seed", value=seed)
-    if not FIRST_DAY <= start <= end <= LAST_DAY:
+    if not _FIRST_DAY <= start <= end <= LAST_DAY:
         raise DataError(
-            f"the market {market.name} has the days from {FIRST_DAY} to {LAST_DAY}",
+            f"the market {market.name} has the days from {_FIRST_DAY} to {LAST_DAY}",
             where="session",
             value=f"{start} to {end}" if end != start else str(start),
-            nearest=str(min(max(start, FIRST_DAY), LAST_DAY)),
+            nearest=str(min(max(start, _FIRST_DAY), LAST_DAY)),
         )
     days = [start + timedelta(days=n) for n in range((end - start).days + 1)]
     sessions = tuple(coin_session(day) for day in days)
@@ -172,20 +174,20 @@ def reconstruct_coin(
         sessions=sessions,
         instruments=instruments,
         quotes=LazyQuotes(sessions, lambda session: _quotes(session, instruments, start, seed, market)),
-        open_interest={item.symbol: OPEN_INTEREST for item in instruments if item.is_option},
+        open_interest={item.symbol: _OPEN_INTEREST for item in instruments if item.is_option},
         funding=tuple(rate for session in sessions for rate in _funding(session, seed, market)),
         variance_clock=CALENDAR.name,
         settlement_prices={
             (swap.symbol, day + timedelta(days=1)): _delivery_price(day, seed, market) for day in days
         },
-        quote_seconds=float(STEP_SECONDS),
+        quote_seconds=float(_STEP_SECONDS),
         notes=(f"reconstructed: nothing in it is recorded; seed {seed}", "the futures curve is flat"),
     )
 
 
 def daily_bars_before(
-    day: date, count: int, *, seed: int = 1, market: CoinMarket = _BITCOIN
-) -> dict[str, Floats]:
+    day: date, count: int, *, seed: int = 1, market: _CoinMarket = _BITCOIN
+) -> dict[str, _Floats]:
     """Return up to ``count`` daily bars of the index (US dollars) that end before ``day``, oldest first."""
     first = max(day - timedelta(days=count), FIRST_HISTORY)
     rows = []
@@ -198,7 +200,7 @@ def daily_bars_before(
 
 
 def utc_days_before(
-    day: date, *, seed: int = 1, market: CoinMarket = _BITCOIN
+    day: date, *, seed: int = 1, market: _CoinMarket = _BITCOIN
 ) -> list[tuple[date, tuple[float, float, float, float]]]:
     """Return the open, high, low and close of the index on each UTC day that ended before ``day``."""
     to_midnight = STEPS * 2 // 3  # a day of account begins at 08:00 UTC
@@ -217,51 +219,51 @@ def utc_days_before(
 # what is drawn ------------------------------------------------------------------------------------------
 
 
-def _generator(seed: int, market: CoinMarket, *place: int) -> np.random.Generator:
+def _generator(seed: int, market: _CoinMarket, *place: int) -> np.random.Generator:
     """Return the coin's own stream of a seed at a place; Bitcoin's, the first there was, adds no number."""
     own = (market.stream, seed) if market.stream else (seed,)
     return np.random.default_rng((*own, *place))
 
 
 @lru_cache(maxsize=8)
-def _levels(seed: int, market: CoinMarket = _BITCOIN) -> Floats:
+def _levels(seed: int, market: _CoinMarket = _BITCOIN) -> _Floats:
     """Implied volatility of 30 days at the open of each day since the history begins."""
     count = (LAST_DAY - FIRST_HISTORY).days + 1
-    pull = 0.5 ** (1.0 / LEVEL_HALF_LIFE_DAYS)
-    shocks = _generator(seed, market, 0).standard_normal(count) * LEVEL_SD
+    pull = 0.5 ** (1.0 / _LEVEL_HALF_LIFE_DAYS)
+    shocks = _generator(seed, market, 0).standard_normal(count) * _LEVEL_SD
     shocks[1:] *= np.sqrt(1.0 - pull * pull)
     logs = lfilter([1.0], [1.0, -pull], shocks)
     return np.asarray(market.level * np.exp(logs))
 
 
 @lru_cache(maxsize=2_048)
-def _draw(day: date, seed: int, market: CoinMarket) -> _Day:
+def _draw(day: date, seed: int, market: _CoinMarket) -> _Day:
     generator = _generator(seed, market, day.toordinal())
     level = float(_levels(seed, market)[(day - FIRST_HISTORY).days])
     own = np.exp(_OWN_SD * generator.standard_normal() - 0.5 * _OWN_SD**2)
     week = (5.0 + 2.0 * _WEEKEND_VARIANCE) / 7.0
-    weight = (_WEEKEND_VARIANCE if day.weekday() >= SATURDAY else 1.0) / week
+    weight = (_WEEKEND_VARIANCE if day.weekday() >= _SATURDAY else 1.0) / week
     variance = (level * _REALISED_OVER_IMPLIED * own) ** 2 / DAYS_PER_YEAR * weight
-    moves = generator.standard_normal(STEPS) * np.sqrt((1.0 - JUMP_SHARE) * variance / STEPS)
-    count = generator.poisson(JUMPS_A_DAY)
+    moves = generator.standard_normal(STEPS) * np.sqrt((1.0 - _JUMP_SHARE) * variance / STEPS)
+    count = generator.poisson(_JUMPS_A_DAY)
     # a Laplace jump of scale b has the variance 2b²
-    sizes = generator.laplace(scale=np.sqrt(0.5 * JUMP_SHARE * variance / JUMPS_A_DAY), size=count)
+    sizes = generator.laplace(scale=np.sqrt(0.5 * _JUMP_SHARE * variance / _JUMPS_A_DAY), size=count)
     np.add.at(moves, generator.integers(0, STEPS, size=count), sizes)
     log_path = np.concatenate(([0.0], np.cumsum(moves - 0.5 * variance / STEPS)))
     return _Day(log_path, level)
 
 
 @lru_cache(maxsize=64)
-def _premium(day: date, seed: int, market: CoinMarket) -> Floats:
+def _premium(day: date, seed: int, market: _CoinMarket) -> _Floats:
     """Return what the perpetual is above the index at each step of a day, a fraction."""
-    pull = 0.5 ** (1.0 / PREMIUM_HALF_LIFE_STEPS)
-    shocks = _generator(seed, market, day.toordinal(), 1).standard_normal(STEPS + 1) * PREMIUM_SD
+    pull = 0.5 ** (1.0 / _PREMIUM_HALF_LIFE_STEPS)
+    shocks = _generator(seed, market, day.toordinal(), 1).standard_normal(STEPS + 1) * _PREMIUM_SD
     shocks[1:] *= np.sqrt(1.0 - pull * pull)
-    return np.asarray(lfilter([1.0], [1.0, -pull], shocks)) + PREMIUM_MEAN
+    return np.asarray(lfilter([1.0], [1.0, -pull], shocks)) + _PREMIUM_MEAN
 
 
 @lru_cache(maxsize=4_096)
-def _open_log(day: date, seed: int, market: CoinMarket) -> float:
+def _open_log(day: date, seed: int, market: _CoinMarket) -> float:
     """Return the log of the index at a day's open, over the first; it adds up 32 days at most."""
     since = (day - FIRST_HISTORY).days
     if since <= 0:
@@ -274,26 +276,26 @@ def _open_log(day: date, seed: int, market: CoinMarket) -> float:
     return total
 
 
-def _open_price(day: date, seed: int, market: CoinMarket) -> float:
+def _open_price(day: date, seed: int, market: _CoinMarket) -> float:
     """Return the index at the open of a day, US dollars."""
     return market.start_price * float(np.exp(_open_log(day, seed, market)))
 
 
-def index_path(day: date, seed: int, market: CoinMarket = _BITCOIN) -> Floats:
+def index_path(day: date, seed: int, market: _CoinMarket = _BITCOIN) -> _Floats:
     """Return the index at each half minute of a day, its open and its close included; US dollars."""
     return np.asarray(_open_price(day, seed, market) * np.exp(_draw(day, seed, market).log_path))
 
 
-def _delivery_price(day: date, seed: int, market: CoinMarket) -> float:
+def _delivery_price(day: date, seed: int, market: _CoinMarket) -> float:
     """Mean of the index over the last half hour of a day, to the cent."""
-    steps = COIN_MEAN_NS // NANOS_PER_SECOND // STEP_SECONDS
+    steps = _COIN_MEAN_NS // NANOS_PER_SECOND // _STEP_SECONDS
     return round(float(index_path(day, seed, market)[-steps:].mean()), 2)
 
 
-def _funding(session: Session, seed: int, market: CoinMarket) -> list[FundingRate]:
+def _funding(session: Session, seed: int, market: _CoinMarket) -> list[FundingRate]:
     index, premium = index_path(session.day, seed, market), _premium(session.day, seed, market)
     symbol = perpetual(market.coin).symbol
-    hour = 3_600 // STEP_SECONDS
+    hour = 3_600 // _STEP_SECONDS
     rates = []
     for n in range(1, 25):
         price = Decimal(f"{index[n * hour]:.2f}")
@@ -320,7 +322,7 @@ def coin_expiries(day: date) -> list[date]:
 
 
 @lru_cache(maxsize=256)
-def _listed(day: date, seed: int, market: CoinMarket) -> tuple[OptionContract, ...]:
+def _listed(day: date, seed: int, market: _CoinMarket) -> tuple[OptionContract, ...]:
     """Return the options listed at a day's open, around its spot, by expiry, strike, call before put."""
     spot = _open_price(day, seed, market)
     near, weeks, beyond = market.strike_steps
@@ -329,7 +331,7 @@ def _listed(day: date, seed: int, market: CoinMarket) -> tuple[OptionContract, .
         days = (expiry - day).days
         wide = near if days <= 2 else weeks if days <= 14 else beyond
         middle = round(spot / wide)
-        for strike in range(middle - STRIKES_EACH_SIDE, middle + STRIKES_EACH_SIDE + 1):
+        for strike in range(middle - _STRIKES_EACH_SIDE, middle + _STRIKES_EACH_SIDE + 1):
             for right in Right:
                 name = option_name(market.coin, expiry, Decimal(strike * wide), right)
                 found.append(deribit_option(name))
@@ -339,24 +341,24 @@ def _listed(day: date, seed: int, market: CoinMarket) -> tuple[OptionContract, .
 # quotes -------------------------------------------------------------------------------------------------
 
 
-def smile_vol(level: float, years: Floats, moneyness: Floats, market: CoinMarket = _BITCOIN) -> Floats:
+def smile_vol(level: float, years: _Floats, moneyness: _Floats, market: _CoinMarket = _BITCOIN) -> _Floats:
     """Return the implied volatility of strikes, fractions a year.
 
     ``level`` is that of 30 days at the money; ``moneyness`` is ln(K/F) over ``level·√years``.
     """
     pull = 30.0 / DAYS_PER_YEAR / (30.0 / DAYS_PER_YEAR + years)
-    term = level + (market.level - level) * (1.0 - pull) * SHORT_END
+    term = level + (market.level - level) * (1.0 - pull) * _SHORT_END
     x = np.clip(moneyness, -4.0, 4.0)
-    return np.asarray(term * (1.0 + SKEW * x + CURVATURE * x * x))
+    return np.asarray(term * (1.0 + _SKEW * x + _CURVATURE * x * x))
 
 
 def _quotes(
-    session: Session, instruments: Instruments, start: date, seed: int, market: CoinMarket
+    session: Session, instruments: Instruments, start: date, seed: int, market: _CoinMarket
 ) -> QuoteColumns:
     """Return a day's quotes of the perpetual and of the options listed since the span began."""
     day, level = session.day, _draw(session.day, seed, market).level
     mid = index_path(day, seed, market) * (1.0 + _premium(day, seed, market))
-    stamps = session.open_ns + np.arange(STEPS + 1, dtype=np.int64) * STEP_SECONDS * NANOS_PER_SECOND
+    stamps = session.open_ns + np.arange(STEPS + 1, dtype=np.int64) * _STEP_SECONDS * NANOS_PER_SECOND
     stamps[0] += 1  # known once the session is open, and the last before it ends
     stamps[-1] -= 1
     tick = float(PERPETUAL_TICKS[market.coin])
@@ -385,10 +387,10 @@ def _option_rows(
     option: OptionContract,
     number: InstrumentId,
     stamps: NDArray[np.int64],
-    forward: Floats,
+    forward: _Floats,
     level: float,
-    market: CoinMarket,
-) -> tuple[NDArray[np.int64], NDArray[np.int32], Floats, Floats, Floats, Floats]:
+    market: _CoinMarket,
+) -> tuple[NDArray[np.int64], NDArray[np.int32], _Floats, _Floats, _Floats, _Floats]:
     strike = float(option.strike)
     left = (expiry_instant_ns(option) - stamps) / NANOS_PER_SECOND
     years = np.maximum(left, 1.0) / 86_400 / DAYS_PER_YEAR
@@ -400,14 +402,14 @@ def _option_rows(
     return stamps, np.full(len(stamps), number, np.int32), bid, ask, np.where(bid > 0.0, size, 0.0), size
 
 
-def option_sides(value: Floats, vega: Floats, *, cheap_tick: float = 0.0001) -> tuple[Floats, Floats]:
+def option_sides(value: _Floats, vega: _Floats, *, cheap_tick: float = 0.0001) -> tuple[_Floats, _Floats]:
     """Return bid and ask around values in coin: the fitted spread to the nearest ticks, the value within it.
 
     ``value``, ``vega``: In coin a coin; vega per 1.00 of volatility.
     ``cheap_tick``: Of prices below 0.005: 0.0005 in 2021, 0.0001 since.
     """
 
-    def on_grid(price: Floats, towards: np.ufunc) -> Floats:
+    def on_grid(price: _Floats, towards: np.ufunc) -> _Floats:
         tick = np.where(price < 0.005, cheap_tick, 0.0005)
         return np.asarray(np.round(towards(np.round(price / tick, 6)) * tick, 4))
 

@@ -23,11 +23,11 @@ from pathlib import Path
 from scalpdesk.core.errors import ArgumentError, DataError
 from scalpdesk.instruments.sessions import why_closed
 
-FIRST_YEAR, LAST_YEAR = 2014, 2018
+_FIRST_YEAR, _LAST_YEAR = 2014, 2018
 
 
 @dataclass(frozen=True, slots=True)
-class IndexShare:
+class _IndexShare:
     """A share of the embedded market: a fixed part of an index whose daily prices are packaged."""
 
     symbol: str
@@ -59,7 +59,7 @@ class MarketDay:
     previous_close: float
     previous_vix: float
     """Levels at the previous close; the day's own VIX on 2014-01-03, where the series begins."""
-    share: IndexShare
+    share: _IndexShare
 
     @property
     def garman_klass_variance(self) -> float:
@@ -76,7 +76,7 @@ def available_sessions() -> tuple[date, ...]:
     return tuple(_days())
 
 
-def index_share(symbol: str) -> IndexShare:
+def index_share(symbol: str) -> _IndexShare:
     """Return a share of the embedded market. Raises ArgumentError when it has no such share."""
     found = SHARES.get(symbol)
     if found is not None:
@@ -126,7 +126,7 @@ def _days(symbol: str = "SPY") -> dict[date, MarketDay]:
     previous_close, previous_vix = math.nan, math.nan
     for row in index_rows(share.series):
         day = us_date(row[0])
-        if not FIRST_YEAR <= day.year <= LAST_YEAR:
+        if not _FIRST_YEAR <= day.year <= _LAST_YEAR:
             continue
         opened, high, low, close = (float(text) for text in row[1:5])
         level = vix.get(day)
@@ -209,9 +209,9 @@ NASDAQ_CORRELATION = 0.944
 have it too: no minutes of the second index are at hand."""
 SHARES = {
     # median daily SPY volume 2014-2018: LEAN daily history
-    "SPY": IndexShare("SPY", "sp500", 10, 1.0, 76_000_000.0, 3.45e9),
+    "SPY": _IndexShare("SPY", "sp500", 10, 1.0, 76_000_000.0, 3.45e9),
     # that QQQ trades a third of SPY's shares is assumed; 1/40 brings it near the fund's price of those years
-    "QQQ": IndexShare("QQQ", "nasdaq", 40, NASDAQ_VIX_MULTIPLE, 25_000_000.0, 1.92e9),
+    "QQQ": _IndexShare("QQQ", "nasdaq", 40, NASDAQ_VIX_MULTIPLE, 25_000_000.0, 1.92e9),
 }
 
 # Implied volatility -----------------------------------------------------------------------------------

@@ -81,7 +81,7 @@ __all__ = [
 ]
 
 RECONSTRUCTED = "reconstructed"
-BAR_SECONDS = 60
+_BAR_SECONDS = 60
 
 Ints = NDArray[np.int64]
 
@@ -615,13 +615,13 @@ def _share_quotes(
 def _bars(generator: np.random.Generator, path: UnderlyingPath, hours: Session, day: MarketDay) -> BarColumns:
     """Draw 1-minute bars of prints at bid or ask; at the four recorded prices the print is at the mid."""
     count = len(path.bid_cents)
-    minutes = (count - 1) // BAR_SECONDS
+    minutes = (count - 1) // _BAR_SECONDS
     at_ask = generator.random(count) < 0.5
     prints = np.where(at_ask, path.ask_cents, path.bid_cents)
     prints[path.anchors] = (path.bid_cents[path.anchors] + path.ask_cents[path.anchors]) // 2
     traded = generator.random(count) < figures.UNDERLYING_TRADE_PROBABILITY
     traded[path.anchors] = True
-    minute = np.minimum(np.arange(count) // BAR_SECONDS, minutes - 1)
+    minute = np.minimum(np.arange(count) // _BAR_SECONDS, minutes - 1)
     traded[np.searchsorted(minute, np.arange(minutes))] = True
     prints, minute = prints[traded], minute[traded]
     starts = np.searchsorted(minute, np.arange(minutes))
@@ -631,9 +631,9 @@ def _bars(generator: np.random.Generator, path: UnderlyingPath, hours: Session, 
     )
     total = day.share.daily_shares * day.volume / day.share.index_volume_median
     return BarColumns(
-        ts_ns=hours.open_ns + (np.arange(minutes, dtype=np.int64) + 1) * BAR_SECONDS * NANOS_PER_SECOND,
+        ts_ns=hours.open_ns + (np.arange(minutes, dtype=np.int64) + 1) * _BAR_SECONDS * NANOS_PER_SECOND,
         instrument_id=np.zeros(minutes, dtype=np.int32),
-        bar_seconds=np.full(minutes, BAR_SECONDS, dtype=np.int32),
+        bar_seconds=np.full(minutes, _BAR_SECONDS, dtype=np.int32),
         open=prints[starts] / 100.0,
         high=np.maximum.reduceat(prints, starts) / 100.0,
         low=np.minimum.reduceat(prints, starts) / 100.0,
@@ -739,7 +739,7 @@ def minute_bars_before(
                 day.isoformat(),
                 hours.open_ns,
                 hours.close_ns,
-                BAR_SECONDS,
+                _BAR_SECONDS,
                 tuple(bars.ts_ns.tolist()),
                 *(tuple(column.tolist()) for column in figures),
             )

@@ -21,7 +21,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 _COARSE_SECONDS = 15
-CANDIDATES, BLOCK = 1500, 50
+_CANDIDATES, _BLOCK = 1500, 50
 """Bridges among which is chosen, and those that are drawn at once: they stay in the processor's cache."""
 _REFINED = 8
 
@@ -158,8 +158,8 @@ def _bridges(
     """Many log paths from 0 to ``close`` on the coarse grid, in blocks of shape (BLOCK, steps + 1)."""
     deviations = np.sqrt(variances)
     shocks = np.zeros(0) if leader is None else leader.shocks()
-    steps, paths = np.empty((BLOCK, len(variances))), np.zeros((BLOCK, len(variances) + 1))
-    for _ in range(CANDIDATES // BLOCK):
+    steps, paths = np.empty((_BLOCK, len(variances))), np.zeros((_BLOCK, len(variances) + 1))
+    for _ in range(_CANDIDATES // _BLOCK):
         generator.standard_normal(out=steps)
         if leader is not None:
             steps *= math.sqrt(1.0 - leader.correlation**2)

@@ -27,9 +27,9 @@ MINUTE_NS = 60 * NANOS_PER_SECOND
 SHARE = 0
 """Number of the share in a drawn session; its options follow."""
 _TICK_USD = 0.01
-STUB_BID_USD, STUB_ASK_USD, STUB_CONTRACTS = 0.05, 10.0, 10.0
+_STUB_BID_USD, _STUB_ASK_USD, _STUB_CONTRACTS = 0.05, 10.0, 10.0
 """A stub is quoted 0.05 at 10, or at the next multiple of 10 from 1.5 times the ask; assumed."""
-JUMP_DEVIATIONS, LEAST_JUMP = 5.0, 0.0005
+_JUMP_DEVIATIONS, LEAST_JUMP = 5.0, 0.0005
 """A minute's move of the share that counts as a jump: in robust deviations of the session's minutes, and a
 fraction at least."""
 HALT_MINUTES = 5
@@ -39,7 +39,7 @@ _HALT_MARGIN_MINUTES = 15
 
 
 @dataclass(frozen=True, slots=True)
-class Spells:
+class _Spells:
     """Spans of time in which a fault strikes an instrument; those of one instrument do not overlap."""
 
     instrument: Ints
@@ -52,7 +52,7 @@ class Spells:
 
 
 @dataclass(frozen=True, slots=True)
-class Struck:
+class _Struck:
     """Quotes within the spells of a fault."""
 
     quotes: QuoteColumns
@@ -87,8 +87,8 @@ class QuoteFault:
     """Among what the events were counted: where a fault may begin."""
     mean_minutes: float
     """Mean length of a spell that was counted."""
-    starts: Callable[["QuoteFault", Drawing, np.random.Generator], Spells]
-    changes: Callable[[Struck], QuoteColumns] | None
+    starts: Callable[["QuoteFault", Drawing, np.random.Generator], _Spells]
+    changes: Callable[[_Struck], QuoteColumns] | None
     """The quotes as they are disturbed; None where there are no quotes in a spell."""
     is_thin: bool = field(default=True)
     """Whether fewer than thirty events, or those of one product, set its frequency."""
@@ -109,7 +109,7 @@ class QuoteFault:
         return (self.events + 0.5) / (self.trials + 1.0)
 
 
-def _each_minute(fault: QuoteFault, drawing: Drawing, dice: np.random.Generator) -> Spells:
+def _each_minute(fault: QuoteFault, drawing: Drawing, dice: np.random.Generator) -> _Spells:
     """Draw spells that may begin in each minute of each option."""
     option, minute = np.nonzero(dice.random((drawing.options, drawing.minutes)) < fault.frequency)
     length = dice.geometric(1.0 / fault.mean_minutes, len(option)) * MINUTE_NS
@@ -118,24 +118,24 @@ def _each_minute(fault: QuoteFault, drawing: Drawing, dice: np.random.Generator)
     )
     end, same = start + length, np.append(np.diff(option) == 0, False)
     end = np.where(same, np.minimum(end, np.roll(start, -1)), end)
-    return Spells(1 + option, start, end)
+    return _Spells(1 + option, start, end)
 
 
-def _at_the_open(fault: QuoteFault, drawing: Drawing, dice: np.random.Generator) -> Spells:
+def _at_the_open(fault: QuoteFault, drawing: Drawing, dice: np.random.Generator) -> _Spells:
     """Draw the options that open late, and when they do."""
     options = np.flatnonzero(dice.random(drawing.options) < fault.frequency)
     length = dice.geometric(1.0 / fault.mean_minutes, len(options)) * MINUTE_NS
     length += dice.integers(0, 60_000, len(options)) * NANOS_PER_MS
     start = np.full(len(options), drawing.session.open_ns, np.int64)
-    return Spells(1 + options, start, start + length)
+    return _Spells(1 + options, start, start + length)
 
 
-def _after_jumps(fault: QuoteFault, drawing: Drawing, dice: np.random.Generator) -> Spells:
+def _after_jumps(fault: QuoteFault, drawing: Drawing, dice: np.random.Generator) -> _Spells:
     """Draw the options whose quotes stand still for the minute in which the share jumps."""
     jumps = jump_minutes(drawing)
     option, jump = np.nonzero(dice.random((drawing.options, len(jumps))) < fault.frequency)
     start = drawing.session.open_ns + jumps[jump] * MINUTE_NS
-    return Spells(1 + option, start, start + MINUTE_NS)
+    return _Spells(1 + option, start, start + MINUTE_NS)
 
 
 def jump_minutes(drawing: Drawing) -> Ints:
@@ -144,19 +144,19 @@ def jump_minutes(drawing: Drawing) -> Ints:
     known = np.maximum(np.searchsorted(drawing.share.ts_ns, ends, side="right") - 1, 0)
     moves = np.abs(np.diff(np.log(0.5 * (drawing.share.bid + drawing.share.ask)[known])))
     usual = 1.4826 * float(np.median(moves))  # of the normal distribution
-    return np.flatnonzero(moves >= max(JUMP_DEVIATIONS * usual, LEAST_JUMP)).astype(np.int64)
+    return np.flatnonzero(moves >= max(_JUMP_DEVIATIONS * usual, LEAST_JUMP)).astype(np.int64)
 
 
-def _once_a_session(fault: QuoteFault, drawing: Drawing, dice: np.random.Generator) -> Spells:
+def _once_a_session(fault: QuoteFault, drawing: Drawing, dice: np.random.Generator) -> _Spells:
     """Draw a halt of the share and of all its options."""
     count = drawing.options + 1 if dice.random() < fault.frequency else 0
     length = int(fault.mean_minutes)
     minute = dice.integers(_HALT_MARGIN_MINUTES, drawing.minutes - _HALT_MARGIN_MINUTES - length)
     start = np.full(count, drawing.session.open_ns + int(minute) * MINUTE_NS, np.int64)
-    return Spells(np.arange(count, dtype=np.int64), start, start + length * MINUTE_NS)
+    return _Spells(np.arange(count, dtype=np.int64), start, start + length * MINUTE_NS)
 
 
-def one_sided(struck: Struck) -> QuoteColumns:
+def one_sided(struck: _Struck) -> QuoteColumns:
     """Hold one side at its last price while the other follows; it gives way before it would cross."""
     q, held = struck.quotes, struck.held
     below = np.maximum(np.round(q.ask - _TICK_USD, 2), 0.0)
@@ -167,12 +167,12 @@ def one_sided(struck: Struck) -> QuoteColumns:
     return QuoteColumns(q.ts_ns, q.instrument_id, bid, ask, np.where(bid > 0.0, bid_size, 0.0), ask_size)
 
 
-def locked(struck: Struck) -> QuoteColumns:
+def locked(struck: _Struck) -> QuoteColumns:
     """Raise the bid to the ask."""
     return _raised(struck.quotes, 0.0)
 
 
-def crossed(struck: Struck) -> QuoteColumns:
+def crossed(struck: _Struck) -> QuoteColumns:
     """Raise the bid a tick above the ask, as far as most recorded quotes were crossed."""
     return _raised(struck.quotes, _TICK_USD)
 
@@ -182,26 +182,26 @@ def _raised(q: QuoteColumns, above: float) -> QuoteColumns:
     return QuoteColumns(q.ts_ns, q.instrument_id, bid, q.ask, np.maximum(q.bid_size, 1.0), q.ask_size)
 
 
-def no_bid(struck: Struck) -> QuoteColumns:
+def no_bid(struck: _Struck) -> QuoteColumns:
     """Take the bid away: 0 with size 0, as the market quotes an option without a buyer."""
     q, none = struck.quotes, np.zeros(len(struck.quotes))
     return QuoteColumns(q.ts_ns, q.instrument_id, none, q.ask, none, q.ask_size)
 
 
-def no_ask(struck: Struck) -> QuoteColumns:
+def no_ask(struck: _Struck) -> QuoteColumns:
     """Take the ask away: the side is missing."""
     q, none = struck.quotes, np.zeros(len(struck.quotes))
     return QuoteColumns(q.ts_ns, q.instrument_id, q.bid, np.full(len(none), np.nan), q.bid_size, none)
 
 
-def stub(struck: Struck) -> QuoteColumns:
+def stub(struck: _Struck) -> QuoteColumns:
     """Quote a stub on both sides: 0.05 at 10."""
     q = struck.quotes
-    bid = np.minimum(q.bid, STUB_BID_USD)
-    steps = np.maximum(np.ceil(1.5 * np.nan_to_num(q.ask) / STUB_ASK_USD), 1.0)
-    size = np.full(len(q), STUB_CONTRACTS)
+    bid = np.minimum(q.bid, _STUB_BID_USD)
+    steps = np.maximum(np.ceil(1.5 * np.nan_to_num(q.ask) / _STUB_ASK_USD), 1.0)
+    size = np.full(len(q), _STUB_CONTRACTS)
     return QuoteColumns(
-        q.ts_ns, q.instrument_id, bid, steps * STUB_ASK_USD, np.where(bid > 0.0, size, 0.0), size
+        q.ts_ns, q.instrument_id, bid, steps * _STUB_ASK_USD, np.where(bid > 0.0, size, 0.0), size
     )
 
 
@@ -318,7 +318,7 @@ def disturbed(
     return by_contract.by_time(), _traded(bars, found["halt"])
 
 
-def spells_of(fault: QuoteFault, drawing: Drawing, stream: tuple[int, ...]) -> Spells:
+def spells_of(fault: QuoteFault, drawing: Drawing, stream: tuple[int, ...]) -> _Spells:
     """Draw the spells of a fault in a session, in order of instrument and time."""
     return fault.starts(fault, drawing, _generator(stream, fault.name, 0))
 
@@ -328,7 +328,7 @@ def _generator(stream: tuple[int, ...], name: str, purpose: int) -> np.random.Ge
     return np.random.Generator(np.random.PCG64(seeds))
 
 
-def _traded(bars: BarColumns, halts: Spells) -> BarColumns:
+def _traded(bars: BarColumns, halts: _Spells) -> BarColumns:
     """Leave out the bars of minutes without trading."""
     mine = halts.instrument == SHARE
     spans = zip(halts.start_ns[mine].tolist(), halts.end_ns[mine].tolist(), strict=True)
@@ -343,7 +343,7 @@ class _ByInstrument:
         self._open_ns, self._close_ns = session.open_ns, session.close_ns
         self._rows = self._in_order(quotes)
 
-    def strike(self, fault: QuoteFault, spells: Spells, dice: np.random.Generator) -> None:
+    def strike(self, fault: QuoteFault, spells: _Spells, dice: np.random.Generator) -> None:
         """Change or leave out the quotes in the spells; add a quote at the start and the end of each."""
         is_bid = dice.random(len(spells)) < 0.5
         first, end = (self._places(spells.instrument, at) for at in (spells.start_ns, spells.end_ns))
@@ -352,13 +352,13 @@ class _ByInstrument:
             # a spell needs a quote that it changes
             begins = (before >= 0) & (rows.instrument_id[before] == spells.instrument)
             first, end, before, is_bid = (each[begins] for each in (first, end, before, is_bid))
-            spells = Spells(*(getattr(spells, each.name)[begins] for each in fields(spells)))
+            spells = _Spells(*(getattr(spells, each.name)[begins] for each in fields(spells)))
             spell = np.arange(len(spells))
             of_spell = np.concatenate((spell, np.repeat(spell, end - first)))
             quotes = QuoteColumns.joined(
                 [_restamped(rows.take(before), spells.start_ns), rows.take(_ranges(first, end))]
             )
-            changed = fault.changes(Struck(quotes, rows.take(before[of_spell]), is_bid[of_spell]))
+            changed = fault.changes(_Struck(quotes, rows.take(before[of_spell]), is_bid[of_spell]))
         else:
             changed = NO_QUOTES
         goes_on = (spells.end_ns < self._close_ns) & ((fault.changes is not None) | (end > first))

@@ -152,7 +152,7 @@ def option_prices(share: Floats, strike: Floats, theta: Floats) -> SmilePrices:
     return SmilePrices(call, put, ndtr(d1), deviation)
 
 
-TABLE_MONEYNESS, TABLE_DEVIATIONS = 49, 5
+_TABLE_MONEYNESS, _TABLE_DEVIATIONS = 49, 5
 
 
 def exercise_premiums(
@@ -172,8 +172,8 @@ def exercise_premiums(
     ``log_strike`` is ln(K/S), ``deviation`` the standard deviation of the log return to the expiry. The next
     dividend before the expiry is a fraction of the share, 0 without one.
     """
-    x = np.linspace(log_strike.min() - 1e-6, log_strike.max() + 1e-6, TABLE_MONEYNESS)
-    s = np.linspace(deviation.min() - 1e-9, deviation.max() + 1e-9, TABLE_DEVIATIONS)
+    x = np.linspace(log_strike.min() - 1e-6, log_strike.max() + 1e-6, _TABLE_MONEYNESS)
+    s = np.linspace(deviation.min() - 1e-9, deviation.max() + 1e-9, _TABLE_DEVIATIONS)
     kinds = _tree_premiums(np.repeat(x, len(s)), np.tile(s, len(x)), rate, years, dividend, years_to_ex)
     at_x, at_s = (log_strike - x[0]) / (x[1] - x[0]), (deviation - s[0]) / (s[1] - s[0])
     call, put = (between(kind.reshape(len(x), len(s)), at_x, at_s) for kind in kinds)

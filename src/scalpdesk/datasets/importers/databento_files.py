@@ -29,12 +29,12 @@ _ZSTD = b"\x28\xb5\x2f\xfd"
 ENDINGS = (".dbn", ".dbn.zst")
 _RECORDS = 500_000
 """Records that are held in memory at once, about 50 MB."""
-OPEN_INTEREST = 9
+_OPEN_INTEREST = 9
 """``stat_type`` of open interest."""
 _BOOK_SCHEMAS = ("cmbp-1", "mbp-1", "tcbbo", "tbbo", "bbo-1s", "bbo-1m", "cbbo-1s", "cbbo-1m")
 _PRINT_SCHEMAS = ("cmbp-1", "mbp-1", "tcbbo", "tbbo", "trades")
 """Schemas with single trades among their records."""
-BAR_SECONDS = {"ohlcv-1s": 1, "ohlcv-1m": 60, "ohlcv-1h": 3_600}
+_BAR_SECONDS = {"ohlcv-1s": 1, "ohlcv-1m": 60, "ohlcv-1h": 3_600}
 _DAY_NS = 86_400_000_000_000
 _ROOT = f"regexp_replace(replace(written, ' ', ''), '{OCC_TAIL}', '')"
 
@@ -70,7 +70,7 @@ def _format(schema: str) -> FileFormat:
         rows.append(
             RowKind(kind="prints", symbol="written", at=at, values=values, where="is_print", latest="ns")
         )
-    if schema in BAR_SECONDS:
+    if schema in _BAR_SECONDS:
         bar = {column: f'"{column}"' for column in ("open", "high", "low", "close", "volume")}
         rows.append(RowKind(kind="trades", symbol="written", at=at, is_start=True, values=bar))
     if schema == "statistics":
@@ -78,7 +78,7 @@ def _format(schema: str) -> FileFormat:
         rows.append(
             RowKind(kind="open_interest", symbol="written", at=at, values=values, where="is_interest")
         )
-    return FileFormat(name=schema, columns={}, root=_ROOT, rows=tuple(rows), seconds=BAR_SECONDS.get(schema))
+    return FileFormat(name=schema, columns={}, root=_ROOT, rows=tuple(rows), seconds=_BAR_SECONDS.get(schema))
 
 
 class DbnStage:
@@ -127,7 +127,7 @@ class DbnStage:
                 "this schema holds nothing for the catalogue",
                 where=str(path),
                 value=schema,
-                fix=f"take one of {', '.join([*_BOOK_SCHEMAS, 'trades', *BAR_SECONDS, 'statistics'])}",
+                fix=f"take one of {', '.join([*_BOOK_SCHEMAS, 'trades', *_BAR_SECONDS, 'statistics'])}",
             )
         from databento.common.symbology import InstrumentMap  # noqa: PLC0415 - the extra
 
@@ -258,7 +258,7 @@ def _columns(records: NDArray[Any], schema: str) -> dict[str, Any]:
         raw = records[name]
         return np.where(raw == missing, absent, raw / 1e9)
 
-    is_bar = schema in BAR_SECONDS
+    is_bar = schema in _BAR_SECONDS
     stamp = records["ts_event" if is_bar else "ts_recv"]
     known = stamp != np.iinfo(np.uint64).max
     columns: dict[str, Any] = {"ns": np.where(known, stamp, 0).astype(np.int64)}
@@ -280,7 +280,7 @@ def _columns(records: NDArray[Any], schema: str) -> dict[str, Any]:
         columns["volume"] = records["volume"].astype(np.float64)
     if schema == "statistics":
         columns["quantity"] = records["quantity"].astype(np.int64)
-        columns["is_interest"] = records["stat_type"] == OPEN_INTEREST
+        columns["is_interest"] = records["stat_type"] == _OPEN_INTEREST
     return columns
 
 

@@ -70,7 +70,7 @@ _FILE_COLUMNS = {"expiry": "VARCHAR", "strike": "DOUBLE", "right": "VARCHAR"} | 
 
 
 @dataclass(frozen=True, slots=True)
-class ChainFile:
+class _ChainFile:
     """File with the chain of one root on one day."""
 
     path: Path
@@ -80,7 +80,7 @@ class ChainFile:
     day: date
 
 
-def find_chains(root: Path, only: Iterable[str] = ()) -> list[ChainFile]:
+def find_chains(root: Path, only: Iterable[str] = ()) -> list[_ChainFile]:
     """List the universes below LEAN's ``Data`` folder; ``only`` as for bars, they count as ``daily``."""
     wanted = [word.lower() for word in only]
     found = []
@@ -88,11 +88,11 @@ def find_chains(root: Path, only: Iterable[str] = ()) -> list[ChainFile]:
         parts = path.relative_to(root).parts
         day = day_of(path.stem) if is_chain(parts) else None
         if day is not None and is_wanted({parts[0], parts[3].lower(), "daily", day.isoformat()}, wanted):
-            found.append(ChainFile(path, parts[0], parts[1], parts[3].upper(), day))
+            found.append(_ChainFile(path, parts[0], parts[1], parts[3].upper(), day))
     return found
 
 
-def import_chain(connection: Any, catalog: Path, report: ImportReport, chain: ChainFile, zone: str) -> None:
+def _import_chain(connection: Any, catalog: Path, report: ImportReport, chain: _ChainFile, zone: str) -> None:
     """Import one day's chain as a day file.
 
     A figure that is no number becomes null and is noted (LEAN has a line with two figures joined). Raises
@@ -129,7 +129,7 @@ def import_chain(connection: Any, catalog: Path, report: ImportReport, chain: Ch
     report.files_read += 1
 
 
-def _load(connection: Any, chain: ChainFile, zone: str) -> None:
+def _load(connection: Any, chain: _ChainFile, zone: str) -> None:
     """Read the file into the temporary table ``chain``, figures as text."""
     spec = ", ".join(f"{sql_text(column)}: {sql_text(kind)}" for column, kind in _FILE_COLUMNS.items())
     style = (option_class(chain.root, chain.day) or OptionClass()).exercise.value
@@ -207,7 +207,7 @@ def import_lean(
         report = run.report_for(chain.security, chain.root, "daily", _CHAIN_SECONDS)
         zone = zones.of_security(chain.security, chain.market)
         with report.passing_over():
-            import_chain(run.connection, catalog, report, chain, zone)
+            _import_chain(run.connection, catalog, report, chain, zone)
     first = next((error for report in run.reports.values() for error in report.unreadable), None)
     if first is not None and not any(report.files_read for report in run.reports.values()):
         raise first

@@ -35,7 +35,7 @@ _FUTURE_OPTIONS = "futureoption"
 SCALED = frozenset({"equity", "option", "indexoption"})
 """Securities whose prices LEAN stores as ten-thousandths; of indices, futures and their options plain."""
 
-BAR_SECONDS = {"second": 1, "minute": 60, "hour": 3_600, "daily": 86_400}
+_BAR_SECONDS = {"second": 1, "minute": 60, "hour": 3_600, "daily": 86_400}
 _DEFAULT_ZONE = {
     "equity": "America/New_York",
     "option": "America/New_York",
@@ -81,7 +81,7 @@ class LeanFile:
     @property
     def bar_seconds(self) -> int:
         """Length of its bars."""
-        return BAR_SECONDS[self.resolution]
+        return _BAR_SECONDS[self.resolution]
 
     @property
     def table(self) -> str:
@@ -185,7 +185,7 @@ def lean_root(data: Path) -> Path:
 def _parse_path(path: Path, root: Path) -> LeanFile | None:
     """Parse the path of an archive; None when it holds no bars."""
     parts = path.relative_to(root).parts
-    if len(parts) < 4 or parts[0] not in _SECURITIES or parts[2] not in BAR_SECONDS:
+    if len(parts) < 4 or parts[0] not in _SECURITIES or parts[2] not in _BAR_SECONDS:
         return None
     security, market, resolution = parts[:3]
     folders, symbol = parts[3:-1], parts[3].upper()
@@ -286,7 +286,7 @@ def _words(file: LeanFile) -> Iterator[str]:
 def is_wanted(words: set[str], wanted: list[str]) -> bool:
     """Return whether a file's words match every kind of filter given (type, symbol, resolution, day)."""
     types = [w for w in wanted if w in _SECURITIES]
-    resolutions = [w for w in wanted if w in BAR_SECONDS]
+    resolutions = [w for w in wanted if w in _BAR_SECONDS]
     days = [w for w in wanted if re.fullmatch(r"\d{4}-\d{2}-\d{2}", w)]
     symbols = [w for w in wanted if w not in {*types, *resolutions, *days}]
     return all(not group or words & set(group) for group in (types, resolutions, days, symbols))

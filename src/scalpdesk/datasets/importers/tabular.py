@@ -53,7 +53,7 @@ _KNOWN_COLUMNS = tuple(
         [*SCHEMAS["option_quotes"], *SCHEMAS["option_trades"], "open_interest", "seconds", "underlying"]
     )
 )
-NEEDED = {
+_NEEDED = {
     "quotes": ("bid", "ask", "bid_size", "ask_size"),
     "trades": ("open", "high", "low", "close", "volume"),
     "open_interest": ("open_interest",),
@@ -125,7 +125,7 @@ def import_table(
         refuse_unclear_times(connection, source, columns)
         source = _with_figures_as_numbers(source, columns)
     _stage(connection, source, columns, choices, kind, report)
-    unread = [c for other in NEEDED if other != kind for c in NEEDED[other] if c in columns]
+    unread = [c for other in _NEEDED if other != kind for c in _NEEDED[other] if c in columns]
     if unread:
         without = " and ".join(_MARKS[kind])
         report.note(f"not read: {', '.join(unread)}; import them as a file of their own, without {without}")
@@ -297,7 +297,7 @@ def _kind_of(columns: dict[str, str], source: TableSource) -> str:
             value=list(columns),
             fix="quotes have bid and ask, trades open, high, low and close, open interest open_interest",
         )
-    needed = [*NEEDED[kind]]
+    needed = [*_NEEDED[kind]]
     if "ts" not in columns:
         needed.append("bar_start")
     for column in needed:
@@ -318,7 +318,7 @@ def _with_figures_as_numbers(source: TableSource, columns: dict[str, str]) -> Ta
 
     DuckDB judges by the first 20,480 rows: where those are whole, it rounds a later 600.25 to 600.
     """
-    figures = {name for table in NEEDED for name, kind in SCHEMAS[table].items() if kind in _FIGURES}
+    figures = {name for table in _NEEDED for name, kind in SCHEMAS[table].items() if kind in _FIGURES}
     types = {source.names.get(name, name): "DOUBLE" for name in columns if name in figures}
     return replace(source, types={**source.types, **types})
 

@@ -119,7 +119,7 @@ class _ImportedFiles:
         replace_file(self._path, msgspec.json.encode(dict(sorted(self._files.items()))).decode())
 
 
-Stage = Callable[[Any, Path, VendorChoices], tuple[FileFormat, TableSource] | None]
+_Stage = Callable[[Any, Path, VendorChoices], tuple[FileFormat, TableSource] | None]
 """Reads a file into the table ``file_rows``, rows of ``wanted`` alone; None where it has no market data."""
 
 
@@ -127,7 +127,7 @@ def import_files(
     catalog: Path,
     path: Path,
     vendor: str,
-    stage: Stage,
+    stage: _Stage,
     choices: VendorChoices,
     progress: Progress,
     *,
@@ -205,7 +205,7 @@ class _VendorImport:
         for base, found in keys.items():
             self._keys.setdefault(base, set()).update(found)
 
-    def add_file(self, path: Path, stage: Stage, show: Callable[[str], None]) -> dict[str, set[str]]:
+    def add_file(self, path: Path, stage: _Stage, show: Callable[[str], None]) -> dict[str, set[str]]:
         """Import one file, each step of which is shown; return the folders written by underlying."""
         connection, choices = self._connection, self._choices
         wanted = ", ".join(f"({sql_text(name)})" for name in choices.wanted)
@@ -417,7 +417,7 @@ def _contract_of(written: str | None, shares: Collection[str]) -> OptionContract
 # CSV files ----------------------------------------------------------------------------------------------
 
 
-def csv_stage(formats: Sequence[FileFormat]) -> Stage:
+def csv_stage(formats: Sequence[FileFormat]) -> _Stage:
     """Return the reader of CSV files of these formats; plain, gzip, zstd or the one member of a zip."""
 
     def stage(connection: Any, path: Path, choices: VendorChoices) -> tuple[FileFormat, TableSource]:

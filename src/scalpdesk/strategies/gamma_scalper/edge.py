@@ -56,13 +56,13 @@ from scalpdesk.strategies.toolkit.hedger import FINE, TRADING_YEARS, DeltaHedger
 from scalpdesk.strategies.toolkit.sizing import StraddleRisk, pnl_deviation
 from scalpdesk.volatility.forecast import VolForecast
 
-RATIO_NS = 300 * NANOS_PER_SECOND
+_RATIO_NS = 300 * NANOS_PER_SECOND
 """Time after which the market's term structure is measured again."""
-FALL, FALL_NS = math.log(0.9), 300 * NANOS_PER_SECOND
+_FALL, _FALL_NS = math.log(0.9), 300 * NANOS_PER_SECOND
 """Fall of the logarithm of the market's level that five minutes do not reach, nor k of them in k² times as
 long: on the wildest sessions of the embedded market it fell by 0.08 in 5 minutes, 0.12 in 10, 0.15 in 30.
 """
-SELECTED_NS = 1_800 * NANOS_PER_SECOND
+_SELECTED_NS = 1_800 * NANOS_PER_SECOND
 """For so long the level is measured on the expiry that was chosen last."""
 
 
@@ -143,15 +143,15 @@ class StraddleEdge:
         square of the distance.
         """
         judged_ns, structure = self._judged
-        if self._config.gate != "enforce" or structure is None or view.now_ns - judged_ns >= SELECTED_NS:
+        if self._config.gate != "enforce" or structure is None or view.now_ns - judged_ns >= _SELECTED_NS:
             return False
         if not structure.all_bought:
             return False
         vol = self.horizon.forecast(view, structure).vol
         if not 0.0 < vol < self._least_vol:
             return False
-        falls = math.log(vol / self._least_vol) / FALL
-        if view.now_ns - self._measured_ns >= falls * falls * FALL_NS:
+        falls = math.log(vol / self._least_vol) / _FALL
+        if view.now_ns - self._measured_ns >= falls * falls * _FALL_NS:
             level = self._level(structure, view)
             if level is None:
                 return False
@@ -342,7 +342,7 @@ class StraddleEdge:
         """
         expires_ns = expiry_instant_ns(contract)
         measured_ns, ratio = self._ratios.get(expires_ns, (0, None))
-        if view.now_ns - measured_ns >= RATIO_NS:
+        if view.now_ns - measured_ns >= _RATIO_NS:
             ratio = self._measured_ratio(contract, smile, horizon_years, view)
             self._ratios[expires_ns] = view.now_ns, ratio
         if ratio is None:

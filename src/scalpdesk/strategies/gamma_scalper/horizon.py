@@ -17,7 +17,7 @@ from scalpdesk.volatility.forecast import VolForecast
 from scalpdesk.volatility.nowcast import RealisedSoFar, forecast_to_horizon, nowcast
 from scalpdesk.volatility.variance_time import FIRST_FOMC_YEAR, event_forecast
 
-EVENTS_A_YEAR = {EventKind.FOMC: 8, EventKind.CPI: 12, EventKind.PAYROLLS: 12}
+_EVENTS_A_YEAR = {EventKind.FOMC: 8, EventKind.CPI: 12, EventKind.PAYROLLS: 12}
 
 
 class HorizonForecast:
@@ -103,7 +103,7 @@ class HorizonForecast:
                 continue  # on the clock of sessions
             if why_unknown((kind,), session.day):
                 continue
-            found.append(size * day_variance * (len(ahead) - EVENTS_A_YEAR[kind] * years))
+            found.append(size * day_variance * (len(ahead) - _EVENTS_A_YEAR[kind] * years))
         return found
 
     def vol(self, view: DeskView) -> float | None:

@@ -46,8 +46,8 @@ from scalpdesk.strategies.toolkit.resume import Adopted, Flat, Holdings, ResumeR
 
 PRICE, HEARTBEAT = Wake.PRICE, Wake.HEARTBEAT  # looking up an enum's member costs as much as a call
 CLOSED = "closed for the session"
-LEFT_OVER = "shares are left over from an earlier session"
-SALE_NS = 5 * MINUTE_NS
+_LEFT_OVER = "shares are left over from an earlier session"
+_SALE_NS = 5 * MINUTE_NS
 """Within which what is too much of a leg must be sold."""
 
 
@@ -126,7 +126,7 @@ class WaitingState(RestingState):
         if tools.adopts:
             left_over = tools.owns_shares and not tools.held(view) and view.positions.quantity(view.hedge)
             if left_over and view.mode is not Mode.HALTED:  # delivered yesterday, or not unwound
-                return self.leave(view, LEFT_OVER, rests_in=self)
+                return self.leave(view, _LEFT_OVER, rests_in=self)
             return (self, ()) if view.mode is Mode.HALTED else self.step(view, Wake.SESSION, None)
         if tools.config.mode != "init":
             return self._adopt(view)
@@ -429,7 +429,7 @@ class HoldingState(TradingState):
             "trimming",
             move,
             lambda _: trade.without(side),
-            until_ns=view.now_ns + SALE_NS,
+            until_ns=view.now_ns + _SALE_NS,
             too_late=f"the {side.name} could not be closed alone",
         )
         return state, move.start(view, (why,), facts)
@@ -595,7 +595,7 @@ class HoldingState(TradingState):
         rule.forget()
         facts |= {"straddles_wanted": wanted}
         move = tools.move(trade.structure, wanted)
-        state = self._scaling(move, view.now_ns + SALE_NS)
+        state = self._scaling(move, view.now_ns + _SALE_NS)
         return state, move.start(view, (why,), facts)
 
     def _scaling(self, move: Move, until_ns: int = NEVER_NS) -> "ChangingState":
@@ -707,7 +707,7 @@ class ChangingState(TradingState):
             return self.leave(view, self._gave_up)
         if not self._is_entry:
             tools.no_more.fail(view.now_ns)
-            self._until_ns = view.now_ns + SALE_NS
+            self._until_ns = view.now_ns + _SALE_NS
             self.move.end_at(view, "change of size: sell what is left over", sets)
             return self.step(view, wake, event)
         if sets > 0 and structure.is_whole(quantity):

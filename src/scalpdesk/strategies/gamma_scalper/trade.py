@@ -49,9 +49,9 @@ from scalpdesk.strategies.toolkit.resume import cost_of, held_of
 from scalpdesk.strategies.toolkit.sizing import ScaleRule, straddle_size
 from scalpdesk.strategies.toolkit.watch import PositionWatch
 
-EDGE_SECONDS = 60.0
+_EDGE_SECONDS = 60.0
 """Between two looks at the edge of a held straddle."""
-FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 30.0, 600.0
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 30.0, 600.0
 """After an abandoned entry: its cause (the risk gate, a thin market) seldom passes within seconds."""
 
 
@@ -80,7 +80,7 @@ class Manner(NamedTuple):
 OWN_MANNER = Manner()
 
 
-class AtRisk(NamedTuple):
+class _AtRisk(NamedTuple):
     """Capital at risk, of which stops and targets are fractions."""
 
     amount: Decimal
@@ -92,7 +92,7 @@ class AtRisk(NamedTuple):
         return {"at_risk_usd": float(self.amount), "at_risk_is": str(self.basis)} if self.amount else {}
 
 
-NOT_KNOWN = AtRisk(ZERO, Basis.PREMIUM)
+NOT_KNOWN = _AtRisk(ZERO, Basis.PREMIUM)
 
 
 class ScalperTools:
@@ -154,10 +154,10 @@ class ScalperTools:
         self.options: frozenset[InstrumentId] = frozenset()
         self.partners: dict[InstrumentId, InstrumentId] = {}
         """The other option of an option's root, expiry and strike."""
-        self.abandoned = BackOff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
+        self.abandoned = BackOff(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)
         self.no_more = BackOff(300.0, 3_600.0)
         """After straddles that could not be added."""
-        self.edge_looks = GatePasses(1, EDGE_SECONDS)
+        self.edge_looks = GatePasses(1, _EDGE_SECONDS)
         self.strike_looks = GatePasses(1, config.recentre.check_seconds)
         """When the straddle is compared with the straddle at the money again."""
         self._refusals = ReportOnce()
@@ -359,7 +359,7 @@ class StraddleTrade:
                 self.entry_vols[leg] = valuation.vol if valuation is not None else 0.0
         since_ns = None if tools.manner.deadline else view.now_ns
         tools.hedger.begin(since_ns, entry_vols=self.entry_vols, sets=self.straddles)
-        self.sides = sides_of(self.structure, self.start, config.exits)
+        self.sides = _sides_of(self.structure, self.start, config.exits)
         self.exits = straddle_rules(config.exits, had_edge=self.had_edge)
         if config.scale.max_multiple is not None:
             self.scale = ScaleRule(config.scale, self.straddles, self.first_straddles)
@@ -377,7 +377,7 @@ class StraddleTrade:
         self.straddles = self.structure.sets_held(view.positions.quantity)
         self.is_adopted, self.is_of_shape = True, False
         self.at_risk = NOT_KNOWN
-        self.sides = sides_of(self.structure, self.start, tools.config.exits)
+        self.sides = _sides_of(self.structure, self.start, tools.config.exits)
         tools.hedger.resize(self.straddles)
 
     def stopped_side(self, view: DeskView) -> "tuple[TradeSide, str] | None":
@@ -456,7 +456,7 @@ class TradeSide:
         return None if found is None else f"{self.name} alone, {found}"
 
 
-def sides_of(structure: Structure, start: TradeStart, config: ExitConfig) -> list[TradeSide]:
+def _sides_of(structure: Structure, start: TradeStart, config: ExitConfig) -> list[TradeSide]:
     """Return the sides of a structure that have stops of their own; none of options of one right."""
     if config.side_credit_multiple is None and config.side_premium_fraction is None:
         return []
@@ -473,7 +473,7 @@ def sides_of(structure: Structure, start: TradeStart, config: ExitConfig) -> lis
     return found
 
 
-def capital_at_risk(view: DeskView, structure: Structure) -> AtRisk:
+def capital_at_risk(view: DeskView, structure: Structure) -> _AtRisk:
     """Return what stops and targets of a structure that is held go by; not known while a leg has no value.
 
     The premium, where no more than it can be lost in a day of four deviations; the credit, where it is
@@ -481,7 +481,7 @@ def capital_at_risk(view: DeskView, structure: Structure) -> AtRisk:
     """
     paid = cost_of(view, structure.option_ids)
     if structure.all_bought:
-        return AtRisk(paid, Basis.PREMIUM)
+        return _AtRisk(paid, Basis.PREMIUM)
     lines: list[StressLine] = []
     for leg, contract, _ in structure.legs:
         state = view.delta_engine.state(leg, view.now_ns)
@@ -492,10 +492,10 @@ def capital_at_risk(view: DeskView, structure: Structure) -> AtRisk:
     worths = worths_of_day(lines, days_a_year(view))
     loss, gain = paid - min(worths), max(worths) - paid
     if paid > 0 and paid >= loss:
-        return AtRisk(paid, Basis.PREMIUM)
+        return _AtRisk(paid, Basis.PREMIUM)
     if paid < 0 and (-2 * paid >= gain or -paid >= loss):
-        return AtRisk(-paid, Basis.CREDIT)
-    return AtRisk(loss, Basis.LOSS)
+        return _AtRisk(-paid, Basis.CREDIT)
+    return _AtRisk(loss, Basis.LOSS)
 
 
 def sold_delta(view: DeskView, structure: Structure) -> float:

@@ -15,7 +15,7 @@ from scalpdesk.portfolio.book import Book
 from scalpdesk.strategies.contract import DeskView, Strategy, WritableDeskView
 
 
-class OwnOrders:
+class _OwnOrders:
     """A strategy's own orders, with those that wait for another strategy's order; read-only."""
 
     def __init__(self, owner: str) -> None:
@@ -89,7 +89,7 @@ class Member:
         self.strategy = strategy
         self.book = book
         self.fraction = fraction
-        self.orders = OwnOrders(self.name)
+        self.orders = _OwnOrders(self.name)
         self.view = WritableDeskView(
             view.instruments,
             view.market,

@@ -43,7 +43,7 @@ meet would cancel each other in turns without a pause.
 """
 
 
-def can_meet(item: OrderIntent | SubmitOrder, other: OrderIntent | SubmitOrder) -> bool:
+def _can_meet(item: OrderIntent | SubmitOrder, other: OrderIntent | SubmitOrder) -> bool:
     """Return whether a venue could match the two with each other."""
     return (
         item.instrument_id == other.instrument_id
@@ -98,7 +98,7 @@ class MemberActions:
     def meets(self, member: Member, intent: OrderIntent) -> bool:
         """Return whether an order could meet another member's on its way out."""
         return any(
-            can_meet(intent, other)
+            _can_meet(intent, other)
             for item in self._outgoing()
             if item.member is not member
             for other in item.intents
@@ -108,7 +108,7 @@ class MemberActions:
         """Do not send other members' opening orders that a hedge or an exit would meet."""
         for item in self._outgoing():
             if item.member is not member and any(
-                other.purpose in OPENING and can_meet(intent, other) for other in item.intents
+                other.purpose in OPENING and _can_meet(intent, other) for other in item.intents
             ):
                 item.intents.clear()
                 item.notes.append(f"not sent: {_goes_first(member, intent)}")
@@ -151,7 +151,7 @@ class RightOfWay:
         """
         symbol = view.instruments[intent.instrument_id].symbol
         for item in self.waiting:
-            if item.member is not member and can_meet(intent, item.intent):
+            if item.member is not member and _can_meet(intent, item.intent):
                 return f"{symbol}: {_goes_first(item.member, item.intent)}"
         if is_leg and self._free(view, intent, box) < intent.quantity:
             return f"the account holds {symbol} the other way: one order cannot cross zero"
@@ -277,7 +277,7 @@ def _in_the_way(view: DeskView, member: Member, intent: OrderIntent) -> list[Ord
     return [
         order
         for order in view.orders.live_for(intent.instrument_id)
-        if order.submitted.owner != member.name and can_meet(intent, order.submitted)
+        if order.submitted.owner != member.name and _can_meet(intent, order.submitted)
     ]
 
 

@@ -116,7 +116,7 @@ class SharedConfig:
 
 
 Settings = TypeVar("Settings", bound=msgspec.Struct)
-SHARE_STEP = Decimal("0.0001")
+_SHARE_STEP = Decimal("0.0001")
 
 
 def divided(names: tuple[str, ...], budgets: Mapping[str, Decimal]) -> dict[str, Decimal]:
@@ -145,7 +145,7 @@ def divided(names: tuple[str, ...], budgets: Mapping[str, Decimal]) -> dict[str,
     known = {name: budgets[name] for name in names if name in budgets}
     others = len(names) - len(known)
     rest = 1 - sum(known.values(), Decimal(0))
-    even = (rest / others).quantize(SHARE_STEP, rounding=ROUND_DOWN) if others else Decimal(0)
+    even = (rest / others).quantize(_SHARE_STEP, rounding=ROUND_DOWN) if others else Decimal(0)
     shares = {name: known.get(name, even) for name in names}
     if rest < 0 or min(shares.values()) <= 0:
         raise ConfigError(

@@ -37,13 +37,13 @@ from scalpdesk.strategies.contract import DeskView
 from scalpdesk.strategies.toolkit.quiet import ALWAYS, SAME_QUOTES, Quiet
 
 RISK_HALT = "risk halt: the desk is flattening"
-EDGE_SPACING_NS = MINUTE_NS
-EDGE_TIMES = 3
-MINUTES_PER_DAY = 1_440.0
+_EDGE_SPACING_NS = MINUTE_NS
+_EDGE_TIMES = 3
+_MINUTES_PER_DAY = 1_440.0
 LAST_HOUR_NS = 60 * MINUTE_NS
 """Of a session: in it the gain of an exercise is looked at."""
 NO_GAIN = -math.inf, False
-OPENS, CLOSES = time(9, 30), time(16, 15)
+OPENS, _CLOSES = time(9, 30), time(16, 15)
 """A full session of the longest kind (options on broad indices), New York."""
 
 
@@ -183,32 +183,32 @@ class RiskHalt:
 # structures -----------------------------------------------------------------------------------
 
 
-SessionMinutes = Annotated[float, at_least(0, 390, "minutes; a session has 390")]
-StopFraction = Annotated[float, above(0, 1, "a fraction of the premium, and no more than it can be lost")]
-ArmFraction = Annotated[float, above(0, 100, "a fraction of the premium: 0.30 is 30 %")]
-CreditMultiple = Annotated[float, above(0, 100, "a multiple of the credit: 1 is as much again")]
-CreditFraction = Annotated[float, above(0, 1, "a part of the credit: 0.5 is half")]
+_SessionMinutes = Annotated[float, at_least(0, 390, "minutes; a session has 390")]
+_StopFraction = Annotated[float, above(0, 1, "a fraction of the premium, and no more than it can be lost")]
+_ArmFraction = Annotated[float, above(0, 100, "a fraction of the premium: 0.30 is 30 %")]
+_CreditMultiple = Annotated[float, above(0, 100, "a multiple of the credit: 1 is as much again")]
+_CreditFraction = Annotated[float, above(0, 1, "a part of the credit: 0.5 is half")]
 
 
 class PremiumExits(PluginRules, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Stops and targets of a structure, of every strategy that trades one; None switches a rule off."""
 
-    stop_fraction: StopFraction | None = None
+    stop_fraction: _StopFraction | None = None
     """Leave at a loss of this fraction of the capital at risk: of the premium paid, or where bought and sold
     legs pay for one another, of the largest loss of a day of four standard deviations.
     """
     target_fraction: Annotated[float, above(0, 100, "a fraction of the premium: 0.5 is half")] | None = None
     """Leave what was bought at a profit of this fraction of the capital at risk."""
-    arm_fraction: ArmFraction | None = None
+    arm_fraction: _ArmFraction | None = None
     giveback_fraction: Annotated[float, above(0, 1, "a fraction of the best profit")] = 0.50
     """``arm_fraction``, ``giveback_fraction``: Let it run: armed at a profit of ``arm_fraction`` of the
     capital at risk; then leave once ``giveback_fraction`` of the best profit is given back.
     """
-    credit_multiple: CreditMultiple | None = None
+    credit_multiple: _CreditMultiple | None = None
     """Leave what was sold for a credit at a loss of this multiple of it, in place of ``stop_fraction``."""
-    credit_fraction: CreditFraction | None = None
+    credit_fraction: _CreditFraction | None = None
     """Leave what was sold for a credit once this part of it is earned."""
-    side_credit_multiple: CreditMultiple | None = None
+    side_credit_multiple: _CreditMultiple | None = None
     side_premium_fraction: Annotated[float, above(0, 1, "a fraction of the premium")] | None = None
     """``side_credit_multiple``, ``side_premium_fraction``: A side's own stop: close its calls alone, or its
     puts, wing and sold leg together, once they have lost this multiple of the credit that they brought, or
@@ -222,8 +222,8 @@ class ExitConfig(PremiumExits, frozen=True, forbid_unknown_fields=True, kw_only=
     section = "exits"
     min_dte: Annotated[int, at_least(0, 3_650, "calendar days to expiry")] | None = 7
     """Leave when so many calendar days or fewer are left to expiry."""
-    stop_fraction: StopFraction | None = 0.30
-    arm_fraction: ArmFraction | None = 0.30
+    stop_fraction: _StopFraction | None = 0.30
+    arm_fraction: _ArmFraction | None = 0.30
     edge_gone: bool = True
     """Leave when the edge, recomputed for what is left, is below zero three times a minute apart: by more
     than ``entry.k_stderr`` standard errors, and than leaving costs.
@@ -232,10 +232,10 @@ class ExitConfig(PremiumExits, frozen=True, forbid_unknown_fields=True, kw_only=
     """Leave after so many trading days, unless armed."""
     close_at: str | None = None
     """Leave at this New York time (``HH:MM``)."""
-    flat_minutes_before_close: SessionMinutes | None = None
+    flat_minutes_before_close: _SessionMinutes | None = None
     """Leave so many minutes before the session's own close (half days included)."""
     minutes_before_expiry: (
-        Annotated[float, at_least(0, MINUTES_PER_DAY, "minutes within a day")] | msgspec.UnsetType
+        Annotated[float, at_least(0, _MINUTES_PER_DAY, "minutes within a day")] | msgspec.UnsetType
     ) = msgspec.UNSET
     """Leave so many minutes before the options expire, where they expire within a session (coins): in the
     half hour before, what settles them is a mean and their delta no longer that of an option.
@@ -244,15 +244,15 @@ class ExitConfig(PremiumExits, frozen=True, forbid_unknown_fields=True, kw_only=
     """Leave before these: ``fomc``, ``cpi``, ``payrolls``, ``expiry`` (monthly), ``ex_dividend``; what comes
     before the next open is left before the close. Nothing is entered then either.
     """
-    before_event_minutes: SessionMinutes = 30.0
+    before_event_minutes: _SessionMinutes = 30.0
     """So many minutes before the event, or before the close."""
     early_exercise: bool = True
     """Leave in the last hour when a leg is worth more exercised than held over the night: a call before an
     ex-dividend date, a put deep in the money. It is sold: no bid is below its payoff. A leg that was sold is
     bought back: it would be assigned.
     """
-    credit_multiple: CreditMultiple | None = 1.0
-    credit_fraction: CreditFraction | None = 0.5
+    credit_multiple: _CreditMultiple | None = 1.0
+    credit_fraction: _CreditFraction | None = 0.5
 
     def __post_init__(self) -> None:
         """Refuse a closing time that is no time or outside the session."""
@@ -260,12 +260,12 @@ class ExitConfig(PremiumExits, frozen=True, forbid_unknown_fields=True, kw_only=
         if self.close_at is None:
             return
         close_at = time_of_day("exits.close_at", self.close_at)
-        if not OPENS < close_at <= CLOSES:
+        if not OPENS < close_at <= _CLOSES:
             raise ConfigError(
                 "outside the session: every position would be closed at once, or never",
                 where="exits.close_at",
                 value=self.close_at,
-                fix=f"set exits.close_at after {OPENS:%H:%M} and to {CLOSES:%H:%M} at the latest (New York)",
+                fix=f"set exits.close_at after {OPENS:%H:%M} and to {_CLOSES:%H:%M} at the latest (New York)",
             )
 
 
@@ -321,7 +321,7 @@ def event_ahead(
     return f"{kind.replace('_', ' ')} at {to_new_york(at_ns):%Y-%m-%d %H:%M} New York"
 
 
-class BeforeEvent:
+class _BeforeEvent:
     """Exit before scheduled events."""
 
     def __init__(self, config: ExitConfig) -> None:
@@ -335,7 +335,7 @@ class BeforeEvent:
         return f"event: {ahead}" if ahead else None
 
 
-class EarlyExercise:
+class _EarlyExercise:
     """Exit when a leg is worth more exercised than held."""
 
     def reason(self, trade: PositionView) -> str | None:
@@ -357,7 +357,7 @@ class EarlyExercise:
         return Quiet(price_way=-(trade.exercise_gain or NO_GAIN)[0])
 
 
-class BeforeExpiry:
+class _BeforeExpiry:
     """Exit a number of minutes before the options expire."""
 
     def __init__(self, minutes: float) -> None:
@@ -377,7 +377,7 @@ class BeforeExpiry:
         return Quiet(until_ns=minutes_before(trade.expires_ns, self.minutes))
 
 
-class QuotedMarks:
+class _QuotedMarks:
     """Whether P&L stands on valid quotes: after a quote that shows no price on two in a row."""
 
     def __init__(self) -> None:
@@ -411,7 +411,7 @@ class PartOfRisk:
     def __init__(self, fraction: float, of: Collection[Basis] = tuple(Basis)) -> None:
         self.fraction = fraction
         self._of = of
-        self._marks = QuotedMarks()
+        self._marks = _QuotedMarks()
 
     def _amount(self, trade: PositionView) -> float:
         """Return the amount in currency; 0 where it does not act."""
@@ -456,7 +456,7 @@ class TrailingStop:
     """Armed at a profit, exit once part of the best profit is given back, both as valid quotes have it."""
 
     def __init__(self, arm_fraction: float, giveback_fraction: float) -> None:
-        self._marks = QuotedMarks()
+        self._marks = _QuotedMarks()
         self.arm_fraction = arm_fraction
         self.giveback_fraction = giveback_fraction
         self.is_armed = False
@@ -520,11 +520,11 @@ class EdgeGone:
         if not is_seen:
             seen.clear()
             return None
-        if seen and trade.now_ns - seen[-1] > EDGE_TIMES * EDGE_SPACING_NS:
+        if seen and trade.now_ns - seen[-1] > _EDGE_TIMES * _EDGE_SPACING_NS:
             seen.clear()  # it was unknown for too long: the looks are not in a row
-        if not seen or trade.now_ns - seen[-1] >= EDGE_SPACING_NS:
+        if not seen or trade.now_ns - seen[-1] >= _EDGE_SPACING_NS:
             seen.append(trade.now_ns)
-        if len(seen) < EDGE_TIMES:
+        if len(seen) < _EDGE_TIMES:
             return None
         if not self._had_edge:
             self._had_edge = True
@@ -537,7 +537,7 @@ class EdgeGone:
     quiet = always
 
 
-class MaxSessions:
+class _MaxSessions:
     """Exit after a number of trading days, unless the trailing stop is armed."""
 
     def __init__(self, max_sessions: int, trailing: TrailingStop | None = None) -> None:
@@ -615,11 +615,11 @@ def straddle_rules(config: ExitConfig, *, had_edge: bool = True) -> tuple[ExitRu
     if config.min_dte is not None:
         rules.append(NearExpiry(config.min_dte))
     if isinstance(config.minutes_before_expiry, float):
-        rules.append(BeforeExpiry(config.minutes_before_expiry))
+        rules.append(_BeforeExpiry(config.minutes_before_expiry))
     if config.before_event:
-        rules.append(BeforeEvent(config))
+        rules.append(_BeforeEvent(config))
     if config.early_exercise:
-        rules.append(EarlyExercise())
+        rules.append(_EarlyExercise())
     rules += stops(config.stop_fraction, config.credit_multiple)
     if config.target_fraction is not None:
         rules.append(CreditEarned(config.target_fraction, (Basis.PREMIUM, Basis.LOSS)))
@@ -632,7 +632,7 @@ def straddle_rules(config: ExitConfig, *, had_edge: bool = True) -> tuple[ExitRu
     if config.edge_gone:
         rules.append(EdgeGone(had_edge=had_edge))
     if config.max_sessions is not None:
-        rules.append(MaxSessions(config.max_sessions, trailing))
+        rules.append(_MaxSessions(config.max_sessions, trailing))
     if config.close_at is not None:
         rules.append(CloseAt(config.close_at))
     if config.flat_minutes_before_close is not None:
@@ -653,10 +653,6 @@ class ExitAction(StrEnum):
     SCALE_OUT = "scale_out"
     SET_BREAKEVEN = "set_breakeven"
     INVALIDATED = "invalidated"
-
-
-HOLDS_ON = frozenset({ExitAction.SCALE_OUT, ExitAction.SET_BREAKEVEN})
-"""Reasons after which something is still held; after any other nothing is."""
 
 
 class ScalpExitConfig(PluginRules, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -722,7 +718,7 @@ class Deadline:
         return ExitAction.TIME_EXIT if trade.is_past_deadline else None
 
 
-class PriceStop:
+class _PriceStop:
     """Exit when the option has lost a fraction of its entry price; passes without a usable price."""
 
     def __init__(self, fraction: Decimal) -> None:
@@ -734,7 +730,7 @@ class PriceStop:
         return ExitAction.STOP_LOSS if is_hit else None
 
 
-class BreakevenStop:
+class _BreakevenStop:
     """Once armed, exit at the entry price; passes without a usable price."""
 
     def reason(self, trade: ScalpView) -> ExitAction | None:
@@ -743,7 +739,7 @@ class BreakevenStop:
         return ExitAction.BREAKEVEN_STOP if is_hit else None
 
 
-class GainReached:
+class _GainReached:
     """An action once the underlying has gone so many risk units the right way.
 
     Parameters
@@ -768,7 +764,7 @@ class GainReached:
         return self.action if gain >= self.gain_r and not is_done else None
 
 
-class Invalidated:
+class _Invalidated:
     """Exit when the underlying has left the level that the signal stands on."""
 
     def reason(self, trade: ScalpView) -> ExitAction | None:
@@ -783,12 +779,12 @@ def scalp_rules(config: ScalpExitConfig) -> tuple[ExitRule[ScalpView], ...]:
     return (
         RiskHalt(),
         Deadline(),
-        PriceStop(config.stop_fraction),
-        BreakevenStop(),
-        GainReached(ExitAction.FINAL_TARGET, config.final_target_at_r, unit),
-        GainReached(ExitAction.SCALE_OUT, config.scale_out_at_r, unit),
-        GainReached(ExitAction.SET_BREAKEVEN, config.breakeven_at_r, unit),
-        Invalidated(),
+        _PriceStop(config.stop_fraction),
+        _BreakevenStop(),
+        _GainReached(ExitAction.FINAL_TARGET, config.final_target_at_r, unit),
+        _GainReached(ExitAction.SCALE_OUT, config.scale_out_at_r, unit),
+        _GainReached(ExitAction.SET_BREAKEVEN, config.breakeven_at_r, unit),
+        _Invalidated(),
         *config.plugin_rules(),
     )
 

@@ -43,16 +43,16 @@ from scalpdesk.strategies.toolkit.order_life import cancels_of
 # looking up an enum's member costs as much as a call
 BUY, SELL, HEDGE = Side.BUY, Side.SELL, Purpose.HEDGE
 FINE = TRADABLE
-CONTRADICTED = QuoteVerdict.CONTRADICTED
-UNUSABLE = frozenset({QuoteVerdict.ABSENT, QuoteVerdict.CROSSED, QuoteVerdict.NON_FINITE, CONTRADICTED})
-LONG_AGO_SECONDS = 1e9
+_CONTRADICTED = QuoteVerdict.CONTRADICTED
+_UNUSABLE = frozenset({QuoteVerdict.ABSENT, QuoteVerdict.CROSSED, QuoteVerdict.NON_FINITE, _CONTRADICTED})
+_LONG_AGO_SECONDS = 1e9
 """Stands for no hedge so far."""
-FIRST_QUOTES_NS = MINUTE_NS
+_FIRST_QUOTES_NS = MINUTE_NS
 """Longest wait of a session's first hedge for its options' first quotes; most come within seconds."""
-LAST_QUOTES_NS = 10 * MINUTE_NS
+_LAST_QUOTES_NS = 10 * MINUTE_NS
 """A leg without a quote in that time before a close is lost already: nothing waits for it."""
 LARGEST = 1e15
-MANY = Decimal(10**9)
+_MANY = Decimal(10**9)
 """Contracts whose fee shows the rate: that of one is rounded."""
 TRADING_YEARS = {False: TRADING_YEAR_SECONDS, True: SECONDS_PER_YEAR}
 """Trading seconds of a year, by whether the hedge is a coin's perpetual, which never stops."""
@@ -89,7 +89,7 @@ class _LegGreeks(FrozenLeaf, frozen=True, gc=False):
     vol_slope: float
 
 
-def no_forecast(_view: DeskView) -> None:
+def _no_forecast(_view: DeskView) -> None:
     """Return None: the forecast of a strategy without one."""
 
 
@@ -124,7 +124,7 @@ class DeltaHedger:
         order_ttl_seconds: float,
         least_fraction: float = 0.0,
         passive_seconds: float | None = None,
-        forecast_vol: Callable[[DeskView], float | None] = no_forecast,
+        forecast_vol: Callable[[DeskView], float | None] = _no_forecast,
         strict_quotes: bool = False,
     ) -> None:
         self.band = band
@@ -240,7 +240,7 @@ class DeltaHedger:
         if exposure is None or quote is None or (is_proxy and verdict(number, view.now_ns) not in FINE):
             return []
         if at_once:
-            now = msgspec.structs.replace(exposure.inputs, seconds_since_hedge=LONG_AGO_SECONDS)
+            now = msgspec.structs.replace(exposure.inputs, seconds_since_hedge=_LONG_AGO_SECONDS)
             exposure = msgspec.structs.replace(exposure, inputs=now)
         inputs, judged, unfinished = exposure.inputs, self.verdict(exposure), self._unfinished
         if judged.inside and unfinished is None:
@@ -368,7 +368,7 @@ class DeltaHedger:
         """Return the position's Greeks and the band's inputs; None while they are not known."""
         self.unusable, number = "", view.underlying
         quote = view.market.quotes[number]
-        if view.market.verdict(number, view.now_ns) is CONTRADICTED:
+        if view.market.verdict(number, view.now_ns) is _CONTRADICTED:
             symbol = view.instruments[number].symbol
             self.unusable = f"{symbol}: its sides, or its quote and its options', contradict each other"
             return None
@@ -433,7 +433,7 @@ class DeltaHedger:
     def _seconds_since_hedge(self, view: DeskView) -> float:
         """Trading seconds since the last hedge: nights and weekends do not count."""
         if self._last_hedge_ns is None:
-            return LONG_AGO_SECONDS
+            return _LONG_AGO_SECONDS
         session = view.session
         if session is not self._session and session is not None and session != self._session:
             if self._session is not None and self._last_hedge_ns < session.open_ns:
@@ -467,7 +467,7 @@ class DeltaHedger:
                 self.unusable = f"{view.instruments[leg].symbol}: no quote of this session yet"
                 return None
             verdict = view.market.verdict(leg, view.now_ns) if self._strict_quotes else GOOD
-            valuation = None if verdict in UNUSABLE else view.delta_engine.state(leg, view.now_ns)
+            valuation = None if verdict in _UNUSABLE else view.delta_engine.state(leg, view.now_ns)
             if valuation is None:
                 self._note_unusable(view, leg, verdict)
                 return None
@@ -543,11 +543,11 @@ def _waited_for(view: DeskView) -> tuple[int, int]:
     coin has no night: zeros, as from a minute on.
     """
     session = view.session
-    if session is None or view.now_ns - session.open_ns >= FIRST_QUOTES_NS:
+    if session is None or view.now_ns - session.open_ns >= _FIRST_QUOTES_NS:
         return 0, 0
     if view.instruments[view.underlying].is_coin:
         return 0, 0
-    return session.open_ns, previous_session(session.day).close_ns - LAST_QUOTES_NS
+    return session.open_ns, previous_session(session.day).close_ns - _LAST_QUOTES_NS
 
 
 def _smallest_orders(view: DeskView, net_delta: float, target: float, mid: float) -> tuple[float, int]:
@@ -571,8 +571,8 @@ def _smallest_delta(view: DeskView, price: float) -> float:
 def _fee_of_a_coin(view: DeskView, perpetual: Instrument, price: float) -> float:
     """Return what taking one coin of a perpetual costs in fees, currency."""
     exact_price = exact(price)
-    fee = view.fees.on(trade_date(view.now_ns)).fee(perpetual, BUY, MANY, exact_price)
-    return price * float(fee / abs(perpetual.value(MANY, exact_price)))
+    fee = view.fees.on(trade_date(view.now_ns)).fee(perpetual, BUY, _MANY, exact_price)
+    return price * float(fee / abs(perpetual.value(_MANY, exact_price)))
 
 
 def _proxy_facts(view: DeskView, inputs: HedgeInputs, quote: QuoteEvent, quantity: int, unit: float) -> Facts:

@@ -23,12 +23,12 @@ from scalpdesk.strategies.contract import Action, DeskView, Facts, Proposal
 from scalpdesk.strategies.toolkit.hedger import DeltaHedger
 from scalpdesk.strategies.toolkit.pursuit import Pursuit, sight_of
 
-LONGEST_PAUSE_SECONDS = 15.0
-ALERT_AFTER_SECONDS, LONGEST_ALERT_SECONDS = 30.0, 1_800.0
+_LONGEST_PAUSE_SECONDS = 15.0
+_ALERT_AFTER_SECONDS, _LONGEST_ALERT_SECONDS = 30.0, 1_800.0
 """Into the exit, and the longest time between two alerts, which doubles with each."""
-STALE_HEDGE_NS = MINUTE_NS
+_STALE_HEDGE_NS = MINUTE_NS
 """Into the exit; so long another instrument than the underlying is unwound only at a fresh quote."""
-LAST_CALL_NS = MINUTE_NS
+_LAST_CALL_NS = MINUTE_NS
 """Before the close: a hedge of options that are settled in cash would be naked after it."""
 
 
@@ -87,7 +87,7 @@ class Liquidation(Pursuit):
         self._closed: set[InstrumentId] = set()
         """Legs so far, where there is no hedge."""
         self.why, self.since_ns, self._mid_until_ns, self._memory = "", None, 0, {}
-        self._alerts = BackOff(ALERT_AFTER_SECONDS, LONGEST_ALERT_SECONDS)
+        self._alerts = BackOff(_ALERT_AFTER_SECONDS, _LONGEST_ALERT_SECONDS)
         self._hedged_for: dict[InstrumentId, Decimal] = {}
 
     def note_refused(self, view: DeskView, event: Event | None) -> list[Action]:
@@ -100,7 +100,7 @@ class Liquidation(Pursuit):
             return []
         number = order.submitted.instrument_id
         seen, leg = sight_of(view, number), self.tried(number)
-        leg = leg.after_refusal(seen, order.submitted.side, 1.0, LONGEST_PAUSE_SECONDS)
+        leg = leg.after_refusal(seen, order.submitted.side, 1.0, _LONGEST_PAUSE_SECONDS)
         self._memory = {**self._memory, ("", number): leg}
         timer = SetTimer(self._timer, leg.not_before_ns)
         if order.submitted.purpose not in EXITS:
@@ -156,7 +156,7 @@ class Liquidation(Pursuit):
 
     def _may_unwind(self, view: DeskView) -> bool:
         """Return whether shares are held, and quoted well enough for their time."""
-        is_late = view.now_ns + self._tactics.retry_ns >= (self.since_ns or 0) + STALE_HEDGE_NS
+        is_late = view.now_ns + self._tactics.retry_ns >= (self.since_ns or 0) + _STALE_HEDGE_NS
         is_fine = view.hedge == view.underlying or view.market.verdict(view.hedge, view.now_ns) in TRADABLE
         return bool(self._hedge_held(view)) and (is_late or is_fine)
 
@@ -225,7 +225,7 @@ class Liquidation(Pursuit):
             return ()
         worst = max((self.tried(leg).tries for leg in legs), default=0)
         seconds = (view.now_ns - (self.since_ns or view.now_ns)) / NANOS_PER_SECOND
-        is_early = worst <= self._alert_after and seconds < ALERT_AFTER_SECONDS
+        is_early = worst <= self._alert_after and seconds < _ALERT_AFTER_SECONDS
         if is_early or view.now_ns < self._alerts.until_ns:
             return ()
         self._alerts.fail(view.now_ns)
@@ -245,7 +245,7 @@ class Liquidation(Pursuit):
 def _is_last_call(view: DeskView, legs: Sequence[InstrumentId]) -> bool:
     """Return whether the session ends, and all that is held is paid in cash."""
     contracts = [view.instruments[leg] for leg in legs]
-    is_late = view.session is not None and view.now_ns >= view.session.close_ns - LAST_CALL_NS
+    is_late = view.session is not None and view.now_ns >= view.session.close_ns - _LAST_CALL_NS
     return is_late and all(item.is_option and not item.delivers for item in contracts)
 
 

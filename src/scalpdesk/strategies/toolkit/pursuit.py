@@ -21,7 +21,7 @@ from scalpdesk.orders.order import Order
 from scalpdesk.strategies.contract import Action, DeskView, Facts, Proposal
 from scalpdesk.strategies.toolkit.order_life import has_rejected_combo
 
-COVER_FIRST = "leg by leg: those that were sold are bought back before what covers them is sold"
+_COVER_FIRST = "leg by leg: those that were sold are bought back before what covers them is sold"
 
 
 def sight_of(view: DeskView, number: InstrumentId) -> Sight:
@@ -158,7 +158,7 @@ class Pursuit:
             reasons = (self.why, "take back what is in the way of the exit")
             actions.append(Proposal(DecisionKind.EXIT, reasons, {}, cancels))
         leg_orders = self._leg_orders if found.goes_as_one else LegOrders.LEGS
-        step = (self._step, COVER_FIRST if found.is_held_back else "")
+        step = (self._step, _COVER_FIRST if found.is_held_back else "")
         for purpose, steps in ((Purpose.CLOSE, step), (Purpose.UNWIND_HEDGE, ("unwind the hedge",))):
             orders = tuple(order for order in found.orders if order.purpose is purpose)
             if orders:

@@ -28,30 +28,30 @@ from scalpdesk.portfolio.positions import Position
 from scalpdesk.strategies.contract import DeskView, TradeStart
 from scalpdesk.strategies.toolkit.hedger import LARGEST, DeltaHedger
 
-FARTHEST, WIDTH_POWER = 2.5, 2.0 / 3.0
+_FARTHEST, _WIDTH_POWER = 2.5, 2.0 / 3.0
 """Deviations from the strike up to which a gamma that changes faster counts; the power of gamma by which the
 width of a band goes at most.
 """
-GAMMA_BY_VOL, VANNA_BY_SPOT = 5.25, 0.4
+_GAMMA_BY_VOL, _VANNA_BY_SPOT = 5.25, 0.4
 """Part by which gamma changes at most for that of a volatility, and by how much a unit's delta changes more
 with it for each deviation that the spot goes.
 """
-VOL_WAY = 0.004
+_VOL_WAY = 0.004
 """Part by which new quotes may change a leg's volatility."""
-REACHES = tuple(
-    (reach, math.expm1(change), math.exp(-WIDTH_POWER * change))
+_REACHES = tuple(
+    (reach, math.expm1(change), math.exp(-_WIDTH_POWER * change))
     for reach in (0.02, 0.06, 0.15)
-    for change in (FARTHEST * reach + GAMMA_BY_VOL * VOL_WAY,)
+    for change in (_FARTHEST * reach + _GAMMA_BY_VOL * _VOL_WAY,)
 )
 """Deviations to expiry within which the spot may stay, by how much gamma changes there, and what is left of a
 width. The reach that gives the widest way counts.
 """
-SHALLOW, DEEP, PRICE_SLOPE = 0.2, DEEP_WHOLLY + 0.05, 2.0
+_SHALLOW, _DEEP, _PRICE_SLOPE = 0.2, DEEP_WHOLLY + 0.05, 2.0
 """Deviations in the money up to which a mark is its mid, and stands; from which it is what parity says, and
 gains its delta. What one in between may gain a unit of the spot: its delta, and as much on the way from its
 mid to what parity says, or back.
 """
-PART_OF_LIFE, LONGEST_NS = 0.01, 5 * MINUTE_NS
+_PART_OF_LIFE, _LONGEST_NS = 0.01, 5 * MINUTE_NS
 """Part of the time to expiry in which Greeks stay what they are. Longest that exits are not asked."""
 
 
@@ -93,7 +93,7 @@ USUAL = NEVER_NS, LARGEST
 """Where nothing watches the net delta."""
 
 
-class CalmLeg(NamedTuple):
+class _CalmLeg(NamedTuple):
     """A leg as it was looked at, and its latest quote since."""
 
     number: InstrumentId
@@ -111,7 +111,7 @@ class CalmLeg(NamedTuple):
     """By which it is hedged now, a year."""
 
 
-class CalmBand(NamedTuple):
+class _CalmBand(NamedTuple):
     """Where, until when and while what stands the band has nothing to do."""
 
     low: float
@@ -136,7 +136,7 @@ class Calm(Leaf, gc=False):
     high: float
     """``low``, ``high``: Mids of the underlying strictly between which it holds, currency per unit."""
     until_ns: int
-    legs: list[CalmLeg]
+    legs: list[_CalmLeg]
     room_usd: float
     price_room: float
     """``room_usd``, ``price_room``: Change of the legs' marks together, in currency, and of one, currency per
@@ -147,7 +147,7 @@ class Calm(Leaf, gc=False):
     """As of the rules' bounds."""
     slope: float
     """What the P&L may change by with the spot, currency a unit of it."""
-    band: CalmBand | None = None
+    band: _CalmBand | None = None
     told: tuple[float, float] = (0.0, 0.0)
     """Mids strictly between which no rule need be told the P&L."""
 
@@ -192,7 +192,7 @@ class Calm(Leaf, gc=False):
             room -= abs(leg.units) * change
             if not room > 0.0 or not change < self.price_room:
                 return False
-            if band is not None and not abs(found.vol - band.vols[place]) <= VOL_WAY * band.vols[place]:
+            if band is not None and not abs(found.vol - band.vols[place]) <= _VOL_WAY * band.vols[place]:
                 self.band = None
             self.legs[place] = found._replace(mark=leg.mark)
         return True
@@ -214,7 +214,7 @@ class Calm(Leaf, gc=False):
 
 def _leg_of(
     view: DeskView, spot: QuoteEvent, hedger: DeltaHedger, number: InstrumentId, units: float, is_out: bool
-) -> CalmLeg | None:
+) -> _CalmLeg | None:
     """Return a leg as it is now; None where its quote shows no price."""
     quote, value = view.market.quotes[number], view.delta_engine.state(number, view.now_ns)
     if quote is None or value is None or value.is_modelled:
@@ -225,7 +225,7 @@ def _leg_of(
     if not quote.ts_event_ns < spot.ts_event_ns:
         until_ns = 0
     vol = value.own_vol if hedger.goes_by_quotes else value.vol
-    return CalmLeg(number, units, is_out, value.mark, quote, until_ns, vol)
+    return _CalmLeg(number, units, is_out, value.mark, quote, until_ns, vol)
 
 
 def calm_of(
@@ -255,7 +255,7 @@ def calm_of(
         return None
     inputs, spot = position.inputs, position.inputs.spot
     low, high, deviation = 0.0, math.inf, spot * inputs.vol * math.sqrt(inputs.years)
-    legs, deep = list[CalmLeg](), list[tuple[float, float]]()
+    legs, deep = list[_CalmLeg](), list[tuple[float, float]]()
     for number, contract, _ in structure.legs:
         strike, units = float(contract.strike), float(view.positions.quantity(number)) * contract.multiplier
         within = spot - strike if contract.is_call else strike - spot
@@ -271,20 +271,20 @@ def calm_of(
             legs.append(leg)
         # beyond it the strike's other leg shows its volatility
         low, high = (max(low, strike), high) if strike < spot else (low, min(high, strike))
-    until_ns = min(quiet.until_ns, now_ns + LONGEST_NS)
+    until_ns = min(quiet.until_ns, now_ns + _LONGEST_NS)
     decay = 2.0 * abs(position.greeks.theta_usd_per_day) * DAYS_PER_YEAR
     way_usd -= decay * (until_ns - now_ns) / NANOS_PER_SECOND / SECONDS_PER_YEAR
     way_usd, price_room = 0.5 * way_usd, 0.5 * quiet.price_way  # the other halves are for new quotes
     unit = spot if view.instruments.by_id[view.hedge].is_inverse else 1.0
     way = slope = 0.0
-    for reach in (*(reach for reach, _, _ in REACHES), 1.0):
+    for reach in (*(reach for reach, _, _ in _REACHES), 1.0):
         falls = rises = position.greeks.owned_shares
         by_price = math.inf
         for depth, units in deep:
-            if depth + reach > SHALLOW:
-                back, on = (0.0, 1.0) if depth - reach > DEEP else (1.0 - PRICE_SLOPE, PRICE_SLOPE)
+            if depth + reach > _SHALLOW:
+                back, on = (0.0, 1.0) if depth - reach > _DEEP else (1.0 - _PRICE_SLOPE, _PRICE_SLOPE)
                 falls, rises = falls + min(back * units, on * units), rises + max(back * units, on * units)
-                by_price = price_room / PRICE_SLOPE
+                by_price = price_room / _PRICE_SLOPE
         slope = max(-falls, rises, 1e-9) / unit
         way = max(way, min(reach * deviation, way_usd / slope, by_price))
     low, high, room = max(low, spot - way), min(high, spot + way), 0.0 if quiet.same_quotes else way_usd
@@ -292,7 +292,7 @@ def calm_of(
     return Calm(*bounds, view.positions.held(), quiet.follows, slope)
 
 
-def band_of(view: DeskView, calm: Calm, hedger: DeltaHedger, usual: tuple[int, float]) -> CalmBand | None:
+def band_of(view: DeskView, calm: Calm, hedger: DeltaHedger, usual: tuple[int, float]) -> _CalmBand | None:
     """Return where and until when the band has nothing to do on a position just measured; None if unknown.
 
     ``usual`` is until when, and to what multiple of the half width, no net delta is unusual.
@@ -304,14 +304,14 @@ def band_of(view: DeskView, calm: Calm, hedger: DeltaHedger, usual: tuple[int, f
     position, stated, least = known
     inputs, sizes = position.inputs, sum(abs(leg.units) for leg in calm.legs)
     deviation = inputs.spot * inputs.vol * math.sqrt(inputs.years)
-    life_ns = min(int(PART_OF_LIFE * inputs.years * SECONDS_PER_YEAR * NANOS_PER_SECOND), MINUTE_NS)
+    life_ns = min(int(_PART_OF_LIFE * inputs.years * SECONDS_PER_YEAR * NANOS_PER_SECOND), MINUTE_NS)
     net, gamma = inputs.net_delta_shares, inputs.gamma_shares_per_usd
     gross, down, up = max(position.gross_gamma, abs(gamma)), 0.0, 0.0
-    for reach, changes, left in REACHES:
+    for reach, changes, left in _REACHES:
         width = stated.width if stated.is_fixed else stated.width * left
         width = max(width, least) if not stated.to_edge else width + max(hedger.least_fraction * width, least)
         width = min(width, usual[1] * stated.width)
-        width -= VOL_WAY * (position.vol_slope + VANNA_BY_SPOT * reach * sizes)
+        width -= _VOL_WAY * (position.vol_slope + _VANNA_BY_SPOT * reach * sizes)
         unsure, way = changes * gross, reach * deviation
         rises, falls = max(gamma + unsure, 1e-9), max(unsure - gamma, 1e-9)
         above, beneath = width - net, width + net
@@ -322,4 +322,4 @@ def band_of(view: DeskView, calm: Calm, hedger: DeltaHedger, usual: tuple[int, f
     proxy = None if view.hedge == view.underlying else market.quotes[view.hedge]
     bounds = inputs.spot - down, inputs.spot + up, until_ns, 0.99 * (quote.ask - quote.bid)
     stands = tuple(leg.vol for leg in calm.legs), proxy, tuple(market.gamma_exposures.values())
-    return CalmBand(*bounds, *stands)
+    return _CalmBand(*bounds, *stands)

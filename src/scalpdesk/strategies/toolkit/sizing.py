@@ -91,7 +91,7 @@ def exact_vol(value: float) -> Decimal:
 
 Sizing = Literal["fixed", "premium_fraction", "vega", "theta_budget", "kelly_fraction"]
 """Rules that set the number of straddles."""
-SHARES_OF_EQUITY: dict[Sizing, float] = {
+_SHARES_OF_EQUITY: dict[Sizing, float] = {
     "fixed": 1.0,
     "premium_fraction": 0.05,
     "vega": 0.002,
@@ -101,24 +101,24 @@ SHARES_OF_EQUITY: dict[Sizing, float] = {
 """Default of the share of the equity that each may use."""
 
 
-EquityShare = Annotated[float, above(0, 1, "a share of the equity: 0.05 is 5 %")]
+_EquityShare = Annotated[float, above(0, 1, "a share of the equity: 0.05 is 5 %")]
 
 
 class SizeConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Limits of a size that is not fixed."""
 
     section = "size"
-    fraction: EquityShare | None = None
+    fraction: _EquityShare | None = None
     """Share of the equity: paid as premium, lost a point of volatility, or lost to theta a session; of
     ``kelly_fraction`` the part of the Kelly size. None: 0.05, 0.002, 0.001 and 0.25.
     """
-    max_premium_fraction: EquityShare = 0.05
+    max_premium_fraction: _EquityShare = 0.05
     """Largest share of the equity that all straddles together may cost."""
     max_straddles: Annotated[int, above(0, 10_000, "a number of straddles")] | None = None
     """Largest number; None for no such limit."""
 
 
-Bind = Literal["size", "premium", "cap", "buying_power"]
+_Bind = Literal["size", "premium", "cap", "buying_power"]
 """Limits that bind a number of straddles."""
 
 
@@ -137,12 +137,12 @@ class StraddleRisk(NamedTuple):
     """Standard deviation of the P&L to the horizon."""
 
 
-class StraddleSize(NamedTuple):
+class _StraddleSize(NamedTuple):
     """Number of straddles, and what bounds it."""
 
     raw: float
     straddles: int
-    bound_by: Bind
+    bound_by: _Bind
 
 
 def straddle_size(
@@ -154,7 +154,7 @@ def straddle_size(
     config: SizeConfig | None = None,
     k_stderr: float = 1.0,
     buying_power: float | None = None,
-) -> StraddleSize:
+) -> _StraddleSize:
     """Return how many straddles to buy: the size's floor, then the least of its limits; 0 to buy no straddle.
 
     ``kelly_fraction`` is fraction x equity x (edge less standard errors) / variance of the P&L (Kelly 1956;
@@ -182,7 +182,7 @@ def straddle_size(
     StraddleSize(raw=2.73972602739726, straddles=2, bound_by='size')
     """
     config = config or SizeConfig()
-    share = config.fraction if config.fraction is not None else SHARES_OF_EQUITY[sizing]
+    share = config.fraction if config.fraction is not None else _SHARES_OF_EQUITY[sizing]
     budget = share * max(equity, 0.0)
     if sizing == "fixed":
         raw = float(fixed)
@@ -193,8 +193,8 @@ def straddle_size(
         measure = {"premium_fraction": risk.premium, "vega": risk.vega, "theta_budget": risk.theta}
         raw = _ratio(budget, abs(measure[sizing]))
     size = math.floor(raw + 1e-9)
-    bound_by: Bind = "size"
-    limits: list[tuple[float, Bind]] = [
+    bound_by: _Bind = "size"
+    limits: list[tuple[float, _Bind]] = [
         (_ratio(config.max_premium_fraction * max(equity, 0.0), risk.premium), "premium")
     ]
     if config.max_straddles is not None:
@@ -204,7 +204,7 @@ def straddle_size(
     for most, name in limits:
         if math.floor(most + 1e-9) < size:
             size, bound_by = math.floor(most + 1e-9), name
-    return StraddleSize(raw, size, bound_by)
+    return _StraddleSize(raw, size, bound_by)
 
 
 def _ratio(budget: float, each: float) -> float:
@@ -212,7 +212,7 @@ def _ratio(budget: float, each: float) -> float:
     return budget / each if each > 0.0 and math.isfinite(budget / each) else 0.0
 
 
-class PnlDeviation(NamedTuple):
+class _PnlDeviation(NamedTuple):
     """Standard deviation of a hedged straddle's P&L to a horizon, in currency."""
 
     hedging: float
@@ -233,7 +233,7 @@ def pnl_deviation(
     horizon_years: float,
     hedges: float,
     edge_stderr: float,
-) -> PnlDeviation:
+) -> _PnlDeviation:
     """Return the deviation of one straddle's P&L.
 
     Parameters
@@ -254,7 +254,7 @@ def pnl_deviation(
     """
     variance = vol * vol * horizon_years
     hedging = 0.5 * abs(gamma_shares_per_usd) * spot * spot * variance * math.sqrt(2.0 / max(hedges, 1.0))
-    return PnlDeviation(hedging, abs(edge_stderr))
+    return _PnlDeviation(hedging, abs(edge_stderr))
 
 
 class ScaleConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -17,9 +17,9 @@ from scalpdesk.strategies.toolkit.hedger import DeltaHedger, HedgedPosition
 from scalpdesk.strategies.toolkit.order_life import ReportOnce, surplus_cancels
 from scalpdesk.strategies.toolkit.quiet import USUAL
 
-BLIND_SECONDS = 60.0
+_BLIND_SECONDS = 60.0
 """Without a delta to hedge on for so long, a person should know."""
-OBSERVED_NS = 30 * NANOS_PER_SECOND
+_OBSERVED_NS = 30 * NANOS_PER_SECOND
 """Between two net deltas that count into their mean, however often it is looked."""
 
 Size = Annotated[float, at_least(0, 1e12, "a size, whatever its sign")]
@@ -160,7 +160,7 @@ class HedgeMeter:
         }
 
 
-class ExposureAlerts:
+class _ExposureAlerts:
     """Alerts on an unusual position: its delta against its own history, its Greeks against limits."""
 
     def __init__(self, config: WatchConfig) -> None:
@@ -224,7 +224,7 @@ class ExposureAlerts:
             score = (net - self._mean) / deviation if deviation > 0.0 else None
         if now_ns < self.due_ns:
             return score
-        self._count, self.due_ns = self._count + 1, now_ns + OBSERVED_NS
+        self._count, self.due_ns = self._count + 1, now_ns + _OBSERVED_NS
         step = net - self._mean
         self._mean += step / self._count
         self._squares += step * (net - self._mean)
@@ -243,7 +243,7 @@ class PositionWatch:
     def __init__(self, config: WatchConfig) -> None:
         self._config = config
         self.meter = HedgeMeter()
-        self._alerts = ExposureAlerts(config)
+        self._alerts = _ExposureAlerts(config)
         self._blindness = ReportOnce(DecisionKind.ALERT)
         self._blind_since_ns: int | None = None
         self._start = TradeStart({})
@@ -286,7 +286,7 @@ class PositionWatch:
     def _blind(self, view: DeskView, unusable: str) -> list[Action]:
         """Report once that there has been no delta to hedge on for a minute."""
         since_ns = self._blind_since_ns = self._blind_since_ns or view.now_ns
-        if not unusable or (view.now_ns - since_ns) / NANOS_PER_SECOND < BLIND_SECONDS:
+        if not unusable or (view.now_ns - since_ns) / NANOS_PER_SECOND < _BLIND_SECONDS:
             return []
         return self._blindness.report(unusable, (unusable,))
 

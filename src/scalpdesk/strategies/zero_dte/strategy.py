@@ -47,9 +47,9 @@ from scalpdesk.strategies.toolkit.watch import HedgeMeter
 from scalpdesk.strategies.zero_dte.watch import ZeroDteWatch
 
 NAME = "zero-dte"
-EXIT_AT = "15:45"
+_EXIT_AT = "15:45"
 AUTO = "auto"
-TODAY = SelectionConfig(min_expiration_days=0, max_expiration_days=1, min_open_interest=-1)
+_TODAY = SelectionConfig(min_expiration_days=0, max_expiration_days=1, min_open_interest=-1)
 """Selection of what trades last today: options that are dated a Saturday among it."""
 
 
@@ -58,7 +58,7 @@ def _shared(own: msgspec.Struct, other: type[msgspec.Struct]) -> dict[str, Any]:
     return {name: getattr(own, name) for name in own.__struct_fields__ if name in other.__struct_fields__}
 
 
-OrderSeconds = Annotated[float, at_least(0.1, 3_600, "seconds, not milliseconds")]
+_OrderSeconds = Annotated[float, at_least(0.1, 3_600, "seconds, not milliseconds")]
 
 
 class ZeroDteEntry(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -79,7 +79,7 @@ class ZeroDteEntry(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_
     at: str = "09:45"
     not_after: str = "14:00"
     """``at``, ``not_after``: New York times (``HH:MM``) between which they are bought."""
-    order_ttl_seconds: OrderSeconds = 15.0
+    order_ttl_seconds: _OrderSeconds = 15.0
     """A leg's order that has not been filled by then is cancelled and gets a new price."""
     max_attempts: Annotated[int, at_least(1, 1_000, "a number of orders")] = 5
     """So often; then what was bought is sold again."""
@@ -125,7 +125,7 @@ class ZeroDteHedge(RegimeThresholdConfig, frozen=True, forbid_unknown_fields=Tru
     """
 
     section = "hedge"
-    order_ttl_seconds: OrderSeconds = 5.0
+    order_ttl_seconds: _OrderSeconds = 5.0
     band: str = "regime_threshold"
     band_settings: dict[str, float | str] = msgspec.field(default_factory=dict)
     instrument: str | None = None
@@ -142,7 +142,7 @@ class ZeroDteExit(PremiumExits, frozen=True, forbid_unknown_fields=True, kw_only
     """Deadline, orders and other reasons of the exit."""
 
     section = "exit"
-    at: str = EXIT_AT
+    at: str = _EXIT_AT
     """New York time (``HH:MM``). One later than 15:45 needs ``minutes_before_close`` lower, too."""
     minutes_before_close: Annotated[float, at_least(1, 390, "minutes; a session has 390")] = EXIT_MINUTES
     """Before the session's own close: what half days go by."""
@@ -158,7 +158,7 @@ class ZeroDteExit(PremiumExits, frozen=True, forbid_unknown_fields=True, kw_only
     def __post_init__(self) -> None:
         """Refuse texts that are no times, times that are never reached, and unknown venues."""
         super().__post_init__()
-        if not self.is_reached and self.at != EXIT_AT:
+        if not self.is_reached and self.at != _EXIT_AT:
             minutes = max(self.minutes_before_close, self.buffer_minutes)
             raise ConfigError(
                 f"this time is never reached: the exit is {minutes:g} minutes before the close at the latest",
@@ -264,7 +264,7 @@ class ZeroDteConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
             straddles=entry.straddles,
             mode="adopt" if entry.mode == "straddle" else "adopt_only",
             structure=self.structure,
-            selection=TODAY,
+            selection=_TODAY,
             entry=_Entry(
                 **_shared(entry, _Entry) | {"max_attempts": entry.max_attempts - 1, "not_before": entry.at},
                 gate="none",

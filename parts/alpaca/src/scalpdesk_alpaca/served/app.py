@@ -16,12 +16,8 @@ import msgspec
 from aiohttp import web
 from yarl import URL
 
-from scalpdesk.core.refusals import Refused
-from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND
-from scalpdesk.exchange.keyring import Keyring
-from scalpdesk.exchange.market import SimulatedMarket
-from scalpdesk.simulation.accounts import BrokerAccount
-from scalpdesk.simulation.faults import Fault
+from scalpdesk.base import MINUTE_NS, NANOS_PER_SECOND, Refused
+from scalpdesk.exchange import BrokerAccount, Fault, Keyring, SimulatedMarket
 from scalpdesk_alpaca.served.market_data import OPTION_VENUES, MarketData, Reference
 from scalpdesk_alpaca.served.orders import AccountDesk, OrderDesk
 from scalpdesk_alpaca.served.requests import (
@@ -66,7 +62,7 @@ def account_of(keyring: Keyring, headers: Mapping[str, str]) -> str | None:
     raise ApiError(403, None, "forbidden.")
 
 
-class RateLimiter:
+class _RateLimiter:
     """Limits the requests of each account in windows of a minute.
 
     ``per_minute``: Requests allowed; 0 for no limit.
@@ -114,7 +110,7 @@ class AlpacaApi:
     ) -> None:
         self.world = world
         self.keyring = keyring
-        self._trading, self._data = RateLimiter(trading_limit), RateLimiter(data_limit)
+        self._trading, self._data = _RateLimiter(trading_limit), _RateLimiter(data_limit)
         self._closed_until: dict[str, int] = {}
         self._router = web.UrlDispatcher()
         self._handlers: dict[web.AbstractRoute, Handler] = {}

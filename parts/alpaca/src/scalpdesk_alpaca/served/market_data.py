@@ -17,21 +17,15 @@ from typing import Any, TypeVar
 import numpy as np
 
 from scalpdesk.core.events import QuoteEvent, TradeEvent
-from scalpdesk.core.units import (
-    DAY_NS,
-    DAY_SECONDS,
-    DAYS_PER_YEAR,
-    InstrumentId,
-    years_between,
-)
+from scalpdesk.core.units import DAY_NS, DAY_SECONDS, DAYS_PER_YEAR, InstrumentId, years_between
+from scalpdesk.exchange import Bar, SimulatedMarket, between, combine
 from scalpdesk.exchange.documents import asset_class, asset_id, instant, is_asset
-from scalpdesk.exchange.market import SimulatedMarket
-from scalpdesk.exchange.source import Bar, between, combine
 from scalpdesk.instruments.contract import OptionContract, Style
 from scalpdesk.instruments.corporate_actions import ActionKind, CorporateAction
 from scalpdesk.instruments.sessions import expiry_instant_ns, next_session, to_new_york
 from scalpdesk.marketdata.tape import CashDividend
-from scalpdesk.pricing import greeks, implied_vol
+from scalpdesk.pricing.implied import implied_vol
+from scalpdesk.pricing.models import greeks
 from scalpdesk_alpaca.served.requests import (
     MALFORMED,
     NOT_FOUND,
@@ -46,13 +40,13 @@ from scalpdesk_alpaca.served.serializers import asset_json, contract_json, is_pe
 
 Item = TypeVar("Item")
 _MAX_CALENDAR_DAYS = 3_700
-FIRST_DAY, LAST_DAY = date(1995, 1, 10), date(2030, 12, 20)
+_FIRST_DAY, LAST_DAY = date(1995, 1, 10), date(2030, 12, 20)
 """Range of the exchange calendar."""
 _MOST_SHARES_BEFORE = 1_000
 """A split's ratio is shown as the simplest fraction with no more shares of before than this."""
 
 
-def page_of(
+def _page_of(
     items: Sequence[Item], request: Request, default: int, maximum: int
 ) -> tuple[Sequence[Item], str | None]:
     """Return a page of a list and the token of the next page, None at the end."""
@@ -123,7 +117,7 @@ class Reference:
             raise ApiError(
                 422, MALFORMED, "start must not be after end, and not more than ten years before it"
             )
-        start, end = max(start, FIRST_DAY), min(end, LAST_DAY)
+        start, end = max(start, _FIRST_DAY), min(end, LAST_DAY)
         hours = self._world.source.hours
         days: list[dict[str, Any]] = []
         if end < start:
@@ -172,7 +166,7 @@ class Reference:
         found.sort(
             key=lambda contract: (contract.underlying, contract.expiry, not contract.is_call, contract.strike)
         )
-        page, token = page_of(found, request, 100, 10_000)
+        page, token = _page_of(found, request, 100, 10_000)
         return {
             "option_contracts": [
                 contract_json(self._world, contract, self._status(contract)) for contract in page
@@ -213,7 +207,7 @@ class Reference:
             if (not symbols or symbol in symbols) and start <= ex_date <= end and (not types or name in types)
         ]
         found.sort(key=itemgetter(1), reverse=request.query.get("sort") == "desc")
-        page, token = page_of(found, request, 100, 1_000)
+        page, token = _page_of(found, request, 100, 1_000)
         answer: dict[str, list[dict[str, Any]]] = {}
         for name, _, fields in page:
             answer.setdefault(f"{name}s", []).append(fields)
@@ -442,7 +436,7 @@ class MarketData:
             if adjusts:
                 series = self._split_adjusted(symbol, series)
             rows += [(symbol, bar) for bar in self._sorted(series, request)]
-        page, token = page_of(rows, request, 1_000, _MAX_BARS)
+        page, token = _page_of(rows, request, 1_000, _MAX_BARS)
         answer: dict[str, list[dict[str, Any]]] = {}
         for symbol, bar in page:
             answer.setdefault(symbol, []).append(bar_json(bar))
@@ -529,7 +523,7 @@ class MarketData:
         if len(request.listed("symbols")) > _MAX_SNAPSHOT_SYMBOLS:
             raise ApiError(400, 40010000, f"at most {_MAX_SNAPSHOT_SYMBOLS} symbols are allowed")
         found = sorted(self._known(request))
-        page, token = page_of(found, request, 100, 1_000)
+        page, token = _page_of(found, request, 100, 1_000)
         return {"snapshots": self._snapshots([number for _, number in page]), "next_page_token": token}
 
     def chain(self, request: Request) -> dict[str, Any]:
@@ -540,7 +534,7 @@ class MarketData:
             for number, contract in self._world.ledger.instruments.options(request.name)
             if expiry_instant_ns(contract) > now_ns and is_wanted(contract)
         ]
-        page, token = page_of(sorted(wanted), request, 100, 1_000)
+        page, token = _page_of(sorted(wanted), request, 100, 1_000)
         for _, number in page:
             self._world.quote(number)
         return {"snapshots": self._snapshots([number for _, number in page]), "next_page_token": token}

@@ -36,17 +36,17 @@ from scalpdesk_alpaca.served.requests import (
 from scalpdesk_alpaca.served.serializers import account_json, position_json
 
 Choice = TypeVar("Choice", Side, OrderType, TimeInForce, OrderClass, PositionIntent)
-STOPS = ("stop", "stop_limit")
+_STOPS = ("stop", "stop_limit")
 WORDS = {"type": "order type"}
 """Fields that an error message calls otherwise."""
-MAX_BODY = 65_536
+_MAX_BODY = 65_536
 MAX_ORDERS = 500
-DEFAULT_ORDERS = 50
+_DEFAULT_ORDERS = 50
 
 
-def body_object(request: Request) -> dict[str, Any]:
+def _body_object(request: Request) -> dict[str, Any]:
     """Return the JSON object of a request's body."""
-    if len(request.body) > MAX_BODY:
+    if len(request.body) > _MAX_BODY:
         raise ApiError(413, MALFORMED, "request body is too large")
     try:
         document = msgspec.json.decode(request.body)
@@ -121,7 +121,7 @@ def _kind(body: dict[str, Any]) -> BrokerKind:
             why = "trailing stop orders must specify one of trail_price or trail_percent"
             raise ApiError(422, MALFORMED, why)
         return Trailing(distance, is_percent=by_price is None)
-    if name in STOPS:
+    if name in _STOPS:
         if name == "stop_limit" and limit is None:
             raise ApiError(422, MALFORMED, f"{needs} limit price")
         if stop is None:
@@ -138,7 +138,7 @@ def _kind(body: dict[str, Any]) -> BrokerKind:
     return kind
 
 
-def read_order(body: dict[str, Any]) -> OrderRequest:
+def _read_order(body: dict[str, Any]) -> OrderRequest:
     """Read the body of a new order."""
     structure = _choice(body, "order_class", OrderClass, OrderClass.SIMPLE) or OrderClass.SIMPLE
     kind = _kind(body)
@@ -184,7 +184,7 @@ class OrderDesk:
 
     def submit(self, account: BrokerAccount, request: Request) -> dict[str, Any]:
         """``POST /v2/orders``."""
-        wanted = read_order(body_object(request))
+        wanted = _read_order(_body_object(request))
         world = self._world
         instruments = world.ledger.instruments
         known = [
@@ -208,7 +208,7 @@ class OrderDesk:
         status = request.query.get("status") or "open"
         if status not in ("open", "closed", "all"):
             raise ApiError(422, MALFORMED, f"invalid status: {status}")
-        limit = _whole(request, "limit", DEFAULT_ORDERS)
+        limit = _whole(request, "limit", _DEFAULT_ORDERS)
         after, until = query_us(request, "after"), query_us(request, "until")
         ascending = request.query.get("direction", "desc").lower() == "asc"
         nested = request.flag("nested")
@@ -237,7 +237,7 @@ class OrderDesk:
 
     def order(self, account: BrokerAccount, request: Request) -> dict[str, Any]:
         """``GET /v2/orders/{id}``."""
-        found = self._world.broker.order(account.name, checked_id(request.name))
+        found = self._world.broker.order(account.name, _checked_id(request.name))
         return order_json(self._world, found, with_legs=request.flag("nested"))
 
     def order_by_client_id(self, account: BrokerAccount, request: Request) -> dict[str, Any]:
@@ -250,7 +250,7 @@ class OrderDesk:
 
     def replace(self, account: BrokerAccount, request: Request) -> dict[str, Any]:
         """``PATCH /v2/orders/{id}``."""
-        body = body_object(request)
+        body = _body_object(request)
         client_id = body.get("client_order_id")
         changes = Changes(
             _number(body, "qty"),
@@ -260,7 +260,7 @@ class OrderDesk:
             _number(body, "trail"),
             None if not client_id else str(client_id),
         )
-        broker, order_id = self._world.broker, checked_id(request.name)
+        broker, order_id = self._world.broker, _checked_id(request.name)
         old = broker.order(account.name, order_id)
         if changes == Changes(client_order_id=changes.client_order_id):
             raise ApiError(422, UNPROCESSABLE, "order parameters are not changed")
@@ -279,7 +279,7 @@ class OrderDesk:
 
     def cancel(self, account: BrokerAccount, request: Request) -> None:
         """``DELETE /v2/orders/{id}``."""
-        self._world.broker.cancel(account.name, checked_id(request.name))
+        self._world.broker.cancel(account.name, _checked_id(request.name))
 
     def cancel_all(self, account: BrokerAccount, _request: Request) -> list[dict[str, Any]]:
         """``DELETE /v2/orders``."""
@@ -414,7 +414,7 @@ def _whole(request: Request, name: str, default: int) -> int:
     return int(text)
 
 
-def checked_id(text: str) -> str:
+def _checked_id(text: str) -> str:
     """Return an order id in canonical form."""
     try:
         return str(UUID(text))
@@ -422,7 +422,7 @@ def checked_id(text: str) -> str:
         raise ApiError(422, MALFORMED, "order_id is missing") from error
 
 
-MAX_PAGE = 100
+_MAX_PAGE = 100
 ACTIVITIES = frozenset(
     {
         "FILL", "ACATC", "ACATS", "CFEE", "CIL", "CSD", "CSW", "DIV", "DIVCGL", "DIVCGS", "DIVNRA", "DIVROC",
@@ -463,7 +463,7 @@ class AccountDesk:
 
     def configure(self, account: BrokerAccount, request: Request) -> dict[str, Any]:
         """``PATCH /v2/account/configurations``."""
-        body = body_object(request)
+        body = _body_object(request)
         known = self.configuration(account, request)
         changes = {name: value for name, value in body.items() if name in known and value is not None}
         if isinstance(changes.get("no_shorting"), bool):
@@ -496,9 +496,9 @@ class AccountDesk:
             if last not in ids:
                 raise ApiError(422, MALFORMED, "invalid page_token")
             found = found[ids.index(last) + 1 :]
-        size = request.query.get("page_size") or str(MAX_PAGE)
-        if not size.isdigit() or not 1 <= int(size) <= MAX_PAGE:
-            raise ApiError(422, MALFORMED, f"page_size must be between 1 and {MAX_PAGE}")
+        size = request.query.get("page_size") or str(_MAX_PAGE)
+        if not size.isdigit() or not 1 <= int(size) <= _MAX_PAGE:
+            raise ApiError(422, MALFORMED, f"page_size must be between 1 and {_MAX_PAGE}")
         return [activity_json(account, *line) for line in found[: int(size)]]
 
     def portfolio_history(self, account: BrokerAccount, request: Request) -> dict[str, Any]:

@@ -4,9 +4,7 @@ import asyncio
 
 from aiohttp import web
 
-from scalpdesk.exchange.market import MarketTerms
-from scalpdesk.exchange.outbox import Outbox
-from scalpdesk.exchange.protocol import ExchangeHost, ExchangeProtocol, ProtocolSpec
+from scalpdesk.exchange import ExchangeHost, ExchangeProtocol, MarketTerms, Outbox, ProtocolSpec
 from scalpdesk.instruments.fees import ALPACA_FEES
 from scalpdesk.simulation.order_entry import ALPACA_RULES
 from scalpdesk_alpaca.served.app import AlpacaApi
@@ -17,7 +15,7 @@ _DATA_PATHS = ("/v2/iex", "/v2/sip", "/v2/delayed_sip", "/v2/test", "/v1beta1/in
 _AUTH_SECONDS = 10.0
 
 
-class AlpacaProtocol(ExchangeProtocol):
+class _AlpacaProtocol(ExchangeProtocol):
     """REST and streams of one server."""
 
     def __init__(self, host: ExchangeHost) -> None:
@@ -132,5 +130,5 @@ def _is_packed(request: web.Request) -> bool:
 
 
 PROTOCOL = ProtocolSpec(
-    name="alpaca", build=AlpacaProtocol, terms=MarketTerms(fees=ALPACA_FEES, rules=ALPACA_RULES)
+    name="alpaca", build=_AlpacaProtocol, terms=MarketTerms(fees=ALPACA_FEES, rules=ALPACA_RULES)
 )

@@ -10,14 +10,9 @@ from typing import Any
 
 import msgspec
 
-from scalpdesk.core.intents import Side
-from scalpdesk.core.refusals import Cause, Refused
-from scalpdesk.core.units import number_text
+from scalpdesk.base import Cause, Refused, Side, new_york_ns, number_text, to_ns
+from scalpdesk.exchange import BrokerAccount, Fault, OrderClass, OrderRequest
 from scalpdesk.exchange.documents import asset_id
-from scalpdesk.instruments.sessions import new_york_ns, to_ns
-from scalpdesk.simulation.accounts import BrokerAccount
-from scalpdesk.simulation.faults import Fault
-from scalpdesk.simulation.orders import OrderClass, OrderRequest
 
 
 @dataclass(slots=True)
@@ -203,7 +198,7 @@ _PLAIN = {
 }
 
 
-UNITS = {
+_UNITS = {
     "Min": 60,
     "T": 60,
     "Hour": 3_600,
@@ -213,7 +208,7 @@ UNITS = {
     "Week": 604_800,
     "W": 604_800,
 }
-LONGEST = 60
+_LONGEST = 60
 
 
 def query_us(request: Request, name: str) -> int | None:
@@ -254,8 +249,8 @@ def timeframe_seconds(text: str) -> int:
     300
     """
     digits = text.rstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
-    unit = UNITS.get(text[len(digits) :])
-    if unit is None or not (digits or "1").isdigit() or not 1 <= int(digits or "1") < LONGEST:
+    unit = _UNITS.get(text[len(digits) :])
+    if unit is None or not (digits or "1").isdigit() or not 1 <= int(digits or "1") < _LONGEST:
         raise ApiError(400, 40010000, f"invalid timeframe: {text}")
     return int(digits or "1") * unit
 

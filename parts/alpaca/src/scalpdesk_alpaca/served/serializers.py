@@ -11,6 +11,7 @@ from functools import lru_cache
 from uuid import UUID
 
 from scalpdesk.core.units import DAY_NS, InstrumentId, number_text, to_cents
+from scalpdesk.exchange import BrokerAccount, Execution, OrderUpdate, SimulatedMarket
 from scalpdesk.exchange.documents import (
     JsonObject,
     account_id,
@@ -21,17 +22,11 @@ from scalpdesk.exchange.documents import (
     price_text,
     uuid_of,
 )
-from scalpdesk.exchange.market import SimulatedMarket
 from scalpdesk.instruments.contract import Instrument, OptionContract
 from scalpdesk.instruments.sessions import next_session, to_new_york
 from scalpdesk.instruments.ticks import NICKEL_DIME
 from scalpdesk.margin.holdings import AccountFigures
 from scalpdesk.portfolio.positions import Position
-from scalpdesk.simulation.accounts import BrokerAccount
-from scalpdesk.simulation.orders import (
-    Execution,
-    OrderUpdate,
-)
 
 _LISTED_ON = {"SPY": "ARCA", "IWM": "ARCA", "DIA": "ARCA", "QQQ": "NASDAQ", "NVDA": "NASDAQ"}
 _NO_ASSET = str(UUID(int=0))
@@ -39,7 +34,7 @@ _NO_ASSET = str(UUID(int=0))
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
-def money_text(value: Decimal) -> str:
+def _money_text(value: Decimal) -> str:
     """Return an amount in cents, without needless zeros.
 
     >>> money_text(Decimal("-23140.204"))
@@ -155,27 +150,27 @@ def account_json(account: BrokerAccount, money: AccountFigures, now_ns: int) -> 
         "balance_asof": (to_new_york(now_ns).date() - timedelta(days=1)).isoformat(),
         "currency": "USD",
         "created_at": instant(account.created_ns),
-        "cash": money_text(money.cash),
-        "equity": money_text(money.equity),
-        "last_equity": money_text(account.last_equity),
-        "portfolio_value": money_text(money.equity),
-        "long_market_value": money_text(money.long_value),
-        "short_market_value": money_text(money.short_value),
-        "position_market_value": money_text(money.long_value + money.short_value),
-        "initial_margin": money_text(money.initial_margin),
-        "maintenance_margin": money_text(money.maintenance_margin),
+        "cash": _money_text(money.cash),
+        "equity": _money_text(money.equity),
+        "last_equity": _money_text(account.last_equity),
+        "portfolio_value": _money_text(money.equity),
+        "long_market_value": _money_text(money.long_value),
+        "short_market_value": _money_text(money.short_value),
+        "position_market_value": _money_text(money.long_value + money.short_value),
+        "initial_margin": _money_text(money.initial_margin),
+        "maintenance_margin": _money_text(money.maintenance_margin),
         "last_maintenance_margin": "0",
         "sma": "0",
         "accrued_fees": "0",
         "pending_reg_taf_fees": "0",
         "intraday_adjustments": "0",
         "bod_dtbp": "0",
-        "buying_power": money_text(money.buying_power),
-        "effective_buying_power": money_text(money.buying_power),
-        "daytrading_buying_power": money_text(money.buying_power),
-        "regt_buying_power": money_text(money.overnight_buying_power),
-        "non_marginable_buying_power": money_text(money.options_buying_power),
-        "options_buying_power": money_text(money.options_buying_power),
+        "buying_power": _money_text(money.buying_power),
+        "effective_buying_power": _money_text(money.buying_power),
+        "daytrading_buying_power": _money_text(money.buying_power),
+        "regt_buying_power": _money_text(money.overnight_buying_power),
+        "non_marginable_buying_power": _money_text(money.options_buying_power),
+        "options_buying_power": _money_text(money.options_buying_power),
         "multiplier": str(account.multiplier),
         "pending_transfer_in": "0",
         "pending_transfer_out": "0",

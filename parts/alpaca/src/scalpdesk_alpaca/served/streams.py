@@ -10,8 +10,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from scalpdesk.core.events import QuoteEvent, TradeEvent
-from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
+from scalpdesk.base import NANOS_PER_SECOND, InstrumentId, QuoteEvent, TradeEvent
 from scalpdesk.exchange.documents import instant, is_asset
 from scalpdesk.exchange.keyring import Keyring
 from scalpdesk.exchange.market import ClosedBar, Published, SimulatedMarket, StatusChange
@@ -66,7 +65,7 @@ def _timestamp_extension(ts_ns: int) -> msgspec.msgpack.Ext:
     return msgspec.msgpack.Ext(-1, struct.pack(">Q", nanos << 34 | seconds))
 
 
-class Codec:
+class _Codec:
     """Encoding of the messages of a connection.
 
     ``packed``: Whether the client asked for msgpack.
@@ -146,7 +145,7 @@ class TradeStream:
         self._world = world
         self._keyring = keyring
         self.wire = wire
-        self._codec = Codec(packed=packed, binary_json=True)
+        self._codec = _Codec(packed=packed, binary_json=True)
         self.account: str | None = None
         self._streams: list[str] = []
 
@@ -238,7 +237,7 @@ class DataStream:
     ) -> None:
         self.path = path
         self.is_options = path.startswith("/v1beta1/")
-        self.codec = Codec(packed=packed)
+        self.codec = _Codec(packed=packed)
         self.account: str | None = None
         self.symbols: dict[str, set[str]] = {name: set() for name in _CHANNELS}
         self.wire = wire
@@ -363,7 +362,7 @@ class DataStream:
         self._reply([StreamFault(code, ERRORS[code])])
 
 
-NAN = float("nan")
+_NAN = float("nan")
 
 
 class Hub:
@@ -498,11 +497,11 @@ class Hub:
             case "crossed":
                 return [(change(quote, bid=quote.ask, ask=quote.bid), symbol)]
             case "one_sided":
-                return [(change(quote, ask=NAN, ask_size=0.0), symbol)]
+                return [(change(quote, ask=_NAN, ask_size=0.0), symbol)]
             case "zero_bid":
                 return [(change(quote, bid=0.0, bid_size=0.0), symbol)]
             case "nan":
-                return [(change(quote, bid=NAN, ask=NAN), symbol)]
+                return [(change(quote, bid=_NAN, ask=_NAN), symbol)]
             case "negative":
                 return [(change(quote, bid=-abs(quote.bid)), symbol)]
             case "duplicate":

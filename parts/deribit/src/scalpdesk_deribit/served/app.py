@@ -14,10 +14,8 @@ from typing import Any
 
 import msgspec
 
-from scalpdesk.core.clock import Clock
-from scalpdesk.core.events import QuoteEvent
-from scalpdesk.core.refusals import Cause, Refused
-from scalpdesk.core.units import NANOS_PER_SECOND, NEVER_NS
+from scalpdesk.base import NANOS_PER_SECOND, Cause, Clock, QuoteEvent, Refused
+from scalpdesk.core.units import NEVER_NS
 from scalpdesk.exchange.keyring import Keyring
 from scalpdesk.exchange.market import Published, SimulatedMarket
 from scalpdesk.simulation.accounts import BrokerAccount
@@ -33,12 +31,12 @@ TOKEN_SECONDS = 900
 _LEAST_HEARTBEAT_SECONDS = 10
 _MATCHING = frozenset({"buy", "sell", "edit", "cancel", "close", "create"})
 """Verbs of the methods that reach the matching engine."""
-QUOTED = ("ticker", "quote", "book")
+_QUOTED = ("ticker", "quote", "book")
 """Kinds of channels that follow the quotes of an instrument."""
-FILLS = frozenset({"fill", "partial_fill"})
-SHOWN = frozenset({"new", "triggered", "canceled", "expired", "rejected", *FILLS})
+_FILLS = frozenset({"fill", "partial_fill"})
+SHOWN = frozenset({"new", "triggered", "canceled", "expired", "rejected", *_FILLS})
 """Updates of the broker that the venue shows; an edited order goes on under its id."""
-CODES: dict[Cause, tuple[int, str]] = {
+_CODES: dict[Cause, tuple[int, str]] = {
     Cause.BUYING_POWER: (10009, "not_enough_funds"),
     Cause.QUANTITY: (10021, "invalid_amount"),
     Cause.MALFORMED: (10021, "invalid_amount"),
@@ -54,7 +52,7 @@ _OTHER_REJECT = (11030, "other_reject")
 
 
 @dataclass(slots=True)
-class Credits:
+class _Credits:
     """Requests that an account has left, refilled with time: the lowest tier's limits."""
 
     a_second: float
@@ -77,7 +75,7 @@ class Credits:
 
 
 @dataclass(slots=True)
-class AccessToken:
+class _AccessToken:
     """Access to an account for a time."""
 
     account: str
@@ -103,12 +101,12 @@ class DeribitApi:
     ) -> None:
         self._world, self._keyring, self._clock = world, keyring, clock
         self._has_limits = has_limits
-        self._credits: dict[tuple[str, bool], Credits] = {}
+        self._credits: dict[tuple[str, bool], _Credits] = {}
         """By account, and whether a request reaches the matching engine."""
         self.is_locked = False
         """Whether the venue is in maintenance: it answers what is public and refuses the rest."""
         self._sessions: list[RpcSession] = []
-        self._tokens: dict[str, AccessToken] = {}
+        self._tokens: dict[str, _AccessToken] = {}
         self._refresh: dict[str, str] = {}
         self._count = 0
         self.names = OrderNames(world.ledger.orders)
@@ -210,7 +208,7 @@ class DeribitApi:
         try:
             return found(session, params)
         except Refused as refused:
-            code, words = CODES.get(refused.cause, _OTHER_REJECT)
+            code, words = _CODES.get(refused.cause, _OTHER_REJECT)
             raise RpcFault(code, words, reason=refused.reason) from None
 
     def refused(self, request_id: Any, fault: RpcFault) -> str:
@@ -224,7 +222,7 @@ class DeribitApi:
         matches = method.partition("/")[2].partition("_")[0] in _MATCHING
         limits = (5.0, 20.0) if matches else (20.0, 100.0)
         payer = session.account or ""  # clients that have not logged in share the credits of the address
-        credits_left = self._credits.setdefault((payer, matches), Credits(*limits))
+        credits_left = self._credits.setdefault((payer, matches), _Credits(*limits))
         if not credits_left.take(self._clock.now_ns()):
             session.is_ended = True
             raise RpcFault(10028, "too_many_requests")
@@ -309,7 +307,7 @@ class DeribitApi:
         digest = hashlib.sha256(f"{account}|{self._count}|{self._clock.now_ns()}".encode()).hexdigest()
         access, refresh = digest[:32], digest[32:]
         expires_ns = self._clock.now_ns() + TOKEN_SECONDS * NANOS_PER_SECOND
-        self._tokens[access], self._refresh[refresh] = AccessToken(account, expires_ns), account
+        self._tokens[access], self._refresh[refresh] = _AccessToken(account, expires_ns), account
         session.account, session.token_expires_ns = account, expires_ns
         return {
             "access_token": access,
@@ -357,7 +355,7 @@ class DeribitApi:
             if name.endswith(".raw") and session.account is None:
                 raise RpcFault(13778, "raw_subscriptions_not_available_for_unauthorized")
             is_market = (
-                kind in (*QUOTED, "trades") and rest.partition(".")[0] in self._world.ledger.instruments
+                kind in (*_QUOTED, "trades") and rest.partition(".")[0] in self._world.ledger.instruments
             )
             if is_market or (private and kind == "user"):
                 accepted.append(name)
@@ -391,7 +389,7 @@ class DeribitApi:
         for session in self._sessions:
             for channel in session.channels:
                 kind, _, rest = channel.partition(".")
-                if kind in QUOTED and rest.partition(".")[0] == symbol:
+                if kind in _QUOTED and rest.partition(".")[0] == symbol:
                     shown = shown or self._messages.ticker(event.instrument_id)
                     self._notify_quote(session, channel, shown)
 
@@ -417,7 +415,7 @@ class DeribitApi:
             return
         self.names.note_edit(order)
         trade: dict[str, Any] | None = None
-        if update.execution is not None and update.event in FILLS:
+        if update.execution is not None and update.event in _FILLS:
             trade = (
                 self._messages.combo_trade(order, update.execution, update.leg_executions)
                 if order.legs

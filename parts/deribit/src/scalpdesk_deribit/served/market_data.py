@@ -15,7 +15,7 @@ from scalpdesk.portfolio.option_pricer import ContractPricer
 from scalpdesk_deribit.served.rpc import RpcFault, instrument_param, is_true
 from scalpdesk_deribit.served.serializers import MOST_ROWS, Messages, plain_number
 
-MINUTE_SECONDS = 60
+_MINUTE_SECONDS = 60
 CHART_MINUTES = {str(count): count for count in (1, 3, 5, 10, 15, 30, 60, 120, 180, 360, 720)} | {"1D": 1_440}
 """Lengths of a chart's bars by their name at the venue."""
 
@@ -175,7 +175,7 @@ class PublicMethods:
         """Return the 30-day volatility at the money of the tape, percent, at the end of each interval."""
         width = 86_400 if params.get("resolution") == "1D" else int(params.get("resolution", 3_600))
         source = self._world.source
-        if not isinstance(source, TapeSource) or width < MINUTE_SECONDS:
+        if not isinstance(source, TapeSource) or width < _MINUTE_SECONDS:
             return {"data": [], "continuation": None}
         # quotes begin after the start
         first = max(int(params.get("start_timestamp", 0)) * NANOS_PER_MS, source.start_ns + 1)
@@ -193,7 +193,7 @@ class PublicMethods:
 
     def _vol_of_30_days(self, tape: MarketTape, at_ns: int) -> float:
         """Return the volatility at the money of 30 days, percent: total variance between two expiries."""
-        quotes = tape.quotes.between(at_ns - 2 * MINUTE_SECONDS * NANOS_PER_SECOND, at_ns)
+        quotes = tape.quotes.between(at_ns - 2 * _MINUTE_SECONDS * NANOS_PER_SECOND, at_ns)
         mids = dict(
             zip(quotes.instrument_id.tolist(), (0.5 * (quotes.bid + quotes.ask)).tolist(), strict=True)
         )

@@ -43,11 +43,11 @@ from scalpdesk_deribit.wire import LIFETIMES, LONGEST_LABEL, is_combo
 
 _PRICE_BAND = Decimal("0.05")
 """Largest distance of a perpetual's limit beyond its mark, a fraction."""
-MOST_LEGS = 4
+_MOST_LEGS = 4
 _NAMED_LIFETIMES = {name: each for each, name in LIFETIMES.items()}
-PLAIN = {kind.value: kind for kind in OrderType}
-STOPS = ("stop_limit", "stop_market")
-TRIGGERS = ("mark_price", "last_price")
+_PLAIN = {kind.value: kind for kind in OrderType}
+_STOPS = ("stop_limit", "stop_market")
+_TRIGGERS = ("mark_price", "last_price")
 """Prices that a stop may wait for; both are the middle of the quote here."""
 _LOG_TYPES = {
     "INT": "settlement",
@@ -197,7 +197,7 @@ class Orders:
         """Return the combo of these legs, made at the first request; its first leg by name is bought."""
         del session
         trades = params.get("trades")
-        if not isinstance(trades, list) or not 2 <= len(trades) <= MOST_LEGS:
+        if not isinstance(trades, list) or not 2 <= len(trades) <= _MOST_LEGS:
             raise RpcFault(-32602, "Invalid params", param="trades", reason="two to four legs")
         signed: dict[str, Decimal] = {}
         options = set()
@@ -298,14 +298,14 @@ class Orders:
     ) -> OrderKind:
         """Read the type of an order; a stop whose trigger the market is at or beyond is refused."""
         name = str(params.get("type", "limit"))
-        if name not in STOPS:
-            kind = PLAIN.get(name)
+        if name not in _STOPS:
+            kind = _PLAIN.get(name)
             if kind is None:
                 reason = "only limit, market, stop_limit and stop_market here"
                 raise RpcFault(-32602, "Invalid params", param="type", reason=reason)
             return kind
-        if params.get("trigger") not in TRIGGERS:
-            reason = f"one of {', '.join(TRIGGERS)} here"
+        if params.get("trigger") not in _TRIGGERS:
+            reason = f"one of {', '.join(_TRIGGERS)} here"
             raise RpcFault(-32602, "Invalid params", param="trigger", reason=reason)
         trigger, quote = self._on_tick(params, "trigger_price", item), self._world.quote(number)
         if quote is not None and (quote.mid - float(trigger)) * side.sign >= 0:

@@ -23,7 +23,7 @@ class Lock(BoundedSettings, frozen=True):
     locked: bool
 
 
-class DeribitProtocol(ExchangeProtocol):
+class _DeribitProtocol(ExchangeProtocol):
     """JSON-RPC of one server."""
 
     def __init__(self, host: ExchangeHost) -> None:
@@ -111,7 +111,7 @@ class DeribitProtocol(ExchangeProtocol):
 
 PROTOCOL = ProtocolSpec(
     name="deribit",
-    build=DeribitProtocol,
+    build=_DeribitProtocol,
     terms=MarketTerms(fees=DERIBIT_FEES, charges_always=True, rules=DERIBIT_RULES, margin=CoinMargin),
     settles_in_coin=True,
     path=API_PATH,

@@ -5,8 +5,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import Any, NamedTuple
 
-from scalpdesk.core.units import InstrumentId
-from scalpdesk.instruments.contract import Instruments
+from scalpdesk.base import InstrumentId, Instruments
 
 
 class RpcFault(Exception):  # noqa: N818 - an answer, not an error of ours

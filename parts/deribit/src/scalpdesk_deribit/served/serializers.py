@@ -8,21 +8,19 @@ from typing import Any
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.intents import Side, Stop
 from scalpdesk.core.units import DAY_NS, DAYS_PER_YEAR, NANOS_PER_MS, ZERO, InstrumentId
-from scalpdesk.exchange.market import SimulatedMarket
+from scalpdesk.exchange import BrokerAccount, BrokerOrder, Execution, SimulatedMarket, Status
 from scalpdesk.instruments.contract import Instrument, OptionContract, underlying_of
 from scalpdesk.instruments.deribit import DERIBIT_FEES, DeribitFees, perpetual_symbol
 from scalpdesk.instruments.fees import trade_date
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.portfolio.option_pricer import ContractPricer
 from scalpdesk.pricing.scalar import coin_greeks
-from scalpdesk.simulation.accounts import BrokerAccount
-from scalpdesk.simulation.orders import BrokerOrder, Execution, Status
 from scalpdesk_deribit.served.rpc import NO_LEVELS, Levels
 from scalpdesk_deribit.wire import LIFETIMES, is_combo
 
 _FAR_FUTURE_MS = 32_503_708_800_000
 MOST_ROWS = 1_000
-STATES = {
+_STATES = {
     Status.FILLED: "filled",
     Status.CANCELED: "cancelled",
     Status.EXPIRED: "cancelled",
@@ -50,7 +48,7 @@ def without_legs(trade: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in trade.items() if name != "legs"}
 
 
-def kind_of(name: str) -> str:
+def _kind_of(name: str) -> str:
     """Return the venue's kind of an instrument or combo by its name."""
     if is_combo(name):
         return "option_combo"
@@ -59,7 +57,7 @@ def kind_of(name: str) -> str:
 
 def is_of_kind(name: str, wanted: Any) -> bool:
     """Return whether a kind that is asked for has an instrument; none asked for is all of them."""
-    return wanted in (None, "any", kind_of(name), "combo" if is_combo(name) else "any")
+    return wanted in (None, "any", _kind_of(name), "combo" if is_combo(name) else "any")
 
 
 class OrderNames:
@@ -352,7 +350,7 @@ class Messages:
         return {
             **stop,
             "order_id": self._names.id_of(order),
-            "order_state": STATES.get(order.status, "untriggered" if order.waits_for_stop else "open"),
+            "order_state": _STATES.get(order.status, "untriggered" if order.waits_for_stop else "open"),
             "order_type": _type_name(order),
             "direction": side.value,
             "instrument_name": self._names.symbol(order),

@@ -4,21 +4,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 
-from scalpdesk.core.intents import Purpose
-from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, ZERO, InstrumentId
-from scalpdesk.exchange.market import SimulatedMarket
+from scalpdesk.base import MINUTE_NS, NANOS_PER_SECOND, ZERO, InstrumentId, Position, Purpose, to_new_york
+from scalpdesk.exchange import BrokerAccount, Execution, SimulatedMarket
 from scalpdesk.instruments.contract import ONE
 from scalpdesk.instruments.postings import of_fill
-from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.margin.holdings import Holding
-from scalpdesk.portfolio.positions import Position
-from scalpdesk.simulation.accounts import AccountTerms, BrokerAccount
+from scalpdesk.simulation.accounts import AccountTerms
 from scalpdesk.simulation.ledger import Ledger
-from scalpdesk.simulation.orders import Execution
 from scalpdesk_ibkr.served.contracts import ContractBook
 from scalpdesk_ibkr.served.wire import DECIMAL_SIZES, Field, Message, Reader, TwsError
 
-VALUES_NS, PROFIT_NS = 3 * MINUTE_NS, NANOS_PER_SECOND
+_VALUES_NS, _PROFIT_NS = 3 * MINUTE_NS, NANOS_PER_SECOND
 """Market time between two reports of unasked account values, and of profits, nanoseconds."""
 _LEDGER_TAG = "$LEDGER"
 _LEDGER_KEYS = ("CashBalance", "StockMarketValue", "OptionMarketValue", "UnrealizedPnL", "RealizedPnL")
@@ -248,14 +244,14 @@ class AccountFeed:
                 self._remember(code)
                 self._send_changed(code, changed)
         now_ns = self._world.now_ns
-        if now_ns - self._profit_ns >= PROFIT_NS:
+        if now_ns - self._profit_ns >= _PROFIT_NS:
             self._profit_ns = now_ns
             for request_id in self._profit_requests:
                 message = self._profit(request_id)
                 if message != self._profits_sent.get(request_id):
                     self._profits_sent[request_id] = message
                     self._send(message)
-        if now_ns - self._values_ns >= VALUES_NS:
+        if now_ns - self._values_ns >= _VALUES_NS:
             self._values_ns = now_ns
             for request_id, tags in self._summaries.items():
                 for message in self._summary(request_id, tags):

@@ -40,8 +40,8 @@ _KNOWN_RULES = {CENT_TICK: 26, PENNY_NICKEL: 109, NICKEL_DIME: 239}
 _FIRST_OTHER_RULE = 1_000
 _HOURS_AHEAD = 6
 """Calendar days whose hours contractData states."""
-MOST_SAMPLES = 16
-MOST_RATIO = 1_000
+_MOST_SAMPLES = 16
+_MOST_RATIO = 1_000
 NO_CONTRACT = "No security definition has been found for the request"
 
 
@@ -233,7 +233,7 @@ class ContractBook:
             con_id, ratio, action, exchange = reader.whole("conId"), reader.whole("ratio"), *reader.texts(2)
             rest = reader.texts(4) if in_order else []
             number = self._by_id.get(con_id)
-            if number is None or not 0 < ratio <= MOST_RATIO or action not in ("BUY", "SELL", "SSHORT"):
+            if number is None or not 0 < ratio <= _MOST_RATIO or action not in ("BUY", "SELL", "SSHORT"):
                 raise TwsError(200, f"{NO_CONTRACT}: leg {con_id} {action} {ratio} does not exist here")
             side = Side.BUY if action == "BUY" else Side.SELL
             legs.append(ComboLeg(number, Decimal(ratio), side, (con_id, ratio, action, exchange, *rest)))
@@ -325,7 +325,7 @@ class ContractBook:
         rows: list[Field] = []
         count = 0
         for number, item in enumerate(self._instruments):
-            if item.is_option or not item.symbol.startswith(pattern.upper()) or count == MOST_SAMPLES:
+            if item.is_option or not item.symbol.startswith(pattern.upper()) or count == _MOST_SAMPLES:
                 continue
             count += 1
             con_id, symbol, kind, *_ = self.fields(InstrumentId(number))

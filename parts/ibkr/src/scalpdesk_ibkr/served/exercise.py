@@ -10,27 +10,25 @@ from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
 
-from scalpdesk.core.refusals import Refused
-from scalpdesk.core.units import ZERO, InstrumentId
-from scalpdesk.exchange.market import SimulatedMarket
-from scalpdesk.simulation.orders import Status
+from scalpdesk.base import ZERO, InstrumentId, Refused
+from scalpdesk.exchange import SimulatedMarket, Status
 from scalpdesk_ibkr.served.contracts import NO_CONTRACT, ContractBook, Query
 from scalpdesk_ibkr.served.layouts import OPEN_ORDER, error_message
 from scalpdesk_ibkr.served.orders import ENDS, Send, perm_id_of
 from scalpdesk_ibkr.served.wire import Message, Reader, TwsError
 
-EXERCISE, LAPSE = 1, 2
-IN_VAIN, NOT_IN_THE_MONEY = (
+_EXERCISE, _LAPSE = 1, 2
+_IN_VAIN, _NOT_IN_THE_MONEY = (
     "Error processing request.",
     "Exercise ignored because option is not in-the-money.",
 )
-REFUSED = "Exercise/Lapse failed due to server rejection."
+_REFUSED = "Exercise/Lapse failed due to server rejection."
 FINAL_AFTER_NS = 1
 """After the last notices: by then the broker has carried them out."""
 
 
 @dataclass(frozen=True, slots=True)
-class ExerciseRequest:
+class _ExerciseRequest:
     """A request that the broker has taken."""
 
     client_id: int
@@ -52,29 +50,29 @@ class ExerciseDesk:
         self, world: SimulatedMarket, contracts: ContractBook, codes: Mapping[str, str], send: Send
     ) -> None:
         self._world, self._contracts, self._names, self._send = world, contracts, codes, send
-        self._waiting: dict[tuple[int, int], ExerciseRequest] = {}
+        self._waiting: dict[tuple[int, int], _ExerciseRequest] = {}
 
     def take(self, client_id: int, request_id: int, reader: Reader) -> None:
         """Take an exercise (action 1) or a lapse (2) of bought contracts (message 21)."""
         number = self._contract(reader)
         action, contracts = reader.whole("exerciseAction"), Decimal(reader.whole("exerciseQuantity"))
         code, overrides = reader.text() or next(iter(self._names)), reader.flag("override")
-        if action not in (EXERCISE, LAPSE) or code not in self._names:
+        if action not in (_EXERCISE, _LAPSE) or code not in self._names:
             raise TwsError(321, "Error validating request:-'exercise' : action 1 or 2 of an own account")
         option, expiry = self._world.ledger.instruments[number], self._world.broker.expiry
         spot = self._world.ledger.spot_of(option) if option.is_option else None
-        if action == EXERCISE and option.is_option and not overrides:
+        if action == _EXERCISE and option.is_option and not overrides:
             pays = spot is not None and option.payoff(spot.mid) > 0.0
             if not pays:
-                raise TwsError(322, IN_VAIN + NOT_IN_THE_MONEY)
+                raise TwsError(322, _IN_VAIN + _NOT_IN_THE_MONEY)
         try:
             last_ns = expiry.instruct(
-                self._names[code], number, exercises=action == EXERCISE, contracts=contracts
+                self._names[code], number, exercises=action == _EXERCISE, contracts=contracts
             )
         except Refused:
-            raise TwsError(322, IN_VAIN + REFUSED) from None
+            raise TwsError(322, _IN_VAIN + _REFUSED) from None
         perm_id = perm_id_of(f"{client_id}|{request_id}|{self._world.options.salt}")
-        asked = ExerciseRequest(client_id, request_id, perm_id, code, number, contracts)
+        asked = _ExerciseRequest(client_id, request_id, perm_id, code, number, contracts)
         for key, earlier in tuple(self._waiting.items()):  # a later word on the contract replaces it
             if (earlier.code, earlier.number) == (code, number):
                 self._end(key, "Cancelled")
@@ -121,7 +119,7 @@ class ExerciseDesk:
         if asked is not None:
             self._send(asked.client_id, lambda _: self._status(asked, status))
 
-    def _shown(self, asked: ExerciseRequest, version: int) -> Message:
+    def _shown(self, asked: _ExerciseRequest, version: int) -> Message:
         """Return an openOrder message (5)."""
         return 5, *OPEN_ORDER.write(
             version,
@@ -140,7 +138,7 @@ class ExerciseDesk:
         )
 
     @staticmethod
-    def _status(asked: ExerciseRequest, status: str) -> Message:
+    def _status(asked: _ExerciseRequest, status: str) -> Message:
         """Return an orderStatus message (3)."""
         filled = asked.contracts if status == "Filled" else ZERO
         left = ZERO if status == "Filled" else asked.contracts

@@ -4,12 +4,8 @@ from collections.abc import Iterator
 from datetime import datetime
 from xml.etree.ElementTree import Element, SubElement, tostring
 
-from scalpdesk.core.units import ZERO, number_text
-from scalpdesk.exchange.documents import own_id
-from scalpdesk.instruments.contract import Instrument
-from scalpdesk.instruments.sessions import to_new_york
-from scalpdesk.simulation.accounts import BrokerAccount
-from scalpdesk.simulation.orders import Activity, Execution
+from scalpdesk.base import ZERO, Instrument, number_text, to_new_york
+from scalpdesk.exchange import Activity, BrokerAccount, Execution, own_id
 from scalpdesk_ibkr.served.contracts import kind_of, symbol_of
 from scalpdesk_ibkr.served.session import TwsMarket
 
@@ -17,7 +13,7 @@ Row = dict[str, str]
 
 _NOTES = {"OPASN": "A", "OPEXC": "Ex", "OPEXP": "Ep", "OPCSH": "Ex"}
 """Codes of the ends of options by the kinds of activities; a delivery carries that of its option."""
-TYPES = {
+_TYPES = {
     "DIV": "Dividends",
     "FEE": "Other Fees",
     "CSD": "Deposits/Withdrawals",
@@ -131,7 +127,7 @@ def _booked(activity: Activity, notes: str) -> Row:
 def _payment(activity: Activity) -> Row:
     interest = "Broker Interest Received" if activity.net_amount > ZERO else "Broker Interest Paid"
     return {
-        "type": TYPES.get(activity.kind, interest),
+        "type": _TYPES.get(activity.kind, interest),
         "amount": number_text(activity.net_amount),
         "levelOfDetail": "DETAIL",
     }

@@ -13,26 +13,26 @@ from scalpdesk.instruments.sessions import FIRST_DAY, new_york_ns, to_new_york
 from scalpdesk_ibkr.served.contracts import ContractBook, instant_of, read_query, time_text
 from scalpdesk_ibkr.served.wire import Field, Message, Reader, TwsError, size_of
 
-WIDTHS = {
+_WIDTHS = {
     **{f"{count} min{'s' * (count > 1)}": 60 * count for count in (1, 2, 3, 5, 10, 15, 20, 30)},
     **{f"{count} hour{'s' * (count > 1)}": 3_600 * count for count in (1, 2, 3, 4, 8)},
     "1 day": DAY_SECONDS,
 }
 """Seconds of each size of bars that is served."""
 TRADED = frozenset({"TRADES", "ADJUSTED_LAST", "AGGTRADES"})
-QUOTED = frozenset({"MIDPOINT", "BID", "ASK", "BID_ASK"})
+_QUOTED = frozenset({"MIDPOINT", "BID", "ASK", "BID_ASK"})
 """Kinds of bars with and without a volume; both are made of the market's one series."""
 _CALENDAR_DAYS = {"W": 7, "M": 30, "Y": 365}
 _MOST_DAYS = 3_650
 _DURATION = re.compile(r"(\d{1,6}) ([SDWMY])")
-NO_DATA = "Historical Market Data Service error message:HMDS query returned no data: "
+_NO_DATA = "Historical Market Data Service error message:HMDS query returned no data: "
 _TOO_FAST = "Historical Market Data Service error message:Historical data request pacing violation"
 WINDOWS = ((600 * NANOS_PER_SECOND, 60, False), (2 * NANOS_PER_SECOND, 5, True))
 """Length in wall time (nanoseconds), most requests in it, and whether of one contract and kind."""
 
 
 @dataclass(slots=True)
-class BarLine:
+class _BarLine:
     """Bars that are kept up to date."""
 
     number: InstrumentId
@@ -58,14 +58,14 @@ class HistoricalBars:
         self._version, self._world, self._contracts, self._now_ns = version, world, contracts, now_ns
         self._asked: deque[tuple[int, tuple[InstrumentId, str]]] = deque()
         """Wall time, contract and kind of each request."""
-        self.lines: dict[int, BarLine] = {}
+        self.lines: dict[int, _BarLine] = {}
         """Bars that are kept up to date, by request id."""
 
     def answer(self, request_id: int, reader: Reader) -> Iterator[Message]:
         """Yield the bars that a request asks for (20)."""
         query = read_query(reader)
         if query.kind == "BAG":
-            raise TwsError(162, f"{NO_DATA}combos have none")
+            raise TwsError(162, f"{_NO_DATA}combos have none")
         number = self._contracts.only(query)
         reader.text()
         end, size, duration = reader.texts(3)
@@ -75,17 +75,17 @@ class HistoricalBars:
             raise TwsError(322, "Error processing request:-'bars' : Duplicate ticker id")
         self._pace((number, shown))
         symbol = self._world.ledger.instruments[number].symbol
-        if size not in WIDTHS or shown not in TRADED | QUOTED:
-            raise TwsError(162, f"{NO_DATA}{symbol} {size} {shown}")
+        if size not in _WIDTHS or shown not in TRADED | _QUOTED:
+            raise TwsError(162, f"{_NO_DATA}{symbol} {size} {shown}")
         now_ns = self._world.now_ns
         end_ns = min(_end_of(end) if end else now_ns, now_ns) + (not end)  # the bar that begins now counts
-        start_ns, seconds = self._start(duration, end_ns), WIDTHS[size]
+        start_ns, seconds = self._start(duration, end_ns), _WIDTHS[size]
         bars = self._series(number, seconds, start_ns, end_ns - 1)
         if hours_only and seconds < DAY_SECONDS:
             bars = self._within_hours(bars)
         if not bars:
-            raise TwsError(162, f"{NO_DATA}{symbol} {duration} before {time_text(end_ns)}")
-        line = BarLine(number, seconds, as_text, shown in TRADED)
+            raise TwsError(162, f"{_NO_DATA}{symbol} {duration} before {time_text(end_ns)}")
+        line = _BarLine(number, seconds, as_text, shown in TRADED)
         rows = [field for bar in bars for field in self._row(line, bar)]
         yield 17, request_id, time_text(start_ns), time_text(end_ns), len(bars), *rows
         if keeps_up:
@@ -100,7 +100,7 @@ class HistoricalBars:
             bars = self._series(number, seconds, 0, now_ns)
             if bars:
                 return 88, request_id, _time(bars[0].start_ns, as_text=as_text)
-        raise TwsError(162, f"{NO_DATA}{self._world.ledger.instruments[number].symbol}")
+        raise TwsError(162, f"{_NO_DATA}{self._world.ledger.instruments[number].symbol}")
 
     def cancel(self, request_id: int) -> None:
         """End the update of bars (25)."""
@@ -179,7 +179,7 @@ class HistoricalBars:
                 kept.append(replace(bar, start_ns=max(bar.start_ns, session.open_ns)))
         return kept
 
-    def _row(self, line: BarLine, bar: Bar) -> tuple[Field, ...]:
+    def _row(self, line: _BarLine, bar: Bar) -> tuple[Field, ...]:
         is_daily = line.seconds >= DAY_SECONDS
         when = (
             f"{to_new_york(bar.start_ns):%Y%m%d}" if is_daily else _time(bar.start_ns, as_text=line.as_text)

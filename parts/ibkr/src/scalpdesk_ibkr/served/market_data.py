@@ -25,17 +25,17 @@ from scalpdesk_ibkr.served.wire import Message, Reader, TwsError, size_of
 LIVE, FROZEN, DELAYED, DELAYED_FROZEN = 1, 2, 3, 4
 """Types of market data."""
 BID, ASK, LAST, HIGH, LOW, CLOSE, OPEN = 1, 2, 4, 6, 7, 9, 14
-SIZES = {BID: 0, ASK: 3, LAST: 5}
+_SIZES = {BID: 0, ASK: 3, LAST: 5}
 """Type of the size beside each type of price."""
-VOLUME, LAST_TIME, HALTED = 8, 45, 49
-BID_GREEKS, ASK_GREEKS, LAST_GREEKS, MODEL_GREEKS = 10, 11, 12, 13
-CALL_OPEN_INTEREST, PUT_OPEN_INTEREST = 27, 28
+VOLUME, _LAST_TIME, HALTED = 8, 45, 49
+_BID_GREEKS, _ASK_GREEKS, _LAST_GREEKS, _MODEL_GREEKS = 10, 11, 12, 13
+_CALL_OPEN_INTEREST, _PUT_OPEN_INTEREST = 27, 28
 _DELAYED = "0:69 1:66 2:67 3:70 4:68 5:71 6:72 7:73 8:74 9:75 14:76 10:80 11:81 12:82 13:83 45:88 49:90"
 DELAYED_TYPES = {int(live): int(late) for live, _, late in (pair.partition(":") for pair in _DELAYED.split())}
 """Type that delayed data have in place of each type of live data."""
-OPEN_INTEREST_LIST = "101"
+_OPEN_INTEREST_LIST = "101"
 """Generic tick by which a client asks for open interest."""
-COMBO_TICK = Decimal("0.01")
+_COMBO_TICK = Decimal("0.01")
 
 
 @dataclass(slots=True)
@@ -52,7 +52,7 @@ class DataTerms:
 
 
 @dataclass(slots=True)
-class MarketLine:
+class _MarketLine:
     """One subscription and what it has sent, by type of tick."""
 
     request_id: int
@@ -91,7 +91,7 @@ class MarketLines:
         self._version, self._world, self._contracts = version, world, contracts
         self._terms, self._count = terms, count
         self._type = LIVE
-        self.lines: dict[int, MarketLine] = {}
+        self.lines: dict[int, _MarketLine] = {}
         """By request id."""
 
     def choose(self, data_type: int) -> None:
@@ -127,7 +127,7 @@ class MarketLines:
                 raise TwsError(354, f"Requested market data is not subscribed.{also}")
             text = "Requested market data is not subscribed. Displaying delayed market data."
             yield error_message(self._version, request_id, 10167, text)
-        line = MarketLine(request_id, legs, is_combo, wants_delayed)
+        line = _MarketLine(request_id, legs, is_combo, wants_delayed)
         is_frozen = self._type in (FROZEN, DELAYED_FROZEN) and not self._world.broker.is_open
         shown = (DELAYED_FROZEN if is_frozen else DELAYED) if wants_delayed else FROZEN if is_frozen else LIVE
         self.lines[request_id] = line
@@ -135,14 +135,14 @@ class MarketLines:
             self._world.quote(number)
         item = self._world.ledger.instruments[line.number]
         yield 58, 1, request_id, shown
-        yield 81, request_id, COMBO_TICK if is_combo else item.tick_rule.below, "a60001", 3
+        yield 81, request_id, _COMBO_TICK if is_combo else item.tick_rule.below, "a60001", 3
         if not is_combo and not is_snapshot:
             yield 45, 6, request_id, line.kind(HALTED), int(line.number in self._world.ledger.halted)
         yield from self._quote_ticks(line)
         if not is_combo:
             yield from self._day_ticks(line)
             yield from self._last_ticks(line, self._world.last_trades.get(line.number))
-            if OPEN_INTEREST_LIST in generic and item.is_option:
+            if _OPEN_INTEREST_LIST in generic and item.is_option:
                 yield from self._open_interest(line, item)
         if is_snapshot:
             del self.lines[request_id]
@@ -171,7 +171,7 @@ class MarketLines:
 
     # ticks ------------------------------------------------------------------------------------------
 
-    def _price(self, line: MarketLine, kind: int, price: float, size: float) -> Iterator[Message]:
+    def _price(self, line: _MarketLine, kind: int, price: float, size: float) -> Iterator[Message]:
         """Yield a price with its size, or the size alone where only that is new."""
         before, now = line.sent.get(kind), (price, size)
         if before == now:
@@ -180,15 +180,15 @@ class MarketLines:
         shown, volume = round(price, 6), size_of(size, self._version)
         if before is None or before[0] != price:
             yield 1, 6, line.request_id, line.kind(kind), shown, volume, int(kind in (BID, ASK))
-        if kind in SIZES and (before is None or before[1] != size):
-            yield 2, 6, line.request_id, line.kind(SIZES[kind]), volume
+        if kind in _SIZES and (before is None or before[1] != size):
+            yield 2, 6, line.request_id, line.kind(_SIZES[kind]), volume
 
-    def _size(self, line: MarketLine, kind: int, size: float) -> Iterator[Message]:
+    def _size(self, line: _MarketLine, kind: int, size: float) -> Iterator[Message]:
         if line.sent.get(kind) != (size, size):
             line.sent[kind] = (size, size)
             yield 2, 6, line.request_id, line.kind(kind), size_of(size, self._version)
 
-    def _quote_ticks(self, line: MarketLine) -> Iterator[Message]:
+    def _quote_ticks(self, line: _MarketLine) -> Iterator[Message]:
         """Yield bid and ask, -1 with size 0 where a side is empty; an index has neither."""
         quotes = [self._world.ledger.quotes.get(number) for number, _ in line.legs]
         item = self._world.ledger.instruments[line.number]
@@ -208,12 +208,12 @@ class MarketLines:
             yield from self._price(line, kind, price, size)
         quote = quotes[0]
         if item.is_option and not line.is_combo and quote is not None:
-            yield from self._greeks(line, item, MODEL_GREEKS, quote.mid)
-            yield from self._greeks(line, item, BID_GREEKS, quote.bid)
-            yield from self._greeks(line, item, ASK_GREEKS, quote.ask)
+            yield from self._greeks(line, item, _MODEL_GREEKS, quote.mid)
+            yield from self._greeks(line, item, _BID_GREEKS, quote.bid)
+            yield from self._greeks(line, item, _ASK_GREEKS, quote.ask)
 
     def _last_ticks(
-        self, line: MarketLine, trade: TradeEvent | None, *, is_print: bool = False
+        self, line: _MarketLine, trade: TradeEvent | None, *, is_print: bool = False
     ) -> Iterator[Message]:
         """Yield the last trade, and a new high or low of the day; a print has its time in any case."""
         if trade is None or not math.isfinite(trade.price):
@@ -223,15 +223,15 @@ class MarketLines:
         yield from self._price(line, LAST, trade.price, size)
         if is_print or before is None or before[0] != trade.price:
             second = trade.ts_event_ns // NANOS_PER_SECOND
-            yield 46, 6, line.request_id, line.kind(LAST_TIME), str(second)
+            yield 46, 6, line.request_id, line.kind(_LAST_TIME), str(second)
             if item.is_option:
-                yield from self._greeks(line, item, LAST_GREEKS, trade.price)
+                yield from self._greeks(line, item, _LAST_GREEKS, trade.price)
         for kind, sign in ((OPEN, 0), (HIGH, 1), (LOW, -1)):
             known = line.sent.get(kind)
             if known is None or sign * trade.price > sign * known[0]:
                 yield from self._price(line, kind, trade.price, 0.0)
 
-    def _day_ticks(self, line: MarketLine) -> Iterator[Message]:
+    def _day_ticks(self, line: _MarketLine) -> Iterator[Message]:
         """Yield open, high, low and volume of the day, and the close of the day before."""
         world, number = self._world, line.number
         day = to_new_york(world.now_ns).date()
@@ -252,12 +252,12 @@ class MarketLines:
         if close:
             yield from self._price(line, CLOSE, close, 0.0)
 
-    def _open_interest(self, line: MarketLine, item: OptionContract) -> Iterator[Message]:
+    def _open_interest(self, line: _MarketLine, item: OptionContract) -> Iterator[Message]:
         count = float(self._world.source.open_interest.get(item.symbol, 0))
-        for kind, is_own in ((CALL_OPEN_INTEREST, item.is_call), (PUT_OPEN_INTEREST, not item.is_call)):
+        for kind, is_own in ((_CALL_OPEN_INTEREST, item.is_call), (_PUT_OPEN_INTEREST, not item.is_call)):
             yield 2, 6, line.request_id, kind, size_of(count if is_own else 0.0, self._version)
 
-    def _greeks(self, line: MarketLine, item: OptionContract, kind: int, price: float) -> Iterator[Message]:
+    def _greeks(self, line: _MarketLine, item: OptionContract, kind: int, price: float) -> Iterator[Message]:
         """Yield volatility and Greeks at a price of an option: theta a day, vega a point."""
         world = self._world
         if item.underlying not in world.ledger.instruments or not (math.isfinite(price) and price > 0.0):

@@ -43,8 +43,8 @@ from scalpdesk_ibkr.served.layouts import (
 )
 from scalpdesk_ibkr.served.wire import Field, Message, Reader, TwsError, number_of
 
-LIFETIMES = {"": TimeInForce.DAY} | {each.name: each for each in TimeInForce if each is not TimeInForce.CLS}
-STATUSES = {
+_LIFETIMES = {"": TimeInForce.DAY} | {each.name: each for each in TimeInForce if each is not TimeInForce.CLS}
+_STATUSES = {
     Status.PENDING_NEW: "PreSubmitted",
     Status.ACCEPTED: "PreSubmitted",
     Status.HELD: "PreSubmitted",
@@ -58,14 +58,14 @@ STATUSES = {
     Status.REPLACED: "Cancelled",
     Status.REJECTED: "Inactive",
 }
-CODES = {
+_CODES = {
     Cause.SUB_PENNY: 110,
     Cause.UNKNOWN_ASSET: 200,
     Cause.MALFORMED: 321,
     Cause.UNKNOWN_ORDER: 10147,
     Cause.CLOSED_ORDER: 10148,
 }
-REJECTED, OFF_TICK, MISMATCH, NOT_MODIFIED = 201, 110, 105, 329
+REJECTED, _OFF_TICK, _MISMATCH, _NOT_MODIFIED = 201, 110, 105, 329
 """An order that is refused; refusals of a modification, which leave the order alive at a client."""
 ENDS = {
     Status.CANCELED: (202, "Order Canceled - reason:"),
@@ -74,8 +74,8 @@ ENDS = {
 }
 """Error that comes with the end of an order."""
 INVALID = "Error validating request:-"
-OFF_TICK_TEXT = "The price does not conform to the minimum price variation for this contract."
-DUPLICATE = "Duplicate order id"
+_OFF_TICK_TEXT = "The price does not conform to the minimum price variation for this contract."
+_DUPLICATE = "Duplicate order id"
 NOT_SERVED = ("ocaGroup", "goodAfterTime", "deltaNeutralOrderType", "hedgeType", "algoStrategy", "conditions")
 """Terms of an order that the broker does not know."""
 
@@ -84,7 +84,7 @@ Send = Callable[[int, Callable[[int], Message]], None]
 """Sends a message, written for the version of its connection, to the client of an id if it is connected."""
 
 
-class Placement(NamedTuple):
+class _Placement(NamedTuple):
     """An order as its client asks for it."""
 
     query: Query
@@ -111,7 +111,7 @@ class Placement(NamedTuple):
         return -1 if self.legs and self.side is Side.SELL else 1
 
 
-def read_placement(reader: Reader, version: int, contracts: ContractBook) -> Placement:
+def _read_placement(reader: Reader, version: int, contracts: ContractBook) -> _Placement:
     """Read a placeOrder message (3) up to the number of its conditions."""
     query = read_query(reader)
     texts, legs = PLACED_HEAD.read(version, reader.text), tuple[ComboLeg, ...]()
@@ -134,7 +134,7 @@ def read_placement(reader: Reader, version: int, contracts: ContractBook) -> Pla
     is_what_if, tail = reader.flag("whatIf"), reader.rest()
     # miscOptions, solicited, randomizeSize and randomizePrice come before it
     texts["conditions"] = tail[4].strip("0") if len(tail) > 4 else ""
-    return Placement(
+    return _Placement(
         query,
         legs,
         texts,
@@ -149,7 +149,7 @@ def read_placement(reader: Reader, version: int, contracts: ContractBook) -> Pla
 
 
 @dataclass(slots=True, eq=False)
-class PlacedOrder:
+class _PlacedOrder:
     """An order as its client knows it: over modifications one id, though the broker replaces its order."""
 
     client_id: int
@@ -179,7 +179,7 @@ class PlacedOrder:
         return sum((step.filled for step in earlier), ZERO), sum((step.value for step in earlier), ZERO)
 
 
-class Standing(NamedTuple):
+class _Standing(NamedTuple):
     """State of an order for its client."""
 
     status: str
@@ -189,21 +189,21 @@ class Standing(NamedTuple):
     """Mean price of what is filled; 0 before the first fill."""
 
 
-def standing_of(placed: PlacedOrder, order: BrokerOrder | None = None) -> Standing:
+def _standing_of(placed: _PlacedOrder, order: BrokerOrder | None = None) -> _Standing:
     """Return the state of an order; ``order`` is the broker's as of an instant, by default the present."""
     order = order or placed.now
     filled, value = placed.before(order)
     quantity, filled, value = filled + order.quantity, filled + order.filled, value + order.value
-    status = STATUSES[order.status]
+    status = _STATUSES[order.status]
     if order.status is Status.NEW and (order.waits_for_stop or order.lifetime is TimeInForce.CLS):
         status = "PreSubmitted"
-    return Standing(status, quantity, filled, placed.sign * value / filled if filled else ZERO)
+    return _Standing(status, quantity, filled, placed.sign * value / filled if filled else ZERO)
 
 
-class Reported(NamedTuple):
+class _Reported(NamedTuple):
     """An execution as it was reported."""
 
-    placed: PlacedOrder
+    placed: _PlacedOrder
     trade: Execution
     values: Values
     """Fields of execDetails but for the request's id."""
@@ -217,9 +217,9 @@ def perm_id_of(text: str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") % (2**31 - 2) + 1
 
 
-def _kind(wanted: Placement) -> tuple[BrokerKind, Decimal | None, TimeInForce | None]:
+def _kind(wanted: _Placement) -> tuple[BrokerKind, Decimal | None, TimeInForce | None]:
     """Return type, limit and lifetime of an order by its names at the venue."""
-    name, lifetime = wanted.type_name, LIFETIMES.get(wanted.texts["tif"].upper())
+    name, lifetime = wanted.type_name, _LIFETIMES.get(wanted.texts["tif"].upper())
     if name in ("LMT", "STP LMT", "LOC") and wanted.limit is None:
         raise TwsError(321, f"{INVALID} a limit price is missing")
     if name in ("MOC", "LOC"):
@@ -266,11 +266,11 @@ class TwsOrders:
         self._world, self._contracts, self._profits, self._send = world, contracts, profits, send
         self._names = codes
         self._codes = {name: code for code, name in codes.items()}
-        self._placed: dict[tuple[int, int], PlacedOrder] = {}
+        self._placed: dict[tuple[int, int], _PlacedOrder] = {}
         self._largest: dict[int, int] = {}
         """Largest order id that each client used."""
-        self._by_broker_id: dict[str, PlacedOrder] = {}
-        self._executions: dict[str, Reported] = {}
+        self._by_broker_id: dict[str, _PlacedOrder] = {}
+        self._executions: dict[str, _Reported] = {}
         """By the vendor's id: a corrected one has an id of its own."""
         self._execution_ids: dict[str, str] = {}
         """The vendor's execution ids by the broker's."""
@@ -288,17 +288,17 @@ class TwsOrders:
 
     def place(self, client_id: int, version: int, order_id: int, reader: Reader) -> None:
         """Take a new order, the modification of one that works, or a what-if order (message 3)."""
-        wanted = read_placement(reader, version, self._contracts)
+        wanted = _read_placement(reader, version, self._contracts)
         known = None if wanted.is_what_if else self._placed.get((client_id, order_id))
         if known is not None:
             self._modify(known, wanted)
             return
         if order_id < self.next_id(client_id) and not wanted.is_what_if:
-            raise TwsError(103, DUPLICATE)
+            raise TwsError(103, _DUPLICATE)
         code = wanted.texts["account"] or next(iter(self._names))
         request, number = self._request(wanted, code)
         account = self._names[code]
-        placed = PlacedOrder(
+        placed = _PlacedOrder(
             client_id,
             order_id,
             perm_id_of(f"{client_id}|{order_id}|{self._world.options.salt}"),
@@ -320,7 +320,7 @@ class TwsOrders:
         placed.steps.append(order)
         self._placed[client_id, order_id] = self._by_broker_id[order.order_id] = placed
 
-    def _request(self, wanted: Placement, code: str) -> tuple[OrderRequest, InstrumentId | None]:
+    def _request(self, wanted: _Placement, code: str) -> tuple[OrderRequest, InstrumentId | None]:
         """Return the broker's request for an order, and its instrument, None for a combo.
 
         Raises TwsError when the venue would not take it as it is written.
@@ -367,7 +367,7 @@ class TwsOrders:
         )
         return request, number
 
-    def _terms(self, wanted: Placement, code: str, number: InstrumentId | None) -> Values:
+    def _terms(self, wanted: _Placement, code: str, number: InstrumentId | None) -> Values:
         """Return the fields of openOrder that a modification does not change."""
         terms: Values = {
             "action": wanted.action,
@@ -384,17 +384,17 @@ class TwsOrders:
         contract = self._contracts.combo_fields(wanted.legs)
         return terms | {"contract": contract, "comboLegsDescrip": described, "legs": legs}
 
-    def _refuse(self, placed: PlacedOrder, quantity: Decimal, refused: Refused) -> None:
+    def _refuse(self, placed: _PlacedOrder, quantity: Decimal, refused: Refused) -> None:
         """Answer an order that the broker does not take."""
-        code = CODES.get(refused.cause, REJECTED)
+        code = _CODES.get(refused.cause, REJECTED)
         if code != REJECTED:
-            raise TwsError(code, OFF_TICK_TEXT if code == OFF_TICK else f"{INVALID} {refused.reason}")
+            raise TwsError(code, _OFF_TICK_TEXT if code == _OFF_TICK else f"{INVALID} {refused.reason}")
         self._largest[placed.client_id] = placed.order_id
         self._tell_error(placed, REJECTED, f"Order rejected - reason:{refused.reason}")
-        end = Standing("Inactive", quantity, ZERO, ZERO)
+        end = _Standing("Inactive", quantity, ZERO, ZERO)
         self._tell(placed, lambda _: self._order_status(placed, end))
 
-    def _modify(self, known: PlacedOrder, wanted: Placement) -> None:
+    def _modify(self, known: _PlacedOrder, wanted: _Placement) -> None:
         """Replace the broker's order under the same id.
 
         A client takes any other code than these for the order's end; what was changed at the client is
@@ -402,20 +402,20 @@ class TwsOrders:
         """
         if not known.now.is_open:
             is_filled = known.now.status is Status.FILLED
-            raise TwsError(*(104, "Cannot modify a filled order") if is_filled else (103, DUPLICATE))
+            raise TwsError(*(104, "Cannot modify a filled order") if is_filled else (103, _DUPLICATE))
         try:
             order = self._replace(known, self._changes(known, wanted))
         except (Refused, TwsError) as error:
-            code = error.code if isinstance(error, TwsError) else NOT_MODIFIED
+            code = error.code if isinstance(error, TwsError) else _NOT_MODIFIED
             if isinstance(error, Refused) and error.cause is Cause.SUB_PENNY:
-                code = OFF_TICK
+                code = _OFF_TICK
             self._tell_error(known, code, f"Order modify failed: {error}")
             self._show(known)
             return
         known.steps.append(order)
         self._by_broker_id[order.order_id] = known
 
-    def _replace(self, known: PlacedOrder, changes: Changes) -> BrokerOrder:
+    def _replace(self, known: _PlacedOrder, changes: Changes) -> BrokerOrder:
         """Return the order in place of the present one; one that waits for the opening is sent again."""
         broker, now = self._world.broker, known.now
         if now.status is not Status.ACCEPTED:
@@ -437,7 +437,7 @@ class TwsOrders:
         broker.cancel(known.account, now.order_id)
         return order
 
-    def _changes(self, known: PlacedOrder, wanted: Placement) -> Changes:
+    def _changes(self, known: _PlacedOrder, wanted: _Placement) -> Changes:
         """Return the changes that a modification asks for, the broker's quantity without earlier steps'.
 
         Raises TwsError when it is another order, or no more than is filled.
@@ -446,12 +446,12 @@ class TwsOrders:
         is_combo = known.number is None
         is_same = bool(wanted.legs) if is_combo else known.number in self._contracts.find(wanted.query)
         if wanted.action != known.terms["action"] or not is_same:
-            raise TwsError(MISMATCH, "Order being modified does not match original order")
+            raise TwsError(_MISMATCH, "Order being modified does not match original order")
         if wanted.type_name != known.terms["orderType"]:
-            raise TwsError(NOT_MODIFIED, "Order modify failed. Cannot change to the new order type.")
-        filled = standing_of(known).filled
+            raise TwsError(_NOT_MODIFIED, "Order modify failed. Cannot change to the new order type.")
+        filled = _standing_of(known).filled
         if wanted.quantity <= filled:
-            raise TwsError(MISMATCH, f"Order quantity {wanted.quantity} is not above the filled {filled}")
+            raise TwsError(_MISMATCH, f"Order quantity {wanted.quantity} is not above the filled {filled}")
         trigger = kind.trigger if isinstance(kind, Stop) else None
         trail = kind.distance if isinstance(kind, Trailing) else None
         earlier, _ = known.before(known.now)
@@ -470,16 +470,16 @@ class TwsOrders:
             if placed.order_id:
                 self._cancel(placed)
 
-    def _cancel(self, placed: PlacedOrder) -> None:
+    def _cancel(self, placed: _PlacedOrder) -> None:
         try:
             self._world.broker.cancel(placed.account, placed.now.order_id)
         except Refused as refused:
-            raise _late_cancel(placed, CODES.get(refused.cause, 161)) from None
+            raise _late_cancel(placed, _CODES.get(refused.cause, 161)) from None
 
-    def _all(self) -> Iterator[PlacedOrder]:
+    def _all(self) -> Iterator[_PlacedOrder]:
         return iter(dict.fromkeys(self._by_broker_id.values()))
 
-    def _open(self) -> Iterator[PlacedOrder]:
+    def _open(self) -> Iterator[_PlacedOrder]:
         return (placed for placed in self._all() if placed.now.is_open)
 
     def show_open(self, client_id: int, version: int, *, of_all: bool = False) -> Iterator[Message]:
@@ -548,16 +548,16 @@ class TwsOrders:
         elif order.order_id != placed.now.order_id:
             return
         elif event == "order_cancel_rejected":
-            late = _late_cancel(placed, CODES[Cause.CLOSED_ORDER])
+            late = _late_cancel(placed, _CODES[Cause.CLOSED_ORDER])
             self._tell_error(placed, late.code, str(late))
         elif order.status is Status.REJECTED and len(placed.steps) > 1:
             placed.steps.pop()
-            self._tell_error(placed, NOT_MODIFIED, f"Order modify failed: {order.reject_reason}")
+            self._tell_error(placed, _NOT_MODIFIED, f"Order modify failed: {order.reject_reason}")
             self._show(placed)
         elif order.status in ENDS:
             code, why = ENDS[order.status]
             self._tell_error(placed, code, why + (order.reject_reason or ""))
-            end = standing_of(placed, order)
+            end = _standing_of(placed, order)
             self._tell(placed, lambda _: self._order_status(placed, end))
         else:
             if order.status is Status.ACCEPTED:
@@ -566,7 +566,7 @@ class TwsOrders:
                 self._tell_error(placed, 399, text)
             self._show(placed, order)
 
-    def _adopted(self, order: BrokerOrder) -> PlacedOrder | None:
+    def _adopted(self, order: BrokerOrder) -> _PlacedOrder | None:
         """Return an order that the broker itself places, of client 0 if that binds; None for another one."""
         if order.instrument_id is None or order.parent is not None:
             return None
@@ -580,16 +580,16 @@ class TwsOrders:
             "account": self._codes[order.account],
         }
         perm_id = perm_id_of(order.order_id)
-        adopted = PlacedOrder(0, order_id, perm_id, order.account, order.instrument_id, order.side, terms)
+        adopted = _PlacedOrder(0, order_id, perm_id, order.account, order.instrument_id, order.side, terms)
         adopted.steps.append(live)
         if order_id:
             self._largest[0] = order_id
             self._placed[0, order_id] = adopted
         return self._by_broker_id.setdefault(order.order_id, adopted)
 
-    def _report_fill(self, placed: PlacedOrder, update: OrderUpdate) -> None:
+    def _report_fill(self, placed: _PlacedOrder, update: OrderUpdate) -> None:
         """Report a trade: that of the order, its status, those of a combo's legs, then the commissions."""
-        whole, standing = update.execution, standing_of(placed, update.order)
+        whole, standing = update.execution, _standing_of(placed, update.order)
         assert whole is not None
         if whole.corrects is not None:
             self._take_back(whole.corrects)
@@ -616,11 +616,11 @@ class TwsOrders:
 
     def _note(
         self,
-        placed: PlacedOrder,
+        placed: _PlacedOrder,
         trade: Execution,
         figures: tuple[Decimal, Decimal],
         held_after: Decimal | None,
-    ) -> Reported:
+    ) -> _Reported:
         """Keep an execution with the fields of its message; ``figures`` are filled in all and mean price."""
         before = self._execution_ids.get(trade.corrects or "", f"{trade.execution_id}.00")
         root, _, last = before.rpartition(".")
@@ -651,7 +651,7 @@ class TwsOrders:
         }
         realized = ZERO if number is None else self._profits.book(trade, held_after)
         due_ns = trade.ts_ns + self.commission_delay_ns
-        made = self._executions[execution_id] = Reported(placed, trade, values, realized, due_ns)
+        made = self._executions[execution_id] = _Reported(placed, trade, values, realized, due_ns)
         return made
 
     def _take_back(self, broker_execution_id: str) -> None:
@@ -660,31 +660,31 @@ class TwsOrders:
         if found is not None:
             self._profits.take_back(found.trade)
 
-    def _show(self, placed: PlacedOrder, order: BrokerOrder | None = None) -> None:
+    def _show(self, placed: _PlacedOrder, order: BrokerOrder | None = None) -> None:
         self._tell(placed, lambda version: self._open_order(placed, version, order))
-        standing = standing_of(placed, order)
+        standing = _standing_of(placed, order)
         self._tell(placed, lambda _: self._order_status(placed, standing))
 
-    def _tell_trade(self, placed: PlacedOrder, each: Reported) -> None:
+    def _tell_trade(self, placed: _PlacedOrder, each: _Reported) -> None:
         self._tell(placed, lambda version: (11, *EXECUTION.write(version, {"requestId": -1, **each.values})))
 
-    def _tell_commission(self, each: Reported) -> None:
+    def _tell_commission(self, each: _Reported) -> None:
         self._tell(each.placed, lambda _: self._commission(each.trade, each.realized))
 
-    def _tell_error(self, placed: PlacedOrder, code: int, text: str) -> None:
+    def _tell_error(self, placed: _PlacedOrder, code: int, text: str) -> None:
         self._tell(placed, lambda version: error_message(version, placed.order_id, code, text))
 
-    def _tell(self, placed: PlacedOrder, write: Callable[[int], Message]) -> None:
+    def _tell(self, placed: _PlacedOrder, write: Callable[[int], Message]) -> None:
         if placed.order_id:
             self._send(placed.client_id, write)
 
     # messages ---------------------------------------------------------------------------------------
 
     def _order_status(
-        self, placed: PlacedOrder, standing: Standing | None = None, last_price: Decimal = ZERO
+        self, placed: _PlacedOrder, standing: _Standing | None = None, last_price: Decimal = ZERO
     ) -> Message:
         """Return an orderStatus message (3)."""
-        at = standing or standing_of(placed)
+        at = standing or _standing_of(placed)
         amounts = at.filled, at.quantity - at.filled, at.average, placed.perm_id, 0, last_price
         return 3, placed.order_id, at.status, *amounts, placed.client_id, "", 0
 
@@ -694,10 +694,10 @@ class TwsOrders:
         currency = self._world.ledger.instruments[trade.instrument_id].currency
         return 59, 1, self._execution_ids[trade.execution_id], trade.fee, currency, realized, 0, ""
 
-    def _values(self, placed: PlacedOrder, order: BrokerOrder | None) -> Values:
+    def _values(self, placed: _PlacedOrder, order: BrokerOrder | None) -> Values:
         """Return contract, terms and state of an order, as openOrder and completedOrder show them."""
         order = order or placed.now
-        at, kind = standing_of(placed, order), order.kind
+        at, kind = _standing_of(placed, order), order.kind
         stop = kind.trigger if isinstance(kind, Stop) else ZERO
         values: Values = {
             **placed.terms,
@@ -712,24 +712,24 @@ class TwsOrders:
             values["trailStopPrice"] = order.stop_price
         return values
 
-    def _open_order(self, placed: PlacedOrder, version: int, order: BrokerOrder | None = None) -> Message:
+    def _open_order(self, placed: _PlacedOrder, version: int, order: BrokerOrder | None = None) -> Message:
         """Return an openOrder message (5)."""
         values = self._values(placed, order) | {"orderId": placed.order_id, "clientId": placed.client_id}
         return 5, *OPEN_ORDER.write(version, values)
 
-    def _completed_order(self, placed: PlacedOrder, version: int) -> Message:
+    def _completed_order(self, placed: _PlacedOrder, version: int) -> Message:
         """Return a completedOrder message (101)."""
         now = placed.now
         values = self._values(placed, now)
         ended: Values = {
-            "filledQuantity": standing_of(placed).filled,
+            "filledQuantity": _standing_of(placed).filled,
             "completedTime": time_text(now.updated_ns),
             "completedStatus": now.reject_reason or values["status"],
         }
         return 101, *COMPLETED_ORDER.write(version, values | ended)
 
     def _what_if(
-        self, placed: PlacedOrder, wanted: Placement, request: OrderRequest, version: int
+        self, placed: _PlacedOrder, wanted: _Placement, request: OrderRequest, version: int
     ) -> Message:
         """Return an openOrder message with the margin that an order would take, and its commission."""
         ledger = self._world.ledger
@@ -781,8 +781,8 @@ class TwsOrders:
         return exact_price(far) if far > 0 else self._world.ledger.mark(number)
 
 
-def _late_cancel(placed: PlacedOrder, code: int) -> TwsError:
-    state = standing_of(placed).status
+def _late_cancel(placed: _PlacedOrder, code: int) -> TwsError:
+    state = _standing_of(placed).status
     return TwsError(
         code, f"OrderId {placed.order_id} that needs to be cancelled cannot be cancelled, state: {state}."
     )

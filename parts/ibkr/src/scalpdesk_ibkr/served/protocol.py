@@ -8,14 +8,11 @@ from typing import Annotated, Any
 import msgspec
 from aiohttp import web
 
-from scalpdesk.core.bounds import BoundedSettings, at_least
-from scalpdesk.core.errors import ConfigError, RetryError
-from scalpdesk.core.units import NANOS_PER_SECOND
+from scalpdesk.base import NANOS_PER_SECOND, BoundedSettings, ConfigError, RetryError, at_least, to_new_york
 from scalpdesk.exchange.market import MarketTerms, Published
 from scalpdesk.exchange.protocol import AdminCommand, ExchangeHost, ExchangeProtocol, ProtocolSpec
 from scalpdesk.instruments.deadlines import NOTICE_CUTOFFS
 from scalpdesk.instruments.fees import IBKR_FEES
-from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.simulation.faults import IN_COIN, PLACES, Fault
 from scalpdesk.simulation.order_entry import VenueRules
 from scalpdesk.simulation.orders import BrokerEvent
@@ -24,8 +21,8 @@ from scalpdesk_ibkr.served.flex import flex_statement
 from scalpdesk_ibkr.served.session import ClientSession, TwsMarket
 from scalpdesk_ibkr.served.wire import agreed_version, encode, read_frame
 
-GREETING, NUL = b"API\0", b"\0"
-LOST, UNANSWERED = "disconnect_before", "disconnect_after"
+_GREETING, _NUL = b"API\0", b"\0"
+_LOST, _UNANSWERED = "disconnect_before", "disconnect_after"
 """Faults that break a connection: before a request is carried out, or after it and before its answer."""
 _FIRST_CODE = 1_000_001
 _MOST_UNREAD_BYTES = 16 << 20
@@ -70,7 +67,7 @@ class FlexQuery(BoundedSettings, frozen=True):
     account: str = ""
 
 
-class TwsProtocol(ExchangeProtocol):
+class _TwsProtocol(ExchangeProtocol):
     """The TWS socket of one server. The account is that of the login at TWS, so a client needs no keys."""
 
     def __init__(self, host: ExchangeHost) -> None:
@@ -194,12 +191,12 @@ class TwsProtocol(ExchangeProtocol):
 
     def check_fault(self, fault: Fault) -> None:
         """Refuse a fault of HTTP answers and of streams, but for those that break the connection."""
-        if PLACES[fault.name] not in IN_COIN and fault.name not in (LOST, UNANSWERED):
+        if PLACES[fault.name] not in IN_COIN and fault.name not in (_LOST, _UNANSWERED):
             raise ConfigError(
                 "this fault never strikes over TWS",
                 where="name",
                 value=fault.name,
-                fix=f"{LOST} or {UNANSWERED}, with a message as match, for instance 'message 3'",
+                fix=f"{_LOST} or {_UNANSWERED}, with a message as match, for instance 'message 3'",
             )
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -208,8 +205,8 @@ class TwsProtocol(ExchangeProtocol):
         assert task is not None
         self._tasks.add(task)
         try:
-            greeting = await reader.readexactly(len(GREETING))
-            offer = await read_frame(reader) if greeting == GREETING else None
+            greeting = await reader.readexactly(len(_GREETING))
+            offer = await read_frame(reader) if greeting == _GREETING else None
             version = agreed_version(offer) if offer is not None else None
             if version is not None:
                 now = to_new_york(self._host.clock.now_ns())
@@ -238,12 +235,12 @@ class TwsProtocol(ExchangeProtocol):
         try:
             while (body := await read_frame(reader)) is not None:
                 fault = world.faults.take(
-                    "http", f"message {body.partition(NUL)[0].decode('ascii', 'replace')}"
+                    "http", f"message {body.partition(_NUL)[0].decode('ascii', 'replace')}"
                 )
-                if fault is not None and fault.name == LOST:
+                if fault is not None and fault.name == _LOST:
                     return
                 self._host.keep_up()
-                if fault is not None and fault.name == UNANSWERED:
+                if fault is not None and fault.name == _UNANSWERED:
                     writer.close()
                 goes_on = session.receive(body)
                 world.settle()
@@ -265,7 +262,7 @@ class TwsProtocol(ExchangeProtocol):
 
 PROTOCOL = ProtocolSpec(
     name="tws",
-    build=TwsProtocol,
+    build=_TwsProtocol,
     terms=MarketTerms(
         fees=IBKR_FEES,
         charges_always=True,

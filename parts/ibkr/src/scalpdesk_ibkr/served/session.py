@@ -61,7 +61,7 @@ class TwsMarket:
         return sum(len(client.lines.lines) for client in self.clients.values())
 
 
-class RequestForm(NamedTuple):
+class _RequestForm(NamedTuple):
     """Form of a request and its answer."""
 
     answer: "Callable[[ClientSession, int, Reader], Iterable[Message] | None]"
@@ -234,7 +234,7 @@ def _refuse_unknown(_session: ClientSession, _request_id: int, _reader: Reader) 
     raise TwsError(321, "Error validating request: the message is not served")
 
 
-UNKNOWN = RequestForm(_refuse_unknown, has_version=False, has_id=False)
+UNKNOWN = _RequestForm(_refuse_unknown, has_version=False, has_id=False)
 
 
 def _cancels(kind: int) -> Callable[[ClientSession, int, Reader], None]:
@@ -242,55 +242,55 @@ def _cancels(kind: int) -> Callable[[ClientSession, int, Reader], None]:
 
 
 REQUESTS = {
-    1: RequestForm(lambda at, request_id, reader: at.lines.follow(request_id, reader)),
-    2: RequestForm(lambda at, request_id, _: at.lines.cancel(request_id)),
-    3: RequestForm(
+    1: _RequestForm(lambda at, request_id, reader: at.lines.follow(request_id, reader)),
+    2: _RequestForm(lambda at, request_id, _: at.lines.cancel(request_id)),
+    3: _RequestForm(
         lambda at, order_id, reader: at.market.orders.place(at.id, at.version, order_id, reader),
         has_version=False,
     ),
-    4: RequestForm(ClientSession.cancel),
-    5: RequestForm(lambda at, _, __: at.show_open(of_all=False), has_id=False),
-    6: RequestForm(lambda at, _, reader: at.accounts.updates(reader), has_id=False),
-    7: RequestForm(
+    4: _RequestForm(ClientSession.cancel),
+    5: _RequestForm(lambda at, _, __: at.show_open(of_all=False), has_id=False),
+    6: _RequestForm(lambda at, _, reader: at.accounts.updates(reader), has_id=False),
+    7: _RequestForm(
         lambda at, request_id, reader: at.market.orders.show_executions(at.version, request_id, reader)
     ),
-    8: RequestForm(lambda at, _, __: [(9, 1, at.market.orders.next_id(at.id))], has_id=False),
-    9: RequestForm(ClientSession.contract_details),
-    14: RequestForm(lambda _, __, ___: None, has_id=False),
-    15: RequestForm(lambda at, _, reader: at.bind_orders(reader), has_id=False),
-    16: RequestForm(lambda at, _, __: at.show_open(of_all=True), has_id=False),
-    17: RequestForm(lambda at, _, __: [(15, 1, ",".join(at.market.codes))], has_id=False),
-    20: RequestForm(lambda at, request_id, reader: at.bars.answer(request_id, reader), has_version=False),
-    21: RequestForm(lambda at, request_id, reader: at.market.exercise.take(at.id, request_id, reader)),
-    25: RequestForm(lambda at, request_id, _: at.bars.cancel(request_id)),
-    49: RequestForm(lambda at, _, __: [(49, 1, at.market.world.now_ns // NANOS_PER_SECOND)], has_id=False),
-    58: RequestForm(lambda at, _, __: at.cancel_all(), has_id=False),
-    59: RequestForm(lambda at, _, reader: at.lines.choose(reader.whole("type")), has_id=False),
-    61: RequestForm(lambda at, _, __: at.accounts.positions(), has_id=False),
-    62: RequestForm(lambda at, request_id, reader: at.accounts.summary(request_id, reader)),
-    63: RequestForm(_cancels(63)),
-    64: RequestForm(_cancels(64), has_id=False),
-    74: RequestForm(lambda at, request_id, reader: at.accounts.positions(request_id, reader.text())),
-    75: RequestForm(_cancels(75)),
-    76: RequestForm(lambda at, request_id, reader: at.accounts.values(request_id, reader)),
-    77: RequestForm(lambda _, __, ___: None),
-    78: RequestForm(ClientSession.option_chains, has_version=False),
-    81: RequestForm(
+    8: _RequestForm(lambda at, _, __: [(9, 1, at.market.orders.next_id(at.id))], has_id=False),
+    9: _RequestForm(ClientSession.contract_details),
+    14: _RequestForm(lambda _, __, ___: None, has_id=False),
+    15: _RequestForm(lambda at, _, reader: at.bind_orders(reader), has_id=False),
+    16: _RequestForm(lambda at, _, __: at.show_open(of_all=True), has_id=False),
+    17: _RequestForm(lambda at, _, __: [(15, 1, ",".join(at.market.codes))], has_id=False),
+    20: _RequestForm(lambda at, request_id, reader: at.bars.answer(request_id, reader), has_version=False),
+    21: _RequestForm(lambda at, request_id, reader: at.market.exercise.take(at.id, request_id, reader)),
+    25: _RequestForm(lambda at, request_id, _: at.bars.cancel(request_id)),
+    49: _RequestForm(lambda at, _, __: [(49, 1, at.market.world.now_ns // NANOS_PER_SECOND)], has_id=False),
+    58: _RequestForm(lambda at, _, __: at.cancel_all(), has_id=False),
+    59: _RequestForm(lambda at, _, reader: at.lines.choose(reader.whole("type")), has_id=False),
+    61: _RequestForm(lambda at, _, __: at.accounts.positions(), has_id=False),
+    62: _RequestForm(lambda at, request_id, reader: at.accounts.summary(request_id, reader)),
+    63: _RequestForm(_cancels(63)),
+    64: _RequestForm(_cancels(64), has_id=False),
+    74: _RequestForm(lambda at, request_id, reader: at.accounts.positions(request_id, reader.text())),
+    75: _RequestForm(_cancels(75)),
+    76: _RequestForm(lambda at, request_id, reader: at.accounts.values(request_id, reader)),
+    77: _RequestForm(lambda _, __, ___: None),
+    78: _RequestForm(ClientSession.option_chains, has_version=False),
+    81: _RequestForm(
         lambda at, request_id, reader: [at.market.contracts.samples(at.version, request_id, reader.text())],
         has_version=False,
     ),
-    87: RequestForm(lambda at, request_id, reader: [at.bars.head(request_id, reader)], has_version=False),
-    90: RequestForm(lambda _, __, ___: None, has_version=False),
-    91: RequestForm(lambda at, rule_id, _: [at.market.contracts.market_rule(rule_id)], has_version=False),
-    92: RequestForm(
+    87: _RequestForm(lambda at, request_id, reader: [at.bars.head(request_id, reader)], has_version=False),
+    90: _RequestForm(lambda _, __, ___: None, has_version=False),
+    91: _RequestForm(lambda at, rule_id, _: [at.market.contracts.market_rule(rule_id)], has_version=False),
+    92: _RequestForm(
         lambda at, request_id, reader: at.profit(request_id, reader, of_position=False), has_version=False
     ),
-    93: RequestForm(_cancels(93), has_version=False),
-    94: RequestForm(
+    93: _RequestForm(_cancels(93), has_version=False),
+    94: _RequestForm(
         lambda at, request_id, reader: at.profit(request_id, reader, of_position=True), has_version=False
     ),
-    95: RequestForm(_cancels(95), has_version=False),
-    99: RequestForm(
+    95: _RequestForm(_cancels(95), has_version=False),
+    99: _RequestForm(
         lambda at, _, reader: at.market.orders.show_completed(at.version, of_clients=reader.flag("apiOnly")),
         has_version=False,
         has_id=False,

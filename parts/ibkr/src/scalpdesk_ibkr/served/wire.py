@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from scalpdesk.core.units import number_text
 
-OLDEST_VERSION, NEWEST_VERSION = 157, 178
+_OLDEST_VERSION, _NEWEST_VERSION = 157, 178
 """Server versions whose layouts are known; from 201 on messages are protobuf."""
 _SKIPPED_VERSION = 158
 """ib_async reads a duration in its openOrder from 159 on, the official client from 158."""
@@ -17,7 +17,7 @@ DECIMAL_SIZES = 163
 MOST_BYTES = 1 << 20
 LARGEST = 1e12
 """Largest number that a request may state."""
-UNSET = frozenset({"", "1.7976931348623157e+308", "1.7976931348623157E308", "2147483647"})
+_UNSET = frozenset({"", "1.7976931348623157e+308", "1.7976931348623157E308", "2147483647"})
 """Texts of a field without a value."""
 _OFFER = re.compile(rb"v(\d{3})\.\.(\d{3})")
 
@@ -78,10 +78,10 @@ def agreed_version(offer: bytes) -> int | None:
     found = _OFFER.match(offer)
     if found is None:
         return None
-    oldest, newest = int(found[1]), min(int(found[2]), NEWEST_VERSION)
+    oldest, newest = int(found[1]), min(int(found[2]), _NEWEST_VERSION)
     if newest == _SKIPPED_VERSION:
         newest -= 1
-    return newest if newest >= max(oldest, OLDEST_VERSION) else None
+    return newest if newest >= max(oldest, _OLDEST_VERSION) else None
 
 
 def number_of(text: str, name: str) -> Decimal | None:
@@ -111,7 +111,7 @@ class Reader:
         found = next(self._fields, None)
         if found is None:
             raise TwsError(320, "Server error when reading an API client request: a field is missing")
-        return "" if found in UNSET else found
+        return "" if found in _UNSET else found
 
     def texts(self, count: int) -> list[str]:
         """Return the next ``count`` fields."""

@@ -6,22 +6,22 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import Literal
 
-from scalpdesk.core.events import BarEvent, PriceAdjustmentEvent, QuoteEvent, SessionBarsEvent
-from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
-from scalpdesk.instruments.sessions import Session, from_ns
-from scalpdesk.marketdata.bars import Timeframes, earlier_sessions
+from scalpdesk.base import NANOS_PER_SECOND, BarEvent, InstrumentId, QuoteEvent, Session, from_ns
+from scalpdesk.core.events import PriceAdjustmentEvent
+from scalpdesk.marketdata.bars import earlier_sessions
 from scalpdesk.signals.conviction import judge_conviction
 from scalpdesk.signals.ema_cloud import CLOUDS, FAST, CloudCandle, FrameClouds, PriceSource, fast_flip
-from scalpdesk.signals.macro_bias import MACRO_SECONDS, MacroFilter, MacroState
-from scalpdesk.signals.volume_surge import VolumeAverage
+from scalpdesk.strategies import SessionBarsEvent, Timeframes
+from scalpdesk_strategies.ema_scalper.macro_bias import MACRO_SECONDS, MacroFilter, MacroState
 from scalpdesk_strategies.ema_scalper.model import TradeSignal
+from scalpdesk_strategies.ema_scalper.volume_surge import VolumeAverage
 
 MINUTE = 60
 TRADED = (60, 300)
 """Bar lengths in seconds that can give signals: all clouds are followed on them."""
-CONFIRMING = (60, 300, 600, 1800)
+_CONFIRMING = (60, 300, 600, 1800)
 """Bar lengths in seconds whose fast cloud confirms a signal."""
-KEPT_MINUTES = 16
+_KEPT_MINUTES = 16
 
 
 class _Averages:
@@ -30,12 +30,12 @@ class _Averages:
     def __init__(self, source: PriceSource) -> None:
         self.frames = {
             seconds: FrameClouds(tuple(CLOUDS) if seconds in TRADED else (FAST,), source)
-            for seconds in CONFIRMING
+            for seconds in _CONFIRMING
         }
         self.volumes = {seconds: VolumeAverage() for seconds in TRADED}
         self.volume_ratio: dict[int, float | None] = dict.fromkeys(TRADED)
         self.macro = MacroFilter(source)
-        self.minute_ends: deque[int] = deque(maxlen=KEPT_MINUTES)
+        self.minute_ends: deque[int] = deque(maxlen=_KEPT_MINUTES)
         self.last_end_ns: dict[int, int] = {}
 
     def add(self, bar: BarEvent) -> None:
@@ -64,7 +64,7 @@ class CloudWatch:
     def __init__(self, number: InstrumentId, ticker: str, source: PriceSource = PriceSource.CLOSE) -> None:
         self.ticker = ticker
         self._number = number
-        self._bars = Timeframes(number, CONFIRMING, kept_sessions=1)
+        self._bars = Timeframes(number, _CONFIRMING, kept_sessions=1)
         self._now = _Averages(source)
         self._at_open = copy.deepcopy(self._now)
         self._sessions_taken = 0

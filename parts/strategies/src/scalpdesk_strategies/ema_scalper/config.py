@@ -4,13 +4,11 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from scalpdesk.core.bounds import above, at_least, time_of_day
-from scalpdesk.core.errors import ConfigError, nearest_name
-from scalpdesk.instruments.broker_terms import venue_cutoff
+from scalpdesk.base import ConfigError, above, at_least, nearest_name, time_of_day, venue_cutoff
 from scalpdesk.signals.ema_cloud import PriceSource
 from scalpdesk.strategies.toolkit.exits import PluginRules
 
-TICKERS = ("SPY", "QQQ", "NVDA", "TSLA", "AAPL", "MSFT", "META", "AMZN")
+_TICKERS = ("SPY", "QQQ", "NVDA", "TSLA", "AAPL", "MSFT", "META", "AMZN")
 SPX = "SPX"
 SPX_VENUE = "ibkr"
 """The only venue at which SPX options are scalped."""
@@ -23,7 +21,7 @@ Count = Annotated[int, at_least(0, 10**9, "a number")]
 class ScalpConfig(PluginRules, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Configuration of the options scalper."""
 
-    scalp_tickers: list[str] = msgspec.field(default_factory=lambda: list(TICKERS))
+    scalp_tickers: list[str] = msgspec.field(default_factory=lambda: list(_TICKERS))
     """Underlyings that may be scalped."""
     allow_spx: bool = True
     """Whether SPX may be, beside them; only at IBKR."""
@@ -104,7 +102,7 @@ class ScalpConfig(PluginRules, frozen=True, forbid_unknown_fields=True, kw_only=
     def __post_init__(self) -> None:
         """Refuse figures out of bounds, times out of order and bar lengths that are not followed."""
         super().__post_init__()
-        for key, choices in CHOICES.items():  # a script's own words: a file's are checked as they are read
+        for key, choices in _CHOICES.items():  # a script's own words: a file's are checked as they are read
             if getattr(self, key) not in choices:
                 raise ConfigError(
                     f"this key takes {' or '.join(choices)}",
@@ -140,7 +138,7 @@ class ScalpConfig(PluginRules, frozen=True, forbid_unknown_fields=True, kw_only=
                 value=self.target_delta_max,
                 fix=f"above target_delta_min, which is {self.target_delta_min}",
             )
-        if not self.signal_minutes or not set(self.signal_minutes) <= set(SIGNAL_MINUTES):
+        if not self.signal_minutes or not set(self.signal_minutes) <= set(_SIGNAL_MINUTES):
             raise ConfigError(
                 "signals come from bars of 1 and 5 minutes",
                 where="signal_minutes",
@@ -155,9 +153,9 @@ class ScalpConfig(PluginRules, frozen=True, forbid_unknown_fields=True, kw_only=
         return self.allow_spx if ticker == SPX else ticker in self.scalp_tickers
 
 
-CHOICES = {
+_CHOICES = {
     "entry_order_type": ("limit",),
     "second_half": ("first_candle", "bounce", "never"),
     "price_source": tuple(PriceSource),
 }
-SIGNAL_MINUTES = (1, 5)
+_SIGNAL_MINUTES = (1, 5)

@@ -16,11 +16,10 @@ from scalpdesk.instruments.ticks import TickRule
 from scalpdesk.marketdata.quotes import QuoteVerdict
 from scalpdesk.signals.conviction import ConvictionLevel, conviction_level
 from scalpdesk.signals.ema_cloud import CloudCandle, cloud_held, has_bounced
-from scalpdesk.signals.macro_bias import MacroState, last_closed_start_ns
-from scalpdesk.signals.volume_surge import is_surge
 from scalpdesk.strategies.contract import DeskView
 from scalpdesk_strategies.ema_scalper.config import SPX, SPX_VENUE, ScalpConfig
 from scalpdesk_strategies.ema_scalper.greeks_gate import GreeksGate
+from scalpdesk_strategies.ema_scalper.macro_bias import MacroState, last_closed_start_ns
 from scalpdesk_strategies.ema_scalper.model import (
     NAN,
     ChainRow,
@@ -37,6 +36,7 @@ from scalpdesk_strategies.ema_scalper.timing import (
     start_ns,
     venue_deadline_ns,
 )
+from scalpdesk_strategies.ema_scalper.volume_surge import is_surge
 
 
 class ScalpMoment(NamedTuple):

@@ -4,11 +4,8 @@ from collections.abc import Sequence
 from decimal import Decimal
 from enum import StrEnum
 
-from scalpdesk.core.enums import Mode
-from scalpdesk.core.units import exact, exceeds
-from scalpdesk.instruments.contract import OptionContract
-from scalpdesk.instruments.deadlines import VenueCutoff
-from scalpdesk.instruments.sessions import Session
+from scalpdesk.base import Mode, OptionContract, Session, VenueCutoff, exact
+from scalpdesk.core.units import exceeds
 from scalpdesk.signals.ema_cloud import CloudCandle, is_exhausted
 from scalpdesk.strategies.toolkit.exits import RISK_HALT, ExitRule, PositionView, RiskHalt, first_reason
 from scalpdesk_strategies.ema_scalper.cloud_watch import CloudWatch
@@ -74,7 +71,7 @@ class ScalpTrade(PositionView, frozen=True, kw_only=True):
     """Last bars that closed after the purchase, oldest first."""
 
 
-class PremiumStop:
+class _PremiumStop:
     """A fraction of the premium is lost, at so many good quotes in a row.
 
     Parameters
@@ -104,7 +101,7 @@ class PremiumStop:
         return ScalpExit.STOP_LOSS if self._seen >= self.quotes else None
 
 
-class TimeLimits:
+class _TimeLimits:
     """The venue's last orders, the cut-off of the contract's days to expiry, the end of the session."""
 
     def reason(self, trade: ScalpTrade) -> ScalpExit | None:
@@ -118,7 +115,7 @@ class TimeLimits:
         return None
 
 
-class FlipAgainst:
+class _FlipAgainst:
     """The fast cloud has flipped against the position."""
 
     def reason(self, trade: ScalpTrade) -> ScalpExit | None:
@@ -126,7 +123,7 @@ class FlipAgainst:
         return ScalpExit.CLOUD_FLIP if trade.is_flipped else None
 
 
-class PremiumTarget:
+class _PremiumTarget:
     """A fraction of the premium is gained."""
 
     def __init__(self, gain_fraction: Decimal) -> None:
@@ -138,7 +135,7 @@ class PremiumTarget:
         return ScalpExit.PROFIT_TARGET if is_hit else None
 
 
-class MoveExhausted:
+class _MoveExhausted:
     """The move that the position is in is exhausted."""
 
     def reason(self, trade: ScalpTrade) -> ScalpExit | None:
@@ -150,11 +147,11 @@ def exit_rules(config: ScalpConfig) -> tuple[ExitRule[ScalpTrade], ...]:
     """Return new rules of one scalp, in the order of :class:`ScalpExit`."""
     return (
         RiskHalt(),
-        PremiumStop(Decimal(repr(config.max_loss_pct)), config.stop_quotes),
-        TimeLimits(),
-        FlipAgainst(),
-        PremiumTarget(Decimal(repr(config.profit_target_pct))),
-        MoveExhausted(),
+        _PremiumStop(Decimal(repr(config.max_loss_pct)), config.stop_quotes),
+        _TimeLimits(),
+        _FlipAgainst(),
+        _PremiumTarget(Decimal(repr(config.profit_target_pct))),
+        _MoveExhausted(),
         *config.plugin_rules(),
     )
 

@@ -9,7 +9,7 @@ from scalpdesk_strategies.ema_scalper.model import (
     days_to_expiry,
 )
 
-REDUCE_FROM = 0.75
+_REDUCE_FROM = 0.75
 """Share of the IV-rank limit from which on the size is reduced."""
 
 
@@ -49,5 +49,5 @@ class GreeksGate:
             found.append(("gamma", f"gamma {selection.gamma:.3f} above {config.max_gamma:.3f}"))
         if found:
             return GreeksDecision(False, found[0][0], None, tuple(f"{code}: {text}" for code, text in found))
-        is_dear = is_later and rank is not None and not exceeds(REDUCE_FROM * config.max_iv_rank, rank)
+        is_dear = is_later and rank is not None and not exceeds(_REDUCE_FROM * config.max_iv_rank, rank)
         return GreeksDecision(True, None, {"reduce_size": True} if is_dear else None)

@@ -11,10 +11,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from scalpdesk.core.errors import ArgumentError
-from scalpdesk.instruments.classes import us_option
-from scalpdesk.instruments.sessions import NEW_YORK, sessions_between
-from scalpdesk.instruments.ticks import TickRule
+from scalpdesk.base import NEW_YORK, ArgumentError, TickRule, sessions_between, us_option
 from scalpdesk.signals.conviction import Conviction
 
 OptionType = Literal["call", "put"]

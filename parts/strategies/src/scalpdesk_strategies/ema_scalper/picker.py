@@ -2,9 +2,8 @@
 
 from typing import Literal
 
-from scalpdesk.core.units import DAYS_PER_YEAR
-from scalpdesk.instruments.sessions import from_ns
-from scalpdesk.strategies.contract import OfferedOption, Pick
+from scalpdesk.base import DAYS_PER_YEAR, from_ns
+from scalpdesk.strategies import OfferedOption, Pick
 from scalpdesk_strategies.ema_scalper.config import ScalpConfig
 from scalpdesk_strategies.ema_scalper.model import ChainRow, OptionsChain
 from scalpdesk_strategies.ema_scalper.strike_selector import StrikeSelector

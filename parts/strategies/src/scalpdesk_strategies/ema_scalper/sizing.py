@@ -3,14 +3,13 @@
 from decimal import Decimal
 from typing import NamedTuple
 
-from scalpdesk.core.units import exact
-from scalpdesk.instruments.ticks import TickRule
+from scalpdesk.base import TickRule, exact
 from scalpdesk.signals.conviction import ConvictionLevel, conviction_level
-from scalpdesk.strategies.toolkit.sizing import size_by_risk
+from scalpdesk.strategies import size_by_risk
 from scalpdesk_strategies.ema_scalper.config import ScalpConfig
 from scalpdesk_strategies.ema_scalper.model import CONTRACT_SHARES
 
-NO_MOST = 10**9
+_NO_MOST = 10**9
 
 
 class Halves(NamedTuple):
@@ -64,7 +63,7 @@ class ScalpSizer:
             _decimal(account_equity),
             self.risk_per_contract(_decimal(premium)),
             equity_fraction=_decimal(self.config.max_risk_per_scalp),
-            most=NO_MOST,
+            most=_NO_MOST,
         )
         return full if level is ConvictionLevel.HIGH or not full else max(full // 2, 1)
 
@@ -82,7 +81,7 @@ class ScalpSizer:
         """
         budget = _decimal(self.config.max_risk_per_scalp) * _decimal(account_equity)
         left = budget - held * self.risk_per_contract(entry_price)
-        return size_by_risk(left, self.risk_per_contract(premium), equity_fraction=Decimal(1), most=NO_MOST)
+        return size_by_risk(left, self.risk_per_contract(premium), equity_fraction=Decimal(1), most=_NO_MOST)
 
     def risk_per_contract(self, premium: Decimal) -> Decimal:
         """Return what one contract loses at its stop, in currency."""

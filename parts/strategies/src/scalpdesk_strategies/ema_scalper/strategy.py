@@ -32,7 +32,6 @@ from scalpdesk.strategies.contract import (
 )
 from scalpdesk.strategies.toolkit.liquidation import Liquidation
 from scalpdesk.strategies.toolkit.order_life import ReportOnce
-from scalpdesk.strategies.toolkit.scalp import Scalp, Scalps, drop_entry
 from scalpdesk.volatility.regime import iv_rank
 from scalpdesk_strategies.ema_scalper.cloud_watch import CloudWatch
 from scalpdesk_strategies.ema_scalper.config import ScalpConfig
@@ -53,20 +52,21 @@ from scalpdesk_strategies.ema_scalper.timing import (
     venue_deadline_ns,
     why_fomc_unknown,
 )
+from scalpdesk_strategies.scalp import Scalp, Scalps, drop_entry
 
-EXIT_TIMER = "ema-scalper: exit again"
+_EXIT_TIMER = "ema-scalper: exit again"
 RETRY_SECONDS = 2.0
 """Age at which an exit order that is not filled gets a new price."""
 TARGET_REST_SECONDS = 5.0
 """A gain is offered at the mid for so long before it is sold at the bid."""
-NO_MARK_SECONDS = 10.0
+_NO_MARK_SECONDS = 10.0
 """Without a usable quote for longer, an open scalp raises an alert."""
-MINUTE = 60
-SCALP_ID = "scalp_id"
+_MINUTE = 60
+_SCALP_ID = "scalp_id"
 """Fact of each decision on a scalp: the records tell scalps apart by it."""
 
 
-class Ticker(NamedTuple):
+class _Ticker(NamedTuple):
     """An underlying that is scalped, with its clouds and its options."""
 
     number: InstrumentId
@@ -75,7 +75,7 @@ class Ticker(NamedTuple):
     options: list[tuple[InstrumentId, OptionContract]]
 
 
-class EmaScalp(Scalp):
+class _EmaScalp(Scalp):
     """One scalp from its order to its end.
 
     Parameters
@@ -95,7 +95,7 @@ class EmaScalp(Scalp):
         number: InstrumentId,
         contract: OptionContract,
         *,
-        ticker: Ticker,
+        ticker: _Ticker,
         signal: TradeSignal,
         plan: EntryPlan,
         config: ScalpConfig,
@@ -105,8 +105,8 @@ class EmaScalp(Scalp):
             number,
             contract,
             ttl_seconds=config.fill_timeout_seconds,
-            leaving=Liquidation(None, retry_seconds=RETRY_SECONDS, timer=EXIT_TIMER, limits_only=True),
-            tag={SCALP_ID: signal.signal_id},
+            leaving=Liquidation(None, retry_seconds=RETRY_SECONDS, timer=_EXIT_TIMER, limits_only=True),
+            tag={_SCALP_ID: signal.signal_id},
         )
         self.ticker = ticker
         self.signal = signal
@@ -176,7 +176,7 @@ class EmaScalp(Scalp):
         if self._no_mark_since_ns is None:
             self._no_mark_since_ns = view.now_ns
         seconds = (view.now_ns - self._no_mark_since_ns) / NANOS_PER_SECOND
-        if self._is_alerted or seconds < NO_MARK_SECONDS:
+        if self._is_alerted or seconds < _NO_MARK_SECONDS:
             return []
         self._is_alerted = True
         why = f"{self.contract.symbol} is held and has had no usable quote for {seconds:.0f} s"
@@ -192,8 +192,8 @@ class EmaScalper:
     def __init__(self, config: ScalpConfig | None = None) -> None:
         self.config = config or ScalpConfig()
         self._planner = EntryPlanner(self.config)
-        self._tickers: dict[InstrumentId, Ticker] = {}
-        self.scalps = Scalps[EmaScalp]()
+        self._tickers: dict[InstrumentId, _Ticker] = {}
+        self.scalps = Scalps[_EmaScalp]()
         self._reports = ReportOnce(DecisionKind.ALERT)
 
     @property
@@ -207,7 +207,7 @@ class EmaScalper:
         for symbol in (traded_symbol(view, main, self.name), *others):
             number = view.instruments.id_of(symbol)
             watch = CloudWatch(number, symbol, self.config.price_source)
-            self._tickers[number] = Ticker(number, symbol, watch, options_in_order(view.instruments, symbol))
+            self._tickers[number] = _Ticker(number, symbol, watch, options_in_order(view.instruments, symbol))
         seconds = self.config.heartbeat_seconds
         return [PriceMove(number, self.config.price_change_usd, seconds) for number in self._tickers]
 
@@ -219,7 +219,7 @@ class EmaScalper:
         if wake is Wake.SESSION:
             return self._on_session(view, session)
         actions = self._note_order(view, event)
-        ticker: Ticker | None = None
+        ticker: _Ticker | None = None
         closed: tuple[int, ...] = ()
         if isinstance(event, BarEvent | QuoteEvent):
             ticker = self._tickers.get(event.instrument_id)
@@ -237,7 +237,7 @@ class EmaScalper:
         if is_halted:
             return actions
         for seconds in closed:
-            if ticker is not None and seconds // MINUTE in self.config.signal_minutes:
+            if ticker is not None and seconds // _MINUTE in self.config.signal_minutes:
                 actions += (
                     self._think(view, session, ticker, seconds) if view.now_ns < session.close_ns else []
                 )
@@ -274,7 +274,7 @@ class EmaScalper:
             scalp.filled_ns = view.now_ns
         return self._leave_surplus(view, scalp) if is_back else []
 
-    def _leave_surplus(self, view: DeskView, scalp: EmaScalp) -> list[Action]:
+    def _leave_surplus(self, view: DeskView, scalp: _EmaScalp) -> list[Action]:
         """Begin to sell a scalp that is back beside as many as may be open."""
         count, most = len(self.scalps), self.config.max_concurrent_scalps
         if count <= most:
@@ -287,7 +287,7 @@ class EmaScalper:
 
     # signals and entries ------------------------------------------------------------------------
 
-    def _think(self, view: DeskView, session: Session, ticker: Ticker, seconds: int) -> list[Action]:
+    def _think(self, view: DeskView, session: Session, ticker: _Ticker, seconds: int) -> list[Action]:
         """Buy the first half on a signal that passes, or report every reason against it."""
         watch = ticker.watch
         signal = watch.signal(seconds, self._iv_rank(view, ticker))
@@ -337,7 +337,7 @@ class EmaScalper:
         moment: ScalpMoment,
         number: InstrumentId,
         *,
-        ticker: Ticker,
+        ticker: _Ticker,
         signal: TradeSignal,
         plan: EntryPlan,
     ) -> list[Action]:
@@ -351,17 +351,17 @@ class EmaScalper:
         against = self._planner.against_contract(contract, moment, is_taken=is_taken)
         if against:
             return [_skipped(why, against, shown)]
-        scalp = EmaScalp(view, number, contract, ticker=ticker, signal=signal, plan=plan, config=self.config)
+        scalp = _EmaScalp(view, number, contract, ticker=ticker, signal=signal, plan=plan, config=self.config)
         self.scalps.append(scalp)
         return self._buy(view, scalp, plan.halves.first, plan.limit, why, shown)
 
     def _buy(
-        self, view: DeskView, scalp: EmaScalp, count: int, limit: Decimal, why: tuple[str, ...], shown: Facts
+        self, view: DeskView, scalp: _EmaScalp, count: int, limit: Decimal, why: tuple[str, ...], shown: Facts
     ) -> list[Action]:
         loss = count * self._planner.sizer.risk_per_contract(limit)
         return scalp.buy(view.now_ns, count, limit, why, shown | scalp.tag, loss)
 
-    def _second_half(self, view: DeskView, session: Session, scalp: EmaScalp) -> list[Action]:
+    def _second_half(self, view: DeskView, session: Session, scalp: _EmaScalp) -> list[Action]:
         """Buy the second half when the candle after the fill tests the cloud and holds."""
         if not scalp.add_open or scalp.filled_ns is None:
             return []
@@ -395,7 +395,7 @@ class EmaScalper:
         return self._buy(view, scalp, count, limit, why, shown)
 
     @staticmethod
-    def _iv_rank(view: DeskView, ticker: Ticker) -> float | None:
+    def _iv_rank(view: DeskView, ticker: _Ticker) -> float | None:
         """Return the rank of the underlying's implied volatility; None while it is not known."""
         known = view.market.implied_vols.get(ticker.number)
         return None if known is None else iv_rank(known.vol, known.history)

@@ -16,10 +16,10 @@ from scalpdesk_strategies.ema_scalper.model import (
     days_to_expiry,
 )
 
-TARGET_DELTA = 0.40
-DELTA_REACH = 0.10
-FULL_VOLUME, FULL_INTEREST = 5_000.0, 10_000.0
-STOCK_DAYS = range(1, 6)
+_TARGET_DELTA = 0.40
+_DELTA_REACH = 0.10
+_FULL_VOLUME, _FULL_INTEREST = 5_000.0, 10_000.0
+_STOCK_DAYS = range(1, 6)
 """Sessions to expiry of options on single stocks."""
 LONGEST_DAYS = 9
 """Calendar days within which five sessions lie."""
@@ -47,10 +47,10 @@ def strike_score(
     + 15 min(open interest/10000, 1): the strategy reference F5.
     """
     return (
-        40.0 * max(0.0, 1.0 - abs(abs(delta) - TARGET_DELTA) / DELTA_REACH)
+        40.0 * max(0.0, 1.0 - abs(abs(delta) - _TARGET_DELTA) / _DELTA_REACH)
         + 30.0 * max(0.0, 1.0 - spread_pct / max_spread_pct)
-        + 15.0 * min((volume or 0.0) / FULL_VOLUME, 1.0)
-        + 15.0 * min(open_interest / FULL_INTEREST, 1.0)
+        + 15.0 * min((volume or 0.0) / _FULL_VOLUME, 1.0)
+        + 15.0 * min(open_interest / _FULL_INTEREST, 1.0)
     )
 
 
@@ -80,21 +80,21 @@ class StrikeSelector:
         ArgumentError
             For any other direction.
         """
-        option_type = TYPE_OF.get(direction)
+        option_type = _TYPE_OF.get(direction)
         if option_type is None:
             raise ArgumentError(
                 "not a direction",
                 where="direction",
                 value=direction,
-                nearest=nearest_name(direction, TYPE_OF),
-                fix=f"use one of {', '.join(TYPE_OF)}",
+                nearest=nearest_name(direction, _TYPE_OF),
+                fix=f"use one of {', '.join(_TYPE_OF)}",
             )
         self.removed = Counter()
         expiry = self.expiry(ticker, chain)
         if expiry is None:
             return None
         side = [row for row in chain.rows if row.expiry == expiry and row.option_type == option_type]
-        near = self._filter_by_delta(chain.valued(self._filter_by_liquidity(side)), TARGET_DELTA)
+        near = self._filter_by_delta(chain.valued(self._filter_by_liquidity(side)), _TARGET_DELTA)
         scored = self._score_strikes(near)
         return min(scored, key=lambda item: _rank(item, chain.spot), default=None)
 
@@ -112,7 +112,7 @@ class StrikeSelector:
         elif ticker in BROAD_FUNDS:
             wanted = (1,) if chain.cutoff_passed else (0, 1)
         else:
-            wanted = STOCK_DAYS
+            wanted = _STOCK_DAYS
         return next((day for day in listed if sessions_of[day] in wanted), None)
 
     def why_none(self, ticker: str, chain: OptionsChain) -> str:
@@ -186,7 +186,7 @@ class StrikeSelector:
         return sorted(scored, key=lambda item: -item.score)
 
 
-TYPE_OF: dict[str, OptionType] = {
+_TYPE_OF: dict[str, OptionType] = {
     "bullish": "call",
     "long": "call",
     "call": "call",

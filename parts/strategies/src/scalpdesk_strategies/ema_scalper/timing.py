@@ -10,9 +10,9 @@ from scalpdesk.instruments.sessions import REGULAR_CLOSE, Session
 from scalpdesk_strategies.ema_scalper.config import ScalpConfig
 from scalpdesk_strategies.ema_scalper.model import days_to_expiry
 
-FLAT_MINUTES = 5.0
+_FLAT_MINUTES = 5.0
 """Scalps that are not held overnight are closed so many minutes before the close."""
-EARLIEST_WITHOUT_CUTOFF = 2
+_EARLIEST_WITHOUT_CUTOFF = 2
 """Days to expiry."""
 
 
@@ -44,7 +44,7 @@ def cutoff_ns(session: Session, days_to_expiry: int, config: ScalpConfig) -> int
 def time_limit_ns(session: Session, expiry: date, config: ScalpConfig) -> int | None:
     """Return the cut-off of a scalp on a day, UTC nanoseconds; None from two days to expiry on."""
     days = days_to_expiry(session.day, expiry)
-    return cutoff_ns(session, days, config) if days < EARLIEST_WITHOUT_CUTOFF else None
+    return cutoff_ns(session, days, config) if days < _EARLIEST_WITHOUT_CUTOFF else None
 
 
 def is_past_limit(now_ns: int, session: Session, expiry: date, config: ScalpConfig) -> bool:
@@ -55,12 +55,12 @@ def is_past_limit(now_ns: int, session: Session, expiry: date, config: ScalpConf
 
 def session_end_ns(session: Session) -> int:
     """Return when scalps that are not held overnight are closed at the latest, UTC nanoseconds."""
-    return session.close_ns - int(FLAT_MINUTES * MINUTE_NS)
+    return session.close_ns - int(_FLAT_MINUTES * MINUTE_NS)
 
 
 def venue_deadline_ns(contract: OptionContract, cutoff: VenueCutoff) -> int:
     """Return by when a contract is sold before the venue's last orders, UTC nanoseconds."""
-    return contract_deadline_ns(contract, cutoff, exit_minutes=FLAT_MINUTES)
+    return contract_deadline_ns(contract, cutoff, exit_minutes=_FLAT_MINUTES)
 
 
 def is_near_fomc(now_ns: int, config: ScalpConfig) -> bool:

@@ -15,8 +15,8 @@ from scalpdesk.core.units import DAY_NS, DAYS_PER_YEAR, ZERO, InstrumentId
 from scalpdesk.hedging.sizing import up_to_zero
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.marketdata.quotes import KEPT
-from scalpdesk.protocol.messages import exact_qty, market_event
-from scalpdesk.protocol.values import to_decimal, ts_text
+from scalpdesk.protocol import market_event, to_decimal, ts_text
+from scalpdesk.protocol.messages import exact_qty
 from scalpdesk.strategies.contract import DeskView
 
 KINDS = {
@@ -25,9 +25,9 @@ KINDS = {
     Purpose.CLOSE: DecisionKind.EXIT,
     Purpose.UNWIND_HEDGE: DecisionKind.EXIT,
 }
-SENDABLE = {"market": OrderType.MARKET, "limit": OrderType.LIMIT}
-MOST_FACTS = 32
-LONGEST_FACT = 200
+_SENDABLE = {"market": OrderType.MARKET, "limit": OrderType.LIMIT}
+_MOST_FACTS = 32
+_LONGEST_FACT = 200
 
 Facts = dict[str, str | float | int]
 
@@ -96,10 +96,10 @@ def read_intent(
     quantity_unit
         ``contracts`` or ``shares``; see the strategy's configuration.
     """
-    number = find_instrument(str(message["symbol"]), view)
+    number = _find_instrument(str(message["symbol"]), view)
     if isinstance(number, str):
         return number
-    order_type = SENDABLE.get(str(message["order_type"]))
+    order_type = _SENDABLE.get(str(message["order_type"]))
     if order_type is None:
         return f"{message['order_type']} orders are not sent: protocol v1 has no stop price"
     instrument = view.instruments[number]
@@ -134,7 +134,7 @@ def read_intent(
     return Wanted(intent, rest)
 
 
-def find_instrument(symbol: str, view: DeskView) -> InstrumentId | str:
+def _find_instrument(symbol: str, view: DeskView) -> InstrumentId | str:
     """Return the instrument of a symbol (an OCC symbol may be padded), or the text of a refusal."""
     for spelling in (symbol, symbol.replace(" ", "").upper()):
         if spelling in view.instruments:
@@ -169,27 +169,27 @@ def reason_of(message: Mapping[str, Any]) -> str:
     metadata = message.get("metadata")
     given = metadata.get("reason") if isinstance(metadata, dict) else None
     reason = given if isinstance(given, str) and given else message.get("client_tag", message["intent_id"])
-    return str(reason)[:LONGEST_FACT]
+    return str(reason)[:_LONGEST_FACT]
 
 
 def facts_of(message: Mapping[str, Any]) -> Facts:
     """Return the intent's ids, tag and metadata as a decision's facts."""
     facts: Facts = {"intent_id": message["intent_id"], "event_id": message["event_id"]}
     if "client_tag" in message:
-        facts["client_tag"] = str(message["client_tag"])[:LONGEST_FACT]
-    for key, value in list(message.get("metadata", {}).items())[:MOST_FACTS]:
-        name = f"metadata.{key}"[:LONGEST_FACT]
+        facts["client_tag"] = str(message["client_tag"])[:_LONGEST_FACT]
+    for key, value in list(message.get("metadata", {}).items())[:_MOST_FACTS]:
+        name = f"metadata.{key}"[:_LONGEST_FACT]
         if isinstance(value, str):
-            facts[name] = value[:LONGEST_FACT]
+            facts[name] = value[:_LONGEST_FACT]
         elif isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1 << 53:
             facts[name] = value
         else:
-            facts[name] = msgspec.json.encode(value).decode()[:LONGEST_FACT]
+            facts[name] = msgspec.json.encode(value).decode()[:_LONGEST_FACT]
     return facts
 
 
-SOURCE = "scalpdesk"
-DECIMALS = 8
+_SOURCE = "scalpdesk"
+_DECIMALS = 8
 """Greeks are shown to so many."""
 _encode = msgspec.json.Encoder().encode
 
@@ -248,7 +248,7 @@ class MarketPicture:
         made = []
         for index, (symbol, payload) in enumerate(shown, start=1):
             payload["picture_index"], payload["picture_size"] = index, len(shown)
-            event = market_event(f"{day}_{request}_{index}", ts, symbol, SOURCE, payload)
+            event = market_event(f"{day}_{request}_{index}", ts, symbol, _SOURCE, payload)
             made.append(_encode(event).decode())
         return tuple(made)
 
@@ -301,11 +301,11 @@ class MarketPicture:
                 return None  # a delta that is not there must not be read as 0
             payload["delta"] = 0.0
         else:
-            payload["delta"] = round(float(greeks.delta), DECIMALS)
+            payload["delta"] = round(float(greeks.delta), _DECIMALS)
             for name in ("gamma", "theta", "vega"):
                 figure = float(getattr(greeks, name))
                 if math.isfinite(figure):
-                    payload[name] = round(figure / (DAYS_PER_YEAR if name == "theta" else 1.0), DECIMALS)
+                    payload[name] = round(figure / (DAYS_PER_YEAR if name == "theta" else 1.0), _DECIMALS)
         mark = view.mark(number)
         if mark is not None:
             payload["price"] = mark

@@ -22,10 +22,10 @@ from scalpdesk.core.units import NANOS_PER_SECOND, ZERO, InstrumentId
 from scalpdesk.instruments.contract import options_in_order
 from scalpdesk.marketdata.triggers import PriceMove, Trigger, Wake
 from scalpdesk.orders.order import OrderState
-from scalpdesk.protocol.answers import SeenIds, sort_answers
 from scalpdesk.strategies.contract import Action, DeskView, Facts, Proposal, StrategySpec, traded_symbol
 from scalpdesk.strategies.toolkit.liquidation import Liquidation
 from scalpdesk.strategies.toolkit.order_life import take_back
+from scalpdesk_strategies.answers import SeenIds, sort_answers
 from scalpdesk_strategies.external.messages import (
     KINDS,
     Exposures,
@@ -36,11 +36,11 @@ from scalpdesk_strategies.external.messages import (
     reason_of,
 )
 
-MOST_REPORTED = 20
+_MOST_REPORTED = 20
 """Refused intents of one answer that are decisions of their own."""
-RETRY_SECONDS = 5.0
+_RETRY_SECONDS = 5.0
 """Age at which an exit order of a flattening desk that is not filled gets a new price."""
-MOST_INTENTS = 100
+_MOST_INTENTS = 100
 """Valid intents of one answer that are looked at."""
 
 
@@ -131,7 +131,7 @@ class External:
         """Signed shares that go once the order that takes the holding to zero is filled, and that order."""
         self._reported: set[str] = set()
         self._leaving = Liquidation(
-            None, unwinds=True, retry_seconds=RETRY_SECONDS, timer="external: exit again"
+            None, unwinds=True, retry_seconds=_RETRY_SECONDS, timer="external: exit again"
         )
 
     def start(self, view: DeskView) -> Sequence[Trigger]:
@@ -233,9 +233,9 @@ class External:
             is_late = view.now_ns - self._asked_ns > self.config.max_age_seconds * NANOS_PER_SECOND
             self._open = None
         answers = sort_answers([msgspec.json.decode(text) for text in event.messages], self._known)
-        for refusal in answers.refusals[:MOST_REPORTED]:
+        for refusal in answers.refusals[:_MOST_REPORTED]:
             actions.append(self._refused(refusal.message, f"refused: {refusal.verdict}"))
-        untold = len(answers.refusals) - MOST_REPORTED
+        untold = len(answers.refusals) - _MOST_REPORTED
         if untold > 0:
             self.counts["refused"] += untold
             actions.append(
@@ -244,10 +244,10 @@ class External:
         exposures = Exposures(view, self._waiting())
         for index, message in enumerate(answers.intents):
             self.counts["intents"] += 1
-            if index == MOST_INTENTS:
+            if index == _MOST_INTENTS:
                 more = len(answers.intents) - index
                 self.counts["refused"] += more
-                text = f"{more} intents beyond the {MOST_INTENTS} that one answer may hold are refused"
+                text = f"{more} intents beyond the {_MOST_INTENTS} that one answer may hold are refused"
                 actions.append(Proposal(DecisionKind.RISK, (text,)))
                 break
             if is_late:

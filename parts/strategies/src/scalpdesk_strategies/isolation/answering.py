@@ -75,7 +75,7 @@ class FolderAnswerer:
         self._backend.close()
 
 
-class FolderHelper:
+class _FolderHelper:
     """Starts the strategy folder of a run of the strategy ``external``."""
 
     def facts(self, config: ExternalConfig) -> dict[str, str]:
@@ -120,4 +120,4 @@ class FolderHelper:
         return FolderAnswerer(Path(config.folder), limits if config.isolate else None)
 
 
-HELPER = FolderHelper()
+HELPER = _FolderHelper()

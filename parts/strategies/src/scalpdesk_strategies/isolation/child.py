@@ -69,7 +69,7 @@ class Worker:
             except TimeLimitReached:  # it fell between the answer and the end of the timing
                 messages, failure, is_full = [], self._too_long(), False
             took_us = (perf_counter_ns() - began) // 1000
-            write_frame(self._replies, _encode([messages, failure, took_us, is_full]))
+            _write_frame(self._replies, _encode([messages, failure, took_us, is_full]))
             if is_full:
                 return
 
@@ -104,7 +104,7 @@ class Worker:
             raise TimeLimitReached
 
 
-def write_frame(descriptor: int, payload: bytes) -> None:
+def _write_frame(descriptor: int, payload: bytes) -> None:
     """Write one frame, whole."""
     left = memoryview(len(payload).to_bytes(HEADER_BYTES, "big") + payload)
     while left:
@@ -112,22 +112,22 @@ def write_frame(descriptor: int, payload: bytes) -> None:
 
 
 MOST_FILES = 256
-LARGEST_FILE_BYTES = 16 << 20
-MORE_TASKS = 64
+_LARGEST_FILE_BYTES = 16 << 20
+_MORE_TASKS = 64
 """Processes and threads that the user may have beyond those that run as the folder starts."""
 
 
-def limit_resources(memory_bytes: int) -> None:
+def _limit_resources(memory_bytes: int) -> None:
     """Bound memory (0: not), open files, the size of files, processes; no core files."""
     import resource  # noqa: PLC0415 - there on POSIX systems only
 
     limits = {
         resource.RLIMIT_NOFILE: MOST_FILES,
-        resource.RLIMIT_FSIZE: LARGEST_FILE_BYTES,
+        resource.RLIMIT_FSIZE: _LARGEST_FILE_BYTES,
         resource.RLIMIT_CORE: 0,
     }
     if sys.platform == "linux":
-        limits[resource.RLIMIT_NPROC] = _tasks_of_user() + MORE_TASKS  # root is exempt
+        limits[resource.RLIMIT_NPROC] = _tasks_of_user() + _MORE_TASKS  # root is exempt
     if memory_bytes:
         limits[resource.RLIMIT_AS] = memory_bytes
     for what, most in limits.items():
@@ -147,7 +147,7 @@ def _tasks_of_user() -> int:
     return count
 
 
-def end_with_parent() -> None:
+def _end_with_parent() -> None:
     """End this process with the desk, even within a loop that swallows the interruption (Linux)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
@@ -176,19 +176,19 @@ def main(settings: ChildSettings) -> int:
     os.dup2(2, 1)
     sys.stdout = sys.stderr  # line by line: this process is ended without a last flush
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the desk, which ends this process in order
-    limit_resources(settings.memory_limit_bytes)
-    end_with_parent()
+    _limit_resources(settings.memory_limit_bytes)
+    _end_with_parent()
     open_doors = confine(settings.grants)
     if open_doors and settings.must_be_confined:
-        write_frame(replies, _encode([open_doors, "it cannot be confined", 0, False]))
+        _write_frame(replies, _encode([open_doors, "it cannot be confined", 0, False]))
         return 1
     try:
         folder = Folder(Path(settings.folder))
         worker = Worker(folder, replies, settings.time_limit_seconds, settings.memory_limit_bytes)
     except ConfigError as error:
-        write_frame(replies, _encode([[], error.what, 0, False]))
+        _write_frame(replies, _encode([[], error.what, 0, False]))
         return 1
-    write_frame(replies, _encode([open_doors, None, 0, False]))
+    _write_frame(replies, _encode([open_doors, None, 0, False]))
     worker.serve(events)
     return 0
 

@@ -43,22 +43,22 @@ class Grants(msgspec.Struct, frozen=True):
 
 # files ------------------------------------------------------------------------------------------
 
-EXECUTE, WRITE_FILE, READ_FILE, READ_DIR = (1 << bit for bit in range(4))
-READ = EXECUTE | READ_FILE | READ_DIR
-CHANGE = sum(1 << bit for bit in (1, *range(4, 15)))
+_EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR = (1 << bit for bit in range(4))
+_READ = _EXECUTE | _READ_FILE | _READ_DIR
+_CHANGE = sum(1 << bit for bit in (1, *range(4, 15)))
 """Write, truncate, make, remove and rename."""
-OF_FILES = EXECUTE | WRITE_FILE | READ_FILE | 1 << 14 | 1 << 15
+OF_FILES = _EXECUTE | _WRITE_FILE | _READ_FILE | 1 << 14 | 1 << 15
 """Rights that a file has too; the others are a folder's."""
-RIGHTS_BY_ABI = (0, 13, 14, 15, 15, 16)
+_RIGHTS_BY_ABI = (0, 13, 14, 15, 15, 16)
 """Rights on files that a version of Landlock's interface knows; the last number holds for later versions."""
-PORTS_ABI, SIGNALS_ABI = 4, 6
+_PORTS_ABI, _SIGNALS_ABI = 4, 6
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _PATH_BENEATH, _NET_PORT = 1, 2
 _BIND_TCP, _CONNECT_TCP = 1, 2
 _SCOPES = 3
 """Abstract Unix sockets and signals."""
 
-SYSTEM_FOLDERS = ("/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin", "/nix/store", "/gnu/store")
+_SYSTEM_FOLDERS = ("/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin", "/nix/store", "/gnu/store")
 SYSTEM_FILES = (
     *("/etc/ld.so.cache", "/etc/ld.so.preload", "/etc/localtime", "/etc/timezone", "/etc/os-release"),
     *("/etc/nsswitch.conf", "/etc/passwd", "/etc/group", "/etc/locale.alias", "/etc/mime.types"),
@@ -73,19 +73,19 @@ NETWORK_FILES = (
 )
 
 
-OF_INTERPRETER = ("bin", "include", "lib", "lib64", "libexec", "pyvenv.cfg", "share", "ssl")
+_OF_INTERPRETER = ("bin", "include", "lib", "lib64", "libexec", "pyvenv.cfg", "share", "ssl")
 """The interpreter's own in its folder: an environment may have been made in the folder of a desk."""
 
 
-def interpreter_places() -> set[Path]:
+def _interpreter_places() -> set[Path]:
     """Return the folders of this interpreter, and those of ``LD_LIBRARY_PATH``."""
     prefixes = {sys.prefix, sys.base_prefix, sys.exec_prefix}
-    found = {f"{prefix}/{name}" for prefix in prefixes for name in OF_INTERPRETER}
+    found = {f"{prefix}/{name}" for prefix in prefixes for name in _OF_INTERPRETER}
     found |= {str(Path(sys.executable).resolve().parent), *os.environ.get("LD_LIBRARY_PATH", "").split(":")}
     return {Path(name).resolve() for name in found if name}
 
 
-def private_below(folder: Path) -> Iterator[Path]:
+def _private_below(folder: Path) -> Iterator[Path]:
     """Yield the folders of runs below a folder, and its hidden files and folders (``.env``, ``.git``)."""
     for name, folders, files in os.walk(folder):
         place = Path(name)
@@ -130,10 +130,10 @@ class Landlock:
     """
 
     def __init__(self, abi: int) -> None:
-        self.rights = (1 << RIGHTS_BY_ABI[min(abi, len(RIGHTS_BY_ABI) - 1)]) - 1
-        net = _BIND_TCP | _CONNECT_TCP if abi >= PORTS_ABI else 0
-        attributes = struct.pack("QQQ", self.rights, net, _SCOPES if abi >= SIGNALS_ABI else 0)
-        known = 8 if abi < PORTS_ABI else 16 if abi < SIGNALS_ABI else 24
+        self.rights = (1 << _RIGHTS_BY_ABI[min(abi, len(_RIGHTS_BY_ABI) - 1)]) - 1
+        net = _BIND_TCP | _CONNECT_TCP if abi >= _PORTS_ABI else 0
+        attributes = struct.pack("QQQ", self.rights, net, _SCOPES if abi >= _SIGNALS_ABI else 0)
+        known = 8 if abi < _PORTS_ABI else 16 if abi < _SIGNALS_ABI else 24
         self._rules = _call(_CREATE_RULESET, attributes, known, 0)
 
     def grant(self, path: Path, rights: int) -> None:
@@ -168,21 +168,21 @@ def landlock_abi() -> int:
 
 def _restrict_files(grants: Grants, abi: int) -> None:
     rules = Landlock(abi)
-    for name in (*SYSTEM_FOLDERS, *SYSTEM_FILES, *(NETWORK_FILES if grants.ports else ())):
-        rules.grant(Path(name), READ)
-    rules.grant(Path(os.devnull), READ | WRITE_FILE)
-    given = dict.fromkeys(interpreter_places(), READ)
+    for name in (*_SYSTEM_FOLDERS, *SYSTEM_FILES, *(NETWORK_FILES if grants.ports else ())):
+        rules.grant(Path(name), _READ)
+    rules.grant(Path(os.devnull), _READ | _WRITE_FILE)
+    given = dict.fromkeys(_interpreter_places(), _READ)
     read = {Path(name).resolve() for name in (*grants.reads, *sys.path) if name}
     read -= {path for path in read if any(above in given for above in (path, *path.parents))}
     private = {Path(name).resolve() for name in grants.private}
-    private |= {each for place in read for each in private_below(place)}
-    given |= dict.fromkeys(read, READ)
-    given |= {Path(name).resolve(): READ | CHANGE for name in (*grants.writes, grants.scratch)}
+    private |= {each for place in read for each in _private_below(place)}
+    given |= dict.fromkeys(read, _READ)
+    given |= {Path(name).resolve(): _READ | _CHANGE for name in (*grants.writes, grants.scratch)}
     for place, rights in given.items():
         if place != Path(place.anchor) and place not in private:
             for part, is_whole in parts(place, private):
-                rules.grant(part, rights if is_whole else READ_DIR)
-    if abi >= PORTS_ABI:
+                rules.grant(part, rights if is_whole else _READ_DIR)
+    if abi >= _PORTS_ABI:
         for port in grants.ports:
             rules.grant_port(port)
     rules.enforce()
@@ -211,7 +211,7 @@ CALLS = {
     "fremovexattr": (199, 16), "removexattrat": (466, 466), "utime": (132, None), "utimes": (235, None),
     "futimesat": (261, None), "utimensat": (280, 88),
 }  # fmt: skip
-REFUSED = (
+_REFUSED = (
     # another process: its memory, its files
     *("ptrace", "process_vm_readv", "process_vm_writev", "kcmp", "pidfd_getfd", "process_madvise"),
     # ways around this filter, to the user's keyrings, to files past their folders
@@ -225,7 +225,7 @@ REFUSED = (
     # a session of its own would outlive the desk
     *("setsid", "setpgid"),
 )
-OF_ITSELF = {
+_OF_ITSELF = {
     "prlimit64": 0, "sched_setparam": 0, "sched_setscheduler": 0, "sched_setaffinity": 0, "sched_setattr": 0,
     "migrate_pages": 0, "move_pages": 0, "setpriority": 1, "ioprio_set": 1,
 }  # fmt: skip
@@ -233,9 +233,9 @@ OF_ITSELF = {
 SIGNALS = ("kill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo")
 _EVERY_PROCESS = 0xFFFF_FFFF
 """The number -1 of kill(2): every process of the user."""
-TIOCSTI, TIOCLINUX = 0x5412, 0x541C
+_TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
 """Requests by which a process types into a terminal."""
-PAIRS = tuple(
+_PAIRS = tuple(
     kind | flags
     for kind in (int(socket.SOCK_STREAM), int(socket.SOCK_SEQPACKET))
     for flags in (0, os.O_NONBLOCK, os.O_CLOEXEC, os.O_NONBLOCK | os.O_CLOEXEC)
@@ -252,7 +252,7 @@ _ALLOW, _REFUSE = 0x7FFF_0000, 0x0005_0000
 _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS, _FILTER = 22, 38, 2
 
 
-class CallFilter:
+class _CallFilter:
     """A program of the classic packet filter that judges system calls.
 
     Parameters
@@ -317,7 +317,7 @@ class CallFilter:
         _control(_PR_SET_SECCOMP, _FILTER, ctypes.addressof(described))
 
 
-def has_filter(machine: str | None = None) -> bool:
+def _has_filter(machine: str | None = None) -> bool:
     """Return whether the kernel takes filters of system calls, and the processor's calls are known here."""
     is_known = (machine or platform.machine()) in AUDIT_ARCHITECTURES and sys.maxsize > 2**32
     if sys.platform != "linux" or not is_known:
@@ -330,14 +330,14 @@ def has_filter(machine: str | None = None) -> bool:
 
 
 def _restrict_calls(ports: tuple[int, ...], abi: int) -> None:
-    rules = CallFilter(platform.machine())
-    for name in REFUSED:
+    rules = _CallFilter(platform.machine())
+    for name in _REFUSED:
         rules.refuse(name)
-    for name, argument in OF_ITSELF.items():
+    for name, argument in _OF_ITSELF.items():
         rules.allow_only(name, {argument: (0,)})
-    rules.refuse_if("ioctl", 1, (TIOCSTI, TIOCLINUX))
-    rules.allow_only("socketpair", {1: PAIRS}, errno.EACCES)
-    if abi < SIGNALS_ABI:
+    rules.refuse_if("ioctl", 1, (_TIOCSTI, _TIOCLINUX))
+    rules.allow_only("socketpair", {1: _PAIRS}, errno.EACCES)
+    if abi < _SIGNALS_ABI:
         for name in SIGNALS:
             rules.allow_only(name, {0: (os.getpid(), 0)})
         rules.refuse("tkill")
@@ -377,8 +377,8 @@ def lacking(
     """
     abi = landlock_abi() if abi is None else abi
     found = [] if abi else [FILES_OPEN]
-    found += [] if has_filter(machine) else [CALLS_OPEN]
-    found += [PORTS_OPEN] if ports and abi < PORTS_ABI else []
+    found += [] if _has_filter(machine) else [CALLS_OPEN]
+    found += [PORTS_OPEN] if ports and abi < _PORTS_ABI else []
     return tuple(found)
 
 
@@ -404,7 +404,7 @@ def confine(grants: Grants, *, abi: int | None = None) -> tuple[str, ...]:
     if abi:
         _drop_capabilities()
         _restrict_files(grants, abi)
-    if has_filter():
+    if _has_filter():
         _restrict_calls(grants.ports, abi)
     return lacking(grants.ports, abi=abi)
 

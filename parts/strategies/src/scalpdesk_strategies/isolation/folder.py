@@ -14,9 +14,9 @@ import msgspec
 
 from scalpdesk.core.errors import ConfigError, ScalpdeskError
 
-STRATEGY_FILE = "strategy.py"
-HANDLER = "on_market_event"
-MODULE_NAME = "strategy_folder"
+_STRATEGY_FILE = "strategy.py"
+_HANDLER = "on_market_event"
+_MODULE_NAME = "strategy_folder"
 MOST_MESSAGES = 1_000
 """Messages that one event may be answered with."""
 MOST_REPLY_BYTES = 1 << 20
@@ -49,13 +49,13 @@ def strategy_file(path: Path) -> Path:
     ConfigError
         When it is not there.
     """
-    found = path / STRATEGY_FILE if path.is_dir() else path
+    found = path / _STRATEGY_FILE if path.is_dir() else path
     if not found.is_file():
         raise ConfigError(
-            f"there is no {STRATEGY_FILE} here",
+            f"there is no {_STRATEGY_FILE} here",
             where="--strategy",
             value=str(path),
-            fix=f"name a folder that holds {STRATEGY_FILE} with {HANDLER}(event)",
+            fix=f"name a folder that holds {_STRATEGY_FILE} with {_HANDLER}(event)",
         )
     return found
 
@@ -91,12 +91,12 @@ class Folder:
     def __init__(self, path: Path) -> None:
         found = strategy_file(path)
         module = _load(found)
-        handler = getattr(module, HANDLER, None)
+        handler = getattr(module, _HANDLER, None)
         if not callable(handler):
             raise ConfigError(
-                f"this strategy has no function {HANDLER}",
+                f"this strategy has no function {_HANDLER}",
                 where=str(found),
-                fix=f"write: def {HANDLER}(event: dict) -> list[dict] | None",
+                fix=f"write: def {_HANDLER}(event: dict) -> list[dict] | None",
             )
         self._handler: Callable[[dict[str, Any]], Any] = handler
         reset = getattr(module, "reset", None)
@@ -122,7 +122,7 @@ class Folder:
         if isinstance(returned, dict):
             returned = [returned]
         if not isinstance(returned, list | tuple):
-            raise TypeError(f"{HANDLER} returned {type(returned).__name__}, not a list of messages")
+            raise TypeError(f"{_HANDLER} returned {type(returned).__name__}, not a list of messages")
         if not returned:
             return []
         if len(returned) > MOST_MESSAGES:
@@ -134,13 +134,13 @@ class Folder:
 
 
 def _load(found: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(MODULE_NAME, found)
+    spec = importlib.util.spec_from_file_location(_MODULE_NAME, found)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     beside = str(found.parent.resolve())
     sys.path.insert(0, beside)  # a folder may part its code over files of its own
-    sys.modules[MODULE_NAME] = module
+    sys.modules[_MODULE_NAME] = module
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
@@ -157,8 +157,8 @@ def failure_text(error: BaseException) -> str:
     line = ""
     trace = error.__traceback__
     while trace is not None:
-        if trace.tb_frame.f_code.co_filename.endswith(STRATEGY_FILE):
-            line = f" ({STRATEGY_FILE}:{trace.tb_lineno})"
+        if trace.tb_frame.f_code.co_filename.endswith(_STRATEGY_FILE):
+            line = f" ({_STRATEGY_FILE}:{trace.tb_lineno})"
         trace = trace.tb_next
     try:
         text = str(error)

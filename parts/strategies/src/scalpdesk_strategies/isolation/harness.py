@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
-from scalpdesk.protocol.answers import SeenIds, refusal_log, sort_answers
-from scalpdesk.protocol.messages import log_message
+from scalpdesk.protocol import log_message
+from scalpdesk_strategies.answers import SeenIds, refusal_log, sort_answers
 from scalpdesk_strategies.isolation.folder import WINDOW, FolderInProcess, FolderReply
 from scalpdesk_strategies.isolation.process import FolderProcess
 

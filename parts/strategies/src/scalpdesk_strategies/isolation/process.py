@@ -38,10 +38,10 @@ from scalpdesk_strategies.isolation.folder import (
     strategy_file,
 )
 
-LOG = logging.getLogger(__name__)
-START_SECONDS = 30.0
-WROTE_TO_LINE = "its process wrote to the desk's line; it was ended and its state is lost"
-LONGEST_FRAME_BYTES = 2 * MOST_REPLY_BYTES
+_LOG = logging.getLogger(__name__)
+_START_SECONDS = 30.0
+_WROTE_TO_LINE = "its process wrote to the desk's line; it was ended and its state is lost"
+_LONGEST_FRAME_BYTES = 2 * MOST_REPLY_BYTES
 _INHERITED = frozenset(
     {
         "LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "PATH", "PYTHONHASHSEED", "PYTHONHOME",
@@ -133,7 +133,7 @@ class FolderProcess:
             self.close()
             raise
         for door in self.open_doors:
-            LOG.warning("the strategy folder's process is not confined: %s", door)
+            _LOG.warning("the strategy folder's process is not confined: %s", door)
 
     def __enter__(self) -> Self:
         return self
@@ -226,7 +226,7 @@ class FolderProcess:
         assert self._process.stdin is not None
         os.set_blocking(self._process.stdin.fileno(), False)
         try:
-            ready = self._receive(START_SECONDS)
+            ready = self._receive(_START_SECONDS)
         except _Gone as gone:
             self._end()
             raise self._not_loaded(f"the strategy cannot be loaded: {gone}") from gone
@@ -296,7 +296,7 @@ class FolderProcess:
                 try:
                     messages, failure, took_us, is_full = _decode(frame)
                 except msgspec.MsgspecError as error:
-                    raise _Gone(WROTE_TO_LINE) from error
+                    raise _Gone(_WROTE_TO_LINE) from error
                 return FolderReply(messages, failure, took_us, is_full)
             left = deadline - monotonic()
             if left <= 0:
@@ -323,8 +323,8 @@ class FolderProcess:
         if len(waiting) < HEADER_BYTES:
             return None
         length = int.from_bytes(waiting[:HEADER_BYTES], "big")
-        if length > LONGEST_FRAME_BYTES:
-            raise _Gone(WROTE_TO_LINE)
+        if length > _LONGEST_FRAME_BYTES:
+            raise _Gone(_WROTE_TO_LINE)
         if len(waiting) < HEADER_BYTES + length:
             return None
         frame = bytes(waiting[HEADER_BYTES : HEADER_BYTES + length])

@@ -12,12 +12,8 @@ from itertools import pairwise
 
 import msgspec
 
-from scalpdesk.core.errors import ArgumentError
-from scalpdesk.core.events import BarEvent, Event, QuoteEvent
-from scalpdesk.core.units import InstrumentId
-from scalpdesk.marketdata.bars import Absent, Timeframes
-from scalpdesk.marketdata.triggers import Wake
-from scalpdesk.strategies.contract import DeskView, Facts
+from scalpdesk.base import ArgumentError, BarEvent, Event, InstrumentId, QuoteEvent
+from scalpdesk.strategies import Absent, DeskView, Facts, Timeframes, Wake
 
 
 class MeanReversionConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -120,7 +116,7 @@ def simple_rsi(closes: Sequence[float], period: int = 14) -> float:
     return 100.0 - 100.0 / (1.0 + gains / losses)
 
 
-MINUTE_SECONDS = 60
+_MINUTE_SECONDS = 60
 
 
 class ReversionTracker:
@@ -129,7 +125,7 @@ class ReversionTracker:
     def __init__(self, instrument_id: InstrumentId, config: MeanReversionConfig) -> None:
         self._number = instrument_id
         self._config = config
-        self._frames = Timeframes(instrument_id, (MINUTE_SECONDS,), kept_bars=max(config.closes_needed, 1))
+        self._frames = Timeframes(instrument_id, (_MINUTE_SECONDS,), kept_bars=max(config.closes_needed, 1))
 
     def see(self, view: DeskView, wake: Wake, event: Event) -> None:
         """Take in what the strategy was woken with."""
@@ -152,7 +148,7 @@ class ReversionTracker:
         if isinstance(vwap, Absent):
             why = f"no VWAP: {vwap.reason}"
             return {why: why}, {}
-        closes = self._frames.closes(MINUTE_SECONDS, self._config.closes_needed, same_session=True)
+        closes = self._frames.closes(_MINUTE_SECONDS, self._config.closes_needed, same_session=True)
         if isinstance(closes, Absent):
             return {"closes": closes.reason}, {}
         reading = read_mean_reversion(price, vwap, closes, self._config)

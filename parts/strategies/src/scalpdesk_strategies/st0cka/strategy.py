@@ -99,9 +99,9 @@ def viability(
     return Viability(size * (limit - ask), size * (ask - bid) / 2, paid)
 
 
-LONGEST_AFTER_REFUSAL_SECONDS = 600.0
+_LONGEST_AFTER_REFUSAL_SECONDS = 600.0
 """Longest pause after a refusal by the desk's own gate, which refuses purchases alone."""
-REPORT_AGAIN_SECONDS = 300.0
+_REPORT_AGAIN_SECONDS = 300.0
 """A price may hop over a threshold a hundred times a minute; the journal need not."""
 
 
@@ -171,7 +171,7 @@ class St0ckaConfig(PluginRules, frozen=True, forbid_unknown_fields=True, kw_only
     def __post_init__(self) -> None:
         """Refuse what contradicts itself."""
         super().__post_init__()
-        clocks = {key: time_of_day(key, getattr(self, key)) for key in CLOCK_KEYS}
+        clocks = {key: time_of_day(key, getattr(self, key)) for key in _CLOCK_KEYS}
         for first, last in (("buy_from", "buy_until"), ("sell_from", "sell_until")):
             if clocks[first] >= clocks[last]:
                 raise self._refusal("a window must end after it begins", first, last)
@@ -192,7 +192,7 @@ class St0ckaConfig(PluginRules, frozen=True, forbid_unknown_fields=True, kw_only
         return ConfigError(what, where=", ".join(keys), value=values, fix=f"change {' or '.join(keys)}")
 
 
-CLOCK_KEYS = ("buy_from", "buy_until", "sell_from", "sell_until")
+_CLOCK_KEYS = ("buy_from", "buy_until", "sell_from", "sell_until")
 
 
 class LotView(PositionView, frozen=True, kw_only=True):
@@ -207,7 +207,7 @@ class LotView(PositionView, frozen=True, kw_only=True):
     why_ends: str
 
 
-class NeverShort:
+class _NeverShort:
     """Exit what this strategy cannot have bought."""
 
     def reason(self, trade: LotView) -> str | None:
@@ -215,7 +215,7 @@ class NeverShort:
         return "short, which this strategy never is: bought back" if trade.held < 0 else None
 
 
-class LotStop:
+class _LotStop:
     """Exit at a loss a share."""
 
     def reason(self, trade: LotView) -> str | None:
@@ -225,7 +225,7 @@ class LotStop:
         return f"stop: {trade.gain:.3f} a share, limit -{trade.stop:.3f}"
 
 
-class SellingEnds:
+class _SellingEnds:
     """Exit at the end of the selling window, or before the close."""
 
     def reason(self, trade: LotView) -> str | None:
@@ -250,7 +250,7 @@ class St0cka:
         self._target = self.config.profit_target
         self._trade = TradeStart({})
         """Start of the round trip under way."""
-        self._skipped = ReportOnce(again_after_seconds=REPORT_AGAIN_SECONDS)
+        self._skipped = ReportOnce(again_after_seconds=_REPORT_AGAIN_SECONDS)
         self._last_entry_ns: int | None = None
         self._is_proposed = False
         """Whether an order was wanted of which none has been seen yet."""
@@ -377,7 +377,7 @@ class St0cka:
             self._is_proposed = False
             least = int(self.config.entry_interval_seconds).bit_length()
             self._refused.failures = max(self._refused.failures, least)
-            return self._back_off(view, "st0cka: after a refusal", LONGEST_AFTER_REFUSAL_SECONDS)
+            return self._back_off(view, "st0cka: after a refusal", _LONGEST_AFTER_REFUSAL_SECONDS)
         if view.now_ns > ends:
             if self._skipped.has_reported or (self._last_entry_ns or 0) >= session.open_ns:
                 return ()  # reported already: what was bought, or why nothing was
@@ -519,7 +519,7 @@ class St0cka:
         return (Proposal(DecisionKind.EXIT, (words,), {"sell_limit": float(limit)}, (intent,)),)
 
     def _new_exits(self) -> tuple[ExitRule[LotView], ...]:
-        return (RiskHalt(), NeverShort(), LotStop(), SellingEnds(), *self.config.plugin_rules())
+        return (RiskHalt(), _NeverShort(), _LotStop(), _SellingEnds(), *self.config.plugin_rules())
 
     def _lot(self, view: DeskView, held: Decimal, entry_price: Decimal, ends_ns: int) -> LotView:
         session, config = view.session, self.config

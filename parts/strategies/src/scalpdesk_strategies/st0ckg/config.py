@@ -4,15 +4,14 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from scalpdesk.core.bounds import BoundedSettings, above
-from scalpdesk.core.errors import ConfigError
-from scalpdesk.entry.scalp_selector import ContractConfig
-from scalpdesk.instruments.broker_terms import venue_cutoff
-from scalpdesk.signals.base import Scoring, find_signal
+from scalpdesk.base import BoundedSettings, ConfigError, above, venue_cutoff
+from scalpdesk.plugins import Scoring
+from scalpdesk.signals.base import find_signal
 from scalpdesk.strategies.toolkit.exits import ScalpExitConfig
 from scalpdesk_strategies.st0ckg.filters import FilterConfig
+from scalpdesk_strategies.st0ckg.scalp_selector import ContractConfig
 
-SEVEN = (
+_SEVEN = (
     "gamma_squeeze",
     "vwap_reclaim",
     "opening_drive",
@@ -32,7 +31,7 @@ class St0ckgConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_
 
     underlying: str = "SPY"
     """Underlying of the signals and of the options."""
-    signals: tuple[str, ...] = SEVEN
+    signals: tuple[str, ...] = _SEVEN
     """Names of the signals asked, as their files are called."""
     scoring: Scoring = Scoring.MEASURED
     """``measured`` or ``original``: which definition of each signal."""
@@ -75,7 +74,7 @@ class St0ckgConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_
             find_signal(name)
         if not self.signals:
             raise ConfigError(
-                "at least one signal", where="signals", value=[], fix=f"name some of {', '.join(SEVEN)}"
+                "at least one signal", where="signals", value=[], fix=f"name some of {', '.join(_SEVEN)}"
             )
         if self.venue:
             venue_cutoff(self.venue)

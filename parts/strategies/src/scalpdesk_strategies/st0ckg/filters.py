@@ -7,7 +7,7 @@ from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.instruments.sessions import Session, whole_session
 
-PIN = "OPTIONS_PIN"
+_PIN = "OPTIONS_PIN"
 """Exempt from the trend filter: a pin pulls against the trend as well."""
 
 
@@ -56,7 +56,7 @@ class FilterConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_
             )
 
 
-class FilterRefusal(NamedTuple):
+class _FilterRefusal(NamedTuple):
     """Which filter refused, and why in words."""
 
     rule: str
@@ -94,7 +94,7 @@ class EntryMoment(NamedTuple):
     """Sign of fast less slow average of 5-minute closes; None while there are too few."""
 
 
-def refusal(moment: EntryMoment, history: EntryHistory, config: FilterConfig) -> FilterRefusal | None:
+def refusal(moment: EntryMoment, history: EntryHistory, config: FilterConfig) -> _FilterRefusal | None:
     """Return the first filter that forbids the entry, or None."""
     return (
         _window(moment.now_ns, moment.session, config)
@@ -109,33 +109,33 @@ def is_in_window(now_ns: int, session: Session, config: FilterConfig) -> bool:
     return _window(now_ns, session, config) is None
 
 
-def _window(now_ns: int, session: Session, config: FilterConfig) -> FilterRefusal | None:
+def _window(now_ns: int, session: Session, config: FilterConfig) -> _FilterRefusal | None:
     from_ns = session.clock_ns(config.window_from)
     until_ns = session.clock_ns(config.window_until)
     if not from_ns <= now_ns <= until_ns:
-        return FilterRefusal("window", f"outside {config.window_from} to {config.window_until} New York")
+        return _FilterRefusal("window", f"outside {config.window_from} to {config.window_until} New York")
     if now_ns < whole_session(session).open_ns + int(config.skip_opening_minutes * 60 * NANOS_PER_SECOND):
-        return FilterRefusal("opening", f"within {config.skip_opening_minutes:g} minutes of the open")
+        return _FilterRefusal("opening", f"within {config.skip_opening_minutes:g} minutes of the open")
     return None
 
 
-def _counts(moment: EntryMoment, history: EntryHistory, config: FilterConfig) -> FilterRefusal | None:
+def _counts(moment: EntryMoment, history: EntryHistory, config: FilterConfig) -> _FilterRefusal | None:
     last_ns = history.last_fill_ns
     if last_ns is not None:
         since = (moment.now_ns - last_ns) / NANOS_PER_SECOND
         if since < config.min_seconds_between_trades:
             least = config.min_seconds_between_trades
-            return FilterRefusal("cooldown", f"{since:.0f} s since the last entry, least {least:g}")
+            return _FilterRefusal("cooldown", f"{since:.0f} s since the last entry, least {least:g}")
     if moment.open_positions >= config.max_open_positions:
-        return FilterRefusal(
+        return _FilterRefusal(
             "positions", f"{moment.open_positions} scalps open, most {config.max_open_positions}"
         )
     if history.trades_in_session >= config.max_trades_per_session:
-        return FilterRefusal("trades", f"{history.trades_in_session} entries today")
+        return _FilterRefusal("trades", f"{history.trades_in_session} entries today")
     return None
 
 
-def _same_signal(moment: EntryMoment, history: EntryHistory, config: FilterConfig) -> FilterRefusal | None:
+def _same_signal(moment: EntryMoment, history: EntryHistory, config: FilterConfig) -> _FilterRefusal | None:
     last_ns = history.last_fill_of.get(moment.signal)
     if last_ns is None:
         return None
@@ -143,16 +143,16 @@ def _same_signal(moment: EntryMoment, history: EntryHistory, config: FilterConfi
     if since >= config.min_seconds_same_signal:
         return None
     least = config.min_seconds_same_signal
-    return FilterRefusal("same_signal", f"{since:.0f} s since an entry on {moment.signal}, least {least:g}")
+    return _FilterRefusal("same_signal", f"{since:.0f} s since an entry on {moment.signal}, least {least:g}")
 
 
-def _trend(moment: EntryMoment, config: FilterConfig) -> FilterRefusal | None:
-    if not config.trend_filter or moment.signal == PIN:
+def _trend(moment: EntryMoment, config: FilterConfig) -> _FilterRefusal | None:
+    if not config.trend_filter or moment.signal == _PIN:
         return None
     if moment.trend is None:
-        return FilterRefusal("trend", f"fewer than {config.trend_slow} closed bars of 5 minutes: no trend")
+        return _FilterRefusal("trend", f"fewer than {config.trend_slow} closed bars of 5 minutes: no trend")
     if moment.trend == moment.direction:
         return None
     wanted = "above" if moment.direction > 0 else "below"
     averages = f"average of {config.trend_fast} 5-minute closes is not {wanted} that of {config.trend_slow}"
-    return FilterRefusal("trend", f"against the trend: the {averages}")
+    return _FilterRefusal("trend", f"against the trend: the {averages}")

@@ -14,19 +14,20 @@ from scalpdesk.core.events import BarEvent, QuoteEvent
 from scalpdesk.core.units import HOUR_NS, NANOS_PER_SECOND, InstrumentId, exact
 from scalpdesk.instruments.contract import OptionContract, options_in_order
 from scalpdesk.instruments.sessions import Session, expiry_instant_ns
-from scalpdesk.marketdata.bars import Absent, Timeframes, earlier_sessions
-from scalpdesk.marketdata.dealer_gamma import NEAR_MONEY, gamma_exposure, known_exposure_usd, listed_rows
+from scalpdesk.marketdata.bars import earlier_sessions
+from scalpdesk.marketdata.dealer_gamma import NEAR_MONEY, gamma_exposure, listed_rows
+from scalpdesk.plugins import MarketFacts, Scoring, SignalBar, StrikeInterest
 from scalpdesk.portfolio.delta_engine import OptionValuer
-from scalpdesk.signals.base import MarketFacts, Scoring, SignalBar, StrikeInterest, sign
+from scalpdesk.signals.base import sign
 from scalpdesk.signals.ema_cloud import Ema
-from scalpdesk.strategies.contract import DeskView
+from scalpdesk.strategies import Absent, DeskView, Timeframes, known_exposure_usd
 from scalpdesk_strategies.st0ckg.config import St0ckgConfig
 
-MINUTE, FIVE_MINUTES = 60, 300
-BOOK_MINUTES = 30
-LEAST_RETURNS = 10
-TREND_BARS = 5
-TREND_MARGIN = 0.10
+_MINUTE, _FIVE_MINUTES = 60, 300
+_BOOK_MINUTES = 30
+_LEAST_RETURNS = 10
+_TREND_BARS = 5
+_TREND_MARGIN = 0.10
 
 T = TypeVar("T")
 
@@ -47,13 +48,13 @@ class FactsCollector:
         symbol = view.instruments[view.underlying].symbol
         self.options = options_in_order(view.instruments, symbol)
         self.frames = Timeframes(
-            view.underlying, (MINUTE, FIVE_MINUTES), kept_sessions=max(config.volume_sessions, 1)
+            view.underlying, (_MINUTE, _FIVE_MINUTES), kept_sessions=max(config.volume_sessions, 1)
         )
-        self._exposure = ChainExposure(symbol, self.options, view.delta_engine, config)
+        self._exposure = _ChainExposure(symbol, self.options, view.delta_engine, config)
         self._minutes: list[SignalBar] = []
         self._minute_ends: list[int] = []
-        self._spreads: deque[float] = deque(maxlen=BOOK_MINUTES)
-        self._sizes: deque[float] = deque(maxlen=BOOK_MINUTES)
+        self._spreads: deque[float] = deque(maxlen=_BOOK_MINUTES)
+        self._sizes: deque[float] = deque(maxlen=_BOOK_MINUTES)
         self._sessions_taken = 0
 
     # feeding ------------------------------------------------------------------------------------
@@ -80,7 +81,7 @@ class FactsCollector:
     def add(self, view: DeskView, event: BarEvent | QuoteEvent) -> bool:
         """Take a bar or a quote of the underlying in; return whether a minute closed with it."""
         closed = self.frames.add_bar(event) if isinstance(event, BarEvent) else self.frames.add_quote(event)
-        minutes = [bar for bar in closed if bar.bar_seconds == MINUTE]
+        minutes = [bar for bar in closed if bar.bar_seconds == _MINUTE]
         for bar in minutes:
             self._note(view, bar)
         return bool(minutes)
@@ -108,7 +109,7 @@ class FactsCollector:
         quote = view.market.quotes[view.underlying]
         volume = frames.volume_ratio(self._config.volume_sessions)
         opening_volume = frames.opening_volume_ratio(self._config.volume_sessions)
-        has_book = len(self._spreads) == BOOK_MINUTES and quote is not None
+        has_book = len(self._spreads) == _BOOK_MINUTES and quote is not None
         facts = MarketFacts(
             price=spot,
             bars=tuple(self._minutes),
@@ -150,7 +151,7 @@ class FactsCollector:
         """
         closes: tuple[float, ...] | None = None
         for count in (4 * slow, slow):  # four periods where there are so many: then the seed has faded
-            found = self.frames.closes(FIVE_MINUTES, count)
+            found = self.frames.closes(_FIVE_MINUTES, count)
             if not isinstance(found, Absent):
                 closes = found
                 break
@@ -163,17 +164,17 @@ class FactsCollector:
         """Standard deviation of the 1-minute returns before the last one."""
         closes = [bar.close for bar in self._minutes[:-1]]
         returns = [after / before - 1.0 for before, after in pairwise(closes)]
-        return pstdev(returns) if len(returns) >= LEAST_RETURNS else None
+        return pstdev(returns) if len(returns) >= _LEAST_RETURNS else None
 
     def _volume_trend(self) -> str | None:
         """The last five minutes' volume against the five before: more or less by a tenth is a trend."""
-        if len(self._minutes) < 2 * TREND_BARS:
+        if len(self._minutes) < 2 * _TREND_BARS:
             return None
-        volumes = [bar.volume for bar in self._minutes[-2 * TREND_BARS :]]
-        before, last = sum(volumes[:TREND_BARS]), sum(volumes[TREND_BARS:])
-        if last > (1.0 + TREND_MARGIN) * before:
+        volumes = [bar.volume for bar in self._minutes[-2 * _TREND_BARS :]]
+        before, last = sum(volumes[:_TREND_BARS]), sum(volumes[_TREND_BARS:])
+        if last > (1.0 + _TREND_MARGIN) * before:
             return "increasing"
-        return "decreasing" if last < (1.0 - TREND_MARGIN) * before else "neutral"
+        return "decreasing" if last < (1.0 - _TREND_MARGIN) * before else "neutral"
 
     def _strikes(self, view: DeskView) -> tuple[StrikeInterest, ...] | None:
         """Open interest of today's expiry; None when nothing expires today or nothing is known of it."""
@@ -210,12 +211,12 @@ def _why_not(value: float | Absent) -> str:
     return value.reason if isinstance(value, Absent) else ""
 
 
-REFRESH_SECONDS = 300.0
-KEPT_SESSIONS = 60
-QUANTILE = 0.9
+_REFRESH_SECONDS = 300.0
+_KEPT_SESSIONS = 60
+_QUANTILE = 0.9
 
 
-class DealerExposure(NamedTuple):
+class _DealerExposure(NamedTuple):
     """Dealer gamma in USD per 1 %: of the whole chain and near the price; why not, where unknown."""
 
     total_usd: float | None
@@ -225,7 +226,7 @@ class DealerExposure(NamedTuple):
     unknown: str
 
 
-class ChainExposure:
+class _ChainExposure:
     """Computes the exposure when asked, and remembers one value a session to compare with.
 
     A desk event on the configured symbol goes before the own chain for the whole exposure while it is
@@ -254,13 +255,13 @@ class ChainExposure:
         self._symbol = config.exposure_symbol or symbol
         self._options = options
         self._engine = engine
-        self._totals: deque[float] = deque(maxlen=KEPT_SESSIONS)
-        self._nears: deque[float] = deque(maxlen=KEPT_SESSIONS)
+        self._totals: deque[float] = deque(maxlen=_KEPT_SESSIONS)
+        self._nears: deque[float] = deque(maxlen=_KEPT_SESSIONS)
         self._noted: Session | None = None
         self._chain_ns = 0
         self._chain: tuple[float | None, str] = (None, "")
 
-    def read(self, view: DeskView, spot: float) -> DealerExposure:
+    def read(self, view: DeskView, spot: float) -> _DealerExposure:
         """Return the exposure as of now at an underlying of ``spot``."""
         event = view.market.gamma_exposures.get(self._symbol)
         oldest = view.market.max_exposure_seconds
@@ -280,7 +281,7 @@ class ChainExposure:
         # what is usual does not age within a session, however old the word that brought it
         usual = None if event is None else _finite(event.usual_usd)
         near_usual = None if event is None else _finite(event.near_usual_usd)
-        return DealerExposure(
+        return _DealerExposure(
             total,
             self._config.exposure_p90_usd or usual or self._quantile(self._totals),
             near,
@@ -290,7 +291,7 @@ class ChainExposure:
 
     def _of_chain(self, view: DeskView, spot: float) -> tuple[float | None, str]:
         """Sum the whole chain, at most every five minutes."""
-        if not self._chain_ns or view.now_ns - self._chain_ns >= REFRESH_SECONDS * NANOS_PER_SECOND:
+        if not self._chain_ns or view.now_ns - self._chain_ns >= _REFRESH_SECONDS * NANOS_PER_SECOND:
             self._chain_ns = view.now_ns
             self._chain = self._sum(view, spot, None)
         return self._chain
@@ -323,7 +324,7 @@ class ChainExposure:
         earlier = list(history)[:-1]
         if len(earlier) < self._config.exposure_sessions:
             return None
-        return float(np.quantile(np.array(earlier), QUANTILE))
+        return float(np.quantile(np.array(earlier), _QUANTILE))
 
 
 def _finite(value: float) -> float | None:

@@ -12,24 +12,16 @@ from scalpdesk.core.enums import DecisionKind, Mode
 from scalpdesk.core.events import BarEvent, Event, OrderFilled, QuoteEvent
 from scalpdesk.core.intents import OrderIntent, Purpose, Side
 from scalpdesk.core.units import ZERO, exact
-from scalpdesk.entry.scalp_selector import ScalpCandidate, ScalpContractSelector, buy_limit
 from scalpdesk.instruments.broker_terms import venue_cutoff
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.deadlines import contract_deadline_ns
 from scalpdesk.marketdata.quotes import TRADABLE, QuoteVerdict
 from scalpdesk.marketdata.triggers import PriceMove, Trigger, Wake
-from scalpdesk.signals.base import MarketFacts, Reading, find_signal
+from scalpdesk.plugins import MarketFacts, Reading
+from scalpdesk.signals.base import find_signal
 from scalpdesk.signals.composite import Survey, survey
-from scalpdesk.strategies.contract import (
-    Action,
-    DeskView,
-    Facts,
-    Proposal,
-    StrategySpec,
-    traded_symbol,
-)
+from scalpdesk.strategies.contract import Action, DeskView, Facts, Proposal, StrategySpec, traded_symbol
 from scalpdesk.strategies.toolkit.exits import (
-    HOLDS_ON,
     ExitAction,
     ScalpView,
     first_reason,
@@ -40,20 +32,23 @@ from scalpdesk.strategies.toolkit.exits import (
 )
 from scalpdesk.strategies.toolkit.liquidation import Liquidation
 from scalpdesk.strategies.toolkit.order_life import ReportOnce
-from scalpdesk.strategies.toolkit.scalp import Scalp, Scalps
 from scalpdesk.strategies.toolkit.sizing import size_by_risk
+from scalpdesk_strategies.scalp import Scalp, Scalps
 from scalpdesk_strategies.st0ckg.config import St0ckgConfig
 from scalpdesk_strategies.st0ckg.filters import EntryHistory, EntryMoment, is_in_window, refusal
 from scalpdesk_strategies.st0ckg.market_facts import FactsCollector, invalid_levels
+from scalpdesk_strategies.st0ckg.scalp_selector import ScalpCandidate, ScalpContractSelector, buy_limit
 
-RETRY_SECONDS = 5.0
+_RETRY_SECONDS = 5.0
 """Age at which an exit order that is not filled is cancelled and gets a new price."""
-OUT_OF_HOURS = frozenset({"window", "opening"})
+_OUT_OF_HOURS = frozenset({"window", "opening"})
 """Filters that no signal passes at this time of the day."""
-PRICED = frozenset({QuoteVerdict.GOOD, QuoteVerdict.LOCKED, QuoteVerdict.ZERO_BID})
+_PRICED = frozenset({QuoteVerdict.GOOD, QuoteVerdict.LOCKED, QuoteVerdict.ZERO_BID})
+_HOLDS_ON = frozenset({ExitAction.SCALE_OUT, ExitAction.SET_BREAKEVEN})
+"""Reasons after which something is still held; after any other nothing is."""
 
 
-class SignalScalp(Scalp):
+class _SignalScalp(Scalp):
     """A scalp on one signal, from its order to its end.
 
     Parameters
@@ -81,7 +76,7 @@ class SignalScalp(Scalp):
             best.number,
             best.contract,
             ttl_seconds=config.order_ttl_seconds,
-            leaving=Liquidation(None, retry_seconds=RETRY_SECONDS, timer="st0ckg: exit again"),
+            leaving=Liquidation(None, retry_seconds=_RETRY_SECONDS, timer="st0ckg: exit again"),
             tag={"signal": chosen.name},
         )
         self.invalid_below, self.invalid_above = levels
@@ -100,7 +95,7 @@ class SignalScalp(Scalp):
             action = first_reason(self._rules, self._seen(view, self.entry_spot))
             if action is None:
                 break
-            if action not in HOLDS_ON:
+            if action not in _HOLDS_ON:
                 return actions + self.leave(view, str(action))
             if action == ExitAction.SET_BREAKEVEN:
                 self._is_breakeven_armed = True
@@ -127,7 +122,7 @@ class SignalScalp(Scalp):
     def _seen(self, view: DeskView, entry_spot: Decimal) -> ScalpView:
         spot, price = view.market.mark(view.underlying), view.mark(self.number)
         verdict = view.market.verdict(self.number, view.now_ns)
-        is_priced = verdict in PRICED and view.market.is_valid(self.number)
+        is_priced = verdict in _PRICED and view.market.is_valid(self.number)
         return ScalpView(
             now_ns=view.now_ns,
             mode=view.mode,
@@ -168,7 +163,7 @@ class St0ckg:
         self._selector = ScalpContractSelector(self.config.contract)
         self._history = EntryHistory()
         self._watch: FactsCollector | None = None
-        self.scalps = Scalps[SignalScalp]()
+        self.scalps = Scalps[_SignalScalp]()
         self._refusals = ReportOnce()
         self._absences: dict[str, str] = {}
         self._refused_today = ReportOnce()
@@ -247,7 +242,7 @@ class St0ckg:
         if found.composite.primary is None:
             self._refusals.forget()
             return actions
-        shown = shown_of(found, spot)
+        shown = _shown_of(found, spot)
         if found.chosen is None:
             return actions + self._refused_today.once(found.refused_by, (f"skipped: {found.against}",), shown)
         chosen = found.chosen
@@ -261,8 +256,8 @@ class St0ckg:
         )
         against = refusal(moment, self._history, self.config.filters)
         if against is not None:
-            why = (f"skipped: {against.reason}", *why_of(chosen))
-            if against.rule in OUT_OF_HOURS:
+            why = (f"skipped: {against.reason}", *_why_of(chosen))
+            if against.rule in _OUT_OF_HOURS:
                 return actions + self._refused_today.once(f"{chosen.name} {against.rule}", why, shown)
             return actions + self._refusals.report(
                 f"{chosen.name} {chosen.direction} {against.rule}", why, shown
@@ -281,12 +276,12 @@ class St0ckg:
         choice = self._selector.select(
             watch.options, view.session.day, chosen.direction, view.market, view.delta_engine, view.now_ns
         )
-        why = why_of(chosen)
+        why = _why_of(chosen)
         best = choice.best
         if best is None:
             key = f"{chosen.name} {chosen.direction} no contract"
             return self._refusals.report(key, (f"skipped: {choice.why_none()}", *why), shown)
-        shown = shown | facts_of(best)
+        shown = shown | _facts_of(best)
         if view.exposure(best.number):
             return self._refusals.report(
                 f"held {best.contract.symbol}", (f"skipped: {best.contract.symbol} is held", *why), shown
@@ -309,7 +304,7 @@ class St0ckg:
             return self._refusals.report(
                 key, (f"skipped: the price is {edge} already, where it would be sold", *why), shown
             )
-        scalp = SignalScalp(view, best, chosen, self.config, (below, above))
+        scalp = _SignalScalp(view, best, chosen, self.config, (below, above))
         self.scalps.append(scalp)
         self._refusals.forget()
         return scalp.buy(view.now_ns, count, limit, why, shown)
@@ -329,19 +324,19 @@ class St0ckg:
         return [Proposal(DecisionKind.ENTRY, tuple(news))] if news else []
 
 
-def why_of(chosen: Reading) -> tuple[str, ...]:
+def _why_of(chosen: Reading) -> tuple[str, ...]:
     """Return a signal with its score, then what scored."""
     way = "up" if chosen.direction > 0 else "down"
     return (f"{chosen.name} {way}, score {chosen.score:.2f}, {chosen.confidence}", *chosen.reasons)
 
 
-def shown_of(found: Survey, spot: float) -> Facts:
+def _shown_of(found: Survey, spot: float) -> Facts:
     """The scores of what exists, the composite and the price."""
     scores: Facts = {item.name: round(item.score, 4) for item in found.readings if item.score}
     return scores | {"composite": round(found.composite.total, 4), "spot": spot}
 
 
-def facts_of(best: ScalpCandidate) -> Facts:
+def _facts_of(best: ScalpCandidate) -> Facts:
     """Return what a contract was chosen by."""
     return {
         "contract": best.contract.symbol,

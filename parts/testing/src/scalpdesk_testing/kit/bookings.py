@@ -3,11 +3,10 @@
 from decimal import Decimal
 from typing import Any
 
+from scalpdesk.base import InstrumentId, Position, Purpose
 from scalpdesk.core.events import PositionChanged
-from scalpdesk.core.intents import Purpose
-from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.postings import of_bust, of_change, of_fill
-from scalpdesk.portfolio.positions import Position, PositionManager
+from scalpdesk.portfolio.positions import PositionManager
 from scalpdesk.portfolio.sub_books import SubBooks
 
 ZERO = Decimal(0)

@@ -4,28 +4,20 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from scalpdesk.core.enums import ChangeCause
+from scalpdesk.base import NO_FEES, ChangeCause, InstrumentId, Instruments, OrderType, Side, TimeInForce
 from scalpdesk.core.events import PositionChanged
-from scalpdesk.core.intents import OrderType, Side, TimeInForce
-from scalpdesk.core.units import NEVER_NS, InstrumentId
-from scalpdesk.instruments.contract import Instruments
-from scalpdesk.instruments.fees import NO_FEES, FeeSchedule
+from scalpdesk.core.units import NEVER_NS
+from scalpdesk.exchange import BrokerAccount, BrokerOrder, LegRequest, OrderClass, OrderRequest, OrderUpdate
+from scalpdesk.instruments.fees import FeeSchedule
 from scalpdesk.instruments.postings import Posting
-from scalpdesk.simulation.accounts import AccountTerms, BrokerAccount
+from scalpdesk.simulation.accounts import AccountTerms
 from scalpdesk.simulation.assignment import AssignmentTerms
 from scalpdesk.simulation.broker import Broker
 from scalpdesk.simulation.connection import BrokerConnection
 from scalpdesk.simulation.faults import FaultPlan
 from scalpdesk.simulation.fills import fill_model
 from scalpdesk.simulation.hours import AlwaysOpen, Hours
-from scalpdesk.simulation.orders import (
-    Booking,
-    BrokerOrder,
-    LegRequest,
-    OrderClass,
-    OrderRequest,
-    OrderUpdate,
-)
+from scalpdesk.simulation.orders import Booking
 from scalpdesk_testing.kit.tape import quote
 
 FOREVER_NS = NEVER_NS - 1

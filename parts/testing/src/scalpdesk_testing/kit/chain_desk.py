@@ -4,13 +4,12 @@ from datetime import date, time
 from typing import Any
 
 from scalpdesk.backtesting.simulate import assemble_backtest, build_backtest
+from scalpdesk.base import new_york_ns, options_in_order
 from scalpdesk.config.settings import load_settings
 from scalpdesk.datasets.embedded import market
 from scalpdesk.entry.shapes import StructureConfig
 from scalpdesk.entry.straddle_selector import SelectionConfig
-from scalpdesk.instruments.contract import options_in_order
-from scalpdesk.instruments.sessions import new_york_ns
-from scalpdesk.strategies.contract import DeskView
+from scalpdesk.strategies import DeskView
 from scalpdesk.strategies.gamma_scalper.config import EntryConfig, GammaScalperConfig
 from scalpdesk.strategies.gamma_scalper.trade import ScalperTools
 

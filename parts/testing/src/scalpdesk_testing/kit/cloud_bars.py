@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from scalpdesk.core.events import BarEvent
-from scalpdesk.core.units import InstrumentId
+from scalpdesk.base import BarEvent, InstrumentId
 from scalpdesk.signals.ema_cloud import FAST, CloudCandle, CloudState
 
 MINUTE_NS = 60 * 10**9

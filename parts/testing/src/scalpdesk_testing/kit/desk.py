@@ -20,7 +20,6 @@ from scalpdesk.core.events import (
     OrderRejected,
     PositionChanged,
     QuoteEvent,
-    SessionEvent,
     TimerEvent,
 )
 from scalpdesk.core.intents import (
@@ -47,7 +46,6 @@ from scalpdesk.instruments.sessions import Session, session_on
 from scalpdesk.margin.regulation_t import SPREADS, UNCOVERED
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.marketdata.tape import MarketTape
-from scalpdesk.marketdata.triggers import EveryQuote, Trigger, Wake
 from scalpdesk.orders.order import Order
 from scalpdesk.orders.order_manager import OrderManager
 from scalpdesk.portfolio.delta_engine import DeltaEngine
@@ -60,7 +58,7 @@ from scalpdesk.simulation.assignment import AssignmentTerms
 from scalpdesk.simulation.connection import BrokerConnection
 from scalpdesk.simulation.faults import FaultPlan
 from scalpdesk.simulation.hours import TapeHours
-from scalpdesk.strategies.contract import Action, DeskView, Proposal, Strategy
+from scalpdesk.strategies import Action, DeskView, EveryQuote, Proposal, SessionEvent, Strategy, Trigger, Wake
 from scalpdesk.strategies.several.strategy import Several
 from scalpdesk_testing.kit.broker import connect
 from scalpdesk_testing.kit.instruments import DAY, straddle_book
@@ -318,7 +316,7 @@ def marks(outputs: Sequence[Output]) -> list[Mark]:
     return [one for one in outputs if isinstance(one, Mark)]
 
 
-class RecordedEngine(TradingEngine):
+class _RecordedEngine(TradingEngine):
     """An engine that keeps what reached it, and what followed."""
 
     def __init__(self, desk: Desk, strategy: Strategy, **options: Any) -> None:
@@ -335,10 +333,10 @@ class RecordedEngine(TradingEngine):
 
 
 @dataclass
-class TapeRun:
+class _TapeRun:
     """A tape run to its end."""
 
-    engine: RecordedEngine
+    engine: _RecordedEngine
     broker: BrokerConnection
     runner: BacktestRunner
     fold: RunFold
@@ -372,9 +370,9 @@ def run_tape(
     assignment: AssignmentTerms | None = None,
     mark_seconds: float = 60.0,
     **desk: Any,
-) -> TapeRun:
+) -> _TapeRun:
     """Run a tape through a strategy and the simulated broker; the engine sees every quote unless told."""
-    made = RecordedEngine(_build_desk(tape.instruments, **desk), strategy, mark_seconds=mark_seconds)
+    made = _RecordedEngine(_build_desk(tape.instruments, **desk), strategy, mark_seconds=mark_seconds)
     held: dict[int, Decimal] = {number: Decimal(quantity) for number, quantity in (positions or {}).items()}
     broker = connect(
         tape.instruments,
@@ -401,7 +399,7 @@ def run_tape(
         tape, made, broker, None, known_at_open=opening, every_quote=every_quote, fold=fold.see
     )
     runner.run()
-    return TapeRun(made, broker, runner, fold)
+    return _TapeRun(made, broker, runner, fold)
 
 
 def buy(

@@ -25,12 +25,11 @@ import pytest
 
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.units import DAY_NS, DAY_SECONDS, MINUTE_NS
+from scalpdesk.exchange import Bar, Frame, Keyring, SimulatedMarket
 from scalpdesk.exchange.generated import GeneratedSource
-from scalpdesk.exchange.keyring import Keyring
 from scalpdesk.exchange.launch import LaunchPlan, build_server, build_world
-from scalpdesk.exchange.market import MarketOptions, SimulatedMarket
-from scalpdesk.exchange.outbox import Frame
-from scalpdesk.exchange.source import Bar, MarketSource, TapeSource
+from scalpdesk.exchange.market import MarketOptions
+from scalpdesk.exchange.source import MarketSource, TapeSource
 from scalpdesk.instruments.contract import Index, Instrument, OptionContract
 from scalpdesk.instruments.sessions import new_york_ns
 from scalpdesk_testing.kit.clock import ManualClock
@@ -308,7 +307,7 @@ SPY, CALL, PUT = 0, 3, 4
 SPX = 7
 DAILY_CLOSES = (490.0, 492.0, 494.0, 496.0, 498.0)
 PATIENCE = 10  # seconds; only a failing test waits so long
-MINUTES = 385
+_MINUTES = 385
 
 
 def source() -> TapeSource:
@@ -321,7 +320,7 @@ def source() -> TapeSource:
             book.add(option(right, 5000, monthly, root))
     book.add(option("C", 5000, DAY, "SPXW"))
     builder = TapeBuilder(book)
-    for minute in range(MINUTES):
+    for minute in range(_MINUTES):
         now_ns = at("09:30") + minute * MINUTE_NS
         spot = 500.0 + ((minute * 7) % 11 - 5) * 0.05
         for number, item in enumerate(book):

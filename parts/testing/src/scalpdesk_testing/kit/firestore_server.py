@@ -16,10 +16,10 @@ from google.cloud.firestore_v1.types import document as documents
 from google.cloud.firestore_v1.types import firestore as messages
 from google.cloud.firestore_v1.types import write as writes
 
-SERVICE = "google.firestore.v1.Firestore"
+_SERVICE = "google.firestore.v1.Firestore"
 
 
-class FirestoreServer:
+class _FirestoreServer:
     """A server on a free port of this machine; use it as a context."""
 
     def __init__(self) -> None:
@@ -36,7 +36,7 @@ class FirestoreServer:
         self._server.add_generic_rpc_handlers(
             (
                 grpc.method_handlers_generic_handler(
-                    SERVICE,
+                    _SERVICE,
                     {
                         "BatchGetDocuments": grpc.unary_stream_rpc_method_handler(
                             self._batch_get,
@@ -79,7 +79,7 @@ class FirestoreServer:
             else:
                 found = documents.Document(
                     name=name,
-                    fields={key: encoded(value) for key, value in fields.items()},
+                    fields={key: _encoded(value) for key, value in fields.items()},
                     create_time=now,
                     update_time=now,
                 )
@@ -104,13 +104,13 @@ class FirestoreServer:
 
 
 @contextmanager
-def firestore_server() -> Iterator[FirestoreServer]:
+def firestore_server() -> Iterator[_FirestoreServer]:
     """Run a server for as long as the context lasts."""
-    with FirestoreServer() as server:
+    with _FirestoreServer() as server:
         yield server
 
 
-def encoded(value: object) -> documents.Value:
+def _encoded(value: object) -> documents.Value:
     """Return a plain value as Firestore types it."""
     if value is None:
         return documents.Value(null_value=0)
@@ -123,7 +123,7 @@ def encoded(value: object) -> documents.Value:
     if isinstance(value, datetime):
         return documents.Value(timestamp_value=value)
     if isinstance(value, dict):
-        fields = {key: encoded(one) for key, one in value.items()}
+        fields = {key: _encoded(one) for key, one in value.items()}
         return documents.Value(map_value=documents.MapValue(fields=fields))
     assert isinstance(value, str)
     return documents.Value(string_value=value)

@@ -6,7 +6,7 @@ from pathlib import Path
 from textwrap import dedent, indent
 from typing import Any
 
-TS = "2025-12-30T14:30:00Z"
+_TS = "2025-12-30T14:30:00Z"
 
 
 def folder(path: Path, body: str, *, before: str = "", name: str = "strategy_under_test") -> Path:
@@ -18,7 +18,7 @@ def folder(path: Path, body: str, *, before: str = "", name: str = "strategy_und
     return made
 
 
-def event(name: str = "evt_1", ts: str = TS, symbol: str = "SPY", **payload: Any) -> dict[str, Any]:
+def event(name: str = "evt_1", ts: str = _TS, symbol: str = "SPY", **payload: Any) -> dict[str, Any]:
     """Return a valid market event."""
     return {
         "protocol": "v1",

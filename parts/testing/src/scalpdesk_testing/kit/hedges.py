@@ -1,8 +1,8 @@
 """The fixed band's hedge of a position, in whole shares, as the desk works it out."""
 
 from scalpdesk.hedging.bands.fixed import FixedBand, FixedConfig
-from scalpdesk.hedging.base import HedgeInputs
 from scalpdesk.hedging.sizing import quantity_to_target
+from scalpdesk.plugins import HedgeInputs
 
 
 def hedge_quantity(options: float, owned: int, pending: int, straddles: int, threshold: float) -> int:

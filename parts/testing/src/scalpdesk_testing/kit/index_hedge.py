@@ -5,9 +5,8 @@ from collections.abc import Callable, Container
 from dataclasses import replace
 from datetime import date
 
-from scalpdesk.core.units import MINUTE_NS
-from scalpdesk.instruments.classes import us_option
-from scalpdesk.instruments.contract import Index, Instrument, Instruments
+from scalpdesk.base import MINUTE_NS, Instrument, Instruments, us_option
+from scalpdesk.instruments.contract import Index
 from scalpdesk.marketdata.tape import MarketTape
 from scalpdesk_testing.kit.tape import TapeBuilder, at
 

@@ -43,7 +43,6 @@ from scalpdesk.instruments.fees import ALPACA_FEES
 from scalpdesk.instruments.sessions import session_on
 from scalpdesk.journal.codec import SCHEMA, JournalHeader
 from scalpdesk.journal.log import JournalWriter
-from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live import run
 from scalpdesk.live.core import LiveCore
 from scalpdesk.live.plan import LivePlan
@@ -51,11 +50,11 @@ from scalpdesk.live.recovery import Start, known_orders, rebuild
 from scalpdesk.live.runner import LiveRunner, RunnerOptions
 from scalpdesk.live.sessions import DailyUpdate, StopMode
 from scalpdesk.marketdata.tape import MarketTape
-from scalpdesk.marketdata.triggers import EveryQuote, Wake
+from scalpdesk.plugins import JournalReader
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.simulation.hours import TapeHours
-from scalpdesk.strategies.contract import Proposal
-from scalpdesk.venues.contract import (
+from scalpdesk.strategies import EveryQuote, Proposal, Wake
+from scalpdesk.venues import (
     AccountFacts,
     Health,
     KnownOrder,
@@ -712,7 +711,7 @@ def bench_plan(
 # whole runs at that venue, from start to end -----------------------------------------------------------
 
 SESSION = session_on(DAY)
-QUICK = RunnerOptions(
+_QUICK = RunnerOptions(
     reconcile_seconds=1e9,
     confirm_seconds=0.0,
     absent_after_seconds=0.0,
@@ -728,7 +727,7 @@ class Life:
 
     def __init__(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.venue = InstalledVenue(tmp_path / "site", monkeypatch)
-        self.plan = bench_plan(tmp_path, runner=QUICK)
+        self.plan = bench_plan(tmp_path, runner=_QUICK)
         self.clock = ManualClock(SESSION.open_ns + 60 * 10**9)
         self.said: list[tuple[str, ...]] = []
         self.log: list[Any] = []
@@ -756,7 +755,7 @@ class Life:
         **options: Any,
     ) -> Any:
         """Run to the end; return the summary. Without anything meanwhile the run is stopped at once."""
-        plan = replace(self.plan, runner=replace(QUICK, **options))
+        plan = replace(self.plan, runner=replace(_QUICK, **options))
 
         async def whole() -> Any:
             running = asyncio.create_task(

@@ -27,14 +27,7 @@ import numpy as np
 
 from scalpdesk.assembly import engine_from_header
 from scalpdesk.backtesting.runner import BacktestRunner
-from scalpdesk.core.events import (
-    Event,
-    OpenInterestEvent,
-    OrderCancelled,
-    OrderFilled,
-    QuoteEvent,
-    RateEvent,
-)
+from scalpdesk.core.events import Event, OpenInterestEvent, OrderCancelled, OrderFilled, QuoteEvent, RateEvent
 from scalpdesk.core.intents import Decision, Output, VenueCommand
 from scalpdesk.datasets.embedded import market
 from scalpdesk.datasets.embedded.coin import reconstruct_coin
@@ -44,9 +37,9 @@ from scalpdesk.instruments.deribit import DERIBIT_FEES
 from scalpdesk.instruments.fees import ALPACA_FEES, IBKR_FEES
 from scalpdesk.instruments.sessions import coin_session, session_on
 from scalpdesk.journal.codec import JournalHeader
-from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live.status import ask, running_desks
 from scalpdesk.marketdata.tape import MarketTape, QuoteColumns, RateCurve, joined_tape
+from scalpdesk.plugins import JournalReader
 from scalpdesk.simulation.connection import BrokerConnection
 from scalpdesk.simulation.hours import TapeHours
 from scalpdesk_testing.kit.broker import connect
@@ -56,7 +49,7 @@ from scalpdesk_testing.kit.forked import Command, ExchangeCommand
 from scalpdesk_testing.kit.scalp_days import KeptRun
 
 CASH, COIN_CASH = Decimal(100_000), Decimal(2)
-POLL_SECONDS = 0.02
+_POLL_SECONDS = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,7 +312,7 @@ def _until(condition: Any, desk: _Desk, folder: Path, give_up: float, *, ends: b
             )
         if time.monotonic() > give_up:
             raise AssertionError(f"the desk did not get there in time: {(folder / 'desk.log').read_text()}")
-        time.sleep(POLL_SECONDS)
+        time.sleep(_POLL_SECONDS)
 
 
 def _instant_ns(text: str) -> int:
@@ -436,7 +429,7 @@ def known_market(played: Played) -> MarketTape:
     )
 
 
-class AsLate(BrokerConnection):
+class _AsLate(BrokerConnection):
     """Takes each order when the exchange over sockets took it: after the quotes of that instant."""
 
     arrivals: Mapping[str, int]
@@ -472,7 +465,7 @@ def backtest(
         currency="BTC" if in_coin else "USD",
         is_open=False,
     )
-    broker = AsLate(plain.broker, plain.account)
+    broker = _AsLate(plain.broker, plain.account)
     broker.arrivals = arrivals or {}
     kept = KeptRun(engine)
     BacktestRunner(

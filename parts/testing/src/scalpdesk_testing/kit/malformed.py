@@ -49,7 +49,7 @@ VALID: tuple[dict[str, Any], ...] = (
     {"protocol": "v1", "type": "log", "ts": "2025-12-30T14:30:00Z", "level": "info", "message": "m"},
     {"type": "shutdown"},
 )
-FIELDS = tuple(dict.fromkeys(name for message in VALID for name in message))
+_FIELDS = tuple(dict.fromkeys(name for message in VALID for name in message))
 _ODD_TEXTS = (
     "",
     " ",
@@ -152,7 +152,7 @@ _ODD_NUMBERS = (
     "1e-9999",
     "0e0",
 )
-ENDS = (b"", b"\n", b"\r\n", b" ", b",", b"}", b"{}", b"\x00", b"\x0c", b"\xc2\xa0", b" null")
+_ENDS = (b"", b"\n", b"\r\n", b" ", b",", b"}", b"{}", b"\x00", b"\x0c", b"\xc2\xa0", b" null")
 _BAD_BYTES = (
     b"\xff",
     b"\xc0\x80",
@@ -209,7 +209,7 @@ def _text(rng: random.Random, message: Any) -> str:
 def _changed_fields(rng: random.Random) -> bytes:
     message = _message(rng)
     for _ in range(rng.choice((0, 1, 1, 1, 2, 3))):
-        name = rng.choice(FIELDS)
+        name = rng.choice(_FIELDS)
         what = rng.random()
         if what < 0.25:
             message.pop(name, None)
@@ -221,7 +221,7 @@ def _changed_fields(rng: random.Random) -> bytes:
         pairs = list(message.items())
         rng.shuffle(pairs)
         message = dict(pairs)
-    return _text(rng, message).encode() + rng.choice(ENDS[:4])
+    return _text(rng, message).encode() + rng.choice(_ENDS[:4])
 
 
 def _odd_number(rng: random.Random) -> bytes:
@@ -269,10 +269,10 @@ def _cut(rng: random.Random) -> bytes:
     if what < 0.4:
         return line[: rng.randrange(len(line))]
     if what < 0.7:
-        return line + rng.choice(ENDS)
+        return line + rng.choice(_ENDS)
     if what < 0.8:
         return line.decode().encode(rng.choice(("utf-16", "utf-32", "utf-8-sig")))
-    return rng.choice(ENDS[:4]) + line
+    return rng.choice(_ENDS[:4]) + line
 
 
 def _any(rng: random.Random) -> bytes:
@@ -291,7 +291,7 @@ def _random_value(rng: random.Random, depth: int) -> Any:
         return rng.choice(_ODD_VALUES)
     if what < 0.6:
         return [_random_value(rng, depth + 1) for _ in range(rng.randrange(4))]
-    return {rng.choice(FIELDS): _random_value(rng, depth + 1) for _ in range(rng.randrange(6))}
+    return {rng.choice(_FIELDS): _random_value(rng, depth + 1) for _ in range(rng.randrange(6))}
 
 
 def _enormous(rng: random.Random) -> bytes:

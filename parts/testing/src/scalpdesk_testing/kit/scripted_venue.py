@@ -8,12 +8,10 @@ from urllib.parse import parse_qsl, urlsplit
 
 import h11
 
+from scalpdesk.base import Clock, Event, Instruments
 from scalpdesk.config.schema import Secret
-from scalpdesk.core.clock import Clock
-from scalpdesk.core.events import Event
-from scalpdesk.instruments.contract import Instruments
-from scalpdesk.venues.contract import Health, Notice
-from scalpdesk.venues.network import CleanConnector, Network
+from scalpdesk.venues import Health, Network, Notice
+from scalpdesk.venues.network import CleanConnector
 from scalpdesk_testing.kit.exchange import part
 from scalpdesk_testing.line import MemoryConnector
 from scalpdesk_testing.virtual_time import VirtualClock, VirtualLoop

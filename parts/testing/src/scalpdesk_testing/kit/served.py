@@ -16,20 +16,19 @@ from typing import Any, ClassVar
 
 import msgspec
 
+from scalpdesk.base import Equity, Instrument, InstrumentId, Instruments, OptionContract, SystemClock
 from scalpdesk.config.schema import Secret
-from scalpdesk.core.clock import FollowingClock, SystemClock
-from scalpdesk.core.units import InstrumentId
+from scalpdesk.core.clock import FollowingClock
 from scalpdesk.datasets.embedded.coin import reconstruct_coin
+from scalpdesk.exchange import Fault
 from scalpdesk.exchange.generated import GeneratedSource
 from scalpdesk.exchange.launch import LaunchPlan, build_server
 from scalpdesk.exchange.server import ExchangeServer
 from scalpdesk.exchange.source import TapeSource
-from scalpdesk.instruments.contract import Equity, Instrument, Instruments, OptionContract
 from scalpdesk.instruments.deribit import perpetual
 from scalpdesk.marketdata.tape import MarketTape
-from scalpdesk.simulation.faults import Fault
 from scalpdesk.simulation.hours import AlwaysOpen, TapeHours
-from scalpdesk.venues.contract import AccountFacts, KnownOrder, NoSettings, VenueSetup
+from scalpdesk.venues import AccountFacts, KnownOrder, NoSettings, VenueSetup
 from scalpdesk.venues.simulated import PlayedSession, SandboxGateway, SimulatedGateway
 from scalpdesk_testing.kit.broker import connect
 from scalpdesk_testing.kit.exchange import part
@@ -40,14 +39,14 @@ from scalpdesk_testing.venue_conformance import Listener
 D = Decimal
 _PATIENT = {"timeout_seconds": 20.0, "most_clock_skew_seconds": 60.0}
 """Options of a gateway whose exchange may be slow to answer: both share one loop, and it may be busy."""
-PATIENCE_SECONDS = 60
-ACCEPTANCE_SECONDS = 0.4
-SIDES = {"reject": Fault("reject"), "partial": Fault("partial_fill", fraction=0.5)}
+_PATIENCE_SECONDS = 60
+_ACCEPTANCE_SECONDS = 0.4
+_SIDES = {"reject": Fault("reject"), "partial": Fault("partial_fill", fraction=0.5)}
 """Faults of every venue."""
 
 
 @dataclass
-class ExchangeTruth:
+class _ExchangeTruth:
     """The exchange's own state of the account."""
 
     cash: Decimal
@@ -55,7 +54,7 @@ class ExchangeTruth:
     fills: list[tuple[str, Decimal, Decimal]]
 
 
-class VenueBench:
+class _VenueBench:
     """A served market, and gateways to it: an underlying, a call and a put of one strike near its price.
 
     ``server``: Not started.
@@ -65,7 +64,7 @@ class VenueBench:
     """
 
     cannot_be_asked: ClassVar[Mapping[str, str]] = {}
-    faults: ClassVar[Mapping[str, Fault]] = SIDES
+    faults: ClassVar[Mapping[str, Fault]] = _SIDES
     share, call, put = InstrumentId(0), InstrumentId(1), InstrumentId(2)
 
     def __init__(
@@ -98,11 +97,11 @@ class VenueBench:
         key = self.server.keyring.credentials[0]
         return Secret(key.key), Secret(key.secret)
 
-    def truth(self) -> ExchangeTruth:
+    def truth(self) -> _ExchangeTruth:
         """Return the exchange's own view."""
         ledger = self.server.world.ledger
         (account,) = ledger.accounts.values()
-        return ExchangeTruth(
+        return _ExchangeTruth(
             account.cash,
             {ledger.instruments[number].symbol: held.quantity for number, held in account.holdings.items()},
             [(one.client_order_id, one.quantity, one.price) for one in account.executions],
@@ -127,10 +126,10 @@ def _generated(protocol: str, **plan: Any) -> ExchangeServer:
     return build_server(LaunchPlan(source, protocol=protocol, **plan), SystemClock())
 
 
-class AlpacaBench(VenueBench):
+class AlpacaBench(_VenueBench):
     """Alpaca: a share and its options, made up as time passes."""
 
-    faults: ClassVar[Mapping[str, Fault]] = SIDES | {
+    faults: ClassVar[Mapping[str, Fault]] = _SIDES | {
         "lost_answer": Fault("disconnect_after", match="POST /v2/orders"),
         "lost_order": Fault("disconnect_before", match="POST /v2/orders"),
         "server_error": Fault("server_error", match="POST /v2/orders"),
@@ -146,7 +145,7 @@ class AlpacaBench(VenueBench):
     def gateway(self) -> Any:
         """Return a new gateway."""
         transport = part("scalpdesk_alpaca.transport")
-        options = {"options_level": 3, "absent_after_seconds": ACCEPTANCE_SECONDS} | _PATIENT
+        options = {"options_level": 3, "absent_after_seconds": _ACCEPTANCE_SECONDS} | _PATIENT
         return part("scalpdesk_alpaca.gateway").AlpacaGateway(
             endpoints=transport.Endpoints.at(self.server.url),
             keys=transport.ApiKeys(*self.keys()),
@@ -184,7 +183,7 @@ def served() -> Iterator[AlpacaBench]:
 
 # Deribit ----------------------------------------------------------------------------------------------
 
-COIN_DAY, COIN_EXPIRY = date(2025, 3, 5), date(2025, 3, 14)
+_COIN_DAY, _COIN_EXPIRY = date(2025, 3, 5), date(2025, 3, 14)
 TAKEN = {"lost_answer", "server_error"}
 """Of what goes wrong on the wire that where the venue has taken the order."""
 
@@ -192,10 +191,10 @@ TAKEN = {"lost_answer", "server_error"}
 @cache
 def coin_day() -> MarketTape:
     """Return a day of bitcoin's market."""
-    return reconstruct_coin(COIN_DAY, COIN_DAY)
+    return reconstruct_coin(_COIN_DAY, _COIN_DAY)
 
 
-class DeribitBench(VenueBench):
+class DeribitBench(_VenueBench):
     """Deribit: a perpetual and its options, five market minutes a second, with a step a minute."""
 
     cannot_be_asked: ClassVar[Mapping[str, str]] = {
@@ -208,7 +207,7 @@ class DeribitBench(VenueBench):
         server = build_server(LaunchPlan(source, protocol="deribit", speed=300.0, **money), SystemClock())
         server.world.advance_to(server.world.now_ns + 300 * 10**9)
         spot = float(server.world.ledger.mark(InstrumentId(0)))
-        super().__init__(server, perpetual("BTC"), spot, COIN_EXPIRY)
+        super().__init__(server, perpetual("BTC"), spot, _COIN_EXPIRY)
         rpc = part("scalpdesk_deribit.served.rpc")
         self._answers = {
             "server_error": rpc.RpcFault(11094, "internal_server_error"),
@@ -226,7 +225,7 @@ class DeribitBench(VenueBench):
             keys=self.keys(),
             currency="BTC",
             url=self.server.url,
-            acceptance_seconds=ACCEPTANCE_SECONDS,
+            acceptance_seconds=_ACCEPTANCE_SECONDS,
             requests_per_minute=60_000,
         )
         return part("scalpdesk_deribit.venue").VENUE.build(setup, NoSettings())
@@ -312,7 +311,7 @@ Rule = Callable[[Fields], list[Fields]]
 """Takes the fields of a message; returns the messages to pass on in its place."""
 
 
-def unchanged(fields: Fields) -> list[Fields]:
+def _unchanged(fields: Fields) -> list[Fields]:
     """Pass a message on."""
     return [fields]
 
@@ -323,8 +322,8 @@ class TwsLine:
     ``rule``: Of the server's messages; the first of a connection are version and time.
     """
 
-    def __init__(self, rule: Rule = unchanged) -> None:
-        self.server, self.client = rule, unchanged
+    def __init__(self, rule: Rule = _unchanged) -> None:
+        self.server, self.client = rule, _unchanged
         self.asked: list[Fields] = []
         """Messages of the client, in order."""
         self._to_clients: list[asyncio.StreamWriter] = []
@@ -386,7 +385,7 @@ def _frame(fields: Fields) -> bytes:
     return len(body).to_bytes(4, "big") + body
 
 
-class IbkrBench(VenueBench):
+class IbkrBench(_VenueBench):
     """Interactive Brokers: a share and its options, by way of a :class:`TwsLine` where there is a rule."""
 
     cannot_be_asked: ClassVar[Mapping[str, str]] = {
@@ -394,7 +393,7 @@ class IbkrBench(VenueBench):
         "a_rate_limit_is_said_and_a_cancel_still_goes_through": "TWS limits messages by breaking the line",
         "repeated_and_swapped_messages_change_nothing": "TWS keeps the order of its messages",
     }
-    faults: ClassVar[Mapping[str, Fault]] = SIDES | {
+    faults: ClassVar[Mapping[str, Fault]] = _SIDES | {
         "lost_answer": Fault("disconnect_after", match="message 3"),
         "lost_order": Fault("disconnect_before", match="message 3"),
         "cancel_too_late": Fault("cancel_too_late"),
@@ -420,7 +419,7 @@ class IbkrBench(VenueBench):
         """Return what a gateway is built with."""
         url = self.protocol.url if self.line is None else f"tws://127.0.0.1:{self.line.port}"
         usual = {"fees": part("scalpdesk_ibkr.venue").VENUE.fees, "clock": SystemClock(), "url": url}
-        usual |= {"timeout_seconds": 5.0, "acceptance_seconds": ACCEPTANCE_SECONDS}
+        usual |= {"timeout_seconds": 5.0, "acceptance_seconds": _ACCEPTANCE_SECONDS}
         return VenueSetup(instruments=self.book, **(usual | changes))
 
     def settings(self, **section: Any) -> Any:
@@ -458,7 +457,7 @@ def against(scenario: Callable[[IbkrBench], Awaitable[None]], rule: Rule | None 
         bench = IbkrBench(rule)
         await bench.start()
         try:
-            await asyncio.wait_for(scenario(bench), PATIENCE_SECONDS)
+            await asyncio.wait_for(scenario(bench), _PATIENCE_SECONDS)
         finally:
             await bench.stop()
 
@@ -496,7 +495,7 @@ def between(scenario: Callable[[IbkrBench, TwsLine], Awaitable[None]]) -> None:
             for gateway in bench.gateways:
                 await gateway.close(graceful=False)
 
-    against(connected, unchanged)
+    against(connected, _unchanged)
 
 
 # the broker in this process ---------------------------------------------------------------------------
@@ -543,13 +542,13 @@ class SandboxBench(AlpacaBench):
         self.sandbox: Any = SandboxGateway(super().gateway(), connection, SystemClock(), hours)
         return _Subscribed(self.sandbox, [self.share, self.call, self.put])
 
-    def truth(self) -> ExchangeTruth:
+    def truth(self) -> _ExchangeTruth:
         """Return the broker's own view."""
         return _truth_of(self.sandbox.record)
 
 
-def _truth_of(record: Any) -> ExchangeTruth:
-    return ExchangeTruth(
+def _truth_of(record: Any) -> _ExchangeTruth:
+    return _ExchangeTruth(
         record.account.cash,
         {one.symbol: one.quantity for one in record.positions()},
         [(one.client_order_id, one.quantity, one.price) for one in record.account.executions],
@@ -583,8 +582,8 @@ class SimulatedBench:
         "quotes_stream_for_what_is_subscribed_and_nothing_else": "a tape is played whole",
         "quotes_that_are_asked_for_again_go_on_beside_the_others": "a tape is played whole",
     }
-    share, call, put = VenueBench.share, VenueBench.call, VenueBench.put
-    far_below = VenueBench.far_below
+    share, call, put = _VenueBench.share, _VenueBench.call, _VenueBench.put
+    far_below = _VenueBench.far_below
 
     def __init__(self) -> None:
         self.book = straddle_book(500)
@@ -606,7 +605,7 @@ class SimulatedBench:
         """Return a new gateway."""
         return _Playing(self.session, FollowingClock(), pace=1_200.0)
 
-    def truth(self) -> ExchangeTruth:
+    def truth(self) -> _ExchangeTruth:
         """Return the broker's own view."""
         return _truth_of(self.session.record)
 

@@ -12,7 +12,7 @@ from scalpdesk.journal.log import JournalWriter
 from scalpdesk.live.status import ControlServer
 
 
-class ServedDesk:
+class _ServedDesk:
     """The requests to a desk, and its answer to all of them."""
 
     def __init__(self, runs_dir: Path, run_id: str) -> None:
@@ -30,9 +30,9 @@ class ServedDesk:
 
 
 @contextmanager
-def served_desk(runs_dir: Path, run_id: str = "20240304-093000-scripted-paper-abc") -> Iterator[ServedDesk]:
+def served_desk(runs_dir: Path, run_id: str = "20240304-093000-scripted-paper-abc") -> Iterator[_ServedDesk]:
     """Serve a desk's control socket from a thread."""
-    desk, loop, is_up = ServedDesk(runs_dir, run_id), asyncio.new_event_loop(), threading.Event()
+    desk, loop, is_up = _ServedDesk(runs_dir, run_id), asyncio.new_event_loop(), threading.Event()
     over = asyncio.Event()
 
     async def serve() -> None:

@@ -19,8 +19,8 @@ from scalpdesk.instruments.contract import occ_symbol
 from scalpdesk.instruments.futures import final_settlement_ns, future_contract
 
 NAME = "spx-day"
-TIMES = 10
-RATE, DIVIDEND_YIELD = 0.0142, 0.018
+_TIMES = 10
+_RATE, _DIVIDEND_YIELD = 0.0142, 0.018
 """Fractions a year, about those of February 2018."""
 
 
@@ -42,7 +42,7 @@ def import_spx_day(catalog: Path, folder: Path, day: date, future: str, seed: in
     tape = reconstruct(day, seed=seed)
     quotes = tape.quotes.whole()
     share = quotes.instrument_id == tape.instruments.id_of(tape.underlying)
-    spot = TIMES * (quotes.bid + quotes.ask)[share] / 2
+    spot = _TIMES * (quotes.bid + quotes.ask)[share] / 2
     stamps = quotes.ts_ns[share]
     level = np.round(spot, 2)
     levels = pd.DataFrame({"ts": pd.to_datetime(stamps, utc=True), "symbol": "SPX", "volume": 0.0})
@@ -51,8 +51,8 @@ def import_spx_day(catalog: Path, folder: Path, day: date, future: str, seed: in
     for number, option in enumerate(tape.instruments):
         if option.is_option and option.expiry == day:
             mine = quotes.instrument_id == number
-            name = occ_symbol("SPXW", day, option.right, option.strike * TIMES)
-            bid, ask = TIMES * quotes.bid[mine], TIMES * quotes.ask[mine]
+            name = occ_symbol("SPXW", day, option.right, option.strike * _TIMES)
+            bid, ask = _TIMES * quotes.bid[mine], _TIMES * quotes.ask[mine]
             tick = np.where(bid < 3.0, 0.05, 0.1)
             bid, ask = np.floor(bid / tick + 1e-9) * tick, np.ceil(ask / tick - 1e-9) * tick
             sizes = quotes.bid_size[mine], quotes.ask_size[mine]
@@ -60,7 +60,7 @@ def import_spx_day(catalog: Path, folder: Path, day: date, future: str, seed: in
     terms = future_contract(future)
     years = (final_settlement_ns(terms) - stamps) / NANOS_PER_SECOND / SECONDS_PER_YEAR
     step = float(terms.tick_rule.below)
-    fair = spot * np.exp((RATE - DIVIDEND_YIELD) * years)
+    fair = spot * np.exp((_RATE - _DIVIDEND_YIELD) * years)
     bid = np.floor(fair / step) * step
     future_rows = _rows(stamps, future, bid, bid + step, 50.0, 50.0)
     files = (

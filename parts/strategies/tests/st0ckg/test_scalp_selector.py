@@ -5,13 +5,13 @@ from decimal import Decimal
 import pytest
 
 from scalpdesk.core.events import OpenInterestEvent, TradeEvent
-from scalpdesk.entry.scalp_selector import (
+from scalpdesk.instruments.ticks import CENT_TICK, PENNY_NICKEL
+from scalpdesk_strategies.st0ckg.scalp_selector import (
     ContractConfig,
     ScalpContractSelector,
     buy_limit,
     contract_score,
 )
-from scalpdesk.instruments.ticks import CENT_TICK, PENNY_NICKEL
 from scalpdesk_testing.kit.desk import HandDesk, Scripted
 from scalpdesk_testing.kit.instruments import DAY, straddle_book
 

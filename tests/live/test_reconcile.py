@@ -21,8 +21,7 @@ from scalpdesk.core.units import SATOSHI, InstrumentId
 from scalpdesk.instruments.classes import us_option
 from scalpdesk.instruments.contract import Equity, Instruments
 from scalpdesk.instruments.sessions import expiry_instant_ns, final_close_ns, session_on
-from scalpdesk.live.reconciliation import desk_picture
-from scalpdesk.orders.reconcile import (
+from scalpdesk.live.reconcile import (
     AccountChange,
     AccountPicture,
     BookedFill,
@@ -36,6 +35,7 @@ from scalpdesk.orders.reconcile import (
     reconcile,
     side_by_side,
 )
+from scalpdesk.live.reconciliation import desk_picture
 from scalpdesk_testing.kit.desk import Scripted, build_engine
 
 D = Decimal

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from scalpdesk.marketdata.vol_filter import VolFilter
+from scalpdesk.portfolio.vol_filter import VolFilter
 
 MINUTE = 1.0 / 252 / 390
 

@@ -9,7 +9,7 @@ import math
 
 VOL_OF_VOL = 1.0
 """Log volatility's standard deviation per root year of the clock (S&P 500: 1 to 1.5)."""
-GATE = 5.0
+_GATE = 5.0
 """Standard deviations of an innovation beyond which a quote is passed over."""
 REPEATS = 3
 """Quotes beyond the gate in a row of which the last restarts the state."""
@@ -27,7 +27,7 @@ class VolFilter:
 
     __slots__ = ("_beyond", "_gate", "_repeats", "_variance", "_vol_of_vol", "vol")
 
-    def __init__(self, vol_of_vol: float = VOL_OF_VOL, gate: float = GATE, repeats: int = REPEATS) -> None:
+    def __init__(self, vol_of_vol: float = VOL_OF_VOL, gate: float = _GATE, repeats: int = REPEATS) -> None:
         self._vol_of_vol = vol_of_vol
         self._gate = gate
         self._repeats = repeats

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scalpdesk.core.units import ZERO
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.instruments.settlement import settle_option
-from scalpdesk.orders.reconcile import AccountPicture, reconcile
+from scalpdesk.live.reconcile import AccountPicture, reconcile
 from scalpdesk_testing.kit.instruments import DAY, straddle_book
 
 D = Decimal

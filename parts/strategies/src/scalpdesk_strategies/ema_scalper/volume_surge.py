@@ -2,7 +2,7 @@
 
 from collections import deque
 
-BARS = 20
+_BARS = 20
 
 
 class VolumeAverage:
@@ -11,7 +11,7 @@ class VolumeAverage:
     ``bars``: Bars in the mean. The bar that is compared is not among them; bars of earlier sessions are.
     """
 
-    def __init__(self, bars: int = BARS) -> None:
+    def __init__(self, bars: int = _BARS) -> None:
         self._before: deque[float] = deque(maxlen=bars)
 
     def update(self, volume: float) -> float | None:

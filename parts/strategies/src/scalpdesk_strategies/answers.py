@@ -5,8 +5,7 @@ from typing import Any
 
 import msgspec
 
-from scalpdesk.protocol.messages import log_message
-from scalpdesk.protocol.validation import OK, intent_verdict, log_verdict
+from scalpdesk.protocol import OK, intent_verdict, log_message, log_verdict
 
 
 class RefusedAnswer(msgspec.Struct, frozen=True):

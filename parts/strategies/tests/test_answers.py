@@ -1,7 +1,7 @@
 import pytest
 
 from scalpdesk.protocol import intent_verdict, log_verdict, order_intent
-from scalpdesk.protocol.answers import SeenIds, refusal_log, sort_answers
+from scalpdesk_strategies.answers import SeenIds, refusal_log, sort_answers
 
 EVENT = {"event_id": "evt_1", "ts": "2025-12-30T14:30:00Z"}
 INTENT = order_intent(EVENT, kind="hedge", strategy="s", symbol="SPY", side="buy", qty=1)
