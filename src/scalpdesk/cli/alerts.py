@@ -159,7 +159,7 @@ def watch(
     from scalpdesk.alerts.service import AlertService, WatchOrders
     from scalpdesk.core.clock import SteadyClock
 
-    desk, clock = DeskLine(), SteadyClock()
+    desk, clock = _DeskLine(), SteadyClock()
     run_dir: Path | None
     if beside_desk:
         config = msgspec.json.decode(sys.stdin.readline(), type=WatchOrders).config()
@@ -188,7 +188,7 @@ def _say(level: str, text: str) -> None:
     sys.stderr.write(f"alerts: {level}: {text}\n")
 
 
-class DeskLine:
+class _DeskLine:
     """Messages of the desk that started this process: each run that begins, its orderly end."""
 
     def __init__(self) -> None:

@@ -91,13 +91,13 @@ def bands(
         else:
             if start is None:
                 raise ConfigError("which sessions?", where="--start", fix="--start 2018-02-05")
-            base = settings_of(config_file, overrides, ())
+            base = _settings_of(config_file, overrides, ())
             first, last = read_span(start, end)
             symbol = base.strategy_config.underlying
             report = compare_recorded(
-                sessions_of(base, data_set, symbol, first, last, seed),
+                _sessions_of(base, data_set, symbol, first, last, seed),
                 partial(load_tape, base, data_set, symbol, seed=seed),
-                partial(settings_of, config_file, overrides),
+                partial(_settings_of, config_file, overrides),
                 chosen,
                 terms,
                 seed=base.config.simulation.seed if seed is None else seed,
@@ -110,14 +110,14 @@ def bands(
     print_answer(to_builtins(report), partial(show, report), as_json=as_json)
 
 
-def settings_of(config_file: str | None, overrides: Sequence[str], more: Sequence[str]) -> "LoadedSettings":
+def _settings_of(config_file: str | None, overrides: Sequence[str], more: Sequence[str]) -> "LoadedSettings":
     """Return the gamma scalper's settings: the straddle is held whatever it earns, but for what is given."""
     from scalpdesk.research.band_lab import HELD
 
     return settings_from(config_file, (*HELD, *overrides, *more), "gamma-scalper")
 
 
-def sessions_of(
+def _sessions_of(
     settings: "LoadedSettings", data_set: str, symbol: str, first: date, last: date, seed: int | None
 ) -> list[date]:
     """Return the sessions of a span that a data set has."""

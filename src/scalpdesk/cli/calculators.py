@@ -27,7 +27,7 @@ RAW_UNITS = {
     "volga": "vega per 1.00 of volatility",
     "charm": "delta per year",
 }
-TRADER_UNITS: tuple[tuple[str, str, float], ...] = (
+_TRADER_UNITS: tuple[tuple[str, str, float], ...] = (
     ("price", "per unit", 1.0),
     ("delta", "", 1.0),
     ("gamma", "delta per 1.00 of spot", 1.0),
@@ -78,8 +78,8 @@ def dividend(text: str) -> tuple[float, float]:
         raise click.BadParameter(f"'{text}' is not DAYS:AMOUNT, such as 12:0.75") from problem
 
 
-TERMS = ("rate", "dividend_yield", "dividends", "style", "model")
-RATE = fraction(largest=1.0)
+_TERMS = ("rate", "dividend_yield", "dividends", "style", "model")
+_RATE = fraction(largest=1.0)
 VOL = fraction(largest=5.0)
 
 
@@ -91,9 +91,9 @@ def _market_options(body: Callable[..., int | None]) -> Callable[..., int | None
             click.option("--strike", type=float, required=True),
             click.option("--days", type=float, help="Calendar days to expiry (ACT/365)."),
             click.option("--years", type=float, help="Years to expiry, instead of --days."),
-            click.option("--rate", type=RATE, default="0", metavar="R", help="Continuous rate: 0.04 or 4%."),
+            click.option("--rate", type=_RATE, default="0", metavar="R", help="Continuous rate: 0.04 or 4%."),
             click.option(
-                "--yield", "dividend_yield", type=RATE, default="0", metavar="Q", help="Continuous yield."
+                "--yield", "dividend_yield", type=_RATE, default="0", metavar="Q", help="Continuous yield."
             ),
             click.option(
                 "--dividend",
@@ -180,12 +180,12 @@ def price(
             "strike": strike,
             "years": t,
             "vol": vol,
-            **{name: terms[name] for name in TERMS},
+            **{name: terms[name] for name in _TERMS},
         }
         print_json({"inputs": inputs, **numbers, "units": RAW_UNITS})
         return EXIT_OK
     table = new_table("", *numbers, "unit", text=("unit",))
-    for name, unit, factor in TRADER_UNITS:
+    for name, unit, factor in _TRADER_UNITS:
         table.add_row(name, *(f"{n[name] * factor:.6f}" for n in numbers.values()), unit)
     click.echo(
         f"{terms['style']} {terms['model']}, spot {spot:g}, strike {strike:g}, {t * DAYS_PER_YEAR:g} days,"

@@ -129,7 +129,7 @@ class PlugType(NameType):
         return f"[{'|'.join(self._names())}]"
 
 
-COMPLETED: dict[str, Callable[[], Iterable[str]]] = {
+_COMPLETED: dict[str, Callable[[], Iterable[str]]] = {
     "strategy": _strategy_names,
     "data_set": _data_names,
     **dict.fromkeys(("run", "run_id", "others"), _run_names),
@@ -190,8 +190,8 @@ def desk_command(
                 continue
             if param.metavar in {"DIR", "FILE"}:
                 param.type = click.Path()
-            elif param.name in COMPLETED:
-                param.type = NameType(COMPLETED[param.name])
+            elif param.name in _COMPLETED:
+                param.type = NameType(_COMPLETED[param.name])
         command.examples = (example,) if isinstance(example, str) else tuple(example)
         if group is not None:
             group.add_command(command)

@@ -153,7 +153,7 @@ TRADING_API_SECRET=
 # MAX_CONSECUTIVE_LOSSES=3
 # SCALPDESK_SIMULATION__LATENCY_MS=50
 """
-PRIVATE = 0o600
+_PRIVATE = 0o600
 
 
 @desk_command("init", example=("scalpdesk init", "scalpdesk init --yes --force"))
@@ -191,10 +191,10 @@ def init(*, as_json: bool, yes: bool, force: bool, url: str | None) -> None:
         before = dotenv_path.read_text(encoding="utf-8").splitlines() if dotenv_path.exists() else []
         kept = [line for line in before if line.partition("=")[0].strip() not in chosen.keys]
         lines = [*kept, *(f"{name}={value}" for name, value in chosen.keys.items())]
-        replace_file(dotenv_path, "".join(f"{line}\n" for line in lines), mode=PRIVATE)
+        replace_file(dotenv_path, "".join(f"{line}\n" for line in lines), mode=_PRIVATE)
         written.append(dotenv_path.name)
     if dotenv_path.exists():
-        dotenv_path.chmod(PRIVATE)
+        dotenv_path.chmod(_PRIVATE)
     text = f"written: {', '.join(written)}\nnext: scalpdesk config check, then {chosen.command}"
     print_answer({"written": written, "folder": str(folder)}, text, as_json=as_json)
 

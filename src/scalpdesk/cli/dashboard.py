@@ -18,11 +18,11 @@ from scalpdesk.cli.rerun import end_with_parent
 from scalpdesk.core.flags import Flag, Options
 
 DEFAULT_PORT = 10_000
-LOCAL = ("127.0.0.1", "::1")
+_LOCAL = ("127.0.0.1", "::1")
 
 _RECORDS_NAME = "SCALPDESK_CREDENTIALS__RECORDS_URL"
-READY_SECONDS = 20.0
-END_SECONDS = 3.0
+_READY_SECONDS = 20.0
+_END_SECONDS = 3.0
 
 
 class PageProcess:
@@ -58,7 +58,7 @@ class PageProcess:
 
     def where(self) -> str:
         """Return the page's address as a line for the operator, or why it does not answer."""
-        self._is_ready.wait(READY_SECONDS)
+        self._is_ready.wait(_READY_SECONDS)
         if "url" in self._answer:
             # each on a line of its own: a terminal would break the second, and the token be lost with a click
             return (
@@ -82,7 +82,7 @@ class PageProcess:
         """End the page's process."""
         self._process.terminate()
         try:
-            self._process.wait(END_SECONDS)
+            self._process.wait(_END_SECONDS)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
@@ -153,7 +153,7 @@ def dashboard(
         find_run_dir(folder, options.run_id)  # refused before a page is served
     listener = listener_of(host, options.port)
     port = int(listener.getsockname()[1])
-    address = f"http://{'localhost' if host in LOCAL else in_address(host)}:{port}/"
+    address = f"http://{'localhost' if host in _LOCAL else in_address(host)}:{port}/"
     if as_json:
         print_json({"url": address, "operator_url": f"{address}#token={tokens.operator}", "pid": os.getpid()})
     else:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from scalpdesk.datasets.importers.base import ImportReport
     from scalpdesk.datasets.verify import VerifyReport
 
-EMBEDDED_SESSION, COIN_SESSION = date(2018, 2, 5), date(2025, 3, 5)
+_EMBEDDED_SESSION, _COIN_SESSION = date(2018, 2, 5), date(2025, 3, 5)
 """Session of a reconstructed market that is checked when none is named."""
 
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -218,9 +218,9 @@ def _verify_reconstructed(name: str, day: date | None, seed: int, underlying: st
     from scalpdesk.datasets.verify import verify_tape
 
     if name in COIN_MARKETS:
-        first = day or COIN_SESSION
+        first = day or _COIN_SESSION
         return verify_tape(reconstruct_coin(first, first, seed=seed, underlying=COIN_MARKETS[name]))
-    return verify_tape(reconstruct(day or EMBEDDED_SESSION, seed=seed, underlying=underlying or "SPY"))
+    return verify_tape(reconstruct(day or _EMBEDDED_SESSION, seed=seed, underlying=underlying or "SPY"))
 
 
 def _verify_recorded(

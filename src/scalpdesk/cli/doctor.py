@@ -41,7 +41,7 @@ _FIRST_RUN_IMPORTS = (
 )
 """Packages are installed without byte code; importing them once during set-up writes it."""
 _EXTRA = '"scalpdesk[NAME]"'
-MARKS = {"ok": "ok  ", "note": "note", "fail": "FAIL"}
+_MARKS = {"ok": "ok  ", "note": "note", "fail": "FAIL"}
 
 
 @desk_command("doctor", example=("scalpdesk doctor", "scalpdesk doctor --warm-up"))
@@ -73,7 +73,7 @@ def report_findings(found: Iterable[Diagnosis], *, as_json: bool, warm_up: bool)
 
 
 def _show(finding: Diagnosis) -> None:
-    click.echo(f"{MARKS[finding.verdict]}  {finding.name:<22} {finding.detail}")
+    click.echo(f"{_MARKS[finding.verdict]}  {finding.name:<22} {finding.detail}")
     if finding.fix is not None:
         click.echo(f"{'':28} fix: {finding.fix}")
 

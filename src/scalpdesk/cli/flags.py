@@ -12,7 +12,7 @@ from click.core import ParameterSource
 from scalpdesk.cli.command import Body, NumberRange
 from scalpdesk.core.flags import Option, options_of, read_date
 
-DEFAULT = "{default}"
+_DEFAULT = "{default}"
 
 
 def given_flags(kind: type[msgspec.Struct]) -> list[str]:
@@ -54,14 +54,14 @@ def _flags(kind: type[msgspec.Struct]) -> Iterator[Callable[[Any], Any]]:
 
 def _help(option: Option, default: Any) -> str:
     shown = f"{default:g}" if option.kind in {int, float} and default is not None else str(default)
-    return option.flag.help.replace(DEFAULT, shown)
+    return option.flag.help.replace(_DEFAULT, shown)
 
 
 def _default(option: Option, default: Any) -> dict[str, Any]:
     """Return a flag's default, and whether the help adds it."""
     if option.kind is bool:
         return {"default": default} if _is_pair(option) else {}
-    is_shown = option.flag.shows_default and DEFAULT not in option.flag.help and default not in {None, ()}
+    is_shown = option.flag.shows_default and _DEFAULT not in option.flag.help and default not in {None, ()}
     return {"default": default, "show_default": is_shown}
 
 

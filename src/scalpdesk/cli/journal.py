@@ -13,7 +13,7 @@ from scalpdesk.core.errors import ArgumentError, ConfigError
 if TYPE_CHECKING:
     from scalpdesk.config.settings import DeskConfig
 
-TITLES = {
+_TITLES = {
     "days": "Day",
     "months": "Month",
     "weekdays": "Weekday",
@@ -79,7 +79,7 @@ def journal(
     if not found["runs"]:
         click.echo("no run; scalpdesk demo makes the first, scalpdesk runs lists them")
         return
-    for name, title in TITLES.items():
+    for name, title in _TITLES.items():
         if found[name]:
             _show(title, found[name], found["currency"])
     if found["trades"]:

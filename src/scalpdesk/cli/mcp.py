@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _LONGEST_LIST = 40
 """Rows of a list that an answer holds: the first and the last, with how many lie between."""
-LONGEST_SECONDS = 300.0
+_LONGEST_SECONDS = 300.0
 _INSTRUCTIONS = (
     "Reports of a trading desk: finished runs, the running desk, why orders were sent, the risk of a book,"
     " rankings of structures. Amounts are in the currency that the document names. halt stops a desk from"
@@ -49,7 +49,7 @@ class CommandTools:
             text=True,
             check=False,
             stdin=subprocess.DEVNULL,
-            timeout=LONGEST_SECONDS,
+            timeout=_LONGEST_SECONDS,
         )
         try:
             found = json.loads(done.stdout)
@@ -128,7 +128,7 @@ def shortened(document: Any) -> Any:
     return [*map(shortened, document[:half]), between, *map(shortened, document[-half:])]
 
 
-def server_of(tools: CommandTools) -> "MCPServer":
+def _server_of(tools: CommandTools) -> "MCPServer":
     """Return the server of the tools."""
     from mcp.server import MCPServer
     from mcp.types import ToolAnnotations
@@ -149,4 +149,4 @@ def mcp(*, as_json: bool, runs_dir: str | None) -> None:
     Its tools read; one of them halts the desk. None arms, resumes or trades.
     """
     del as_json  # the protocol is JSON
-    server_of(CommandTools(runs_dir)).run("stdio")
+    _server_of(CommandTools(runs_dir)).run("stdio")

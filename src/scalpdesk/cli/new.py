@@ -32,7 +32,7 @@ packages = ["src/morning_straddle"]
 [tool.pytest.ini_options]
 testpaths = ["tests"]
 """
-TEST = """\
+_TEST = """\
 from scalpdesk import PreparedMarket, backtest, load_data, walk_forward
 
 
@@ -75,7 +75,7 @@ def project_files(name: str) -> dict[str, str]:
         "README.md": README,
         f"src/{module}/__init__.py": "",
         f"src/{module}/strategy.py": files("scalpdesk.cli").joinpath("starter.py").read_text("utf-8"),
-        "tests/test_strategy.py": TEST,
+        "tests/test_strategy.py": _TEST,
     }
     names = {STARTER: name, STARTER.replace("-", "_"): module, _class_name(STARTER): _class_name(name)}
     for old, new in names.items():

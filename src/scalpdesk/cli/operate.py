@@ -166,7 +166,7 @@ def accepted(answer: dict[str, Any], request: str) -> dict[str, Any]:
     return answer
 
 
-WATCH_SECONDS = 0.2
+_WATCH_SECONDS = 0.2
 
 
 def _watch_desk(run_dir: Path, out: "Console") -> None:
@@ -177,7 +177,7 @@ def _watch_desk(run_dir: Path, out: "Console") -> None:
     follower = RunFollower(run_dir)
     while follower.advance(1_000) or (follower.header is None and not follower.problem):
         if follower.header is None:  # it has just begun
-            time.sleep(WATCH_SECONDS)
+            time.sleep(_WATCH_SECONDS)
     header = follower.header
     if header is None or follower.engine is None:
         raise RetryError(follower.problem.partition("\n")[0], where=run_dir.name)
@@ -190,7 +190,7 @@ def _watch_desk(run_dir: Path, out: "Console") -> None:
         while not follower.tail.sealed and not follower.problem:
             last = follower.decisions[-1][1] if follower.decisions else None
             view.draw(follower.engine, header.strategy, follower.fold.taken["hedge"], last)
-            time.sleep(WATCH_SECONDS)
+            time.sleep(_WATCH_SECONDS)
             while follower.advance(1_000):
                 pass
     if follower.problem:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from scalpdesk.accounting.agreement import Agreement, ComparedSpan, Line
     from scalpdesk.accounting.statements import Statement
 
-MOST_LINES = 60
+_MOST_LINES = 60
 DAY = click.DateTime(["%Y-%m-%d"])
 
 
@@ -185,10 +185,10 @@ def _print(found: "Agreement", document: dict[str, Any], *, shows_all: bool) -> 
     if shown:
         columns = "={verdict.value}|what={kind} {what}|time|broker|journal|difference"
         made = {"time": lambda line: _row(line)["time"][:19], "difference": _apart}
-        table = table_of(shown[:MOST_LINES], columns, made, text=("broker", "journal"))
+        table = table_of(shown[:_MOST_LINES], columns, made, text=("broker", "journal"))
         print_table(table, first_to_go=("journal", "broker"))
-        if len(shown) > MOST_LINES:
-            click.echo(f"… and {len(shown) - MOST_LINES:,} more: --json has all")
+        if len(shown) > _MOST_LINES:
+            click.echo(f"… and {len(shown) - _MOST_LINES:,} more: --json has all")
     for currency, total in found.totals.items():
         amounts = (total.broker, total.journal, total.broker - total.journal)
         names = ("broker", "journal", "difference")

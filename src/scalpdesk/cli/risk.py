@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from scalpdesk.portfolio.risk_book import LowestCell, RiskBook
 
 Report = Callable[[int, int, str], None]
-PLAIN_WINDOW, STRADDLE_WINDOW = 500, 250
+_PLAIN_WINDOW, _STRADDLE_WINDOW = 500, 250
 """Scenarios of a session in the coverage backtest; the packaged VIX is too short for 500."""
 
 
@@ -227,13 +227,13 @@ def _coverage_of_history(catalog: Path, wanted: RiskOptions, report: Report) -> 
 
     indices = {"SPY": packaged_history("sp500"), "QQQ": packaged_history("nasdaq")}
     linear = coverage_document(
-        joint_moves(indices, None, None), filters=wanted.filters, window=PLAIN_WINDOW, report=report
+        joint_moves(indices, None, None), filters=wanted.filters, window=_PLAIN_WINDOW, report=report
     )
     volatility = packaged_vix() if wanted.vix is None else find_history(catalog, VIX, VIX, wanted.vix)
     straddles = coverage_document(
         joint_moves({"SPY": indices["SPY"]}, volatility, None),
         filters=tuple(name for name in wanted.filters if name == "ewma" or wanted.vix is not None),
-        window=STRADDLE_WINDOW if wanted.vix is None else PLAIN_WINDOW,
+        window=_STRADDLE_WINDOW if wanted.vix is None else _PLAIN_WINDOW,
         report=report,
         straddles_alone=True,
     )

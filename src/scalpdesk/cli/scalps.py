@@ -10,12 +10,12 @@ from scalpdesk.cli.command import desk_command, settings_from, settings_options
 from scalpdesk.cli.output import Made, moment_of, print_json, print_table, table_of
 from scalpdesk.core.units import count_text, rounded_text
 
-VIEWS = ("positions", "history", "performance")
+_VIEWS = ("positions", "history", "performance")
 _EXAMPLES = ("scalpdesk scalps", "scalpdesk scalps performance --json", "scalpdesk scalps history --run last")
 
 
 @desk_command("scalps", example=_EXAMPLES)
-@click.argument("view", type=click.Choice(VIEWS), required=False)
+@click.argument("view", type=click.Choice(_VIEWS), required=False)
 @click.option("--run", "run", metavar="RUN", help="Only this run: an id, its beginning, or last.")
 @click.option("--ticker", help="Only this underlying.")
 @click.option("--limit", type=click.IntRange(1, 100_000), default=20, show_default=True, help="Most rows.")
@@ -41,7 +41,7 @@ def scalps(
 
     config = settings_from(config_file, overrides).config
     runs_dir = Path(config.desk.runs_dir)
-    wanted = VIEWS if view is None else (view,)
+    wanted = _VIEWS if view is None else (view,)
     symbol = None if ticker is None else ticker.upper()
     found: dict[str, Any] = {}
 

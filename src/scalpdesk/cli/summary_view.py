@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from scalpdesk.report.session_tables import SessionPnl
     from scalpdesk.report.trades import Trade
 
-LABELS = {
+_LABELS = {
     "delta": "delta (direction)",
     "gamma": "gamma (scalps)",
     "theta": "theta",
@@ -48,15 +48,15 @@ LABELS = {
     "residual": "residual",
 }
 SPARKS = "▁▂▃▄▅▆▇█"
-CHARTED = {"ts_ns": "q", "nav": "d", "spot": "d", "net_delta_shares": "d", "implied_vol": "d"}
+_CHARTED = {"ts_ns": "q", "nav": "d", "spot": "d", "net_delta_shares": "d", "implied_vol": "d"}
 """Fields of the marks that are drawn, with the type of the array that takes each: a run of years has many."""
-MOST_TOLD = 4
+_MOST_TOLD = 4
 """Trades that are told in words; more are in the table alone."""
-LONGEST_TABLE = 60
+_LONGEST_TABLE = 60
 """Sessions that a table lists; of more it shows months, weekdays and levels of the VIX."""
 
 
-def bar_of(amount: float, widest: float) -> str:
+def _bar_of(amount: float, widest: float) -> str:
     """Draw an amount as a bar against the largest one, which has 24 cells."""
     if not widest > 0:
         return ""
@@ -65,7 +65,7 @@ def bar_of(amount: float, widest: float) -> str:
     return f"[{colour}]{'█' * length}[/]"
 
 
-def area_chart(values: Sequence[float], width: int = 64, height: int = 1) -> list[str]:
+def _area_chart(values: Sequence[float], width: int = 64, height: int = 1) -> list[str]:
     """Draw a series as lines of blocks from the top line down; empty for fewer than two values.
 
     >>> area_chart([1, 2, 3, 4])
@@ -87,7 +87,7 @@ def area_chart(values: Sequence[float], width: int = 64, height: int = 1) -> lis
     return lines
 
 
-def band_chart(
+def _band_chart(
     deltas: Sequence[float], bands: Sequence[float], width: int = 64, height: int = 5
 ) -> list[str]:
     """Draw a net delta between the edges of its band, from the top line down; nan where there is none.
@@ -119,7 +119,7 @@ def show_summary(
     out: "Console", summary: dict[str, Any], marks: Iterable["Mark"], trades: Sequence["Trade"] = ()
 ) -> None:
     """Show a run, and how each of a few trades was opened and closed."""
-    series: dict[str, array[Any]] = {name: array(kind) for name, kind in CHARTED.items()}
+    series: dict[str, array[Any]] = {name: array(kind) for name, kind in _CHARTED.items()}
     for mark in marks:
         for name, values in series.items():
             values.append(getattr(mark, name))
@@ -142,7 +142,7 @@ def show_summary(
     fix = remedy(summary["verdict"])
     if fix is not None:
         out.print(f"[dim]{fix}[/]")
-    show_words(out, trades)
+    _show_words(out, trades)
     for reason in summary.get("straddle", ()):
         out.print(f"[dim]   {reason}[/]")
     out.print()
@@ -169,8 +169,8 @@ def show_summary(
     else:
         out.print(f"held at its last event: {held or 'nothing'}")
     if len(spots) > 1:
-        nav = f"\nNAV  {area_chart(series['nav'])[0]}" if any(pnl.values()) else ""
-        out.print(f"spot {area_chart(spots)[0]}{nav}")
+        nav = f"\nNAV  {_area_chart(series['nav'])[0]}" if any(pnl.values()) else ""
+        out.print(f"spot {_area_chart(spots)[0]}{nav}")
     if any(series["implied_vol"]):
         _show_held(out, series, data)
     for note in data.get("notes") or ():
@@ -200,7 +200,7 @@ def _show_held(out: "Console", series: Mapping[str, "array[Any]"], data: Mapping
     for name, values, (unit, n) in shown:
         if len(values) > 1:
             low, high = min(values), max(values)
-            out.print(f"{name} {area_chart(values, width=40)[0]} {low:.{n}f} to {high:.{n}f} {unit}")
+            out.print(f"{name} {_area_chart(values, width=40)[0]} {low:.{n}f} to {high:.{n}f} {unit}")
 
 
 def _show_parts(out: "Console", summary: dict[str, Any], pnl: dict[str, float]) -> None:
@@ -217,9 +217,9 @@ def _show_parts(out: "Console", summary: dict[str, Any], pnl: dict[str, float]) 
         schedule = f"{schedule}, {rows['until'] or 'no row for the day'}"
     is_charged = schedule != "none" or not pnl["fees"]  # a live venue states its own
     theta = f"theta ({'received' if pnl['theta'] > 0 else 'paid'})"
-    labels = LABELS | {"theta": theta} | ({"fees": f"fees ({schedule})"} if is_charged else {})
+    labels = _LABELS | {"theta": theta} | ({"fees": f"fees ({schedule})"} if is_charged else {})
     for name in names:
-        table.add_row(labels[name], money(pnl[name], decimals), bar_of(pnl[name], widest))
+        table.add_row(labels[name], money(pnl[name], decimals), _bar_of(pnl[name], widest))
     table.add_section()
     table.add_row("[bold]P&L = change of NAV[/]", f"[bold]{money(pnl['total'], decimals)}[/]", "")
     print_table(table, out)
@@ -335,7 +335,7 @@ def show_trades(out: "Console", trades: Sequence["Trade"], currency: str = "USD"
     """Show each trade: cash and volatility of both ends, hedges, costs, P&L."""
     if not trades:
         return
-    shown = trades[-LONGEST_TABLE:]
+    shown = trades[-_LONGEST_TABLE:]
     title = f"last {len(shown)} of {len(trades)} trades" if len(shown) < len(trades) else "trades"
     n, is_shared = money_decimals(currency), any(each.strategy for each in trades)
     columns = (
@@ -355,9 +355,9 @@ def show_trades(out: "Console", trades: Sequence["Trade"], currency: str = "USD"
     print_table(table, out, first_to_go=("costs", "hedges", "realised", "out"))
 
 
-def show_words(out: "Console", trades: Sequence["Trade"]) -> None:
+def _show_words(out: "Console", trades: Sequence["Trade"]) -> None:
     """Tell how each of a few trades was opened and closed."""
-    for each in trades if len(trades) <= MOST_TOLD else ():
+    for each in trades if len(trades) <= _MOST_TOLD else ():
         out.print(f"{each.number}: {each.entry}", markup=False, highlight=False)
         if each.exit is not None:
             out.print(f"   {each.exit}", markup=False, highlight=False)
@@ -372,7 +372,7 @@ def show_performance(
     underlying: str = "",
 ) -> None:
     """Show what each session, weekday and level of the VIX earned, and the ratios with their intervals."""
-    shown = sessions if len(sessions) <= LONGEST_TABLE else ()
+    shown = sessions if len(sessions) <= _LONGEST_TABLE else ()
     n, (unit, places) = money_decimals(currency), delta_unit(underlying)
     names = list(dict.fromkeys(name for each in sessions for name in each.strategies))
     table = new_table("session", f"P&L {currency}", "largest net delta", "VIX before", *names)
@@ -381,7 +381,7 @@ def show_performance(
         own = [money(float(each.strategies.get(name, 0)), n) for name in names]
         largest = f"{each.largest_net_delta_shares:.{places}f}"
         table.add_row(each.session, money(float(each.pnl), n), largest, vix, *own)
-    for kind in ("month", "weekday", "vix") if len(sessions) > LONGEST_TABLE else ():
+    for kind in ("month", "weekday", "vix") if len(sessions) > _LONGEST_TABLE else ():
         for name, group in groups[kind].items():
             rate = "" if group["hit_rate"] is None else f"{group['hit_rate']:.0%} of {group['sessions']} won"
             table.add_row(name, money(float(group["pnl"]), n), rate, "", *("" for _ in names))
@@ -443,12 +443,12 @@ def show_runs(
         out.print(f"[red]unreadable[/] {name}: {why}")
 
 
-FRAMES_PER_SECOND = 10
-LONGEST_HISTORY = 4_000
-LONGEST_FRAME = ("border", "head", "progress", "border")
+_FRAMES_PER_SECOND = 10
+_LONGEST_HISTORY = 4_000
+_LONGEST_FRAME = ("border", "head", "progress", "border")
 """Lines of the terminal's screen besides charts, state and P&L by part."""
-LEAST_CHART_ROWS = 5
-LEAST_CHART_COLUMNS = 36
+_LEAST_CHART_ROWS = 5
+_LEAST_CHART_COLUMNS = 36
 
 
 def pacer(tape: "MarketTape", pace: float) -> "Observer":
@@ -485,7 +485,7 @@ class LiveView:
         self._next_frame = 0.0
         self._history: list[tuple[float, float, float, float]] = []
         self._band = math.nan
-        self.live = Live(console=out, refresh_per_second=FRAMES_PER_SECOND, transient=True)
+        self.live = Live(console=out, refresh_per_second=_FRAMES_PER_SECOND, transient=True)
 
     def __enter__(self) -> Self:
         self.live.__enter__()
@@ -501,14 +501,14 @@ class LiveView:
         del now_ns
         wall = time.perf_counter()
         if wall >= self._next_frame:
-            self._next_frame = wall + 1.0 / FRAMES_PER_SECOND
+            self._next_frame = wall + 1.0 / _FRAMES_PER_SECOND
             self.draw(run.engine, run.header.strategy, run.fold.taken["hedge"], run.fold.last_decision)
 
     def remember(self, spot: float, pnl: float, delta: float, band: float) -> None:
         """Add a point to the charts; nan for no delta, no band."""
         self._history.append((spot, pnl, delta, band))
-        if len(self._history) > LONGEST_HISTORY:
-            del self._history[: LONGEST_HISTORY // 2 : 2]
+        if len(self._history) > _LONGEST_HISTORY:
+            del self._history[: _LONGEST_HISTORY // 2 : 2]
 
     def draw(self, engine: "TradingEngine", strategy: str, hedges: int, decision: "Decision | None") -> None:
         """Draw the desk as it stands."""
@@ -559,7 +559,7 @@ class LiveView:
         widest = max((abs(float(amount)) for amount in attribution.totals.values()), default=0.0)
         for name in part_names(attribution.totals):
             amount = float(attribution.totals[name])
-            parts.add_row(LABELS[name], money(amount, decimals), bar_of(amount, widest))
+            parts.add_row(_LABELS[name], money(amount, decimals), _bar_of(amount, widest))
         columns, height = self.live.console.size
         columns -= len("^C")  # its echo would wrap, and the frame be cleared a line too low
         session = desk.view.session
@@ -567,9 +567,9 @@ class LiveView:
             (1, 0) if session is None else (session.close_ns - session.open_ns, now_ns - session.open_ns)
         )
         done = ProgressBar(total=total, completed=gone, width=columns - 4)
-        lines = sum(-(-len(text) // max(columns - 17, 1)) for _, text in rows) + len(LONGEST_FRAME)
+        lines = sum(-(-len(text) // max(columns - 17, 1)) for _, text in rows) + len(_LONGEST_FRAME)
         room = height - 1 - lines
-        shows_parts = room >= len(PARTS) + LEAST_CHART_ROWS
+        shows_parts = room >= len(PARTS) + _LEAST_CHART_ROWS
         charts = self._charts(columns - 4, room - (len(PARTS) + 1 if shows_parts else 0), decimals, unit, n)
         progress = Table.grid()
         progress.add_row(done)
@@ -590,7 +590,7 @@ class LiveView:
 
         if len(self._history) < 2 or rows < 2:
             return []
-        beside = width >= 3 * LEAST_CHART_COLUMNS
+        beside = width >= 3 * _LEAST_CHART_COLUMNS
         each = width // 3 - 2 if beside else width
         high = max(rows - 1 if beside else rows // 3 - 1, 1)
         grid = Table.grid(padding=(0, 2))
@@ -600,11 +600,11 @@ class LiveView:
             low, top, last = min(values), max(values), values[-1]
             colour = "cyan" if name == "spot" else "green" if last > 0 else "red"
             title = f"{name} [bold]{last:,.{digits}f}[/] [dim]{low:,.{digits}f} to {top:,.{digits}f}[/]"
-            body = "\n".join(area_chart(values, each, high))
+            body = "\n".join(_area_chart(values, each, high))
             cells.append(f"{title}\n[{colour}]{body}[/]")
         edge = "no band" if math.isnan(bands[-1]) else f"band ±{bands[-1]:.{max(places, 1)}f}"
         title = f"delta [bold]{deltas[-1]:+.{max(places, 1)}f}[/] {unit} [dim]{edge}[/]"
-        body = "\n".join(band_chart(deltas, bands, each, high) or area_chart(deltas, each, high))
+        body = "\n".join(_band_chart(deltas, bands, each, high) or _area_chart(deltas, each, high))
         cells.append(f"{title}\n[magenta]{body}[/]")
         if beside:
             grid.add_row(*cells)
@@ -624,7 +624,7 @@ def progress_view(sessions: Sequence["Session"]) -> Iterator["Observer"]:
             nonlocal next_frame
             wall = time.perf_counter()
             if wall >= next_frame:
-                next_frame = wall + 2.0 / FRAMES_PER_SECOND
+                next_frame = wall + 2.0 / _FRAMES_PER_SECOND
                 done_ns = sum(min(max(now_ns - opens, 0), closes - opens) for opens, closes in spans)
                 report(done_ns, total_ns, f"{to_new_york(now_ns):%Y-%m-%d %H:%M} ET")
 

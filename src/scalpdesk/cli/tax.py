@@ -22,7 +22,7 @@ SHOWN = {
     "disposals": ("symbol", "units", "opened", "ended", "currency", "result"),
 }
 """Columns of each table in the terminal; the files have all."""
-TITLES = {
+_TITLES = {
     "form_8949": "Form 8949",
     "form_6781": "Form 6781, part I",
     "schedule_d": "Schedule D",
@@ -162,7 +162,7 @@ def _print(head: str, tables: dict[str, Sequence[dict[str, Any]]], flags: Sequen
     for name, rows in tables.items():
         if not rows:
             continue
-        columns, title = "|".join(f"{each}={{{each}}}" for each in SHOWN[name]), f"\n{TITLES[name]}"
+        columns, title = "|".join(f"{each}={{{each}}}" for each in SHOWN[name]), f"\n{_TITLES[name]}"
         print_table(table_of(rows[:MOST_LINES], columns, unknown="", title=title, is_tight=True))
         if len(rows) > MOST_LINES:
             click.echo(f"… and {len(rows) - MOST_LINES:,} more: --csv DIR writes all")

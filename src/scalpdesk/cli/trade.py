@@ -37,9 +37,9 @@ if TYPE_CHECKING:
     from scalpdesk.config.settings import LoadedSettings
     from scalpdesk.marketdata.tape import MarketTape
 
-DEMO_FEES = "simulation.fees=alpaca"
+_DEMO_FEES = "simulation.fees=alpaca"
 """A broker's fees: a demo that trades for nothing would flatter hedging often."""
-DEMO_SPEED = 400.0
+_DEMO_SPEED = 400.0
 """Market seconds a second: a session of six and a half hours in about a minute."""
 
 
@@ -60,7 +60,7 @@ DEMO_SPEED = 400.0
     help=f"Trading day [default: the strategy's showcase; of other settings or data {DEFAULT_SESSION}].",
 )
 @data_option
-@click.option("--speed", metavar="X|max", help=f"X times as fast [default: {DEMO_SPEED:g}].")
+@click.option("--speed", metavar="X|max", help=f"X times as fast [default: {_DEMO_SPEED:g}].")
 @click.option(
     "--dashboard/--no-dashboard",
     default=None,
@@ -101,9 +101,9 @@ def demo(
     for_demo = spec.demo_settings if for_demo is None else for_demo
     settings = settings_from(config_file, (*for_demo, *overrides), strategy)
     if settings.config.desk.currency == "USD" and settings.config.simulation.fees == "none":
-        settings = settings_from(config_file, (*for_demo, DEMO_FEES, *overrides), strategy)
+        settings = settings_from(config_file, (*for_demo, _DEMO_FEES, *overrides), strategy)
     span = DaySpan(start=read_date(day, "--start"), data_set=data_set)
-    pace = pace_of(speed, DEMO_SPEED)
+    pace = pace_of(speed, _DEMO_SPEED)
     path_seed = settings.config.simulation.seed if drawn.seed is None else drawn.seed
     is_shown = sys.stdout.isatty() and not as_json if dashboard is None else dashboard
     page = (

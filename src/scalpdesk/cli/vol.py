@@ -41,10 +41,10 @@ if TYPE_CHECKING:
     from scalpdesk.marketdata.tape import MarketTape
     from scalpdesk.volatility.evaluation import ModelScore
 
-HISTORY_DAYS = 1_500
+_HISTORY_DAYS = 1_500
 """Daily bars that forecasts are fitted to: what a run of the desk uses."""
 
-RECORD_FILE = "forecasts.jsonl"
+_RECORD_FILE = "forecasts.jsonl"
 
 
 class VolOptions(Options, frozen=True, kw_only=True):
@@ -117,10 +117,10 @@ def vol(
                 fix=f"leave {name} out, or {instead}",
             )
     if options.tracked:
-        track_gate(options.tracked, config_file, overrides, as_json=as_json)
+        _track_gate(options.tracked, config_file, overrides, as_json=as_json)
         return
     if options.evaluate:
-        run_evaluation(options.series, options.models, as_json=as_json)
+        _run_evaluation(options.series, options.models, as_json=as_json)
         return
     if symbol is None:
         raise ConfigError("which underlying?", where="scalpdesk vol SYMBOL", fix="scalpdesk vol SPY")
@@ -135,20 +135,20 @@ def vol(
 
     settings = settings_from(config_file, overrides)
     day, name, data_set = options.session, symbol.upper(), options.data_set
-    history = _history(settings, data_set, name, options.history).before(day, HISTORY_DAYS)
+    history = _history(settings, data_set, name, options.history).before(day, _HISTORY_DAYS)
     tape = load_tape(settings, data_set, name, day)
     document = volatility_report(tape, history, horizon=options.horizon, window=options.window)
-    record_path = Path(settings.config.desk.runs_dir) / RECORD_FILE
+    record_path = Path(settings.config.desk.runs_dir) / _RECORD_FILE
     if options.keep:
         _keep(document, record_path)
         document["implied_kept"] = _keep_implied(settings, tape, data_set, day, days or 1)
     document["track_record"] = _track_record(record_path, name, history)
     if options.plot is not None:
-        plot_report(document, history, Path(options.plot))
+        _plot_report(document, history, Path(options.plot))
     print_answer(document, lambda: _print_report(document), as_json=as_json)
 
 
-def track_gate(
+def _track_gate(
     runs: Sequence[str], config_file: str | None, overrides: tuple[str, ...], *, as_json: bool
 ) -> None:
     """Report the edges that the entry gate let through, and what the straddles then earned."""
@@ -281,11 +281,11 @@ def _track_record(path: Path, symbol: str, history: DailyHistory) -> list[dict[s
 
 
 def _print_report(document: dict[str, Any]) -> None:
-    for part in report_tables(document):
+    for part in _report_tables(document):
         print_table(part) if not isinstance(part, str) else click.echo(part)
 
 
-def report_tables(document: dict[str, Any]) -> "Iterator[str | Table]":
+def _report_tables(document: dict[str, Any]) -> "Iterator[str | Table]":
     """Yield the report's lines and tables in order."""
     history = document["history"]
     kind = document["data"]["kind"]
@@ -388,7 +388,7 @@ DAYS_SHOWN = 252
 _SIZE_INCHES = (10.0, 6.0)
 
 
-def plot_report(document: dict[str, Any], history: DailyHistory, path: Path) -> None:
+def _plot_report(document: dict[str, Any], history: DailyHistory, path: Path) -> None:
     """Draw realised volatility of the last year, and the forecasts beside it, into a file.
 
     The suffix of ``path`` says the format: png, svg, pdf.
@@ -433,10 +433,10 @@ def _draw_forecasts(axes: Any, document: dict[str, Any]) -> None:
     axes.set_title(f"next {document['horizon_days']} days, 90 % interval")
 
 
-EVALUATED = ("ewma", "garch", "gjr", "egarch", "har", "combined")
+_EVALUATED = ("ewma", "garch", "gjr", "egarch", "har", "combined")
 
 
-def run_evaluation(series: str, models: Sequence[str], *, as_json: bool) -> None:
+def _run_evaluation(series: str, models: Sequence[str], *, as_json: bool) -> None:
     """Roll ``models`` over a packaged series and print their losses."""
     from scalpdesk.volatility.evaluation import score
     from scalpdesk.volatility.ohlc import read_ohlc
@@ -446,7 +446,7 @@ def run_evaluation(series: str, models: Sequence[str], *, as_json: bool) -> None
     with progress_bar(as_json=as_json) as report_progress:
         rolled = rolling_forecasts(
             read_ohlc(history.bars),
-            tuple(models) or EVALUATED,
+            tuple(models) or _EVALUATED,
             progress=lambda done, total: report_progress(done, total, "days forecast"),
         )
     scores = score(rolled)

@@ -24,7 +24,7 @@ AFTER_CLOSE_DEVIATION = 0.002
 assumption for a broad fund on a quiet day.
 """
 
-NO_NUMBER = InstrumentId(0)
+_NO_NUMBER = InstrumentId(0)
 FARTHEST = 99.0
 """Standard deviations that are shown at most: nothing is left that could change it."""
 
@@ -94,7 +94,7 @@ class ExpiryDay(FrozenStruct, frozen=True):
     tomorrow: tuple[Tomorrow, ...]
 
 
-def is_last_day(contract: OptionContract, now_ns: int) -> bool:
+def _is_last_day(contract: OptionContract, now_ns: int) -> bool:
     """Return whether an option expires on the day of an instant; on a coin within the next 24 hours."""
     if contract.is_coin:
         return 0 <= expiry_instant_ns(contract) - now_ns < DAY_NS
@@ -125,7 +125,7 @@ def expiry_day(
     pin_deviations
         See :data:`PIN_DEVIATIONS`.
     """
-    today = [leg for leg in legs if leg.units and is_last_day(leg.contract, now_ns)]
+    today = [leg for leg in legs if leg.units and _is_last_day(leg.contract, now_ns)]
     found = tuple(_figures(leg, now_ns, cutoff, notices, pin_deviations) for leg in today)
     names = dict.fromkeys(leg.underlying for leg in found if leg.shares)
     return ExpiryDay(
@@ -150,7 +150,7 @@ def _figures(
     contracts = float(units) * option.multiplier
     shares = cash = ZERO
     if option.delivers:
-        _, delivered = delivery(option, NO_NUMBER, NO_NUMBER, units, expires_ns, expires_ns)
+        _, delivered = delivery(option, _NO_NUMBER, _NO_NUMBER, units, expires_ns, expires_ns)
         shares, cash = delivered.quantity_change, delivered.cash_change
     return LegAtExpiry(
         symbol=option.symbol,

@@ -39,12 +39,12 @@ from scalpdesk.risk.limits import RiskLimits
 GRACE_SECONDS = 10.0
 """The strategy's own time to begin its exit."""
 STEP_SECONDS = 2.0
-PATIENCE_SECONDS = 15.0
+_PATIENCE_SECONDS = 15.0
 """An exit order that has not been filled by then is cancelled and sent again."""
 AT_THE_MARKET = Tactics(
-    retry_seconds=PATIENCE_SECONDS,
+    retry_seconds=_PATIENCE_SECONDS,
     pause_seconds=STEP_SECONDS,
-    longest_pause_seconds=PATIENCE_SECONDS,
+    longest_pause_seconds=_PATIENCE_SECONDS,
     market_tries=math.inf,
     unwinds_shares=True,
     tops_up=True,
@@ -54,7 +54,7 @@ AT_THE_MARKET = Tactics(
 )
 
 
-class FlattenStep(NamedTuple):
+class _FlattenStep(NamedTuple):
     """Orders to send and to take off now, and why."""
 
     cancels: tuple[CancelIntent, ...]
@@ -93,7 +93,7 @@ class Flattener:
         limits: RiskLimits,
         cutoff: VenueCutoff = NO_CUTOFF,
         is_halted: Callable[[InstrumentId], bool] = lambda _: False,
-    ) -> FlattenStep | None:
+    ) -> _FlattenStep | None:
         """Return what to do now; None once nothing is left.
 
         Orders that open are cancelled first, then options are sold, then shares with the hedges that
@@ -148,11 +148,11 @@ class Flattener:
         orders = () if found.cancels else tuple(self._part(order, limits) for order in found.orders)
         self._memory = memory if found.cancels else found.memory
         if not (found.cancels or orders):
-            return FlattenStep((), (), ())
+            return _FlattenStep((), (), ())
         held = ", ".join(f"{line.held:+f} {self._instruments[line.instrument_id].symbol}" for line in lines)
         what = "sell the options" if found.is_hedged else "unwind the rest"
         what = "take orders off the book" if found.cancels else what
-        return FlattenStep(found.cancels, orders, (f"flattening: still held: {held or 'nothing'}", what))
+        return _FlattenStep(found.cancels, orders, (f"flattening: still held: {held or 'nothing'}", what))
 
     def _remembered(self, lines: Sequence[TargetLine]) -> dict[tuple[str, InstrumentId], Tried]:
         """Return what was tried so far; of a holding that has changed since, nothing."""

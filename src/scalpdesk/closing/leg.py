@@ -27,16 +27,16 @@ from scalpdesk.instruments.contract import Instrument
 from scalpdesk.instruments.deadlines import NO_CUTOFF, VenueCutoff, is_past_cutoff
 from scalpdesk.orders.order import UNCERTAIN, Order
 
-MODEL_STEPS = 4
+_MODEL_STEPS = 4
 """From the model's value of an option without a quote to the least that is asked for it."""
-MOVED_AWAY = 0.05
+_MOVED_AWAY = 0.05
 """Fraction of a resting limit: the leg is offered again once the least price is so far better, or stays so
 far worse.
 """
-PATIENCE_NS = 30 * MINUTE_NS
-LONGEST_PAUSE_SECONDS = 60.0
+_PATIENCE_NS = 30 * MINUTE_NS
+_LONGEST_PAUSE_SECONDS = 60.0
 """Between two tries, where nothing came of those before."""
-LONGEST_UNSOLD_SECONDS = 1_800.0
+_LONGEST_UNSOLD_SECONDS = 1_800.0
 """Pause between two offers that no bidder takes, or the venue no longer."""
 
 
@@ -60,7 +60,7 @@ class Tactics(msgspec.Struct, frozen=True, kw_only=True):
     retry_seconds: float
     """Age at which an order that is not filled is taken back."""
     pause_seconds: float
-    longest_pause_seconds: float = LONGEST_PAUSE_SECONDS
+    longest_pause_seconds: float = _LONGEST_PAUSE_SECONDS
     """``pause_seconds``, ``longest_pause_seconds``: Between two tries; doubled while nothing comes of
     them.
     """
@@ -217,10 +217,10 @@ class Tried(NamedTuple):
             offered = offered + 1 if rung is Rung.MODEL else 0
         pause = tactics.opening_pause_seconds if is_opening else tactics.pause_seconds
         longest = (
-            LONGEST_UNSOLD_SECONDS if seen.is_unsold(side) else max(tactics.longest_pause_seconds, pause)
+            _LONGEST_UNSOLD_SECONDS if seen.is_unsold(side) else max(tactics.longest_pause_seconds, pause)
         )
         if seen.is_unquoted:
-            times, longest = min(offered, MODEL_STEPS + 1), math.inf
+            times, longest = min(offered, _MODEL_STEPS + 1), math.inf
         else:
             times = in_vain = 0 if has_come or self.sent_ns is None else in_vain + 1
         return self._replace(
@@ -233,7 +233,7 @@ class Tried(NamedTuple):
 
     def after_refusal(self, seen: Sight, side: Side, first_seconds: float, longest_seconds: float) -> "Tried":
         """Wait after a refusal, twice as long with each try."""
-        longest = LONGEST_UNSOLD_SECONDS if seen.is_unsold(side) else longest_seconds
+        longest = _LONGEST_UNSOLD_SECONDS if seen.is_unsold(side) else longest_seconds
         pause_s = doubled(first_seconds, max(self.tries - 1, 0), longest)
         return self._replace(not_before_ns=seen.now_ns + int(pause_s * NANOS_PER_SECOND))
 
@@ -254,19 +254,19 @@ class Tried(NamedTuple):
         if seen.now_ns < self.not_before_ns:
             return order.created_ns >= (self.sent_ns or 0)
         wanted = self._by_model(seen, ladder)
-        if self.offered <= MODEL_STEPS:
+        if self.offered <= _MODEL_STEPS:
             return wanted == limit
-        if wanted is None or abs(wanted - limit) <= limit * exact(MOVED_AWAY):
+        if wanted is None or abs(wanted - limit) <= limit * exact(_MOVED_AWAY):
             return True
         is_too_good = wanted > limit if side is Side.SELL else wanted < limit
-        return not is_too_good and seen.now_ns - order.created_ns < PATIENCE_NS
+        return not is_too_good and seen.now_ns - order.created_ns < _PATIENCE_NS
 
     def _by_model(self, seen: Sight, ladder: PriceLadder) -> Decimal | None:
         worth, must_go = seen.model(), seen.shows_no_price and seen.must_go
         if worth is None:
             return None
         least = LEAST_PART if must_go else DEEPEST
-        return ladder.by_model(*worth, min(self.offered, MODEL_STEPS) / MODEL_STEPS, least)
+        return ladder.by_model(*worth, min(self.offered, _MODEL_STEPS) / _MODEL_STEPS, least)
 
 
 def _ladder(seen: Sight, side: Side) -> PriceLadder:

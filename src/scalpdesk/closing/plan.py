@@ -28,10 +28,10 @@ from scalpdesk.orders.order import Order, OrderState
 from scalpdesk.portfolio.positions import PositionManager
 
 BOTH_TYPES = frozenset({OrderType.MARKET, OrderType.LIMIT})
-COVER_TRIES = 3
+_COVER_TRIES = 3
 """Tries to buy a sold option back after which what does not cover it is sold too."""
 LIMITS_ALONE = frozenset({OrderType.LIMIT})
-AT_QUOTES = frozenset({Rung.MARKET, Rung.MID, Rung.LIMIT})
+_AT_QUOTES = frozenset({Rung.MARKET, Rung.MID, Rung.LIMIT})
 Memory = Mapping[tuple[str, InstrumentId], Tried]
 """What was tried so far, by owner and instrument."""
 
@@ -290,7 +290,7 @@ class _Planning:
         if target.leg_orders is LegOrders.LEGS or len(tried) != len(target.lines) or not tried:
             return False
         tries = {step.leg.tries for step in tried}
-        is_quoted = all(step.rung in AT_QUOTES for step in tried)
+        is_quoted = all(step.rung in _AT_QUOTES for step in tried)
         if max(tries) > 1 and (len(tries) > 1 or not is_quoted or target.is_hurried):
             return False
         sets = {order.quantity / abs(target.ratios.get(order.instrument_id, 1)) for order in orders}
@@ -302,7 +302,7 @@ class _Planning:
         sold = [line for line in self.options if line.held < min(line.wanted, ZERO)]
         since_ns = self.world.now_ns - int(self.tactics.cover_seconds * NANOS_PER_SECOND)
         tried = [steps[line].leg for line in sold]
-        is_patient = all(leg.tries <= COVER_TRIES and (leg.first_ns or 0) > since_ns for leg in tried)
+        is_patient = all(leg.tries <= _COVER_TRIES and (leg.first_ns or 0) > since_ns for leg in tried)
         if sold and is_patient and (bought or any(self.own[line] for line in sold)):
             return bought
         return self._covered(orders)

@@ -31,10 +31,10 @@ from scalpdesk.risk.context import Held, OrderContext, RiskFigures, TradePart, W
 
 _COMBO_LEVEL = 3
 """Options level from which brokers take orders of several legs (Alpaca: "level 3, multi-leg")."""
-MOST_LEGS, MOST_RATIO = 4, 10
+_MOST_LEGS, _MOST_RATIO = 4, 10
 
 
-class Admitted(FrozenLeaf, frozen=True, gc=False):
+class _Admitted(FrozenLeaf, frozen=True, gc=False):
     """The orders of a proposal that may go, why not the others, and what was cut."""
 
     intents: tuple[OrderIntent, ...]
@@ -42,7 +42,7 @@ class Admitted(FrozenLeaf, frozen=True, gc=False):
     notes: tuple[str, ...]
 
 
-class ProposalFacts:
+class _ProposalFacts:
     """Facts about the account for the checks, with the orders admitted before in the same proposal."""
 
     def __init__(self, desk: Desk) -> None:
@@ -161,12 +161,12 @@ class OrderAdmission:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self._facts = ProposalFacts(desk)
+        self._facts = _ProposalFacts(desk)
         self._marks = Marks(self._value, desk.delta_engine.mark)
         proxies, instruments = desk.delta_engine.proxies.values(), desk.instruments.by_id
         self._hedges = {each.instrument_id: instruments[each.underlying_id].symbol for each in proxies}
 
-    def judge(self, intents: Sequence[OrderIntent], now_ns: int, *, all_or_none: bool) -> Admitted:
+    def judge(self, intents: Sequence[OrderIntent], now_ns: int, *, all_or_none: bool) -> _Admitted:
         """Return which of these orders may go.
 
         Each order passes all checks or comes back with all reasons. Orders that pass are cut to the caps:
@@ -189,15 +189,15 @@ class OrderAdmission:
             else:
                 admitted += self.cut((intent,), admitted, now_ns, refusals, notes)
         if all_or_none and refusals:
-            return Admitted((), tuple(refusals), ())
+            return _Admitted((), tuple(refusals), ())
         if together and any(intent.purpose not in EXITS for intent in admitted):
             admitted = list(self.cut(admitted, (), now_ns, refusals, notes))
-        return Admitted(tuple(admitted), tuple(refusals), tuple(notes))
+        return _Admitted(tuple(admitted), tuple(refusals), tuple(notes))
 
     def may_combine(self, intents: Sequence[OrderIntent], leg_orders: LegOrders) -> bool:
         """Return whether admitted orders go as one: different options in small ratios, of one type."""
         desk, count = self._desk, len(intents)
-        if leg_orders is LegOrders.LEGS or not 1 < count <= MOST_LEGS:
+        if leg_orders is LegOrders.LEGS or not 1 < count <= _MOST_LEGS:
             return False
         limits = desk.gate.venue_limits
         if limits is not None and limits.options_level < _COMBO_LEVEL:
@@ -209,7 +209,7 @@ class OrderAdmission:
         return (
             (leg_orders is LegOrders.COMBO or desk.takes_combos)
             and len(kinds) == 1
-            and all(leg.quantity <= MOST_RATIO * sets for leg in intents)
+            and all(leg.quantity <= _MOST_RATIO * sets for leg in intents)
             and len({leg.instrument_id for leg in intents}) == count
             and all(desk.instruments[leg.instrument_id].is_option for leg in intents)
         )

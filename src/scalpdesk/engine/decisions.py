@@ -20,7 +20,7 @@ from scalpdesk.engine.turn import Turn
 from scalpdesk.orders.order_manager import net_limit
 from scalpdesk.strategies.contract import OnSizeCut, Proposal, Strategy
 
-LEGS = LegOrders.LEGS
+_LEGS = LegOrders.LEGS
 
 
 class Decisions:
@@ -55,7 +55,7 @@ class Decisions:
         commands: list[SubmitOrder | MultiLegOrder] = []
         ids: list[str] = []
         combo: MultiLegOrder | None = None
-        if proposal.leg_orders is not LEGS and self._admission.may_combine(
+        if proposal.leg_orders is not _LEGS and self._admission.may_combine(
             admitted.intents, proposal.leg_orders
         ):
             combo = manager.submit_combo(admitted.intents, net_limit(admitted.intents), now_ns)

@@ -51,7 +51,7 @@ from scalpdesk.volatility.correlation import ReturnCorrelation
 BUY = Side.BUY
 LOSS_MODES = (Mode.ACTIVE, Mode.REDUCING)
 """Modes that the session's loss ends."""
-LOSS_SLACK = 1e-9
+_LOSS_SLACK = 1e-9
 """Fraction of the equity: far above the float error of a book's sum."""
 
 
@@ -190,7 +190,7 @@ class Desk:
         if len(others) > 1 or self.instruments.by_id[number].is_option or not units:
             return None
         edge = -spare / units
-        slack, mid = LOSS_SLACK * abs(edge), self.market.mark(number)
+        slack, mid = _LOSS_SLACK * abs(edge), self.market.mark(number)
         low, high = (edge + slack, math.inf) if units > 0.0 else (-math.inf, edge - slack)
         return (number, low, high) if mid is not None and low < mid < high else None
 
@@ -219,7 +219,7 @@ class Desk:
     def _set_loss_limit(self) -> None:
         self._loss_limit_of, equity = self.session_equity, float(self.session_equity)
         self._loss_limit = self.gate.limits.daily_loss_limit(self.session_equity)
-        self._near_loss_nav = equity + LOSS_SLACK * abs(equity) - float(self._loss_limit)
+        self._near_loss_nav = equity + _LOSS_SLACK * abs(equity) - float(self._loss_limit)
 
     def loss_at_limit(self, nav: Decimal) -> str:
         """Return the session's loss in words once it ends the session's trading; empty while it does not."""

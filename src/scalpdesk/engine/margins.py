@@ -27,7 +27,7 @@ def margin_model(instruments: Iterable[Instrument]) -> MarginModel:
     return CoinMargin() if any(instrument.is_coin for instrument in instruments) else RegulationT()
 
 
-class DeskAccount:
+class _DeskAccount:
     """The desk's holdings at their marks, with opening and hedging orders as if all of them were filled.
 
     An order that closes may stay unfilled and frees nothing.
@@ -138,11 +138,11 @@ class Margins:
         reported = self._gate.venue_limits
         return self._level if reported is None else reported.options_level
 
-    def account(self, working: Sequence[Working] = ()) -> DeskAccount:
+    def account(self, working: Sequence[Working] = ()) -> _DeskAccount:
         """Return the account with these orders filled."""
         priced = [(order, self._price(order)) for order in working]
         held, mark = self._positions.held(), self._delta_engine.mark
-        return DeskAccount(self._account, held, mark, self.spot, priced, self.options_level)
+        return _DeskAccount(self._account, held, mark, self.spot, priced, self.options_level)
 
     def spot(self, symbol: str) -> Decimal:
         """Return the mark of an underlying; 0 where it is not known."""
@@ -239,7 +239,7 @@ class Margins:
             def spot(symbol: str) -> Decimal:
                 return self.spot(symbol) * scale
 
-            return self._model.figures(DeskAccount(self._account, held, mark, spot, (), self.options_level))
+            return self._model.figures(_DeskAccount(self._account, held, mark, spot, (), self.options_level))
 
         now = figures_at(0.0)
         kept, against = now.maintenance_margin, now.maintenance_margin + now.excess

@@ -13,7 +13,7 @@ from scalpdesk.engine.flattening import Flattening
 from scalpdesk.engine.turn import Turn
 from scalpdesk.marketdata.triggers import Wake
 
-GATE = "risk gate"
+_GATE = "risk gate"
 _REPEATED = (OperatorCause.PERSON, OperatorCause.STOP)
 """Causes that, coming again, cancel again."""
 
@@ -37,7 +37,7 @@ class Modes:
         return "" if session is None else session.day.isoformat()
 
     def _by_gate(self, reason: str) -> ModeEntry:
-        return ModeEntry(reason=reason, who=GATE, since_ns=self._turn.now_ns)
+        return ModeEntry(reason=reason, who=_GATE, since_ns=self._turn.now_ns)
 
     def tighten(self, mode: Mode, reason: str) -> None:
         """Stop the account as the risk gate finds: it stays so until a person frees it."""
@@ -82,7 +82,7 @@ class Modes:
         desk_mode = self._desk.gate.desk_mode
         was, own = desk_mode.mode, desk_mode.state.account.mode
         desk_mode.keep(desk_mode.state.opened(self._session))
-        self._follow(was, own, ModeEntry(reason="a new session", who=GATE))
+        self._follow(was, own, ModeEntry(reason="a new session", who=_GATE))
         self._cancels.open_session()
         self._flattening.open_session()
 

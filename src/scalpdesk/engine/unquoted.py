@@ -11,7 +11,7 @@ from scalpdesk.marketdata.state import moved_unasked
 from scalpdesk.portfolio.positions import exact_price
 
 
-class OnModel(NamedTuple):
+class _OnModel(NamedTuple):
     """Part of a net asset value that stands on no quote."""
 
     symbols: tuple[str, ...]
@@ -24,7 +24,7 @@ class OnModel(NamedTuple):
     """When the first of them was last shown by a quote, UTC nanoseconds."""
 
 
-def on_model(desk: Desk, now_ns: int) -> OnModel | None:
+def on_model(desk: Desk, now_ns: int) -> _OnModel | None:
     """Return what no quote shows of what is held; None where quotes show all of it."""
     symbols, worth, least, most, since_ns = list[str](), ZERO, ZERO, ZERO, now_ns
     held = desk.positions.held()
@@ -53,4 +53,4 @@ def on_model(desk: Desk, now_ns: int) -> OnModel | None:
         worth, least, most = worth + own, least + own - below, most + own + above
         symbols.append(position.instrument.symbol)
         since_ns = min(since_ns, value.since_ns)
-    return OnModel(tuple(symbols), worth, least, most, since_ns) if symbols else None
+    return _OnModel(tuple(symbols), worth, least, most, since_ns) if symbols else None

@@ -15,8 +15,8 @@ from scalpdesk.core.mode import AccountMode, ModeEntry
 from scalpdesk.instruments.sessions import moment_text
 from scalpdesk.live.arming import account_file, desk_lives, write_durably
 
-SUFFIX = ".mode.json"
-DAMAGED = "the record of the account's mode cannot be read"
+_SUFFIX = ".mode.json"
+_DAMAGED = "the record of the account's mode cannot be read"
 MOST_BYTES = 64 * 1024
 
 
@@ -48,7 +48,7 @@ class ModeRecord:
         except FileNotFoundError:
             return None
         except (OSError, msgspec.MsgspecError) as error:
-            why = ModeEntry(Mode.HALTED, f"{DAMAGED}: {error}", self.path.name)
+            why = ModeEntry(Mode.HALTED, f"{_DAMAGED}: {error}", self.path.name)
             return Recorded("", AccountMode(why))
 
     def write(self, state: AccountMode) -> None:
@@ -212,7 +212,7 @@ class ModeKeeper:
 
 def record_of(state: Path, venue_at: str, account_id: str) -> ModeRecord:
     """Return the record of an account below the machine-wide folder ``state``."""
-    return ModeRecord(account_file(state, venue_at, account_id, SUFFIX), "")
+    return ModeRecord(account_file(state, venue_at, account_id, _SUFFIX), "")
 
 
 def state_text(state: AccountMode) -> str:

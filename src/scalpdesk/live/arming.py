@@ -34,7 +34,7 @@ class DeskHolder(msgspec.Struct, frozen=True, omit_defaults=True):
     """Log of a watchdog that acts; empty for a desk."""
 
 
-WHAT = "the folder of locks and armings"
+_WHAT = "the folder of locks and armings"
 
 
 def account_file(folder: Path, venue: str, account_id: str, suffix: str) -> Path:
@@ -54,7 +54,7 @@ class AccountLock:
     """
 
     def __init__(self, folder: Path, venue: str, account_id: str, holder: DeskHolder) -> None:
-        own_folder(folder, WHAT)
+        own_folder(folder, _WHAT)
         self.path = account_file(folder, venue, account_id, ".lock")
         self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -115,7 +115,7 @@ def _marked(stage: str, folder: Path, runs_dir: Path) -> Iterator[None]:
     """Hold a lock on a file that says where the desk's runs lie; without it the desk starts all the same."""
     path, descriptor = folder / f"{stage}-{os.getpid()}.lock", -1
     with suppress(OSError):
-        own_folder(folder, WHAT)
+        own_folder(folder, _WHAT)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         holder = DeskHolder(os.getpid(), "", str(runs_dir.resolve()), SystemClock().now_ns())
@@ -220,7 +220,7 @@ def arm(folder: Path, venue: str, token: LiveToken, *, typed_account: str, typed
             where="arm",
             fix="type both exactly as shown: the account's id and the hash's first 8 digits",
         )
-    own_folder(folder, WHAT)
+    own_folder(folder, _WHAT)
     path = account_file(folder, venue, token.account_id, SUFFIX)
     write_durably(path, msgspec.json.encode(token), "the arming", "the desk is not armed")
     return path
@@ -235,7 +235,7 @@ def armed(folder: Path, venue: str) -> list[LiveToken]:
         When an arming's file is open to others, or the folder.
     """
     tokens = []
-    own_folder(folder, WHAT)
+    own_folder(folder, _WHAT)
     for path in sorted(folder.glob(f"{venue}-*{SUFFIX}")):
         mode = stat.S_IMODE(path.stat().st_mode)
         if mode & 0o077:

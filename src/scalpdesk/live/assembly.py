@@ -74,7 +74,7 @@ def build_gateway(
     if plan.is_played:
         return simulated_gateway(plan, clock, engine)
     if plan.venue == SANDBOX:
-        return sandbox_gateway(plan, instruments, clock, engine)
+        return _sandbox_gateway(plan, instruments, clock, engine)
     return venue_gateway(plan, instruments, clock)
 
 
@@ -137,7 +137,7 @@ def _live_token(plan: LivePlan) -> LiveToken | None:
     return token_for(folder, plan.venue, plan.settings.config_hash)
 
 
-def sandbox_gateway(
+def _sandbox_gateway(
     plan: LivePlan, instruments: Instruments, clock: Clock, engine: TradingEngine | None
 ) -> SandboxGateway:
     """Return a simulated account at live prices: as configured, or as a resumed journal has it."""
@@ -173,7 +173,7 @@ def simulated_gateway(plan: LivePlan, clock: Clock, engine: TradingEngine | None
     return SimulatedGateway(venue, clock, pace=plan.pace)
 
 
-CODE_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+_CODE_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
 @dataclass(slots=True)
@@ -198,7 +198,7 @@ class LiveDesk:
 
 
 @dataclass(slots=True)
-class AssembledRun:
+class _AssembledRun:
     """Journal and engine of a run, new or resumed."""
 
     run_dir: Path
@@ -306,7 +306,7 @@ async def open_desk(
     return LiveDesk(run.header, run.run_dir, gateway, run.journal, runner, run.start, run.fold, lock, folder)
 
 
-async def _connect(plan: LivePlan, gateway: Gateway, resumed: AssembledRun | None) -> AccountFacts:
+async def _connect(plan: LivePlan, gateway: Gateway, resumed: _AssembledRun | None) -> AccountFacts:
     """Connect; refuse an account in another currency, or one whose orders the run does not know."""
     facts = await gateway.connect(() if resumed is None else known_orders(resumed.engine))
     check_currency(facts, plan.settings.config.desk.currency)
@@ -321,7 +321,7 @@ async def _connect(plan: LivePlan, gateway: Gateway, resumed: AssembledRun | Non
     return facts
 
 
-def _core_of(plan: LivePlan, run: AssembledRun, folder: FolderChannel | None, notify: Notify) -> LiveCore:
+def _core_of(plan: LivePlan, run: _AssembledRun, folder: FolderChannel | None, notify: Notify) -> LiveCore:
     """Return the core of a run, in the account's mode and with all that watches its events."""
     modes = _begin_in_its_mode(plan, run, notify)
     watchers = (
@@ -381,7 +381,7 @@ def _run_to_resume(plan: LivePlan) -> Path | None:
     return found
 
 
-def resume_run(plan: LivePlan, clock: Clock, notify: Notify) -> AssembledRun | None:
+def resume_run(plan: LivePlan, clock: Clock, notify: Notify) -> _AssembledRun | None:
     """Rebuild the unfinished run, when there is one and it is wanted.
 
     Raises ConfigError when there is such a run and neither to resume nor to leave it is asked for, when no
@@ -433,7 +433,7 @@ def resume_run(plan: LivePlan, clock: Clock, notify: Notify) -> AssembledRun | N
             f"build {BUILD} decides otherwise than {header.build}, which wrote the journal: the journal"
             f" stands, and the strategy takes over what the account holds (first: {rebuilt.otherwise})",
         )
-    return AssembledRun(
+    return _AssembledRun(
         found,
         header,
         engine,
@@ -462,7 +462,7 @@ def _report_watchdog(run_dir: Path, notify: Notify) -> None:
 
 async def _new_run(
     plan: LivePlan, clock: Clock, gateway: Gateway, facts: AccountFacts, instruments: Instruments
-) -> AssembledRun:
+) -> _AssembledRun:
     """Begin a run: its market, its header, an engine with the account's cash, an empty journal."""
     data, opening = await first_market(plan, gateway, instruments, clock)
     require_tradable(plan.settings, instruments, data)
@@ -476,7 +476,7 @@ async def _new_run(
     run_dir = plan.runs_dir / header.run_id
     start = Start(opening, fault=plan.fault, halts=plan.halts)
     fold = RunFold.of_desk(header, engine.desk)
-    return AssembledRun(run_dir, header, engine, JournalWriter.create(run_dir, header), start, fold)
+    return _AssembledRun(run_dir, header, engine, JournalWriter.create(run_dir, header), start, fold)
 
 
 def _folder_channel(plan: LivePlan, clock: Clock) -> FolderChannel | None:
@@ -496,7 +496,7 @@ def _awaited(engine: TradingEngine) -> list[int]:
     return [number for number in numbers if number is not None]
 
 
-def _recall(plan: LivePlan, resumed: AssembledRun, folder: FolderChannel, notify: Notify) -> None:
+def _recall(plan: LivePlan, resumed: _AssembledRun, folder: FolderChannel, notify: Notify) -> None:
     """Show a fresh strategy folder what the one before the interruption saw."""
     header = resumed.header
     before = header.data.get("folder_sha256")
@@ -505,7 +505,7 @@ def _recall(plan: LivePlan, resumed: AssembledRun, folder: FolderChannel, notify
     folder.recall(resumed.asked, _awaited(resumed.engine))
 
 
-def _take_account(plan: LivePlan, facts: AccountFacts, resumed: AssembledRun | None) -> AccountLock:
+def _take_account(plan: LivePlan, facts: AccountFacts, resumed: _AssembledRun | None) -> AccountLock:
     """Lock the account; it must be the one of the run that is resumed."""
     if resumed is not None and resumed.header.data.get("account_id") != facts.account_id:
         raise ConfigError(
@@ -536,7 +536,7 @@ def venue_at(venue: str, url: str | None) -> str:
     return venue if url is None else f"{venue}-at-{urlsplit(url).netloc}"
 
 
-def mode_record(plan: LivePlan, account_id: str) -> ModeRecord | None:
+def _mode_record(plan: LivePlan, account_id: str) -> ModeRecord | None:
     """Return the record of an account's mode; None where the account ends with its run.
 
     The sandbox's account is of this process, but its desk is run like another: the strategy and the folder of
@@ -551,9 +551,9 @@ def mode_record(plan: LivePlan, account_id: str) -> ModeRecord | None:
     return record_of(plan.state or state_dir(os.environ), where, account_id)
 
 
-def _begin_in_its_mode(plan: LivePlan, run: AssembledRun, notify: Notify) -> ModeKeeper:
+def _begin_in_its_mode(plan: LivePlan, run: _AssembledRun, notify: Notify) -> ModeKeeper:
     """Take up the account's mode as it was left, with what a person asked for while the desk started."""
-    record = mode_record(plan, str(run.header.data.get("account_id", "")))
+    record = _mode_record(plan, str(run.header.data.get("account_id", "")))
     own = run.engine.desk.gate.desk_mode.state
     state = own
     if record is not None:
@@ -620,5 +620,5 @@ def base36(number: int) -> str:
     digits = ""
     while number:
         number, digit = divmod(number, 36)
-        digits = CODE_DIGITS[digit] + digits
+        digits = _CODE_DIGITS[digit] + digits
     return digits or "0"

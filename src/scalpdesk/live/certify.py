@@ -39,12 +39,12 @@ from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.live.supervision import describe
 from scalpdesk.venues.contract import AccountFacts, EmergencyGateway, KnownOrder, ListedContract, VenueView
 
-PATIENCE_SECONDS = 15.0
+_PATIENCE_SECONDS = 15.0
 """Longest wait for an answer that the venue owes."""
 LOOK_SECONDS = 0.05
-CLOCK_SECONDS = 2.0
+_CLOCK_SECONDS = 2.0
 """Most by which the machine's clock may differ from the venue's."""
-FAR = Decimal("0.5")
+_FAR = Decimal("0.5")
 """A far limit is at most this part of the bid."""
 
 
@@ -91,7 +91,7 @@ class Certification:
     days: int
     prefix: str
     follows_venue: bool = False
-    patience_seconds: float = PATIENCE_SECONDS
+    patience_seconds: float = _PATIENCE_SECONDS
     gateway: EmergencyGateway = field(init=False)
     """The connection of now."""
     facts: AccountFacts = field(init=False)
@@ -166,7 +166,7 @@ class Certification:
     def far_limit(self, number: InstrumentId, quote: QuoteEvent) -> Decimal:
         """Return a price far below the bid, on the tick."""
         instrument = self.instruments[number]
-        price = instrument.tick_rule.round(Decimal(str(quote.bid)) * FAR, "down")
+        price = instrument.tick_rule.round(Decimal(str(quote.bid)) * _FAR, "down")
         if price <= 0:
             raise NotAskedError(f"the bid of {instrument.symbol} is too low for a far limit")
         return price
@@ -199,7 +199,7 @@ class DiffersError(Exception):
     """The venue did otherwise than expected."""
 
 
-def expect(condition: object, seen: str) -> str:
+def _expect(condition: object, seen: str) -> str:
     """Return what was seen; a false condition is a difference."""
     if not condition:
         raise DiffersError(seen)
@@ -215,7 +215,7 @@ async def _account(run: Certification) -> str:
     facts = run.facts
     may = "may trade" if facts.may_trade else "may not trade"
     seen = f"{facts.currency}, cash {facts.cash:f}, options level {facts.options_level}, {may}"
-    return expect(facts.currency == run.currency and facts.may_trade, seen)
+    return _expect(facts.currency == run.currency and facts.may_trade, seen)
 
 
 async def _clock(run: Certification) -> str:
@@ -223,7 +223,7 @@ async def _clock(run: Certification) -> str:
     seconds = (run.clock.now_ns() - run.view.clock.now_ns) / NANOS_PER_SECOND
     state = "open" if run.view.clock.is_open else "closed"
     seen = f"the venue's clock differs by {seconds:+.2f} s; the session is {state}"
-    return expect(run.follows_venue or abs(seconds) <= CLOCK_SECONDS, seen)
+    return _expect(run.follows_venue or abs(seconds) <= _CLOCK_SECONDS, seen)
 
 
 async def _contracts(run: Certification) -> str:
@@ -237,7 +237,7 @@ async def _contracts(run: Certification) -> str:
     classes = {_class_text(item.contract) for item in run.listed}
     expiries = {item.contract.expiry for item in run.listed}
     seen = f"{len(run.listed)} options of {len(expiries)} expiries: {'; '.join(sorted(classes)) or 'none'}"
-    return expect(run.listed, seen)
+    return _expect(run.listed, seen)
 
 
 def _class_text(contract: OptionContract) -> str:
@@ -258,7 +258,7 @@ async def _quotes(run: Certification) -> str:
     run.quoted = {quote.instrument_id: quote for quote in found}
     ages = [(quote.ts_recv_ns - quote.ts_event_ns) / NANOS_PER_SECOND for quote in found]
     range_text = f", ages {min(ages):.1f} to {max(ages):.1f} s" if ages else ""
-    return expect(found, f"{len(found)} of {len(wanted)} quoted{range_text}")
+    return _expect(found, f"{len(found)} of {len(wanted)} quoted{range_text}")
 
 
 async def _stream(run: Certification) -> str:
@@ -266,7 +266,7 @@ async def _stream(run: Certification) -> str:
     await run.gateway.subscribe(list(run.quoted))
     came = await run.until(lambda: any(type(item) is QuoteEvent for item in run.events))
     count = sum(type(item) is QuoteEvent for item in run.events)
-    return expect(came, f"{count} quotes streamed within {run.patience_seconds:g} s")
+    return _expect(came, f"{count} quotes streamed within {run.patience_seconds:g} s")
 
 
 async def _far_order(run: Certification) -> str:
@@ -277,7 +277,7 @@ async def _far_order(run: Certification) -> str:
     name = run.order.client_order_id
     came = await run.until(lambda: run.of(name))
     is_filled = any(type(item) is OrderFilled for item in run.of(name))
-    return expect(came and run.is_accepted(name) and not is_filled, _words(run, name))
+    return _expect(came and run.is_accepted(name) and not is_filled, _words(run, name))
 
 
 async def _doubled(run: Certification) -> str:
@@ -287,7 +287,7 @@ async def _doubled(run: Certification) -> str:
     listed = await run.open_order(order.client_order_id)
     is_label = not run.gateway.takes_id_once  # the desk never sends an id again there
     seen = f"open under this id: {listed}; {_words(run, order.client_order_id)}"
-    return expect(len(listed) == 1 or (listed and is_label), seen)
+    return _expect(len(listed) == 1 or (listed and is_label), seen)
 
 
 async def _changed(run: Certification) -> str:
@@ -304,13 +304,13 @@ async def _changed(run: Certification) -> str:
     view = await run.gateway.snapshot()
     limits = [item.limit_price for item in view.open_orders if item.client_order_id == name]
     shown = ", ".join(f"{limit:f}" for limit in limits if limit is not None)
-    return expect(accepted and limits == [new.limit_price], f"limit {shown}; {_words(run, name)}")
+    return _expect(accepted and limits == [new.limit_price], f"limit {shown}; {_words(run, name)}")
 
 
 async def _queried(run: Certification) -> str:
     name = _the_order(run).client_order_id
     is_proven = await run.gateway.query_order(name)
-    return expect(is_proven, f"proof: {is_proven}; {_words(run, name)}")
+    return _expect(is_proven, f"proof: {is_proven}; {_words(run, name)}")
 
 
 async def _cancelled(run: Certification) -> str:
@@ -319,7 +319,7 @@ async def _cancelled(run: Certification) -> str:
     over = await run.until(lambda: run.is_over(name))
     left = await run.open_order(name)
     run.order = None
-    return expect(over and not left, f"{_words(run, name)}; open: {left or 'none'}")
+    return _expect(over and not left, f"{_words(run, name)}; open: {left or 'none'}")
 
 
 async def _combo(run: Certification) -> str:
@@ -347,7 +347,7 @@ async def _combo(run: Certification) -> str:
     accepted = await run.until(lambda: all(run.of(leg) for leg in ids))
     run.gateway.send(CancelOrder(ids[0]))
     over = await run.until(lambda: all(run.is_over(leg) for leg in ids))
-    return expect(accepted and over, "; ".join(_words(run, leg) for leg in ids))
+    return _expect(accepted and over, "; ".join(_words(run, leg) for leg in ids))
 
 
 async def _dropped(run: Certification) -> str:
@@ -369,7 +369,7 @@ async def _dropped(run: Certification) -> str:
     run.gateway.send(CancelOrder(name))
     await run.until(lambda: run.is_over(name) or not run.is_accepted(name))
     left = await run.open_order(name)
-    return expect(proven and not left, f"proof: {proven}; {_words(run, name)}; open: {left or 'none'}")
+    return _expect(proven and not left, f"proof: {proven}; {_words(run, name)}; open: {left or 'none'}")
 
 
 async def _history(run: Certification) -> str:
@@ -387,20 +387,20 @@ async def _compared(run: Certification) -> str:
     moved = view.account.cash - before.account.cash
     same = "as before" if is_same else "differ"
     seen = f"positions {same}, cash moved by {moved:f}, open orders of the steps: {mine}"
-    return expect(is_same and not moved and not mine and not filled, seen)
+    return _expect(is_same and not moved and not mine and not filled, seen)
 
 
 async def _limits(run: Certification) -> str:
     health = run.gateway.health()
     named = {name: count for name, count in health.counters.items() if count}
     doubt = ", ".join(health.unknown) or "no order"
-    return expect(not health.unknown, f"{health.requests_left} requests left; in doubt: {doubt}; {named}")
+    return _expect(not health.unknown, f"{health.requests_left} requests left; in doubt: {doubt}; {named}")
 
 
 STEPS: tuple[tuple[str, str, Step], ...] = (
     ("login", "the paper account opens with these keys", _login),
     ("account", "the account is in the desk's currency and may trade", _account),
-    ("clock", f"the venue's clock is within {CLOCK_SECONDS:g} s of this machine's", _clock),
+    ("clock", f"the venue's clock is within {_CLOCK_SECONDS:g} s of this machine's", _clock),
     (
         "contracts",
         "the underlying has options, each with style, settlement and multiplier, or the venue has none",
@@ -481,7 +481,7 @@ async def certify(
     return results
 
 
-SECRET_FIELDS = re.compile(
+_SECRET_FIELDS = re.compile(
     rb'("(?:access_token|refresh_token|client_secret|secret|signature|password)"\s*:\s*")[^"]*'
     rb"|((?:authorization|apca-api-[a-z-]+|cookie|set-cookie)\s*:\s*)[^\r\n]*",
     re.IGNORECASE,
@@ -516,7 +516,7 @@ class WireTap:
         return "\n".join(f"{direction} {self._shown(bytes(part))}" for direction, part in self._parts)
 
     def _shown(self, data: bytes) -> str:
-        data = SECRET_FIELDS.sub(lambda found: (found[1] or found[2]) + b"***", unmasked(data))
+        data = _SECRET_FIELDS.sub(lambda found: (found[1] or found[2]) + b"***", unmasked(data))
         for secret in self._secrets:
             data = data.replace(secret, b"***")
         return data.decode("utf-8", "backslashreplace")

@@ -19,7 +19,7 @@ from scalpdesk.venues.contract import Notice
 
 ITEMS_A_TURN = 64
 """Items handled before other tasks of the process get a turn."""
-WRITE_TURNS = 2
+_WRITE_TURNS = 2
 """Turns of the event loop in which a gateway writes an order: aiohttp's client begins a request in a task,
 and under Python 3.11 writes its body in another."""
 
@@ -200,6 +200,6 @@ class Consumer:
             await self._let_write()
 
     async def _let_write(self) -> None:
-        for _ in range(WRITE_TURNS):
+        for _ in range(_WRITE_TURNS):
             await asyncio.sleep(0)
         self._is_written = True

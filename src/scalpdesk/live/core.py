@@ -35,14 +35,14 @@ from scalpdesk.live.account_mode import ModeKeeper
 from scalpdesk.live.supervision import FaultError, describe
 from scalpdesk.strategies.contract import Answerer
 
-DECISIONS_KEPT = 2_000
+_DECISIONS_KEPT = 2_000
 MOST_AHEAD_NS = 15 * MINUTE_NS
 """An event is past: a time farther ahead of the desk's than clocks go wrong is not its own."""
 Watcher = Callable[[Event, tuple[Output, ...]], None]
 """Sees each event that led to outputs, after the outputs are journaled."""
 
 
-class DurableJournal(Protocol):
+class _DurableJournal(Protocol):
     """Append-only log of inputs and outputs."""
 
     def add_event(self, event: Event) -> None:
@@ -66,7 +66,7 @@ class DecisionLog:
     """The latest decisions of a run with their numbers, counted from 1 over all its lives."""
 
     def __init__(self) -> None:
-        self.latest: deque[tuple[int, Decision]] = deque(maxlen=DECISIONS_KEPT)
+        self.latest: deque[tuple[int, Decision]] = deque(maxlen=_DECISIONS_KEPT)
         self._count = 0
 
     def note(self, decision: Decision) -> None:
@@ -95,7 +95,7 @@ class LiveCore:
     def __init__(
         self,
         engine: TradingEngine,
-        journal: DurableJournal,
+        journal: _DurableJournal,
         timers: Timers | None = None,
         watchers: tuple[Watcher, ...] = (),
         decided: DecisionLog | None = None,

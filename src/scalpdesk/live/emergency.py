@@ -48,22 +48,22 @@ from scalpdesk.venues.contract import (
 )
 
 Log = Callable[[str], None]
-FIRST_PAUSE_SECONDS = 0.2
-LONGEST_PAUSE_SECONDS = 2.0
+_FIRST_PAUSE_SECONDS = 0.2
+_LONGEST_PAUSE_SECONDS = 2.0
 """Between two rounds; they grow apart, for the venue counts requests."""
 CLEAR_SECONDS = 600.0
 """The last resort goes on for so long: a venue that limits requests may take minutes; longer in a halt."""
-REPEAT_CANCEL_SECONDS = 2.0
-CONFIRM_SECONDS = 0.15
+_REPEAT_CANCEL_SECONDS = 2.0
+_CONFIRM_SECONDS = 0.15
 """A view of the positions is confirmed by an equal one after so long."""
 HALT_SECONDS = 1.0
 """Longest wait for the venue to name a trading halt in what is to be closed."""
-LATE_SECONDS = 10.0
+_LATE_SECONDS = 10.0
 """Since it began, an account with an order of the desk that was not found is looked at before it counts as
 flat: the order may be late."""
-LAG_SECONDS = 10.0
+_LAG_SECONDS = 10.0
 """A view that lacks executions which the venue has reported is late; after so long it is believed."""
-NO_QUOTE = QuoteEvent(InstrumentId(0), 0, 0, float("nan"), float("nan"), 0.0, 0.0)
+_NO_QUOTE = QuoteEvent(InstrumentId(0), 0, 0, float("nan"), float("nan"), 0.0, 0.0)
 
 
 class _Believed:
@@ -97,7 +97,7 @@ class _Believed:
         if self._shown is None or self._shown[0] != held:
             self._shown = held, now
         known = None if self.held is None else {number: units for number, units in self.held.items() if units}
-        wait = LAG_SECONDS if self._is_moved else CONFIRM_SECONDS
+        wait = _LAG_SECONDS if self._is_moved else _CONFIRM_SECONDS
         if held != known and now - self._shown[1] < wait:
             return False
         self.held, self._is_moved = dict(held), False
@@ -219,8 +219,8 @@ class EmergencyTrader:
             KnownOrder(command, parent_id=parents.get(command.client_order_id, "")) for command in commands
         )
         following = loop.create_task(self._follow_events())
-        began, pause = loop.time(), FIRST_PAUSE_SECONDS
-        self._ends_at, self._late_until = began + CLEAR_SECONDS, began + LATE_SECONDS
+        began, pause = loop.time(), _FIRST_PAUSE_SECONDS
+        self._ends_at, self._late_until = began + CLEAR_SECONDS, began + _LATE_SECONDS
         try:
             while loop.time() < self._ends_at:
                 try:
@@ -229,7 +229,7 @@ class EmergencyTrader:
                 except Exception as error:  # noqa: BLE001 - the next round tries again, whatever it was
                     self._log(f"not done yet: {describe(error)}")
                 await asyncio.sleep(pause)
-                pause = min(1.1 * pause, LONGEST_PAUSE_SECONDS)
+                pause = min(1.1 * pause, _LONGEST_PAUSE_SECONDS)
             return False
         finally:
             tasks = (following, *self._halts.asking)
@@ -295,7 +295,7 @@ class EmergencyTrader:
             order
             for order in view.open_orders
             if not (self._is_own(order.client_order_id) or self._is_left(order))
-            and now >= self._cancelled.get(order.venue_order_id, -1e9) + REPEAT_CANCEL_SECONDS
+            and now >= self._cancelled.get(order.venue_order_id, -1e9) + _REPEAT_CANCEL_SECONDS
         ]
         for order in due:
             self._cancelled[order.venue_order_id] = now
@@ -429,7 +429,7 @@ class EmergencyTrader:
 
     async def _quotes(self, lines: list[TargetLine]) -> dict[InstrumentId, QuoteEvent]:
         """Return quotes where limits are needed; a market order goes without."""
-        quotes: defaultdict[InstrumentId, QuoteEvent] = defaultdict(lambda: NO_QUOTE)
+        quotes: defaultdict[InstrumentId, QuoteEvent] = defaultdict(lambda: _NO_QUOTE)
         if OrderType.MARKET not in self._limits.allowed_order_types:
             with suppress(RetryError):
                 for quote in await self._gateway.quotes([line.instrument_id for line in lines]):

@@ -58,13 +58,13 @@ from scalpdesk.volatility.variance_time import CALENDAR
 if TYPE_CHECKING:
     from scalpdesk.datasets.firestore import FirestoreExposureStore
 
-HOLIDAYS = 5
-SPLIT_DAYS = 10
+_HOLIDAYS = 5
+_SPLIT_DAYS = 10
 """Days for which splits are asked for: a desk may have been down for some."""
-DEFAULT_EXPIRY_DAYS = (0, 45)
-MONTH_DAYS = (21, 45)
-MONTH_STRIKES = 3
-CALENDAR_DAYS_A_BAR = 1.5
+_DEFAULT_EXPIRY_DAYS = (0, 45)
+_MONTH_DAYS = (21, 45)
+_MONTH_STRIKES = 3
+_CALENDAR_DAYS_A_BAR = 1.5
 """Days to ask for so that weekends and holidays leave enough sessions."""
 
 
@@ -178,7 +178,7 @@ async def listed_actions(gateway: Gateway, instruments: Instruments, clock: Cloc
     shares = [number for number, item in enumerate(instruments) if item.is_share]
     if not shares:
         return ()
-    first, last = today - timedelta(days=SPLIT_DAYS), next_session(today).day
+    first, last = today - timedelta(days=_SPLIT_DAYS), next_session(today).day
     events += await _dividends(gateway, instruments, shares, now_ns)
     for number in map(InstrumentId, shares):
         for split in await gateway.splits(number, first, last):
@@ -255,7 +255,7 @@ async def _earlier(
         return [], []
     now_ns = clock.now_ns()
     today = to_new_york(now_ns).date()
-    first = today - timedelta(days=int(CALENDAR_DAYS_A_BAR * wanted) + HOLIDAYS)
+    first = today - timedelta(days=int(_CALENDAR_DAYS_A_BAR * wanted) + _HOLIDAYS)
     try:
         minutes = await gateway.minute_bars(number, first, today - timedelta(days=1))
     except RetryError as error:
@@ -273,7 +273,7 @@ async def _bars(
         return history.bars, f"forecast from {len(history.days)} daily bars: {history.source}"
     if not plan.settings.config.venue.forecast:
         return None, "no forecast (venue.forecast)"
-    first = today - timedelta(days=int(CALENDAR_DAYS_A_BAR * FORECAST_HISTORY_DAYS))
+    first = today - timedelta(days=int(_CALENDAR_DAYS_A_BAR * FORECAST_HISTORY_DAYS))
     try:
         found = await gateway.daily_bars(number, first, today - timedelta(days=1))
     except RetryError as error:
@@ -390,7 +390,7 @@ async def _month_options(
         or not find_strategy(settings.strategy).reads_iv_rank
     ):
         return []
-    near, far = (today + timedelta(days=days) for days in MONTH_DAYS)
+    near, far = (today + timedelta(days=days) for days in _MONTH_DAYS)
     listed = [item for item in await gateway.discover(symbol, near, far) if item.is_tradable]
     month = today + timedelta(days=30)
     expiries = sorted({item.contract.expiry for item in listed})
@@ -399,7 +399,7 @@ async def _month_options(
     for day in around:
         of_day = [item for item in listed if item.contract.expiry == day]
         strikes = sorted({float(item.contract.strike) for item in of_day}, key=lambda k: abs(k - spot))
-        chosen += [item for item in of_day if float(item.contract.strike) in strikes[:MONTH_STRIKES]]
+        chosen += [item for item in of_day if float(item.contract.strike) in strikes[:_MONTH_STRIKES]]
     return chosen if 4 * len(chosen) <= plan.contracts // len(plan.underlyings) else []
 
 
@@ -442,7 +442,7 @@ def expiry_window(settings: LoadedSettings) -> tuple[int, int]:
     """Return the days to expiry, nearest and farthest, that a strategy's options may have."""
     assert settings.strategy is not None
     days = find_strategy(settings.strategy).expiry_days
-    return DEFAULT_EXPIRY_DAYS if days is None else days(settings.strategy_config)
+    return _DEFAULT_EXPIRY_DAYS if days is None else days(settings.strategy_config)
 
 
 def choose_contracts(

@@ -8,23 +8,23 @@ from scalpdesk.core.flags import Flag, Options, QuotesOption
 from scalpdesk.datasets.embedded import EMBEDDED, USUAL_DAY
 from scalpdesk.venues.registry import DEFAULT_VENUE, venue_names
 
-SIMULATED_SPEED = 60.0
+_SIMULATED_SPEED = 60.0
 SANDBOX = "sandbox"
 """The venue of live quotes and simulated fills."""
 SIMULATED_ACCOUNTS = ("simulated", SANDBOX)
 """Venues whose account is the one that the settings open: it lives and ends with the desk."""
-FORMER_NAMES = {"paper": SANDBOX}
+_FORMER_NAMES = {"paper": SANDBOX}
 """Names under which a venue was known: on the command line, and in the journals of that time."""
 
 
 def places() -> tuple[str, ...]:
     """Return what ``--venue`` takes."""
-    return (*SIMULATED_ACCOUNTS, *FORMER_NAMES, *venue_names())
+    return (*SIMULATED_ACCOUNTS, *_FORMER_NAMES, *venue_names())
 
 
 def venue_name(name: str) -> str:
     """Return a venue's name for one that it may have gone by."""
-    return FORMER_NAMES.get(name, name)
+    return _FORMER_NAMES.get(name, name)
 
 
 class RunOptions(Options, frozen=True, kw_only=True):
@@ -74,7 +74,7 @@ class RunOptions(Options, frozen=True, kw_only=True):
     data_set: Annotated[str, Flag("Simulated venue: data set.", name="--data")] = EMBEDDED
     quality: QuotesOption = None
     speed: Annotated[
-        str | None, Flag(f"Simulated venue: X times as fast [{SIMULATED_SPEED:g}].", "X|max")
+        str | None, Flag(f"Simulated venue: X times as fast [{_SIMULATED_SPEED:g}].", "X|max")
     ] = None
 
     @property
@@ -85,4 +85,4 @@ class RunOptions(Options, frozen=True, kw_only=True):
     @property
     def pace(self) -> float | None:
         """Market seconds a second of the simulated venue; None: as fast as it goes."""
-        return pace_of(self.speed, SIMULATED_SPEED)
+        return pace_of(self.speed, _SIMULATED_SPEED)

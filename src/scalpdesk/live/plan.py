@@ -15,7 +15,7 @@ from scalpdesk.strategies.contract import configured_underlyings
 from scalpdesk.strategies.registry import find_strategy
 from scalpdesk.venues.registry import DEFAULT_VENUE, find_venue
 
-MOST_CONTRACTS = 200
+_MOST_CONTRACTS = 200
 """Default for the options that a live run knows: what a basic market data plan streams at once."""
 
 
@@ -37,7 +37,7 @@ class LivePlan:
     """Begin a new run although one is unfinished."""
     url: str | None = None
     """Address of a simulated exchange that speaks the venue's protocol; None for the venue itself."""
-    contracts: int = MOST_CONTRACTS
+    contracts: int = _MOST_CONTRACTS
     """Most options that the run knows."""
     runner: RunnerOptions = field(default_factory=RunnerOptions)
     """Times of the loop and what happens at the end."""

@@ -164,7 +164,7 @@ class Gap(NamedTuple):
 
 
 NO_GAP = Gap({}, ZERO)
-LIQUIDATION_WINDOW_NS = HOUR_NS
+_LIQUIDATION_WINDOW_NS = HOUR_NS
 """Time before the end of trading in which a sale by the venue itself is its liquidation."""
 
 
@@ -196,7 +196,7 @@ def of_fill(fill: ForeignFill, instruments: Instruments, now_ns: int) -> Explain
     cause = ChangeCause.AUTO_LIQUIDATION if fill.is_liquidation else ChangeCause.MANUAL_TRADE
     if instrument.is_option:
         end_ns = final_close_ns(instrument)
-        if end_ns - LIQUIDATION_WINDOW_NS <= fill.ts_event_ns <= end_ns:
+        if end_ns - _LIQUIDATION_WINDOW_NS <= fill.ts_event_ns <= end_ns:
             cause = ChangeCause.AUTO_LIQUIDATION
     event = PositionChanged(
         fill.instrument_id,
@@ -240,7 +240,7 @@ def taken_back(fill: BookedFill, instruments: Instruments, now_ns: int) -> list[
     return found
 
 
-def latest_lines(
+def _latest_lines(
     lines: Sequence[Explained], gap: Gap, within: Tolerance, *, by_cash: bool = True
 ) -> Sequence[Explained] | None:
     """Return the fewest latest lines of the history that close a gap; None where no number of them does.
@@ -258,7 +258,7 @@ def latest_lines(
     return None
 
 
-def expired_options(
+def _expired_options(
     desk: AccountPicture, gap: Gap, instruments: Instruments, now_ns: int
 ) -> list[tuple[InstrumentId, OptionContract]]:
     """Return the options that the desk holds, the venue does not, and whose expiry is over."""
@@ -271,7 +271,7 @@ def expired_options(
     ]
 
 
-def expected_ends(
+def _expected_ends(
     desk: AccountPicture, gap: Gap, lines: Sequence[Explained], instruments: Instruments, now_ns: int
 ) -> list[list[Explained]]:
     """Return what the expiry of the physical options that are gone comes to, by the units of their shares.
@@ -280,7 +280,7 @@ def expected_ends(
     answers give the same shares, the cash does.
     """
     gone: dict[InstrumentId, list[tuple[InstrumentId, OptionContract]]] = {}
-    for number, contract in expired_options(desk, gap, instruments, now_ns):
+    for number, contract in _expired_options(desk, gap, instruments, now_ns):
         share_id = instruments.find(contract.underlying)
         if contract.delivers and share_id is not None:
             gone.setdefault(share_id, []).append((number, contract))
@@ -297,7 +297,7 @@ def expected_ends(
                 for part in _parted_end(number, contract, units, exercised, now_ns, share_id)
             ]
             delivered = [part for part in parts if part.instrument_id == share_id]
-            if latest_lines(moves, shares.without(delivered), Tolerance(), by_cash=False) is not None:
+            if _latest_lines(moves, shares.without(delivered), Tolerance(), by_cash=False) is not None:
                 fitting.append(parts)
         ends = [[*before, *parts] for before in ends for parts in fitting or [[]]]
     return [parts for parts in ends if parts]
@@ -373,7 +373,7 @@ def _end(
     ]
 
 
-def expected_assignments(
+def _expected_assignments(
     desk: AccountPicture, gap: Gap, instruments: Instruments, now_ns: int
 ) -> list[Explained]:
     """Return the assignment of the sold options that are gone before their expiry.
@@ -396,13 +396,13 @@ def expected_lapses(desk: AccountPicture, gap: Gap, instruments: Instruments, no
     """Return the end without a payment of the cash-settled options that are gone: the cash is its proof."""
     return [
         part
-        for number, contract in expired_options(desk, gap, instruments, now_ns)
+        for number, contract in _expired_options(desk, gap, instruments, now_ns)
         if not contract.delivers
         for part in _end(number, contract, desk.holdings[number], now_ns)
     ]
 
 
-def expected_dividends(
+def _expected_dividends(
     desk: AccountPicture, dividends: Sequence[DividendEvent], is_booked: Callable[[str], bool], now_ns: int
 ) -> list[list[Explained]]:
     """Return the payments of declared dividends that went ex and are not booked, each for itself."""
@@ -481,12 +481,12 @@ def reconcile(
     lines = _lines(desk, instruments, foreign_fills, changes, is_booked, now_ns)
 
     def parts_of(wanted: Gap) -> list[Explained]:
-        ends = expected_ends(desk, wanted, lines, instruments, now_ns)
+        ends = _expected_ends(desk, wanted, lines, instruments, now_ns)
         lapses = expected_lapses(desk, wanted, instruments, now_ns)
         busts = list(chain.from_iterable(taken_back(fill, instruments, now_ns) for fill in missing))
         confirmed = [[*parts, *lapses] for parts in ends or [[]]]
-        confirmed.append(expected_assignments(desk, wanted, instruments, now_ns))
-        confirmed += [*expected_dividends(desk, dividends, is_booked, now_ns), busts]
+        confirmed.append(_expected_assignments(desk, wanted, instruments, now_ns))
+        confirmed += [*_expected_dividends(desk, dividends, is_booked, now_ns), busts]
         return _explanation(wanted, lines, ends, confirmed, within)
 
     found = parts_of(gap)
@@ -532,7 +532,7 @@ def _explanation(
     for by_cash, tolerance in ((True, to_the_cent), (True, within), (False, within)):
         for some in (trades, lines):
             for causes in ([], *ends, *(confirmed if by_cash else ())):
-                chosen = latest_lines(some, gap.without(causes), tolerance, by_cash=by_cash)
+                chosen = _latest_lines(some, gap.without(causes), tolerance, by_cash=by_cash)
                 if chosen is None:
                     continue
                 explained = [*chosen, *causes]
@@ -542,7 +542,7 @@ def _explanation(
     found: list[Explained] = []
     for number, change in gap.units.items():
         own = [line for line in lines if line.units and line.instrument_id == number]
-        found += latest_lines(own, Gap({number: change}, ZERO), within, by_cash=False) or ()
+        found += _latest_lines(own, Gap({number: change}, ZERO), within, by_cash=False) or ()
     return found
 
 

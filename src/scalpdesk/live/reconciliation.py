@@ -54,7 +54,7 @@ from scalpdesk.orders.order import Order, OrderState
 from scalpdesk.orders.order_manager import command_of
 from scalpdesk.venues.contract import Gateway, VenueActivity, VenueFill, VenueView
 
-LATEST_ORDERS = 200
+_LATEST_ORDERS = 200
 """Orders whose executions may turn out to have been busted."""
 
 
@@ -91,7 +91,7 @@ def missing_fills(engine: TradingEngine, fills: Sequence[VenueFill], since_ns: i
     desk = engine.desk
     listed = {fill.execution_id for fill in fills}
     found: list[BookedFill] = []
-    for name, order in islice(reversed(desk.orders.orders.items()), LATEST_ORDERS):
+    for name, order in islice(reversed(desk.orders.orders.items()), _LATEST_ORDERS):
         if order.created_ns < since_ns + MINUTE_NS:
             continue
         new = [
@@ -127,7 +127,7 @@ def _foreign(fill: VenueFill, number: InstrumentId) -> ForeignFill:
     )
 
 
-def venue_picture(view: VenueView, known: Mapping[str, Order]) -> AccountPicture:
+def _venue_picture(view: VenueView, known: Mapping[str, Order]) -> AccountPicture:
     """Return the venue's side, without positions in symbols that the run does not know.
 
     Orders by which the venue liquidates are left out: the margin says what the desk may do beside them.
@@ -215,7 +215,7 @@ class Reconciler:
         ``asked_at``, ``now``: When the view was asked for, and the present, both the event loop's time.
         """
         core, engine = self._core, self._core.engine
-        ours, theirs = desk_picture(engine), venue_picture(view, engine.desk.orders.orders)
+        ours, theirs = desk_picture(engine), _venue_picture(view, engine.desk.orders.orders)
         found = self._compare(view, ours, theirs, since_ns)
         commands: list[VenueCommand] = []
         now_ns = max(view.ts_recv_ns, engine.now_ns)
@@ -347,7 +347,7 @@ def _exceeds(left: Gap, known: Gap, least_cash: Decimal) -> bool:
     )
 
 
-MOST_PAUSES = 10
+_MOST_PAUSES = 10
 """Queries of one order come at most so many times slower than the first."""
 
 
@@ -367,7 +367,7 @@ class UnknownOrders:
 
     def add(self, client_order_id: str) -> None:
         """Query this order too."""
-        pauses = BackOff(self._resolve_seconds, MOST_PAUSES * self._resolve_seconds)
+        pauses = BackOff(self._resolve_seconds, _MOST_PAUSES * self._resolve_seconds)
         self._queried.setdefault(client_order_id, pauses)
 
     def settle(self, client_order_id: str) -> None:
@@ -419,7 +419,7 @@ def still_wanted(engine: TradingEngine, order: Order, since_ns: int) -> SubmitOr
     return command_of(legs) if order.created_ns >= since_ns and not order.is_unwanted else None
 
 
-RETRY_SECONDS = 2.0
+_RETRY_SECONDS = 2.0
 """After a query without an answer."""
 
 
@@ -493,7 +493,7 @@ class AccountQueries:
                 self.supervisor.counters["no_view"] += 1
                 now, detail = asyncio.get_running_loop().time(), f"{error.what}; asking again"
                 self.supervisor.throttle.warn("the venue shows no account:", detail, now)
-                wait_seconds = RETRY_SECONDS
+                wait_seconds = _RETRY_SECONDS
             else:
                 await settle_queue()
                 return Viewed(view, since_ns, asked_at)

@@ -39,7 +39,7 @@ from scalpdesk.strategies.contract import TakesOver
 from scalpdesk.venues.contract import Gateway, KnownOrder, VenueView
 
 
-class EventHandler(Protocol):
+class _EventHandler(Protocol):
     """The part of the engine that a replay calls."""
 
     def handle(self, event: Event) -> tuple[Output, ...]:
@@ -48,7 +48,7 @@ class EventHandler(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Rebuilt:
+class _Rebuilt:
     """State that a journal gave back beside the engine's own."""
 
     timers: Timers
@@ -65,7 +65,7 @@ class Rebuilt:
     """What this build decided otherwise first, from where on the journal led; empty where nothing."""
 
 
-def rebuild(reader: JournalReader, engine: EventHandler, watch: Watcher | None = None) -> Rebuilt:
+def rebuild(reader: JournalReader, engine: _EventHandler, watch: Watcher | None = None) -> _Rebuilt:
     """Replay a journal into a fresh engine; ``watch`` sees each event with what it led to.
 
     What reaches the venue, and the mode, is given again; words, facts and marks may be another build's. Where
@@ -112,13 +112,13 @@ def rebuild(reader: JournalReader, engine: EventHandler, watch: Watcher | None =
                 watch(event, produced)
             events += 1
         unwritten = () if journaled else produced
-    return Rebuilt(timers, unwritten, events, failed, led.otherwise)
+    return _Rebuilt(timers, unwritten, events, failed, led.otherwise)
 
 
 class _Led:
     """An engine under recovery: the journal leads it where its strategy can take over, and refuses else."""
 
-    def __init__(self, reader: JournalReader, engine: EventHandler) -> None:
+    def __init__(self, reader: JournalReader, engine: _EventHandler) -> None:
         self._replica: Replica | None = None
         if isinstance(engine, TradingEngine) and isinstance(engine.strategy, TakesOver):
             self._replica = Replica(engine)

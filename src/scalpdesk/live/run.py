@@ -43,12 +43,12 @@ from scalpdesk.report.run_report import report_of
 from scalpdesk.report.summary import run_summary
 from scalpdesk.venues.contract import Gateway
 
-LOG = logging.getLogger(__name__)
-ACTIONS = ("halt", "flatten", "resume", "reduce")
-MOST_REFUSALS = 3
+_LOG = logging.getLogger(__name__)
+_ACTIONS = ("halt", "flatten", "resume", "reduce")
+_MOST_REFUSALS = 3
 """Failed tries to go on with a run after a fault, after which another run takes over what is held; after as
 many failures of that the desk ends, and its watchdog acts."""
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 async def carry_out(
@@ -81,10 +81,10 @@ async def carry_out(
             continue
         except ScalpdeskError as error:
             refusals += not isinstance(error, RetryError)
-            if not plan.fault or refusals >= 2 * MOST_REFUSALS:
+            if not plan.fault or refusals >= 2 * _MOST_REFUSALS:
                 raise
             how = "trying again"
-            if refusals >= MOST_REFUSALS:
+            if refusals >= _MOST_REFUSALS:
                 plan, how = replace(plan, resume=False, set_aside=True), "a new run takes over the account"
             notify("alarm", f"the desk cannot go on yet: {error.what}; {how}")
             await _pause(plan, faults.pause(), watchdog, notify)
@@ -316,7 +316,7 @@ def _listen_to_signals(desk: LiveDesk) -> None:
     loop = asyncio.get_running_loop()
 
     def stop() -> None:
-        for number in SIGNALS:
+        for number in _SIGNALS:
             loop.remove_signal_handler(number)
         desk.runner.stop(desk.runner.options.stop)
 
@@ -326,7 +326,7 @@ def _listen_to_signals(desk: LiveDesk) -> None:
         desk.runner.stop(desk.runner.options.stop)
 
     with suppress(RuntimeError, ValueError):  # not the main thread: the loop's owner stops it
-        for number in SIGNALS:
+        for number in _SIGNALS:
             loop.add_signal_handler(number, stop)
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
             loop.add_signal_handler(signal.SIGHUP, hang_up)
@@ -335,7 +335,7 @@ def _listen_to_signals(desk: LiveDesk) -> None:
 def _release_signals() -> None:
     """Between two runs an interrupt ends the process, as it does before the first."""
     loop = asyncio.get_running_loop()
-    for number in (*SIGNALS, signal.SIGHUP):
+    for number in (*_SIGNALS, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:
             with suppress(RuntimeError, ValueError):
                 loop.remove_signal_handler(number)
@@ -349,7 +349,7 @@ async def answer(desk: LiveDesk, request: dict[str, Any]) -> dict[str, Any]:
     if do == "why":
         what = request.get("what")
         return why(desk.runner, None if what is None else str(what))
-    if do in ACTIONS:
+    if do in _ACTIONS:
         return await operate(request, desk.runner.operate)
     if do == "stop":
         how = str(request.get("how") or desk.runner.options.stop)
@@ -442,12 +442,12 @@ class DemoControl:
             await server.start()
             await self._stop.wait()
         except StopError as error:
-            LOG.warning("%s", error)
+            _LOG.warning("%s", error)
         finally:
             server.close()
 
     async def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
-        if request.get("do") in ACTIONS:
+        if request.get("do") in _ACTIONS:
             return await operate(request, self._act)
         return {"error": "a demo takes halt, reduce, flatten and resume", "fix": "its page shows its state"}
 

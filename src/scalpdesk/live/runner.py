@@ -70,18 +70,18 @@ from scalpdesk.venues.contract import Gateway, Notice, NoticeKind, TakesNotices,
 
 T = TypeVar("T")
 NOT_FLAT = "not flat in time"
-UNCONFIRMED = "stopped; the venue has not confirmed every cancel"
-CLEARED = "stopped: hold; the venue shows no order of the desk any more"
+_UNCONFIRMED = "stopped; the venue has not confirmed every cancel"
+_CLEARED = "stopped: hold; the venue shows no order of the desk any more"
 LOOK_SECONDS = 0.2
 """Between two looks at the orders that are cancelled at the end."""
 KEPT = "the desk is starting: the command is carried out once the venue has shown the account"
-KEPT_SECONDS = 1.0
+_KEPT_SECONDS = 1.0
 """Time that an operator waits for a starting desk."""
-FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 10.0
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 10.0
 """Between two tries of a step of the start that the venue did not answer."""
-CANCEL_AGAIN_SECONDS = 2.0
+_CANCEL_AGAIN_SECONDS = 2.0
 """Between two cancels of an order at the end: a venue may drop one that it took."""
-FINAL_LOOK_SECONDS = 30.0
+_FINAL_LOOK_SECONDS = 30.0
 """Longest wait at the end of the last session until the venue shows a settled account."""
 
 
@@ -261,7 +261,7 @@ class LiveRunner:
             operation.waits_as = waiting
         self.put(operation)
         if self.phase is RunPhase.STARTING:
-            await asyncio.wait({answer}, timeout=KEPT_SECONDS)
+            await asyncio.wait({answer}, timeout=_KEPT_SECONDS)
             if not answer.done():
                 answer.add_done_callback(asyncio.Future.exception)  # retrieved: its caller no longer waits
                 mode = self.core.engine.desk.gate.kept_mode.value
@@ -416,7 +416,7 @@ class LiveRunner:
         self, what: str, ask: Callable[[], Awaitable[T]], gives_up: Callable[[], bool]
     ) -> T | None:
         """Ask the venue for a part of the start until it answers; None once ``gives_up`` says so."""
-        pauses = BackOff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
+        pauses = BackOff(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)
         while True:
             try:
                 return await ask()
@@ -547,7 +547,7 @@ class LiveRunner:
             # a look under way may have begun before the close
             self._looks_before_stop = 2 if self.queries.is_asking else 1
             self.calendar.is_at_end = True
-            asyncio.get_running_loop().call_later(FINAL_LOOK_SECONDS, self._end_sessions)
+            asyncio.get_running_loop().call_later(_FINAL_LOOK_SECONDS, self._end_sessions)
             self.queries.ask_anew()
         else:
             self.queries.ask()
@@ -732,7 +732,7 @@ class LiveRunner:
         if mode is StopMode.FLATTEN:
             loop.call_later(self.options.flatten_seconds, self.put, Ended(NOT_FLAT, RunEnd.NOT_FLAT))
         elif mode is StopMode.HOLD:
-            loop.call_later(self.options.hold_seconds, self.put, Ended(UNCONFIRMED, RunEnd.UNCONFIRMED))
+            loop.call_later(self.options.hold_seconds, self.put, Ended(_UNCONFIRMED, RunEnd.UNCONFIRMED))
 
     # housekeeping ---------------------------------------------------------------------------------
 
@@ -821,7 +821,7 @@ class LiveRunner:
         cancel_at = loop.time()
         while self.state.open_orders and loop.time() < ends:
             if loop.time() >= cancel_at:
-                cancel_at += CANCEL_AGAIN_SECONDS
+                cancel_at += _CANCEL_AGAIN_SECONDS
                 await self._cancel_everything(self.state.open_orders)
             await asyncio.sleep(LOOK_SECONDS)
             self._queue.items.clear()
@@ -842,7 +842,7 @@ class LiveRunner:
             names = ", ".join(self.state.open_orders)
             self._notify("alarm", f"orders may still work at the venue: {names}")
         elif self._stop.end is RunEnd.UNCONFIRMED:
-            self._stop.reason, self._stop.end = CLEARED, RunEnd.STOPPED
+            self._stop.reason, self._stop.end = _CLEARED, RunEnd.STOPPED
 
     async def _cancel_everything(self, names: Iterable[str] | None = None) -> None:
         """Cancel live orders (None: all), past a journal that can no longer be trusted; send nothing new."""

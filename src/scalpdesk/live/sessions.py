@@ -32,7 +32,7 @@ from scalpdesk.live.supervision import Supervisor
 from scalpdesk.strategies.toolkit.pursuit import sight_of
 from scalpdesk.venues.contract import VenueClock, VenueView
 
-OWNERS_SHARE = 0.2
+_OWNERS_SHARE = 0.2
 """Part of the margin before the venue's cut-off in which strategies that share a desk leave by themselves."""
 MORNING_NS = 10 * MINUTE_NS
 """The daily rollover comes so long before a later session opens."""
@@ -244,7 +244,7 @@ class SessionCalendar:
         if any(books.of(UNASSIGNED).quantity(number) for number in due):  # no strategy leaves those
             return None
         margin_ns = int(self.margin_seconds * NANOS_PER_SECOND)
-        until_ns = began_ns + int(margin_ns * OWNERS_SHARE)
+        until_ns = began_ns + int(margin_ns * _OWNERS_SHARE)
         begun_ns = min(began_ns + int(GRACE_SECONDS * NANOS_PER_SECOND), until_ns)
         if at_ns < begun_ns:
             return begun_ns
@@ -271,7 +271,7 @@ class SessionCalendar:
         return desk.positions.quantity(number) > 0 and sight_of(desk.view, number).holds_up_no_hedge
 
 
-LOOK_AGAIN_SECONDS = 0.5
+_LOOK_AGAIN_SECONDS = 0.5
 """Between two views of an account that the desk believes to be flat and the venue does not."""
 
 
@@ -344,7 +344,7 @@ class OrderlyStop:
                 return
             is_own = any(order.client_order_id in desk.orders.orders for order in view.open_orders)
             if is_own or any(held.quantity for held in view.positions):
-                self._request_view(LOOK_AGAIN_SECONDS)
+                self._request_view(_LOOK_AGAIN_SECONDS)
                 return
             foreign = ", ".join(f"{order.symbol} {order.client_order_id}" for order in view.open_orders)
             left = f"; open orders from elsewhere are left: {foreign}" if foreign else ""

@@ -32,7 +32,7 @@ from scalpdesk.live.supervision import describe
 from scalpdesk.orders.order import Order
 from scalpdesk.strategies.contract import phase_of
 
-NEWEST = 5
+_NEWEST = 5
 
 
 def status(header: JournalHeader, runner: LiveRunner) -> dict[str, Any]:
@@ -82,16 +82,16 @@ def status(header: JournalHeader, runner: LiveRunner) -> dict[str, Any]:
         "underlyings": by_underlying(desk),
         "exposure": exposure(desk, engine.now_ns),
         "events": core.events,
-        "decisions": [_decision(number, decision) for number, decision in list(core.decisions)[-NEWEST:]],
+        "decisions": [_decision(number, decision) for number, decision in list(core.decisions)[-_NEWEST:]],
         "reconciled": None if not reconciler.last_ns else from_ns(reconciler.last_ns).isoformat(),
         "differences": [str(difference) for difference in reconciler.unexplained],
-        "adopted": reconciler.adopted[-NEWEST:],
-        "quarantine": [unmatched.why for unmatched in desk.orders.unmatched[-NEWEST:]],
+        "adopted": reconciler.adopted[-_NEWEST:],
+        "quarantine": [unmatched.why for unmatched in desk.orders.unmatched[-_NEWEST:]],
         "connection": msgspec.to_builtins(health),
         "counters": dict(state.counters | core.counters),
         "notices": [
             f"{notice.kind} {notice.stream} {notice.name} {notice.detail}".rstrip()
-            for notice in list(state.notices)[-NEWEST:]
+            for notice in list(state.notices)[-_NEWEST:]
         ],
         "recovered_seconds": state.recovered_seconds,
     }
@@ -135,7 +135,7 @@ def find_why(
         return {"error": f"decision {what} is not among the latest {len(known)}", "nearest": known[-1][0]}
     fitting = [name for name in orders if name == what] or [name for name in orders if name.endswith(what)]
     if len(fitting) != 1:
-        return {"error": f"no order, or more than one, goes by {what}", "orders": list(orders)[-NEWEST:]}
+        return {"error": f"no order, or more than one, goes by {what}", "orders": list(orders)[-_NEWEST:]}
     answer: dict[str, Any] = {"order": shown_order(fitting[0])}
     for number, decision in reversed(known):
         if fitting[0] in decision.client_order_ids:
@@ -177,10 +177,10 @@ def _order(order: Order, symbol: str) -> dict[str, Any]:
 SOCKET_NAME = "control.sock"
 TOKEN_NAME = "control.token"  # noqa: S105 - the name of its file
 MOST_BYTES = 64 * 1024
-ANSWER_BYTES = 16 * 1024 * 1024
+_ANSWER_BYTES = 16 * 1024 * 1024
 CHECK_SECONDS = 1.0
 """Between two checks that the socket is still there."""
-Answerer = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
+_Answerer = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 
 
 def is_owner(line: socket.socket) -> bool:
@@ -201,7 +201,7 @@ class ControlServer:
     def __init__(
         self,
         run_dir: Path,
-        answer: Answerer,
+        answer: _Answerer,
         on_failure: Callable[[Exception], None] = lambda _error: None,
     ) -> None:
         self.path = run_dir / SOCKET_NAME
@@ -319,7 +319,7 @@ def read_line(receive: Callable[[int], bytes], is_late: Callable[[], bool]) -> b
     received = bytearray()
     while not received.endswith(b"\n") and not is_late():
         part = receive(65_536)
-        if not part or len(received) > ANSWER_BYTES:
+        if not part or len(received) > _ANSWER_BYTES:
             break
         received += part
     return bytes(received)

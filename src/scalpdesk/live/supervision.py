@@ -30,9 +30,9 @@ from scalpdesk.venues.contract import Gateway
 
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 30.0
-FAULT_PAUSE_SECONDS, LONGEST_FAULT_PAUSE_SECONDS = 0.5, 60.0
+FAULT_PAUSE_SECONDS, _LONGEST_FAULT_PAUSE_SECONDS = 0.5, 60.0
 """Before a run goes on after a fault: at first, and at most after others."""
-STEADY_SECONDS = 60.0
+_STEADY_SECONDS = 60.0
 """Work that ran for so long before it failed counts as failing for the first time."""
 
 
@@ -55,7 +55,7 @@ class FaultHistory:
 
     def __init__(self) -> None:
         self._at: list[float] = []
-        self._pauses = BackOff(FAULT_PAUSE_SECONDS, LONGEST_FAULT_PAUSE_SECONDS)
+        self._pauses = BackOff(FAULT_PAUSE_SECONDS, _LONGEST_FAULT_PAUSE_SECONDS)
 
     def note(self, now: float) -> None:
         """Note a fault at ``now``, the event loop's time."""
@@ -98,7 +98,7 @@ def describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"[:300] + place + notes
 
 
-REPEAT_SECONDS, LONGEST_REPEAT_SECONDS = 10.0, 1_800.0
+_REPEAT_SECONDS, _LONGEST_REPEAT_SECONDS = 10.0, 1_800.0
 
 
 class LogThrottle:
@@ -111,11 +111,11 @@ class LogThrottle:
 
     def warn(self, what: str, detail: str, now: float) -> None:
         """Log a warning, unless ``what`` was logged lately; ``now`` is the event loop's time."""
-        since, suppressed, pause = self._logged.get(what, (now - REPEAT_SECONDS, 0, REPEAT_SECONDS))
+        since, suppressed, pause = self._logged.get(what, (now - _REPEAT_SECONDS, 0, _REPEAT_SECONDS))
         if now - since < pause:
             self._logged[what] = since, suppressed + 1, pause
             return
-        pause = min(2.0 * pause, LONGEST_REPEAT_SECONDS) if suppressed else REPEAT_SECONDS
+        pause = min(2.0 * pause, _LONGEST_REPEAT_SECONDS) if suppressed else _REPEAT_SECONDS
         self._logged[what] = now, 0, pause
         again = f" ({suppressed} times more since)" if suppressed else ""
         self._notify("warning", f"{what} {detail}{again}".rstrip())
@@ -190,7 +190,7 @@ class Supervisor:
                 error = failure
             else:
                 return
-            if loop.time() - began > STEADY_SECONDS:
+            if loop.time() - began > _STEADY_SECONDS:
                 pauses.succeed()
             if policy.restarts is not None and pauses.failures >= policy.restarts:
                 break
@@ -293,9 +293,9 @@ class StaleQuoteMonitor:
                 yield number, now - known.since
 
 
-STANDSTILL_NS = 5 * NANOS_PER_SECOND
+_STANDSTILL_NS = 5 * NANOS_PER_SECOND
 """Without a sign of life for so long, the process stood still."""
-PASS_OVER_NS = 30 * NANOS_PER_SECOND
+_PASS_OVER_NS = 30 * NANOS_PER_SECOND
 """Longest time that quotes are skipped when the end of a connection is not reported."""
 
 
@@ -342,10 +342,10 @@ class StandstillMonitor:
 
     def is_late(self, now_ns: int) -> bool:
         """Return whether a quote that was read at ``now_ns``, after the limit, is to be passed over."""
-        if now_ns - self._alive_ns > STANDSTILL_NS:
+        if now_ns - self._alive_ns > _STANDSTILL_NS:
             streams = self._gateway.health().streams
             self._awaited = {name for name, is_up in streams.items() if is_up and name != "orders"}
-            self._gives_up_ns = now_ns + PASS_OVER_NS
+            self._gives_up_ns = now_ns + _PASS_OVER_NS
             self._on_wake((now_ns - self._alive_ns) / NANOS_PER_SECOND, tuple(self._awaited))
         elif now_ns > self._gives_up_ns:
             self._awaited.clear()
@@ -360,4 +360,4 @@ class StandstillMonitor:
 
     def _note(self, now_ns: int) -> None:
         self._alive_ns = max(self._alive_ns, now_ns)
-        self.limit_ns = 0 if self._awaited else self._alive_ns + STANDSTILL_NS
+        self.limit_ns = 0 if self._awaited else self._alive_ns + _STANDSTILL_NS

@@ -23,14 +23,14 @@ from scalpdesk.core.intents import SubmitOrder
 from scalpdesk.core.owner_only import make_folder, own_file
 from scalpdesk.live.supervision import describe
 
-BEAT_SECONDS = 0.25
-MOST_UNANSWERED = 20
+_BEAT_SECONDS = 0.25
+_MOST_UNANSWERED = 20
 """Heartbeats without an answer after which a watchdog counts as hanging: 5 s of beats, however long the desk
 itself stood still.
 """
 ANSWER = b"beat\n"
 """Line that the watchdog writes to its standard output for each heartbeat."""
-READY_SECONDS = 60.0
+_READY_SECONDS = 60.0
 """Longest start of a watchdog, imports and connection included."""
 STARTING_SECONDS = 300.0
 """Longest start of a desk: so long its heartbeat comes from a thread, and the watchdog waits for it."""
@@ -105,7 +105,7 @@ class HeartbeatChannel:
         os.set_blocking(self._pipe, False)
         self._write(msgspec.json.encode(settings))
 
-    def wait_until_ready(self, timeout_seconds: float = READY_SECONDS) -> None:
+    def wait_until_ready(self, timeout_seconds: float = _READY_SECONDS) -> None:
         """Wait for the watchdog's own connection.
 
         Raises StopError when it is not ready in time, or ends: the desk does not start without it.
@@ -148,7 +148,7 @@ class HeartbeatChannel:
         self._write(msgspec.json.encode(message))
         if message.kind == MessageKind.BEAT and not self._has_ended:
             self._unanswered = 0 if self._has_answered() else self._unanswered + 1
-            self._failed = self._failed or self._unanswered > MOST_UNANSWERED
+            self._failed = self._failed or self._unanswered > _MOST_UNANSWERED
 
     def end(self, *, clean: bool, keeps_positions: bool = False) -> None:
         """Report the end of the run; after an unclean one the watchdog cancels the orders.
@@ -205,7 +205,7 @@ class HeartbeatChannel:
 
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 60.0
-LAST_WAIT_SECONDS = 1.0
+_LAST_WAIT_SECONDS = 1.0
 """Time that the clean end of a run waits for a starting watchdog."""
 
 
@@ -281,7 +281,7 @@ class WatchdogSupervisor:
         if self.line.is_alive:
             now = self._monotonic()
             if now >= self._next_beat:
-                self._next_beat = now + BEAT_SECONDS
+                self._next_beat = now + _BEAT_SECONDS
                 self.line.send(DeskMessage(MessageKind.BEAT))
         elif not self._has_ended:
             self._replace()
@@ -312,7 +312,7 @@ class WatchdogSupervisor:
         self._has_ended = True
         if self._starting is not None:
             # after an unclean end there is work for it; both waits are bounded
-            self._starting.join(LAST_WAIT_SECONDS if clean else READY_SECONDS)
+            self._starting.join(_LAST_WAIT_SECONDS if clean else _READY_SECONDS)
             if not self._starting.is_alive():
                 self._take_over()
         self.line.end(clean=clean, keeps_positions=keeps_positions)
@@ -370,7 +370,7 @@ def startup_heartbeat(
         ends = monotonic() + STARTING_SECONDS
         while monotonic() < ends:
             beat()
-            if over.wait(BEAT_SECONDS):
+            if over.wait(_BEAT_SECONDS):
                 return
         notify("alarm", f"the desk has not started within {STARTING_SECONDS:g} s: its heartbeat ends")
 

@@ -51,24 +51,24 @@ from scalpdesk.live.watchdog import (
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.venues.contract import EmergencyGateway
 
-STALL_SECONDS = 3.0
-START_STALL_SECONDS = 60.0
+_STALL_SECONDS = 3.0
+_START_STALL_SECONDS = 60.0
 """Without a heartbeat from the beginning of a run until it follows its market: the desk may compile, and the
 machine be busy."""
-PART_SECONDS = 0.5
+_PART_SECONDS = 0.5
 """Longest stretch that counts towards a stall at once: two heartbeats."""
-ENDING_SECONDS = 10.0
+_ENDING_SECONDS = 10.0
 """Time for a desk that reported an unclean end to disconnect before it is killed."""
-DRAIN_SECONDS = 1.0
+_DRAIN_SECONDS = 1.0
 """Time for which the rest of the pipe is read after the desk was killed."""
 LOCK_PAUSE_SECONDS = 0.2
 LOCK_TRIES_BEFORE_LOG = 10
 """``LOCK_PAUSE_SECONDS``, ``LOCK_TRIES_BEFORE_LOG``: For an account's lock that another process holds."""
-CLOSE_SECONDS = 5.0
+_CLOSE_SECONDS = 5.0
 """Longest time to end the connections; the process ends then all the same."""
 LATE_ORDER_SECONDS = 10.0
 """Until the second look for orders that the watchdog cannot follow."""
-NO_PREFIX = "wd"
+_NO_PREFIX = "wd"
 """Begins the ids of the watchdog's orders when the run's header is not known."""
 
 
@@ -100,7 +100,7 @@ class WatchdogSettings(msgspec.Struct, frozen=True):
     overrides: tuple[str, ...] = ()
     url: str | None = None
     keys: dict[str, str] = {}
-    stall_seconds: float = STALL_SECONDS
+    stall_seconds: float = _STALL_SECONDS
     flatten: bool = False
     leaves_foreign: bool = False
     state: str = ""
@@ -173,7 +173,7 @@ class Watched:
             case MessageKind.BEGIN:
                 self.flatten = self.flatten and message.run_dir == self.run_dir
                 self.run_dir, self.has_begun, self.has_started = message.run_dir, True, False
-                self.header, _ = read_header(message.run_dir)
+                self.header, _ = _read_header(message.run_dir)
             case MessageKind.STARTED:
                 self.has_started = True
             case MessageKind.ORDER_SENT if message.order is not None:
@@ -188,7 +188,7 @@ class Watched:
                 self.keeps_positions = message.keeps_positions
 
 
-def read_header(run_dir: str) -> tuple[JournalHeader | None, str]:
+def _read_header(run_dir: str) -> tuple[JournalHeader | None, str]:
     """Return the header of a run, or None and the reason why it cannot be read."""
     try:
         return peek_header(Path(run_dir)), ""
@@ -201,7 +201,7 @@ async def watch(
     stall_seconds: float,
     watched: Watched,
     *,
-    start_stall_seconds: float = START_STALL_SECONDS,
+    start_stall_seconds: float = _START_STALL_SECONDS,
     answer: Callable[[], None] = lambda: None,
 ) -> str | None:
     """Read the pipe until it ends; return why the desk needs help, None when it ended well.
@@ -213,7 +213,7 @@ async def watch(
         if not watched.has_begun:
             limit = STARTING_SECONDS
         if watched.is_ending:
-            limit = ENDING_SECONDS
+            limit = _ENDING_SECONDS
         try:
             line = await _next_line(reader, limit)
         except TimeoutError:
@@ -243,10 +243,10 @@ async def _next_line(reader: asyncio.StreamReader, seconds: float) -> bytes:
     left = seconds
     while True:
         try:
-            async with asyncio.timeout(min(left, PART_SECONDS)):
+            async with asyncio.timeout(min(left, _PART_SECONDS)):
                 return await reader.readline()
         except TimeoutError:
-            left -= PART_SECONDS
+            left -= _PART_SECONDS
             if left <= 0:
                 raise
 
@@ -254,7 +254,7 @@ async def _next_line(reader: asyncio.StreamReader, seconds: float) -> bytes:
 async def drain(reader: asyncio.StreamReader, watched: Watched) -> None:
     """Read what a killed desk wrote last: an order that it reported in that moment may be on its way."""
     with suppress(TimeoutError):
-        async with asyncio.timeout(DRAIN_SECONDS):
+        async with asyncio.timeout(_DRAIN_SECONDS):
             while line := await reader.readline():
                 with suppress(msgspec.MsgspecError):  # the last one may be cut off
                     watched.apply(msgspec.json.decode(line, type=DeskMessage))
@@ -336,7 +336,7 @@ async def guard(settings: WatchdogSettings, reader: asyncio.StreamReader, proces
             await asyncio.gather(holding, return_exceptions=True)
     finally:
         with suppress(TimeoutError):  # one that does not close would keep the venue's place for a client
-            async with asyncio.timeout(CLOSE_SECONDS):
+            async with asyncio.timeout(_CLOSE_SECONDS):
                 await gateway.close(graceful=False)
 
 
@@ -410,9 +410,9 @@ async def _act(
     if not watched.is_gone:  # one that is through with its end still prints what went wrong
         process.fence(settings.desk_pid, log_to_run)
         await drain(reader, watched)
-    prefix, only_ids = NO_PREFIX, None
+    prefix, only_ids = _NO_PREFIX, None
     orders: tuple[SubmitOrder, ...] = ()
-    header, why = (watched.header, "") if watched.header is not None else read_header(watched.run_dir)
+    header, why = (watched.header, "") if watched.header is not None else _read_header(watched.run_dir)
     if header is None:
         # the desk's numbers of instruments mean nothing without it: its orders are those that the venue shows
         log_to_run(f"the run's header cannot be read ({why}): every open order counts as the run's")

@@ -49,7 +49,7 @@ from scalpdesk.portfolio.gamma_verdict import (
 from scalpdesk.report.summary import run_summary
 from scalpdesk.strategies.contract import phase_of
 
-ACCOUNT_LABELS = {"LIVE": "LIVE · REAL MONEY", "UNKNOWN": "UNKNOWN ACCOUNT"}
+_ACCOUNT_LABELS = {"LIVE": "LIVE · REAL MONEY", "UNKNOWN": "UNKNOWN ACCOUNT"}
 """Labels of the kinds that are not their own label."""
 
 
@@ -74,7 +74,7 @@ def run_head(follower: RunFollower, *, is_running: bool) -> answers.Head:
     cut = cut_of(follower)
     account = "" if header is None else str(header.data.get("account_id", ""))
     head: answers.Head = {
-        "account": {"kind": kind, "label": ACCOUNT_LABELS.get(kind, kind), "last4": account[-4:]},
+        "account": {"kind": kind, "label": _ACCOUNT_LABELS.get(kind, kind), "last4": account[-4:]},
         "run_id": follower.run_dir.name,
         "state": run_state(follower, is_running=is_running, is_cut=cut is not None),
         "cut": None if cut is None else str(cut),
@@ -110,7 +110,7 @@ def run_head(follower: RunFollower, *, is_running: bool) -> answers.Head:
         "data": "session open" if open_now else "session closed",
         "holds": holdings(follower),
         "works": len(desk.orders.live),
-        "pnl": f"{pnl_today(follower):f}",
+        "pnl": f"{_pnl_today(follower):f}",
         "currency": currency_of(follower),
         **worst_case(follower),
         "now_ns": now_ns,
@@ -146,7 +146,7 @@ def session_parts(follower: RunFollower) -> dict[str, Decimal]:
     return parts_in_cents(parts, attribution.nav - follower.session_nav, attribution.unit)
 
 
-def pnl_today(follower: RunFollower) -> Decimal:
+def _pnl_today(follower: RunFollower) -> Decimal:
     """Return the P&L of the session up to now, in cents."""
     return follower.money(follower.desk.attribution.current_nav() - follower.session_nav)
 
@@ -157,7 +157,7 @@ def desk_page(follower: RunFollower) -> answers.DeskPage | answers.Empty:
         return {"empty": follower.unread}
     desk = follower.desk
     parts = session_parts(follower)
-    paying, pnl = session_verdict(follower, parts), pnl_today(follower)
+    paying, pnl = session_verdict(follower, parts), _pnl_today(follower)
     fold, shared = follower.fold, exposure(desk, follower.now_ns)
     return {
         "question": None if paying is None else paying.question,
@@ -169,7 +169,7 @@ def desk_page(follower: RunFollower) -> answers.DeskPage | answers.Empty:
         "pnl": f"{pnl:f}",
         "hedges": fold.taken["hedge"],
         "fills": fold.fill_count,
-        "parts": waterfall(parts | {SINCE_MARK: pnl - parts["total"], "total": pnl}),
+        "parts": waterfall(parts | {_SINCE_MARK: pnl - parts["total"], "total": pnl}),
         "costs": costs_of(parts, paying),
         "residual_share": residual_share(parts),
         "exposure": ""
@@ -186,7 +186,7 @@ def desk_page(follower: RunFollower) -> answers.DeskPage | answers.Empty:
     }
 
 
-SINCE_MARK = "since_last_mark"
+_SINCE_MARK = "since_last_mark"
 """What the book has moved since the mark that the parts are of: with it the bars end at the P&L of now."""
 
 
@@ -197,7 +197,7 @@ def waterfall(parts: dict[str, Decimal]) -> list[answers.Bar]:
     """
     rows: list[answers.Bar] = []
     at = ZERO
-    since = (SINCE_MARK,) if parts.get(SINCE_MARK) else ()
+    since = (_SINCE_MARK,) if parts.get(_SINCE_MARK) else ()
     for name in (*part_names(parts), *since, "total"):
         start = ZERO if name == "total" else at
         at = start + parts[name]
@@ -243,7 +243,7 @@ def verdict(
         return [*loss_pieces(lost), {"text": between + question}, *answer]
     if paying is None:
         return answer
-    return [*answer, {"text": largest_source(follower, parts), "tone": "muted"}]
+    return [*answer, {"text": _largest_source(follower, parts), "tone": "muted"}]
 
 
 def _is_gamma_paying(follower: RunFollower, paying: GammaVerdict | None) -> list[answers.Piece]:
@@ -258,7 +258,7 @@ def _is_gamma_paying(follower: RunFollower, paying: GammaVerdict | None) -> list
     return verdict_pieces(paying)
 
 
-def largest_source(follower: RunFollower, parts: dict[str, Decimal]) -> str:
+def _largest_source(follower: RunFollower, parts: dict[str, Decimal]) -> str:
     """Return a sentence on what moved the day more than gamma and theta did; empty when nothing did."""
     name, amount = max(sources(parts).items(), key=lambda item: abs(item[1]))
     if name == GAMMA_AND_THETA or not amount:

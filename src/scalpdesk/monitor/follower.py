@@ -58,15 +58,15 @@ COLUMNS = (
 of one set of the held options as quoted.
 """
 SAMPLE_SECONDS = 15
-SPOTS_KEPT_NS = round(STANDING_AFTER_SECONDS * NANOS_PER_SECOND)
+_SPOTS_KEPT_NS = round(STANDING_AFTER_SECONDS * NANOS_PER_SECOND)
 """Market time between two samples."""
-GAP_SECONDS = 4 * SAMPLE_SECONDS
+_GAP_SECONDS = 4 * SAMPLE_SECONDS
 """Time without a sample, or without a quote of the underlying, through which no line is drawn."""
 MOST_SAMPLES = 6_000
 """Samples kept: beyond it every second one of the older half goes."""
 PACE_SECONDS = 10.0
 """Wall time over which the speed of the market is measured."""
-MOST_DECISIONS = 20_000
+_MOST_DECISIONS = 20_000
 
 
 class _HeldLeg(NamedTuple):
@@ -107,7 +107,7 @@ class Series:
     def add(self, row: dict[str, float]) -> None:
         """Add a row; a figure that is not finite becomes None. After a gap an empty row comes first."""
         times = self.columns["t"]
-        if times and times[-1] is not None and row["t"] - times[-1] > GAP_SECONDS:
+        if times and times[-1] is not None and row["t"] - times[-1] > _GAP_SECONDS:
             empty = times[-1] + SAMPLE_SECONDS
             for name, column in self.columns.items():
                 column.append(empty if name == "t" else None)
@@ -148,7 +148,7 @@ class RunFollower:
         Instant, UTC nanoseconds, after which no event is taken in; by default the end of the journal.
     """
 
-    def __init__(self, run_dir: Path, most_decisions: int | None = MOST_DECISIONS) -> None:
+    def __init__(self, run_dir: Path, most_decisions: int | None = _MOST_DECISIONS) -> None:
         self.run_dir = run_dir
         self.tail = JournalTail(run_dir)
         self._read_rows: RowsReader | None = None
@@ -481,7 +481,7 @@ class RunFollower:
                 spot = self.desk.market.mark(self._underlying)
                 if math.isfinite(event.mid):
                     self.spots.append((now_ns, event.mid))
-                    while self.spots[0][0] < now_ns - SPOTS_KEPT_NS:
+                    while self.spots[0][0] < now_ns - _SPOTS_KEPT_NS:
                         self.spots.popleft()
                 if spot is not None:
                     self.day_low, self.day_high = min(self.day_low, spot), max(self.day_high, spot)
@@ -561,7 +561,7 @@ class RunFollower:
         spot = desk.market.mark(self._underlying)
         if spot is None or not self.session_is_open:
             return
-        if now_ns - self.last_quote_ns > max(GAP_SECONDS, self._stale_seconds) * NANOS_PER_SECOND:
+        if now_ns - self.last_quote_ns > max(_GAP_SECONDS, self._stale_seconds) * NANOS_PER_SECOND:
             spot = math.nan
         figures = self.meter_today()
         held = desk.positions.held()

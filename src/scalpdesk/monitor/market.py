@@ -24,33 +24,33 @@ from scalpdesk.strategies.contract import OfferedOption, Pick, StrikePicker
 from scalpdesk.strategies.registry import find_strategy
 from scalpdesk.volatility.regime import regime_of
 
-SMILE_WIDTH = 0.08
+_SMILE_WIDTH = 0.08
 """Strikes shown of a smile: this fraction of spot each way."""
-GAMMA_WIDTH = 0.04
+_GAMMA_WIDTH = 0.04
 """The same of the dealer gamma by strike."""
-LEAST_QUOTES = 3
+_LEAST_QUOTES = 3
 """Fewer within that width draw no smile."""
-CURVE_POINTS = 41
-MONTH_DAYS = 30
+_CURVE_POINTS = 41
+_MONTH_DAYS = 30
 """The implied volatility of a desk without a position is that of the expiry nearest to so many days."""
-MOST_EXPIRIES = 8
-SMILE_EXPIRIES = 4
-BUCKETS = (-0.06, -0.04, -0.02, 0.0, 0.02, 0.04, 0.06)
+_MOST_EXPIRIES = 8
+_SMILE_EXPIRIES = 4
+_BUCKETS = (-0.06, -0.04, -0.02, 0.0, 0.02, 0.04, 0.06)
 """Strikes of the heat table, as moves from spot."""
-PICKED_STRIKES = 10
+_PICKED_STRIKES = 10
 """Strikes of the picker on each side of spot."""
-USUAL_PICKER = "ema-scalper"
+_USUAL_PICKER = "ema-scalper"
 """Whose defaults show a chain to a run whose own strategy picks no strikes."""
 
-Priced = tuple[InstrumentId, OptionContract, OptionState]
+_Priced = tuple[InstrumentId, OptionContract, OptionState]
 
 
-def _chain(follower: RunFollower) -> dict[date, list[Priced]]:
+def _chain(follower: RunFollower) -> dict[date, list[_Priced]]:
     """Return the options of the run's underlying that have a value, by expiry."""
     desk = follower.desk
     underlying = desk.instruments[desk.view.underlying].symbol
     today = to_new_york(follower.now_ns).date()
-    found: dict[date, list[Priced]] = {}
+    found: dict[date, list[_Priced]] = {}
     for number, contract in enumerate(desk.instruments):
         if not contract.is_option or contract.underlying != underlying:
             continue
@@ -63,7 +63,7 @@ def _chain(follower: RunFollower) -> dict[date, list[Priced]]:
     return dict(sorted(found.items()))
 
 
-def _smiles(follower: RunFollower, chain: dict[date, list[Priced]], spot: float) -> list[answers.Smile]:
+def _smiles(follower: RunFollower, chain: dict[date, list[_Priced]], spot: float) -> list[answers.Smile]:
     """Return the fitted smile of each expiry and the quotes that it was fitted to.
 
     Volatilities in per cent a year, by the calendar as quotes are read everywhere. ``strikes`` and ``vols``
@@ -79,15 +79,15 @@ def _smiles(follower: RunFollower, chain: dict[date, list[Priced]], spot: float)
         quoted: dict[float, float | None] = {}
         for number, contract, state in options:
             strike = float(contract.strike)
-            is_beyond = abs(strike / spot - 1.0) > SMILE_WIDTH
+            is_beyond = abs(strike / spot - 1.0) > _SMILE_WIDTH
             if is_beyond or (strike >= smile.forward) != contract.is_call:
                 continue
             known = state.vol_is_fresh and not state.is_modelled
             if known and market.verdict(number, follower.now_ns) in TRADABLE:
                 quoted[strike] = 100.0 * state.own_vol
-        if len(quoted) < LEAST_QUOTES:
+        if len(quoted) < _LEAST_QUOTES:
             continue
-        grid = np.linspace(min(quoted), max(quoted), CURVE_POINTS).tolist()
+        grid = np.linspace(min(quoted), max(quoted), _CURVE_POINTS).tolist()
         strikes = sorted(quoted.keys() | set(grid))
         by_calendar = 100.0 / follower.on_clock(options[0][0])
         on_clock = smile.vol(math.log(spot / smile.forward))
@@ -103,7 +103,7 @@ def _smiles(follower: RunFollower, chain: dict[date, list[Priced]], spot: float)
                 "atm_on_clock": on_clock,
             }
         )
-        if len(rows) == MOST_EXPIRIES:
+        if len(rows) == _MOST_EXPIRIES:
             break
     return rows
 
@@ -122,7 +122,7 @@ def volatility_page(follower: RunFollower) -> answers.VolatilityPage | answers.E
     realised, paid = meter["realised_vol_weighted"], meter["implied_vol_weighted"]
     implied, days = follower.implied_of_book(), None
     if math.isnan(implied) and smiles:
-        nearest = min(smiles, key=lambda smile: abs(smile["days"] - MONTH_DAYS))
+        nearest = min(smiles, key=lambda smile: abs(smile["days"] - _MONTH_DAYS))
         implied, days = nearest["atm_on_clock"], nearest["days"]
     forecast, known = desk.market.forecasts.get(desk.view.underlying), _known_forecast(follower)
     expected = math.nan if known is None else known.vol
@@ -140,11 +140,11 @@ def volatility_page(follower: RunFollower) -> answers.VolatilityPage | answers.E
         "forecast_days": known and known.horizon_days,
         "forecast_reason": None if forecast is None or known else forecast.reason,
         "sentence": volatility_sentence(implied, expected, realised, paid),
-        "day": day_sentence(follower, spot, implied, expected, realised),
-        "smiles": smiles[:SMILE_EXPIRIES],
+        "day": _day_sentence(follower, spot, implied, expected, realised),
+        "smiles": smiles[:_SMILE_EXPIRIES],
         "term": [{"expiry": each["expiry"], "days": each["days"], "atm": each["atm"]} for each in smiles],
         "heat": _heat_table(smiles, spot),
-        "gex": gex_block(follower),
+        "gex": _gex_block(follower),
         "exposures": [
             {"symbol": each.symbol, "usd": each.exposure_usd, "source": each.source}
             for each in desk.market.gamma_exposures.values()
@@ -196,7 +196,7 @@ def volatility_sentence(implied: float, forecast: float, realised: float, paid: 
     return f"{', '.join(parts)}: {', '.join(clauses)}."
 
 
-def day_sentence(
+def _day_sentence(
     follower: RunFollower, spot: float, implied: float, forecast: float, realised: float
 ) -> str | None:
     """Return what these volatilities ask of a day of trading; None without an implied volatility."""
@@ -223,17 +223,17 @@ def _heat_table(smiles: list[answers.Smile], spot: float) -> answers.Heat:
     for smile in smiles:
         strikes, vols = smile["strikes"], smile["vols"]
         cells: list[answers.HeatCell] = []
-        for move in BUCKETS:
+        for move in _BUCKETS:
             strike = spot * (1.0 + move)
             inside = strikes[0] <= strike <= strikes[-1]
             vol = float(np.interp(strike, strikes, vols)) if inside else math.nan
             heat = (vol - low) / (high - low) if inside and high > low else None
             cells.append({"vol": vol / 100.0, "heat": heat})
         rows.append({"expiry": smile["expiry"], "days": smile["days"], "cells": cells})
-    return {"moves": list(BUCKETS), "rows": rows}
+    return {"moves": list(_BUCKETS), "rows": rows}
 
 
-def gex_block(follower: RunFollower) -> answers.GammaByStrike:
+def _gex_block(follower: RunFollower) -> answers.GammaByStrike:
     """Return dealer gamma by strike from the open interest of the followed run's listed options."""
     desk = follower.desk
     underlying = desk.instruments[desk.view.underlying].symbol
@@ -250,7 +250,7 @@ def gex_block(follower: RunFollower) -> answers.GammaByStrike:
     follower.last_surface = priced.surface
     spot, day = priced.spot, to_new_york(follower.now_ns).date()
     exposure = gamma_exposure(priced.rows, spot)
-    near = [each for each in exposure.by_strike if abs(each.strike / spot - 1.0) <= GAMMA_WIDTH]
+    near = [each for each in exposure.by_strike if abs(each.strike / spot - 1.0) <= _GAMMA_WIDTH]
     widest = max((abs(each.net_usd) for each in near), default=0.0) or 1.0
     return {
         "reason": exposure.reason or None,
@@ -284,7 +284,7 @@ def picker_page(follower: RunFollower) -> answers.PickerPage | answers.Empty:
     underlying = desk.instruments[desk.view.underlying].symbol
     expiry, options = next(iter(chain.items()))
     listed = {contract.strike for _, contract, _ in options}
-    shown = sorted(sorted(listed, key=lambda strike: abs(float(strike) - spot))[: 2 * PICKED_STRIKES])
+    shown = sorted(sorted(listed, key=lambda strike: abs(float(strike) - spot))[: 2 * _PICKED_STRIKES])
     rows: dict[Decimal, answers.PickerRow] = {strike: {"strike": float(strike)} for strike in shown}
     for number, contract, valuation in options:
         if contract.strike in rows:
@@ -312,7 +312,7 @@ def _picker(strategy: Any) -> tuple[StrikePicker, Any, bool]:
         When neither the run's strategy picks strikes nor the usual one is installed.
     """
     own = getattr(strategy, "config", None)
-    for name in (strategy.name, USUAL_PICKER):
+    for name in (strategy.name, _USUAL_PICKER):
         spec = find_strategy(name)
         if spec.picker:
             is_own = isinstance(own, spec.config)

@@ -15,7 +15,7 @@ from scalpdesk.orders.order import TERMINAL, Order, OrderState
 from scalpdesk.report.fold import Fill
 from scalpdesk.report.order_results import FillResult
 
-LAST_DECISIONS = 7
+_LAST_DECISIONS = 7
 GROUPS = {
     OrderState.UNKNOWN: "unknown",
     OrderState.REJECTED: "rejected",
@@ -23,7 +23,7 @@ GROUPS = {
     OrderState.CANCELLED: "done",
     OrderState.EXPIRED: "done",
 }
-GROUP_ORDER = ("unknown", "working", "rejected", "done")
+_GROUP_ORDER = ("unknown", "working", "rejected", "done")
 
 
 def last_taken(decisions: Iterable[tuple[int, Decision]]) -> list[tuple[int, Decision]]:
@@ -33,7 +33,7 @@ def last_taken(decisions: Iterable[tuple[int, Decision]]) -> list[tuple[int, Dec
         for number, decision in decisions
         if decision.taken or (decision.kind is DecisionKind.EXIT and "order" in decision.facts)
     ]
-    return found[: -LAST_DECISIONS - 1 : -1]
+    return found[: -_LAST_DECISIONS - 1 : -1]
 
 
 def decision_row(follower: RunFollower, number: int, decision: Decision) -> answers.DecisionLine:
@@ -89,7 +89,7 @@ def orders_page(
     """
     if follower.engine is None:
         return {"empty": follower.unread, "orders": [], "counts": {}}
-    groups: dict[str, list[tuple[int, Order]]] = {name: [] for name in GROUP_ORDER}
+    groups: dict[str, list[tuple[int, Order]]] = {name: [] for name in _GROUP_ORDER}
     places: dict[str, int] = {}
     for place, order in enumerate(follower.desk.orders.orders.values()):
         places[order.client_order_id] = place

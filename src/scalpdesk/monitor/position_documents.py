@@ -36,13 +36,13 @@ from scalpdesk.portfolio.positions import Position
 from scalpdesk.portfolio.risk_book import GRID_MOVES, GRID_POINTS, SMILES, WORST_CASE, LowestCell, RiskBook
 from scalpdesk.pricing.base import Floats
 
-PAYOFF_MOVES = tuple(round(0.002 * step, 3) for step in range(-50, 51))
+_PAYOFF_MOVES = tuple(round(0.002 * step, 3) for step in range(-50, 51))
 """Moves of the spot that the payoff is drawn at, fractions."""
-LOOKED_DAYS = 30
+_LOOKED_DAYS = 30
 """Calendar days to the expiry in which a shape is placed for a look."""
-MOST_ADDED = 1_000_000
+_MOST_ADDED = 1_000_000
 """Contracts or shares of a leg that is added for a look."""
-NEW_YORK_MINUTE = "%-d %b %H:%M"
+_NEW_YORK_MINUTE = "%-d %b %H:%M"
 
 
 def holdings(follower: RunFollower) -> str:
@@ -104,7 +104,7 @@ def _unquoted(follower: RunFollower) -> answers.Unquoted | None:
     if found is None:
         return None
     worth, least, most = (f"{follower.money(each):f}" for each in (found.worth, found.least, found.most))
-    since = f"{to_new_york(found.since_ns):{NEW_YORK_MINUTE}}"
+    since = f"{to_new_york(found.since_ns):{_NEW_YORK_MINUTE}}"
     return {"worth": worth, "least": least, "most": most, "since": since}
 
 
@@ -267,9 +267,9 @@ def added_legs(follower: RunFollower, legs: Sequence[str]) -> list[Position]:
         number, quantity = instruments.find(symbol), ZERO
         with suppress(InvalidOperation):
             quantity = Decimal(text)
-        if not quantity.is_finite() or not 0 < abs(quantity) <= MOST_ADDED:
+        if not quantity.is_finite() or not 0 < abs(quantity) <= _MOST_ADDED:
             raise ArgumentError(
-                f"a leg is SYMBOL:QUANTITY, up to {MOST_ADDED:,}", where="leg", value=leg, fix=f"{symbol}:1"
+                f"a leg is SYMBOL:QUANTITY, up to {_MOST_ADDED:,}", where="leg", value=leg, fix=f"{symbol}:1"
             )
         if number is None or instruments[number].is_index:
             fix = "the symbols of /api/contracts"
@@ -290,11 +290,11 @@ def _legs_of_shape(follower: RunFollower, text: str) -> list[str]:
     desk, sets = follower.desk, ZERO
     with suppress(InvalidOperation):
         sets = Decimal(count)
-    if sets != sets.to_integral_value() or not 0 < abs(sets) <= MOST_ADDED:
+    if sets != sets.to_integral_value() or not 0 < abs(sets) <= _MOST_ADDED:
         raise ArgumentError("a structure is SHAPE:SETS, whole sets", where="leg", value=text, fix=f"{name}:1")
     lister, today = ShapeLister(StructureConfig(shape=name)), to_new_york(follower.now_ns).date()
     lister.learn(options_in_order(desk.instruments, desk.instruments[desk.view.underlying].symbol))
-    window = today + timedelta(days=1), today + timedelta(days=2 * LOOKED_DAYS)
+    window = today + timedelta(days=1), today + timedelta(days=2 * _LOOKED_DAYS)
     chain = SeenChain(desk.market, desk.delta_engine, follower.now_ns)
     spot = _spot(follower)
     listed = [
@@ -305,7 +305,7 @@ def _legs_of_shape(follower: RunFollower, text: str) -> list[str]:
     if spot is None or not listed:
         fix = "add its legs by their symbols"
         raise ArgumentError("the chain has no such structure now", where="leg", value=text, fix=fix)
-    wanted = today + timedelta(days=LOOKED_DAYS)
+    wanted = today + timedelta(days=_LOOKED_DAYS)
     best = min(
         listed,
         key=lambda each: (
@@ -403,8 +403,8 @@ def position_page(
         **page,
         "payoff": payoff,
         "break_evens": evens,
-        "sentence": position_sentence(evens, cells, page, worst) + margin,
-        "ladder": ladder_of(cells),
+        "sentence": _position_sentence(evens, cells, page, worst) + margin,
+        "ladder": _ladder_of(cells),
     }
 
 
@@ -430,10 +430,10 @@ def _page_of(follower: RunFollower, added: Sequence[Position]) -> answers.Positi
 def _payoff(book: RiskBook, spot: float, smile: str, vol_change: float, days: float) -> answers.Payoff:
     """Return P&L by spot at the book's first later time, and at the second, so many days ahead."""
     now, expiry = (
-        book.ladder(PAYOFF_MOVES, (vol_change,), step=step, smile=smile)[:, 0].tolist() for step in (1, 2)
+        book.ladder(_PAYOFF_MOVES, (vol_change,), step=step, smile=smile)[:, 0].tolist() for step in (1, 2)
     )
     return {
-        "spots": [spot * (1.0 + move) for move in PAYOFF_MOVES],
+        "spots": [spot * (1.0 + move) for move in _PAYOFF_MOVES],
         "now": now,
         "expiry": expiry,
         "days": round(days, 2),
@@ -454,7 +454,7 @@ def _instants(
     return now_ns, min(now_ns + int(days_ahead * DAY_SECONDS) * NANOS_PER_SECOND, end_ns), end_ns
 
 
-def ladder_of(cells: Floats) -> answers.Ladder:
+def _ladder_of(cells: Floats) -> answers.Ladder:
     """Return P&L by move of the spot and change of volatility, with the shade of each cell.
 
     Gains shade from 0 to 1 and losses from −1 to 0, each as a share of the largest of its kind.
@@ -469,7 +469,7 @@ def ladder_of(cells: Floats) -> answers.Ladder:
     }
 
 
-def position_sentence(
+def _position_sentence(
     evens: Sequence[float], cells: Floats, page: answers.PositionPage, worst: LowestCell | None
 ) -> str:
     """Return the answer to "what happens if it moves?"; of a desk in coin also in dollars.

@@ -9,13 +9,13 @@ from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.monitor.answers import Piece
 from scalpdesk.portfolio.gamma_verdict import GammaVerdict, LossBySource
 
-COIN_PLACES = -int(SATOSHI.as_tuple().exponent)
+_COIN_PLACES = -int(SATOSHI.as_tuple().exponent)
 
 
 def places(value: float | Decimal) -> int:
     """Return the decimals of an amount: two, and eight for one that was rounded to a coin's smallest unit."""
-    is_coin = isinstance(value, Decimal) and value.as_tuple().exponent == -COIN_PLACES
-    return COIN_PLACES if is_coin else 2
+    is_coin = isinstance(value, Decimal) and value.as_tuple().exponent == -_COIN_PLACES
+    return _COIN_PLACES if is_coin else 2
 
 
 def signed(value: float | Decimal | None, decimals: int | None = None) -> str | None:

@@ -14,9 +14,9 @@ from scalpdesk.records.projection import project_if_new
 from scalpdesk.records.store import Store
 from scalpdesk.records.tables import NoteRow, TradeRow
 
-MOST_CHARACTERS = 4_000
+_MOST_CHARACTERS = 4_000
 """Of a note."""
-MOST_TAGS = 20
+_MOST_TAGS = 20
 _TAG = re.compile(r"[\w.:/+-]{1,40}")
 
 
@@ -112,18 +112,18 @@ def checked_tags(tags: Iterable[str]) -> list[str]:
             raise ArgumentError(
                 "a tag is one word", where="tags", value=tag, fix="letters, digits and -_.:/+, at most 40"
             )
-    if len(found) > MOST_TAGS:
-        raise ArgumentError(f"more than {MOST_TAGS} tags", where="tags", value=len(found))
+    if len(found) > _MOST_TAGS:
+        raise ArgumentError(f"more than {_MOST_TAGS} tags", where="tags", value=len(found))
     return found
 
 
 def _checked_note(note: str) -> str:
-    if len(note) > MOST_CHARACTERS:
+    if len(note) > _MOST_CHARACTERS:
         raise ArgumentError(
             "the note is too long",
             where="note",
             value=len(note),
-            fix=f"at most {MOST_CHARACTERS:,} characters",
+            fix=f"at most {_MOST_CHARACTERS:,} characters",
         )
     return note.strip()
 

@@ -20,10 +20,10 @@ from scalpdesk.records.store import Store
 from scalpdesk.records.tables import OptionsScalpRecord, ScalpOutcomeRow
 from scalpdesk.signals.conviction import conviction_level
 
-SCALP_ID = "scalp_id"
+_SCALP_ID = "scalp_id"
 """Fact of each decision on a scalp."""
 EXPIRED = ENDED | EXERCISED
-SHOWN_FACTS = (
+_SHOWN_FACTS = (
     "conviction",
     "macro_bias",
     "volume_ratio",
@@ -39,7 +39,7 @@ SHOWN_FACTS = (
     "points_body",
     "points_factor",
 )
-FLAT_TO = 0.005
+_FLAT_TO = 0.005
 """A result nearer to zero than half a cent is neither won nor lost."""
 
 
@@ -106,7 +106,7 @@ class ScalpProjection:
 
     def on_decision(self, decision: Decision) -> None:
         """Take in a decision; one on no scalp changes nothing."""
-        name = decision.facts.get(SCALP_ID)
+        name = decision.facts.get(_SCALP_ID)
         if not isinstance(name, str):
             return
         scalp = self._scalps.get(name)
@@ -229,7 +229,7 @@ class ScalpProjection:
         is_over = scalp.held <= 0
         leave = _average(scalp.sells) if is_over else None
         pnl = None if leave is None else (leave - entry) * bought * contract.multiplier - scalp.fees
-        about: dict[str, Any] = {key: facts[key] for key in SHOWN_FACTS if key in facts}
+        about: dict[str, Any] = {key: facts[key] for key in _SHOWN_FACTS if key in facts}
         about |= {"run_id": self._run_id, "fees": str(scalp.fees), "order_ids": scalp.order_ids}
         option_type = "call" if contract.is_call else "put"
         return {
@@ -348,8 +348,8 @@ def _grouped(
     statement = select(
         key,
         func.count(table.pnl),
-        func.sum(case((table.pnl > FLAT_TO, 1), else_=0)),
-        func.sum(case((table.pnl < -FLAT_TO, 1), else_=0)),
+        func.sum(case((table.pnl > _FLAT_TO, 1), else_=0)),
+        func.sum(case((table.pnl < -_FLAT_TO, 1), else_=0)),
         func.sum(table.pnl),
         func.sum(table.hold_seconds),
     )

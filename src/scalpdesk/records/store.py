@@ -37,7 +37,7 @@ from scalpdesk.records.tables import (
 STORE_FILE = "desk.sqlite"
 HEAD_REVISION = "r0006"
 """Newest migration. A store that stands there already is opened without loading Alembic."""
-EARLIER_REVISIONS = ("r0002", "r0003", "r0004", "r0005")
+_EARLIER_REVISIONS = ("r0002", "r0003", "r0004", "r0005")
 """Steps of earlier programs: the newest migration brings a store from any of them."""
 MIGRATIONS = Path(__file__).parent / "migrations"
 _ADVISORY_LOCK = 0x5CA1DE5C
@@ -47,7 +47,7 @@ _POSTGRES = {"connect_timeout": "10", "client_encoding": "utf8"}
 locale makes it, would send bytes for text."""
 SETTING = "credentials.records_url"
 """The setting that names another store than the default one."""
-MOST_PARAMETERS = 500
+_MOST_PARAMETERS = 500
 """Values in one statement."""
 _Found = TypeVar("_Found")
 
@@ -307,8 +307,8 @@ def delete_run(connection: Connection, run_id: str) -> dict[str, int]:
     rows = connection.execute(mine.where(ScalpOutcomeRow.run_id == run_id)).all()
     scalps = [row.id for row in rows]
     connection.execute(delete(ScalpOutcomeRow).where(ScalpOutcomeRow.run_id == run_id))
-    for start in range(0, len(scalps), MOST_PARAMETERS):
-        part = scalps[start : start + MOST_PARAMETERS]
+    for start in range(0, len(scalps), _MOST_PARAMETERS):
+        part = scalps[start : start + _MOST_PARAMETERS]
         connection.execute(delete(table).where(table.id.in_(part)))
     for child in (*CHILD_TABLES, RunRow):
         connection.execute(delete(child).where(child.run_id == run_id))
@@ -395,7 +395,7 @@ def _migrate(engine: Engine, shown: str) -> None:
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
         if _revision(connection) == HEAD_REVISION:
             return
-        if _revision(connection) in EARLIER_REVISIONS:
+        if _revision(connection) in _EARLIER_REVISIONS:
             connection.execute(text("UPDATE alembic_version SET version_num = '136_options_scalper'"))
         config = alembic_config()
         config.attributes["connection"] = connection

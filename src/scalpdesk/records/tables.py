@@ -38,7 +38,7 @@ from scalpdesk.report.fold import Fill, SentOrder
 from scalpdesk.report.trades import Trade
 
 
-class ExactAmount(TypeDecorator[Decimal]):
+class _ExactAmount(TypeDecorator[Decimal]):
     """A ``Decimal`` that comes back as it went in: text in SQLite, ``NUMERIC`` in PostgreSQL."""
 
     impl = Text
@@ -63,7 +63,7 @@ class Base(DeclarativeBase):
     """All tables of the store."""
 
     type_annotation_map: ClassVar[dict[Any, Any]] = {
-        Decimal: ExactAmount,
+        Decimal: _ExactAmount,
         str: Text,
         int: BigInteger,
         float: Double,
@@ -137,7 +137,7 @@ class RunRow(Base):
     __table_args__ = (Index("ix_runs_started_ns", "started_ns"),)
 
 
-COLUMN_TYPES = {int: BigInteger, str: Text, float: Double, bool: Boolean, Decimal: ExactAmount}
+_COLUMN_TYPES = {int: BigInteger, str: Text, float: Double, bool: Boolean, Decimal: _ExactAmount}
 
 
 def columns_of(kind: type[msgspec.Struct], *, key: str, without: str = "") -> "list[Column[Any]]":
@@ -153,7 +153,7 @@ def columns_of(kind: type[msgspec.Struct], *, key: str, without: str = "") -> "l
     for each in msgspec.structs.fields(kind):
         if each.name != without:
             types = get_args(each.type) if isinstance(each.type, UnionType) else (each.type,)
-            column = next((COLUMN_TYPES[one] for one in types if one in COLUMN_TYPES), JSON)
+            column = next((_COLUMN_TYPES[one] for one in types if one in _COLUMN_TYPES), JSON)
             optional, is_key = NoneType in types or float in types, each.name == key
             found.append(
                 Column(each.name, column, primary_key=is_key, nullable=optional, autoincrement=False)

@@ -46,14 +46,14 @@ from scalpdesk.report.session_tables import SessionSums
 from scalpdesk.strategies.toolkit.entry_legs import STRADDLE_DELTA
 from scalpdesk.volatility.variance_time import US_SESSIONS, VarianceClock, clock_of
 
-LOG = logging.getLogger(__name__)
+_LOG = logging.getLogger(__name__)
 PACKED_ROWS, PACKED_BYTES = 1_024, 1 << 20
 """Rows in a pack, and bytes of packs that are kept in memory."""
 _ENCODER = msgspec.msgpack.Encoder()
 Row = TypeVar("Row", bound=msgspec.Struct)
 
 
-class RowLog(Sequence[Row], Generic[Row]):
+class _RowLog(Sequence[Row], Generic[Row]):
     """Rows in order, which are read one after the other."""
 
     @overload
@@ -65,7 +65,7 @@ class RowLog(Sequence[Row], Generic[Row]):
         return list(self)[at]
 
 
-class PackedLog(RowLog[Row]):
+class PackedLog(_RowLog[Row]):
     """Rows of a run in order: a run of years has half a million marks.
 
     They are packed, and beyond ``most_bytes`` in a temporary file that ends with the log; 0 keeps all in
@@ -132,7 +132,7 @@ class PackedLog(RowLog[Row]):
         return PACKED_ROWS * len(self._sizes) + len(self._last)
 
 
-class KeptLog(RowLog[Row]):
+class _KeptLog(_RowLog[Row]):
     """Rows of which the newest may still change, by their keys; what is over is packed."""
 
     def __init__(self, kind: type[Row], most_bytes: int | None) -> None:
@@ -211,7 +211,7 @@ class BookMark(msgspec.Struct, gc=False):
     """As a mark's; 0 while it holds no option."""
 
 
-class StrategyFold:
+class _StrategyFold:
     """What one of several strategies has earned: its book, read at each mark of the account."""
 
     def __init__(self, book: Book, clock: VarianceClock, first: date | None, most_bytes: int | None) -> None:
@@ -291,13 +291,13 @@ class RunFold:
         self.decisions: PackedLog[Decision] = PackedLog(Decision, most_bytes)
         self.marks: PackedLog[Mark] = PackedLog(Mark, most_bytes)
         self.last_mark: Mark | None = None
-        self.orders: KeptLog[SentOrder] = KeptLog(SentOrder, most_bytes)
-        self.fills: KeptLog[Fill] = KeptLog(Fill, most_bytes)
+        self.orders: _KeptLog[SentOrder] = _KeptLog(SentOrder, most_bytes)
+        self.fills: _KeptLog[Fill] = _KeptLog(Fill, most_bytes)
         self.changes: list[Posting] = []
         self.dividends: list[DividendEvent] = []
         self.sums = SessionSums(clock, first_day)
         self.owned = {
-            name or REST: StrategyFold(book, clock, first_day, most_bytes)
+            name or REST: _StrategyFold(book, clock, first_day, most_bytes)
             for name, book in ({} if books is None else books.books).items()
         }
         self.owned_changes: Sequence[Posting] = () if books is None else books.changes
@@ -372,8 +372,8 @@ class RunFold:
     def _on_decision(self, decision: Decision) -> None:
         self.decisions.append(decision)
         self.last_decision = decision
-        if LOG.isEnabledFor(logging.DEBUG):
-            LOG.debug("%s", in_one_line(len(self.decisions), decision))
+        if _LOG.isEnabledFor(logging.DEBUG):
+            _LOG.debug("%s", _in_one_line(len(self.decisions), decision))
         if decision.taken:
             self.taken[decision.kind] += decision.is_counted
             if decision.kind == "entry":
@@ -498,7 +498,7 @@ def shown(value: Decimal) -> Decimal:
     return round(value, 10) if isinstance(exponent, int) and exponent < -10 else value
 
 
-def in_one_line(number: int, decision: Decision) -> str:
+def _in_one_line(number: int, decision: Decision) -> str:
     """Return a decision as a log line: New York time, kind, reasons and figures."""
     at = f"{to_new_york(decision.ts_ns):%Y-%m-%d %H:%M:%S.%f}"[:-3] + " ET"
     done = "taken" if decision.taken else "not taken"

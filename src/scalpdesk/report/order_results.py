@@ -28,7 +28,7 @@ class FillResult(msgspec.Struct, frozen=True, kw_only=True):
     fee: Decimal = ZERO
 
 
-def sum_of(results: Iterable[FillResult]) -> FillResult:
+def _sum_of(results: Iterable[FillResult]) -> FillResult:
     """Return several executions together; a figure is None where that of each is."""
     found = list(results)
     return FillResult(
@@ -88,11 +88,11 @@ class OrderResults:
 
     def order(self, client_order_id: str) -> FillResult:
         """Return the result of an order's executions together; busts are in it."""
-        return sum_of(self._results.get(client_order_id, {}).values())
+        return _sum_of(self._results.get(client_order_id, {}).values())
 
     def total(self) -> FillResult:
         """Return the result of all orders in the account's currency."""
-        return sum_of(self._counted())
+        return _sum_of(self._counted())
 
     def _counted(self) -> Iterator[FillResult]:
         for name, results in self._results.items():

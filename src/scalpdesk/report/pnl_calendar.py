@@ -12,8 +12,8 @@ from scalpdesk.core.units import ZERO
 from scalpdesk.report.run_report import RunReport
 from scalpdesk.report.session_tables import VIX_BUCKETS, SessionPnl, divided_to_cents, grouped, vix_bucket
 
-WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-EXPIRY_BUCKETS = ((0, 0), (1, 1), (2, 7), (8, 30), (31, 60))
+_WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+_EXPIRY_BUCKETS = ((0, 0), (1, 1), (2, 7), (8, 30), (31, 60))
 """Days from a trade's opening to its nearest expiry, first and last; more are the last bucket."""
 NO_TRADE = "outside of trades"
 
@@ -28,11 +28,11 @@ class DayResult(NamedTuple):
     vix_before: float | None
 
 
-ExpiryResult = tuple[int, Decimal]
+_ExpiryResult = tuple[int, Decimal]
 """Days from a trade's opening to its nearest expiry, and what it earned."""
 
 
-def calendar_of(days: Sequence[DayResult], trades: Iterable[ExpiryResult], unit: Decimal) -> dict[str, Any]:
+def calendar_of(days: Sequence[DayResult], trades: Iterable[_ExpiryResult], unit: Decimal) -> dict[str, Any]:
     """Return the tables of a calendar in JSON types, each row with ``name`` and ``pnl``.
 
     Parameters
@@ -56,7 +56,7 @@ def calendar_of(days: Sequence[DayResult], trades: Iterable[ExpiryResult], unit:
         "total": f"{total:f}",
         "days": [_row(each.session, each.pnl) for each in sessions],
         "months": _named(groups["month"], sorted(groups["month"])),
-        "weekdays": _named(groups["weekday"], WEEKDAYS),
+        "weekdays": _named(groups["weekday"], _WEEKDAYS),
         "hours": _shares({f"{hour:02d}:00": hours[hour] for hour in sorted(hours)}, total, unit),
         "days_to_expiry": _by_expiry(trades, total, unit),
         "regimes": _named(groups["vix"], [vix_bucket(level) for level in (0.0, *VIX_BUCKETS, None)]),
@@ -91,16 +91,16 @@ def _shares(amounts: Mapping[str, Decimal], total: Decimal, unit: Decimal) -> li
     return [_row(name, pnl) for name, pnl in rounded.items()]
 
 
-def _by_expiry(trades: Iterable[ExpiryResult], total: Decimal, unit: Decimal) -> list[dict[str, Any]]:
+def _by_expiry(trades: Iterable[_ExpiryResult], total: Decimal, unit: Decimal) -> list[dict[str, Any]]:
     """Return P&L and number of trades by days to expiry; what was earned outside of trades has a row."""
     amounts: defaultdict[Hashable, Decimal] = defaultdict(Decimal)
     counts: defaultdict[Hashable, int] = defaultdict(int)
     for days, pnl in trades:
-        name = expiry_bucket(days)
+        name = _expiry_bucket(days)
         amounts[name] += pnl
         counts[name] += 1
-    names = [expiry_bucket(first) for first, _ in EXPIRY_BUCKETS]
-    names.append(expiry_bucket(EXPIRY_BUCKETS[-1][1] + 1))
+    names = [_expiry_bucket(first) for first, _ in _EXPIRY_BUCKETS]
+    names.append(_expiry_bucket(_EXPIRY_BUCKETS[-1][1] + 1))
     found = {name: amounts[name] for name in names if name in amounts}
     rest = total - sum(found.values(), ZERO)
     if abs(rest) >= unit:
@@ -108,13 +108,13 @@ def _by_expiry(trades: Iterable[ExpiryResult], total: Decimal, unit: Decimal) ->
     return [row | {"trades": counts[row["name"]]} for row in _shares(found, total, unit)]
 
 
-def expiry_bucket(days: int) -> str:
+def _expiry_bucket(days: int) -> str:
     """Return the name of the bucket of so many days to expiry.
 
     >>> expiry_bucket(0), expiry_bucket(5), expiry_bucket(90)
     ('0', '2 to 7', '61 and more')
     """
-    for first, last in EXPIRY_BUCKETS:
+    for first, last in _EXPIRY_BUCKETS:
         if days <= last:
             return f"{first}" if first == last else f"{first} to {last}"
-    return f"{EXPIRY_BUCKETS[-1][1] + 1} and more"
+    return f"{_EXPIRY_BUCKETS[-1][1] + 1} and more"

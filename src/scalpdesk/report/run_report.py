@@ -25,7 +25,7 @@ from scalpdesk.volatility.variance_time import VarianceClock, clock_of
 
 _EXACT = 10
 """Decimals of amounts that are yet to be summed."""
-VixBefore = Callable[[date], float | None]
+_VixBefore = Callable[[date], float | None]
 """Returns the last close of the VIX that was known on a day, in points."""
 
 
@@ -75,7 +75,7 @@ def report_of(
     header: JournalHeader,
     fold: RunFold,
     figures: Mapping[str, Any],
-    vix_before: VixBefore,
+    vix_before: _VixBefore,
 ) -> RunReport:
     """Return the report of a run, or of what of it there is so far.
 
@@ -145,7 +145,7 @@ class _Maker:
         fold = self._fold
         return BookRecord(fold.marks, fold.changes, fold.fills, fold.decisions)
 
-    def sessions(self, vix_before: VixBefore) -> tuple[SessionPnl, ...]:
+    def sessions(self, vix_before: _VixBefore) -> tuple[SessionPnl, ...]:
         days = [session.day for session in self._spans]
         found = self._fold.sums.sessions(days, vix_before, self._decimals)
         own = {

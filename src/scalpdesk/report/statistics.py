@@ -21,15 +21,15 @@ import numpy.typing as npt
 from scalpdesk.core.units import SESSIONS_PER_YEAR
 
 Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
+_Ints = npt.NDArray[np.int64]
 Amounts = Sequence[float] | Floats
 
-DRAWS = 2_000
+_DRAWS = 2_000
 """Bootstrap samples behind an interval."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SharpeRatio:
+class _SharpeRatio:
     """A Sharpe ratio per period and annual, with what autocorrelation does to it.
 
     `annual` is None where the autocorrelations leave no positive variance of a year (a taper of 1 always
@@ -62,7 +62,7 @@ class Drawdown:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TradeFigures:
+class _TradeFigures:
     """P&L of closed trades: zeros count in `number` and `expectancy`, not in `hit_rate`."""
 
     number: int
@@ -94,7 +94,7 @@ def varies(amounts: Floats) -> bool:
     return bool(amounts.max() > amounts.min())
 
 
-LEAST_TRADED = 5
+_LEAST_TRADED = 5
 """Sessions with a P&L below which a ratio says nothing: one good day of twelve has a Sharpe ratio of 7."""
 
 
@@ -105,7 +105,7 @@ def sessions_traded(amounts: Iterable[float]) -> int:
 
 def carries_ratio(amounts: Floats) -> bool:
     """Return whether a ratio of these sessions is worth showing: enough traded, and their P&L differs."""
-    return sessions_traded(amounts) >= LEAST_TRADED and varies(amounts)
+    return sessions_traded(amounts) >= _LEAST_TRADED and varies(amounts)
 
 
 def automatic_lags(number: int) -> int:
@@ -120,7 +120,7 @@ def _autocovariance(deviations: Floats, lag: int) -> float:
 
 def sharpe_ratio(
     pnl: Amounts, periods: float = SESSIONS_PER_YEAR, lags: int | None = None, *, taper: bool = True
-) -> SharpeRatio:
+) -> _SharpeRatio:
     """Return the Sharpe ratio of amounts per period, annualised with their autocorrelation (Lo 2002).
 
     Parameters
@@ -153,7 +153,7 @@ def sharpe_ratio(
         for lag in range(1, min(used, number - 1) + 1)
     )
     scale = periods / math.sqrt(of_a_year) if of_a_year > 0 else None
-    return SharpeRatio(
+    return _SharpeRatio(
         per_period=per_period,
         annual_independent=per_period * math.sqrt(periods),
         annual=None if scale is None else per_period * scale,
@@ -192,12 +192,12 @@ def drawdown(equity: Amounts) -> Drawdown:
     )
 
 
-def trade_figures(pnl: Amounts) -> TradeFigures:
+def trade_figures(pnl: Amounts) -> _TradeFigures:
     """Return hit rate, expectancy, profit factor and payoff of trades (USD a trade)."""
     amounts = _amounts(pnl, 1, "trades")
     gains, losses = amounts[amounts > 0], -amounts[amounts < 0]
     decided = len(gains) + len(losses)
-    return TradeFigures(
+    return _TradeFigures(
         number=len(amounts),
         hit_rate=len(gains) / decided if decided else None,
         expectancy=float(amounts.mean()),
@@ -207,8 +207,8 @@ def trade_figures(pnl: Amounts) -> TradeFigures:
 
 
 def stationary_positions(
-    starts: Ints, steps: Iterable[tuple[Ints, Floats]], number: int, mean_block: float
-) -> Ints:
+    starts: _Ints, steps: Iterable[tuple[_Ints, Floats]], number: int, mean_block: float
+) -> _Ints:
     """Return the positions of samples under the stationary bootstrap (Politis and Romano 1994).
 
     Parameters
@@ -254,7 +254,7 @@ def quantile_interval(values: Amounts, level: float = 0.95) -> Interval:
     return Interval(float(low), float(high))
 
 
-def bootstrap_samples(pnl: Amounts, *, draws: int = DRAWS, seed: int = 1) -> Floats:
+def bootstrap_samples(pnl: Amounts, *, draws: int = _DRAWS, seed: int = 1) -> Floats:
     """Return samples of amounts under the stationary bootstrap, a row a sample, the same for the same seed.
 
     Parameters
@@ -279,7 +279,7 @@ def bootstrap_interval(
     statistic: Callable[[Floats], float],
     *,
     level: float = 0.95,
-    draws: int = DRAWS,
+    draws: int = _DRAWS,
     seed: int = 1,
 ) -> Interval:
     """Return the interval of a statistic under the stationary bootstrap, the same for the same seed.

@@ -44,8 +44,8 @@ def run_summary(
         "run_id": header.run_id,
         "strategy": header.strategy,
         "venue": header.venue,
-        "data": {key: header.data.get(key) for key in DATA_KEYS}
-        | {key: header.data[key] for key in DATA_KEYS_IF_NAMED if key in header.data},
+        "data": {key: header.data.get(key) for key in _DATA_KEYS}
+        | {key: header.data[key] for key in _DATA_KEYS_IF_NAMED if key in header.data},
         "events": events,
         "decisions": len(fold.decisions),
         "orders": len(fold.orders),
@@ -90,7 +90,7 @@ def run_summary(
 def _outcome(fold: RunFold, folders: Sequence[dict[str, Any]]) -> str:
     """Return the outcome of the run; where the desk was asked for nothing, what its folder did."""
     outcome = verdict(fold)
-    return folder_verdict(folders[0]) if folders and outcome == NEVER_ASKED else outcome
+    return _folder_verdict(folders[0]) if folders and outcome == _NEVER_ASKED else outcome
 
 
 def _dividends(desk: Desk) -> dict[str, Any]:
@@ -114,11 +114,11 @@ def _fees(header: JournalHeader) -> dict[str, Any]:
     return {"fee_schedule": header.config.get("simulation", {}).get("fees", "none"), **named}
 
 
-DATA_KEYS = ("name", "kind", "session", "underlying", "open", "high", "low", "close", "notes")
-DATA_KEYS_IF_NAMED = ("others", "hedge", "variance_clock", "quality")
+_DATA_KEYS = ("name", "kind", "session", "underlying", "open", "high", "low", "close", "notes")
+_DATA_KEYS_IF_NAMED = ("others", "hedge", "variance_clock", "quality")
 
 
-NEVER_ASKED = "no trade: the strategy never asked for one"
+_NEVER_ASKED = "no trade: the strategy never asked for one"
 
 
 def verdict(fold: RunFold) -> str:
@@ -137,7 +137,7 @@ def verdict(fold: RunFold) -> str:
         return f"no trade: {why}"
     if fold.orders:
         return "no trade: orders were sent and none was filled"
-    return NEVER_ASKED
+    return _NEVER_ASKED
 
 
 def with_loss(outcome: str, pnl: Mapping[str, Decimal]) -> str:
@@ -154,7 +154,7 @@ def with_loss(outcome: str, pnl: Mapping[str, Decimal]) -> str:
     return f"{text}; {outcome}"
 
 
-REMEDIES = {
+_REMEDIES = {
     "entry gate refuses": "--set entry.gate=advise trades whatever the gate says",
 }
 """By a phrase of a verdict what lets a run trade."""
@@ -164,7 +164,7 @@ def remedy(verdict: str) -> str | None:
     """Return what to set where a run did not trade; None where its verdict names it, or nothing is known."""
     if "no trade" not in verdict:
         return None
-    return next((fix for phrase, fix in REMEDIES.items() if phrase in verdict), None)
+    return next((fix for phrase, fix in _REMEDIES.items() if phrase in verdict), None)
 
 
 def why_no_trade(verdicts: Iterable[str]) -> str | None:
@@ -176,7 +176,7 @@ def why_no_trade(verdicts: Iterable[str]) -> str | None:
     return f"no run traded, the first for this reason: {found[0]}" + ("" if fix is None else f"; {fix}")
 
 
-def folder_verdict(folder: Mapping[str, Any]) -> str:
+def _folder_verdict(folder: Mapping[str, Any]) -> str:
     """Return why a strategy folder did not trade: it failed, was refused, or sent no intent.
 
     Parameters
@@ -190,7 +190,7 @@ def folder_verdict(folder: Mapping[str, Any]) -> str:
     if refused:
         last = folder["last_refusal"]
         return f"no trade: each of {refused} intents of the folder was refused, the last one {last}"
-    return NEVER_ASKED
+    return _NEVER_ASKED
 
 
 def _on_model(engine: TradingEngine, decimals: int) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from scalpdesk.volatility.variance_time import VarianceClock
 
 MINUTES = (1, 5, 30)
 """After the opening, at which a trade's options are valued."""
-OLDEST_NS = 60 * NANOS_PER_SECOND
+_OLDEST_NS = 60 * NANOS_PER_SECOND
 """Of the mark that stands for an instant."""
 
 
@@ -103,7 +103,7 @@ class MarkedBook:
         last = bisect_right(self._stamps, at_ns) - 1
         while last >= 0 and self._stamps[last] in self._traded:
             last -= 1
-        oldest_ns = max(at_ns - OLDEST_NS, opened_ns + 1)
+        oldest_ns = max(at_ns - _OLDEST_NS, opened_ns + 1)
         if last < 0 or self._stamps[last] < oldest_ns:
             return None, "no mark in the minute before"
         return self.worth_at(opened_ns, last)

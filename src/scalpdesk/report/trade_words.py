@@ -19,7 +19,7 @@ from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.pricing.base import OptionGreeks
 from scalpdesk.pricing.scalar import implied_vol_scalar, option_greeks
 
-NO_GAMMA = 0.1
+_NO_GAMMA = 0.1
 """Net gamma below this part of the legs' gross is none to speak of."""
 FAR = 1e9
 """Multiple of the spot, and part of it, at which bounds are read."""
@@ -214,14 +214,14 @@ def entry_words(opening: Opening, named: NamedStructure | None, outlook: Outlook
     text, currency = f"{_verb(opening, named)} {_what(opening, named)}", opening.legs[0].contract.currency
     if opening.cash is not None:
         text += f" for a {_cash(opening.cash, currency)}"
-    return text if outlook is None else f"{text}; {outlook_words(outlook, money_decimals(currency))}"
+    return text if outlook is None else f"{text}; {_outlook_words(outlook, money_decimals(currency))}"
 
 
-def outlook_words(outlook: Outlook, decimals: int = 2) -> str:
+def _outlook_words(outlook: Outlook, decimals: int = 2) -> str:
     """Return who receives theta, who is long gamma, where it earns and what is at stake."""
     rent = "receives" if outlook.theta_per_day > 0 else "pays"
     side = "long gamma" if outlook.gamma > 0 else "short gamma"
-    if abs(outlook.gamma) < NO_GAMMA * outlook.gross_gamma:
+    if abs(outlook.gamma) < _NO_GAMMA * outlook.gross_gamma:
         side = "no gamma to speak of"
     loss, gain = (
         "without a bound" if amount is None else f"at most {amount:,.{decimals}f}"

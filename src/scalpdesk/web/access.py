@@ -27,32 +27,32 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.owner_only import own_folder
 
-SECRETS_FILE = "dashboard.json"
-LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]", "::1"})
+_SECRETS_FILE = "dashboard.json"
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]", "::1"})
 SESSION_SECONDS = 12 * 3_600.0
-MOST_SESSIONS = 100
+_MOST_SESSIONS = 100
 WRONG_TOKENS = 5
 WRONG_TOKEN_SECONDS = 60.0
 """So many wrong tokens of a source within so many seconds, and its further wrong ones wait unjudged."""
 MOST_SOURCES = 10_000
 """Sources of wrong tokens that are remembered; of more, the one that was wrong longest ago is forgotten."""
-NETWORK_BITS = 64
+_NETWORK_BITS = 64
 """Addresses of IPv6 that count as one source: a subscriber is given at least so many."""
-FORWARDED = ("x-forwarded-for", "forwarded", "x-real-ip", "via")
+_FORWARDED = ("x-forwarded-for", "forwarded", "x-real-ip", "via")
 """Headers of requests that came through a proxy."""
 MOST_READS = 12
 """Documents that are made at a time for requests of one role: each takes a thread of the server."""
 READ_AGAIN_SECONDS = 1
-UNCOUNTED = frozenset({"/api/events"})
+_UNCOUNTED = frozenset({"/api/events"})
 """Reads that take no thread."""
-MOST_BODY_BYTES = 16 * 1024
-SAFE_METHODS = frozenset({"GET", "HEAD"})
-POLICY = (
+_MOST_BODY_BYTES = 16 * 1024
+_SAFE_METHODS = frozenset({"GET", "HEAD"})
+_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self';"
     " base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
 )
-HEADERS = (
-    (b"content-security-policy", POLICY.encode()),
+_HEADERS = (
+    (b"content-security-policy", _POLICY.encode()),
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
@@ -87,7 +87,7 @@ def load_tokens(folder: Path) -> Tokens:
     ConfigError
         When the file is readable by others, or its folder writable, or is not one of ours.
     """
-    path = own_folder(folder, "the folder of the dashboard's tokens") / SECRETS_FILE
+    path = own_folder(folder, "the folder of the dashboard's tokens") / _SECRETS_FILE
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except FileExistsError:
@@ -184,9 +184,9 @@ class Access:
     ) -> None:
         self._tokens = tokens
         self._clock = clock
-        self._reads_freely = reads_freely and host in LOOPBACK and not origins
+        self._reads_freely = reads_freely and host in _LOOPBACK and not origins
         own = in_address(host)
-        shown = {f"{name}:{port}" for name in (*LOOPBACK - {"::1"}, own)}
+        shown = {f"{name}:{port}" for name in (*_LOOPBACK - {"::1"}, own)}
         shown |= {*names, *({own} if port == 80 else ())}
         self._direct = frozenset(name.lower() for name in shown)
         self._origins = frozenset(origin.lower() for origin in origins)
@@ -215,7 +215,7 @@ class Access:
             address = before
         if address is None:
             return peer
-        return str(ip_network((address, NETWORK_BITS if address.version == 6 else 32), strict=False))
+        return str(ip_network((address, _NETWORK_BITS if address.version == 6 else 32), strict=False))
 
     def role_of(self, headers: Mapping[str, str], source: str) -> Role | Refusal:
         """Return the role of a request by its token or session; a refusal of one wrong token too many."""
@@ -227,7 +227,7 @@ class Access:
             role, until = self._sessions.get(_digest(session), (Role.NOBODY, 0.0))
             if role is not Role.NOBODY and self._clock() < until:
                 return role
-        is_local = self._reads_freely and not any(name in headers for name in FORWARDED)
+        is_local = self._reads_freely and not any(name in headers for name in _FORWARDED)
         return Role.VIEWER if is_local else Role.NOBODY
 
     def refusal(self, method: str, headers: Mapping[str, str]) -> Refusal | None:
@@ -239,7 +239,7 @@ class Access:
         host = headers.get("host", "").lower()
         if host not in self.hosts:
             return Refusal(421, "this name is not served here: dashboard.origins allows one")
-        if method not in SAFE_METHODS and method != "POST":
+        if method not in _SAFE_METHODS and method != "POST":
             return Refusal(405, "GET, HEAD and POST only")
         origin, site = headers.get("origin"), headers.get("sec-fetch-site")
         is_ours = host in self._direct and (origin or "").lower() == f"http://{host}"
@@ -260,7 +260,7 @@ class Access:
         if role is Role.NOBODY:
             return Refusal(401, "this is not a token of this desk: scalpdesk dashboard --show-token")
         self._sessions = {name: kept for name, kept in self._sessions.items() if kept[1] > now}
-        if len(self._sessions) >= MOST_SESSIONS:
+        if len(self._sessions) >= _MOST_SESSIONS:
             del self._sessions[min(self._sessions, key=lambda name: self._sessions[name][1])]
         session = secrets.token_urlsafe(32)
         self._sessions[_digest(session)] = (role, now + SESSION_SECONDS)
@@ -372,13 +372,13 @@ class Guard:
             if message["type"] == "http.response.start":
                 own = message.get("headers", ())
                 names = {name for name, _ in own}  # a tear sheet brings a policy for its own scripts
-                message["headers"] = [*own, *(each for each in HEADERS if each[0] not in names)]
+                message["headers"] = [*own, *(each for each in _HEADERS if each[0] not in names)]
             await send(message)
 
         headers = Headers(scope=scope)
         refused = self._access.refusal(scope["method"], headers)
         length = headers.get("content-length", "0")
-        if refused is None and (not length.isdigit() or int(length) > MOST_BODY_BYTES):
+        if refused is None and (not length.isdigit() or int(length) > _MOST_BODY_BYTES):
             refused = Refusal(413, "the request is too long")
         if refused is None and "transfer-encoding" in headers:
             refused = Refusal(411, "a request says how long it is")
@@ -390,7 +390,7 @@ class Guard:
             return
         scope["state"] = {**scope.get("state", {}), "role": role, "source": source}
         path = scope["path"]
-        is_counted = scope["method"] in SAFE_METHODS and path not in UNCOUNTED and path.startswith("/api/")
+        is_counted = scope["method"] in _SAFE_METHODS and path not in _UNCOUNTED and path.startswith("/api/")
         if is_counted and self._reads[role] >= MOST_READS:
             busy = Refusal(503, "too many documents are being made: ask again", READ_AGAIN_SECONDS)
             await _answer(send_guarded, busy)

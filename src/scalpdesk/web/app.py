@@ -26,7 +26,7 @@ from scalpdesk.web.feed import BusyError, DeskFeed
 from scalpdesk.web.reruns import RerunJobs
 from scalpdesk.web.routes import commands, desk, pages, records, server, session
 
-SEND_BUFFER_BYTES = 256 * 1024
+_SEND_BUFFER_BYTES = 256 * 1024
 REQUEST_SECONDS = 10.0
 
 
@@ -111,7 +111,7 @@ def listener_of(host: str, port: int) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
         listener.bind((host, port))
         listener.listen(128)
     except OSError as error:

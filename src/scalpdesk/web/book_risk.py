@@ -24,13 +24,13 @@ from scalpdesk.report.figures import json_safe
 from scalpdesk.research.book_risk import JointMoves, past_moves, risk_document
 from scalpdesk.web.feed import DeskFeed
 
-WAIT_SECONDS = 2.0
+_WAIT_SECONDS = 2.0
 """Longest wait of a request for a risk that is being computed."""
-SPOT_STEP = 0.0005
+_SPOT_STEP = 0.0005
 """Part of its price by which an underlying moves before the risk is computed again."""
 
 
-KeptRisk = tuple[tuple[Any, ...], answers.BookRisk]
+_KeptRisk = tuple[tuple[Any, ...], answers.BookRisk]
 """Run with its holdings, and their risk."""
 
 
@@ -42,8 +42,8 @@ class RiskKeeper:
         self._lock = threading.Lock()
         self._worker = ThreadPoolExecutor(1, "risk")
         self._key: tuple[Any, ...] | None = None
-        self._running: Future[KeptRisk] | None = None
-        self._last: KeptRisk | None = None
+        self._running: Future[_KeptRisk] | None = None
+        self._last: _KeptRisk | None = None
 
     def stop(self) -> None:
         """Compute nothing more."""
@@ -62,7 +62,7 @@ class RiskKeeper:
             config = {} if follower.header is None else follower.header.config.get("data", {})
             data_set = "" if follower.header is None else str(follower.header.data.get("name", ""))
         held = run, book.holdings
-        spots = tuple(round(math.log(part.spot) / SPOT_STEP) for part in book.parts)
+        spots = tuple(round(math.log(part.spot) / _SPOT_STEP) for part in book.parts)
         key = (*held, spots, book.as_of_ns // MINUTE_NS)
         with self._lock:
             if self._running is None or (self._running.done() and self._key != key):
@@ -70,7 +70,7 @@ class RiskKeeper:
                 self._running = self._worker.submit(_computed, book, worst, held, dict(config), data_set)
             running, is_newest = self._running, self._key == key
         try:
-            self._last = running.result(WAIT_SECONDS)
+            self._last = running.result(_WAIT_SECONDS)
         except FutureTimeoutError:
             pass
         except ScalpdeskError as error:
@@ -106,7 +106,7 @@ def _moves(
 
 def _computed(
     book: RiskBook, worst: LowestCell | None, held: tuple[Any, ...], data: dict[str, Any], data_set: str
-) -> KeptRisk:
+) -> _KeptRisk:
     symbols = tuple(part.underlying for part in book.parts)
     day = to_new_york(book.as_of_ns).date()
     moves, notes = _moves(

@@ -31,22 +31,22 @@ from scalpdesk.monitor.follower import RunFollower
 from scalpdesk.monitor.texts import clock, day_of
 from scalpdesk.report.figures import json_safe
 
-POLL_SECONDS = 0.05
-PUBLISH_SECONDS = 0.1
-HEARTBEAT_SECONDS = 1.0
-CHOOSE_SECONDS = 1.0
+_POLL_SECONDS = 0.05
+_PUBLISH_SECONDS = 0.1
+_HEARTBEAT_SECONDS = 1.0
+_CHOOSE_SECONDS = 1.0
 MOST_CLIENTS = 200
 CLIENT_SECONDS = 30.0
 """A client that takes nothing for so long is closed."""
-SLICE_RECORDS = 8
-OTHER_SECONDS = 1.0
+_SLICE_RECORDS = 8
+_OTHER_SECONDS = 1.0
 """Longest that a request reads the journal of a run that is not followed."""
-OTHER_WAIT_SECONDS = 5.0
+_OTHER_WAIT_SECONDS = 5.0
 """Longest that it waits for others to do so: several turns, as a page that was left may still be read for."""
-MOST_OTHERS = 2
+_MOST_OTHERS = 2
 """Such runs that are kept."""
-KEPT_ANSWERS = 200
-WATCH_SECONDS = 2.0
+_KEPT_ANSWERS = 200
+_WATCH_SECONDS = 2.0
 WATCHER_SECONDS = 60.0
 """While a desk runs, an older one is that of a watcher which is gone: it is renewed every ten seconds."""
 
@@ -59,11 +59,11 @@ class BusyError(Exception):
     """Too many requests wait for the journals of runs that are not followed."""
 
 
-AskDesk = Callable[..., dict[str, Any]]
+_AskDesk = Callable[..., dict[str, Any]]
 """Sends a request to a running desk: folder of the run, request, ``timeout_seconds``; returns the answer."""
 
 
-class SentCommand(NamedTuple):
+class _SentCommand(NamedTuple):
     """The command that a key was first used for, and the answer, done once it has come."""
 
     what: tuple[str, ...]
@@ -103,7 +103,7 @@ class DeskFeed:
         clock: Clock,
         watch: Watch | None = None,
         *,
-        ask_desk: AskDesk = ask,
+        ask_desk: _AskDesk = ask,
         records_url: str | None = None,
     ) -> None:
         self._ask = ask_desk
@@ -129,9 +129,9 @@ class DeskFeed:
         self.clock = clock
         self._wakers: set[Callable[[], None]] = set()
         self._series_sent = (0, 0)
-        self._chosen = -CHOOSE_SECONDS
+        self._chosen = -_CHOOSE_SECONDS
         self._published = 0.0
-        self._answers: dict[str, SentCommand] = {}
+        self._answers: dict[str, _SentCommand] = {}
         """Commands by their key."""
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -143,7 +143,7 @@ class DeskFeed:
 
     def start(self) -> None:
         """Follow in a thread of its own, and judge in another: a desk that hangs holds up its answer."""
-        for act, pause in ((self.step, POLL_SECONDS), (self.judge, WATCH_SECONDS)):
+        for act, pause in ((self.step, _POLL_SECONDS), (self.judge, _WATCH_SECONDS)):
             thread = threading.Thread(target=self._repeat, args=(act, pause), name=act.__name__, daemon=True)
             thread.start()
             self._threads.append(thread)
@@ -214,14 +214,14 @@ class DeskFeed:
     def step(self) -> bool:
         """Choose the run, take in what is new, publish when due; return whether more is waiting."""
         now = time.monotonic()
-        if now - self._chosen >= CHOOSE_SECONDS:
+        if now - self._chosen >= _CHOOSE_SECONDS:
             self._chosen = now
             self.choose()
         count = 0
         with self.lock:
             if self.follower is not None:
-                count = self.follower.advance(SLICE_RECORDS)
-        due = PUBLISH_SECONDS if count else HEARTBEAT_SECONDS
+                count = self.follower.advance(_SLICE_RECORDS)
+        due = _PUBLISH_SECONDS if count else _HEARTBEAT_SECONDS
         if now - self._published >= due:
             self.publish()
         return self.follower is not None and self.follower.is_reading
@@ -274,7 +274,7 @@ class DeskFeed:
         start = sent if generation == series.generation and sent <= len(series) else 0
         self._series_sent = (series.generation, len(series))
         alarm, is_starting = self._alarm(), self._is_starting
-        return state | state_of(follower, start, alarm, is_running=self.is_running, is_starting=is_starting)
+        return state | _state_of(follower, start, alarm, is_running=self.is_running, is_starting=is_starting)
 
     def state_of_run(self, run: str) -> dict[str, Any] | None:
         """Return the newest state of the followed run or, by its name, of another: all of its charts.
@@ -289,7 +289,7 @@ class DeskFeed:
             is_running = self.runs(follower)
             alarm, is_starting = (self._alarm(), self._is_starting) if is_running else (None, False)
             now = {"version": self.version, "stamp_ms": self.clock.now_ns() // NANOS_PER_MS}
-            return now | state_of(follower, 0, alarm, is_running=is_running, is_starting=is_starting)
+            return now | _state_of(follower, 0, alarm, is_running=is_running, is_starting=is_starting)
 
         found: dict[str, Any] | None = self.read(state, run)
         return found
@@ -343,15 +343,15 @@ class DeskFeed:
         if run_dir is None or (followed is not None and followed.run_dir == run_dir):
             with self.lock:
                 return None if self.follower is None else make(self.follower)
-        if not self._others_lock.acquire(timeout=OTHER_WAIT_SECONDS):
+        if not self._others_lock.acquire(timeout=_OTHER_WAIT_SECONDS):
             raise BusyError
         try:
             other = self._others.pop(run_dir, None) or RunFollower(run_dir, most_decisions=None)
             self._others[run_dir] = other
-            if len(self._others) > MOST_OTHERS:
+            if len(self._others) > _MOST_OTHERS:
                 self._others.pop(next(iter(self._others))).tail.close()
-            until = time.monotonic() + OTHER_SECONDS
-            while other.advance(SLICE_RECORDS) and time.monotonic() < until:
+            until = time.monotonic() + _OTHER_SECONDS
+            while other.advance(_SLICE_RECORDS) and time.monotonic() < until:
                 pass
             return make(other)
         finally:
@@ -402,7 +402,7 @@ class DeskFeed:
             raise DataError(
                 "no desk runs here", where=str(self.runs_dir), fix="scalpdesk run STRATEGY starts one"
             )
-        own = SentCommand((action, reason, run, follower.run_dir.name), Future())
+        own = _SentCommand((action, reason, run, follower.run_dir.name), Future())
         first = self._answers.setdefault(key, own)
         if first.what != own.what:
             return {
@@ -422,7 +422,7 @@ class DeskFeed:
         finally:
             if not is_done:
                 del self._answers[key]
-            elif len(self._answers) > KEPT_ANSWERS:
+            elif len(self._answers) > _KEPT_ANSWERS:
                 known = tuple(self._answers.items())
                 del self._answers[next(name for name, each in known if each.answer.done())]
         return answer
@@ -465,7 +465,7 @@ class DeskFeed:
             return None
 
 
-def state_of(
+def _state_of(
     follower: RunFollower, start: int, alarm: answers.Alarm | None, *, is_running: bool, is_starting: bool
 ) -> dict[str, Any]:
     """Return header, Desk page, executions and, from a position on, charts of a run."""

@@ -28,7 +28,7 @@ from scalpdesk.research.reruns import (
     result_of,
 )
 
-END_SECONDS = 3.0
+_END_SECONDS = 3.0
 
 
 def model_block(model: str, own: OtherRun, others: Sequence[OtherRun]) -> answers.ModelBlock | None:
@@ -182,7 +182,7 @@ class RerunJobs:
     def _end(self, process: subprocess.Popen[bytes]) -> None:
         process.terminate()
         try:
-            process.wait(END_SECONDS)
+            process.wait(_END_SECONDS)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

@@ -30,13 +30,13 @@ from scalpdesk.research.walk_forward import (
 from scalpdesk.web.tear_sheet import MARKET_KINDS, title_of, write_sheet
 
 DRAWING = "research_sheet.js"
-MOST_VALUES = 16
+_MOST_VALUES = 16
 """Different numbers of a parameter that a heat map shows singly."""
 GROUPS = 8
 """Groups of equal size in which it shows more."""
-MOST_OUTCOMES = 150
-SHOWN_ROWS = 25
-NORMAL_95 = 1.96
+_MOST_OUTCOMES = 150
+_SHOWN_ROWS = 25
+_NORMAL_95 = 1.96
 """Standard errors to each side of a 95 % interval."""
 Result = SweepResult | WalkForwardResult | BandReport
 
@@ -128,7 +128,7 @@ def _sweep(result: SweepResult) -> dict[str, Any]:
         "outcomes": _outcomes(done),
         "luck": luck,
         "keys": keys or result.keys,
-        "best": [_sweep_row(row, keys or result.keys, decimals) for row in done[:SHOWN_ROWS]],
+        "best": [_sweep_row(row, keys or result.keys, decimals) for row in done[:_SHOWN_ROWS]],
         "part_names": [part.replace("_", " ") for part in PARTS],
         "problems": [[settings_text(row.settings), row.problem] for row in failed],
         "facts": [
@@ -158,7 +158,7 @@ def _places(key: str, rows: Sequence[SweepRow]) -> tuple[list[str], list[int]]:
     texts = [row.settings.get(key, "") for row in rows]
     ordered = in_order(texts)
     is_numeric = all(isinstance(number, float) for number in numbers_of(ordered))
-    if len(ordered) <= MOST_VALUES or not is_numeric:
+    if len(ordered) <= _MOST_VALUES or not is_numeric:
         at = {text: place for place, text in enumerate(ordered)}
         short = [f"{float(text):.4g}" if is_numeric and len(text) > 6 else text for text in ordered]
         labels = short if len(set(short)) == len(ordered) else ordered
@@ -173,7 +173,7 @@ def _places(key: str, rows: Sequence[SweepRow]) -> tuple[list[str], list[int]]:
 def _outcomes(done: Sequence[SweepRow]) -> dict[str, list[Any]]:
     """Return P&L by rank with its interval; of very many an even choice with the best and the last."""
     shown = (
-        np.unique(np.linspace(0, len(done) - 1, min(len(done), MOST_OUTCOMES)).astype(int)) if done else ()
+        np.unique(np.linspace(0, len(done) - 1, min(len(done), _MOST_OUTCOMES)).astype(int)) if done else ()
     )
     intervals = [done[place].interval() for place in shown]
     return {
@@ -352,7 +352,7 @@ def _bands(report: BandReport) -> dict[str, Any]:
 
 def _band_row(row: BandRow, decimals: int, is_chosen: bool) -> dict[str, Any]:
     ends = {
-        f"{name}_{end}": value + side * NORMAL_95 * error
+        f"{name}_{end}": value + side * _NORMAL_95 * error
         for name, value, error in (
             ("cost", row.cost, row.cost_stderr),
             ("spread", row.spread, row.spread_stderr),

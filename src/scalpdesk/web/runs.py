@@ -100,7 +100,7 @@ def _rank(row: dict[str, Any], sort: RunOrder) -> float:
     """Return what a run is sorted by; one without the figure comes last."""
     if sort is RunOrder.PNL:
         return float(pnl_in_cents(row)["total"])
-    figures = figures_of(row)
+    figures = _figures_of(row)
     known = {RunOrder.SHARPE: figures["sharpe"], RunOrder.SESSIONS: figures["sessions"]}
     known |= {RunOrder.DRAWDOWN: figures["drawdown"], RunOrder.FILLS: row["fills"]}
     rank = known.get(sort, 0.0)
@@ -109,7 +109,7 @@ def _rank(row: dict[str, Any], sort: RunOrder) -> float:
     return -rank if sort is RunOrder.DRAWDOWN else float(rank)
 
 
-def figures_of(row: Mapping[str, Any]) -> dict[str, float | None]:
+def _figures_of(row: Mapping[str, Any]) -> dict[str, float | None]:
     """Return the figures of a stored run's sessions by its report, None where they are too few."""
     found = row["summary"].get("performance") or {}
     fall = found["drawdown"]["amount"] if found.get("sessions", 0) > 1 else None
@@ -130,7 +130,7 @@ def is_found(run: Mapping[str, Any], search: str) -> bool:
     return all(word in text for word in search.casefold().split())
 
 
-def state_of(row: Mapping[str, Any], run_dir: Path) -> str:
+def _state_of(row: Mapping[str, Any], run_dir: Path) -> str:
     """Return how a stored run stands: ended, cut short, running, or not over and resumable."""
     if row["sealed"]:
         return "ended"
@@ -151,7 +151,7 @@ def _played(row: Mapping[str, Any]) -> str | None:
 
 def listed_run(row: dict[str, Any], runs_dir: Path) -> answers.ListedRun:
     """Return a stored run as the list of runs shows it."""
-    parts, figures = pnl_in_cents(row), cast(Any, figures_of(row))
+    parts, figures = pnl_in_cents(row), cast(Any, _figures_of(row))
     total = parts.pop("total")
     decimals = money_decimals(run_currency(row["config"]))
     unit, fall = Decimal(1).scaleb(-decimals), figures["drawdown"]
@@ -168,7 +168,7 @@ def listed_run(row: dict[str, Any], runs_dir: Path) -> answers.ListedRun:
         "run_id": row["run_id"],
         "started": f"{from_ns(row['started_ns']):%Y-%m-%d %H:%M}",
         "played": _played(row),
-        "state": state_of(row, runs_dir / row["run_id"]),
+        "state": _state_of(row, runs_dir / row["run_id"]),
         "sessions_traded": figures["sessions"],
         "sharpe": figures["sharpe"],
         "drawdown": None if fall is None else f"{to_cents(Decimal(fall), unit):f}",

@@ -46,9 +46,9 @@ from scalpdesk.web.reruns import model_block, path_block
 from scalpdesk.web.runs import thinned
 from scalpdesk.web.static_files import chart_file, static_file
 
-MOST_POINTS = 2_000
-MOST_HEDGES = 25_000
-SCRIPTS = ("dom.js", "figures.js", "charts.js", "reruns.js", "sheet_parts.js")
+_MOST_POINTS = 2_000
+_MOST_HEDGES = 25_000
+_SCRIPTS = ("dom.js", "figures.js", "charts.js", "reruns.js", "sheet_parts.js")
 MARKET_KINDS = {"reconstructed": "Reconstructed market, not recorded", "recorded": "Recorded market"}
 
 
@@ -245,7 +245,7 @@ def _greeks_of_marks(marks: Sequence[Mark]) -> dict[str, list[float]]:
     """Return the Greeks at the marks as columns; ``t`` in UTC seconds."""
     names = ("gamma_shares_per_usd", "theta_usd_per_day", "vega_usd_per_point")
     found = list(marks)
-    kept = thinned([mark.gamma_shares_per_usd for mark in found], MOST_POINTS // 2)
+    kept = thinned([mark.gamma_shares_per_usd for mark in found], _MOST_POINTS // 2)
     at = {"t": [found[i].ts_ns / NANOS_PER_SECOND for i in kept]}
     return at | {name: [round(getattr(found[i], name), 6) for i in kept] for name in names}
 
@@ -282,7 +282,7 @@ def _rank_note(total: Decimal, paths: Sequence[OtherRun]) -> str:
 def _thin_columns(follower: RunFollower) -> dict[str, list[float | None]]:
     columns = follower.series.columns
     equity = [0.0 if value is None else value for value in columns["equity"]]
-    kept = thinned(equity, MOST_POINTS)
+    kept = thinned(equity, _MOST_POINTS)
     peaks = np.maximum.accumulate(np.maximum(np.array(equity or [0.0]), 0.0))
     names = ("t", "spot", "equity", "net_delta", "band", "realised", "implied", "gamma", "theta")
     decimals = -int(follower.desk.attribution.unit.as_tuple().exponent)
@@ -325,7 +325,7 @@ def _hedges(report: RunReport) -> list[list[Any]]:
             None if hedge.price is None else plain(hedge.price),
             hedge.reason,
         ]
-        for hedge in report.hedges[-MOST_HEDGES:]
+        for hedge in report.hedges[-_MOST_HEDGES:]
     ]
 
 
@@ -395,7 +395,7 @@ def _parts_of(drawing: str) -> tuple[list[str], str]:
     """Return the scripts of a tear sheet and its style."""
     chart = chart_file("uplot.js")
     scripts = [] if chart is None else [chart.decode()]
-    scripts.append(f"(() => {{\n{''.join(map(_as_plain_script, (*SCRIPTS, drawing)))}\n}})();")
+    scripts.append(f"(() => {{\n{''.join(map(_as_plain_script, (*_SCRIPTS, drawing)))}\n}})();")
     styles = [static_file("desk.css").decode(), static_file("sheet.css").decode()]
     chart_style = chart_file("uplot.css")
     if chart_style is not None:

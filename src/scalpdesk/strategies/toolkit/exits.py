@@ -397,7 +397,7 @@ class _QuotedMarks:
         return None if quoted_ns is None else SAME_QUOTES
 
 
-class PartOfRisk:
+class _PartOfRisk:
     """A fraction of the capital at risk.
 
     Parameters
@@ -418,7 +418,7 @@ class PartOfRisk:
         return self.fraction * float(trade.premium_paid) if trade.basis in self._of else 0.0
 
 
-class StopLoss(PartOfRisk):
+class StopLoss(_PartOfRisk):
     """Exit at a loss of a fraction of the capital at risk, by valid quotes, or by every price possible."""
 
     def reason(self, trade: PositionView) -> str | None:
@@ -436,7 +436,7 @@ class StopLoss(PartOfRisk):
         return self._marks.quiet(trade.quoted_ns, Quiet(least_pnl=-loss)) if loss > 0.0 else ALWAYS
 
 
-class CreditEarned(PartOfRisk):
+class CreditEarned(_PartOfRisk):
     """Exit at a profit of a fraction of the capital at risk, as valid quotes have it."""
 
     def reason(self, trade: PositionView) -> str | None:
