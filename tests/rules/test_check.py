@@ -127,3 +127,25 @@ def test_scaffolding_in_tests_is_counted_by_line(check, tmp_path):
     assert check.private_names() == ["tests/test_a.py:1: _Gate", "tests/test_a.py:2: _shut"]
     assert check.calls_in_tests("monkeypatch.setattr") == ["tests/test_a.py:3"]
     assert check.calls_in_tests("SimpleNamespace") == ["tests/test_a.py:4"] * 2
+
+
+def test_the_closure_counts_what_is_loaded_through_doors_and_within_functions(check, tmp_path):
+    files = {
+        "src/scalpdesk/base.py": "",
+        "src/scalpdesk/base.pyi": "from scalpdesk.core.units import ZERO as ZERO\n",
+        "src/scalpdesk/core/units.py": "ZERO = 0\n\n",
+        "src/scalpdesk/live/run.py": "def run():\n    from scalpdesk.risk.gate import judge\n",
+        "src/scalpdesk/risk/gate.py": "if TYPE_CHECKING:\n    from scalpdesk.web.app import App\n",
+        "src/scalpdesk/web/app.py": "",
+        "parts/alpaca/src/scalpdesk_alpaca/orders.py": "from scalpdesk.base import ZERO\n",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert check.closure() == {
+        "scalpdesk.base": 0,
+        "scalpdesk.core.units": 2,
+        "scalpdesk.live.run": 2,
+        "scalpdesk.risk.gate": 2,
+        "scalpdesk_alpaca.orders": 1,
+    }
