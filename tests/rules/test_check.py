@@ -84,7 +84,7 @@ def test_a_kind_is_asked_for_in_instruments_alone(check, tmp_path):
         ("kind_tests", 0),
         ("lines_with", 10),
         ("broad_excepts", 0),
-        ("crossing_names", 1_629),
+        ("crossing_names", 1_633),
     ],
 )
 def test_a_figure_above_its_limit_fails_the_check(check, monkeypatch, figure, most):
