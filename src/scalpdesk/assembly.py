@@ -89,12 +89,8 @@ def load_market(
 
     ``underlying`` may name several symbols with commas between them; the first is the run's main one.
 
-    Raises
-    ------
-    ConfigError
-        When the quotes of another market than the embedded one are to have faults.
-    DataError
-        When the data set, the underlying or a session is not there; says what is.
+    Raises ConfigError when the quotes of another market than the embedded one are to have faults. Raises
+    DataError when the data set, the underlying or a session is not there; says what is.
     """
     use_classes(settings.config.classes)
     terms = hedge_terms(settings)
@@ -556,10 +552,7 @@ def bars_before(tape: MarketTape, settings: RunSettings, symbol: str, day: date)
 def daily_history(settings: RunSettings, data: str, symbol: str) -> "DailyHistory":
     """Return the daily bars of a symbol that forecasts are fitted to; empty without a history.
 
-    Raises
-    ------
-    DataError
-        When ``data.daily_history`` names what is not there.
+    Raises DataError when ``data.daily_history`` names what is not there.
     """
     from scalpdesk.datasets.daily_history import find_history
 

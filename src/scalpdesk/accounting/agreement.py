@@ -227,16 +227,10 @@ def compare(
 ) -> Agreement:
     """Compare a statement with the journal of the same account.
 
-    Parameters
-    ----------
-    statement
-        Repeated lines taken out.
-    journal
-        Lines of all runs of the account, in order of time.
-    span
-        The days to compare; lines of the broker outside them are left out, too.
-    tolerances
-        Differences that count as none.
+    ``statement``: Repeated lines taken out.
+    ``journal``: Lines of all runs of the account, in order of time.
+    ``span``: The days to compare; lines of the broker outside them are left out, too.
+    ``tolerances``: Differences that count as none.
     """
     return _Comparison(statement, journal, span, tolerances or Tolerances()).result()
 

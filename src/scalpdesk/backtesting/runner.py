@@ -72,29 +72,19 @@ class BacktestRunner:
     It stays one class: which quotes are handed over follows from what is due, and what is due from the
     quotes that were.
 
-    Parameters
-    ----------
-    tape, engine, broker
-        The market, the engine, and the connection to the simulated broker. All use the same instrument ids.
-    journal
-        Log of inputs and outputs; None: no log.
-    watchers
-        Called with each event that led to outputs (views, recorders).
-    known_at_open
-        Events handed to the engine as the session opens at whose open they are stamped: the
-        account's snapshot, volatility forecasts. One stamped within a session comes at that instant,
-        after the quotes of it.
-    answerer
-        Asked for the answers of a strategy folder; they arrive at the instant of the question.
-    rows_of
-        Returns the quotes of a session, none of them known; None sorts the tape's.
-    every_quote
-        Hand every quote to the engine, also those that nothing waits for, and copy each to the journal,
-        which otherwise names them by their place on the tape. The outputs are the same.
-    fold
-        Called with each event but the quotes that led to nothing, before the watchers.
-    step_seconds
-        Of market time between two steps of :meth:`steps`.
+    ``tape``, ``engine``, ``broker``: The market, the engine, and the connection to the simulated broker. All
+    use the same instrument ids.
+    ``journal``: Log of inputs and outputs; None: no log.
+    ``watchers``: Called with each event that led to outputs (views, recorders).
+    ``known_at_open``: Events handed to the engine as the session opens at whose open they are stamped: the
+    account's snapshot, volatility forecasts. One stamped within a session comes at that instant, after the
+    quotes of it.
+    ``answerer``: Asked for the answers of a strategy folder; they arrive at the instant of the question.
+    ``rows_of``: Returns the quotes of a session, none of them known; None sorts the tape's.
+    ``every_quote``: Hand every quote to the engine, also those that nothing waits for, and copy each to the
+    journal, which otherwise names them by their place on the tape. The outputs are the same.
+    ``fold``: Called with each event but the quotes that led to nothing, before the watchers.
+    ``step_seconds``: Of market time between two steps of :meth:`steps`.
     """
 
     def __init__(

@@ -235,12 +235,8 @@ def run_backtest(
 
     The observer is called once in ``step_seconds`` of market time.
 
-    Raises
-    ------
-    ConfigError
-        When the configuration does not fit the market.
-    StopError
-        When the journal cannot be written; records written before it remain.
+    Raises ConfigError when the configuration does not fit the market. Raises StopError when the journal
+    cannot be written; records written before it remain.
     """
     started_ns = clock.now_ns()
     market = prepared(market)
@@ -330,19 +326,10 @@ class ProcessorTime:
 def replay(run_dir: Path, *, verify: bool = True) -> _ReplayVerdict:
     """Feed a journal's events to an engine rebuilt from its header.
 
-    Parameters
-    ----------
-    run_dir
-        Folder of the journal.
-    verify
-        Stop at the first output that differs from the journal.
-
-    Raises
-    ------
-    JournalError
-        When the journal is damaged.
-    ConfigError
-        When this version cannot read its configuration.
+    ``run_dir``: Folder of the journal.
+    ``verify``: Stop at the first output that differs from the journal.
+    Raises JournalError when the journal is damaged. Raises ConfigError when this version cannot read its
+    configuration.
     """
     return replay_of(JournalReader(run_dir), verify=verify)
 
@@ -381,10 +368,7 @@ def replay_of(reader: JournalReader, *, verify: bool = True) -> _ReplayVerdict:
 def replayed(run_dir: Path) -> RunFold:
     """Return the fold of a run on a desk that takes its journal's events: it divides a shared run.
 
-    Raises
-    ------
-    ScalpdeskError
-        When the run cannot be replayed: its tape or a strategy is not there any more.
+    Raises ScalpdeskError when the run cannot be replayed: its tape or a strategy is not there any more.
     """
     reader = JournalReader(run_dir)
     engine = engine_from_header(reader.header)

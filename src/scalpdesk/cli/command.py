@@ -114,10 +114,7 @@ class NameType(click.types.StringParamType):
 class PlugType(NameType):
     """A plug-in's name: the help lists all of them, and loads them for it alone.
 
-    Parameters
-    ----------
-    socket
-        Knows the names.
+    ``socket``: Knows the names.
     """
 
     def __init__(self, socket: "Socket") -> None:
@@ -143,10 +140,7 @@ class NumberRange(click.FloatRange):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the number.
 
-        Raises
-        ------
-        click.BadParameter
-            When it is not a number, or outside of the range.
+        Raises click.BadParameter when it is not a number, or outside of the range.
         """
         number = super().convert(value, param, ctx)
         if math.isnan(number):
@@ -334,10 +328,7 @@ class DeskGroup(ShortHelpCommand, click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command named first in ``args``.
 
-        Raises
-        ------
-        ConfigError
-            When there is no such command.
+        Raises ConfigError when there is no such command.
         """
         name = args[0]
         command = self.get_command(ctx, name)
@@ -366,18 +357,13 @@ class DeskGroup(ShortHelpCommand, click.Group):
 class LazyGroup(DeskGroup):
     """A group that knows its commands by name and imports one only when it is called.
 
-    Parameters
-    ----------
-    table
-        Maps a command's name to (``module:attribute`` or the package that brings it, one line of help).
-    topics
-        The table by topic: the help has a line for each command of the first topic, and the names of the
-        others, which ``help TOPIC`` explains.
-    former
-        Today's words for a command by the name that it had.
-    socket
-        Name in :mod:`scalpdesk.core.sockets` of the socket for commands of installed packages. It is asked
-        only about names that the table does not have, so that all other commands start as fast.
+    ``table``: Maps a command's name to (``module:attribute`` or the package that brings it, one line of
+    help).
+    ``topics``: The table by topic: the help has a line for each command of the first topic, and the names of
+    the others, which ``help TOPIC`` explains.
+    ``former``: Today's words for a command by the name that it had.
+    ``socket``: Name in :mod:`scalpdesk.core.sockets` of the socket for commands of installed packages. It is
+    asked only about names that the table does not have, so that all other commands start as fast.
     """
 
     def __init__(
@@ -434,10 +420,7 @@ class LazyGroup(DeskGroup):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import and return the command, or None for an unknown name.
 
-        Raises
-        ------
-        ConfigError
-            When an installed package's command does not keep its contract.
+        Raises ConfigError when an installed package's command does not keep its contract.
         """
         target = self._table[cmd_name][0] if cmd_name in self._table else ""
         module, is_here, attribute = target.partition(":")

@@ -16,12 +16,8 @@ from scalpdesk.data_sources.contract import SourceSpec
 class SourceGroup(DeskGroup):
     """A group whose commands are sources, the product's own and those of installed packages.
 
-    Parameters
-    ----------
-    sources
-        Socket of the sources.
-    declare
-        Returns the command of a spec.
+    ``sources``: Socket of the sources.
+    ``declare``: Returns the command of a spec.
     """
 
     def __init__(

@@ -292,12 +292,7 @@ def _print_profile(document: dict[str, Any]) -> None:
 def draw(at: "ChainAt", document: dict[str, Any], path: Path) -> None:
     """Draw the exposure by strike and the repriced profile into a file.
 
-    Raises
-    ------
-    ConfigError
-        When matplotlib is not installed.
-    ArgumentError
-        When the file cannot be written.
+    Raises ConfigError when matplotlib is not installed. Raises ArgumentError when the file cannot be written.
     """
     figure = new_figure(9.0, 7.0)
     upper, lower = figure.subplots(2, 1)

@@ -189,10 +189,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Without ``argv`` the words are those of the process.
 
-    Returns
-    -------
-    int
-        0 success, 1 a failed check or run, 2 wrong use or configuration, 130 interrupted.
+    Returns 0 success, 1 a failed check or run, 2 wrong use or configuration, 130 interrupted.
     """
     args = list(sys.argv[1:] if argv is None else argv)
     if argv is None:  # a program: its matrices are small, and their digits are not to depend on the machine

@@ -123,10 +123,7 @@ def read_span(start: str, end: str | None) -> tuple[date, date]:
 def span_of(first: date, end: date | None) -> tuple[date, date]:
     """Return the first and the last day of a span; without an end it is one day.
 
-    Raises
-    ------
-    ConfigError
-        When the last day lies before the first.
+    Raises ConfigError when the last day lies before the first.
     """
     last = first if end is None else end
     if last < first:
@@ -204,10 +201,7 @@ def time_of_day(text: str, where: str = "--time") -> time:
 def instant_ns(tape: "MarketTape", clock: str, where: str = "--time") -> int:
     """Return the UTC nanoseconds of a New York time of day in the tape's first session.
 
-    Raises
-    ------
-    ArgumentError
-        When the text is no time of day, or the exchange is closed then.
+    Raises ArgumentError when the text is no time of day, or the exchange is closed then.
     """
     session = tape.sessions[0]
     now_ns = new_york_ns(session.day, time_of_day(clock, where))

@@ -31,10 +31,7 @@ Run = Annotated[str, "A run's id, its beginning, or last."]
 class CommandTools:
     """Commands of this program as functions that return their documents.
 
-    Parameters
-    ----------
-    runs_dir
-        Folder of the runs; None for that of the settings.
+    ``runs_dir``: Folder of the runs; None for that of the settings.
     """
 
     def __init__(self, runs_dir: str | None = None) -> None:

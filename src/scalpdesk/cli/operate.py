@@ -61,12 +61,7 @@ def _state_folder() -> Path:
 def running_desk(run_id: str | None, folder: Path) -> Path | None:
     """Return the folder of the running desk that is meant, None where no desk runs.
 
-    Raises
-    ------
-    RetryError
-        When a desk is starting.
-    ConfigError
-        When more than one desk is meant.
+    Raises RetryError when a desk is starting. Raises ConfigError when more than one desk is meant.
     """
     from scalpdesk.live.arming import starting_desks
 
@@ -131,10 +126,7 @@ def which_desk(body: Any) -> Any:
 def ask_desk(run_dir: Path, request: dict[str, Any]) -> dict[str, Any]:
     """Return a running desk's answer.
 
-    Raises
-    ------
-    ConfigError
-        When it refuses the request.
+    Raises ConfigError when it refuses the request.
     """
     from scalpdesk.live.status import ask
 
@@ -144,10 +136,7 @@ def ask_desk(run_dir: Path, request: dict[str, Any]) -> dict[str, Any]:
 def accepted(answer: dict[str, Any], request: str) -> dict[str, Any]:
     """Return an answer that is no refusal.
 
-    Raises
-    ------
-    ConfigError
-        When it is a refusal.
+    Raises ConfigError when it is a refusal.
     """
     if "error" in answer:
         near = ", ".join(answer.get("orders") or ())

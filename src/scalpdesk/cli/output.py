@@ -317,10 +317,7 @@ def _bad_parameter(problem: click.BadParameter, path: str, fix: str) -> Scalpdes
 def save_figure(figure: Any, path: Path) -> None:
     """Write a figure of matplotlib into a file; the ending says in which format.
 
-    Raises
-    ------
-    ArgumentError
-        When the file cannot be written or the ending is not known.
+    Raises ArgumentError when the file cannot be written or the ending is not known.
     """
     try:
         figure.savefig(path)

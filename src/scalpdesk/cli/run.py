@@ -154,10 +154,7 @@ def _guard_of(
 def report_end(summary: dict[str, Any], plan: "LivePlan", *, is_guarded: bool, as_json: bool) -> int | None:
     """Print a run's summary and what it leaves behind; return the exit code.
 
-    Parameters
-    ----------
-    is_guarded
-        Whether a watchdog goes on with the orders that are left.
+    ``is_guarded``: Whether a watchdog goes on with the orders that are left.
     """
     from scalpdesk.live.sessions import RunEnd
 
@@ -196,10 +193,7 @@ class DeskMessages:
     A terminal or pipe whose reader stands still may take a part of a message and hold the rest of the write
     up for hours; no question to the system foretells it.
 
-    Parameters
-    ----------
-    stream
-        Where messages go; None is standard error as it is at each message.
+    ``stream``: Where messages go; None is standard error as it is at each message.
     """
 
     def __init__(self, stream: TextIO | None = None) -> None:

@@ -18,14 +18,9 @@ from scalpdesk.strategies import (
 class MorningStraddleConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Settings: the section ``[strategies.morning-straddle]``, or ``--set KEY=VALUE``.
 
-    Parameters
-    ----------
-    underlying
-        Symbol of the underlying.
-    buy_at, sell_at
-        New York times.
-    delta_shares
-        Net delta above which it hedges, in shares.
+    ``underlying``: Symbol of the underlying.
+    ``buy_at``, ``sell_at``: New York times.
+    ``delta_shares``: Net delta above which it hedges, in shares.
     """
 
     underlying: str = "SPY"

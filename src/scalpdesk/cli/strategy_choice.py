@@ -86,10 +86,7 @@ def strategy_flags(body: Body) -> Body:
 def choose_strategy(given: str | None, config_file: str | None) -> str:
     """Return the name of the strategy that was given, or that the configuration has for a default.
 
-    Raises
-    ------
-    ConfigError
-        When neither names a strategy, or the name is unknown.
+    Raises ConfigError when neither names a strategy, or the name is unknown.
     """
     from scalpdesk.strategies.registry import canonical_name, find_strategy, strategy_names
 
@@ -108,10 +105,7 @@ def choose_strategy(given: str | None, config_file: str | None) -> str:
 def flag_settings(strategy: str, given: Mapping[str, bool]) -> tuple[str, ...]:
     """Return the settings (``KEY=VALUE``) that the flags given stand for.
 
-    Raises
-    ------
-    ConfigError
-        When the strategy has no such flag; names those that have.
+    Raises ConfigError when the strategy has no such flag; names those that have.
     """
     from scalpdesk.strategies.registry import find_strategy, strategy_names
 
@@ -138,10 +132,7 @@ def flag_settings(strategy: str, given: Mapping[str, bool]) -> tuple[str, ...]:
 def folder_overrides(strategy: str, folder: str | None, overrides: tuple[str, ...]) -> tuple[str, ...]:
     """Return the overrides with a strategy folder of ``--strategy DIR`` among them.
 
-    Raises
-    ------
-    ConfigError
-        When the strategy asks no folder.
+    Raises ConfigError when the strategy asks no folder.
     """
     if folder is None:
         return overrides

@@ -132,12 +132,7 @@ def _print_ladder(ladder: dict[str, Any]) -> None:
 def _draw_smiles(fitted: "ChainSurface", path: Path, title: str) -> None:
     """Draw every smile with its bid–ask bars into a file; the ending says in which format.
 
-    Raises
-    ------
-    ConfigError
-        When matplotlib is not installed.
-    ArgumentError
-        When the file cannot be written.
+    Raises ConfigError when matplotlib is not installed. Raises ArgumentError when the file cannot be written.
     """
     import numpy as np
 

@@ -393,12 +393,8 @@ def _plot_report(document: dict[str, Any], history: DailyHistory, path: Path) ->
 
     The suffix of ``path`` says the format: png, svg, pdf.
 
-    Raises
-    ------
-    ConfigError
-        When matplotlib is not installed.
-    ArgumentError
-        When the format is unknown or the file cannot be written.
+    Raises ConfigError when matplotlib is not installed. Raises ArgumentError when the format is unknown or
+    the file cannot be written.
     """
     figure = new_figure(*_SIZE_INCHES)
     past, ahead = figure.subplots(1, 2, width_ratios=(3, 1), sharey=True)

@@ -21,12 +21,8 @@ def uncovered(held: Mapping[InstrumentId, Decimal], instruments: Instruments) ->
 
     One of the same underlying and right that ends no earlier covers, whatever its strike.
 
-    Parameters
-    ----------
-    held
-        Signed contracts by option; shares are left out.
-    instruments
-        All that can be held.
+    ``held``: Signed contracts by option; shares are left out.
+    ``instruments``: All that can be held.
     """
     kinds: defaultdict[tuple[str, Right, int], list[tuple[date, Decimal]]] = defaultdict(list)
     for number, units in held.items():
@@ -52,16 +48,10 @@ def keep_covers(
 ) -> list[OrderIntent]:
     """Return orders without the sales, or their parts, that would leave a sold option uncovered.
 
-    Parameters
-    ----------
-    orders
-        Each on its own.
-    held
-        Signed quantities, less what working sales may still take away.
-    instruments
-        All that can be held.
-    allowed
-        Sold contracts that may be uncovered: those of what is wanted.
+    ``orders``: Each on its own.
+    ``held``: Signed quantities, less what working sales may still take away.
+    ``instruments``: All that can be held.
+    ``allowed``: Sold contracts that may be uncovered: those of what is wanted.
     """
     left, kept = dict(held), []
     for order in orders:

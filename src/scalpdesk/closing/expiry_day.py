@@ -112,18 +112,12 @@ def expiry_day(
 ) -> ExpiryDay:
     """Return the figures of an expiry day; options that expire later are left out.
 
-    Parameters
-    ----------
-    legs
-        Options that are held.
-    shares
-        Signed units of their underlyings that are held.
-    now_ns
-        UTC nanoseconds.
-    cutoff, notices
-        The venue's cut-off for orders, and for notices; the exchange's own without a row.
-    pin_deviations
-        See :data:`PIN_DEVIATIONS`.
+    ``legs``: Options that are held.
+    ``shares``: Signed units of their underlyings that are held.
+    ``now_ns``: UTC nanoseconds.
+    ``cutoff``, ``notices``: The venue's cut-off for orders, and for notices; the exchange's own without a
+    row.
+    ``pin_deviations``: See :data:`PIN_DEVIATIONS`.
     """
     today = [leg for leg in legs if leg.units and _is_last_day(leg.contract, now_ns)]
     found = tuple(_figures(leg, now_ns, cutoff, notices, pin_deviations) for leg in today)

@@ -65,12 +65,8 @@ class _FlattenStep(NamedTuple):
 class Flattener:
     """Works out the next step towards a flat account.
 
-    Parameters
-    ----------
-    instruments
-        All that can be held.
-    run_prefix
-        Begins the ids of :meth:`name_orders`; unique to the account and the run.
+    ``instruments``: All that can be held.
+    ``run_prefix``: Begins the ids of :meth:`name_orders`; unique to the account and the run.
     """
 
     def __init__(self, instruments: Instruments, run_prefix: str = "") -> None:
@@ -99,23 +95,14 @@ class Flattener:
         Orders that open are cancelled first, then options are sold, then shares with the hedges that
         still work. Of a holding that no try has changed the next one waits ever longer.
 
-        Parameters
-        ----------
-        now_ns
-            UTC nanoseconds.
-        lines
-            What is held, read after the last execution of ``working`` and of every order before them.
-        working
-            Each order that is not proven to be over, those of unknown state included: the size of a
-            closing order is the position less what works.
-        quotes
-            Latest quote by instrument; without one nothing is sent.
-        limits
-            Largest orders and allowed order types.
-        cutoff
-            The venue's last orders in expiring options.
-        is_halted
-            Whether trading in an instrument is halted: nothing in it is sent until it resumes.
+        ``now_ns``: UTC nanoseconds.
+        ``lines``: What is held, read after the last execution of ``working`` and of every order before them.
+        ``working``: Each order that is not proven to be over, those of unknown state included: the size of a
+        closing order is the position less what works.
+        ``quotes``: Latest quote by instrument; without one nothing is sent.
+        ``limits``: Largest orders and allowed order types.
+        ``cutoff``: The venue's last orders in expiring options.
+        ``is_halted``: Whether trading in an instrument is halted: nothing in it is sent until it resumes.
         """
         if not lines and not working:
             return None
@@ -189,14 +176,9 @@ def closing_again(
 
     Sent under the order's own id in place of another order beside it, it crosses no zero.
 
-    Parameters
-    ----------
-    legs
-        The order on its own, or the legs of its combo, which closes all or nothing.
-    held
-        Returns the signed quantity of an instrument.
-    live
-        Orders that may still fill, oldest first: the quantities of older orders are left out.
+    ``legs``: The order on its own, or the legs of its combo, which closes all or nothing.
+    ``held``: Returns the signed quantity of an instrument.
+    ``live``: Orders that may still fill, oldest first: the quantities of older orders are left out.
     """
     working = tuple(live)
 

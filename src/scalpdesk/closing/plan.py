@@ -134,14 +134,9 @@ class _Step(NamedTuple):
 def plan(target: Target, world: World, memory: Memory) -> Plan:
     """Return the orders that are due from what is held to what is wanted.
 
-    Parameters
-    ----------
-    target
-        What is wanted; an exit wants nothing.
-    world
-        What is seen.
-    memory
-        Of the plan before, empty at first.
+    ``target``: What is wanted; an exit wants nothing.
+    ``world``: What is seen.
+    ``memory``: Of the plan before, empty at first.
     """
     return _Planning(target, world, memory).plan()
 

@@ -382,10 +382,7 @@ class CredentialsSection(Struct, frozen=True, forbid_unknown_fields=True):
 def quiet_span(text: str) -> tuple[time, time] | None:
     """Return from and to of ``22:00-07:00``; None for an empty text.
 
-    Raises
-    ------
-    ConfigError
-        When it is not two times of day.
+    Raises ConfigError when it is not two times of day.
     """
     if not text.strip():
         return None
@@ -666,10 +663,7 @@ class LoadedSettings(RunSettings):
 
         None without keys.
 
-        Raises
-        ------
-        ConfigError
-            When one of a pair is there without the other.
+        Raises ConfigError when one of a pair is there without the other.
         """
         for pair in key_pairs(self.strategy):
             key, secret = (getattr(self.config.credentials, name) for name in pair)
@@ -722,31 +716,16 @@ def load_settings(
 ) -> LoadedSettings:
     """Read all sources and lay them over one another.
 
-    Parameters
-    ----------
-    strategy
-        Strategy whose ``Config`` is wanted and to which ``--set`` keys belong first.
-    config_file
-        File to read instead of that found in ``cwd``.
-    overrides
-        ``KEY=VALUE`` texts of the command line.
-    environ
-        The process's environment; None: an empty one. Its names win over ``.env``.
-    cwd
-        Folder of ``scalpdesk.toml`` and ``.env``.
-    simulated_account
-        Whether ``simulation`` describes the account that will be traded, and limits are held against it;
-        those of a venue's account are held against its equity as the run begins.
-
-    Returns
-    -------
-    LoadedSettings
-
-    Raises
-    ------
-    ConfigError
-        For an unknown key, a value of the wrong type, a file that does not parse: with the key's path,
-        file and line, the nearest known key and the fix. Several come at once, as a ``ManyConfigError``.
+    ``strategy``: Strategy whose ``Config`` is wanted and to which ``--set`` keys belong first.
+    ``config_file``: File to read instead of that found in ``cwd``.
+    ``overrides``: ``KEY=VALUE`` texts of the command line.
+    ``environ``: The process's environment; None: an empty one. Its names win over ``.env``.
+    ``cwd``: Folder of ``scalpdesk.toml`` and ``.env``.
+    ``simulated_account``: Whether ``simulation`` describes the account that will be traded, and limits are
+    held against it; those of a venue's account are held against its equity as the run begins.
+    Returns LoadedSettings. Raises ConfigError for an unknown key, a value of the wrong type, a file that does
+    not parse: with the key's path, file and line, the nearest known key and the fix. Several come at once, as
+    a ``ManyConfigError``.
     """
     folder = cwd or Path()
     strategy = canonical_name(strategy) if strategy is not None else None
@@ -832,10 +811,7 @@ def _defaults(strategy: str) -> dict[KeyPath, Any]:
 def in_own_sections(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return a stored configuration with the keys of :data:`MOVED` in their section, without :data:`GONE`.
 
-    Raises
-    ------
-    ConfigError
-        When one of them had another value than it has now.
+    Raises ConfigError when one of them had another value than it has now.
     """
     tree: dict[str, Any] = deepcopy(dict(config))
     for (section, key), (venues, venue, _) in MOVED.items():
@@ -862,10 +838,7 @@ _FORMER = {
 def _is_gone(path: KeyPath, value: object, source: str) -> bool:
     """Return whether a key of this full path is a former key, with the value that is constant now.
 
-    Raises
-    ------
-    ConfigError
-        When its value is another one.
+    Raises ConfigError when its value is another one.
     """
     words = tuple(word.partition("@")[0].lower().replace("_", "-") for word in path)
     if words not in _FORMER:

@@ -9,10 +9,7 @@ from scalpdesk.core.errors import ArgumentError, ConfigError
 def required(module: str, package: str, why: str) -> Any:
     """Return a module of a package that may be missing.
 
-    Raises
-    ------
-    ConfigError
-        When it is: says ``why`` it is needed and how to install ``package``.
+    Raises ConfigError when it is: says ``why`` it is needed and how to install ``package``.
     """
     try:
         return import_module(module)

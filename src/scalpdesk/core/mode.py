@@ -62,14 +62,9 @@ class AccountMode(msgspec.Struct, frozen=True, array_like=True, gc=False):
     def commanded(self, mode: Mode, cause: OperatorCause, now: ModeEntry, session: str) -> "AccountMode":
         """Return the mode after a command; the same object where it changes nothing.
 
-        Parameters
-        ----------
-        mode
-            The mode that the command asks for.
-        now
-            Reason, author and instant.
-        session
-            Day of the session under way, ISO; empty between sessions.
+        ``mode``: The mode that the command asks for.
+        ``now``: Reason, author and instant.
+        ``session``: Day of the session under way, ISO; empty between sessions.
         """
         if cause is OperatorCause.PERSON:
             is_same = self.account.mode is mode and self.passing is None

@@ -111,11 +111,8 @@ class Socket:
 
         ``where`` is its key path in the place of the socket's.
 
-        Raises
-        ------
-        ConfigError
-            When the name is unknown (names the nearest), or an installed plug-in cannot be loaded or
-            does not keep the contract.
+        Raises ConfigError when the name is unknown (names the nearest), or an installed plug-in cannot be
+        loaded or does not keep the contract.
         """
         own = self._own()
         if name in own:
@@ -144,10 +141,7 @@ class Socket:
     def find_argument(self, name: str) -> Any:
         """Return the plug-in that an argument of a public function names.
 
-        Raises
-        ------
-        ArgumentError
-            As :meth:`find` does.
+        Raises ArgumentError as :meth:`find` does.
         """
         try:
             return self.find(name)
@@ -196,10 +190,7 @@ class Socket:
     def check(self, plug: Any, name: str, where: str) -> None:
         """Refuse a plug-in that does not keep the contract: it would end a run in the middle.
 
-        Raises
-        ------
-        ConfigError
-            Names each member that is missing or is called with other arguments.
+        Raises ConfigError: names each member that is missing or is called with other arguments.
         """
         contract = self.kept_contract()
         if not self.is_spec:
@@ -482,21 +473,12 @@ def configured(
 ) -> Any:
     """Make a plug with its ``Config`` from keys and values; the rest keep their defaults.
 
-    Parameters
-    ----------
-    plug
-        A class with a ``Config`` (a ``msgspec.Struct``), made from one.
-    settings
-        Keys and values of its ``Config``.
-    kind, name
-        What it is and what it is called, for messages: ``band``, ``fixed``.
-    where
-        Key path of the settings, for messages.
-
-    Raises
-    ------
-    ConfigError
-        When a key is unknown, a value is of the wrong kind or out of range, or there is no ``Config``.
+    ``plug``: A class with a ``Config`` (a ``msgspec.Struct``), made from one.
+    ``settings``: Keys and values of its ``Config``.
+    ``kind``, ``name``: What it is and what it is called, for messages: ``band``, ``fixed``.
+    ``where``: Key path of the settings, for messages.
+    Raises ConfigError when a key is unknown, a value is of the wrong kind or out of range, or there is no
+    ``Config``.
     """
     if not hasattr(plug, "Config"):
         raise ConfigError(

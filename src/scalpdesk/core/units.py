@@ -155,17 +155,9 @@ def round_half_away(value: float | Decimal) -> int:
 def round_to_tick(price: Decimal, tick: Decimal, side: str = "nearest") -> Decimal:
     """Round a price to the tick grid.
 
-    Parameters
-    ----------
-    price, tick
-        In the quote currency per unit.
-    side
-        ``up``, ``down`` or ``nearest`` (ties to even ticks).
-
-    Raises
-    ------
-    ArgumentError
-        When the tick is not positive or the side is unknown.
+    ``price``, ``tick``: In the quote currency per unit.
+    ``side``: ``up``, ``down`` or ``nearest`` (ties to even ticks).
+    Raises ArgumentError when the tick is not positive or the side is unknown.
 
     Examples
     --------

@@ -58,16 +58,10 @@ _LOSS_SLACK = 1e-9
 class Desk:
     """Market, book, orders and gate of one account.
 
-    Parameters
-    ----------
-    instruments, market, delta_engine
-        What is traded, the latest market and the pricing.
-    underlying
-        Number of the run's main underlying.
-    cash
-        Cash at the start, in the quote currency.
-    options_level
-        Of the account until the venue reports it.
+    ``instruments``, ``market``, ``delta_engine``: What is traded, the latest market and the pricing.
+    ``underlying``: Number of the run's main underlying.
+    ``cash``: Cash at the start, in the quote currency.
+    ``options_level``: Of the account until the venue reports it.
     """
 
     def __init__(

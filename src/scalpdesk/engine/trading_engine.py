@@ -59,10 +59,7 @@ _BOOKED = (events.OrderFilled, events.FillBusted, events.PositionChanged)
 class TradingEngine:
     """One strategy on one account.
 
-    Parameters
-    ----------
-    mark_seconds
-        How often the book is marked and its change explained; every fill is marked besides.
+    ``mark_seconds``: How often the book is marked and its change explained; every fill is marked besides.
     """
 
     def __init__(self, desk: Desk, strategy: Strategy, *, mark_seconds: float = 60.0) -> None:
@@ -129,12 +126,8 @@ class TradingEngine:
     def lead(self, own: Sequence[Output], journaled: Sequence[Output]) -> None:
         """Let a journal say from now on what was sent, and in which mode; nothing more is decided here.
 
-        Parameters
-        ----------
-        own
-            What was decided here at the last event: it is taken back.
-        journaled
-            What the journal has in its place.
+        ``own``: What was decided here at the last event: it is taken back.
+        ``journaled``: What the journal has in its place.
         """
         self._turn.is_led = True
         orders, desk_mode, counters = self.desk.orders, self.desk.gate.desk_mode, self.desk.gate.counters
@@ -174,11 +167,8 @@ class TradingEngine:
 
         A good quote that the market reads from its rows is known there already.
 
-        Raises
-        ------
-        InvariantError
-            When time runs backwards, or an order event contradicts the ledger. The event's
-            effects up to then are dropped.
+        Raises InvariantError when time runs backwards, or an order event contradicts the ledger. The event's
+        effects up to then are dropped.
         """
         now_ns = event.ts_recv_ns
         if now_ns < self.now_ns:

@@ -140,12 +140,8 @@ class MetaModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     def judge(self, facts: Mapping[str, Any], now_ns: int) -> MetaAnswer:
         """Return whether to take an entry; without all features, and in its training span, it is taken.
 
-        Parameters
-        ----------
-        facts
-            Of the decision to enter.
-        now_ns
-            Its instant, UTC nanoseconds.
+        ``facts``: Of the decision to enter.
+        ``now_ns``: Its instant, UTC nanoseconds.
         """
         known: dict[str, Any] = {"meta_model": self.sha256[:12]}
         if to_new_york(now_ns).date() <= self.last_session:

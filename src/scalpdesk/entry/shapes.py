@@ -397,12 +397,8 @@ class _UnmetError(Exception):
 class ShapeLister:
     """Lists the structures of one shape in a chain.
 
-    Parameters
-    ----------
-    config
-        Side, right and distances.
-    shape
-        The shape; None for that of the settings.
+    ``config``: Side, right and distances.
+    ``shape``: The shape; None for that of the settings.
     """
 
     def __init__(self, config: StructureConfig, shape: Shape | None = None) -> None:
@@ -509,16 +505,10 @@ class ShapeLister:
     ) -> Sequence[Structure]:
         """Return the structures as of now, whose nearer expiry lies within days, both included.
 
-        Parameters
-        ----------
-        chain
-            Quotes and smiles, by which legs are placed that do not stand at the centre.
-        now_ns
-            UTC nanoseconds.
-        days
-            First and last expiry day.
-        centres
-            Strikes about the forward at which such a shape is placed.
+        ``chain``: Quotes and smiles, by which legs are placed that do not stand at the centre.
+        ``now_ns``: UTC nanoseconds.
+        ``days``: First and last expiry day.
+        ``centres``: Strikes about the forward at which such a shape is placed.
         """
         after = self._first_after_event(now_ns, days[0])
         if not self.shape.needs_smile:

@@ -102,21 +102,11 @@ def fit_minimum_variance(
 ) -> _MinimumVarianceFit:
     """Fit Hull and White's coefficients to moves of calls between two dates, by least squares.
 
-    Parameters
-    ----------
-    d_value
-        Change of each call's price, currency per unit.
-    call_delta, vega
-        At the start; vega per 1.00 of volatility.
-    spot, years
-        At the start: the share's price and the time to expiry.
-    d_spot
-        Change of the share's price.
-
-    Raises
-    ------
-    ArgumentError
-        With fewer than three rows, or lists that differ in length.
+    ``d_value``: Change of each call's price, currency per unit.
+    ``call_delta``, ``vega``: At the start; vega per 1.00 of volatility.
+    ``spot``, ``years``: At the start: the share's price and the time to expiry.
+    ``d_spot``: Change of the share's price.
+    Raises ArgumentError with fewer than three rows, or lists that differ in length.
 
     References
     ----------

@@ -63,31 +63,16 @@ def cost_of_band(
     c shares are not sent: the delta runs to b + c and back to b, which takes ``(H/252)·v²/(2b + c)``. Of
     whole shares one is sent from half a share on, to half a share inside: as many as at the edge.
 
-    Parameters
-    ----------
-    gamma_shares_per_usd
-        Whole position.
-    spot
-        USD per share.
-    vol
-        Forecast volatility, per year of 252 trading days.
-    horizon_days
-        Trading days.
-    half_width_shares
-        b, whole position, above 0.
-    cost_usd_per_share
-        One-way: half spread and fees.
-    rehedge_to
-        ``zero`` or ``edge``.
-    smallest_hedge
-        One share, or the coins of one contract; above 0.
-    least_fraction
-        c/b, 0 or more: a hedge to the edge is not sent below it.
-
-    Raises
-    ------
-    ArgumentError
-        When an argument is not finite or out of its range.
+    ``gamma_shares_per_usd``: Whole position.
+    ``spot``: USD per share.
+    ``vol``: Forecast volatility, per year of 252 trading days.
+    ``horizon_days``: Trading days.
+    ``half_width_shares``: b, whole position, above 0.
+    ``cost_usd_per_share``: One-way: half spread and fees.
+    ``rehedge_to``: ``zero`` or ``edge``.
+    ``smallest_hedge``: One share, or the coins of one contract; above 0.
+    ``least_fraction``: c/b, 0 or more: a hedge to the edge is not sent below it.
+    Raises ArgumentError when an argument is not finite or out of its range.
 
     References
     ----------

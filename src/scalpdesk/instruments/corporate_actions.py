@@ -36,10 +36,7 @@ _CASH_KINDS = frozenset({ActionKind.SPECIAL_DIVIDEND})
 class CorporateAction:
     """A corporate action, effective at the open of ``ex_date``.
 
-    Raises
-    ------
-    ArgumentError
-        When a number is out of its range.
+    Raises ArgumentError when a number is out of its range.
     """
 
     symbol: str
@@ -57,10 +54,7 @@ class CorporateAction:
     def of_figure(cls, symbol: str, ex_date: date, kind: str, figure: Decimal) -> "CorporateAction":
         """Return the action of a data set: currency a share, or of a split the shares before for one after.
 
-        Raises
-        ------
-        ValueError
-            When the kind is not known.
+        Raises ValueError when the kind is not known.
         """
         if ActionKind(kind) is ActionKind.SPLIT:
             return cls(symbol=symbol, ex_date=ex_date, kind=ActionKind.SPLIT, ratio=split_ratio(figure))
@@ -164,21 +158,12 @@ def adjust(
 ) -> list[PositionChanged]:
     """Return what an action makes of a holding of its share, or of an option on it.
 
-    Parameters
-    ----------
-    held
-        Signed shares or contracts.
-    price
-        Last price of the share before the action, currency: a fraction of a share is paid in cash; 0 where it
-        is not known.
-    now_ns
-        UTC nanoseconds.
-
-    Raises
-    ------
-    DataError
-        When a contract would deliver anything but its multiplier in shares, the run has no instrument of the
-        new terms, or a fraction has no price.
+    ``held``: Signed shares or contracts.
+    ``price``: Last price of the share before the action, currency: a fraction of a share is paid in cash; 0
+    where it is not known.
+    ``now_ns``: UTC nanoseconds.
+    Raises DataError when a contract would deliver anything but its multiplier in shares, the run has no
+    instrument of the new terms, or a fraction has no price.
     """
     contract, label = instruments[number], f"{action.kind.value}-{action.symbol}-{action.ex_date}"
     if contract.is_option:
@@ -224,10 +209,7 @@ def _cannot_carry(contract: OptionContract, action: CorporateAction, why: str) -
 def adjusted_option(contract: OptionContract, action: CorporateAction) -> _AdjustedOption:
     """Return an option's terms after a corporate action of its underlying.
 
-    Raises
-    ------
-    ArgumentError
-        When the action is another share's, or no contract of the new terms can be named.
+    Raises ArgumentError when the action is another share's, or no contract of the new terms can be named.
     """
     if action.symbol != contract.underlying:
         raise ArgumentError(

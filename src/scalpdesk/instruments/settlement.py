@@ -71,16 +71,11 @@ def settle_option(
     exception). Physical: shares change hands at the strike. Cash: the intrinsic value is paid. An inverse
     option pays it in coin at ``level``, however small, less the fee of its delivery.
 
-    Parameters
-    ----------
-    contract
-        The expiring option.
-    option_id, share_id
-        Numbers of the option and of its underlying.
-    level
-        Settlement level of the underlying, currency per unit.
-    at_ns, known_ns
-        The expiry instant, and when the level became known, UTC nanoseconds; None for the same.
+    ``contract``: The expiring option.
+    ``option_id``, ``share_id``: Numbers of the option and of its underlying.
+    ``level``: Settlement level of the underlying, currency per unit.
+    ``at_ns``, ``known_ns``: The expiry instant, and when the level became known, UTC nanoseconds; None for
+    the same.
     """
     known_ns = at_ns if known_ns is None else known_ns
     intrinsic = level - contract.strike if contract.is_call else contract.strike - level

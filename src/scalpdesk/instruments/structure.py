@@ -32,10 +32,7 @@ class StructureLeg(NamedTuple):
 class Structure:
     """Options in fixed signed ratios; one set of it has ``ratio`` contracts of each leg.
 
-    Raises
-    ------
-    ArgumentError
-        Without legs, with an option twice, or with a ratio of 0.
+    Raises ArgumentError without legs, with an option twice, or with a ratio of 0.
     """
 
     legs: tuple[StructureLeg, ...]

@@ -284,14 +284,9 @@ class JournalWriter:
     ) -> Self:
         """Start the journal of a new run; a missing folder is created.
 
-        Raises
-        ------
-        ArgumentError
-            When ``durability`` is unknown.
-        JournalError
-            When the folder already holds a journal or another process writes it.
-        StopError
-            When the disk refuses; names the file and the error number.
+        Raises ArgumentError when ``durability`` is unknown. Raises JournalError when the folder already holds
+        a journal or another process writes it. Raises StopError when the disk refuses; names the file and the
+        error number.
         """
         _check_durability(durability)
         payload = encode_header(header)
@@ -322,14 +317,8 @@ class JournalWriter:
         the last event were never written (and so never acted on), a replay gives them again: pass them to
         :meth:`add_outputs` first.
 
-        Raises
-        ------
-        ArgumentError
-            When ``durability`` is unknown.
-        JournalError
-            When the journal is damaged, sealed, absent, or another process writes it.
-        StopError
-            When the disk refuses.
+        Raises ArgumentError when ``durability`` is unknown. Raises JournalError when the journal is damaged,
+        sealed, absent, or another process writes it. Raises StopError when the disk refuses.
         """
         _check_durability(durability)
         if not run_dir.is_dir():
@@ -351,10 +340,7 @@ class JournalWriter:
     def add_event(self, event: Event) -> None:
         """Add one event, before the engine handles it; it is written with the next one, or later.
 
-        Raises
-        ------
-        InvariantError
-            When no journal can hold it: nothing was added.
+        Raises InvariantError when no journal can hold it: nothing was added.
         """
         payload = encode_event(event)
         if len(self._pending) >= self._batch_events:
@@ -373,12 +359,8 @@ class JournalWriter:
     def add_outputs(self, outputs: tuple[Output, ...]) -> None:
         """Add the engine's outputs for the last event; after the return their commands may be sent.
 
-        Raises
-        ------
-        InvariantError
-            When no event was added since the outputs before, or they cannot be encoded.
-        StopError
-            When the disk refuses: ``outputs`` must not be sent.
+        Raises InvariantError when no event was added since the outputs before, or they cannot be encoded.
+        Raises StopError when the disk refuses: ``outputs`` must not be sent.
         """
         if not outputs:
             return

@@ -201,17 +201,10 @@ SUFFIX = ".armed.json"
 def arm(folder: Path, venue: str, token: LiveToken, *, typed_account: str, typed_hash: str) -> Path:
     """Write the arming of an account, once the operator has typed back the account and the hash.
 
-    Parameters
-    ----------
-    folder
-        Machine-wide folder of the desk's state.
-    typed_account, typed_hash
-        As typed: the account's id, and at least the first 8 digits of the hash.
-
-    Raises
-    ------
-    ConfigError
-        When what was typed is not what was shown.
+    ``folder``: Machine-wide folder of the desk's state.
+    ``typed_account``, ``typed_hash``: As typed: the account's id, and at least the first 8 digits of the
+    hash.
+    Raises ConfigError when what was typed is not what was shown.
     """
     given = typed_hash.strip().lower()
     if typed_account.strip() != token.account_id or len(given) < 8 or not token.config_hash.startswith(given):
@@ -229,10 +222,7 @@ def arm(folder: Path, venue: str, token: LiveToken, *, typed_account: str, typed
 def armed(folder: Path, venue: str) -> list[LiveToken]:
     """Return all armings for a venue.
 
-    Raises
-    ------
-    ConfigError
-        When an arming's file is open to others, or the folder.
+    Raises ConfigError when an arming's file is open to others, or the folder.
     """
     tokens = []
     own_folder(folder, _WHAT)
@@ -290,13 +280,8 @@ def disarm(folder: Path, venue: str, account_id: str | None = None) -> list[str]
 async def live_account(settings: LoadedSettings, venue: str) -> AccountFacts:
     """Return the live account of the configured keys, for ``scalpdesk arm``: reads, and needs no arming.
 
-    Raises
-    ------
-    ConfigError
-        Nothing can be armed there; keys missing, of the paper environment, or not accepted; an account in
-        another currency than the desk's.
-    RetryError
-        The venue does not answer.
+    Raises ConfigError: nothing can be armed there; keys missing, of the paper environment, or not accepted;
+    an account in another currency than the desk's. Raises RetryError: the venue does not answer.
     """
     currency = settings.config.desk.currency
     spec = find_venue(venue)

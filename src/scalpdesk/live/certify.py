@@ -452,10 +452,7 @@ async def certify(
 ) -> list[StepResult]:
     """Carry out every step; one that fails ends no other, unless nothing is connected.
 
-    Parameters
-    ----------
-    report
-        Called with each step as it ends.
+    ``report``: Called with each step as it ends.
     """
     results = []
     try:

@@ -78,18 +78,11 @@ class DecisionLog:
 class LiveCore:
     """Journals an event, lets the engine handle it, and returns the commands that may be sent.
 
-    Parameters
-    ----------
-    timers
-        Timers set before, after a recovery.
-    watchers
-        Called with each event that led to outputs, once its commands have been handed over.
-    decided
-        Decisions of the run's lives before this one.
-    modes
-        Records the account's mode before anything follows from its change.
-    fold
-        Called with each event but the quotes that led to nothing, before the watchers.
+    ``timers``: Timers set before, after a recovery.
+    ``watchers``: Called with each event that led to outputs, once its commands have been handed over.
+    ``decided``: Decisions of the run's lives before this one.
+    ``modes``: Records the account's mode before anything follows from its change.
+    ``fold``: Called with each event but the quotes that led to nothing, before the watchers.
     """
 
     def __init__(
@@ -133,12 +126,8 @@ class LiveCore:
         of the future, are refused: nothing follows from them. An event on which the engine raises becomes a
         :class:`FailedEvent`: a replay leaves it out, and comes to the state before it.
 
-        Raises
-        ------
-        StopError
-            When the disk refuses: nothing that followed may be sent.
-        FaultError
-            When the engine raised. Its state is not sound any more: this core takes no other event.
+        Raises StopError when the disk refuses: nothing that followed may be sent. Raises FaultError when the
+        engine raised. Its state is not sound any more: this core takes no other event.
         """
         engine = self.engine
         if self._fault is not None:

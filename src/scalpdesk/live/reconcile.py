@@ -450,30 +450,16 @@ def reconcile(
 ) -> Reconciliation:
     """Compare the two sides.
 
-    Parameters
-    ----------
-    desk, venue
-        The two views, both after every execution that the venue has reported.
-    instruments
-        All instruments of the run.
-    foreign_fills
-        Executions of the account that belong to no order of the desk, oldest first.
-    changes
-        Other lines of the venue's history, oldest first.
-    missing
-        Executions of the desk that the venue's history should list and does not.
-    dividends
-        Declared dividends that the desk knows.
-    is_booked
-        Whether the desk has booked a reference before: it explains nothing a second time.
-    known
-        Gap that an alarm has named: what happens beside it still finds its cause.
-    tolerance
-        What counts as equal.
-
-    Returns
-    -------
-    Reconciliation
+    ``desk``, ``venue``: The two views, both after every execution that the venue has reported.
+    ``instruments``: All instruments of the run.
+    ``foreign_fills``: Executions of the account that belong to no order of the desk, oldest first.
+    ``changes``: Other lines of the venue's history, oldest first.
+    ``missing``: Executions of the desk that the venue's history should list and does not.
+    ``dividends``: Declared dividends that the desk knows.
+    ``is_booked``: Whether the desk has booked a reference before: it explains nothing a second time.
+    ``known``: Gap that an alarm has named: what happens beside it still finds its cause.
+    ``tolerance``: What counts as equal.
+    Returns Reconciliation.
     """
     within = tolerance or Tolerance()
     now_ns = venue.ts_ns

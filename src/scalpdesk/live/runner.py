@@ -225,11 +225,8 @@ class LiveRunner:
     async def operate(self, action: str, reason: str, who: str) -> OperationResult:
         """Carry out an operator command (``halt``, ``reduce``, ``resume``, ``flatten``).
 
-        Raises
-        ------
-        StopError
-            For a resume while the order stream is down: a desk that hears of no fill does not trade. When the
-            run ends before it gets to the command.
+        Raises StopError for a resume while the order stream is down: a desk that hears of no fill does not
+        trade. When the run ends before it gets to the command.
         """
         if self._is_over():
             raise self._too_late()
@@ -292,15 +289,10 @@ class LiveRunner:
     async def run(self, start: Start | None = None) -> str:
         """Run until the end; return why it ended.
 
-        Raises
-        ------
-        StopError
-            When going on would do harm: the disk refuses.
-        RetryError
-            When the account's holdings changed while the desk started.
-        Exception
-            A fault of our own: handling an event raised, or supervised work failed for good. Working orders
-            are cancelled before any error but a RetryError leaves.
+        Raises StopError when going on would do harm: the disk refuses. Raises RetryError when the account's
+        holdings changed while the desk started. Raises Exception: a fault of our own: handling an event
+        raised, or supervised work failed for good. Working orders are cancelled before any error but a
+        RetryError leaves.
         """
         began = asyncio.get_running_loop().time()
         self._unknown.may_prove_absence_at = began + self.options.absent_after_seconds

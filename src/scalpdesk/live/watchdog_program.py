@@ -75,21 +75,13 @@ _NO_PREFIX = "wd"
 class WatchdogSettings(msgspec.Struct, frozen=True):
     """The watchdog's first line: what it needs to connect.
 
-    Parameters
-    ----------
-    keys
-        Those that the desk took from its environment, by name; they pass through the pipe and nowhere else.
-        The rest comes from the same sources as the desk's.
-    stall_seconds
-        Without a heartbeat for so long, the desk counts as hanging.
-    flatten
-        Close the positions too.
-    leaves_foreign
-        Leave open orders that the run did not send.
-    state
-        Folder of armings, empty for the user's own.
-    started_ns
-        When this watchdog was started, UTC nanoseconds.
+    ``keys``: Those that the desk took from its environment, by name; they pass through the pipe and nowhere
+    else. The rest comes from the same sources as the desk's.
+    ``stall_seconds``: Without a heartbeat for so long, the desk counts as hanging.
+    ``flatten``: Close the positions too.
+    ``leaves_foreign``: Leave open orders that the run did not send.
+    ``state``: Folder of armings, empty for the user's own.
+    ``started_ns``: When this watchdog was started, UTC nanoseconds.
     """
 
     strategy: str

@@ -84,15 +84,11 @@ def buying_power(
 ) -> BuyingPower:
     """Return what an account may still buy.
 
-    Parameters
-    ----------
-    equity, initial, maintenance
-        Equity and margins of the account, currency; a cash account has no margin.
-    multiplier
-        1 cash account, 2 margin overnight, 4 within the day (FINRA 4210(f)(8): four times the excess over
-        the maintenance margin).
-    settled_cash
-        Of a cash account.
+    ``equity``, ``initial``, ``maintenance``: Equity and margins of the account, currency; a cash account has
+    no margin.
+    ``multiplier``: 1 cash account, 2 margin overnight, 4 within the day (FINRA 4210(f)(8): four times the
+    excess over the maintenance margin).
+    ``settled_cash``: Of a cash account.
     """
     if multiplier == 1:
         return BuyingPower(max(settled_cash, ZERO), max(settled_cash, ZERO))

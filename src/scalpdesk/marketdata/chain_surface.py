@@ -120,7 +120,7 @@ def implied_forward(
     ``schedule``: The cash dividends as a desk has them, which asks all day: then what exercise adds comes
     from tables, all of it at ``later_borrow``.
 
-    Returns: naN with ``no_pairs`` where no pair shows a forward: without a quote, or at a spot that no
+    Returns NaN with ``no_pairs`` where no pair shows a forward: without a quote, or at a spot that no
     volatility explains, as a stub quote of the share gives.
 
     Raises ArgumentError when the spot or the time is not above 0, the rate is not finite, or the lists differ

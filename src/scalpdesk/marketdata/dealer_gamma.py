@@ -173,7 +173,7 @@ def covered_text(exposure: _GammaExposure, day: date) -> str:
 def exposures(rows: ExposureRows, spot: float) -> Floats:
     """Return the signed exposure of every row, in USD of delta per move of 1 %.
 
-    Returns: naN where the gamma or the open interest is missing. An option without open interest counts as 0
+    Returns NaN where the gamma or the open interest is missing. An option without open interest counts as 0
     with or without a gamma. Raises ArgumentError when the spot is not a positive number.
     """
     _check_spot(spot)

@@ -84,12 +84,8 @@ class EveryQuote(Trigger):
 class PriceBand(Trigger):
     """Trigger when the mid has reached one of two prices, or from an instant on.
 
-    Parameters
-    ----------
-    instrument_id
-        The underlying.
-    spread_filter
-        Filter of the quotes; None uses every good one.
+    ``instrument_id``: The underlying.
+    ``spread_filter``: Filter of the quotes; None uses every good one.
 
     Attributes
     ----------

@@ -39,14 +39,9 @@ def book_of(
 ) -> RiskBook | None:
     """Return quantities of a run's instruments as a book; None without any, or when a leg has no price yet.
 
-    Parameters
-    ----------
-    follower
-        The followed run.
-    holdings
-        Quantity by instrument, signed.
-    instants
-        Now and the later times that it is priced at; those of the book's risk when None.
+    ``follower``: The followed run.
+    ``holdings``: Quantity by instrument, signed.
+    ``instants``: Now and the later times that it is priced at; those of the book's risk when None.
     """
     desk, header = follower.desk, follower.header
     assert header is not None
@@ -120,19 +115,10 @@ def _part(
 def followed_to(run_dir: Path, until_ns: int | None, report: Callable[[int, int, str], None]) -> RunFollower:
     """Return a run read up to an instant, by default to the last block of records with something held.
 
-    Parameters
-    ----------
-    run_dir
-        Folder of the run.
-    until_ns
-        UTC nanoseconds.
-    report
-        Called with the bytes of the journal that were read, those there are, and a label.
-
-    Raises
-    ------
-    JournalError
-        When the run cannot be read up to there.
+    ``run_dir``: Folder of the run.
+    ``until_ns``: UTC nanoseconds.
+    ``report``: Called with the bytes of the journal that were read, those there are, and a label.
+    Raises JournalError when the run cannot be read up to there.
     """
     size = max(sum(path.stat().st_size for path in run_dir.glob("journal-*")), 1)
     steps = 2 if until_ns is None else 1

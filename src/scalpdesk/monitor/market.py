@@ -168,13 +168,10 @@ def regime_now(follower: RunFollower) -> answers.VolatilityRegime:
 def volatility_sentence(implied: float, forecast: float, realised: float, paid: float) -> str:
     """Return the answer to "is it cheap?": how implied, forecast and realised volatility go together.
 
-    Parameters
-    ----------
-    implied, forecast, realised
-        On the variance clock, fractions a year; NaN for what is not known.
-    paid
-        Implied volatility that theta has charged for in this session, on the same clock and with the same
-        weights as ``realised``.
+    ``implied``, ``forecast``, ``realised``: On the variance clock, fractions a year; NaN for what is not
+    known.
+    ``paid``: Implied volatility that theta has charged for in this session, on the same clock and with the
+    same weights as ``realised``.
     """
     if not math.isfinite(implied):
         return "No option has an implied volatility yet."
@@ -306,10 +303,7 @@ def picker_page(follower: RunFollower) -> answers.PickerPage | answers.Empty:
 def _picker(strategy: Any) -> tuple[StrikePicker, Any, bool]:
     """Return who picks strikes, by which settings, and whether they are the run's own.
 
-    Raises
-    ------
-    ConfigError
-        When neither the run's strategy picks strikes nor the usual one is installed.
+    Raises ConfigError when neither the run's strategy picks strikes nor the usual one is installed.
     """
     own = getattr(strategy, "config", None)
     for name in (strategy.name, _USUAL_PICKER):

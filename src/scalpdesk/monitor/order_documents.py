@@ -74,18 +74,12 @@ def orders_page(
 ) -> answers.OrdersPage:
     """Return the orders by group, unknown orders first, the newest of each first.
 
-    Parameters
-    ----------
-    follower
-        The run.
-    limit
-        Most orders of a group.
-    before
-        ``GROUP:ORDER`` for each group of which only what was sent before that order is wanted: what
-        ``older`` of the page before gave.
-    search
-        Words that instrument, side, purpose, type, state, reason or number of an order must have, all of
-        them; the counts are of every order.
+    ``follower``: The run.
+    ``limit``: Most orders of a group.
+    ``before``: ``GROUP:ORDER`` for each group of which only what was sent before that order is wanted: what
+    ``older`` of the page before gave.
+    ``search``: Words that instrument, side, purpose, type, state, reason or number of an order must have, all
+    of them; the counts are of every order.
     """
     if follower.engine is None:
         return {"empty": follower.unread, "orders": [], "counts": {}}

@@ -256,10 +256,7 @@ def added_legs(follower: RunFollower, legs: Sequence[str]) -> list[Position]:
     A leg is ``SYMBOL:QUANTITY``, signed; a shape in the symbol's place, as in ``iron_fly:-1``, stands for its
     legs in the expiry nearest 30 days, at the strike nearest the forward, so many sets.
 
-    Raises
-    ------
-    ArgumentError
-        When a leg is no such text, the run has no such instrument, or it has no price.
+    Raises ArgumentError when a leg is no such text, the run has no such instrument, or it has no price.
     """
     instruments, found = follower.desk.instruments, list[Position]()
     for leg in (each for text in legs for each in _legs_of_shape(follower, text)):
@@ -351,24 +348,13 @@ def position_page(
 ) -> answers.PositionPage | answers.Empty:
     """Return the Position page: legs, payoff at a date and at expiry, ladder, break-evens, deadlines.
 
-    Parameters
-    ----------
-    follower
-        The followed run.
-    days_ahead
-        Calendar days from now to the date that curve, ladder and Greeks are of; no later than the first
-        expiry of the book.
-    legs
-        Added to what is held for a look, see :func:`added_legs`.
-    smile
-        Whether the smile goes with the spot (``sticky-delta``) or stays with the strikes.
-    vol_points
-        Change of every volatility that the curves are of; the ladder has its own.
-
-    Raises
-    ------
-    ArgumentError
-        When a leg cannot be added.
+    ``follower``: The followed run.
+    ``days_ahead``: Calendar days from now to the date that curve, ladder and Greeks are of; no later than the
+    first expiry of the book.
+    ``legs``: Added to what is held for a look, see :func:`added_legs`.
+    ``smile``: Whether the smile goes with the spot (``sticky-delta``) or stays with the strikes.
+    ``vol_points``: Change of every volatility that the curves are of; the ladder has its own.
+    Raises ArgumentError when a leg cannot be added.
     """
     if follower.engine is None:
         return {"empty": follower.unread}

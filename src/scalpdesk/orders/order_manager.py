@@ -83,11 +83,8 @@ def command_of(legs: Sequence[Order]) -> SubmitOrder | MultiLegOrder:
 class OrderManager:
     """Names, sends and follows orders.
 
-    Parameters
-    ----------
-    prefix
-        Begins every client order id; unique to the account and the run, so that the ids of two
-        runs never meet. Ids count up from it: a replay gives the same ids.
+    ``prefix``: Begins every client order id; unique to the account and the run, so that the ids of two runs
+    never meet. Ids count up from it: a replay gives the same ids.
     """
 
     def __init__(self, prefix: str) -> None:
@@ -206,10 +203,7 @@ class OrderManager:
     def order(self, client_order_id: str) -> Order:
         """Return an order by its id.
 
-        Raises
-        ------
-        InvariantError
-            When the desk never sent it.
+        Raises InvariantError when the desk never sent it.
         """
         found = self.orders.get(client_order_id)
         if found is None:
@@ -224,10 +218,7 @@ class OrderManager:
     def apply(self, event: StatusEvent) -> Order:
         """Move the order that the event names; a late or repeated event never moves it back.
 
-        Raises
-        ------
-        InvariantError
-            When the order is unknown.
+        Raises InvariantError when the order is unknown.
         """
         order = self.orders.get(event.client_order_id) or self.order(event.client_order_id)
         # isinstance costs ten times as much on these structs, and the event classes are final

@@ -23,16 +23,11 @@ _OPENED = Purpose.OPEN, Purpose.CLOSE
 class Book:
     """Positions, cash and P&L of one owner.
 
-    Parameters
-    ----------
-    name
-        The owner's name; empty for the account's own book and for what belongs to no owner.
-    instruments, state, delta_engine, underlying
-        What is traded, the latest market, the pricing, and the main underlying.
-    cash
-        Cash at the start, in the quote currency.
-    closed_trades
-        Counts its round trips; None for a count of its own.
+    ``name``: The owner's name; empty for the account's own book and for what belongs to no owner.
+    ``instruments``, ``state``, ``delta_engine``, ``underlying``: What is traded, the latest market, the
+    pricing, and the main underlying.
+    ``cash``: Cash at the start, in the quote currency.
+    ``closed_trades``: Counts its round trips; None for a count of its own.
 
     Attributes
     ----------

@@ -171,10 +171,8 @@ class OptionValuer(Protocol):
 class ModelMarks:
     """Values options by the model: those whose quote is lost or lacks a side, and those deep in the money.
 
-    Parameters
-    ----------
-    pricer, terms, vols, state
-        The pricing model; time to expiry and rates; the volatilities of options; the latest market.
+    ``pricer``, ``terms``, ``vols``, ``state``: The pricing model; time to expiry and rates; the volatilities
+    of options; the latest market.
     """
 
     def __init__(
@@ -283,14 +281,11 @@ class ModelMarks:
     ) -> PricedState | None:
         """Return the state in which an option's mark is valued, on the variance clock.
 
-        Parameters
-        ----------
-        option, valuation, now_ns
-            The option, its valuation as books are marked, and its instant in UTC nanoseconds.
-        vol
-            Volatility per root year of the variance clock in which the interval began. It stands where no
-            quote tells another, and of an inverse option while it prices the mid to half a tick. None at the
-            first look, which has no state without a volatility.
+        ``option``, ``valuation``, ``now_ns``: The option, its valuation as books are marked, and its instant
+        in UTC nanoseconds.
+        ``vol``: Volatility per root year of the variance clock in which the interval began. It stands where
+        no quote tells another, and of an inverse option while it prices the mid to half a tick. None at the
+        first look, which has no state without a volatility.
         """
         by_clock, years = self._terms.variance_left(option.expires_ns, now_ns), valuation.years
         if by_clock > 0.0 and valuation.own_vol > 0.0:
@@ -334,28 +329,18 @@ class DeltaEngine:
     No question leaves a trace, whoever asks. The desk's engine teaches it what it holds, by :meth:`learn` at
     each wake; what somebody wants to ask of, they :meth:`follow`.
 
-    Parameters
-    ----------
-    instruments, state
-        Instruments of the run and the latest market.
-    pricer
-        The pricing model.
-    dividend_yield
-        Continuous yield of an underlying that ``dividend_yields`` does not name, a fraction a year.
-    dividend_yields
-        Continuous yields by underlying, fractions a year.
-    by_parity
-        Whether quotes of calls and puts correct the yield to that of their forward.
-    floor_seconds
-        Smallest time to expiry used in pricing before the expiry instant, in seconds.
-    flat_rate
-        One rate for all maturities (fraction a year); None uses the market's curve.
-    clock
-        Variance clock of theta and implied variance.
-    vol_half_life_seconds
-        Of an exponentially weighted mean of each strike's volatility, in the Kalman filter's place.
-    smiles
-        Those that runs over one market with equal terms share; None: it fits its own.
+    ``instruments``, ``state``: Instruments of the run and the latest market.
+    ``pricer``: The pricing model.
+    ``dividend_yield``: Continuous yield of an underlying that ``dividend_yields`` does not name, a fraction a
+    year.
+    ``dividend_yields``: Continuous yields by underlying, fractions a year.
+    ``by_parity``: Whether quotes of calls and puts correct the yield to that of their forward.
+    ``floor_seconds``: Smallest time to expiry used in pricing before the expiry instant, in seconds.
+    ``flat_rate``: One rate for all maturities (fraction a year); None uses the market's curve.
+    ``clock``: Variance clock of theta and implied variance.
+    ``vol_half_life_seconds``: Of an exponentially weighted mean of each strike's volatility, in the Kalman
+    filter's place.
+    ``smiles``: Those that runs over one market with equal terms share; None: it fits its own.
     """
 
     def __init__(

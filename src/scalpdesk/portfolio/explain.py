@@ -205,12 +205,9 @@ class _ExplainSums(Leaf, gc=False):
 class PnlExplain:
     """P&L explain of an account, from mark to mark.
 
-    Parameters
-    ----------
-    instruments, state, delta_engine, account, positions
-        The desk's parts, which the explain only reads.
-    underlying
-        Id of the run's main underlying: its mark is the spot of each mark.
+    ``instruments``, ``state``, ``delta_engine``, ``account``, ``positions``: The desk's parts, which the
+    explain only reads.
+    ``underlying``: Id of the run's main underlying: its mark is the spot of each mark.
 
     Attributes
     ----------
@@ -324,15 +321,10 @@ class PnlExplain:
     def mark(self, now_ns: int, *, is_anchor: bool = False, of: InstrumentId | None = None) -> Mark | None:
         """Explain the interval since the last mark; None when nothing has changed.
 
-        Parameters
-        ----------
-        now_ns
-            UTC nanoseconds.
-        is_anchor
-            Whether a new interval begins here whatever the clock says: the close of a session.
-        of
-            Instrument whose trade asks for the mark: legs on other underlyings show their running values and
-            stay as they are. None for a mark by the clock.
+        ``now_ns``: UTC nanoseconds.
+        ``is_anchor``: Whether a new interval begins here whatever the clock says: the close of a session.
+        ``of``: Instrument whose trade asks for the mark: legs on other underlyings show their running values
+        and stay as they are. None for a mark by the clock.
         """
         legs, sums, booked, amount_of = self.legs, self.sums, self.booked, self.amounts.part
         changed = None if of is None else legs.owners[of]

@@ -389,10 +389,7 @@ class PositionManager:
     def apply(self, posting: Posting) -> None:
         """Book a posting once by its reference: units, cost, lots, fees and income.
 
-        Raises
-        ------
-        InvariantError
-            When its reference was booked before (see :meth:`already_applied`).
+        Raises InvariantError when its reference was booked before (see :meth:`already_applied`).
         """
         number, units, reference = posting.instrument_id, posting.units, posting.reference
         if reference in self._bookings:
@@ -461,10 +458,7 @@ class PositionManager:
     def execution(self, reference: str) -> Posting:
         """Return an execution that stands.
 
-        Raises
-        ------
-        InvariantError
-            When there is no such execution, or it was taken back before.
+        Raises InvariantError when there is no such execution, or it was taken back before.
         """
         posting = self._bookings.get(reference)
         if posting is None:

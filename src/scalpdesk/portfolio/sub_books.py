@@ -41,24 +41,14 @@ Part = tuple[str, Decimal]
 class SubBooks:
     """Division of one account among the strategies that share it.
 
-    Parameters
-    ----------
-    instruments, state, delta_engine, underlying
-        The desk's parts, which the books only read.
-    fractions
-        Share of the account's equity by strategy, each above 0, together at most 1.
-    adopts
-        Strategies that get the account's holdings at the start, each those in its own underlying and the
-        first the rest; without any they are unassigned.
-    own_underlying
-        Main underlying of a book where it is not the desk's.
-    is_by_underlying
-        A book is an underlying's, not a strategy's: postings fall to it by their instrument.
-
-    Raises
-    ------
-    ArgumentError
-        When the fractions are not valid, or ``adopts`` names another than these strategies.
+    ``instruments``, ``state``, ``delta_engine``, ``underlying``: The desk's parts, which the books only read.
+    ``fractions``: Share of the account's equity by strategy, each above 0, together at most 1.
+    ``adopts``: Strategies that get the account's holdings at the start, each those in its own underlying and
+    the first the rest; without any they are unassigned.
+    ``own_underlying``: Main underlying of a book where it is not the desk's.
+    ``is_by_underlying``: A book is an underlying's, not a strategy's: postings fall to it by their
+    instrument.
+    Raises ArgumentError when the fractions are not valid, or ``adopts`` names another than these strategies.
     """
 
     def __init__(
@@ -156,12 +146,8 @@ class SubBooks:
         in their order. Delivered shares follow the options; dividends, funding and splits the holdings.
         Transfers, interest and manual trades are unassigned.
 
-        Parameters
-        ----------
-        posting
-            An execution or a bust has its owner; any other is divided here.
-        more_follow
-            Whether another posting of the same corporate action comes next.
+        ``posting``: An execution or a bust has its owner; any other is divided here.
+        ``more_follow``: Whether another posting of the same corporate action comes next.
         """
         if isinstance(posting.cause, Purpose) or posting.cause is ChangeCause.BUST:
             book = self._book_of(posting.instrument_id, posting.owner)
@@ -360,10 +346,8 @@ class SubBooks:
     def explained(self, account_change: Decimal) -> dict[str, dict[str, Decimal]]:
         """Return the explained P&L of each book in cents; the totals sum to the account's exactly.
 
-        Parameters
-        ----------
-        account_change
-            Change of the account's net asset value since the run began, in the quote currency.
+        ``account_change``: Change of the account's net asset value since the run began, in the quote
+        currency.
         """
         rows = {
             name: parts_in_cents(book.attribution.totals, book.attribution.nav_change, self._unit)

@@ -48,10 +48,7 @@ class Greeks:
     def usd(self) -> "Greeks":
         """The Greeks in USD of the inverse model, which quotes in coin.
 
-        Raises
-        ------
-        ArgumentError
-            When the option was not priced with ``model="inverse"``.
+        Raises ArgumentError when the option was not priced with ``model="inverse"``.
         """
         if self.usd_greeks is None:
             raise ArgumentError(
@@ -175,10 +172,7 @@ def as_phi(is_call: ArrayLike) -> Floats:
 def require(name: str, values: Floats, good: NDArray[np.bool_], rule: str) -> None:
     """Refuse the first element that breaks ``rule``, by argument name and index.
 
-    Raises
-    ------
-    ArgumentError
-        Naming the argument, the index (for an array) and the value.
+    Raises ArgumentError: naming the argument, the index (for an array) and the value.
     """
     if good.all():
         return

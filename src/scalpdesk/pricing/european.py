@@ -55,10 +55,7 @@ class InverseModel:
         its derivatives by F (in USD), volatility and year; ``theta``, ``vega``, ``volga`` and ``rho`` are
         the USD values over F.
 
-        Raises
-        ------
-        ArgumentError
-            When a forward is 0, or a rate, yield or dividend is given.
+        Raises ArgumentError when a forward is 0, or a rate, yield or dividend is given.
         """
         forward = self._forward(inputs)
         usd = _BLACK_76.greeks(inputs)

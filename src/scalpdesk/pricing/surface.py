@@ -249,27 +249,13 @@ def fit_surface(
 ) -> VolSurface:
     """Fit every expiry, the nearest first, each not below the previous one.
 
-    Parameters
-    ----------
-    quotes
-        One entry an expiry, in any order. A quote is used when both sides have a volatility and they are
-        not crossed.
-    spot
-        Price of the underlying, for forwards between expiries.
-    previous
-        The last surface: expiries of the same label start from its smiles.
-    clock, clock_name
-        Clock in which variance is linear between expiries.
-
-    Returns
-    -------
-    VolSurface
-        Every expiry has a verdict; bad quotes raise no error.
-
-    Raises
-    ------
-    ArgumentError
-        When the arrays of an expiry differ in length, two expiries share a label, or the spot is not above 0.
+    ``quotes``: One entry an expiry, in any order. A quote is used when both sides have a volatility and they
+    are not crossed.
+    ``spot``: Price of the underlying, for forwards between expiries.
+    ``previous``: The last surface: expiries of the same label start from its smiles.
+    ``clock``, ``clock_name``: Clock in which variance is linear between expiries.
+    Returns every expiry has a verdict; bad quotes raise no error. Raises ArgumentError when the arrays of an
+    expiry differ in length, two expiries share a label, or the spot is not above 0.
     """
     if not (np.isfinite(spot) and spot > 0.0):
         raise ArgumentError("the spot must be above 0", where="spot", value=spot)

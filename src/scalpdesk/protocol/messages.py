@@ -119,10 +119,7 @@ LONGEST_LINE_BYTES = 1 << 20
 def read_message(line: bytes) -> dict[str, Any]:
     """Decode the JSON object of a line, with or without its newline.
 
-    Raises
-    ------
-    DataError
-        When the line is no JSON object of the protocol.
+    Raises DataError when the line is no JSON object of the protocol.
     """
     if len(line) > LONGEST_LINE_BYTES:
         raise DataError("the line is longer than 1 MiB", where="message", value=len(line))
@@ -149,10 +146,7 @@ def read_message(line: bytes) -> dict[str, Any]:
 def read_event(line: bytes) -> dict[str, Any] | None:
     """Decode and validate the market event of a line; None for a shutdown.
 
-    Raises
-    ------
-    DataError
-        When it is neither; ``value`` is the verdict of an invalid event.
+    Raises DataError when it is neither; ``value`` is the verdict of an invalid event.
     """
     message = read_message(line)
     if message.get("type") == "shutdown" and shutdown_verdict(message) == OK:

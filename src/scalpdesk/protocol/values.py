@@ -210,10 +210,7 @@ class FreshnessGuard(msgspec.Struct, frozen=True):
 def freshness_from(environ: Mapping[str, str]) -> FreshnessGuard:
     """Read the age limits from the environment.
 
-    Raises
-    ------
-    ConfigError
-        When a limit is not a number of zero or more.
+    Raises ConfigError when a limit is not a number of zero or more.
     """
     guard = FreshnessGuard()
     age = _limit(environ, _MAX_AGE_KEY, guard.max_age_seconds)

@@ -23,15 +23,8 @@ _TAG = re.compile(r"[\w.:/+-]{1,40}")
 def subject_of(day: str | None, trade: int | None, days: Sequence[date] = ()) -> tuple[str, str]:
     """Return kind and name of what a note is of: the run, a day of it, or a trade by its number.
 
-    Parameters
-    ----------
-    days
-        Sessions of the run; empty where they are not known.
-
-    Raises
-    ------
-    ArgumentError
-        When it is of a day and a trade at once, or there is no such day.
+    ``days``: Sessions of the run; empty where they are not known.
+    Raises ArgumentError when it is of a day and a trade at once, or there is no such day.
     """
     if day is not None and trade is not None:
         raise ArgumentError("a note is of a day or of a trade", where="--day, --trade", fix="leave out one")
@@ -45,10 +38,7 @@ def subject_of(day: str | None, trade: int | None, days: Sequence[date] = ()) ->
 def subject_in(run_dir: Path, store: Store, day: str | None, trade: int | None) -> tuple[str, str]:
     """Return the same of a run, whose sessions and trades it must be among; projects it where it is new.
 
-    Raises
-    ------
-    ArgumentError
-        When the run has no such day or trade.
+    Raises ArgumentError when the run has no such day or trade.
     """
     subject = subject_of(day, trade, [session.day for session in peek_header(run_dir).sessions])
     if trade is not None:
@@ -78,10 +68,7 @@ def keep_note(
 ) -> dict[str, Any]:
     """Replace what is noted of a subject, and return it; without tags and text nothing is kept.
 
-    Raises
-    ------
-    ArgumentError
-        When a tag is not one word, or there are too many, or the note is too long.
+    Raises ArgumentError when a tag is not one word, or there are too many, or the note is too long.
     """
     kind, name = subject
     row = {

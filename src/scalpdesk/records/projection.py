@@ -311,10 +311,7 @@ def project_journal(run_dir: Path, store: Store) -> Projection:
 
     All of it happens in one transaction: another reader sees the old rows or the new rows.
 
-    Raises
-    ------
-    JournalError
-        When the journal is absent or damaged; the rows stay as they were.
+    Raises JournalError when the journal is absent or damaged; the rows stay as they were.
     """
     reader = JournalReader(run_dir)
     run_id = reader.header.run_id
@@ -331,10 +328,7 @@ def project_journal(run_dir: Path, store: Store) -> Projection:
 def project_if_new(run_dir: Path, store: Store) -> RunRow:
     """Return a run's own row, projected first where the store does not hold all of the run.
 
-    Raises
-    ------
-    JournalError
-        When the journal is absent or damaged.
+    Raises JournalError when the journal is absent or damaged.
     """
     with store.session() as session:
         known = session.get(RunRow, run_dir.name)
@@ -346,10 +340,7 @@ def project_if_new(run_dir: Path, store: Store) -> RunRow:
 def project_missing(runs_dir: Path, store: Store) -> dict[str, str]:
     """Project every journal under ``runs_dir`` that the store does not hold or holds unfinished.
 
-    Returns
-    -------
-    dict
-        What could not be read: folder name to the refusal. Damage in one run hides no other.
+    Returns what could not be read: folder name to the refusal. Damage in one run hides no other.
     """
     with store.session() as session:
         rows = session.execute(select(RunRow.run_id, RunRow.sealed))

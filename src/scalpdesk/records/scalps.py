@@ -311,12 +311,9 @@ def scalp_performance(
 ) -> dict[str, Any]:
     """Return what the scalps that are over came to, of one run and one underlying; None stands for all.
 
-    Returns
-    -------
-    dict
-        ``total``; ``by_ticker``, ``by_hour`` (of the entry, New York) and ``by_conviction`` (level): each
-        with count, won, win rate, P&L and average hold in seconds; ``best`` and ``worst`` scalps; and the
-        cumulative P&L by session.
+    Returns ``total``; ``by_ticker``, ``by_hour`` (of the entry, New York) and ``by_conviction`` (level): each
+    with count, won, win rate, P&L and average hold in seconds; ``best`` and ``worst`` scalps; and the
+    cumulative P&L by session.
     """
     table = ScalpOutcomeRow
     wanted = ((table.run_id, run_id), (table.ticker, ticker))

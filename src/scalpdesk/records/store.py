@@ -115,14 +115,9 @@ def open_store(url: str) -> Store:
 
     ``url`` is one of SQLAlchemy: ``sqlite:///runs/desk.sqlite``, ``postgresql://user:password@host/desk``.
 
-    Raises
-    ------
-    ConfigError
-        When the URL cannot be read, or its driver is not installed.
-    DataError
-        When the file is no database, or a newer program has changed its tables.
-    RetryError
-        When the database does not answer.
+    Raises ConfigError when the URL cannot be read, or its driver is not installed. Raises DataError when the
+    file is no database, or a newer program has changed its tables. Raises RetryError when the database does
+    not answer.
     """
     engine = _engine_of(_parse(url))
     if _is_file(engine.url):
@@ -141,10 +136,7 @@ def stored_revision(url: str) -> tuple[str, str | None]:
 
     Nothing is made or changed.
 
-    Raises
-    ------
-    ConfigError, DataError, RetryError
-        As :func:`open_store`.
+    Raises ConfigError, DataError, RetryError as :func:`open_store`.
     """
     engine = _engine_of(_parse(url))
     shown = _shown(engine.url)
@@ -190,16 +182,9 @@ def _refusals(url: URL) -> Iterator[None]:
 def read_runs(runs_dir: Path, read: Callable[[Store], _Found], url: str | None = None) -> _Found:
     """Return what ``read`` finds in the store of the runs, which it may bring up to date first.
 
-    Parameters
-    ----------
-    url
-        Of :data:`SETTING`; None is the default store. Where the disk lets nothing be written into that, a
-        copy in memory is read, with a warning.
-
-    Raises
-    ------
-    RetryError
-        When the database at ``url`` does not answer.
+    ``url``: Of :data:`SETTING`; None is the default store. Where the disk lets nothing be written into that,
+    a copy in memory is read, with a warning.
+    Raises RetryError when the database at ``url`` does not answer.
     """
     if url is not None:
         with open_store(url) as store:

@@ -94,10 +94,7 @@ class PackedLog(_RowLog[Row]):
     def append(self, row: Row) -> None:
         """Add a row.
 
-        Raises
-        ------
-        StopError
-            When the disk refuses the temporary file.
+        Raises StopError when the disk refuses the temporary file.
         """
         self._last.append(row)
         if len(self._last) < PACKED_ROWS:
@@ -237,18 +234,12 @@ class _StrategyFold:
 class RunFold:
     """Counts and keeps what a run did, from each event and each output in order.
 
-    Parameters
-    ----------
-    instruments
-        Of the run.
-    orders
-        Of the desk, or rebuilt from the journal: each event is applied to them before the fold takes it.
-    books
-        By strategy, where several share the desk.
-    clock, first_day
-        The run's variance clock, and its first session.
-    most_bytes
-        As for :class:`PackedLog`.
+    ``instruments``: Of the run.
+    ``orders``: Of the desk, or rebuilt from the journal: each event is applied to them before the fold takes
+    it.
+    ``books``: By strategy, where several share the desk.
+    ``clock``, ``first_day``: The run's variance clock, and its first session.
+    ``most_bytes``: As for :class:`PackedLog`.
 
     Attributes
     ----------

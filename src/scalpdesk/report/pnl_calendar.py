@@ -35,12 +35,8 @@ _ExpiryResult = tuple[int, Decimal]
 def calendar_of(days: Sequence[DayResult], trades: Iterable[_ExpiryResult], unit: Decimal) -> dict[str, Any]:
     """Return the tables of a calendar in JSON types, each row with ``name`` and ``pnl``.
 
-    Parameters
-    ----------
-    days, trades
-        Of one run or of several of one currency.
-    unit
-        Smallest unit of the account.
+    ``days``, ``trades``: Of one run or of several of one currency.
+    ``unit``: Smallest unit of the account.
     """
     total = sum((day.pnl for day in days), ZERO)
     by_day: defaultdict[str, Decimal] = defaultdict(Decimal)

@@ -79,17 +79,11 @@ def report_of(
 ) -> RunReport:
     """Return the report of a run, or of what of it there is so far.
 
-    Parameters
-    ----------
-    header
-        Of the run.
-    fold
-        Of all of it. Without the books of a desk a shared run has neither trades nor hedges.
-    figures
-        Run summary in JSON types; a sealed one keeps its statistics. With ``cut`` it is of a run that did not
-        end, and has none.
-    vix_before
-        Returns the last close of the VIX that was known on a day, in points.
+    ``header``: Of the run.
+    ``fold``: Of all of it. Without the books of a desk a shared run has neither trades nor hedges.
+    ``figures``: Run summary in JSON types; a sealed one keeps its statistics. With ``cut`` it is of a run
+    that did not end, and has none.
+    ``vix_before``: Returns the last close of the VIX that was known on a day, in points.
     """
     maker = _Maker(header, fold, is_shared="strategies" in figures)
     sessions = maker.sessions(vix_before)

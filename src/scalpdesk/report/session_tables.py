@@ -45,12 +45,8 @@ ENOUGH_SESSIONS = 5
 class SessionSums:
     """P&L, its parts and the largest net delta of each session, as the marks of a run come.
 
-    Parameters
-    ----------
-    clock
-        Of the run: it says whether its market ever closes.
-    first
-        First session: the instant of its opening is also the end of the day of account before it.
+    ``clock``: Of the run: it says whether its market ever closes.
+    ``first``: First session: the instant of its opening is also the end of the day of account before it.
     """
 
     def __init__(self, clock: VarianceClock, first: date | None) -> None:
@@ -97,14 +93,9 @@ class SessionSums:
 
         Amounts and net delta are rounded; those of a desk in coin are in coin.
 
-        Parameters
-        ----------
-        days
-            Every session of the run, so that days without a mark count too.
-        vix_before
-            Last close of the VIX that was known on a day, in points.
-        decimals
-            Of the amounts and the net delta.
+        ``days``: Every session of the run, so that days without a mark count too.
+        ``vix_before``: Last close of the VIX that was known on a day, in points.
+        ``decimals``: Of the amounts and the net delta.
         """
         unit, found = Decimal(1).scaleb(-decimals), []
         for day in sorted({*days, *self._pnl}):
@@ -151,12 +142,8 @@ def realised_path(looks: Iterable[tuple[int, float]], clock: VarianceClock) -> l
     A fraction a year of the run's variance clock, from the marks' spots; None where a session, or what is
     known of it, is shorter than half of that time.
 
-    Parameters
-    ----------
-    looks
-        Marks of a run, in order: UTC nanoseconds, and the spot.
-    clock
-        Of the run.
+    ``looks``: Marks of a run, in order: UTC nanoseconds, and the spot.
+    ``clock``: Of the run.
     """
     span_ns = 30 * MINUTE_NS
     found: list[float | None] = []
@@ -235,14 +222,9 @@ def performance(
 ) -> dict[str, Any]:
     """Return the statistics of sessions: ratios with their 95 % intervals, drawdown, hit rate, exposure.
 
-    Parameters
-    ----------
-    sessions
-        Of the run, in order.
-    starting_nav
-        Value of the book before the first session (USD), for the drawdown's fraction.
-    days_per_year
-        Sessions of a year, by which ratios are annualised: 365 where the market never closes.
+    ``sessions``: Of the run, in order.
+    ``starting_nav``: Value of the book before the first session (USD), for the drawdown's fraction.
+    ``days_per_year``: Sessions of a year, by which ratios are annualised: 365 where the market never closes.
     """
 
     def annual_sharpe(sample: Floats) -> float:

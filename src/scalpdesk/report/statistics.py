@@ -123,21 +123,11 @@ def sharpe_ratio(
 ) -> _SharpeRatio:
     """Return the Sharpe ratio of amounts per period, annualised with their autocorrelation (Lo 2002).
 
-    Parameters
-    ----------
-    pnl
-        Amounts per period, two or more.
-    periods
-        Periods of a year.
-    lags
-        Autocorrelations used; None takes `automatic_lags`.
-    taper
-        Weigh them by Bartlett's triangle, so that the variance of a year stays positive.
-
-    Raises
-    ------
-    ValueError
-        Fewer than two amounts, a non-finite amount, or amounts that do not vary.
+    ``pnl``: Amounts per period, two or more.
+    ``periods``: Periods of a year.
+    ``lags``: Autocorrelations used; None takes `automatic_lags`.
+    ``taper``: Weigh them by Bartlett's triangle, so that the variance of a year stays positive.
+    Raises ValueError: fewer than two amounts, a non-finite amount, or amounts that do not vary.
     """
     amounts = _amounts(pnl, 2, "Sharpe ratio")
     number = len(amounts)
@@ -211,17 +201,11 @@ def stationary_positions(
 ) -> _Ints:
     """Return the positions of samples under the stationary bootstrap (Politis and Romano 1994).
 
-    Parameters
-    ----------
-    starts
-        First position of each sample; a sample is a row of the result.
-    steps
-        For each of the ``number - 1`` further positions: where a new block of each sample would start, and a
-        number in [0, 1) below ``1 / mean_block`` where it does.
-    number
-        Observations, each a position from 0; a sample has as many.
-    mean_block
-        Mean length of a block, 1 or more.
+    ``starts``: First position of each sample; a sample is a row of the result.
+    ``steps``: For each of the ``number - 1`` further positions: where a new block of each sample would start,
+    and a number in [0, 1) below ``1 / mean_block`` where it does.
+    ``number``: Observations, each a position from 0; a sample has as many.
+    ``mean_block``: Mean length of a block, 1 or more.
     """
     # all samples step together: a step of 2,000 samples costs what a step of one does
     positions = np.empty((len(starts), number), np.int64)
@@ -257,14 +241,9 @@ def quantile_interval(values: Amounts, level: float = 0.95) -> Interval:
 def bootstrap_samples(pnl: Amounts, *, draws: int = _DRAWS, seed: int = 1) -> Floats:
     """Return samples of amounts under the stationary bootstrap, a row a sample, the same for the same seed.
 
-    Parameters
-    ----------
-    pnl
-        Amounts per period, two or more.
-    draws
-        Samples.
-    seed
-        Of the generator (NumPy's PCG64).
+    ``pnl``: Amounts per period, two or more.
+    ``draws``: Samples.
+    ``seed``: Of the generator (NumPy's PCG64).
     """
     amounts = _amounts(pnl, 2, "bootstrap")
     block, generator, number = mean_block_length(amounts), np.random.default_rng(seed), len(amounts)
@@ -284,16 +263,11 @@ def bootstrap_interval(
 ) -> Interval:
     """Return the interval of a statistic under the stationary bootstrap, the same for the same seed.
 
-    Parameters
-    ----------
-    pnl
-        Amounts per period.
-    statistic
-        From a sample as long as `pnl` to a number; samples for which it is not finite are left out.
-    level
-        Fraction of the samples inside.
-    draws, seed
-        As in :func:`bootstrap_samples`.
+    ``pnl``: Amounts per period.
+    ``statistic``: From a sample as long as `pnl` to a number; samples for which it is not finite are left
+    out.
+    ``level``: Fraction of the samples inside.
+    ``draws``, ``seed``: As in :func:`bootstrap_samples`.
     """
     values = np.array([statistic(sample) for sample in bootstrap_samples(pnl, draws=draws, seed=seed)])
     return quantile_interval(values[np.isfinite(values)], level)

@@ -179,10 +179,7 @@ def why_no_trade(verdicts: Iterable[str]) -> str | None:
 def _folder_verdict(folder: Mapping[str, Any]) -> str:
     """Return why a strategy folder did not trade: it failed, was refused, or sent no intent.
 
-    Parameters
-    ----------
-    folder
-        Summary of the folder: counts, last failure and last refusal.
+    ``folder``: Summary of the folder: counts, last failure and last refusal.
     """
     failures, refused = folder.get("failures", 0), folder.get("refused", 0)
     if failures:

@@ -28,16 +28,10 @@ _OLDEST_NS = 60 * NANOS_PER_SECOND
 class MarkedBook:
     """A book at its marks: what its options are worth by the change of its value and its fills; volatilities.
 
-    Parameters
-    ----------
-    marks, fills
-        Of the book, in order.
-    listed
-        Instruments of the run, by their numbers.
-    changes
-        What moved units or cash without an order.
-    underlying
-        Symbol of the shares whose price the marks state; None where the hedge is none of shares.
+    ``marks``, ``fills``: Of the book, in order.
+    ``listed``: Instruments of the run, by their numbers.
+    ``changes``: What moved units or cash without an order.
+    ``underlying``: Symbol of the shares whose price the marks state; None where the hedge is none of shares.
     """
 
     def __init__(

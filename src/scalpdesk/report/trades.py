@@ -139,16 +139,10 @@ def trades_of(
     Adjusted contracts belong to the trade of the old ones; options that came by a transfer, or were held at
     the start, are a trade for which the run paid nothing.
 
-    Parameters
-    ----------
-    listed
-        Instruments of the run, by their numbers.
-    clock
-        Of the run.
-    underlying
-        Symbol of the shares whose price the marks state; None where the hedge is none of shares.
-    dividends
-        Of the underlying: when it goes ex (UTC nanoseconds), and currency a share.
+    ``listed``: Instruments of the run, by their numbers.
+    ``clock``: Of the run.
+    ``underlying``: Symbol of the shares whose price the marks state; None where the hedge is none of shares.
+    ``dividends``: Of the underlying: when it goes ex (UTC nanoseconds), and currency a share.
     """
     marks = MarkedBook(record.marks, record.fills, listed, record.changes, underlying)
     held = _Holdings(listed)
@@ -254,19 +248,12 @@ def exposure(
     ``unhedged_minutes`` counts from a mark beyond what the hedge before it leaves alone to the next mark of
     its session: what waits for a quote, an order or a fill.
 
-    Parameters
-    ----------
-    marks, decisions
-        Of the run, in order.
-    trades
-        When each was opened and closed, UTC nanoseconds; None while it is held.
-    spans_ns
-        Open and close of each session, UTC nanoseconds.
-    hedges
-        By instant (UTC nanoseconds): what the last hedge that was filled then did to the net delta. The mark
-        of that instant is of before.
-    least_fraction, hedge
-        As for `scalpdesk.hedging.sizing.unhedged_from`.
+    ``marks``, ``decisions``: Of the run, in order.
+    ``trades``: When each was opened and closed, UTC nanoseconds; None while it is held.
+    ``spans_ns``: Open and close of each session, UTC nanoseconds.
+    ``hedges``: By instant (UTC nanoseconds): what the last hedge that was filled then did to the net delta.
+    The mark of that instant is of before.
+    ``least_fraction``, ``hedge``: As for `scalpdesk.hedging.sizing.unhedged_from`.
     """
     end_ns = spans_ns[-1][1]
     held: list[tuple[int, int]] = []

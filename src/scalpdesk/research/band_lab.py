@@ -265,19 +265,11 @@ def aversion_of_width(name: str, inputs: HedgeInputs, half_width: float) -> floa
 
     The width is the formula's, before its floor and cap.
 
-    Parameters
-    ----------
-    name
-        ``whalley_wilmott`` or ``zakamouline``.
-    inputs
-        The position, its cost above zero.
-    half_width
-        Shares, above 0.
-
-    Raises
-    ------
-    ArgumentError
-        When the cost is zero, where every formula's band has no width, or no aversion gives the width.
+    ``name``: ``whalley_wilmott`` or ``zakamouline``.
+    ``inputs``: The position, its cost above zero.
+    ``half_width``: Shares, above 0.
+    Raises ArgumentError when the cost is zero, where every formula's band has no width, or no aversion gives
+    the width.
     """
     if not inputs.own_cost_fraction > 0.0:
         raise ArgumentError(
@@ -342,19 +334,10 @@ def lab_bands(
 ) -> list[LabBand]:
     """Return the bands to compare: each kind at several settings.
 
-    Parameters
-    ----------
-    inputs
-        The position at the open.
-    names
-        Of :data:`FAMILIES`, or the desk's own name of a band, which is tried as it comes; None: all.
-    terms
-        Cap, aversion where no cap is given, and the least hedge of bands that stop at their edge.
-
-    Raises
-    ------
-    ArgumentError
-        For an unknown name, or a cost that is zero where a formula's band is asked for.
+    ``inputs``: The position at the open.
+    ``names``: Of :data:`FAMILIES`, or the desk's own name of a band, which is tried as it comes; None: all.
+    ``terms``: Cap, aversion where no cap is given, and the least hedge of bands that stop at their edge.
+    Raises ArgumentError for an unknown name, or a cost that is zero where a formula's band is asked for.
     """
     names = every_band() if names is None else names
     known = (*every_band(), *_COVERED)
@@ -434,11 +417,8 @@ def _of_family(
 def _widths_of(band: HedgeBand, block: LabSessions) -> tuple[Floats, Floats, Flags, bool]:
     """Return what a band asks of a walk over a block.
 
-    Returns
-    -------
-    tuple
-        Half widths in shares and seconds between hedges (a row, or a row a path), whether a hedge stops at
-        the edge (one a look), and whether a delta of less than the smallest trade is left alone.
+    Returns half widths in shares and seconds between hedges (a row, or a row a path), whether a hedge stops
+    at the edge (one a look), and whether a delta of less than the smallest trade is left alone.
     """
     looks, inputs = block.now_ns.size, block.inputs
     straddles, multiplier = inputs.straddles, inputs.multiplier
@@ -543,20 +523,11 @@ def hedge_block(
 ) -> tuple[Floats, int]:
     """Hedge every path of a block with a band.
 
-    Parameters
-    ----------
-    lab, block
-        The band and the sessions.
-    step
-        Smallest trade in shares; 0 trades any fraction.
-    trace
-        Takes look and signed shares of each hedge; give one for a block of one path.
-
-    Returns
-    -------
-    tuple
-        P&L of the shares before costs, costs, hedges, shares, largest net delta beyond the width (columns), a
-        row a path; and the number of hedges.
+    ``lab``, ``block``: The band and the sessions.
+    ``step``: Smallest trade in shares; 0 trades any fraction.
+    ``trace``: Takes look and signed shares of each hedge; give one for a block of one path.
+    Returns P&L of the shares before costs, costs, hedges, shares, largest net delta beyond the width
+    (columns), a row a path; and the number of hedges.
     """
     out = np.empty((block.delta.shape[0], PARTS))
     delta = _deltas_of(lab, block)
@@ -627,25 +598,15 @@ def compare(
 ) -> BandReport:
     """Hedge the same sessions with every band, and weigh mean against spread.
 
-    Parameters
-    ----------
-    blocks
-        Sessions by :attr:`LabBand.columns`; a band whose columns are missing computes its delta.
-    bands
-        From :func:`lab_bands`.
-    market
-        What the sessions are, for the report.
-    risk_aversion
-        1/currency, for the certainty equivalent.
-    delta_cap
-        Bands that wait beyond it, and clocks, are not recommended.
-    seed
-        Of the resampling.
-    is_fair
-        Whether the share earns nothing on average, as a simulated one does. The mean P&L of a band then
-        differs from that of a hedge at every look by costs alone, and is so estimated.
-    progress, total
-        Called with the sessions done, and their number.
+    ``blocks``: Sessions by :attr:`LabBand.columns`; a band whose columns are missing computes its delta.
+    ``bands``: From :func:`lab_bands`.
+    ``market``: What the sessions are, for the report.
+    ``risk_aversion``: 1/currency, for the certainty equivalent.
+    ``delta_cap``: Bands that wait beyond it, and clocks, are not recommended.
+    ``seed``: Of the resampling.
+    ``is_fair``: Whether the share earns nothing on average, as a simulated one does. The mean P&L of a band
+    then differs from that of a hedge at every look by costs alone, and is so estimated.
+    ``progress``, ``total``: Called with the sessions done, and their number.
     """
     options, ideals, found = [], [], [list[Floats]() for _ in bands]
     done = 0
@@ -878,21 +839,11 @@ def _recorded_blocks(
 ) -> dict[str, LabSessions]:
     """Return one session's columns, a recording for each delta that the bands hedge by.
 
-    Parameters
-    ----------
-    market
-        One session.
-    bands
-        Bands that will hedge it.
-    settings_of
-        Returns the gamma scalper's settings with more of them.
-    seed
-        As of the run.
-
-    Raises
-    ------
-    DataError
-        When no straddle was held in the session.
+    ``market``: One session.
+    ``bands``: Bands that will hedge it.
+    ``settings_of``: Returns the gamma scalper's settings with more of them.
+    ``seed``: As of the run.
+    Raises DataError when no straddle was held in the session.
     """
     prepared_market = prepared(market)
     wanted: dict[str, tuple[str, ...]] = {"sticky_strike": ("hedge.delta_model=sticky_strike",)}
@@ -915,21 +866,11 @@ def compare_recorded(
     The bands are those of the first session's position; a session without a straddle is left out, and named
     in ``market``.
 
-    Parameters
-    ----------
-    days, load
-        Sessions, and what loads the market of one.
-    settings_of
-        Returns the gamma scalper's settings with more of them.
-    names, terms
-        As in :func:`lab_bands`.
-    seed, progress
-        As in :func:`compare`.
-
-    Raises
-    ------
-    DataError
-        When no session had a straddle.
+    ``days``, ``load``: Sessions, and what loads the market of one.
+    ``settings_of``: Returns the gamma scalper's settings with more of them.
+    ``names``, ``terms``: As in :func:`lab_bands`.
+    ``seed``, ``progress``: As in :func:`compare`.
+    Raises DataError when no session had a straddle.
     """
     skipped: list[dict[str, str]] = []
     first: tuple[date, LabSessions] | None = None

@@ -113,30 +113,14 @@ def compare(
 ) -> dict[str, Any]:
     """Compare a live run with its backtest.
 
-    Parameters
-    ----------
-    run_dir
-        Folder of the live run's journal.
-    market
-        Data set of the same session, which the first backtest plays; None begins with the recorded stream:
-        then the part of the data is 0.
-    seed
-        Path of an embedded market.
-    progress
-        Called now and then.
-
-    Returns
-    -------
-    dict
-        Ready for JSON. ``parts`` are exact amounts in the desk's currency that sum to ``difference``, live
-        less backtest. ``chain`` has the P&L of each backtest.
-
-    Raises
-    ------
-    ArgumentError
-        When the run is a backtest.
-    DataError
-        When no session was opened in it.
+    ``run_dir``: Folder of the live run's journal.
+    ``market``: Data set of the same session, which the first backtest plays; None begins with the recorded
+    stream: then the part of the data is 0.
+    ``seed``: Path of an embedded market.
+    ``progress``: Called now and then.
+    Returns ready for JSON. ``parts`` are exact amounts in the desk's currency that sum to ``difference``,
+    live less backtest. ``chain`` has the P&L of each backtest. Raises ArgumentError when the run is a
+    backtest. Raises DataError when no session was opened in it.
     """
     check_is_live(run_dir)
     record = LiveRecord(run_dir)

@@ -91,10 +91,7 @@ class Range:
 def read_axis(text: str) -> Parameter | Range:
     """Read ``KEY=LOW:HIGH:SCALE`` as a range, anything else as :func:`read_parameter` does.
 
-    Raises
-    ------
-    ArgumentError
-        When the text is no parameter.
+    Raises ArgumentError when the text is no parameter.
 
     Examples
     --------
@@ -127,10 +124,7 @@ _CLOCK = r"\d\d:\d\d(:\d\d)?"
 def read_parameter(text: str) -> Parameter:
     """Read ``KEY=VALUE,VALUE`` or ``KEY=LOW:HIGH:SCALE:NUMBER`` with the scale ``lin`` or ``log``.
 
-    Raises
-    ------
-    ArgumentError
-        When the text is neither.
+    Raises ArgumentError when the text is neither.
 
     Examples
     --------
@@ -177,10 +171,7 @@ def combinations(parameters: Sequence[Parameter]) -> list[dict[str, str]]:
 def refuse_doubled(axes: Sequence[Parameter | Range]) -> None:
     """Refuse a key that is given twice.
 
-    Raises
-    ------
-    ArgumentError
-        Names the key.
+    Raises ArgumentError: names the key.
     """
     keys = [axis.key for axis in axes]
     doubled = next((key for key in keys if keys.count(key) > 1), None)
@@ -390,14 +381,9 @@ It raises ConfigError where they are no configuration.
 class JobMaker:
     """Makes the jobs of a sweep from values of its parameters.
 
-    Parameters
-    ----------
-    load
-        The settings of the sweep.
-    seed
-        Path of a reconstructed market; None for a recorded one.
-    market
-        Of all of its runs.
+    ``load``: The settings of the sweep.
+    ``seed``: Path of a reconstructed market; None for a recorded one.
+    ``market``: Of all of its runs.
     """
 
     def __init__(self, load: Loader, seed: int | None, market: PreparedMarket) -> None:
@@ -472,10 +458,7 @@ class SweepFolder:
     def read_table(self) -> tuple[SweepRow, ...]:
         """Return the rows of the table as it was written last: the best first, those that failed too.
 
-        Raises
-        ------
-        DataError
-            When the folder has no table.
+        Raises DataError when the folder has no table.
         """
         import duckdb  # noqa: PLC0415 - a tenth of a second
 
@@ -566,10 +549,7 @@ def find_sweep(folder: Path, name: str) -> Path | None:
 def stored_sweep(folder: Path) -> "SweepResult":
     """Return the last sweep of a folder as it ended.
 
-    Raises
-    ------
-    DataError
-        When the folder has no table.
+    Raises DataError when the folder has no table.
     """
     kept = SweepFolder(folder)
     about = msgspec.json.decode((folder / _ABOUT_FILE).read_bytes(), type=dict[str, Any])

@@ -30,21 +30,11 @@ class Search:
 
     A backtest stops after a session at whose end its P&L is below the median of the finished backtests.
 
-    Parameters
-    ----------
-    axes
-        What may vary.
-    number
-        Backtests.
-    seed
-        Of the proposals.
-    stops
-        Whether a backtest below the median stops early.
-
-    Raises
-    ------
-    ConfigError
-        When Optuna is not installed.
+    ``axes``: What may vary.
+    ``number``: Backtests.
+    ``seed``: Of the proposals.
+    ``stops``: Whether a backtest below the median stops early.
+    Raises ConfigError when Optuna is not installed.
 
     References
     ----------

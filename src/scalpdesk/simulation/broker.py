@@ -49,31 +49,18 @@ _PENDING_NEW, _ACCEPTED, NEW = Status.PENDING_NEW, Status.ACCEPTED, Status.NEW
 class Broker:
     """Accounts, orders and matching over one market.
 
-    Parameters
-    ----------
-    instruments
-        What is traded; may grow.
-    hours
-        When the market is open.
-    option_fills, share_fills
-        How orders meet quotes.
-    margin
-        What accounts may use; Regulation T unless another is given.
-    fees
-        Fee schedule.
-    rules
-        Of the venue.
-    assignment
-        What the holders of sold options do; nothing before the expiry unless it is given.
-    effect_latency_ns
-        From a request to its effect, nanoseconds: a request is then answered first and takes effect by a
-        timer. None: at once.
-    faults
-        What goes wrong.
-    ids
-        Source of ids; counters unless another is given.
-    keeps_history
-        Whether updates carry a copy of their order and accounts keep their activities.
+    ``instruments``: What is traded; may grow.
+    ``hours``: When the market is open.
+    ``option_fills``, ``share_fills``: How orders meet quotes.
+    ``margin``: What accounts may use; Regulation T unless another is given.
+    ``fees``: Fee schedule.
+    ``rules``: Of the venue.
+    ``assignment``: What the holders of sold options do; nothing before the expiry unless it is given.
+    ``effect_latency_ns``: From a request to its effect, nanoseconds: a request is then answered first and
+    takes effect by a timer. None: at once.
+    ``faults``: What goes wrong.
+    ``ids``: Source of ids; counters unless another is given.
+    ``keeps_history``: Whether updates carry a copy of their order and accounts keep their activities.
     """
 
     def __init__(
@@ -196,10 +183,7 @@ class Broker:
     def open_session(self, now_ns: int, closes_ns: int) -> None:
         """Begin a session: dividends and corporate actions, then the orders that waited for it.
 
-        Raises
-        ------
-        DataError
-            When a holding cannot be carried across a corporate action.
+        Raises DataError when a holding cannot be carried across a corporate action.
         """
         ledger = self.ledger
         ledger.now_ns = max(ledger.now_ns, now_ns)
@@ -248,10 +232,7 @@ class Broker:
     def submit(self, account_name: str, request: OrderRequest) -> BrokerOrder:
         """Take an order; return it as it stands now.
 
-        Raises
-        ------
-        Refused
-            When a rule forbids it; the order then does not exist.
+        Raises Refused when a rule forbids it; the order then does not exist.
         """
         ledger, entry = self.ledger, self.entry
         account = ledger.accounts[account_name]
@@ -290,10 +271,7 @@ class Broker:
     def cancel(self, account_name: str, order_id: str) -> None:
         """Accept a cancel; whether it comes in time is another matter.
 
-        Raises
-        ------
-        Refused
-            When there is no such order or it is at its end.
+        Raises Refused when there is no such order or it is at its end.
         """
         order = self.order(account_name, order_id)
         if not order.is_open:
@@ -309,10 +287,7 @@ class Broker:
 
         The new order asks for what the old one has not filled yet.
 
-        Raises
-        ------
-        Refused
-            When the old order cannot be replaced or the new one is not allowed.
+        Raises Refused when the old order cannot be replaced or the new one is not allowed.
         """
         ledger = self.ledger
         account = ledger.accounts[account_name]
@@ -336,10 +311,7 @@ class Broker:
     def order(self, account_name: str, order_id: str) -> BrokerOrder:
         """Return an order of an account.
 
-        Raises
-        ------
-        Refused
-            When there is none of this id.
+        Raises Refused when there is none of this id.
         """
         found = self.ledger.accounts[account_name].orders.get(order_id)
         if found is None:
@@ -351,10 +323,7 @@ class Broker:
     ) -> BrokerOrder:
         """Send a market order that closes a holding, or ``quantity`` (unsigned) of it.
 
-        Raises
-        ------
-        Refused
-            When nothing is held, or open orders hold it.
+        Raises Refused when nothing is held, or open orders hold it.
         """
         held = self.ledger.accounts[account_name].quantity(number)
         if not held:

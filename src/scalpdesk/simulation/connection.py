@@ -58,14 +58,9 @@ OVER = "the session is over"
 class BrokerConnection:
     """Carries the commands of one desk to one account, and what happens there back.
 
-    Parameters
-    ----------
-    broker, account
-        The other side.
-    out_ns, back_ns
-        Time that a message takes to the broker, and back; nanoseconds.
-    delays
-        Returns the time of a command in place of ``out_ns``.
+    ``broker``, ``account``: The other side.
+    ``out_ns``, ``back_ns``: Time that a message takes to the broker, and back; nanoseconds.
+    ``delays``: Returns the time of a command in place of ``out_ns``.
     """
 
     takes_combos: ClassVar[bool] = True

@@ -128,23 +128,14 @@ def uuid_ids(seed: str) -> Ids:
 class Ledger:
     """State of a broker and the changes that keep it whole.
 
-    Parameters
-    ----------
-    instruments
-        What is traded; may grow.
-    option_fills, share_fills
-        How orders meet quotes.
-    margin
-        What accounts may use.
-    fees
-        Fee schedule.
-    faults
-        What goes wrong.
-    ids
-        Source of ids.
-    keeps_history
-        Whether updates carry a copy of their order and accounts keep their activities: for a venue whose
-        clients read later what happened earlier.
+    ``instruments``: What is traded; may grow.
+    ``option_fills``, ``share_fills``: How orders meet quotes.
+    ``margin``: What accounts may use.
+    ``fees``: Fee schedule.
+    ``faults``: What goes wrong.
+    ``ids``: Source of ids.
+    ``keeps_history``: Whether updates carry a copy of their order and accounts keep their activities: for a
+    venue whose clients read later what happened earlier.
     """
 
     def __init__(

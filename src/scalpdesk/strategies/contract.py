@@ -94,10 +94,7 @@ def not_an_action(returned: object, strategy: str) -> ArgumentError:
 def check_sequence(returned: object, strategy: str) -> None:
     """Refuse one action that a strategy returned by itself.
 
-    Raises
-    ------
-    ArgumentError
-        As it cannot be gone through.
+    Raises ArgumentError as it cannot be gone through.
     """
     if isinstance(returned, Proposal | SetTimer | AskFolder):
         raise not_an_action(returned, strategy)
@@ -106,15 +103,8 @@ def check_sequence(returned: object, strategy: str) -> None:
 def check_proposal(proposal: Proposal, strategy: str, instruments: int) -> None:
     """Refuse a proposal with fields of other types: by identity "buy" is no ``Side.BUY``, so it was a sale.
 
-    Parameters
-    ----------
-    instruments
-        How many the run has; their ids are 0 and up.
-
-    Raises
-    ------
-    ArgumentError
-        Names the field.
+    ``instruments``: How many the run has; their ids are 0 and up.
+    Raises ArgumentError: names the field.
     """
     if proposal.reasons.__class__ is not tuple:
         raise _wrong_field("reasons", proposal.reasons, strategy, 'write a tuple of texts, as ("why",)')
@@ -393,10 +383,7 @@ class Strategy(Protocol):
 def triggers_of(strategy: Strategy, view: DeskView) -> Sequence[Trigger]:
     """Start a strategy and return its triggers.
 
-    Raises
-    ------
-    ArgumentError
-        When it returned no sequence of triggers, such as None or one trigger by itself.
+    Raises ArgumentError when it returned no sequence of triggers, such as None or one trigger by itself.
     """
     triggers: object = strategy.start(view)
     given: list[object] = list(triggers) if isinstance(triggers, Iterable) else [None]
@@ -523,20 +510,14 @@ class Helper(Protocol):
     def facts(self, config: Any) -> dict[str, str]:
         """Return what the run's header says of it, such as a digest of its code.
 
-        Raises
-        ------
-        ConfigError
-            When it cannot be read.
+        Raises ConfigError when it cannot be read.
         """
         ...
 
     def start(self, config: Any, runs_dir: Path) -> Answerer:
         """Start it; it does not reach ``runs_dir``, the folder of the runs.
 
-        Raises
-        ------
-        ConfigError
-            When it cannot be started.
+        Raises ConfigError when it cannot be started.
         """
         ...
 

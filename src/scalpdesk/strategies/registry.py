@@ -31,10 +31,7 @@ def find_strategy(name: str) -> StrategySpec:
 
     Names joined by ``+`` give the spec that runs all of them in one desk.
 
-    Raises
-    ------
-    ConfigError
-        When the name is unknown (names the nearest), or a package brings no StrategySpec.
+    Raises ConfigError when the name is unknown (names the nearest), or a package brings no StrategySpec.
     """
     wanted = canonical_name(name)
     if SEVERAL in wanted:
@@ -56,10 +53,7 @@ def _helpers(strategy: str, sections: Mapping[str, Any]) -> Iterator[tuple[Helpe
 def helper_facts(strategy: str, sections: Mapping[str, Any]) -> dict[str, str]:
     """Return what a run's header says of what its strategy asks; settings are plain data by strategy.
 
-    Raises
-    ------
-    ConfigError
-        When it cannot be read.
+    Raises ConfigError when it cannot be read.
     """
     found: dict[str, str] = {}
     for helper, config in _helpers(strategy, sections):
@@ -70,10 +64,7 @@ def helper_facts(strategy: str, sections: Mapping[str, Any]) -> dict[str, str]:
 def start_helper(strategy: str, sections: Mapping[str, Any], runs_dir: Path) -> Answerer | None:
     """Start what a run's strategy asks; None where it asks for nothing.
 
-    Raises
-    ------
-    ConfigError
-        When it cannot be started, or several strategies of the run ask.
+    Raises ConfigError when it cannot be started, or several strategies of the run ask.
     """
     found = list(_helpers(strategy, sections))
     if len(found) > 1:
@@ -89,10 +80,7 @@ def start_helper(strategy: str, sections: Mapping[str, Any], runs_dir: Path) -> 
 def member_names(name: str) -> tuple[str, ...]:
     """Return the strategies that a run of this name is made of.
 
-    Raises
-    ------
-    ConfigError
-        When there is no such strategy.
+    Raises ConfigError when there is no such strategy.
     """
     return find_strategy(name).members or (canonical_name(name),)
 
@@ -164,21 +152,11 @@ def bound_config(
 ) -> Any:
     """Return what a spec's ``build`` takes: its own settings, or the shared settings of its members.
 
-    Parameters
-    ----------
-    strategy
-        Its name.
-    configs
-        Settings by name, of the strategy and of all of its members.
-    budgets
-        Share of the equity by strategy (``[budgets.fractions]``).
-    adopts
-        Member that takes over the account's positions at the start.
-
-    Raises
-    ------
-    ConfigError
-        When a budget names no strategy, or the budgets do not fit.
+    ``strategy``: Its name.
+    ``configs``: Settings by name, of the strategy and of all of its members.
+    ``budgets``: Share of the equity by strategy (``[budgets.fractions]``).
+    ``adopts``: Member that takes over the account's positions at the start.
+    Raises ConfigError when a budget names no strategy, or the budgets do not fit.
     """
     spec = find_strategy(strategy)
     if not spec.members:

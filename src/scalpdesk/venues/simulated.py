@@ -310,14 +310,9 @@ class PlayedSession:
 class SimulatedGateway(WithoutCorporateActions):
     """The gateway to a :class:`PlayedSession`.
 
-    Parameters
-    ----------
-    venue
-        The other side.
-    clock
-        Follows the venue's time; the desk reads it.
-    pace
-        Market seconds a second; None plays as fast as the desk handles.
+    ``venue``: The other side.
+    ``clock``: Follows the venue's time; the desk reads it.
+    ``pace``: Market seconds a second; None plays as fast as the desk handles.
     """
 
     name = "simulated"
@@ -496,16 +491,10 @@ class SimulatedGateway(WithoutCorporateActions):
 class SandboxGateway(WithoutCorporateActions):
     """A simulated account at live prices.
 
-    Parameters
-    ----------
-    data
-        Brings quotes, contracts and their discovery; its account is never traded.
-    connection
-        To the broker; its instruments are those of the run and may grow.
-    clock
-        Stamps what happens here; the same as the data gateway's.
-    hours
-        Sessions of the venue; the broker's own.
+    ``data``: Brings quotes, contracts and their discovery; its account is never traded.
+    ``connection``: To the broker; its instruments are those of the run and may grow.
+    ``clock``: Stamps what happens here; the same as the data gateway's.
+    ``hours``: Sessions of the venue; the broker's own.
     """
 
     name = "sandbox"

@@ -61,15 +61,8 @@ def qlike(realised: Array, forecast: Array) -> Array:
 
     Arguments are the mean squared return over the horizon and its forecast, both decimal.
 
-    Returns
-    -------
-    ndarray
-        One loss each. Least in expectation when the forecast is the conditional variance.
-
-    Raises
-    ------
-    ArgumentError
-        When shapes differ, a forecast is not above zero or a number is not finite; names the index.
+    Returns one loss each. Least in expectation when the forecast is the conditional variance. Raises
+    ArgumentError when shapes differ, a forecast is not above zero or a number is not finite; names the index.
 
     References
     ----------
@@ -106,18 +99,10 @@ def qlike(realised: Array, forecast: Array) -> Array:
 def diebold_mariano(loss: Array, other: Array, horizon: int = 1) -> DieboldMariano:
     """Test the mean difference of two loss series, with Newey-West standard errors.
 
-    Parameters
-    ----------
-    loss, other
-        Losses on the same days.
-    horizon
-        Periods ahead; overlapping horizons make neighbouring losses move together. The Newey-West
-        lags are the larger of horizon − 1 and ``n^(1/3)``.
-
-    Raises
-    ------
-    ArgumentError
-        When the series differ in length or have fewer than 10 losses.
+    ``loss``, ``other``: Losses on the same days.
+    ``horizon``: Periods ahead; overlapping horizons make neighbouring losses move together. The Newey-West
+    lags are the larger of horizon − 1 and ``n^(1/3)``.
+    Raises ArgumentError when the series differ in length or have fewer than 10 losses.
 
     References
     ----------

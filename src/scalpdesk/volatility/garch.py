@@ -31,26 +31,12 @@ def garch_path(omega: float, persistence: float, next_variance: Numbers, horizon
 
     ``E[v(k+1)] = ω + p·E[v(k)]``, p = α + β (plus half of γ under GJR with symmetric shocks).
 
-    Parameters
-    ----------
-    omega
-        Variance per period, above 0.
-    persistence
-        In [0, 1).
-    next_variance
-        Variance of the next period, known today; or many, for as many paths side by side.
-    horizon
-        Periods, 1 or more.
-
-    Returns
-    -------
-    ndarray
-        Shape ``(horizon,)``, or ``(horizon, paths)``.
-
-    Raises
-    ------
-    ArgumentError
-        When the process has no long-run variance or an argument is out of its range.
+    ``omega``: Variance per period, above 0.
+    ``persistence``: In [0, 1).
+    ``next_variance``: Variance of the next period, known today; or many, for as many paths side by side.
+    ``horizon``: Periods, 1 or more.
+    Returns shape ``(horizon,)``, or ``(horizon, paths)``. Raises ArgumentError when the process has no
+    long-run variance or an argument is out of its range.
 
     References
     ----------
@@ -182,10 +168,7 @@ class GarchProcess(msgspec.Struct, frozen=True):
     def next_variances(self, returns: Array) -> Array:
         """Variance of every return as known before it, and of the one after the last.
 
-        Returns
-        -------
-        ndarray
-            Shape ``(len(returns) + 1,)``, per period, decimal.
+        Returns shape ``(len(returns) + 1,)``, per period, decimal.
         """
         fixed = _process(returns, self.model).fix(self.parameters)
         path = np.square(np.asarray(fixed.conditional_volatility, dtype=np.float64))
@@ -196,10 +179,7 @@ class GarchProcess(msgspec.Struct, frozen=True):
     def mean_ahead(self, next_variance: Numbers, horizon: int) -> Array:
         """Mean variance of the next ``horizon`` periods, given that of the first of them (decimal).
 
-        Raises
-        ------
-        ArgumentError
-            When the process has no long-run variance.
+        Raises ArgumentError when the process has no long-run variance.
         """
         mean = _RECIPES[self.model].mean
         return mean(self.parameters, np.asarray(next_variance) * _PERCENT**2, horizon) / _PERCENT**2

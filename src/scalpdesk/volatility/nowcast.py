@@ -40,18 +40,11 @@ def nowcast(
 ) -> _Nowcast:
     """Return a day's volatility from a forecast and what the day has shown so far.
 
-    Parameters
-    ----------
-    forecast_vol
-        Made before the day, fraction a year.
-    realized_variance
-        Sum of squared log returns so far, the gap at the open among them.
-    share_elapsed
-        Share of the day's variance that they cover on the session's variance clock, 0 to 1.
-    reaction
-        Elapsed share at which half of the surprise is expected to go on.
-    days_per_year
-        Trading days of the forecast's year: 365 where the market never closes.
+    ``forecast_vol``: Made before the day, fraction a year.
+    ``realized_variance``: Sum of squared log returns so far, the gap at the open among them.
+    ``share_elapsed``: Share of the day's variance that they cover on the session's variance clock, 0 to 1.
+    ``reaction``: Elapsed share at which half of the surprise is expected to go on.
+    ``days_per_year``: Trading days of the forecast's year: 365 where the market never closes.
 
     Notes
     -----

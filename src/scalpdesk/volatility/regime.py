@@ -51,10 +51,7 @@ def regime_of(vol: float) -> Regime:
 def variance_premium(implied_vol: float, forecast_vol: float) -> VariancePremium:
     """Variance risk premium of an implied over a forecast volatility (each per year).
 
-    Raises
-    ------
-    ArgumentError
-        When one is not finite, is negative, or the forecast is zero.
+    Raises ArgumentError when one is not finite, is negative, or the forecast is zero.
     """
     _check_vol("implied_vol", implied_vol)
     _check_vol("forecast_vol", forecast_vol)

@@ -45,15 +45,7 @@ class TreeEnsemble(msgspec.Struct, frozen=True):
 def estimate_trees(bars: Ohlc, horizon: int) -> TreeEnsemble | str:
     """Fit trees for the mean range variance of the next periods, scaled to squared returns as HAR is.
 
-    Returns
-    -------
-    TreeEnsemble or str
-        Or the reason for the failure.
-
-    Raises
-    ------
-    ConfigError
-        When scikit-learn is not installed.
+    Returns or the reason for the failure. Raises ConfigError when scikit-learn is not installed.
 
     References
     ----------

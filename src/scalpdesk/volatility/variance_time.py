@@ -130,10 +130,7 @@ class VarianceClock(msgspec.Struct, frozen=True, cache_hash=True):
     def years(self, start_ns: int, end_ns: int) -> float:
         """Years of variance from one instant to another; negative when the second is the earlier.
 
-        Raises
-        ------
-        ArgumentError
-            When the exchange calendar of the session clock does not cover the years.
+        Raises ArgumentError when the exchange calendar of the session clock does not cover the years.
         """
         if self.weights is None:
             return (end_ns - start_ns) / NANOS_PER_SECOND / SECONDS_PER_YEAR

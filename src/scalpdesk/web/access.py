@@ -82,10 +82,7 @@ class Tokens(msgspec.Struct, frozen=True):
 def load_tokens(folder: Path) -> Tokens:
     """Return the tokens in a folder; made at the first start.
 
-    Raises
-    ------
-    ConfigError
-        When the file is readable by others, or its folder writable, or is not one of ours.
+    Raises ConfigError when the file is readable by others, or its folder writable, or is not one of ours.
     """
     path = own_folder(folder, "the folder of the dashboard's tokens") / _SECRETS_FILE
     try:
@@ -151,23 +148,14 @@ class WrongTokens:
 class Access:
     """Roles of requests, sessions of the page, and the limit on wrong tokens.
 
-    Parameters
-    ----------
-    tokens
-        The secrets.
-    host, port
-        Address that the server is bound to.
-    names
-        Further values of the header Host that are allowed (``desk.lan:10000``).
-    origins
-        Addresses of the page behind a proxy, with their scheme (``https://desk.example.com``).
-    proxies
-        Addresses or networks of proxies whose X-Forwarded-For is believed.
-    reads_freely
-        Whether anybody on this machine may read without a token; with ``origins`` it always takes one,
-        because a proxy's requests come from this machine, too.
-    clock
-        Monotonic seconds.
+    ``tokens``: The secrets.
+    ``host``, ``port``: Address that the server is bound to.
+    ``names``: Further values of the header Host that are allowed (``desk.lan:10000``).
+    ``origins``: Addresses of the page behind a proxy, with their scheme (``https://desk.example.com``).
+    ``proxies``: Addresses or networks of proxies whose X-Forwarded-For is believed.
+    ``reads_freely``: Whether anybody on this machine may read without a token; with ``origins`` it always
+    takes one, because a proxy's requests come from this machine, too.
+    ``clock``: Monotonic seconds.
     """
 
     def __init__(

@@ -102,10 +102,7 @@ class BoundedConnection(H11Protocol):
 def listener_of(host: str, port: int) -> socket.socket:
     """Return a listening socket whose clients get a small send buffer, so that a slow one is noticed.
 
-    Raises
-    ------
-    ConfigError
-        When the port is taken, or the address is not one of this machine.
+    Raises ConfigError when the port is taken, or the address is not one of this machine.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)

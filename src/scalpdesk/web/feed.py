@@ -83,17 +83,11 @@ class Watch(Protocol):
 class DeskFeed:
     """The followed run, its published state, and the way commands go to the desk.
 
-    Parameters
-    ----------
-    run
-        The run to show, as the command line names it: its id, the beginning of it, ``last``, or a path. None
-        shows the desk that runs, else the run written last.
-    watch
-        Judges the run where no watcher sends its alerts.
-    ask_desk
-        Sends requests to the desk.
-    records_url
-        Database of the runs; None is the default store.
+    ``run``: The run to show, as the command line names it: its id, the beginning of it, ``last``, or a path.
+    None shows the desk that runs, else the run written last.
+    ``watch``: Judges the run where no watcher sends its alerts.
+    ``ask_desk``: Sends requests to the desk.
+    ``records_url``: Database of the runs; None is the default store.
     """
 
     def __init__(
@@ -279,10 +273,7 @@ class DeskFeed:
     def state_of_run(self, run: str) -> dict[str, Any] | None:
         """Return the newest state of the followed run or, by its name, of another: all of its charts.
 
-        Raises
-        ------
-        DataError
-            When no run or more than one goes by this name.
+        Raises DataError when no run or more than one goes by this name.
         """
 
         def state(follower: RunFollower) -> dict[str, Any]:
@@ -331,12 +322,8 @@ class DeskFeed:
 
         The journal of another is read for a second a call, and the runs asked for last are kept.
 
-        Raises
-        ------
-        DataError
-            When no run or more than one goes by this name.
-        BusyError
-            When other requests read the journals of other runs.
+        Raises DataError when no run or more than one goes by this name. Raises BusyError when other requests
+        read the journals of other runs.
         """
         followed = self.follower
         run_dir = run_named(self.runs_dir, run) if run else None
@@ -362,10 +349,7 @@ class DeskFeed:
 
         Until the end of another's journal was read, ``reading`` says up to which New York time.
 
-        Raises
-        ------
-        DataError
-            When no run or more than one goes by this name.
+        Raises DataError when no run or more than one goes by this name.
         """
 
         def named(follower: RunFollower) -> answers.OfRun:
@@ -392,10 +376,7 @@ class DeskFeed:
         ``run`` is the run that its sender saw. Where a second desk has started since, the feed may follow
         that one: the answer has ``error`` then, and nothing is sent.
 
-        Raises
-        ------
-        ScalpdeskError
-            When no desk runs, or it does not answer.
+        Raises ScalpdeskError when no desk runs, or it does not answer.
         """
         follower = self.follower
         if follower is None:

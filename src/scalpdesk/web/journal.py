@@ -28,18 +28,10 @@ def journal_of(
 ) -> dict[str, Any]:
     """Return calendar, trades and notes of runs in JSON types, amounts exact as text.
 
-    Parameters
-    ----------
-    names
-        Runs by id, its beginning or ``last``. None of them and no search is the run written last.
-    search
-        Instead of names: all runs that have every word. Of several currencies those of the newest run count,
-        and ``left_out`` says so of the others.
-
-    Raises
-    ------
-    DataError
-        When no run or more than one goes by a name.
+    ``names``: Runs by id, its beginning or ``last``. None of them and no search is the run written last.
+    ``search``: Instead of names: all runs that have every word. Of several currencies those of the newest run
+    count, and ``left_out`` says so of the others.
+    Raises DataError when no run or more than one goes by a name.
     """
     chosen = [run_named(runs_dir, name).name for name in names]
     if not run_dirs(runs_dir):

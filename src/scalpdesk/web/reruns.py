@@ -84,12 +84,8 @@ class RerunJobs:
     def start(self, run_dir: Path, *, fill_models: bool, paths: int) -> None:
         """Start the reruns of a run.
 
-        Raises
-        ------
-        ArgumentError
-            When the run cannot be made again like this.
-        RetryError
-            While another is made again.
+        Raises ArgumentError when the run cannot be made again like this. Raises RetryError while another is
+        made again.
         """
         plan_reruns(run_dir, self._clock, fill_models=fill_models, paths=paths)
         words = ["--fill-models" if fill_models else "--no-fill-models", "--paths", str(paths)]

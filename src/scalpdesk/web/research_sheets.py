@@ -44,12 +44,8 @@ Result = SweepResult | WalkForwardResult | BandReport
 def research_sheet(result: Result, command: str | None = None) -> dict[str, Any]:
     """Return everything that the tear sheet of a result shows.
 
-    Parameters
-    ----------
-    result
-        Of a sweep, a walk-forward test or a comparison of bands.
-    command
-        Command line that makes it again.
+    ``result``: Of a sweep, a walk-forward test or a comparison of bands.
+    ``command``: Command line that makes it again.
     """
     if isinstance(result, SweepResult):
         document = _sweep(result)
@@ -63,10 +59,7 @@ def research_sheet(result: Result, command: str | None = None) -> dict[str, Any]
 def write_research_sheet(file: Path, result: Result, command: str | None = None) -> int:
     """Write the tear sheet of a result; return its bytes.
 
-    Raises
-    ------
-    ArgumentError
-        When the file cannot be written.
+    Raises ArgumentError when the file cannot be written.
     """
     return write_sheet(file, research_sheet(result, command), DRAWING)
 

@@ -84,10 +84,7 @@ def noted_runs(store: Store) -> list[dict[str, Any]]:
 def notes_document(runs_dir: Path, run: str | None, records_url: str | None = None) -> answers.Notes:
     """Return what is noted of a run or of all.
 
-    Raises
-    ------
-    DataError
-        When no run or more than one goes by this name.
+    Raises DataError when no run or more than one goes by this name.
     """
     run_id = None if run is None else run_named(runs_dir, run).name
     if not run_dirs(runs_dir):
@@ -199,12 +196,8 @@ def run_page(runs_dir: Path, name: str, records_url: str | None = None) -> answe
 
     A run that the store lacks, or holds unfinished, is read from its journal first.
 
-    Raises
-    ------
-    DataError
-        When no run or more than one goes by this name.
-    JournalError
-        When its journal is damaged.
+    Raises DataError when no run or more than one goes by this name. Raises JournalError when its journal is
+    damaged.
     """
     run_dir = run_named(runs_dir, name)
 
@@ -243,10 +236,7 @@ def scalps_document(
     With ``refresh``, or of a run, the journals that the store lacks, or holds unfinished, are read first.
     ``run`` is an id, its beginning, or ``last``.
 
-    Raises
-    ------
-    DataError
-        When no run or more than one goes by this name.
+    Raises DataError when no run or more than one goes by this name.
     """
     run_id = None if run is None else run_named(runs_dir, run).name
     if not run_dirs(runs_dir):

@@ -55,10 +55,7 @@ MARKET_KINDS = {"reconstructed": "Reconstructed market, not recorded", "recorded
 def read_run(run_dir: Path) -> RunFollower:
     """Follow a run to its end.
 
-    Raises
-    ------
-    DataError
-        When its journal cannot be followed; says why.
+    Raises DataError when its journal cannot be followed; says why.
     """
     follower = RunFollower(run_dir, most_decisions=None)
     while follower.advance(1_000):
@@ -81,12 +78,8 @@ def sheet_document(
 ) -> dict[str, Any]:
     """Return everything that the tear sheet shows.
 
-    Parameters
-    ----------
-    follower
-        The run, read to its end.
-    models, paths
-        The run under other fill models and on other paths.
+    ``follower``: The run, read to its end.
+    ``models``, ``paths``: The run under other fill models and on other paths.
     """
     header, desk, report = follower.header, follower.desk, follower.report()
     assert header is not None
@@ -348,10 +341,7 @@ def _decision_counts(report: RunReport) -> list[list[Any]]:
 def write_sheet(file: Path, document: Mapping[str, Any], drawing: str = "sheet.js") -> int:
     """Write a tear sheet; return its bytes.
 
-    Raises
-    ------
-    ArgumentError
-        When the file cannot be written.
+    Raises ArgumentError when the file cannot be written.
     """
     content = tear_sheet(document, drawing).encode()
     try:

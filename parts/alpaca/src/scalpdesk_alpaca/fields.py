@@ -67,10 +67,7 @@ def decode(decoder: Callable[[bytes], T], raw: bytes, name: str) -> T:
 def amount(value: Decimal | None, name: str) -> Decimal:
     """Return a finite amount of believable size; the sign is the caller's to judge.
 
-    Raises
-    ------
-    Malformed
-        When it is missing, not finite, too large or too fine.
+    Raises Malformed when it is missing, not finite, too large or too fine.
     """
     if value is None:
         raise Malformed(f"no_{name}")
@@ -98,10 +95,7 @@ def not_negative(value: Decimal | None, name: str) -> Decimal:
 def text(value: str | None, name: str, longest: int = 128) -> str:
     """Return a printable text that is not empty.
 
-    Raises
-    ------
-    Malformed
-        When it is missing, empty, too long or holds control characters.
+    Raises Malformed when it is missing, empty, too long or holds control characters.
     """
     if not value or len(value) > longest or not value.isprintable():
         raise Malformed(f"bad_{name}", repr(value)[:LONGEST_SHOWN])

@@ -55,12 +55,8 @@ QUERY_TIMEOUTS = 4
 class AlpacaGateway(GatewayBase):
     """One account at Alpaca; implements :class:`scalpdesk.venues.contract.Gateway`.
 
-    Parameters
-    ----------
-    endpoints, keys
-        Paper, live (with its token) or a simulated exchange, and the account's keys.
-    network
-        Where connections come from; None is TCP.
+    ``endpoints``, ``keys``: Paper, live (with its token) or a simulated exchange, and the account's keys.
+    ``network``: Where connections come from; None is TCP.
     """
 
     name = "alpaca"
@@ -180,10 +176,7 @@ class AlpacaGateway(GatewayBase):
     async def do_not_exercise(self, instrument_id: InstrumentId, contracts: Decimal) -> None:
         """Tell the venue that an option is not to be exercised at its expiry: here the whole position.
 
-        Raises
-        ------
-        RetryError
-            When the venue does not answer, or refuses.
+        Raises RetryError when the venue does not answer, or refuses.
         """
         del contracts
         symbol = self._instruments[instrument_id].symbol
@@ -233,12 +226,8 @@ class AlpacaGateway(GatewayBase):
     async def subscribe(self, instrument_ids: Sequence[InstrumentId]) -> None:
         """Stream quotes of exactly these instruments; kept over reconnections.
 
-        Raises
-        ------
-        ConfigError
-            The feed is not part of the plan, or takes fewer symbols.
-        RetryError
-            A stream does not come up.
+        Raises ConfigError: the feed is not part of the plan, or takes fewer symbols. Raises RetryError: a
+        stream does not come up.
         """
         await self._data.subscribe(instrument_ids)
 
@@ -353,12 +342,8 @@ def build_gateway(setup: VenueSetup, settings: AlpacaSettings) -> AlpacaGateway:
 async def live_account(key: Revealable, secret: Revealable) -> AccountFacts:
     """Return the live account of a key and a secret; nothing but this question is asked.
 
-    Raises
-    ------
-    ConfigError
-        When the keys are of the paper environment, or not accepted.
-    RetryError
-        When the venue does not answer.
+    Raises ConfigError when the keys are of the paper environment, or not accepted. Raises RetryError when the
+    venue does not answer.
     """
     where = "credentials.trading_api_key, credentials.trading_api_secret"
     if key.reveal().startswith(PAPER_KEY):

@@ -80,10 +80,7 @@ class BarRow(msgspec.Struct, frozen=True, gc=False):
     def figures(self) -> Figures:
         """Return the figures of a bar that can be.
 
-        Raises
-        ------
-        Malformed
-            When the prices contradict one another or are no prices.
+        Raises Malformed when the prices contradict one another or are no prices.
         """
         opened, high, low, close, volume = self.o, self.h, self.l, self.c, self.v
         is_sane = 0 < low <= min(opened, close) and max(opened, close) <= high < LARGEST_FIGURE

@@ -527,12 +527,8 @@ _LARGEST_RATE = 10**9
 def judge(status: int, body: bytes) -> JudgedReply:
     """Return what a reply proves.
 
-    Parameters
-    ----------
-    status
-        HTTP status.
-    body
-        The reply's bytes; an error's ``code`` and ``message`` are read where there are any.
+    ``status``: HTTP status.
+    ``body``: The reply's bytes; an error's ``code`` and ``message`` are read where there are any.
     """
     if 200 <= status < 300:
         return JudgedReply(ReplyVerdict.DONE)

@@ -27,10 +27,7 @@ Row = Mapping[str, Any]
 def read(raw: bytes, zone: ZoneInfo) -> list[Statement]:
     """Read the activities of accounts, each a statement.
 
-    Raises
-    ------
-    DataError
-        When it holds no list of activities.
+    Raises DataError when it holds no list of activities.
     """
     found: dict[str, Statement] = {}
     rows = json_rows(raw, ["activity_type"], answers="GET /v2/account/activities", listed=_listed)

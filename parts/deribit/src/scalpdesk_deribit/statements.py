@@ -54,10 +54,7 @@ NOTHING = frozenset({"", "-"})
 def read(raw: bytes, zone: ZoneInfo) -> list[Statement]:
     """Read a transaction log, each account a statement.
 
-    Raises
-    ------
-    DataError
-        When it is no transaction log.
+    Raises DataError when it is no transaction log.
     """
     is_json = raw.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"[", b"{")
     accounts: dict[str, list[Row]] = {}

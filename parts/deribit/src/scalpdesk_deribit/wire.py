@@ -377,10 +377,7 @@ _OUTCOMES = {
 def order_request(command: SubmitOrder, instrument: Instrument, valid_until_ms: int) -> tuple[str, Message]:
     """Return method and parameters of an order; the venue refuses it after ``valid_until_ms``.
 
-    Raises
-    ------
-    WireError
-        When the venue has no such order.
+    Raises WireError when the venue has no such order.
     """
     lifetime = LIFETIMES.get(command.time_in_force)
     kind, name = command.order_type, _TYPES.get(command.type_name)

@@ -392,12 +392,8 @@ def foreign_cash(rows: _AccountRows, base: str) -> dict[str, Decimal]:
 async def live_account(setup: VenueSetup, settings: IbkrSettings) -> AccountFacts:
     """Return the real-money account that TWS is logged in to; reads only.
 
-    Raises
-    ------
-    ConfigError
-        When TWS is logged in to a paper account, or the login has no such account.
-    RetryError
-        When TWS does not answer.
+    Raises ConfigError when TWS is logged in to a paper account, or the login has no such account. Raises
+    RetryError when TWS does not answer.
     """
     link = TwsConnection(setup, settings, settings.client_id, EventPublisher(setup.clock))
     try:

@@ -485,10 +485,7 @@ def elements(raw: bytes) -> Iterator[Element]:
 def read(raw: bytes, zone: ZoneInfo) -> list[Statement]:
     """Read a Flex query, each account its statement.
 
-    Raises
-    ------
-    DataError
-        When it is no Flex query, or the broker answered with an error.
+    Raises DataError when it is no Flex query, or the broker answered with an error.
     """
     accounts: dict[str, FlexStatement] = defaultdict(lambda: FlexStatement(zone))
     current: FlexStatement | None = None

@@ -76,15 +76,10 @@ class HybridConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_
 def who_trades(now: str, vol: float | None, threshold: float = 0.20, hysteresis: float = 0.02) -> str:
     """Return the strategy that a volatility calls for.
 
-    Parameters
-    ----------
-    now
-        Who trades now: ``st0cka`` or ``gamma-scalper``.
-    vol
-        Annualised volatility of a day (fraction); None when not known.
-    threshold, hysteresis
-        Strictly above the threshold: the gamma scalper. Strictly above threshold less hysteresis: it
-        goes on, when it trades already.
+    ``now``: Who trades now: ``st0cka`` or ``gamma-scalper``.
+    ``vol``: Annualised volatility of a day (fraction); None when not known.
+    ``threshold``, ``hysteresis``: Strictly above the threshold: the gamma scalper. Strictly above threshold
+    less hysteresis: it goes on, when it trades already.
 
     Examples
     --------

@@ -20,16 +20,10 @@ class Scalp:
 
     A strategy's own scalp has what its exit rules need, and says in :meth:`ask_exits` what they ask for.
 
-    Parameters
-    ----------
-    view, number, contract
-        The desk as the entry is proposed, and what is bought.
-    ttl_seconds
-        Age at which an entry order that is not filled is taken off.
-    leaving
-        Sells it once there is a reason to.
-    tag
-        Names the scalp in the records of its end.
+    ``view``, ``number``, ``contract``: The desk as the entry is proposed, and what is bought.
+    ``ttl_seconds``: Age at which an entry order that is not filled is taken off.
+    ``leaving``: Sells it once there is a reason to.
+    ``tag``: Names the scalp in the records of its end.
     """
 
     timer: str

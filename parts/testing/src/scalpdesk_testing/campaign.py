@@ -181,10 +181,7 @@ def run_campaign(
     So is a trial that never ends: its process is ended after ``wall_seconds``, and the campaign goes on.
     ``run`` runs some seeds in a process.
 
-    Raises
-    ------
-    ArgumentError
-        When there is no seed in the range.
+    Raises ArgumentError when there is no seed in the range.
     """
     if not 0 <= first < last:
         raise ArgumentError(

@@ -68,16 +68,9 @@ class MarketStatistics:
 def embedded_market_statistics(tape: MarketTape) -> MarketStatistics:
     """Measure a tape of one session.
 
-    Parameters
-    ----------
-    tape
-        Reconstructed or recorded, with quotes of the underlying about once a second (a tape of minute
-        quotes gives NaN for the two measures of seconds).
-
-    Raises
-    ------
-    DataError
-        When the tape holds another number of sessions than one, or no quote of its underlying.
+    ``tape``: Reconstructed or recorded, with quotes of the underlying about once a second (a tape of minute
+    quotes gives NaN for the two measures of seconds).
+    Raises DataError when the tape holds another number of sessions than one, or no quote of its underlying.
     """
     if len(tape.sessions) != 1:
         raise DataError("statistics are of one session", where=tape.name, value=len(tape.sessions))

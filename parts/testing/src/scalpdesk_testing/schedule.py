@@ -120,68 +120,42 @@ class Crash(msgspec.Struct, frozen=True):
 class Schedule(msgspec.Struct, frozen=True):
     """One trial.
 
-    Parameters
-    ----------
-    seed
-        All else follows from it.
-    day
-        Session whose last minutes are played.
-    heal_at
-        When everything is healed, seconds after the beginning.
-    rules
-        Faults that strike by chance.
-    moments
-        Faults that strike at an instant.
-    crashes
-        Deaths at a write.
-    held_fraction, held_seconds
-        Share of requests that lie on the way, and how long at most.
-    doubled_fraction
-        Share of requests that arrive twice, and of answers that come twice.
-    aim
-        A fault at a chosen state of an order.
-    is_reckless
-        The strategy also proposes what no strategy may: the risk gate has to refuse all of it.
-    is_sold
-        Straddles are sold instead of bought.
-    shape
-        What is sold, by the name of its shape.
-    called_at
-        From when on the account's own funds carry what is held no more, seconds after the beginning: money is
-        taken away, or the price jumps; None: the broker never calls.
-    is_jump
-        Whether the price jumps then.
-    members
-        Strategies that share the desk.
-    leg_orders
-        Whether a straddle goes in and out as one order for a combo, or leg by leg.
-    max_multiple
-        Most straddles, in multiples of those bought first, as the implied volatility moves; None: it stands,
-        and so does their number.
-    held_days
-        Days since the straddles' last quote, which the account holds at the open; 0 for no holding.
-    latency_seconds
-        One way between desk and exchange.
-    seconds
-        Length of the market, up to the session's close.
-    story
-        What is drawn beside the faults so that a trial comes where they alone do not lead.
-    holds
-        Whether the account holds the straddles at the open, quoted as ever.
-    passive_seconds
-        How long a hedge rests at the near side; None crosses at once.
-    history_seconds
-        By how much the venue's history of the desk's executions is late, until all is healed.
-    max_loss
-        Loss of the session that ends its trading, in currency; None leaves the limit out of reach.
-    has_fees
-        Whether the venue charges fees.
-    restart_seconds
-        From a kill of the process to its next life; a run that has ended by itself waits three seconds.
-    dies_at_order
-        The process dies as soon as so many orders have left it, with the last one on its way; 0: it does not.
-    halted_after
-        From the beginning of a next life to a person's halt, until all is healed; None without one.
+    ``seed``: All else follows from it.
+    ``day``: Session whose last minutes are played.
+    ``heal_at``: When everything is healed, seconds after the beginning.
+    ``rules``: Faults that strike by chance.
+    ``moments``: Faults that strike at an instant.
+    ``crashes``: Deaths at a write.
+    ``held_fraction``, ``held_seconds``: Share of requests that lie on the way, and how long at most.
+    ``doubled_fraction``: Share of requests that arrive twice, and of answers that come twice.
+    ``aim``: A fault at a chosen state of an order.
+    ``is_reckless``: The strategy also proposes what no strategy may: the risk gate has to refuse all of it.
+    ``is_sold``: Straddles are sold instead of bought.
+    ``shape``: What is sold, by the name of its shape.
+    ``called_at``: From when on the account's own funds carry what is held no more, seconds after the
+    beginning: money is taken away, or the price jumps; None: the broker never calls.
+    ``is_jump``: Whether the price jumps then.
+    ``members``: Strategies that share the desk.
+    ``leg_orders``: Whether a straddle goes in and out as one order for a combo, or leg by leg.
+    ``max_multiple``: Most straddles, in multiples of those bought first, as the implied volatility moves;
+    None: it stands, and so does their number.
+    ``held_days``: Days since the straddles' last quote, which the account holds at the open; 0 for no
+    holding.
+    ``latency_seconds``: One way between desk and exchange.
+    ``seconds``: Length of the market, up to the session's close.
+    ``story``: What is drawn beside the faults so that a trial comes where they alone do not lead.
+    ``holds``: Whether the account holds the straddles at the open, quoted as ever.
+    ``passive_seconds``: How long a hedge rests at the near side; None crosses at once.
+    ``history_seconds``: By how much the venue's history of the desk's executions is late, until all is
+    healed.
+    ``max_loss``: Loss of the session that ends its trading, in currency; None leaves the limit out of reach.
+    ``has_fees``: Whether the venue charges fees.
+    ``restart_seconds``: From a kill of the process to its next life; a run that has ended by itself waits
+    three seconds.
+    ``dies_at_order``: The process dies as soon as so many orders have left it, with the last one on its way;
+    0: it does not.
+    ``halted_after``: From the beginning of a next life to a person's halt, until all is healed; None without
+    one.
     """
 
     seed: int

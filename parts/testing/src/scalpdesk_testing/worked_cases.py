@@ -98,11 +98,8 @@ def _free_names(tree: ast.AST) -> set[str]:
 def evaluate(function: str, inputs: Mapping[str, Any]) -> Answer | None:
     """Return the product's answer to one case, or None when nothing is bound to the function.
 
-    Raises
-    ------
-    ScalpdeskError
-        When the product refuses the inputs, they do not have the names that the row takes, or the
-        calculation ends with an error of another kind: a failed case, not the end of the run.
+    Raises ScalpdeskError when the product refuses the inputs, they do not have the names that the row takes,
+    or the calculation ends with an error of another kind: a failed case, not the end of the run.
     """
     if function not in BOUND:
         return None

@@ -42,10 +42,7 @@ _ROOT = f"regexp_replace(replace(written, ' ', ''), '{OCC_TAIL}', '')"
 def databento() -> Any:
     """Return the vendor's library.
 
-    Raises
-    ------
-    ConfigError
-        When it is not installed.
+    Raises ConfigError when it is not installed.
     """
     try:
         import databento as library  # noqa: PLC0415 - an extra, and slow to import

@@ -15,19 +15,10 @@ def leland_number(cost_fraction: float, vol: float, interval_years: float) -> fl
 
     ``Le = √(8/π) · λ / (σ·√dt)``
 
-    Parameters
-    ----------
-    cost_fraction
-        λ, half the proportional cost of a round trip, 0 or more.
-    vol
-        Per year, above 0.
-    interval_years
-        Years between hedges, above 0.
-
-    Raises
-    ------
-    ArgumentError
-        When an argument is not finite or out of its range.
+    ``cost_fraction``: λ, half the proportional cost of a round trip, 0 or more.
+    ``vol``: Per year, above 0.
+    ``interval_years``: Years between hedges, above 0.
+    Raises ArgumentError when an argument is not finite or out of its range.
 
     References
     ----------

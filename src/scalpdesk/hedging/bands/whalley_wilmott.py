@@ -20,32 +20,16 @@ def whalley_wilmott_band(
 
     ``H = (3/2 · e^(−r·τ) · λ · S · Γ² / a)^(1/3)``
 
-    Parameters
-    ----------
-    gamma
-        Gamma, units of the underlying per USD. The band comes in the same units: per-share gamma
-        gives shares per share of option, a position's gamma gives shares of the position (the band
-        grows with size to the power 2/3, so a per-share band must not be multiplied up).
-    spot
-        USD per share, above 0.
-    years
-        Years to expiry, 0 or more.
-    cost_fraction
-        λ, one-way proportional cost of trading the underlying, 0 or more.
-    risk_aversion
-        a, absolute risk aversion in 1/USD, above 0.
-    rate
-        Continuous rate per year.
-
-    Returns
-    -------
-    float or ndarray
-        Half width; arrays broadcast. 0 where gamma or the cost is 0.
-
-    Raises
-    ------
-    ArgumentError
-        When an argument is not finite or out of its range.
+    ``gamma``: Gamma, units of the underlying per USD. The band comes in the same units: per-share gamma gives
+    shares per share of option, a position's gamma gives shares of the position (the band grows with size to
+    the power 2/3, so a per-share band must not be multiplied up).
+    ``spot``: USD per share, above 0.
+    ``years``: Years to expiry, 0 or more.
+    ``cost_fraction``: λ, one-way proportional cost of trading the underlying, 0 or more.
+    ``risk_aversion``: a, absolute risk aversion in 1/USD, above 0.
+    ``rate``: Continuous rate per year.
+    Returns half width; arrays broadcast. 0 where gamma or the cost is 0. Raises ArgumentError when an
+    argument is not finite or out of its range.
 
     References
     ----------

@@ -48,22 +48,13 @@ def zakamouline_terms(
     ``H0 = λ / (a·S·σ²·τ)``, ``H1 = 1.12·λ^0.31·τ^0.05·(e^(−rτ)/σ)^0.25·(|Γ|/a)^0.5``,
     ``K = −4.76·λ^0.78·τ^−0.02·(e^(−rτ)/σ)^0.25·(a·S²·|Γ|)^0.15``.
 
-    Parameters
-    ----------
-    gamma
-        Units of the underlying per USD; a position's gamma gives shares of the position (H1 grows
-        with size to the power 1/2).
-    spot, years, vol, risk_aversion
-        Each above 0: USD per share, years to expiry, per year, 1/USD.
-    cost_fraction
-        λ, one-way proportional cost, 0 or more.
-    rate
-        Continuous rate per year.
-
-    Raises
-    ------
-    ArgumentError
-        When an argument is not finite or out of its range.
+    ``gamma``: Units of the underlying per USD; a position's gamma gives shares of the position (H1 grows with
+    size to the power 1/2).
+    ``spot``, ``years``, ``vol``, ``risk_aversion``: Each above 0: USD per share, years to expiry, per year,
+    1/USD.
+    ``cost_fraction``: λ, one-way proportional cost, 0 or more.
+    ``rate``: Continuous rate per year.
+    Raises ArgumentError when an argument is not finite or out of its range.
 
     References
     ----------

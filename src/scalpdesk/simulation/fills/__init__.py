@@ -10,10 +10,8 @@ from scalpdesk.simulation.fills.base import FillModel
 def fill_model(name: str) -> FillModel:
     """Return a new fill model by its name.
 
-    Raises
-    ------
-    ConfigError
-        When there is no such model (names the nearest), or an installed one does not keep the contract.
+    Raises ConfigError when there is no such model (names the nearest), or an installed one does not keep the
+    contract.
     """
     plug = FILL_MODELS.find(name)
     try:

@@ -89,14 +89,9 @@ class EntryVerdict(FrozenStruct, frozen=True):
 class StraddleEdge:
     """Edge of one straddle at entry and while it is held.
 
-    Parameters
-    ----------
-    config
-        The gate's settings.
-    straddles
-        Number of sets (the hedge cost of a band depends on it).
-    is_neutral
-        Whether the largest delta at entry holds for the structures.
+    ``config``: The gate's settings.
+    ``straddles``: Number of sets (the hedge cost of a band depends on it).
+    ``is_neutral``: Whether the largest delta at entry holds for the structures.
     """
 
     def __init__(self, config: EntryConfig, straddles: int, *, is_neutral: bool = True) -> None:

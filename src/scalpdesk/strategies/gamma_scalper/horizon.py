@@ -23,10 +23,7 @@ _EVENTS_A_YEAR = {EventKind.FOMC: 8, EventKind.CPI: 12, EventKind.PAYROLLS: 12}
 class HorizonForecast:
     """Forecast of the underlying's volatility to the horizon.
 
-    Parameters
-    ----------
-    config
-        The gate's settings.
+    ``config``: The gate's settings.
     """
 
     def __init__(self, config: EntryConfig) -> None:

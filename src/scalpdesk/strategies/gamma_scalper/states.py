@@ -642,18 +642,11 @@ class HoldingState(TradingState):
 class ChangingState(TradingState):
     """What is held of the trade becomes what is wanted of it; a trade that was whole is hedged meanwhile.
 
-    Parameters
-    ----------
-    phase
-        Its name.
-    move
-        From what is held to what is wanted.
-    done
-        Returns the trade that goes on once it is held.
-    until_ns, too_late
-        By when that is, and why the whole trade is left then.
-    gave_up
-        Why the whole trade is left where an opening is given up; what is whole is kept without.
+    ``phase``: Its name.
+    ``move``: From what is held to what is wanted.
+    ``done``: Returns the trade that goes on once it is held.
+    ``until_ns``, ``too_late``: By when that is, and why the whole trade is left then.
+    ``gave_up``: Why the whole trade is left where an opening is given up; what is whole is kept without.
     """
 
     def __init__(

@@ -44,12 +44,8 @@ NAME = "gamma-scalper"
 class StructureScalper:
     """Trades a structure of options, delta hedged.
 
-    Parameters
-    ----------
-    name
-        Its own.
-    tools
-        Settings, and what its states work with.
+    ``name``: Its own.
+    ``tools``: Settings, and what its states work with.
     """
 
     def __init__(self, name: str, tools: ScalperTools) -> None:

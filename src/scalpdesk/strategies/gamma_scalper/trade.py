@@ -98,14 +98,9 @@ NOT_KNOWN = _AtRisk(ZERO, Basis.PREMIUM)
 class ScalperTools:
     """Tools of all states: settings, chain, edge, hedger, and pauses that outlive a trade.
 
-    Parameters
-    ----------
-    config
-        The trader's settings.
-    band
-        Hedge band; None for that of the settings.
-    manner
-        Names and words.
+    ``config``: The trader's settings.
+    ``band``: Hedge band; None for that of the settings.
+    ``manner``: Names and words.
     """
 
     def __init__(
@@ -407,16 +402,10 @@ class StraddleTrade:
 class TradeSide:
     """The calls of a structure, or its puts, with a stop of their own.
 
-    Parameters
-    ----------
-    name
-        ``calls`` or ``puts``.
-    structure
-        Its legs.
-    start
-        From which its P&L counts.
-    rules
-        Its stops.
+    ``name``: ``calls`` or ``puts``.
+    ``structure``: Its legs.
+    ``start``: From which its P&L counts.
+    ``rules``: Its stops.
     """
 
     def __init__(self, name: str, structure: Structure, start: TradeStart, rules: Sequence[StopLoss]) -> None:

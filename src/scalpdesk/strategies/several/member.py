@@ -67,14 +67,9 @@ class Waiting(msgspec.Struct):
 class Member:
     """One strategy of several.
 
-    Parameters
-    ----------
-    fraction
-        Share of the account's equity that it may open risk with.
-    view
-        The desk's own view; the member gets one of its own that shows its own book.
-    underlying
-        Number of its own underlying.
+    ``fraction``: Share of the account's equity that it may open risk with.
+    ``view``: The desk's own view; the member gets one of its own that shows its own book.
+    ``underlying``: Number of its own underlying.
     """
 
     def __init__(

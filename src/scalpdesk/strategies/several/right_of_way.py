@@ -127,10 +127,7 @@ class MemberActions:
 class RightOfWay:
     """Lets the members' hedges and exits go first, and keeps those that wait for it.
 
-    Parameters
-    ----------
-    members
-        By name, in their order.
+    ``members``: By name, in their order.
     """
 
     def __init__(self, members: dict[str, Member]) -> None:
@@ -144,10 +141,7 @@ class RightOfWay:
     ) -> str | None:
         """Return why an opening order may not go now, or None.
 
-        Parameters
-        ----------
-        is_leg
-            Whether it belongs together with others: a leg is sent whole or not at all.
+        ``is_leg``: Whether it belongs together with others: a leg is sent whole or not at all.
         """
         symbol = view.instruments[intent.instrument_id].symbol
         for item in self.waiting:

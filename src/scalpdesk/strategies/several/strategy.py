@@ -60,24 +60,13 @@ class SeveralConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 class SharedConfig:
     """The settings of all strategies of a desk, and how the equity is divided among them.
 
-    Parameters
-    ----------
-    specs
-        The members, in the order in which they are woken.
-    configs
-        Each member's settings by name; others are ignored.
-    budgets
-        Share of the account's equity by name (``[budgets.fractions]``); members without one share the
-        rest equally.
-    adopts
-        Member that takes over the account's positions at the start; None where no member does.
-    own
-        Settings of the combination itself (a hybrid's thresholds).
-
-    Raises
-    ------
-    ConfigError
-        When the budgets do not fit, or ``adopts`` is none of the members.
+    ``specs``: The members, in the order in which they are woken.
+    ``configs``: Each member's settings by name; others are ignored.
+    ``budgets``: Share of the account's equity by name (``[budgets.fractions]``); members without one share
+    the rest equally.
+    ``adopts``: Member that takes over the account's positions at the start; None where no member does.
+    ``own``: Settings of the combination itself (a hybrid's thresholds).
+    Raises ConfigError when the budgets do not fit, or ``adopts`` is none of the members.
     """
 
     def __init__(
@@ -124,10 +113,7 @@ def divided(names: tuple[str, ...], budgets: Mapping[str, Decimal]) -> dict[str,
 
     Names of other strategies are ignored: a file may serve several runs.
 
-    Raises
-    ------
-    ConfigError
-        When a share is not above zero, or they sum to more than 1.
+    Raises ConfigError when a share is not above zero, or they sum to more than 1.
 
     Examples
     --------
@@ -160,20 +146,12 @@ def divided(names: tuple[str, ...], budgets: Mapping[str, Decimal]) -> dict[str,
 class Several:
     """Members in one desk, each with a book of its own; their opposite orders never work at once.
 
-    Parameters
-    ----------
-    strategies
-        The members in the order in which they are woken.
-    budgets
-        Share of the account's equity by the members' names.
-    adopts
-        Members that take over the account's positions at the start, each those in its own underlying.
-    name
-        Name of the combination; the members' joined by ``+`` by default.
-    underlyings
-        Symbol of a member's underlying where it is not the desk's.
-
-    A member that is itself a combination comes in with its own members, who divide its share.
+    ``strategies``: The members in the order in which they are woken.
+    ``budgets``: Share of the account's equity by the members' names.
+    ``adopts``: Members that take over the account's positions at the start, each those in its own underlying.
+    ``name``: Name of the combination; the members' joined by ``+`` by default.
+    ``underlyings``: Symbol of a member's underlying where it is not the desk's.
+    ``A member that is itself a combination comes in with its own members``, ``who divide its share.``
     """
 
     def __init__(
@@ -479,14 +457,9 @@ def one_for_each(name: str, config: Settings, build: Callable[[Settings, str], S
 
     Each has equal parts of the equity, and takes over what the account holds in its underlying.
 
-    Parameters
-    ----------
-    name
-        The strategy's; a member's has its symbol behind a colon.
-    config
-        Settings with a key ``underlying``.
-    build
-        Makes the strategy from settings of one underlying, and its name.
+    ``name``: The strategy's; a member's has its symbol behind a colon.
+    ``config``: Settings with a key ``underlying``.
+    ``build``: Makes the strategy from settings of one underlying, and its name.
     """
     symbols = configured_underlyings(config)
     if len(symbols) == 1:

@@ -400,12 +400,8 @@ class _QuotedMarks:
 class _PartOfRisk:
     """A fraction of the capital at risk.
 
-    Parameters
-    ----------
-    fraction
-        Of the capital at risk.
-    of
-        Bases for which it acts; for another, or while nothing is known to be at risk, it has no reason.
+    ``fraction``: Of the capital at risk.
+    ``of``: Bases for which it acts; for another, or while nothing is known to be at risk, it has no reason.
     """
 
     def __init__(self, fraction: float, of: Collection[Basis] = tuple(Basis)) -> None:
@@ -499,11 +495,8 @@ def _part(fraction: float, trade: PositionView) -> str:
 class EdgeGone:
     """Exit when the edge left is below zero three times a minute apart, beyond its error and its cost.
 
-    Parameters
-    ----------
-    had_edge
-        Whether it was there at entry. One that was not cannot go: the rule then waits until it was there
-        three times a minute apart.
+    ``had_edge``: Whether it was there at entry. One that was not cannot go: the rule then waits until it was
+    there three times a minute apart.
     """
 
     def __init__(self, *, had_edge: bool = True) -> None:
@@ -742,12 +735,8 @@ class _BreakevenStop:
 class _GainReached:
     """An action once the underlying has gone so many risk units the right way.
 
-    Parameters
-    ----------
-    action
-        ``FINAL_TARGET``; or ``SCALE_OUT`` and ``SET_BREAKEVEN``, each once a trade.
-    gain_r, risk_unit_usd
-        Distance in R, and 1 R in currency per share.
+    ``action``: ``FINAL_TARGET``; or ``SCALE_OUT`` and ``SET_BREAKEVEN``, each once a trade.
+    ``gain_r``, ``risk_unit_usd``: Distance in R, and 1 R in currency per share.
     """
 
     def __init__(self, action: ExitAction, gain_r: Decimal, risk_unit_usd: Decimal) -> None:

@@ -96,24 +96,15 @@ def _no_forecast(_view: DeskView) -> None:
 class DeltaHedger:
     """Keeps the net delta of a position inside its band.
 
-    Parameters
-    ----------
-    band
-        When to hedge, and how far.
-    delta_model
-        Volatility of the delta.
-    order_ttl_seconds
-        Age at which a hedge order that is not filled is cancelled and gets a new size.
-    least_fraction
-        A hedge of less than this part of the band's half width is not sent.
-    passive_seconds
-        A hedge rests for so long as a limit at the near side, then crosses; at once where the delta has left
-        twice the band meanwhile. None crosses from the start.
-    forecast_vol
-        Gives the forecast volatility (fraction a year) where the delta model asks for it.
-    strict_quotes
-        Do not hedge on a leg whose latest quote is absent, crossed or no number. On one that is too old the
-        hedge goes on, at its last volatility and the present spot.
+    ``band``: When to hedge, and how far.
+    ``delta_model``: Volatility of the delta.
+    ``order_ttl_seconds``: Age at which a hedge order that is not filled is cancelled and gets a new size.
+    ``least_fraction``: A hedge of less than this part of the band's half width is not sent.
+    ``passive_seconds``: A hedge rests for so long as a limit at the near side, then crosses; at once where
+    the delta has left twice the band meanwhile. None crosses from the start.
+    ``forecast_vol``: Gives the forecast volatility (fraction a year) where the delta model asks for it.
+    ``strict_quotes``: Do not hedge on a leg whose latest quote is absent, crossed or no number. On one that
+    is too old the hedge goes on, at its last volatility and the present spot.
     """
 
     def __init__(
@@ -163,15 +154,10 @@ class DeltaHedger:
     ) -> None:
         """Start with a new position.
 
-        Parameters
-        ----------
-        since_ns
-            Instant from which the time since the last hedge counts; None: the first is due at once.
-            From then on it counts from the fill of a whole hedge (:meth:`note_fill`).
-        entry_vols
-            Implied volatilities at entry, by leg.
-        sets
-            Sets of the structure held; None takes the largest quantity of a leg.
+        ``since_ns``: Instant from which the time since the last hedge counts; None: the first is due at once.
+        From then on it counts from the fill of a whole hedge (:meth:`note_fill`).
+        ``entry_vols``: Implied volatilities at entry, by leg.
+        ``sets``: Sets of the structure held; None takes the largest quantity of a leg.
         """
         self._sets = sets
         self._last_hedge_ns = since_ns
@@ -218,14 +204,9 @@ class DeltaHedger:
     ) -> list[Proposal]:
         """Return the order that brings the net delta back once it has left the band.
 
-        Parameters
-        ----------
-        view, legs
-            The desk, and the options held.
-        exposure
-            As measured at this wake, where the caller has asked already.
-        at_once
-            Leave the time since the last hedge out of account.
+        ``view``, ``legs``: The desk, and the options held.
+        ``exposure``: As measured at this wake, where the caller has asked already.
+        ``at_once``: Leave the time since the last hedge out of account.
         """
         number = view.hedge
         if view.orders.live:

@@ -35,25 +35,15 @@ _LAST_CALL_NS = MINUTE_NS
 class Liquidation(Pursuit):
     """Closes a position: options first, then their hedge.
 
-    Parameters
-    ----------
-    hedger
-        Keeps the hedge of options that cannot be closed yet; None for legs without a hedge, which are all
-        that is closed then, and all whose orders are taken off.
-    unwinds
-        Whether shares are unwound after the options although no hedger keeps them.
-    retry_seconds
-        Age at which an exit order that is not filled is cancelled and gets a new price.
-    alert_after
-        Failed attempts at one leg before an alert.
-    timer
-        Name of the timer of the next attempt.
-    leg_orders
-        Whether the first try at all options may go as one order; later tries go leg by leg.
-    limits_only
-        Whether the first try is a limit as well.
-    walks
-        Whether the time at the mid is a walk from there to the other side.
+    ``hedger``: Keeps the hedge of options that cannot be closed yet; None for legs without a hedge, which are
+    all that is closed then, and all whose orders are taken off.
+    ``unwinds``: Whether shares are unwound after the options although no hedger keeps them.
+    ``retry_seconds``: Age at which an exit order that is not filled is cancelled and gets a new price.
+    ``alert_after``: Failed attempts at one leg before an alert.
+    ``timer``: Name of the timer of the next attempt.
+    ``leg_orders``: Whether the first try at all options may go as one order; later tries go leg by leg.
+    ``limits_only``: Whether the first try is a limit as well.
+    ``walks``: Whether the time at the mid is a walk from there to the other side.
     """
 
     def __init__(
@@ -117,15 +107,10 @@ class Liquidation(Pursuit):
     ) -> list[Action]:
         """Return the next orders; an empty list while orders are working and once all is closed.
 
-        Parameters
-        ----------
-        view, legs
-            The desk, and the options held.
-        facts
-            Figures of the trade, for the record of each exit order.
-        own
-            Signed quantities to close where the account holds more than the trade; all that is held is
-            closed without.
+        ``view``, ``legs``: The desk, and the options held.
+        ``facts``: Figures of the trade, for the record of each exit order.
+        ``own``: Signed quantities to close where the account holds more than the trade; all that is held is
+        closed without.
         """
         self._closed.update(legs)
         held, retry_ns = view.positions.quantity, view.now_ns + self._tactics.retry_ns

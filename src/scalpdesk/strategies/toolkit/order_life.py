@@ -40,13 +40,9 @@ def surplus_cancels(view: DeskView) -> list[Action]:
 class ReportOnce:
     """Reports a decision not to act when its key changes, not at every wake.
 
-    Parameters
-    ----------
-    kind
-        Of the proposals.
-    again_after_seconds
-        A key reported within this time is not reported again even after a change; None: a change is
-        always reported.
+    ``kind``: Of the proposals.
+    ``again_after_seconds``: A key reported within this time is not reported again even after a change; None:
+    a change is always reported.
     """
 
     def __init__(

@@ -59,18 +59,11 @@ def _model(view: DeskView, number: InstrumentId) -> tuple[float, float] | None:
 class Pursuit:
     """Plans on, from what was tried so far.
 
-    Parameters
-    ----------
-    tactics
-        How orders are tried.
-    timer
-        Name of the timer of the next attempt; none is set without a name.
-    leg_orders
-        Whether legs may go as one order; after one that the venue rejected each goes on its own.
-    step
-        What an exit does, in words; empty where the reason says enough.
-    name
-        What the structure is called.
+    ``tactics``: How orders are tried.
+    ``timer``: Name of the timer of the next attempt; none is set without a name.
+    ``leg_orders``: Whether legs may go as one order; after one that the venue rejected each goes on its own.
+    ``step``: What an exit does, in words; empty where the reason says enough.
+    ``name``: What the structure is called.
     """
 
     def __init__(
@@ -186,16 +179,10 @@ class MoveStatus(StrEnum):
 class Move(Pursuit):
     """Brings legs of a trade to what is wanted of them.
 
-    Parameters
-    ----------
-    structure, sets
-        What is wanted in the end.
-    gone
-        Legs of which nothing is wanted.
-    tactics, timer, leg_orders, name
-        As of a pursuit.
-    rest_seconds
-        So long what opens walks from the mid.
+    ``structure``, ``sets``: What is wanted in the end.
+    ``gone``: Legs of which nothing is wanted.
+    ``tactics``, ``timer``, ``leg_orders``, ``name``: As of a pursuit.
+    ``rest_seconds``: So long what opens walks from the mid.
     """
 
     def __init__(

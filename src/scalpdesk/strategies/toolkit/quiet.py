@@ -241,14 +241,11 @@ def calm_of(
 
     None where that is not known: the hedger has not measured now, or a leg is valued by the model.
 
-    Parameters
-    ----------
-    view, structure, start, hedger
-        The desk, the options held and from when, and what hedges them.
-    quiet, way_usd
-        Where the exits have no reason, and the change of the P&L before which none has, currency.
-    partners
-        The other option of an option's strike: in the money it shows the volatility.
+    ``view``, ``structure``, ``start``, ``hedger``: The desk, the options held and from when, and what hedges
+    them.
+    ``quiet``, ``way_usd``: Where the exits have no reason, and the change of the P&L before which none has,
+    currency.
+    ``partners``: The other option of an option's strike: in the money it shows the volatility.
     """
     position, quote, now_ns = hedger.measured(view.now_ns), view.market.quotes[view.underlying], view.now_ns
     if position is None or quote is None:

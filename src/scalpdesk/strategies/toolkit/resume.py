@@ -50,14 +50,9 @@ def resume(
 ) -> Adopted | ResumeRefused | Flat:
     """Judge what the account holds of the instruments that a strategy trades.
 
-    Parameters
-    ----------
-    view
-        The desk.
-    candidates
-        Instruments that the strategy would take over.
-    wrong
-        Returns why holdings are not what the strategy would have built, in words; empty when they are.
+    ``view``: The desk.
+    ``candidates``: Instruments that the strategy would take over.
+    ``wrong``: Returns why holdings are not what the strategy would have built, in words; empty when they are.
     """
     held = {number: view.positions.quantity(number) for number in held_of(view, candidates)}
     if not held:

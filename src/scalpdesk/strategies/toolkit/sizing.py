@@ -160,20 +160,12 @@ def straddle_size(
     ``kelly_fraction`` is fraction x equity x (edge less standard errors) / variance of the P&L (Kelly 1956;
     Thorp 2006).
 
-    Parameters
-    ----------
-    sizing
-        What sets the size.
-    equity, buying_power
-        Of the account, in its currency; None for no limit by the latter.
-    risk
-        One straddle.
-    fixed
-        Number of straddles of ``fixed``.
-    config
-        The limits.
-    k_stderr
-        Standard errors taken off the edge, for ``kelly_fraction``.
+    ``sizing``: What sets the size.
+    ``equity``, ``buying_power``: Of the account, in its currency; None for no limit by the latter.
+    ``risk``: One straddle.
+    ``fixed``: Number of straddles of ``fixed``.
+    ``config``: The limits.
+    ``k_stderr``: Standard errors taken off the edge, for ``kelly_fraction``.
 
     Examples
     --------
@@ -236,16 +228,10 @@ def pnl_deviation(
 ) -> _PnlDeviation:
     """Return the deviation of one straddle's P&L.
 
-    Parameters
-    ----------
-    gamma_shares_per_usd, spot
-        Of one straddle; currency.
-    vol, horizon_years
-        Fraction a year and years, on the variance clock.
-    hedges
-        Expected number to the horizon; fewer than one count as one.
-    edge_stderr
-        Standard error of the edge, in currency.
+    ``gamma_shares_per_usd``, ``spot``: Of one straddle; currency.
+    ``vol``, ``horizon_years``: Fraction a year and years, on the variance clock.
+    ``hedges``: Expected number to the horizon; fewer than one count as one.
+    ``edge_stderr``: Standard error of the edge, in currency.
 
     Examples
     --------
@@ -279,14 +265,9 @@ class ScaleRule:
     Davis and Norman 1990). Above it straddles are bought up to that size, below it half is sold. Since half
     of the edge must go before any is sold, noise of the edge is not paid for.
 
-    Parameters
-    ----------
-    config
-        ``max_multiple`` must be set.
-    straddles
-        Those held at the first look.
-    first
-        Those bought first, whose multiple is the most; None for ``straddles``.
+    ``config``: ``max_multiple`` must be set.
+    ``straddles``: Those held at the first look.
+    ``first``: Those bought first, whose multiple is the most; None for ``straddles``.
 
     Examples
     --------
@@ -314,14 +295,10 @@ class ScaleRule:
     def wanted(self, now_ns: int, held: int, edge_usd: float | None) -> int:
         """Return how many straddles to hold: ``held`` while nothing is to be done.
 
-        Parameters
-        ----------
-        now_ns
-            UTC nanoseconds.
-        held
-            Straddles held.
-        edge_usd
-            Edge of one before its spread, which is paid sooner or later; None where it is not known.
+        ``now_ns``: UTC nanoseconds.
+        ``held``: Straddles held.
+        ``edge_usd``: Edge of one before its spread, which is paid sooner or later; None where it is not
+        known.
         """
         if self.first_edge_usd is None:
             self.first_edge_usd = edge_usd

@@ -234,10 +234,7 @@ class _ExposureAlerts:
 class PositionWatch:
     """Hedges a position under watch: measures its hedges, and reports what is unusual.
 
-    Parameters
-    ----------
-    config
-        What is reported.
+    ``config``: What is reported.
     """
 
     def __init__(self, config: WatchConfig) -> None:

@@ -95,14 +95,9 @@ Handler = Callable[[BrokerAccount, Request], Any]
 class AlpacaApi:
     """All REST endpoints of a simulated market.
 
-    Parameters
-    ----------
-    world
-        Market and broker.
-    keyring
-        Valid API keys.
-    trading_limit, data_limit
-        Requests a minute and account; 0 for no limit.
+    ``world``: Market and broker.
+    ``keyring``: Valid API keys.
+    ``trading_limit``, ``data_limit``: Requests a minute and account; 0 for no limit.
     """
 
     def __init__(

@@ -211,16 +211,10 @@ class TradeStream:
 class DataStream:
     """A market data stream of shares or of options.
 
-    Parameters
-    ----------
-    path
-        Endpoint, such as ``/v2/iex``.
-    world, keyring, wire
-        Market, valid API keys, outgoing side of the connection.
-    packed
-        Whether the connection asked for msgpack; option streams accept nothing else.
-    symbol_limit
-        Quotes that a connection may follow; 0 for no limit.
+    ``path``: Endpoint, such as ``/v2/iex``.
+    ``world``, ``keyring``, ``wire``: Market, valid API keys, outgoing side of the connection.
+    ``packed``: Whether the connection asked for msgpack; option streams accept nothing else.
+    ``symbol_limit``: Quotes that a connection may follow; 0 for no limit.
     """
 
     def __init__(

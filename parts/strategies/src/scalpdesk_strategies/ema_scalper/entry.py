@@ -144,18 +144,11 @@ class EntryPlanner:
     ) -> tuple[str, ...]:
         """Return every reason not to buy the second half now.
 
-        Parameters
-        ----------
-        price
-            Mid of a good quote; None without one.
-        entry_price
-            Paid for the first half.
-        is_buying
-            Whether an order of the scalp is still live.
-        is_past_cutoff
-            Whether its time to open is over.
-        mode
-            Of the desk.
+        ``price``: Mid of a good quote; None without one.
+        ``entry_price``: Paid for the first half.
+        ``is_buying``: Whether an order of the scalp is still live.
+        ``is_past_cutoff``: Whether its time to open is over.
+        ``mode``: Of the desk.
         """
         found = []
         if is_buying:
@@ -171,12 +164,8 @@ class EntryPlanner:
     def is_add_due(self, candles: Sequence[CloudCandle], sign: int) -> bool | None:
         """Return whether the candles since the fill call for the second half; None while one may still.
 
-        Parameters
-        ----------
-        candles
-            Bars that closed after the first fill, oldest first.
-        sign
-            +1 for calls, -1 for puts.
+        ``candles``: Bars that closed after the first fill, oldest first.
+        ``sign``: +1 for calls, -1 for puts.
         """
         if not candles:
             return None

@@ -38,12 +38,8 @@ class ScalpExit(StrEnum):
 def mark_of(bid: float, ask: float, max_spread_pct: float) -> Decimal | None:
     """Return the mid of a good quote, currency per share; None where its spread is too wide for a mark.
 
-    Parameters
-    ----------
-    bid, ask
-        Quote, currency per share.
-    max_spread_pct
-        Widest ask less bid over the mid, itself allowed.
+    ``bid``, ``ask``: Quote, currency per share.
+    ``max_spread_pct``: Widest ask less bid over the mid, itself allowed.
     """
     mid = 0.5 * (bid + ask)
     return None if exceeds(ask - bid, max_spread_pct * mid) else exact(mid)
@@ -74,12 +70,8 @@ class ScalpTrade(PositionView, frozen=True, kw_only=True):
 class _PremiumStop:
     """A fraction of the premium is lost, at so many good quotes in a row.
 
-    Parameters
-    ----------
-    loss_fraction
-        Of the entry price.
-    quotes
-        In a row; a quote without a usable price does not count and changes nothing.
+    ``loss_fraction``: Of the entry price.
+    ``quotes``: In a row; a quote without a usable price does not count and changes nothing.
     """
 
     def __init__(self, loss_fraction: Decimal, quotes: int) -> None:

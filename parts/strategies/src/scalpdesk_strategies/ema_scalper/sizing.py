@@ -93,14 +93,9 @@ def buy_limit(bid: float, ask: float, tick_rule: TickRule, offset: float) -> Dec
 
     An ask that is off the class's tick is cut down to it.
 
-    Parameters
-    ----------
-    bid, ask
-        Quote, currency per share.
-    tick_rule
-        Of the option's class.
-    offset
-        Currency per share.
+    ``bid``, ``ask``: Quote, currency per share.
+    ``tick_rule``: Of the option's class.
+    ``offset``: Currency per share.
     """
     wished = (exact(bid) + exact(ask)) / 2 + _decimal(offset)
     return min(tick_rule.round(wished, "up"), tick_rule.round(exact(ask), "down"))

@@ -78,12 +78,8 @@ class _Ticker(NamedTuple):
 class _EmaScalp(Scalp):
     """One scalp from its order to its end.
 
-    Parameters
-    ----------
-    signal, plan
-        Why, and how much of it.
-    config
-        Settings.
+    ``signal``, ``plan``: Why, and how much of it.
+    ``config``: Settings.
     """
 
     timer = "ema-scalper: is the entry filled"

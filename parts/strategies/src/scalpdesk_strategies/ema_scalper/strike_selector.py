@@ -30,16 +30,10 @@ def strike_score(
 ) -> float:
     """Return 0 to 100: nearness to a delta of 0.40 40, spread 30, volume 15, open interest 15.
 
-    Parameters
-    ----------
-    delta
-        Signed, per 1 USD.
-    spread_pct
-        Ask less bid over the mid; at ``max_spread_pct`` it scores nothing.
-    volume, open_interest
-        Contracts; 5,000 and 10,000 score fully, an unknown volume nothing.
-    max_spread_pct
-        As configured.
+    ``delta``: Signed, per 1 USD.
+    ``spread_pct``: Ask less bid over the mid; at ``max_spread_pct`` it scores nothing.
+    ``volume``, ``open_interest``: Contracts; 5,000 and 10,000 score fully, an unknown volume nothing.
+    ``max_spread_pct``: As configured.
 
     Notes
     -----

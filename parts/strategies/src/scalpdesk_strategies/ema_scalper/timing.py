@@ -27,14 +27,9 @@ def cutoff_ns(session: Session, days_to_expiry: int, config: ScalpConfig) -> int
     At the configured New York time for today's options, and for later expiries; on a half day as long before
     the close as that time is before 16:00.
 
-    Parameters
-    ----------
-    session
-        Session of the day.
-    days_to_expiry
-        In sessions; 0 today.
-    config
-        Times.
+    ``session``: Session of the day.
+    ``days_to_expiry``: In sessions; 0 today.
+    ``config``: Times.
     """
     text = config.zero_dte_cutoff if days_to_expiry == 0 else config.one_dte_cutoff
     before_close = _minutes(REGULAR_CLOSE) - _minutes(time.fromisoformat(text))

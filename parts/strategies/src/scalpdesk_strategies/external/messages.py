@@ -85,16 +85,10 @@ def read_intent(
 ) -> Wanted | str:
     """Return what a valid intent asks of this desk, or why the desk cannot send it.
 
-    Parameters
-    ----------
-    message
-        A valid order intent.
-    view
-        The desk.
-    exposures
-        What is held and asked for; the intent is added to it.
-    quantity_unit
-        ``contracts`` or ``shares``; see the strategy's configuration.
+    ``message``: A valid order intent.
+    ``view``: The desk.
+    ``exposures``: What is held and asked for; the intent is added to it.
+    ``quantity_unit``: ``contracts`` or ``shares``; see the strategy's configuration.
     """
     number = _find_instrument(str(message["symbol"]), view)
     if isinstance(number, str):
@@ -197,12 +191,8 @@ _encode = msgspec.json.Encoder().encode
 class MarketPicture:
     """Turns the desk's view into market events of protocol v1.
 
-    Parameters
-    ----------
-    quantity_unit, chain_contracts, shares_as_position
-        See the strategy's configuration.
-    options
-        The underlying's options with their numbers.
+    ``quantity_unit``, ``chain_contracts``, ``shares_as_position``: See the strategy's configuration.
+    ``options``: The underlying's options with their numbers.
     """
 
     def __init__(

@@ -137,10 +137,7 @@ class External:
     def start(self, view: DeskView) -> Sequence[Trigger]:
         """Wake on the underlying's price and on a heartbeat.
 
-        Raises
-        ------
-        ConfigError
-            When no folder is given, or the run's underlying is not the configured one.
+        Raises ConfigError when no folder is given, or the run's underlying is not the configured one.
         """
         if not self.config.folder:
             raise no_folder_given()

@@ -17,17 +17,9 @@ _encode = msgspec.json.Encoder().encode
 class FolderAnswerer:
     """Answers requests, one after the other.
 
-    Parameters
-    ----------
-    folder
-        Where the strategy is.
-    limits
-        Of the folder's own process; None for the desk's.
-
-    Raises
-    ------
-    ConfigError
-        When it cannot be loaded.
+    ``folder``: Where the strategy is.
+    ``limits``: Of the folder's own process; None for the desk's.
+    Raises ConfigError when it cannot be loaded.
     """
 
     def __init__(self, folder: Path, limits: FolderLimits | None) -> None:
@@ -81,10 +73,7 @@ class _FolderHelper:
     def facts(self, config: ExternalConfig) -> dict[str, str]:
         """Return a digest of the folder's code; nothing where no folder is named.
 
-        Raises
-        ------
-        ConfigError
-            When there is no ``strategy.py`` in it.
+        Raises ConfigError when there is no ``strategy.py`` in it.
         """
         return {"folder_sha256": folder_digest(Path(config.folder))} if config.folder else {}
 
@@ -93,10 +82,8 @@ class _FolderHelper:
 
         Its process does not reach ``runs_dir``, the folder of the runs.
 
-        Raises
-        ------
-        ConfigError
-            When no folder is named, it cannot be loaded, or it is to be confined and cannot be.
+        Raises ConfigError when no folder is named, it cannot be loaded, or it is to be confined and cannot
+        be.
         """
         if not config.folder:
             raise no_folder_given()

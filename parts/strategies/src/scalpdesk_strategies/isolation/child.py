@@ -36,14 +36,9 @@ class TimeLimitReached(BaseException):
 class Worker:
     """Answers events until its stdin ends.
 
-    Parameters
-    ----------
-    folder
-        The loaded folder.
-    replies
-        File descriptor that replies go to.
-    time_limit_seconds, memory_limit_bytes
-        For one event; for the process.
+    ``folder``: The loaded folder.
+    ``replies``: File descriptor that replies go to.
+    ``time_limit_seconds``, ``memory_limit_bytes``: For one event; for the process.
     """
 
     def __init__(

@@ -118,15 +118,8 @@ def parts(path: Path, private: Iterable[Path]) -> Iterator[tuple[Path, bool]]:
 class Landlock:
     """A set of rules under way.
 
-    Parameters
-    ----------
-    abi
-        Version of Landlock's interface.
-
-    Raises
-    ------
-    OSError
-        When the kernel refuses.
+    ``abi``: Version of Landlock's interface.
+    Raises OSError when the kernel refuses.
     """
 
     def __init__(self, abi: int) -> None:
@@ -255,10 +248,7 @@ _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS, _FILTER = 22, 38, 2
 class _CallFilter:
     """A program of the classic packet filter that judges system calls.
 
-    Parameters
-    ----------
-    machine
-        As ``platform.machine()`` names it.
+    ``machine``: As ``platform.machine()`` names it.
     """
 
     def __init__(self, machine: str) -> None:
@@ -304,10 +294,7 @@ class _CallFilter:
     def enforce(self) -> None:
         """Judge by it this thread's calls and those of what it starts, for good.
 
-        Raises
-        ------
-        OSError
-            When the kernel refuses.
+        Raises OSError when the kernel refuses.
         """
         packed = b"".join(struct.pack("=HBBI", *step) for step in (*self._steps, (_RETURN, 0, 0, _ALLOW)))
         program = ctypes.create_string_buffer(packed, len(packed))
@@ -370,10 +357,7 @@ def lacking(
 ) -> tuple[str, ...]:
     """Return what a system cannot keep a confined process from, in words; empty where it can all.
 
-    Parameters
-    ----------
-    abi, machine
-        Version of Landlock's interface, and ``platform.machine()``; None is this system's.
+    ``abi``, ``machine``: Version of Landlock's interface, and ``platform.machine()``; None is this system's.
     """
     abi = landlock_abi() if abi is None else abi
     found = [] if abi else [FILES_OPEN]
@@ -387,15 +371,8 @@ def confine(grants: Grants, *, abi: int | None = None) -> tuple[str, ...]:
 
     To be called before any thread is started: one that runs would stay free.
 
-    Parameters
-    ----------
-    abi
-        Version of Landlock's interface to use; None is the kernel's.
-
-    Raises
-    ------
-    OSError
-        When the kernel refuses what it says it has.
+    ``abi``: Version of Landlock's interface to use; None is the kernel's.
+    Raises OSError when the kernel refuses what it says it has.
     """
     abi = landlock_abi() if abi is None else abi
     if sys.platform != "linux":

@@ -44,10 +44,7 @@ _decode = msgspec.json.Decoder(list[Any]).decode
 def strategy_file(path: Path) -> Path:
     """Return the file of a strategy folder; the file itself may be named too.
 
-    Raises
-    ------
-    ConfigError
-        When it is not there.
+    Raises ConfigError when it is not there.
     """
     found = path / _STRATEGY_FILE if path.is_dir() else path
     if not found.is_file():
@@ -63,10 +60,7 @@ def strategy_file(path: Path) -> Path:
 def folder_digest(path: Path) -> str:
     """Return the SHA-256 over a folder's Python files, hexadecimal: which code decided.
 
-    Raises
-    ------
-    ConfigError
-        When there is no ``strategy.py``.
+    Raises ConfigError when there is no ``strategy.py``.
     """
     found = strategy_file(path)
     hasher = sha256()
@@ -82,10 +76,7 @@ class Folder:
 
     ``path`` is the folder, or its ``strategy.py``.
 
-    Raises
-    ------
-    ConfigError
-        When it cannot be loaded or has no handler.
+    Raises ConfigError when it cannot be loaded or has no handler.
     """
 
     def __init__(self, path: Path) -> None:
@@ -111,10 +102,8 @@ class Folder:
     def answer(self, event: dict[str, Any]) -> list[Any]:
         """Return the folder's messages for one event, as JSON carries them.
 
-        Raises
-        ------
-        Exception
-            Whatever the folder raises; ``TypeError`` and others when it returns what JSON cannot carry.
+        Raises Exception: whatever the folder raises; ``TypeError`` and others when it returns what JSON
+        cannot carry.
         """
         returned = self._handler(event)
         if returned is None:

@@ -31,14 +31,9 @@ def outcomes(
 
     An event whose ``event_id`` was seen before is not handed to the folder again.
 
-    Parameters
-    ----------
-    backend
-        The folder, in process or isolated.
-    events
-        Valid market events.
-    window
-        Most events under way at once; 1 where the next one may be long in coming.
+    ``backend``: The folder, in process or isolated.
+    ``events``: Valid market events.
+    ``window``: Most events under way at once; 1 where the next one may be long in coming.
     """
     seen_events, seen_intents = SeenIds(), SeenIds()
     order: deque[tuple[dict[str, Any], bool]] = deque()

@@ -100,10 +100,7 @@ class FolderProcess:
     the interpreter needs and the names that its own ``config.example.env`` lists, never the keys of the
     desk's accounts.
 
-    Raises
-    ------
-    ConfigError
-        When the folder cannot be loaded.
+    Raises ConfigError when the folder cannot be loaded.
     """
 
     open_doors: tuple[str, ...]
@@ -146,10 +143,7 @@ class FolderProcess:
     def ask(self, event: dict[str, Any]) -> FolderReply:
         """Return the folder's reply to one event.
 
-        Raises
-        ------
-        StopError
-            When it was begun again too often.
+        Raises StopError when it was begun again too often.
         """
         return next(self.ask_all((event,)))
 
@@ -160,10 +154,7 @@ class FolderProcess:
 
         At most ``window`` events are under way; 1 asks for the next event only after a reply.
 
-        Raises
-        ------
-        StopError
-            When the folder was begun again too often.
+        Raises StopError when the folder was begun again too often.
         """
         source = iter(events)
         waiting: deque[bytes] = deque()
@@ -363,10 +354,7 @@ def _messages() -> Iterator[int | None]:
 def _grants(strategy: Path, limits: FolderLimits) -> Grants:
     """Return the places that the process of a folder may use, but for its scratch folder.
 
-    Raises
-    ------
-    ConfigError
-        When a path that it is to use is not there, or reaches what is the desk's own.
+    Raises ConfigError when a path that it is to use is not there, or reaches what is the desk's own.
     """
     private = [*limits.private_paths, str(Path.cwd() / ".env"), str(Path.cwd() / "scalpdesk.toml")]
     with suppress(ConfigError):  # no home is known: then nothing lies there

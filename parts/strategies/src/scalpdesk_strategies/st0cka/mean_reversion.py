@@ -57,17 +57,9 @@ def read_mean_reversion(
 ) -> MeanReversion:
     """Judge a price by its session's VWAP and the closes up to now.
 
-    Parameters
-    ----------
-    price, vwap
-        Currency a share.
-    closes
-        Oldest first, the current one last; at least ``config.closes_needed`` of them.
-
-    Raises
-    ------
-    ArgumentError
-        When there are too few closes or a price is not above zero.
+    ``price``, ``vwap``: Currency a share.
+    ``closes``: Oldest first, the current one last; at least ``config.closes_needed`` of them.
+    Raises ArgumentError when there are too few closes or a price is not above zero.
     """
     if len(closes) < config.closes_needed:
         raise ArgumentError(

@@ -35,12 +35,8 @@ T = TypeVar("T")
 class FactsCollector:
     """Collects the facts of one underlying and its options over the session and the sessions before.
 
-    Parameters
-    ----------
-    view
-        The desk, for the list of instruments.
-    config
-        What the signals read: their scoring, the sessions compared with, the source of dealer gamma.
+    ``view``: The desk, for the list of instruments.
+    ``config``: What the signals read: their scoring, the sessions compared with, the source of dealer gamma.
     """
 
     def __init__(self, view: DeskView, config: St0ckgConfig) -> None:
@@ -232,16 +228,10 @@ class _ChainExposure:
     A desk event on the configured symbol goes before the own chain for the whole exposure while it is
     fresh; near the price only the chain can say.
 
-    Parameters
-    ----------
-    symbol
-        The underlying's; its events count where the settings name no other.
-    options
-        All options on the underlying.
-    engine
-        Values the chain.
-    config
-        Symbol, quantiles and number of sessions of the dealer gamma.
+    ``symbol``: The underlying's; its events count where the settings name no other.
+    ``options``: All options on the underlying.
+    ``engine``: Values the chain.
+    ``config``: Symbol, quantiles and number of sessions of the dealer gamma.
     """
 
     def __init__(

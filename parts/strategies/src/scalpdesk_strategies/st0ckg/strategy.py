@@ -51,14 +51,9 @@ _HOLDS_ON = frozenset({ExitAction.SCALE_OUT, ExitAction.SET_BREAKEVEN})
 class _SignalScalp(Scalp):
     """A scalp on one signal, from its order to its end.
 
-    Parameters
-    ----------
-    best, chosen
-        The contract, and the signal.
-    config
-        Settings.
-    levels
-        Of the underlying, below and above which a bullish (bearish) reason no longer holds.
+    ``best``, ``chosen``: The contract, and the signal.
+    ``config``: Settings.
+    ``levels``: Of the underlying, below and above which a bullish (bearish) reason no longer holds.
     """
 
     timer = "st0ckg: is the entry filled"

@@ -42,10 +42,7 @@ DAY_TEXT = "2026-11-18"  # a Wednesday
 def part(module: str) -> Any:
     """Import a module of a venue's part.
 
-    Raises
-    ------
-    ConfigError
-        When that part is not installed.
+    Raises ConfigError when that part is not installed.
     """
     try:
         return import_module(module)
