@@ -143,7 +143,8 @@ class OutsideLedger:
         number, units = event.instrument_id, event.quantity_change
         assert event.source is None, "no conversion within a trial"
         self.cash += event.cash_change
-        self._late_fees[event.reference.removeprefix("fee/")] = event.cash_change
+        if event.cause == "fee":
+            self._late_fees[event.reference.removeprefix("fee/")] = event.cash_change
         paid = units * event.price * self._multipliers[number]
         if event.cause in ("dividend", "interest", "funding", "fee"):
             self.carried += event.cash_change
