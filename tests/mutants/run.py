@@ -61,6 +61,8 @@ TESTS = {
 """Folders of a package's tests below ``tests``, or of a part: its own, and those of what stands on it."""
 SHARED_TESTS = ("conformance", "faults", "property")
 """Folders of tests that concern every package."""
+FIRST_STAGE = "not slow and not pages and not second"
+"""The tests that ``make test`` runs: what each push meets."""
 LEFT_OUT = shutil.ignore_patterns(".git", ".venv*", ".hypothesis", ".*_cache", ".coverage*", "runs", "dist")
 MOST_TEST_SECONDS = 20.0
 """Longest time of the tests, run unchanged, that a mutant meets."""
@@ -234,9 +236,9 @@ def start_pytest(
     tree: Path, arguments: list[str], pass_fds: Sequence[int] = (), **environ: str
 ) -> subprocess.Popen[bytes]:
     """Start pytest in a tree."""
-    paths = [tree / "src", tree / "testing" / "src", Path(__file__).parent]
+    paths = [tree / "src", tree / "parts" / "testing" / "src", Path(__file__).parent]
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths)), **environ}
-    quiet = ["-q", "-p", "no:cacheprovider", "-p", "no:randomly", "--hypothesis-seed=0", "-m", "not slow"]
+    quiet = ["-q", "-p", "no:cacheprovider", "-p", "no:randomly", "--hypothesis-seed=0", "-m", FIRST_STAGE]
     with (tree / OUTPUT).open("wb") as output:
         return subprocess.Popen(
             [sys.executable, "-m", "pytest", *quiet, *arguments],
