@@ -122,7 +122,7 @@ def test_an_unknown_command_names_the_nearest(capsys):
         "  where: scalpdesk",
         "  value: 'demoo'",
         "  nearest: demo",
-        "  fix: scalpdesk --help",
+        "  fix: scalpdesk demo",
     ]
 
 
@@ -137,7 +137,7 @@ def test_with_json_an_error_is_one_document_on_stdout(capsys):
             "where": "scalpdesk",
             "value": "'demoo'",
             "nearest": "demo",
-            "fix": "scalpdesk --help",
+            "fix": "scalpdesk demo",
         }
     }
 

@@ -27,7 +27,7 @@ BOTH_KEYS = {"TRADING_API_KEY": "abc", "TRADING_API_SECRET": "def"}
 ONE_OF = "use one of ema-scalper, external, gamma-scalper, hybrid"
 DESK_TOML = "scalpdesk.toml"
 MISTAKES = [
-    Mistake("command misspelt", "backtets gamma-scalper", "unknown command", "scalpdesk", "scalpdesk --help",
+    Mistake("command misspelt", "backtets gamma-scalper", "unknown command", "scalpdesk", "scalpdesk backtest",
             nearest="backtest"),
     Mistake("option misspelt", "demo --sesion 2018-02-05", "unknown option", "scalpdesk demo",
             "scalpdesk demo --help", nearest="--start"),
@@ -91,8 +91,10 @@ MISTAKES = [
             "--start 2018-12-31", nearest="2018-12-31"),
     Mistake("the end before the start", "backtest gamma-scalper --start 2018-02-06 --end 2018-02-05",
             "the last day lies before the first", "--end", "--start 2018-02-05 --end 2018-02-06"),
+    Mistake("a percentage", "backtest gamma-scalper --set exits.stop_fraction=30%", "this key takes a number",
+            "strategies.gamma-scalper.exits.stop_fraction", "to 0.3, a fraction"),
     Mistake("data set misspelt", "backtest gamma-scalper --data embeded",
-            "no data set of this name in the catalogue", "catalog", "scalpdesk data import lean PATH",
+            "no data set of this name in the catalogue", "catalog", "write embedded",
             nearest="embedded"),
     Mistake("a share that the embedded market lacks", "backtest gamma-scalper --set underlying=AAPL",
             "the embedded market knows two shares", "underlying", "use one of them, or import recorded data",
@@ -105,7 +107,7 @@ MISTAKES = [
     Mistake("a speed in words", "demo --speed fast", "not a speed", "--speed",
             "write market seconds a second, e.g. 400, or max"),
     Mistake("venue misspelt", "run gamma-scalper --venue alpacca", "'alpacca' is not one of",
-            "scalpdesk run --venue", "scalpdesk run --help", nearest="alpaca"),
+            "scalpdesk run --venue", "write alpaca", nearest="alpaca"),
     Mistake("no keys", "run gamma-scalper --venue alpaca", "the venue needs a key and a secret",
             "credentials.trading_api_key", "put TRADING_API_KEY and TRADING_API_SECRET into .env"),
     Mistake("a key without its secret", "run gamma-scalper --venue alpaca",

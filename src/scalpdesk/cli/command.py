@@ -336,12 +336,13 @@ class DeskGroup(ShortHelpCommand, click.Group):
             return name, command, args[1:]
         if name.startswith("-"):
             return super().resolve_command(ctx, args)
+        nearest = self._elsewhere(ctx, name) or nearest_name(name, self.list_commands(ctx))
         raise ConfigError(
             "unknown command",
             where=ctx.command_path,
             value=name,
-            nearest=self._elsewhere(ctx, name) or nearest_name(name, self.list_commands(ctx)),
-            fix=f"{ctx.command_path} --help",
+            nearest=nearest,
+            fix=f"{ctx.command_path} {nearest or '--help'}",
         )
 
     def _elsewhere(self, ctx: click.Context, name: str) -> str | None:

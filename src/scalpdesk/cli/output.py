@@ -288,7 +288,7 @@ def usage_refusal(problem: click.ClickException) -> ScalpdeskError:
             where=path,
             value=problem.option_name,
             nearest=None if nearest is None else bare[nearest],
-            fix=fix,
+            fix=fix if nearest is None else f"write {bare[nearest]}; all options: {fix}",
         )
     if isinstance(problem, click.BadParameter) and not isinstance(problem, click.MissingParameter):
         return _bad_parameter(problem, path, fix)
@@ -304,8 +304,12 @@ def _bad_parameter(problem: click.BadParameter, path: str, fix: str) -> Scalpdes
     where = f"{path} {hint}".replace("'", "").strip() if hint else path
     value = problem.message.split("'")[1] if problem.message.count("'") >= 2 else None
     nearest = None
-    if problem.param is not None and isinstance(problem.param.type, click.Choice) and value is not None:
-        nearest = nearest_name(value, [str(choice) for choice in problem.param.type.choices])
+    kind = problem.param.type if problem.param is not None else None
+    if isinstance(kind, click.Choice) and value is not None:
+        nearest = nearest_name(value, [str(choice) for choice in kind.choices])
+        fix = f"write {nearest}" if nearest else f"write one of {', '.join(map(str, kind.choices))}"
+    elif isinstance(kind, click.IntRange | click.FloatRange) and None not in {kind.min, kind.max}:
+        fix = f"write a number from {kind.min} to {kind.max}"
     what = problem.message.rstrip(".")
     for word, plain in _PLAIN_TYPES.items():
         what = what.replace(word, plain)

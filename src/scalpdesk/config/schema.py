@@ -20,6 +20,7 @@ STRATEGIES, VENUES = "strategies", "venues"
 """Sections whose tables are named after a plug-in and checked against its settings."""
 _NONE_WORDS = {"", "none", "null"}
 _MINUTES = re.compile(r"\d?\d:\d\d")
+_PERCENT = re.compile(r" *(-?\d+\.?\d*) *% *")
 _T = TypeVar("_T", bound=Struct)
 
 
@@ -318,7 +319,7 @@ def _fit(path: KeyPath, kind: Any, entry: Entry) -> Any:
             "this key takes a finite number",
             where=_where(path, entry.source),
             value=entry.value,
-            fix=f"change {dotted(path)}",
+            fix=f"set {dotted(path)} to a number",
         )
     return value if Secret in options else plain(fitted)
 
@@ -331,12 +332,15 @@ def _misfit(path: KeyPath, kind: Any, entry: Entry, problem: msgspec.ValidationE
     secret = Secret in _alternatives(kind)
     # YAML takes 15:45 without quotes for the number 945
     quoted = ', in "quotes"' if str in _alternatives(kind) and isinstance(entry.value, int) else ""
+    wanted = f"{expected}{bound}{quoted}"
+    if float in _alternatives(kind) and (percent := _PERCENT.fullmatch(str(entry.value))):
+        wanted = f"{float(percent[1]) / 100:g}, a fraction"
     return ConfigError(
         f"this key takes {expected}{bound}",
         where=_where(path, entry.source),
         value=_shown(path, kind, entry.value),
         nearest=nearest_name(str(entry.value), choices) if choices and not secret else None,
-        fix=f"set {dotted(path)} to {expected}{bound}{quoted}",
+        fix=f"set {dotted(path)} to {wanted}",
     )
 
 

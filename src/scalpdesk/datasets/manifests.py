@@ -56,12 +56,15 @@ def read_manifest(catalog: Path, name: str) -> Manifest:
     if not path.is_file():
         there = data_set_names(catalog)
         listed = ", ".join(there) if there else "none"
+        nearest = nearest_name(name, (*there, *RECONSTRUCTED))
         raise DataError(
             f"no data set of this name in the catalogue; there: {listed}",
             where=str(catalog),
             value=name,
-            nearest=nearest_name(name, (*there, *RECONSTRUCTED)),
-            fix="scalpdesk data import lean PATH (or: data import csv|parquet), then: scalpdesk data ls",
+            nearest=nearest,
+            fix=f"write {nearest}"
+            if nearest
+            else "scalpdesk data import lean PATH (or: data import csv|parquet), then: scalpdesk data ls",
         )
     try:
         manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)

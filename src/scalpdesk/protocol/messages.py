@@ -153,7 +153,9 @@ def read_event(line: bytes) -> dict[str, Any] | None:
         return None
     verdict = event_verdict(message)
     if verdict != OK:
-        raise DataError("not a market event", where="message", value=verdict)
+        fault, _, name = verdict.partition(":")
+        words = {"missing": "is missing", "type": "has the wrong type"}.get(fault, "has no valid value")
+        raise DataError(f"its field {name} {words}", where="message", value=verdict)
     return message
 
 
