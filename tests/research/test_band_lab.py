@@ -172,7 +172,6 @@ WAYS = {
 
 @pytest.mark.second
 def test_the_hedges_of_a_day_are_the_desks_own(half_day):
-    """The whole of it: ``benchmarks/band_days.py``, on 50 days and on every recorded day."""
     for name, own in WAYS.items():
         settings = held(own)
         config = settings.strategy_config.hedge
