@@ -27,8 +27,8 @@ BOTH_KEYS = {"TRADING_API_KEY": "abc", "TRADING_API_SECRET": "def"}
 ONE_OF = "use one of ema-scalper, external, gamma-scalper, hybrid"
 DESK_TOML = "scalpdesk.toml"
 MISTAKES = [
-    Mistake("command misspelt", "backtets gamma-scalper", "unknown command", "scalpdesk", "scalpdesk backtest",
-            nearest="backtest"),
+    Mistake("command misspelt", "backtets gamma-scalper", "unknown command", "scalpdesk",
+            "scalpdesk backtest", nearest="backtest"),
     Mistake("option misspelt", "demo --sesion 2018-02-05", "unknown option", "scalpdesk demo",
             "scalpdesk demo --help", nearest="--start"),
     Mistake("strategy misspelt", "backtest gama-scalper", "there is no strategy of this name", "strategy",
