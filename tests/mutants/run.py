@@ -236,7 +236,7 @@ def start_pytest(
     tree: Path, arguments: list[str], pass_fds: Sequence[int] = (), **environ: str
 ) -> subprocess.Popen[bytes]:
     """Start pytest in a tree."""
-    paths = [tree / "src", tree / "parts" / "testing" / "src", Path(__file__).parent]
+    paths = [tree / "src", *sorted((tree / "parts").glob("*/src")), Path(__file__).parent]
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths)), **environ}
     quiet = ["-q", "-p", "no:cacheprovider", "-p", "no:randomly", "--hypothesis-seed=0", "-m", FIRST_STAGE]
     with (tree / OUTPUT).open("wb") as output:
