@@ -34,6 +34,7 @@ export function create(main) {
     if (chart) { chart.destroy(); chart = null; }
     TABS.forEach(([each], i) => buttons[i].setAttribute("aria-selected", String(each === name)));
     body.setAttribute("aria-labelledby", `tab-${name}`);
+    body.replaceChildren(); // never the rows of another tab below this one's name
     const [path, draw] = { live: ["/api/position", live], picker: ["/api/picker", picker], history: ["/api/scalps", history], performance: ["/api/scalps", performance] }[name];
     let last = "";
     stop = poll(path, (page) => {
