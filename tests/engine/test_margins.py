@@ -135,6 +135,13 @@ def test_what_a_trade_writes_is_found_behind_its_purchases_and_its_shares(desk):
     assert not margins.writes([leg(CALL[510], Side.SELL, purpose=Purpose.CLOSE)])
 
 
+def test_a_working_sale_leaves_less_of_its_own_option_to_sell(desk):
+    one = desk(held={CALL[510]: (1, "5"), CALL[520]: (1, "5")})
+    assert orders(propose(one, leg(CALL[520], Side.SELL, 1, "9.5", purpose=Purpose.CLOSE)))
+    writes = one.engine.desk.margins.writes
+    assert [writes([sell(CALL[strike])]) for strike in (510, 520)] == [False, True]
+
+
 def test_a_covered_call_needs_nothing_and_adds_no_loss(desk):
     one = desk(held={0: (100, "500")}, cash=D(50_000), level=1)
     found = asked(one, sell(CALL[520]))

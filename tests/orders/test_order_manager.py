@@ -128,6 +128,12 @@ def test_a_cancel_is_asked_for_once_while_it_is_pending(manager):
     assert manager.cancel("never-sent") is None
 
 
+def test_a_cancel_that_a_journal_does_not_have_is_taken_back(manager):
+    apply_to(manager, ACCEPTED)
+    manager.take_back(manager.cancel(ID))
+    assert (manager.order(ID).state, manager.order(ID).is_unwanted) == (S.WORKING, False)
+
+
 def test_a_cancel_that_may_be_lost_can_be_asked_for_again(manager):
     apply_to(manager, ACCEPTED)
     manager.cancel(ID)

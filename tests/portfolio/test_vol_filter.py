@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from scalpdesk.portfolio.vol_filter import VolFilter
+from scalpdesk.portfolio.vol_filter import VolAverage, VolFilter
 
 MINUTE = 1.0 / 252 / 390
 
@@ -53,3 +53,11 @@ def test_a_tighter_quote_weighs_more():
         state.update(0.0, 0.16, 0.002)
         state.update(0.0, 0.162, deviation)
     assert 0.16 < wide.vol < tight.vol < 0.162
+
+
+def test_a_mean_is_as_sure_as_the_weights_of_its_quotes():
+    mean = VolAverage(half_life_seconds=60.0)
+    for _ in range(60):
+        mean.average(60.0, 0.16, 0.01)
+    # weights g (1 - g)^k with g a half: the variance of their mean is g / (2 - g) of one quote's
+    assert mean.deviation == pytest.approx(0.01 * math.sqrt(1 / 3))
