@@ -92,7 +92,9 @@ def test_with_the_smile_the_upper_strike_is_worth_more_as_the_spot_falls(book):
 
 
 def test_the_answer_is_what_the_document_says(client_of, held_feed, book):
-    answer = client_of(held_feed).get("/api/risk").json()
+    client = client_of(held_feed)
+    answer = client.get("/api/risk").json()
+    assert client.get("/api/risk").json() == answer  # of the same version
     moves, notes = past_moves(("SPY",), Path("nothing"), "embedded", before=date(2018, 2, 5))
     document = risk_document(book, moves, notes=notes)
     assert (answer["run"], answer["current"]) == (held_feed.follower.run_dir.name, True)
