@@ -14,11 +14,10 @@ def _folder(tmp_path, monkeypatch):
     monkeypatch.delenv("STRATEGY_MODE", raising=False)
 
 
-def test_show_gives_each_value_with_its_source(tmp_path, capsys, monkeypatch):
+def test_show_gives_each_value_with_its_source(tmp_path, document_of, monkeypatch):
     (tmp_path / "scalpdesk.toml").write_text("[simulation]\nlatency_ms = 5\n")
     monkeypatch.setenv("HEDGING_DELTA_THRESHOLD", "1.7")
-    assert main(["config", "show", "--json", "--set", "straddles=3"]) == 0
-    document = json.loads(capsys.readouterr().out)
+    document = document_of("config", "show", "--set", "straddles=3")
     rows = {row["key"]: (row["value"], row["source"]) for row in document["values"]}
     assert rows["simulation.latency_ms"] == (5.0, "scalpdesk.toml:2")
     assert rows["strategies.gamma-scalper.hedge.threshold_shares"] == (
@@ -35,65 +34,51 @@ def test_show_changed_leaves_the_defaults_out(capsys):
     assert [row["key"] for row in json.loads(capsys.readouterr().out)["values"]] == ["simulation.seed"]
 
 
-def test_without_a_name_the_strategy_is_the_one_that_run_would_take(capsys, monkeypatch):
+def test_without_a_name_the_strategy_is_the_one_that_run_would_take(told_by, document_of, monkeypatch):
     """They went by the gamma scalper: what ``run`` takes was unknown to them, what it refuses was fine."""
     monkeypatch.setenv("STRATEGY_MODE", "st0cka")
     monkeypatch.setenv("HEARTBEAT_TRIGGER_SECONDS", "3")
-    assert main(["config", "show", "--changed", "--json", "--set", "use_mean_reversion=true"]) == 0
-    shown = json.loads(capsys.readouterr().out)
+    shown = document_of("config", "show", "--changed", "--set", "use_mean_reversion=true")
     values = {row["key"]: row["value"] for row in shown["values"]}
     assert shown["strategy"] == "st0cka"
     assert values["strategies.st0cka.heartbeat_seconds"] == 3.0
     assert values["strategies.st0cka.use_mean_reversion"] is True
     settings = load_settings("st0cka", environ=os.environ, overrides=["use_mean_reversion=true"])
     assert shown["config_hash"] == settings.config_hash
-    assert main(["config", "check", "--set", "position_size_min=4"]) == 2
-    assert "position_size_max" in capsys.readouterr().err
-    assert main(["config", "show", "gamma-scalper", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["strategy"] == "gamma-scalper"
+    assert "position_size_max" in told_by("config", "check", "--set", "position_size_min=4", code=2).err
+    assert document_of("config", "show", "gamma-scalper")["strategy"] == "gamma-scalper"
 
 
-def test_show_never_shows_a_key(capsys, monkeypatch):
+def test_show_never_shows_a_key(capsys, told_by, monkeypatch):
     monkeypatch.setenv("TRADING_API_SECRET", "very-visible")
     for words in (["config", "show"], ["config", "show", "--json"], ["config", "check", "--json"]):
         assert main(words) == 0
         told = capsys.readouterr()
         assert "very-visible" not in told.out + told.err
-    assert main(["config", "show", "--changed"]) == 0
-    assert "***" in capsys.readouterr().out
+    assert "***" in told_by("config", "show", "--changed").out
 
 
-def test_check_says_ok_or_names_what_is_wrong(tmp_path, capsys):
-    assert main(["config", "check"]) == 0
-    assert "defaults" in capsys.readouterr().out
-    (tmp_path / "scalpdesk.toml").write_text("[strategies.gamma-scalper.hedge]\ntreshold_shares = 1\n")
-    assert main(["config", "check"]) == 2
-    told = capsys.readouterr().err
-    assert "scalpdesk.toml:2" in told
-    assert "nearest: strategies.gamma-scalper.hedge.threshold_shares" in told
+def test_check_says_ok(told_by):
+    assert "defaults" in told_by("config", "check").out
 
 
-def test_several_wrong_keys_come_as_one_document(tmp_path, capsys):
+def test_several_wrong_keys_come_as_one_document(tmp_path, document_of):
     (tmp_path / "scalpdesk.toml").write_text("[simulation]\nsed = 1\nlatency_ms = 'x'\n")
-    assert main(["config", "check", "--json"]) == 2
-    error = json.loads(capsys.readouterr().out)["error"]
+    error = document_of("config", "check", code=2)["error"]
     assert [e["where"] for e in error["errors"]] == [
         "simulation.sed (scalpdesk.toml:2)",
         "simulation.latency_ms (scalpdesk.toml:3)",
     ]
 
 
-def test_check_asks_the_strategy_itself(capsys):
+def test_check_asks_the_strategy_itself(told_by):
     assert main(["config", "check", "--set", "hedge.band=zakamouline"]) == 0
-    assert main(["config", "check", "--set", "hedge.band=zakamuline"]) == 2
-    told = capsys.readouterr().err
+    told = told_by("config", "check", "--set", "hedge.band=zakamuline", code=2).err
     assert "where: strategies.gamma-scalper.hedge.band (--set)" in told
     assert "nearest: zakamouline" in told
-    assert main(["config", "check", "--set", "simulation.fill_model=cros"]) == 2
-    assert "nearest: cross" in capsys.readouterr().err
+    assert "nearest: cross" in told_by("config", "check", "--set", "simulation.fill_model=cros", code=2).err
     words = ["config", "check", "--set", "hedge.band=zakamouline", "--set", "hedge.band_settings.risk=1"]
-    assert main(words) == 2
-    assert "risk" in capsys.readouterr().err
+    assert "risk" in told_by(*words, code=2).err
 
 
 TOO_MUCH = {
@@ -114,10 +99,9 @@ TOO_MUCH = {
 
 
 @pytest.mark.parametrize("name", TOO_MUCH)
-def test_a_file_that_is_too_large_or_too_deep_is_refused_by_name(name, tmp_path, capsys):
+def test_a_file_that_is_too_large_or_too_deep_is_refused_by_name(name, tmp_path, document_of):
     (tmp_path / name).write_bytes(TOO_MUCH[name])
-    assert main(["config", "check", "--config", name, "--json"]) == 2
-    error = json.loads(capsys.readouterr().out)["error"]
+    error = document_of("config", "check", "--config", name, code=2)["error"]
     assert error["what"].startswith("the configuration file ")
     assert "larger than 1,000,000 bytes" in error["what"] or "16 sections deep" in error["what"]
     assert error["where"] == name

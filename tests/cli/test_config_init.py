@@ -1,4 +1,3 @@
-import json
 import re
 import stat
 from pathlib import Path
@@ -16,9 +15,8 @@ def _folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-def test_yes_writes_both_files_which_change_nothing(tmp_path, capsys):
-    assert main(["init", "--yes", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["written"] == ["scalpdesk.toml", ".env.example"]
+def test_yes_writes_both_files_which_change_nothing(tmp_path, document_of):
+    assert document_of("init", "--yes")["written"] == ["scalpdesk.toml", ".env.example"]
     written = load_settings("gamma-scalper", cwd=tmp_path)
     assert written.config_hash == load_settings("gamma-scalper", cwd=tmp_path / "elsewhere").config_hash
     assert "TRADING_API_KEY" in (tmp_path / ".env.example").read_text()
@@ -52,19 +50,17 @@ def test_every_commented_default_is_a_valid_setting(tmp_path):
     assert after.sources["strategies.gamma-scalper.hedge.order_ttl_seconds"].startswith("scalpdesk.toml:")
 
 
-def test_nothing_is_overwritten_without_force(tmp_path, capsys):
+def test_nothing_is_overwritten_without_force(tmp_path, told_by):
     (tmp_path / "scalpdesk.toml").write_text("# mine\n")
-    assert main(["init", "--yes"]) == 2
-    assert "fix: scalpdesk init --force" in capsys.readouterr().err
+    assert "fix: scalpdesk init --force" in told_by("init", "--yes", code=2).err
     assert (tmp_path / "scalpdesk.toml").read_text() == "# mine\n"
     assert not (tmp_path / ".env.example").exists()
     assert main(["init", "--yes", "--force"]) == 0
     assert "[simulation]" in (tmp_path / "scalpdesk.toml").read_text()
 
 
-def test_without_a_terminal_and_without_yes_it_says_so(capsys):
-    assert main(["init"]) == 2
-    assert "scalpdesk init --yes" in capsys.readouterr().err
+def test_without_a_terminal_and_without_yes_it_says_so(told_by):
+    assert "scalpdesk init --yes" in told_by("init", code=2).err
 
 
 def answered(monkeypatch, answers, store=True):
@@ -83,7 +79,7 @@ def answered(monkeypatch, answers, store=True):
     return asked
 
 
-def test_answers_are_set_for_a_simulated_desk_without_keys(tmp_path, monkeypatch, capsys):
+def test_answers_are_set_for_a_simulated_desk_without_keys(tmp_path, monkeypatch, told_by):
     answers = {
         "Strategy": "st0cka",
         "Underlying": "QQQ",
@@ -93,8 +89,7 @@ def test_answers_are_set_for_a_simulated_desk_without_keys(tmp_path, monkeypatch
         "Largest risk of one position, % of the equity": 12.5,
     }
     asked = answered(monkeypatch, answers)
-    assert main(["init"]) == 0
-    assert capsys.readouterr().out.endswith(
+    assert told_by("init").out.endswith(
         "next: scalpdesk config check, then scalpdesk run --venue simulated\n"
     )
     loaded = load_settings("st0cka", cwd=tmp_path)
@@ -122,15 +117,14 @@ def exchange(socket_enabled):
 
 
 def test_keys_are_tried_at_the_venue_and_stored_for_their_owner_alone(
-    tmp_path, monkeypatch, capsys, exchange
+    tmp_path, monkeypatch, told_by, exchange
 ):
     (tmp_path / ".env").write_text("OTHER=1\n")
     right = {"TRADING_API_KEY": exchange.key, "TRADING_API_SECRET": exchange.secret}
     wrong_first = {name: ["wrong", value] for name, value in right.items()}
     more = {"Addresses for alerts (apprise; empty: no alerts)": "json://canary.example/hook"}
     answered(monkeypatch, KEYS | wrong_first | more)
-    assert main(["init", "--url", exchange.url]) == 0
-    out = capsys.readouterr().out
+    out = told_by("init", "--url", exchange.url).out
     assert "not taken: " in out
     assert "taken: account …" in out
     assert "equity 100000" in out
@@ -149,20 +143,18 @@ def test_keys_are_tried_at_the_venue_and_stored_for_their_owner_alone(
     assert not [question for question in asked if "KEY" in question or "keys" in question]
 
 
-def test_keys_that_are_never_taken_are_not_stored(tmp_path, monkeypatch, capsys, exchange):
+def test_keys_that_are_never_taken_are_not_stored(tmp_path, monkeypatch, told_by, exchange):
     wrong = {"TRADING_API_KEY": "wrong", "TRADING_API_SECRET": "wrong"}
     asked = answered(monkeypatch, KEYS | wrong)
-    assert main(["init", "--url", exchange.url]) == 0
-    assert "no keys were stored" in capsys.readouterr().out
+    assert "no keys were stored" in told_by("init", "--url", exchange.url).out
     assert asked.count("TRADING_API_KEY") == 3
     assert not (tmp_path / ".env").exists()
 
 
-def test_a_venue_that_does_not_answer_leaves_the_keys_untried(tmp_path, monkeypatch, capsys, socket_enabled):
+def test_a_venue_that_does_not_answer_leaves_the_keys_untried(tmp_path, monkeypatch, told_by, socket_enabled):
     keys = {"TRADING_API_KEY": "PK1", "TRADING_API_SECRET": "S1"}
     answered(monkeypatch, KEYS | keys)
-    assert main(["init", "--url", "http://127.0.0.1:9"]) == 0
-    assert "stored untried" in capsys.readouterr().out
+    assert "stored untried" in told_by("init", "--url", "http://127.0.0.1:9").out
     assert "TRADING_API_KEY=PK1" in (tmp_path / ".env").read_text()
 
 

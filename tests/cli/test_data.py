@@ -147,19 +147,6 @@ def test_a_wrong_zone_and_a_missing_option_are_refused(capsys):
     assert "--underlying" in err
 
 
-def test_a_lean_folder_that_is_none_is_refused(capsys, tmp_path):
-    code, _, err = run(capsys, "data", "import", "lean", str(tmp_path))
-    assert code == 2
-    assert "not LEAN's Data folder" in err
-
-
-def test_without_a_terminal_no_progress_is_drawn(capsys):
-    with progress_bar(as_json=False) as report:
-        report(0, 2, "one")
-        report(1, 2, "two")
-    assert capsys.readouterr() == ("", "")
-
-
 def test_a_lean_folder_is_imported_by_word(capsys, tmp_path):
     import zipfile
 

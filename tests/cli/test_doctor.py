@@ -85,9 +85,8 @@ def test_a_catalogue_is_counted(findings, tmp_path):
     }
 
 
-def test_warm_up_compiles(capsys):
-    assert main(["doctor", "--warm-up"]) == 0
-    assert "warm after" in capsys.readouterr().out
+def test_warm_up_compiles(told_by):
+    assert "warm after" in told_by("doctor", "--warm-up").out
 
 
 @pytest.mark.parametrize("warm_up", [True, False])

@@ -178,14 +178,12 @@ def test_publishing_writes_the_document_that_a_desk_reads(run, monkeypatch):
 
 
 @pytest.mark.parametrize(("value", "verdict"), [("-15000", "ok"), ("-15k", "note")])
-def test_the_doctor_asks_where_a_desk_would_ask(run, capsys, monkeypatch, value, verdict):
+def test_the_doctor_asks_where_a_desk_would_ask(run, told_by, document_of, monkeypatch, value, verdict):
     monkeypatch.setenv("GEX_VALUE", value)
-    assert main(["doctor", "--json"]) == 0
-    found = {one["name"]: one for one in json.loads(capsys.readouterr().out)["findings"]}
+    found = {one["name"]: one for one in document_of("doctor")["findings"]}
     assert found["dealer gamma"]["verdict"] == verdict
     monkeypatch.delenv("GEX_VALUE")
-    assert main(["doctor", "--json"]) == 0
-    assert "dealer gamma" not in capsys.readouterr().out
+    assert "dealer gamma" not in told_by("doctor", "--json").out
 
 
 @pytest.mark.enable_socket

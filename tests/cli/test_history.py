@@ -227,44 +227,38 @@ def test_a_run_that_ended_before_its_first_mark_or_session_is_reported(
     assert told.err == ""
 
 
-def test_a_backtest_that_was_cut_short_is_marked_and_has_no_statistics(tmp_path, monkeypatch, capsys):
+def test_a_backtest_that_was_cut_short_is_marked_and_has_no_statistics(
+    tmp_path, monkeypatch, told_by, document_of
+):
     monkeypatch.chdir(tmp_path)
     week = tuple(session_on(date(2018, 2, day)) for day in (5, 6, 7, 8, 9, 12))
     unfinished(mode="backtest", sessions=week)
     cut = {"at": "2018-02-06 10:30", "sessions_played": 1, "sessions": 6}
 
-    def document(*words):
-        assert main([*words, "--json"]) == 0
-        return json.loads(capsys.readouterr().out)
-
-    report = document("report", "last")
+    report = document_of("report", "last")
     assert report["cut"] == cut
     assert [row["session"] for row in report["sessions"]] == ["2018-02-05", "2018-02-06"]
     assert report["performance"] == {}
-    (listed,) = document("runs")["runs"]
+    (listed,) = document_of("runs")["runs"]
     assert listed["cut"] == listed["summary"]["cut"] == cut
-    assert document("report", "--compare", "short", "last")["facts"]["cut"] == [report["verdict"]] * 2
-    assert main(["report", "last"]) == 0
-    shown = capsys.readouterr().out
+    assert document_of("report", "--compare", "short", "last")["facts"]["cut"] == [report["verdict"]] * 2
+    shown = told_by("report", "last").out
     assert report["verdict"] in shown
     assert "2018-02-07" not in shown
     assert "Sharpe" not in shown
-    assert main(["runs"]) == 0
-    assert report["verdict"] in capsys.readouterr().out
+    assert report["verdict"] in told_by("runs").out
     page = run_page(Path("runs"), "last")
     assert page["sessions"] == ["2018-02-05", "2018-02-06"]
     assert page["cut"] == report["verdict"]
 
 
-def test_a_backtest_that_still_runs_is_not_cut(tmp_path, monkeypatch, capsys):
+def test_a_backtest_that_still_runs_is_not_cut(tmp_path, monkeypatch, document_of):
     monkeypatch.chdir(tmp_path)
     folder = unfinished(mode="backtest", sessions=(SESSION, session_on(date(2018, 2, 6))))
     writer = RunLock(folder, 0)
-    assert main(["runs", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["runs"][0]["cut"] is None
+    assert document_of("runs")["runs"][0]["cut"] is None
     writer.release()
-    assert main(["runs", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["runs"][0]["cut"]["sessions"] == 2
+    assert document_of("runs")["runs"][0]["cut"]["sessions"] == 2
 
 
 @pytest.mark.parametrize(("underlying", "unit"), [("SPY", "shares"), ("BTC-PERPETUAL", "contracts")])
@@ -279,12 +273,11 @@ def test_hedges_of_a_run_that_goes_on_are_in_what_its_desk_hedges_with(
     assert shown == [unit]
 
 
-def test_a_run_that_goes_on_is_drawn(tmp_path, monkeypatch, capsys):
+def test_a_run_that_goes_on_is_drawn(tmp_path, monkeypatch, told_by):
     pytest.importorskip("matplotlib", reason="the extra plots is not installed")
     monkeypatch.chdir(tmp_path)
     unfinished()
-    assert main(["report", "last", "--plot", "p.png"]) == 0
-    assert capsys.readouterr().err == ""
+    assert told_by("report", "last", "--plot", "p.png").err == ""
     assert Path("p.png").read_bytes()[:4] == b"\x89PNG"
 
 
@@ -317,10 +310,9 @@ def test_a_folder_of_results_that_cannot_be_written_is_refused_before_the_run(tm
         (["--compare", "last", "--csv", "tables"], "leave out --csv"),
     ],
 )
-def test_a_report_refuses_what_it_would_leave_out(words, told, tmp_path, monkeypatch, capsys):
+def test_a_report_refuses_what_it_would_leave_out(words, told, tmp_path, monkeypatch, told_by):
     monkeypatch.chdir(tmp_path)
-    assert main(["report", "last", *words]) == 2
-    assert told in capsys.readouterr().err
+    assert told in told_by("report", "last", *words, code=2).err
     assert list(tmp_path.iterdir()) == []
 
 

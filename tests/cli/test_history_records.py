@@ -1,7 +1,6 @@
 """The commands that show runs, with the database that ``credentials.records_url`` names."""
 
 import gzip
-import json
 from pathlib import Path
 
 import pytest
@@ -27,11 +26,10 @@ def runs_dir(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("words", COMMANDS)
 def test_a_command_that_shows_runs_reads_them_from_the_database(
-    words, runs_dir, postgres_url, monkeypatch, capsys
+    words, runs_dir, postgres_url, monkeypatch, document_of
 ):
     monkeypatch.setenv(NAME, postgres_url)
-    assert main([*words, "--json"]) == 0
-    json.loads(capsys.readouterr().out)
+    document_of(*words)
     assert not (runs_dir / STORE_FILE).exists()
 
 

@@ -1,11 +1,9 @@
 """``scalpdesk research lookahead``: exit code, document and text, with and without a planted peek."""
 
-import json
 import sys
 
 import pytest
 
-from scalpdesk.cli.main import main
 from scalpdesk_testing.kit.packages import install_strategies
 
 PEEKER = '''
@@ -50,17 +48,10 @@ class KnowsTheEnd:
 
 PLUG = StrategySpec(name="knows-the-end", config=EndConfig, build=KnowsTheEnd, trades_options=False)
 '''
-WORDS = (
-    "research",
-    "lookahead",
-    "knows-the-end",
-    "--start",
-    "2017-07-03",
-    "--cuts",
-    "1",
-    "--set",
-    "marketdata.mark_seconds=600",
-)
+WORDS = [
+    *("research", "lookahead", "knows-the-end", "--start", "2017-07-03", "--cuts", "1"),
+    *("--set", "marketdata.mark_seconds=600"),
+]
 
 
 @pytest.fixture(autouse=True)
@@ -71,9 +62,8 @@ def peeker(tmp_path, monkeypatch):
     sys.modules.pop("planted_end", None)
 
 
-def test_a_planted_peek_fails_with_time_and_both_versions(capsys):
-    assert main([*WORDS, "--json"]) == 1
-    document = json.loads(capsys.readouterr().out)
+def test_a_planted_peek_fails_with_time_and_both_versions(told_by, document_of):
+    document = document_of(*WORDS, code=1)
     found = document["found"]
     assert document["passed"] is False
     assert found["time"].startswith("2017-07-03 09:3")
@@ -81,15 +71,12 @@ def test_a_planted_peek_fails_with_time_and_both_versions(capsys):
     assert {"buy", "sell"} == {
         side for side in ("buy", "sell") for text in (found["before"], found["after"]) if side in text
     }
-    assert main([*WORDS]) == 1
-    text = capsys.readouterr().out
+    text = told_by(*WORDS, code=1).out
     assert all(found[name] in text for name in ("time", "cut", "change", "before", "after"))
 
 
-def test_without_the_peek_it_passes(capsys):
-    assert main([*WORDS, "--set", "peeks=false", "--json"]) == 0
-    document = json.loads(capsys.readouterr().out)
+def test_without_the_peek_it_passes(told_by, document_of):
+    document = document_of(*WORDS, "--set", "peeks=false")
     assert (document["passed"], document["found"], document["runs"]) == (True, None, 2)
     assert document["decisions"] == 2  # the decision and its order
-    assert main([*WORDS, "--set", "peeks=false"]) == 0
-    assert "2 changed futures" in capsys.readouterr().out
+    assert "2 changed futures" in told_by(*WORDS, "--set", "peeks=false").out

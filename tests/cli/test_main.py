@@ -14,15 +14,10 @@ import pytest
 from scalpdesk.cli import main as main_module
 from scalpdesk.cli.command import desk_command
 from scalpdesk.cli.main import COMMANDS, EXTRA_OF_MODULE, FORMER, TOPICS, main, root
-from scalpdesk.core.errors import DataError, JournalError
+from scalpdesk.core.errors import JournalError
 from scalpdesk.journal.frames import segment_path
 
 HEAVY = ("numpy", "numba", "duckdb", "sqlalchemy", "rich", "scipy", "pandas", "msgspec", "arch", "yaml")
-
-
-def run(*words: str, code: str | None = None) -> subprocess.CompletedProcess[str]:
-    program = [sys.executable, "-c", code] if code else [sys.executable, "-m", "scalpdesk.cli.main", *words]
-    return subprocess.run(program, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture
@@ -43,24 +38,22 @@ def test_help_imports_nothing_heavy():
         "import sys\nfrom scalpdesk.cli.main import main\nassert main(['--help']) == 0\n"
         f"print('heavy:', sorted(set({HEAVY}) & set(sys.modules)), file=sys.stderr)"
     )
-    done = run(code=code)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0
     assert done.stderr.strip() == "heavy: []"
     assert all(name in done.stdout for name in COMMANDS)
     assert "Exit codes: 0 success" in done.stdout
 
 
-def test_the_first_screen_has_ten_commands_and_every_other_name_by_topic(capsys):
-    assert main(["--help"]) == 0
-    shown = capsys.readouterr().out
+def test_the_first_screen_has_ten_commands_and_every_other_name_by_topic(told_by):
+    shown = told_by("--help").out
     assert len(shown.splitlines()) <= 40
     assert shown.partition("Commands:")[2].partition("More,")[0].count("\n  ") == 10
     for topic, commands in TOPICS.items():
-        assert main(["help", topic]) == 0
-        told = capsys.readouterr().out
+        told = told_by("help", topic).out
         assert [line.split()[0] for line in told.splitlines() if line[0] != " "] == [*commands]
-    assert main(["help", "halt"]) == main(["help"]) == 0
-    assert "scalpdesk halt" in capsys.readouterr().out
+    assert "scalpdesk halt" in told_by("help", "halt").out
+    assert main(["help"]) == 0
     assert main(["help", "hallt"]) == 2
 
 
@@ -73,9 +66,8 @@ def test_a_command_of_a_former_name_works_with_a_word_and_no_help_shows_it(name,
     assert name not in COMMANDS
 
 
-def test_no_words_show_the_help(capsys):
-    assert main([]) == 0
-    assert "Commands:" in capsys.readouterr().out
+def test_no_words_show_the_help(told_by):
+    assert "Commands:" in told_by().out
 
 
 def leaves(group, words=()):
@@ -91,16 +83,15 @@ def leaves(group, words=()):
 
 
 @pytest.mark.parametrize("words", list(leaves(root)), ids=" ".join)
-def test_every_command_has_help_json_debug_and_an_example(words, capsys):
-    assert main([*words, "--help"]) == 0
-    shown = capsys.readouterr().out
+def test_every_command_has_help_json_debug_and_an_example(words, told_by):
+    shown = told_by(*words, "--help").out
     assert "Example" in shown
     assert f"scalpdesk {' '.join(words)}" in shown.partition("Example")[2]
     assert "--json" in shown
     assert "--debug" in shown
 
 
-def test_help_is_the_same_whoever_called_the_command_before(command, capsys):
+def test_help_is_the_same_whoever_called_the_command_before(command, capsys, told_by):
     def body(*, as_json: bool) -> None:
         """Do nothing."""
 
@@ -109,8 +100,7 @@ def test_help_is_the_same_whoever_called_the_command_before(command, capsys):
     with pytest.raises(SystemExit):
         alone.main(["-h"], prog_name="probe")
     assert "-h, --help" in capsys.readouterr().out
-    assert main(["probe", "-h"]) == 0
-    assert "-h, --help" in capsys.readouterr().out
+    assert "-h, --help" in told_by("probe", "-h").out
 
 
 def test_an_unknown_command_names_the_nearest(capsys):
@@ -165,13 +155,12 @@ def test_wrong_use_has_the_one_shape_and_exit_code_2(words, lines, capsys):
         assert line in told.err
 
 
-def test_a_refusal_of_a_command_keeps_its_exit_code(command, capsys):
+def test_a_refusal_of_a_command_keeps_its_exit_code(command, told_by):
     def refuse(*, as_json):
         raise JournalError("the journal is damaged", where="run/journal: byte 17")
 
     command(refuse)
-    assert main(["probe"]) == 1
-    assert capsys.readouterr().err == "error: the journal is damaged\n  where: run/journal: byte 17\n"
+    assert told_by("probe", code=1).err == "error: the journal is damaged\n  where: run/journal: byte 17\n"
 
 
 def test_a_commands_value_is_the_exit_code(command):
@@ -181,31 +170,28 @@ def test_a_commands_value_is_the_exit_code(command):
     assert main(["probe"]) == 0
 
 
-def test_the_unexpected_names_the_strategy_that_raised_it(command, capsys):
+def test_the_unexpected_names_the_strategy_that_raised_it(command, told_by):
     def fall(*, as_json):
         error = ZeroDivisionError("division by zero")
         error.add_note("raised by the strategy zero-dte")
         raise error
 
     command(fall)
-    assert main(["probe"]) == 1
-    told = capsys.readouterr().err
+    told = told_by("probe", code=1).err
     assert "unexpected ZeroDivisionError: division by zero; raised by the strategy zero-dte\n" in told
 
 
-def test_the_unexpected_is_one_line_and_a_traceback_only_with_debug(command, capsys):
+def test_the_unexpected_is_one_line_and_a_traceback_only_with_debug(command, told_by):
     def fall(*, as_json):
         return 1 // 0
 
     command(fall)
-    assert main(["probe"]) == 1
-    told = capsys.readouterr().err
+    told = told_by("probe", code=1).err
     assert "unexpected ZeroDivisionError" in told
     assert "--debug" in told
     assert "Traceback" not in told
     for words in (["probe", "--debug"], ["--debug", "probe"]):
-        assert main(words) == 1
-        assert "Traceback (most recent call last)" in capsys.readouterr().err
+        assert "Traceback (most recent call last)" in told_by(*words, code=1).err
 
 
 @pytest.mark.parametrize(
@@ -217,19 +203,18 @@ def test_the_unexpected_is_one_line_and_a_traceback_only_with_debug(command, cap
         (errno.EIO, "--debug"),
     ],
 )
-def test_what_the_system_refuses_names_the_file_what_it_said_and_the_fix(command, capsys, code, fix):
+def test_what_the_system_refuses_names_the_file_what_it_said_and_the_fix(command, told_by, code, fix):
     def fall(*, as_json):
         raise OSError(code, os.strerror(code), "runs/x")
 
     command(fall)
-    assert main(["probe"]) == 1
-    told = capsys.readouterr().err.splitlines()
+    told = told_by("probe", code=1).err.splitlines()
     assert told[:2] == [f"error: the system refused this: {os.strerror(code)}", "  where: runs/x"]
     assert fix in told[2]
     assert len(told) == 3
 
 
-def test_what_cannot_be_compiled_names_the_folder_and_the_variable(command, capsys, tmp_path, monkeypatch):
+def test_what_cannot_be_compiled_names_the_folder_and_the_variable(command, told_by, tmp_path, monkeypatch):
     def fall(*, as_json):
         import numba
 
@@ -237,8 +222,7 @@ def test_what_cannot_be_compiled_names_the_folder_and_the_variable(command, caps
         numba.njit(cache=True)(fall)
 
     command(fall)
-    assert main(["probe"]) == 1
-    told = capsys.readouterr().err
+    told = told_by("probe", code=1).err
     assert f"where: {Path(__file__).parent / '__pycache__'}, " in told
     assert "NUMBA_CACHE_DIR" in told
     assert "unexpected" not in told
@@ -284,17 +268,6 @@ def test_a_closed_output_is_said_on_stderr(monkeypatch, capsys):
     assert capsys.readouterr().err.startswith("error: stdout is closed\n  where: stdout\n  fix: ")
 
 
-def test_a_users_mistake_shows_no_traceback(command, capsys):
-    def refuse(*, as_json):
-        raise DataError("no such data set", value="x", fix="scalpdesk data ls")
-
-    command(refuse)
-    assert main(["probe", "--json"]) == 2
-    told = capsys.readouterr()
-    assert json.loads(told.out)["error"]["fix"] == "scalpdesk data ls"
-    assert "Traceback" not in told.err
-
-
 def test_ctrl_c_ends_with_130_and_the_command_to_begin_again(command, capsys):
     def interrupted(*, as_json):
         raise KeyboardInterrupt
@@ -307,15 +280,14 @@ def test_ctrl_c_ends_with_130_and_the_command_to_begin_again(command, capsys):
     assert told.err.rstrip().endswith("scalpdesk probe")
 
 
-def test_a_missing_extra_says_how_to_install_it(command, capsys, monkeypatch):
+def test_a_missing_extra_says_how_to_install_it(command, told_by, monkeypatch):
     monkeypatch.setitem(EXTRA_OF_MODULE, "module_of_an_extra", "postgres")
 
     def body(*, as_json):
         import module_of_an_extra  # noqa: F401 - it is meant to be missing
 
     command(body)
-    assert main(["probe"]) == 2
-    assert 'fix: pip install "scalpdesk[postgres]"' in capsys.readouterr().err
+    assert 'fix: pip install "scalpdesk[postgres]"' in told_by("probe", code=2).err
 
 
 @pytest.mark.parametrize(
@@ -330,24 +302,15 @@ def test_a_missing_extra_says_how_to_install_it(command, capsys, monkeypatch):
         (["harness", "--help"], "scalpdesk-strategies"),
     ],
 )
-def test_what_a_part_brings_says_how_to_install_the_part(words, fix, capsys, monkeypatch):
+def test_what_a_part_brings_says_how_to_install_the_part(words, fix, told_by, monkeypatch):
     monkeypatch.setattr("scalpdesk.core.plugins._installed", dict)
-    assert main(words) == 2
-    assert f"pip install {fix}" in capsys.readouterr().err
+    assert f"pip install {fix}" in told_by(*words, code=2).err
 
 
 def test_a_closed_pipe_is_quiet():
     line = f"{sys.executable} -m scalpdesk.cli.main --help | true"
     done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=False)
     assert done.stderr == ""
-
-
-def test_logs_go_to_stderr_and_json_alone_to_stdout():
-    done = run(
-        "price", "--paid", "5", "--spot", "100", "--strike", "100", "--days", "60", "--json", "--debug"
-    )
-    assert done.returncode == 0
-    assert set(json.loads(done.stdout)) == {"vol", "status"}
 
 
 def test_the_package_runs_as_a_module():
@@ -357,20 +320,14 @@ def test_the_package_runs_as_a_module():
     assert run.stdout == f"scalpdesk, version {main_module.BUILD}\n"
 
 
-def test_version(capsys):
-    assert main(["--version"]) == 0
-    assert main_module.BUILD in capsys.readouterr().out
-
-
 @pytest.mark.parametrize("words", [["--debug", "probe"], ["probe", "--debug"]])
-def test_debug_logs_to_stderr_wherever_it_stands(words, command, capsys):
+def test_debug_logs_to_stderr_wherever_it_stands(words, command, capsys, told_by):
     command(lambda *, as_json: logging.getLogger("scalpdesk.probe").debug("a small thing"))
     assert main(words) == 0
     told = capsys.readouterr()
     assert "DEBUG scalpdesk.probe: a small thing" in told.err
     assert told.out == ""
-    assert main(["probe"]) == 0
-    assert capsys.readouterr().err == ""
+    assert told_by("probe").err == ""
 
 
 def completed(words, monkeypatch, capsys):
@@ -415,9 +372,8 @@ def test_the_shell_completes_commands_strategies_runs_venues_and_data_sets(tmp_p
     "words", [["--session", "2018-02-03"], ["--session=2018-02-03"], ["--start", "2018-02-03"]]
 )
 @pytest.mark.parametrize("command", [["demo"], ["backtest", "gamma-scalper"], ["chain", "SPY"]])
-def test_the_first_day_has_one_name_and_its_former_one_still_works(command, words, capsys):
-    assert main([*command, *words, "--json"]) == 2  # a Saturday
-    assert json.loads(capsys.readouterr().out)["error"]["where"] == "--start"
+def test_the_first_day_has_one_name_and_its_former_one_still_works(command, words, document_of):
+    assert document_of(*command, *words, code=2)["error"]["where"] == "--start"  # a Saturday
 
 
 @pytest.mark.parametrize("command", [["runs"], ["report", "last"], ["status"], ["why"]])

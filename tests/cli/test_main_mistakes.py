@@ -121,8 +121,6 @@ MISTAKES = [
             environment=BOTH_KEYS),
     Mistake("real money at the simulated venue", "run gamma-scalper --venue simulated --live",
             "real money is traded at a venue that can be armed", "--live, --venue", "--venue alpaca --live"),
-    Mistake("an exchange's address without its venue", "run gamma-scalper --url http://127.0.0.1:8001",
-            "the simulated venue is a market in this process", "--url", "--venue alpaca --url"),
     Mistake("a report before the first run", "report last", "there is no run yet", "runs",
             "scalpdesk demo makes one"),
     Mistake("fewer hedges than none", "report last --hedges -3", "-3 is not in the range",

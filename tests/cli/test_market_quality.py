@@ -1,13 +1,11 @@
 """``--quality``: the embedded market with faults, through each command that plays it."""
 
-import json
 from datetime import date
 
 import pytest
 
 from scalpdesk.assembly import load_market
 from scalpdesk.backtesting.runs import replay
-from scalpdesk.cli.main import main
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.errors import ArgumentError, ConfigError
 from scalpdesk.datasets.embedded.market import reconstruct
@@ -17,20 +15,14 @@ from scalpdesk.research.sweep_plan import OF_THE_MARKET, SweepPlan
 HALF_DAY = "2017-07-03"
 
 
-def told(capsys, *words):
-    """The JSON document of a command that succeeds."""
-    assert main([*words, "--json"]) == 0
-    return json.loads(capsys.readouterr().out)
-
-
 @pytest.fixture(autouse=True)
 def in_an_empty_folder(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
 
 
-def test_a_backtest_says_its_quality_and_is_replayed_with_its_faults(capsys, tmp_path):
+def test_a_backtest_says_its_quality_and_is_replayed_with_its_faults(document_of, tmp_path):
     found = {
-        quality: told(capsys, "backtest", "st0cka", "--start", HALF_DAY, "--quality", quality)
+        quality: document_of("backtest", "st0cka", "--start", HALF_DAY, "--quality", quality)
         for quality in ("clean", "real")
     }
     assert {name: run["data"]["quality"] for name, run in found.items()} == {"clean": "clean", "real": "real"}
@@ -39,15 +31,15 @@ def test_a_backtest_says_its_quality_and_is_replayed_with_its_faults(capsys, tmp
     for run in found.values():
         again = replay(tmp_path / "runs" / run["run_id"])
         assert again.identical
-    rows = told(capsys, "runs")
+    rows = document_of("runs")
     kinds = {row["run_id"]: row["data_kind"] for row in rows["runs"]}
     assert "real" in kinds[found["real"]["run_id"]]
     assert "real" not in kinds[found["clean"]["run_id"]]
 
 
-def test_without_a_choice_a_run_is_that_of_clean_quotes(capsys):
+def test_without_a_choice_a_run_is_that_of_clean_quotes(document_of):
     chosen, usual = (
-        told(capsys, "backtest", "st0cka", "--start", HALF_DAY, "--no-journal", *words)
+        document_of("backtest", "st0cka", "--start", HALF_DAY, "--no-journal", *words)
         for words in (["--quality", "clean"], [])
     )
     assert chosen["decision_hash"] == usual["decision_hash"]
@@ -55,9 +47,9 @@ def test_without_a_choice_a_run_is_that_of_clean_quotes(capsys):
 
 
 @pytest.mark.second
-def test_a_simulated_desk_plays_the_faults(capsys):
+def test_a_simulated_desk_plays_the_faults(document_of):
     words = ("--start", HALF_DAY, "--speed", "max", "--sessions", "1", "--quality", "real")
-    found = told(capsys, "run", "st0cka", *words)
+    found = document_of("run", "st0cka", *words)
     assert found["data"]["quality"] == "real"
     assert "crossed" in found["quote_oddities"]
 

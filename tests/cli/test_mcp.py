@@ -41,7 +41,7 @@ def asked(runs, *calls):
     return anyio.run(ask)
 
 
-def test_a_client_reads_what_a_person_reads_and_finds_nothing_that_trades(runs, capsys):
+def test_a_client_reads_what_a_person_reads_and_finds_nothing_that_trades(runs, document_of):
     tools, (listed, report, why, refused, halted) = asked(
         runs,
         ("list_runs", {}),
@@ -53,9 +53,7 @@ def test_a_client_reads_what_a_person_reads_and_finds_nothing_that_trades(runs, 
     reads = {each.name for each in tools if each.annotations.read_only_hint}
     assert {each.name for each in tools} - reads == {"halt"}
     assert not {"resume", "arm", "run", "flatten", "backtest"} & {each.name for each in tools}
-    capsys.readouterr()
-    assert main(["report", "last", "--json", "--runs-dir", str(runs)]) == 0
-    own = json.loads(capsys.readouterr().out)
+    own = document_of("report", "last", "--runs-dir", str(runs))
     assert report["pnl"] == own["pnl"]
     assert len(listed["rows"] if "rows" in listed else listed["runs"]) == 1
     assert "error" not in why

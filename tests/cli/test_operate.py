@@ -23,10 +23,9 @@ def desk(served):
     return served.answer
 
 
-def test_a_refused_question_says_what_to_type(desk, capsys):
+def test_a_refused_question_says_what_to_type(desk, document_of):
     desk.update(error="no order, or more than one, goes by x7", orders=["sd-000001", "sd-000002"])
-    assert main(["why", "x7", "--runs-dir", ".", "--json"]) == 2
-    said = json.loads(capsys.readouterr().out)["error"]
+    said = document_of("why", "x7", "--runs-dir", ".", code=2)["error"]
     assert said["where"] == "ORDER|DECISION"
     assert said["fix"] == "the newest orders: sd-000001, sd-000002"
     assert "value" not in said
@@ -43,14 +42,13 @@ def test_a_refused_question_says_what_to_type(desk, capsys):
         ),
     ],
 )
-def test_amounts_of_a_status_have_the_decimals_of_its_currency(desk, capsys, currency, amounts, shown):
+def test_amounts_of_a_status_have_the_decimals_of_its_currency(desk, told_by, currency, amounts, shown):
     desk.update(dict.fromkeys(("run_id", "trading", "venue", "account", "mode", "phase", "session", "now")))
     desk.update(dict.fromkeys(("halted", "orders", "differences", "decisions"), ()))
     desk.update(positions={}, margin=None, run="running")
     desk.update(connection={"streams": {}}, reconciled=None, currency=currency)
     desk.update(zip(("nav", "session_pnl", "cash"), amounts, strict=True))
-    assert main(["status", "--runs-dir", "."]) == 0
-    assert shown in capsys.readouterr().out.splitlines()
+    assert shown in told_by("status", "--runs-dir", ".").out.splitlines()
 
 
 def test_a_desk_that_still_starts_is_named_with_how_long_it_does(monkeypatch, tmp_path, capsys):
@@ -109,12 +107,13 @@ def test_a_desk_is_stopped_whatever_is_wrong_with_the_configuration(
     assert [one["do"] for one in desk.asked] == [command]
 
 
-def test_of_several_desks_each_is_named_with_its_command_and_all_are_stopped(tmp_path, monkeypatch, capsys):
+def test_of_several_desks_each_is_named_with_its_command_and_all_are_stopped(
+    tmp_path, monkeypatch, capsys, document_of
+):
     monkeypatch.chdir(tmp_path)
     done = {"was": "ACTIVE", "mode": "HALTED", "cancels": 0, "milliseconds": 1.0}
     with served_desk(tmp_path, "first") as one, served_desk(tmp_path, "second") as other:
-        assert main(["halt", "--runs-dir", ".", "--json"]) == 2
-        fix = json.loads(capsys.readouterr().out)["error"]["fix"]
+        fix = document_of("halt", "--runs-dir", ".", code=2)["error"]["fix"]
         assert "scalpdesk halt --run first" in fix
         assert "scalpdesk halt --all" in fix
         one.answer.update(error="no")
@@ -131,7 +130,6 @@ def test_a_reason_of_blanks_is_none(served, capsys):
     capsys.readouterr()
 
 
-def test_a_resume_without_a_reason_names_the_flag(desk, capsys):
+def test_a_resume_without_a_reason_names_the_flag(desk, document_of):
     desk.update(error="going back to work needs a reason", fix="scalpdesk resume --reason TEXT")
-    assert main(["resume", "--reason", "", "--runs-dir", ".", "--json"]) == 2
-    assert json.loads(capsys.readouterr().out)["error"]["where"] == "--reason"
+    assert document_of("resume", "--reason", "", "--runs-dir", ".", code=2)["error"]["where"] == "--reason"

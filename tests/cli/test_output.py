@@ -120,31 +120,6 @@ def test_a_run_shows_speed_progress_and_how_to_stop(tmp_path):
     assert earned[-1] != 0.0
 
 
-CLOSED = [("2018-02-03", "a Saturday", "2018-02-05"), ("2018-01-15", "a holiday", "2018-01-16")]
-
-
-@pytest.mark.parametrize(("day", "reason", "near"), CLOSED)
-@pytest.mark.parametrize(
-    ("words", "option"),
-    [(["backtest", "gamma-scalper"], "--start"), (["demo"], "--start"), (["chain", "SPY"], "--start")],
-)
-def test_a_closed_day_is_refused_with_its_reason_and_the_commands_own_option(
-    words, option, day, reason, near, capsys
-):
-    assert main([*words, option, day, "--json"]) == 2
-    error = json.loads(capsys.readouterr().out)["error"]
-    assert error["what"].startswith(f"this day is {reason}, the exchange is closed")
-    assert error["where"] == option
-    assert error["fix"].startswith(f"{option} {near};")
-
-
-def test_a_day_that_is_not_there_is_refused_with_the_nearest(capsys):
-    assert main(["backtest", "gamma-scalper", "--start", "2019-05-06", "--json"]) == 2
-    error = json.loads(capsys.readouterr().out)["error"]
-    assert (error["where"], error["nearest"]) == ("--start", "2018-12-31")
-    assert "1257 sessions, 2014-01-03 to 2018-12-31, and not this day" in error["what"]
-
-
 @pytest.mark.parametrize(
     ("start", "end", "where", "near"),
     [
@@ -152,7 +127,8 @@ def test_a_day_that_is_not_there_is_refused_with_the_nearest(capsys):
         ("2013-12-30", "2014-01-03", "--start", "2014-01-03"),
     ],
 )
-def test_a_span_that_reaches_beyond_the_data_is_refused_at_the_end_that_does(start, end, where, near, capsys):
-    assert main(["backtest", "gamma-scalper", "--start", start, "--end", end, "--json"]) == 2
-    error = json.loads(capsys.readouterr().out)["error"]
+def test_a_span_that_reaches_beyond_the_data_is_refused_at_the_end_that_does(
+    start, end, where, near, document_of
+):
+    error = document_of("backtest", "gamma-scalper", "--start", start, "--end", end, code=2)["error"]
     assert (error["where"], error["nearest"]) == (where, near)

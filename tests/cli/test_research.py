@@ -19,24 +19,20 @@ def run(tmp_path):
 
 
 @pytest.mark.second
-def test_entries_of_all_runs_on_record_and_of_a_named_run_are_the_same(run, capsys):
+def test_entries_of_all_runs_on_record_and_of_a_named_run_are_the_same(run, told_by):
     folder = ["--runs-dir", str(run.run_dir.parent), "--json"]
-    assert main(["research", "entries", *folder]) == 0
-    every = json.loads(capsys.readouterr().out)
-    assert main(["research", "entries", "last", *folder]) == 0
-    assert json.loads(capsys.readouterr().out) == every
+    every = json.loads(told_by("research", "entries", *folder).out)
+    assert json.loads(told_by("research", "entries", "last", *folder).out) == every
     (found,) = every["strategies"]
     assert (found["strategy"], found["entries"], found["won"]) == ("gamma-scalper", 1, False)
     assert found["finding"]["verdict"] == "not tested"
     assert "minute_of_day" in found["features"]
 
 
-def test_a_model_of_too_few_entries_is_not_written(run, tmp_path, capsys):
+def test_a_model_of_too_few_entries_is_not_written(run, tmp_path, told_by):
     folder, file = ["--runs-dir", str(run.run_dir.parent)], tmp_path / "gate.json"
-    assert main(["research", "entries", "last", *folder]) == 0
-    assert "1 entries, at least 100" in capsys.readouterr().out
-    assert main(["research", "entries", "last", *folder, "--save", str(file)]) == 2
-    assert "--save" in capsys.readouterr().err
+    assert "1 entries, at least 100" in told_by("research", "entries", "last", *folder).out
+    assert "--save" in told_by("research", "entries", "last", *folder, "--save", str(file), code=2).err
     assert not file.exists()
 
 

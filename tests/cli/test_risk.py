@@ -34,12 +34,11 @@ def test_positions_of_the_command_line_and_of_a_file_are_one_book(capsys, positi
     assert len(typed["stress"]) == 9
 
 
-def test_the_tables_show_the_figures_of_the_document(capsys, positions):
+def test_the_tables_show_the_figures_of_the_document(capsys, told_by, positions):
     words = ["--book", positions, *AT, "--filter", "ewma", "--smile", "sticky-strike", "--instant"]
     _, document = answer(capsys, *words)
     assert (document["smile"], document["horizon"]) == ("sticky-strike", "now")
-    assert main(["risk", *words]) == 0
-    shown = capsys.readouterr().out
+    shown = told_by("risk", *words).out
     for row in document["measures"]:
         assert f"{row['var']:,.0f}" in shown
     for row in document["stress"]:
@@ -74,9 +73,8 @@ def test_a_file_of_another_form_is_refused_with_its_column_and_line(capsys, tmp_
 
 
 @pytest.mark.second
-def test_coverage_has_index_books_of_five_years_and_straddles_of_four(capsys):
-    assert main(["risk", "--coverage"]) == 0
-    lines = capsys.readouterr().out.splitlines()
+def test_coverage_has_index_books_of_five_years_and_straddles_of_four(told_by):
+    lines = told_by("risk", "--coverage").out.splitlines()
     spans = [line.split()[0] for line in lines if " sessions of " in line]
     assert spans == ["1,257", "976"]
     rows = [line for line in lines if " historical " in line or " ewma " in line]
@@ -92,16 +90,8 @@ def test_a_recorded_strangle_is_priced_by_its_quotes_and_its_own_daily_bars(caps
     data = Path(__file__).resolve().parents[2] / "../shared/data"
     code, found = answer(
         capsys,
-        *(
-            "--data",
-            "lean",
-            "--start",
-            "2023-08-03",
-            "--time",
-            "12:00",
-            "--set",
-            f"data.catalog={recorded_catalog}",
-        ),
+        *("--data", "lean", "--start", "2023-08-03", "--time", "12:00"),
+        *("--set", f"data.catalog={recorded_catalog}"),
         *("--position", "SPY230901C00470000=-10", "--position", "SPY230901P00430000=-10"),
         *("--history", str(data / "daily_history/equity_daily.parquet")),
         *("--vix", str(data / "vol_models/vix_ohlc_daily_1990_2026.parquet")),

@@ -24,24 +24,21 @@ def shown(capsys, runs_dir, *words):
     return json.loads(capsys.readouterr().out)
 
 
-def test_the_three_views_agree_with_one_another_and_with_the_run(capsys, runs_dir):
+def test_the_three_views_agree_with_one_another_and_with_the_run(capsys, document_of, runs_dir):
     found = shown(capsys, runs_dir)
     assert found["positions"] == []
     history, total = found["history"], found["performance"]["total"]
     assert total["scalps"] == len(history) > 0
     assert total["pnl"] == pytest.approx(sum(row["pnl"] for row in history), abs=0.01)
-    capsys.readouterr()
-    assert main(["report", "last", "--set", f"desk.runs_dir={runs_dir}", "--json"]) == 0
-    summary = json.loads(capsys.readouterr().out)
+    summary = document_of("report", "last", "--set", f"desk.runs_dir={runs_dir}")
     assert float(Decimal(summary["nav_change"])) == pytest.approx(total["pnl"], abs=0.01)
     assert summary["end_positions"] == {}
     assert {row["metadata"]["run_id"] for row in history} == {summary["run_id"]}
 
 
-def test_each_scalp_is_an_entry_of_the_research_desk(capsys, runs_dir):
+def test_each_scalp_is_an_entry_of_the_research_desk(capsys, document_of, runs_dir):
     history = shown(capsys, runs_dir, "history")["history"]
-    assert main(["research", "entries", "--set", f"desk.runs_dir={runs_dir}", "--json"]) == 0
-    (found,) = json.loads(capsys.readouterr().out)["strategies"]
+    (found,) = document_of("research", "entries", "--set", f"desk.runs_dir={runs_dir}")["strategies"]
     assert (found["strategy"], found["entries"], found["left_out"]) == ("ema-scalper", len(history), 0)
     assert found["pnl_all"] == pytest.approx(sum(row["pnl"] for row in history))
     assert {"conviction", "implied_vol", "minute_of_day"} < set(found["features"])
@@ -69,14 +66,11 @@ def test_one_view_and_its_filters(capsys, runs_dir):
         assert capsys.readouterr().out == f"no scalps in QQQ on record in {runs_dir}/\n"
 
 
-def test_the_tables_show_every_scalp(capsys, runs_dir):
-    capsys.readouterr()
-    assert main(["scalps", "--set", f"desk.runs_dir={runs_dir}"]) == 0
-    text = capsys.readouterr().out
+def test_the_tables_show_every_scalp(told_by, runs_dir):
+    text = told_by("scalps", "--set", f"desk.runs_dir={runs_dir}").out
     assert text.count("SPY180205P") + text.count("SPY180205C") >= 4
     assert "conviction medium" in text
 
 
-def test_without_scalps_it_says_how_to_get_some(capsys, tmp_path):
-    assert main(["scalps", "--set", f"desk.runs_dir={tmp_path}"]) == 0
-    assert "scalpdesk backtest ema-scalper" in capsys.readouterr().out
+def test_without_scalps_it_says_how_to_get_some(told_by, tmp_path):
+    assert "scalpdesk backtest ema-scalper" in told_by("scalps", "--set", f"desk.runs_dir={tmp_path}").out

@@ -27,9 +27,8 @@ def test_the_document_ranks_positions_by_net_edge(document):
         assert row["kind"] == ("straddle" if row["call_strike"] == row["put_strike"] else "strangle")
 
 
-def test_the_table_says_what_passes(document, capsys):
-    assert main(["scan", *AT, "--top", "5"]) == 0
-    shown = capsys.readouterr().out
+def test_the_table_says_what_passes(document, told_by):
+    shown = told_by("scan", *AT, "--top", "5").out
     for row in document["positions"]:
         assert row["expiry"] in shown
         assert f"{row['edge_usd']:.2f}" in shown
@@ -37,23 +36,11 @@ def test_the_table_says_what_passes(document, capsys):
 
 
 @pytest.mark.parametrize("refused", [["--width", "0"], ["--top", "-1"], ["--max-age", "0"]])
-def test_options_out_of_range_are_refused(refused, capsys):
-    assert main(["scan", *AT, *refused]) == 2
-    assert refused[0] in capsys.readouterr().err
+def test_options_out_of_range_are_refused(refused, told_by):
+    assert refused[0] in told_by("scan", *AT, *refused, code=2).err
 
 
 def test_options_in_coin_are_refused_with_the_way_out(capsys):
-    code = main(
-        [
-            "scan",
-            "BTC-PERPETUAL",
-            "--data",
-            "embedded-btc",
-            "--start",
-            "2024-07-01",
-            "--set",
-            "entry.forecast_vol=0.5",
-        ]
-    )
-    assert code != 0
+    words = "scan BTC-PERPETUAL --data embedded-btc --start 2024-07-01 --set entry.forecast_vol=0.5"
+    assert main(words.split()) != 0
     assert "BTC-PERPETUAL" in capsys.readouterr().err

@@ -152,7 +152,7 @@ def test_flags_stand_for_the_strategys_own_settings():
     assert "st0cka" in caught.value.fix
 
 
-def test_a_backtest_takes_name_flags_and_a_word_that_wins_over_them(capsys, monkeypatch):
+def test_a_backtest_takes_name_flags_and_a_word_that_wins_over_them(told_by, monkeypatch):
     monkeypatch.setenv("STRATEGY_MODE", "st0cka")
     argv = ["backtest", "--start", "2016-03-01", "--no-journal", "--json"]
     hashes = {}
@@ -162,8 +162,7 @@ def test_a_backtest_takes_name_flags_and_a_word_that_wins_over_them(capsys, monk
         "set": ["--set", "use_volatility_sizing=false"],
         "won": ["--volatility-off", "--set", "use_volatility_sizing=true"],
     }.items():
-        assert main([*argv, *more]) == 0
-        summary = json.loads(capsys.readouterr().out)
+        summary = json.loads(told_by(*argv, *more).out)
         assert summary["strategy"] == "st0cka"
         hashes[label] = summary["config_hash"], summary["decision_hash"]
     assert hashes["off"] == hashes["set"] != hashes["plain"]
@@ -180,14 +179,13 @@ def test_debug_logs_each_decision_with_its_reasons(capsys):
     assert lines[0].startswith("DEBUG scalpdesk.report.fold: decision 1 at 2016-03-01 09:3")
 
 
-def test_live_without_arming_is_refused_step_by_step_and_says_what_to_do(capsys, monkeypatch):
+def test_live_without_arming_is_refused_step_by_step_and_says_what_to_do(told_by, monkeypatch):
     argv = ["run", "st0cka", "--live", "--debug"]
 
     def refused(**environment):
         for name, value in environment.items():  # each time: keys are taken out of the environment once read
             monkeypatch.setenv(name, value)
-        assert main(argv) == 2
-        told = capsys.readouterr().err
+        told = told_by(*argv, code=2).err
         assert "Traceback" not in told
         assert "nothing was sent" in told
         return told
@@ -201,8 +199,7 @@ def test_live_without_arming_is_refused_step_by_step_and_says_what_to_do(capsys,
 
 
 @pytest.mark.parametrize("given", [["--url", "http://127.0.0.1:8001"], ["--exchange-time"]])
-def test_an_exchanges_address_is_never_passed_over_for_the_market_in_process(capsys, given):
-    assert main(["run", "st0cka", *given]) == 2
-    told = capsys.readouterr().err
+def test_an_exchanges_address_is_never_passed_over_for_the_market_in_process(told_by, given):
+    told = told_by("run", "st0cka", *given, code=2).err
     assert f"where: {given[0]}" in told
     assert f"fix: --venue alpaca {given[0]}" in told

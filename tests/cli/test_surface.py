@@ -1,6 +1,5 @@
 import importlib.util
 import json
-import sys
 
 import pytest
 from click.testing import CliRunner
@@ -88,14 +87,10 @@ def test_the_table_is_in_points(capsys):
 @pytest.mark.parametrize(
     ("arguments", "part"),
     [
-        (["SPY", "--time", "25:00"], "not a time of day"),
-        (["SPY", "--time", "08:00"], "exchange is closed"),
         (["SPY", "--max-age", "0"], "above 0 seconds"),
         (["SPY", "--max-age", "inf"], "above 0 seconds"),
         (["SPY", "--max-age", "0.001"], "no quote of an option"),
-        (["SPY", "--session", "yesterday"], "not a date"),
         ([*AT, "--scenario", "--expiry", "2018-02-08"], "no expiry with a smile"),
-        (["SPY", "--data", "lean", "--seed", "3"], "no seed"),
     ],
 )
 def test_a_wrong_call_says_what_to_do(capsys, arguments, part):
@@ -112,13 +107,3 @@ def test_smiles_are_drawn(capsys, tmp_path):
     code, _ = run(capsys, *AT, "--plot", str(file))
     assert code == 0
     assert file.read_text(encoding="utf-8").count("<svg") == 1
-    code, said = run(capsys, *AT, "--plot", str(tmp_path / "smiles.nothing"))
-    assert code == 2
-    assert "cannot write the plot" in said.err
-
-
-def test_without_matplotlib_the_extra_is_named(capsys, monkeypatch, tmp_path):
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    code, said = run(capsys, *AT, "--plot", str(tmp_path / "x.png"))
-    assert code == 2
-    assert 'pip install "scalpdesk[plots]"' in said.err

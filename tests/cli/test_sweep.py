@@ -20,10 +20,11 @@ WORDS = (
 )
 
 
-def test_the_same_command_goes_on_and_a_wrong_value_is_a_row(capsys, tmp_path, monkeypatch):
+def test_the_same_command_goes_on_and_a_wrong_value_is_a_row(
+    capsys, told_by, document_of, tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
-    assert main([*WORDS, "--param", "straddles=1,0"]) == 0
-    first = json.loads(capsys.readouterr().out)
+    first = json.loads(told_by(*WORDS, "--param", "straddles=1,0").out)
     assert (first["fees"], first["fill_model"]) == ("none", "cross")
     totals = [float(row["pnl"]["total"]) for row in first["rows"] if row["problem"] is None]
     assert len(totals) == 2
@@ -32,9 +33,7 @@ def test_the_same_command_goes_on_and_a_wrong_value_is_a_row(capsys, tmp_path, m
     assert len(problems) == 2
     assert all("straddles" in problem for problem in problems)
     lines = (tmp_path / "kept" / ROWS_FILE).read_bytes()
-    capsys.readouterr()
-    assert main(["report", "kept", "--html", "kept.html", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["rows"] == len(first["rows"])
+    assert document_of("report", "kept", "--html", "kept.html")["rows"] == len(first["rows"])
     stored = data_of(tmp_path / "kept.html")
     assert stored["values"] == totals
     assert stored["problems"] == [
@@ -43,8 +42,7 @@ def test_the_same_command_goes_on_and_a_wrong_value_is_a_row(capsys, tmp_path, m
         if row["problem"]
     ]
     assert stored["command"].split()[:2] == ["scalpdesk", "sweep"]
-    assert main(["report", "kept", "--json"]) == 2
-    assert "--html" in json.loads(capsys.readouterr().out)["error"]["fix"]
+    assert "--html" in document_of("report", "kept", code=2)["error"]["fix"]
     assert main([*WORDS, "--param", "straddles=1", "--html", "missing/sweep.html"]) == 2
     assert json.loads(capsys.readouterr().out)["error"]["where"] == "--html"
     assert main([*WORDS, "--param", "straddles=1", "--html", "sweep.html"]) == 0

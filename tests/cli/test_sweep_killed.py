@@ -113,7 +113,6 @@ def test_ray_gives_the_same_table_though_a_worker_is_killed(capsys, tmp_path, mo
 
 
 @pytest.mark.skipif(find_spec("ray") is not None, reason="Ray is installed")
-def test_without_ray_the_extra_is_named(capsys, tmp_path, monkeypatch):
+def test_without_ray_the_extra_is_named(document_of, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert main([*SWEEP, "--engine", "ray", "--json"]) == 2
-    assert "scalpdesk[ray]" in json.loads(capsys.readouterr().out)["error"]["fix"]
+    assert "scalpdesk[ray]" in document_of(*SWEEP, "--engine", "ray", code=2)["error"]["fix"]

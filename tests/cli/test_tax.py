@@ -60,14 +60,13 @@ def test_the_tables_of_weeks_with_positions_overnight_come_to_their_result(capsy
     assert check_the_tables_come_to_the_result(capsys, tmp_path) > 0
 
 
-def test_the_files_hold_every_line(capsys, runs_dir, tmp_path):
+def test_the_files_hold_every_line(capsys, told_by, runs_dir, tmp_path):
     code, document = shown(capsys, runs_dir, "tax", "2018", "last", "--csv", str(tmp_path / "csv"))
     assert code == 0
     with (tmp_path / "csv" / "form_8949.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert rows == document["form_8949"]
-    assert main(["tax", "2018", "last", "--runs-dir", str(runs_dir)]) == 0
-    assert "1b" in capsys.readouterr().out
+    assert "1b" in told_by("tax", "2018", "last", "--runs-dir", str(runs_dir)).out
 
 
 def test_lots_that_were_held_before_and_identified_ones(capsys, runs_dir, tmp_path):

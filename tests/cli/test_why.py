@@ -39,15 +39,14 @@ def test_an_ended_run_answers_by_number_by_order_and_with_its_latest(ended, caps
     assert Decimal(found["order"]["filled"]) == sent.filled_quantity
 
 
-def test_the_list_has_every_decision_with_the_fills_of_its_orders(ended, capsys):
+def test_the_list_has_every_decision_with_the_fills_of_its_orders(ended, capsys, told_by):
     stored, folder = ended
     found = asked(capsys, folder, "--list")["decisions"]
     assert len(found) == len(stored.decisions)
     orders = [order for row in found for order in row["orders"]]
     filled = sum(Decimal(order["fill"]["quantity"]) for order in orders if order["fill"])
     assert filled == sum(fill.quantity for fill in stored.fills)
-    assert main(["why", "--list", "--runs-dir", str(folder)]) == 0
-    lines = capsys.readouterr().out.splitlines()
+    lines = told_by("why", "--list", "--runs-dir", str(folder)).out.splitlines()
     kinds = Counter(row.kind for row in stored.decisions if row.taken)
     assert sum(" hedge: " in line and "no hedge" not in line for line in lines) == kinds["hedge"]
 

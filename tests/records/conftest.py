@@ -96,6 +96,7 @@ def story():
     entry = Decision(
         START_NS + 1, DecisionKind.ENTRY, True, ("edge",), {"edge": 1.5, "vol": float("nan")}, ("d-1",)
     )
+    expired = Decimal(-3), Decimal(0), Decimal(0)
     skipped = Decision(START_NS + 4, DecisionKind.HEDGE, False, ("inside the band",), {"delta": 0.5})
     hedge = Decision(START_NS + 6, DecisionKind.HEDGE, True, ("delta above band",), {"delta": 150}, ("d-2",))
     return [
@@ -112,20 +113,7 @@ def story():
         ([FillBusted("d-2", *stamps(10), "x-3", "erroneous")], ()),
         ([fill("stranger", 11, "y-1", 1, "1")], ()),
         ([OrderCancelled("stranger", *stamps(11), "who is this")], ()),
-        (
-            [
-                PositionChanged(
-                    CALL,
-                    *stamps(12),
-                    ChangeCause.EXPIRED_WORTHLESS,
-                    Decimal(-3),
-                    Decimal(0),
-                    Decimal(0),
-                    "exp-1",
-                )
-            ],
-            (),
-        ),
+        ([PositionChanged(CALL, *stamps(12), ChangeCause.EXPIRED_WORTHLESS, *expired, "exp-1")], ()),
     ]
 
 

@@ -3,8 +3,6 @@ from decimal import Decimal
 
 import msgspec
 import pytest
-from alembic.autogenerate import compare_metadata
-from alembic.migration import MigrationContext
 from sqlalchemy import func, select, text
 
 from scalpdesk.core.errors import JournalError
@@ -17,26 +15,8 @@ from scalpdesk.portfolio.explain import PARTS
 from scalpdesk.records import projection
 from scalpdesk.records.projection import project_journal, project_missing
 from scalpdesk.records.store import load_run, load_tables, open_store
-from scalpdesk.records.tables import (
-    CHILD_TABLES,
-    Base,
-    DecisionRow,
-    FillRow,
-    MarkRow,
-    OrderRow,
-    PositionRow,
-    RunRow,
-)
-
-
-def all_rows(store):
-    rows = {}
-    with store.session() as session:
-        for table in (RunRow, *CHILD_TABLES):
-            keys = table.__table__.primary_key.columns
-            found = session.scalars(select(table).order_by(*keys))
-            rows[table.__table__.name] = [repr(sorted(row.as_dict().items())) for row in found]
-    return rows
+from scalpdesk.records.tables import CHILD_TABLES, DecisionRow, FillRow, MarkRow, OrderRow, PositionRow
+from tests.records.stores import all_rows, differs_from_the_models
 
 
 def by_number(store, table, run_id):
@@ -279,9 +259,7 @@ def test_a_store_of_an_earlier_program_gets_what_it_lacks_and_keeps_what_it_has(
             connection.execute(text("DROP TABLE notes"))
         connection.execute(text("UPDATE alembic_version SET version_num = :revision"), {"revision": revision})
     with open_store(projected.engine.url.render_as_string(hide_password=False)) as store:
-        with store.engine.connect() as connection:
-            context = MigrationContext.configure(connection, opts={"compare_type": True})
-            assert compare_metadata(context, Base.metadata) == []
+        assert differs_from_the_models(store) == []
         run = load_run(store, "last")
         assert (run.pnl_basis, run.pnl_residual) == (Decimal("-4.00"), Decimal("0.25"))
         assert len(load_tables(store, run.run_id, "orders")["orders"]) == run.orders

@@ -6,8 +6,6 @@ from decimal import Decimal
 import msgspec
 import pytest
 from alembic import command
-from alembic.autogenerate import compare_metadata
-from alembic.migration import MigrationContext
 from sqlalchemy import insert, inspect, select
 
 from scalpdesk.core.enums import ChangeCause, DecisionKind
@@ -17,8 +15,9 @@ from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.classes import us_option
 from scalpdesk.records.projection import project_journal, project_missing
 from scalpdesk.records.scalps import open_scalps, scalp_history, scalp_performance
-from scalpdesk.records.store import alembic_config, delete_run, open_store
-from scalpdesk.records.tables import Base, OptionsScalpRecord, RunRow, ScalpOutcomeRow
+from scalpdesk.records.store import delete_run, open_store
+from scalpdesk.records.tables import OptionsScalpRecord, RunRow, ScalpOutcomeRow
+from tests.records.stores import differs_from_the_models, migrate
 
 CALL = InstrumentId(1)
 SECOND = 10**9
@@ -45,13 +44,6 @@ def store(request, tmp_path):
     with open_store(url) as opened:
         yield opened
         migrate(opened, command.downgrade, "base")
-
-
-def migrate(store, way, revision):
-    config = alembic_config()
-    with store.engine.begin() as connection:
-        config.attributes["connection"] = connection
-        way(config, revision)
 
 
 def order(name, side, quantity, purpose):
@@ -169,16 +161,8 @@ def test_an_exercise_is_worth_what_it_pays_at_the_mark_beside_it(
     own = msgspec.structs.replace(header, data=header.data | {"underlying": main})
     at_ns, none = START_NS + 300 * SECOND, Decimal(0)
     gone = PositionChanged(CALL, at_ns, at_ns, ChangeCause.EXERCISE, Decimal(-5), none, none, "end-1", True)
-    came = PositionChanged(
-        InstrumentId(0),
-        at_ns,
-        at_ns,
-        ChangeCause.DELIVERY,
-        Decimal(500),
-        Decimal(270),
-        Decimal(-135_000),
-        "end-2",
-    )
+    amounts = Decimal(500), Decimal(270), Decimal(-135_000)
+    came = PositionChanged(InstrumentId(0), at_ns, at_ns, ChangeCause.DELIVERY, *amounts, "end-2")
     nav = Decimal(100_000)
     seen = Mark(at_ns, nav, none, {}, 273.5, 0.0, 0.0, 0.0, 0.0, 0.2, 0.0, 0.0)
     story = [*bought(), ([gone], (msgspec.structs.replace(seen, spot=float("nan")),)), ([came], (seen,))]
@@ -357,9 +341,7 @@ def test_the_migration_makes_the_documents_table_and_goes_down_and_up_again(stor
         migrate(store, command.downgrade, "r0001")
         assert "options_scalps" not in inspect(store.engine).get_table_names()
         migrate(store, command.upgrade, "head")
-    with store.engine.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True})
-        assert compare_metadata(context, Base.metadata) == []
+    assert differs_from_the_models(store) == []
 
 
 def test_status_and_creation_have_the_documents_defaults(store):

@@ -2,34 +2,19 @@
 
 import pytest
 from alembic import command
-from alembic.autogenerate import compare_metadata
-from alembic.migration import MigrationContext
-from sqlalchemy import create_engine, make_url, select, text
+from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.exc import OperationalError
 
 from scalpdesk.records.projection import project_journal
-from scalpdesk.records.store import alembic_config, delete_run, load_run, open_store
-from scalpdesk.records.tables import CHILD_TABLES, Base, RunRow
-
-
-def all_rows(store):
-    with store.session() as session:
-        return [
-            repr(sorted(row.as_dict().items()))
-            for table in (RunRow, *CHILD_TABLES)
-            for row in session.scalars(select(table).order_by(*table.__table__.primary_key.columns))
-        ]
+from scalpdesk.records.store import delete_run, load_run, open_store
+from tests.records.stores import all_rows, differs_from_the_models, migrate
 
 
 @pytest.fixture
 def postgres(postgres_url):
-    store = open_store(postgres_url)
-    yield store
-    config = alembic_config()
-    with store.engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.downgrade(config, "base")
-    store.close()
+    with open_store(postgres_url) as store:
+        yield store
+        migrate(store, command.downgrade, "base")
 
 
 def test_postgresql_holds_the_same_rows_as_sqlite(postgres, store, tmp_path, header, story, write):
@@ -38,9 +23,7 @@ def test_postgresql_holds_the_same_rows_as_sqlite(postgres, store, tmp_path, hea
     for _ in range(2):
         project_journal(run_dir, postgres)
         assert all_rows(postgres) == all_rows(store)
-    with postgres.engine.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True})
-        assert compare_metadata(context, Base.metadata) == []
+    assert differs_from_the_models(postgres) == []
 
 
 @pytest.fixture

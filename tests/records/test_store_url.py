@@ -19,6 +19,8 @@ NO_SERVER = "127.0.0.1:1"
         f"postgresql+psycopg://desk@{NO_SERVER}/desk?password=hidden-word",
         "postgresql://desk:hidden-word@[::1/desk",
         "postgresql://desk:hidden-word@host:port/desk",
+        "nonsense://desk:hidden-word@host/desk",
+        "hidden-nonsense",
     ],
 )
 def test_no_refusal_of_a_database_shows_its_password(url):

@@ -117,9 +117,9 @@ def held(book, *quantities):
 
 def test_one_set_has_the_ratios_in_lowest_terms_and_no_shares():
     book = straddle_book()
-    assert held_ratios(held(book, 100, 6, -9), book) == {CALL: 2, PUT: -3}
-    assert held_ratios(held(book, 100, "0.5", "0.5"), book) == STRADDLE
-    assert held_ratios(held(book, 100, 0, 0), book) == {}
+    assert held_ratios(held(book, 100, 6, -9)) == {CALL: 2, PUT: -3}
+    assert held_ratios(held(book, 100, "0.5", "0.5")) == STRADDLE
+    assert held_ratios(held(book, 100, 0, 0)) == {}
 
 
 def test_options_of_two_underlyings_have_no_premium_in_common():
@@ -127,4 +127,4 @@ def test_options_of_two_underlyings_have_no_premium_in_common():
     both = [*book, *list(straddle_book(symbol="QQQ"))]
     for each in both[3:]:
         book.add(each)
-    assert held_ratios(held(book, 0, 1, 0, 0, 1), book) is None
+    assert held_ratios(held(book, 0, 1, 0, 0, 1)) is None

@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from contextlib import redirect_stdout
+from contextlib import closing, redirect_stdout
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
@@ -23,6 +23,7 @@ from scalpdesk.research.stored_run import read_stored
 from scalpdesk.web.runs import run_page, runs_page
 from scalpdesk.web.tear_sheet import read_run, sheet_document
 from scalpdesk_testing.kit.clock import ManualClock
+from tests.web.reading import amount
 
 D = Decimal
 QUARTER_HOUR_NS = 900 * 10**9
@@ -65,114 +66,59 @@ def terminal(run):
     return json.loads(out.getvalue())
 
 
-def cents(text):
-    """Return an amount of a page, which has commas and a true minus sign."""
-    return D(text.replace("−", "-").replace(",", "").lstrip("+"))
-
-
-def of_python(run):
-    performance = run.report.performance
-    return {
-        "pnl": {name: str(amount) for name, amount in run.report.pnl.items()},
-        "sessions": [(each.session, str(each.pnl)) for each in run.sessions],
-        "traded": sum(bool(each.pnl) for each in run.sessions),
-        "trades": len(run.trades),
-        "orders": len(run.orders),
-        "fills": sum(not fill.busted for fill in run.fills),
-        "hedges": len(run.hedges),
-        "decisions": len(run.decisions),
-        "deepest fall": performance["drawdown"]["amount"],
-        "sharpe": performance["sharpe"],
-    }
-
-
-def of_terminal(told):
-    return {
-        "pnl": told["pnl"],
-        "sessions": [(each["session"], each["pnl"]) for each in told["sessions"]],
-        "traded": told["performance"]["sessions_with_pnl"],
-        "trades": len(told["trades"]),
-        "orders": told["orders"],
-        "fills": told["fills"],
-        "hedges": len(told["hedge_explain"]),
-        "decisions": told["decisions"],
-        "deepest fall": told["performance"]["drawdown"]["amount"],
-        "sharpe": told["performance"]["sharpe"],
-    }
-
-
-def of_page(run_dir, follower):
-    """What the Runs page's API gives; and of the tear sheet, which has the trades."""
-    page, sheet = run_page(run_dir.parent, run_dir.name), sheet_document(follower)
-    summary = page["summary"]
-    figures = {row["name"]: row["pnl"] for row in sheet["parts"]}
-    assert {name: f"{cents(text):f}" for name, text in page["parts"].items()} | {
-        "total": f"{cents(page['pnl']):f}"
-    } == figures
-    return {
-        "pnl": figures,
-        "sessions": [(row["day"], str(cents(row["pnl"]))) for row in sheet["sessions"]],
-        "traded": summary["performance"]["sessions_with_pnl"],
-        "trades": len(sheet["trades"]),
-        "orders": summary["orders"],
-        "fills": page["fills"],
-        "hedges": len(sheet["hedges"]),
-        "decisions": len(sheet["hedges"]) + sum(count for *_, count in sheet["decisions"]),
-        "deepest fall": summary["performance"]["drawdown"]["amount"],
-        "sharpe": summary["performance"]["sharpe"],
-    }
-
-
-def of_sql(run_dir):
-    """What another program reads of the store of runs."""
-    store = sqlite3.connect(run_dir.parent / STORE_FILE)
-    named = [run_dir.name]
-
-    def one(what):
-        return store.execute(f"SELECT {what} WHERE run_id = ?", named).fetchone()[0]
-
+def in_sql(run_dir):
+    """Return what another program reads of the store of runs: summary, exact parts, counts, P&L by day."""
     columns = ", ".join(f"pnl_{name}" for name in (*PARTS, "basis"))
-    exact = store.execute(f"SELECT nav_change, {columns} FROM runs WHERE run_id = ?", named).fetchone()
-    exact = [D(amount) for amount in exact]
-    summary = json.loads(one("summary FROM runs"))
-    assert sum(exact[1:]) == exact[0]
-    for name, amount in zip(("total", *PARTS), exact, strict=False):
-        rounded = D("0.05") if name == "residual" else D("0.01")  # it takes what the others are rounded by
-        assert D(summary["pnl"][name]) == pytest.approx(amount, abs=rounded), name
-    for name in ("orders", "decisions", "hedges"):
-        assert one(f"{name} FROM runs") == summary[name]
-    assert one("count(*) FROM fills") == one("fills FROM runs") == summary["fills"]
     hedged = "taken AND kind = 'hedge' AND json_array_length(client_order_ids) > 0"
     by_day = "date(ts_ns / 1000000000, 'unixepoch', '-5 hours')"
-    moved = store.execute(
-        f"SELECT {by_day}, sum(CAST(nav_change AS REAL)) FROM marks WHERE run_id = ? GROUP BY 1", named
-    ).fetchall()
-    days = {each["session"]: each["pnl"] for each in summary["sessions"]}
-    assert {day: pytest.approx(float(days[day]), abs=0.006) for day, _ in moved} == dict(moved)
-    return {
-        "pnl": summary["pnl"],
-        "sessions": list(days.items()),
-        "traded": summary["performance"]["sessions_with_pnl"],
-        "trades": one("count(DISTINCT ts_ns) FROM decisions") and None,
-        "orders": one("count(*) FROM orders"),
-        "fills": one("sum(NOT busted) FROM fills"),
-        "hedges": store.execute(
-            f"SELECT count(*) FROM decisions WHERE run_id = ? AND {hedged}", named
-        ).fetchone()[0],
-        "decisions": one("count(*) FROM decisions"),
-        "deepest fall": summary["performance"]["drawdown"]["amount"],
-        "sharpe": summary["performance"]["sharpe"],
-    }
+    with closing(sqlite3.connect(run_dir.parent / STORE_FILE)) as store:
+
+        def rows(what, where="", then=""):
+            statement = f"SELECT {what} WHERE run_id = ? {where} {then}"
+            return store.execute(statement, [run_dir.name]).fetchall()
+
+        ((summary, *exact),) = rows(f"summary, nav_change, {columns} FROM runs")
+        counts = {
+            "orders": rows("count(*) FROM orders"),
+            "fills": rows("sum(NOT busted) FROM fills"),
+            "hedges": rows("count(*) FROM decisions", f"AND {hedged}"),
+            "decisions": rows("count(*) FROM decisions"),
+        }
+        days = rows(f"{by_day}, sum(CAST(nav_change AS REAL)) FROM marks", then="GROUP BY 1")
+    return json.loads(summary), list(map(D, exact)), {name: row[0][0] for name, row in counts.items()}, days
 
 
 def test_no_figure_differs_between_terminal_page_sql_and_python(run, terminal, follower):
-    told = of_python(run)
-    assert told["trades"] > told["traded"] == 5
-    assert told["hedges"] > 5
-    assert D(told["pnl"]["fees"]) < 0
-    assert of_terminal(terminal) == told
-    assert of_page(run.run_dir, follower) == told
-    assert of_sql(run.run_dir) == told | {"trades": None}  # which no table has
+    pnl = {name: str(amount) for name, amount in run.report.pnl.items()}
+    sessions = [(each.session, str(each.pnl)) for each in run.sessions]
+    busted, performance = sum(fill.busted for fill in run.fills), run.report.performance
+    counts = {"orders": len(run.orders), "fills": len(run.fills) - busted, "hedges": len(run.hedges)}
+    counts["decisions"] = len(run.decisions)
+    assert len(run.trades) > performance["sessions_with_pnl"] == 5
+    assert counts["hedges"] > 5
+    assert D(pnl["fees"]) < 0
+    stored, (total, *parts), counted, days = in_sql(run.run_dir)
+    page, sheet = run_page(run.run_dir.parent, run.run_dir.name), sheet_document(follower)
+    for told in (terminal, page["summary"], stored):
+        assert (told["pnl"], {name: told[name] for name in counts}) == (pnl, counts)
+        assert [(each["session"], each["pnl"]) for each in told["sessions"]] == sessions
+        for name in ("sessions_with_pnl", "drawdown", "sharpe"):
+            assert told["performance"][name] == performance[name], name
+    assert (len(terminal["trades"]), len(terminal["hedge_explain"])) == (len(run.trades), counts["hedges"])
+
+    shown = page["parts"] | {"total": page["pnl"]}
+    assert {name: f"{amount(text):f}" for name, text in shown.items()} == pnl
+    assert {row["name"]: row["pnl"] for row in sheet["parts"]} == pnl
+    assert [(row["day"], str(amount(row["pnl"]))) for row in sheet["sessions"]] == sessions
+    assert (len(sheet["trades"]), len(sheet["hedges"])) == (len(run.trades), counts["hedges"])
+    assert len(sheet["hedges"]) + sum(count for *_, count in sheet["decisions"]) == counts["decisions"]
+
+    assert counted == counts
+    assert sum(parts) == total
+    for name, exact in zip(("total", *PARTS), (total, *parts), strict=False):
+        rounded = D("0.05") if name == "residual" else D("0.01")  # it takes what the others are rounded by
+        assert D(pnl[name]) == pytest.approx(exact, abs=rounded), name
+    assert {day: pytest.approx(float(earned), abs=0.006) for day, earned in sessions} == dict(days)
 
 
 def test_the_parts_sum_to_the_run_whoever_tells_them(run, terminal):

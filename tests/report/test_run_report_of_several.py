@@ -164,13 +164,23 @@ def test_a_recovery_rebuilds_each_ones_book(run):
         assert f"{book.attribution.nav:.2f}" == row["nav"]
 
 
+DAYS = date(2024, 3, 14), date(2024, 3, 15)
+
+
+def over_a_night(book, *spots, last=1.1):
+    """Return a builder of two days, in each of which the share moves about a spot."""
+    builder = TapeBuilder(book, days=DAYS)
+    for session, spot in zip(builder.sessions, spots, strict=True):
+        moves = (0.0, 0.4, -0.3, 0.6, last) * 4
+        builder.path(session.open_ns + 2 * 10**9, 30, [spot + move for move in moves])
+    return builder
+
+
 @pytest.fixture(scope="module", params=["gamma-scalper", pytest.param(None, marks=pytest.mark.second)])
 def carried(request, tmp_path_factory):
     """A straddle and short shares held at the start, by the scalper or by no strategy, over an ex-date."""
-    book, days = straddle_book(500), (date(2024, 3, 14), date(2024, 3, 15))
-    tape = TapeBuilder(book, days=days).dividend("1.50", days[1])
-    for session, spot in zip(tape.sessions, (500.0, 499.0), strict=True):
-        tape.path(session.open_ns + 2 * 10**9, 30, [spot + move for move in (0.0, 0.4, -0.3, 0.6, 1.1) * 4])
+    book = straddle_book(500)
+    tape = over_a_night(book, 500.0, 499.0).dividend("1.50", DAYS[1])
     settings = {
         "simulation.positions": {item.symbol: 2 for _, item in options_in_order(book, "SPY")} | {"SPY": -10},
         "strategies.gamma-scalper.mode": "resume",
@@ -197,11 +207,9 @@ def test_one_that_holds_all_of_the_account_has_its_parts_over_a_night_and_an_ex_
 
 def test_a_split_moves_no_part_of_the_book_that_holds_all_of_the_account():
     """Its vega was -2,390 and its residual 2,388: it was marked with the share split and the options not."""
-    book, days = straddle_book(500, 250), (date(2024, 3, 14), date(2024, 3, 15))
-    tape = TapeBuilder(book, days=days)
-    for session, spot in zip(tape.sessions, (500.0, 249.5), strict=True):
-        tape.path(session.open_ns + 2 * 10**9, 30, [spot + move for move in (0.0, 0.4, -0.3, 0.6, 1.1) * 4])
-    action = CorporateAction(symbol="SPY", ex_date=days[1], kind=ActionKind.SPLIT, ratio=D(2))
+    book = straddle_book(500, 250)
+    tape = over_a_night(book, 500.0, 249.5)
+    action = CorporateAction(symbol="SPY", ex_date=DAYS[1], kind=ActionKind.SPLIT, ratio=D(2))
     held = {each.symbol: 2 for _, each in options_in_order(book, "SPY") if each.strike == 500}
     settings = {
         "simulation.positions": held | {"SPY": -10},
@@ -247,25 +255,17 @@ class Holder:
 )
 def test_shares_held_against_each_other_go_over_a_dividend_and_a_split(short, kind, terms, after):
     """A venue pays and splits what the account holds: of 5 and -5 that is nothing, of 5 and -4 one share."""
-    days = date(2024, 3, 14), date(2024, 3, 15)
-    builder = TapeBuilder(straddle_book(500, 250), days=days)
+    builder = over_a_night(straddle_book(500, 250), 500.0, after, last=0.0)
     if kind is None:
-        builder.dividend("1.50", days[1])
-    for session, spot in zip(builder.sessions, (500.0, after), strict=True):
-        builder.path(
-            session.open_ns + 2 * 10**9, 30, [spot + move for move in (0.0, 0.4, -0.3, 0.6, 0.0) * 4]
-        )
-    tape = builder.build()
-    if kind is not None:
-        tape = replace(tape, actions=(CorporateAction(symbol="SPY", ex_date=days[1], kind=kind, **terms),))
+        tape = builder.dividend("1.50", DAYS[1]).build()
+    else:
+        action = CorporateAction(symbol="SPY", ex_date=DAYS[1], kind=kind, **terms)
+        tape = replace(builder.build(), actions=(action,))
     both = Several([Holder("a", 5, 0), Holder("b", short, 3)], {"a": D("0.5"), "b": D("0.5")})
     desk = run_tape(tape, both).engine.desk
     ratio, books = terms.get("ratio", 1), desk.books.books
-    assert {name: book.quantity(SHARE) for name, book in books.items()} == {
-        "a": 5 * ratio,
-        "b": short * ratio,
-        "": 0,
-    }
+    quantities = {name: book.quantity(SHARE) for name, book in books.items()}
+    assert quantities == {"a": 5 * ratio, "b": short * ratio, "": 0}
     assert books["a"].attribution.nav_change == D("-0.05")  # bought at 500.01, and 500.00 at the end
     assert books["b"].attribution.nav_change == D("0.39") * -short  # sold at 500.39
     assert books["a"].attribution.totals["delta"] == 0

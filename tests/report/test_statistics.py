@@ -18,7 +18,7 @@ from scalpdesk.report.statistics import (
     stationary_positions,
     trade_figures,
 )
-from scalpdesk_testing.field_formulas import best_of_trials, bootstrap_error_of_mean, probabilistic_sharpe
+from scalpdesk_testing.field_formulas import bootstrap_error_of_mean
 
 PNL = [12.4, -8.1, -3.3, 25.0, -14.2, 3.1, -6.6, -2.0, 41.5, -9.9, -12.3, 7.7, 0.0, -5.1, 18.2, -20.4, 4.4]
 amounts = st.lists(st.floats(-1e4, 1e4).map(lambda x: round(x, 2)), min_size=2, max_size=60)
@@ -124,16 +124,3 @@ def test_blocks_follow_the_dependence() -> None:
 def test_quantiles_interpolate() -> None:
     ends = quantile_interval([0.0, 1.0, 2.0, 3.0, 4.0], 0.5)
     assert (ends.low, ends.high) == (1.0, 3.0)
-
-
-def test_probabilistic_sharpe_against_the_normal_case() -> None:
-    assert probabilistic_sharpe(0.0, 100) == 0.5
-    # for normal amounts the ratio's standard error is √((1 + SR²/2) / (n − 1))
-    assert probabilistic_sharpe(0.1, 101) == pytest.approx(0.8407, abs=2e-4)
-    assert probabilistic_sharpe(0.1, 101, benchmark=0.1) == 0.5
-
-
-def test_best_of_many_trials_without_skill() -> None:
-    draws = np.random.default_rng(3).normal(0, 0.03, (20_000, 50)).max(axis=1).mean()
-    assert best_of_trials(50, 0.03) == pytest.approx(draws, rel=0.02)
-    assert best_of_trials(1, 0.03) == 0.0

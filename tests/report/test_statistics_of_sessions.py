@@ -175,43 +175,14 @@ def test_ratios_of_a_market_that_never_closes_are_of_365_days() -> None:
 
 def kept(edge: float, pnl: float, realised_vol: float | None) -> Trade:
     """Return a trade that the gate let through, with an error of 4.00, and that is over."""
-    return Trade(
-        entry="",
-        exit="",
-        opened_ns=1,
-        closed_ns=2,
-        days_to_expiry=0,
-        legs=(),
-        cash_in=Decimal(0),
-        cash_out=Decimal(0),
-        vol_in=None,
-        vol_out=None,
-        realised_vol=realised_vol,
-        forecast_vol=0.18,
-        implied_level=0.15,
-        edge_usd=edge,
-        edge_stderr_usd=4.0,
-        outlook=None,
-        worth_after_1=None,
-        worth_after_5=None,
-        worth_after_30=None,
-        worth_note=None,
-        hedges=0,
-        why=None,
-        costs=Decimal(0),
-        pnl=Decimal(pnl),
-        parts={},
-    )
+    told = {"closed_ns": 2, "pnl": Decimal(pnl), "realised_vol": realised_vol, "forecast_vol": 0.18}
+    told |= {"implied_level": 0.15, "edge_usd": edge, "edge_stderr_usd": 4.0}
+    return Trade(**dict.fromkeys(Trade.__struct_fields__) | told)
 
 
 def test_the_gates_record_sets_promises_against_earnings() -> None:
     promised, earned = [10.0, 12.0, 8.0, 20.0, 10.0], [15.0, -8.0, 9.0, 30.0, -6.0]
-    found = gate_record(
-        [
-            kept(edge, pnl, vol)
-            for edge, pnl, vol in zip(promised, earned, [0.15, 0.12, None, 0.30, 0.09], strict=True)
-        ]
-    )
+    found = gate_record(map(kept, promised, earned, [0.15, 0.12, None, 0.30, 0.09]))
     assert found["trades"] == 5
     assert (found["promised"], found["earned"]) == (12.0, 8.0)
     assert found["difference"] == pytest.approx(-4.0)

@@ -10,20 +10,16 @@ from typing import Any
 import pytest
 
 from scalpdesk.assembly import load_market
-from scalpdesk.backtesting.runs import run_backtest
+from scalpdesk.backtesting.runs import RunResult
 from scalpdesk.config.settings import load_settings
-from scalpdesk.core.clock import SystemClock
 from scalpdesk.monitor.follower import RunFollower
+from scalpdesk.notebook import backtest
 from scalpdesk.strategies.registry import find_strategy
 from scalpdesk.web.feed import DeskFeed
+from tests.web.reading import played, read_up
 
-MINUTE_NS = 60 * 10**9
 HALF_DAY = date(2017, 7, 3)
 HELD_MINUTES = 10
-
-
-class EnoughError(Exception):
-    """Ends a run in the middle of its session, as a kill would."""
 
 
 def demo(folder: Path, day: date, *, minutes: float | None = None) -> dict[str, Any] | None:
@@ -34,19 +30,8 @@ def demo(folder: Path, day: date, *, minutes: float | None = None) -> dict[str, 
         overrides += ("entry.not_before=09:31",)
     settings = load_settings("gamma-scalper", overrides=overrides)
     tape = load_market(settings, "embedded", underlying="SPY", start=day, end=day, seed=1)
-    stop_ns = tape.sessions[0].open_ns + int((minutes or 1_000) * MINUTE_NS)
-
-    def observe(_run: Any, now_ns: int) -> None:
-        if now_ns > stop_ns:
-            raise EnoughError
-
-    try:
-        result = run_backtest(
-            settings, tape, SystemClock(), mode="demo", seed=1, runs_dir=folder, observer=observe
-        )
-    except EnoughError:
-        return None
-    return result.summary
+    result = played(settings, tape, folder, minutes, "demo")
+    return None if result is None else result.summary
 
 
 @pytest.fixture(scope="session")
@@ -65,16 +50,13 @@ def ended_runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str
     return folder, json.loads(json.dumps(summary, default=str))
 
 
-def read_up(runs_dir: Path, **options: Any) -> DeskFeed:
-    """Return a feed that has read all there is, without its thread."""
-    feed = DeskFeed(runs_dir, None, SystemClock(), **options)
-    feed.choose()
-    assert feed.follower is not None
-    while feed.follower.advance(1_000):
-        pass
-    feed.follower.tail.close()
-    feed.publish()
-    return feed
+@pytest.fixture(scope="session")
+def python_run() -> RunResult:
+    """The run that ended, made in Python."""
+    demo = dict(word.partition("=")[::2] for word in find_strategy("gamma-scalper").demo_settings)
+    settings = load_settings(None)
+    tape = load_market(settings, "embedded", underlying="SPY", start=HALF_DAY, end=HALF_DAY, seed=1)
+    return backtest("gamma-scalper", tape, settings=demo)
 
 
 @pytest.fixture(scope="session")

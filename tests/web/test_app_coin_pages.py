@@ -15,7 +15,7 @@ from rich.console import Console
 
 from scalpdesk.alerts.rules import status_text
 from scalpdesk.assembly import load_market
-from scalpdesk.backtesting.runs import replayed, run_backtest
+from scalpdesk.backtesting.runs import replayed
 from scalpdesk.cli import history
 from scalpdesk.cli.main import main
 from scalpdesk.cli.summary_view import LiveView
@@ -35,14 +35,11 @@ from scalpdesk.web.routes.server import DeskCollector
 from scalpdesk.web.runs import runs_page
 from scalpdesk.web.tear_sheet import sheet_document
 from scalpdesk_testing.field_formulas import expiry_payoff_coin
+from tests.web.reading import amount, lines_of, played, read_whole
 
 PARAMS = Path(__file__).parents[2] / "examples" / "btc-gamma-scalper" / "params.yaml"
 DAY = date(2025, 3, 5)
 MINUTE_NS = 60 * 10**9
-
-
-class EnoughError(Exception):
-    """Ends the run in the middle of its session."""
 
 
 @pytest.fixture(scope="module")
@@ -52,24 +49,9 @@ def coin(tmp_path_factory):
     overrides = ("entry.gate=advise", "entry.min_edge_usd=-1", "hedge.band_settings.risk_aversion=0.25")
     settings = load_settings("gamma-scalper", config_file=PARAMS, overrides=overrides)
     tape = load_market(settings, "embedded-btc", underlying="BTC-PERPETUAL", start=DAY, end=DAY, seed=1)
-    stop_ns = tape.sessions[0].open_ns + 90 * 60 * 10**9
-
-    def observe(_run, now_ns):
-        if now_ns > stop_ns:
-            raise EnoughError
-
-    with pytest.raises(EnoughError):
-        run_backtest(settings, tape, SystemClock(), seed=1, runs_dir=folder, observer=observe)
+    assert played(settings, tape, folder, 90) is None
     (run_dir,) = folder.iterdir()
-    follower = RunFollower(run_dir)
-    while follower.advance(1_000):
-        pass
-    follower.tail.close()
-    return follower
-
-
-def amount(text):
-    return Decimal(text.replace("−", "-").replace(",", ""))
+    return read_whole(RunFollower(run_dir))
 
 
 def test_the_risk_of_the_book_is_in_coin_and_that_of_the_ladder(coin):
@@ -289,12 +271,8 @@ def test_a_run_on_record_keeps_the_coins_decimals_in_lists_report_and_comparison
     (straddle,) = report["trades"]
     hedges = report["hedge_explain"]
     (session,) = report["sessions"]
-    amounts = [
-        straddle["pnl"],
-        *straddle["parts"].values(),
-        session["pnl"],
-        *(each["pnl"] for each in hedges),
-    ]
+    amounts = [straddle["pnl"], *straddle["parts"].values(), session["pnl"]]
+    amounts += [each["pnl"] for each in hedges]
     assert {len(each.partition(".")[2]) for each in amounts} == {8}
     assert session["pnl"] == straddle["pnl"] == total
     assert main(["report", "--compare", name, name, "--json", *words]) == 0
@@ -320,8 +298,7 @@ def test_the_terminals_view_counts_a_perpetual_in_coin(coin):
     out = Console(width=150, height=40, file=StringIO(), force_terminal=True, color_system=None)
     view = LiveView("reconstructed", out)
     view.draw(coin.engine, "gamma-scalper", 0, None)
-    lines = out.render_lines(view.live.get_renderable(), out.options.update(height=None))
-    (line,) = (text for each in lines if "net delta" in (text := "".join(part.text for part in each)))
+    (line,) = (text for text in lines_of(view, out) if "net delta" in text)
     assert f"net delta  {delta + coins:+.4f} BTC" in line
     assert coin.greeks().owned_shares == pytest.approx(coins)
 
@@ -335,9 +312,9 @@ def test_the_report_of_a_coin_is_of_365_days_and_by_the_calendar(coin):
     years = (looks[-1][0] - looks[0][0]) / (365 * 86_400e9)
     assert trade.realised_vol == pytest.approx(math.sqrt(squares / years))
     fold, pnl = replayed(coin.run_dir), [float(session.pnl)]
-    for n, amount in enumerate(("-0.00649052", "0.0011", "-0.0007", "0.0004", "0.0002"), start=1):
-        fold.sums.add(looks[-1][0] + n * 86_400 * 10**9, Decimal(amount), {}, 0.0)
-        pnl.append(float(amount))
+    for n, made in enumerate(("-0.00649052", "0.0011", "-0.0007", "0.0004", "0.0002"), start=1):
+        fold.sums.add(looks[-1][0] + n * 86_400 * 10**9, Decimal(made), {}, 0.0)
+        pnl.append(float(made))
     figures = stored.summary | {"cut": None}
     found = report_of(coin.header, fold, figures, lambda _: None).performance
     assert found["sharpe"] == pytest.approx(mean(pnl) / stdev(pnl) * math.sqrt(365))

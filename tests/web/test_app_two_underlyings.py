@@ -17,6 +17,7 @@ from scalpdesk.monitor import documents, position_documents
 from scalpdesk.monitor.follower import RunFollower
 from scalpdesk.monitor.held_book import held_book
 from scalpdesk_testing.kit.clock import ManualClock
+from tests.web.reading import lines_of, read_whole
 
 pytestmark = pytest.mark.second
 
@@ -33,9 +34,8 @@ def followed(symbols, folder):
     day = assembly.load_market(settings, "embedded", underlying=symbols, start=DAY, end=DAY, seed=1)
     (session,) = day.sessions
     tape = replace(day, sessions=(replace(session, close_ns=session.open_ns + MINUTES * MINUTE_NS),))
-    found = RunFollower(run_backtest(settings, tape, ManualClock(), seed=1, runs_dir=folder).run_dir)
-    while found.advance(1_000):
-        pass
+    run = run_backtest(settings, tape, ManualClock(), seed=1, runs_dir=folder)
+    found = read_whole(RunFollower(run.run_dir))
     assert not found.problem
     return found
 
@@ -97,7 +97,6 @@ def test_the_terminal_shows_both_prices(runs):
     out = Console(width=120, height=40, file=StringIO(), force_terminal=True, color_system=None)
     view = LiveView("reconstructed", out)
     view.draw(both.engine, "gamma-scalper", 1, both.decisions[-1][1])
-    lines = out.render_lines(view.live.get_renderable(), out.options.update(height=None))
-    text = "\n".join("".join(part.text for part in line) for line in lines)
+    text = "\n".join(lines_of(view, out))
     for each, symbol in zip(runs[1:], SYMBOLS, strict=True):
         assert f"{symbol} {each.desk.market.mark(each.desk.view.underlying):,.2f}" in text

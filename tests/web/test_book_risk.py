@@ -92,7 +92,9 @@ def test_with_the_smile_the_upper_strike_is_worth_more_as_the_spot_falls(book):
 
 
 def test_the_answer_is_what_the_document_says(client_of, held_feed, book):
-    answer = client_of(held_feed).get("/api/risk").json()
+    client = client_of(held_feed)
+    answer = client.get("/api/risk").json()
+    assert client.get("/api/risk").json() == answer  # of the same version
     moves, notes = past_moves(("SPY",), Path("nothing"), "embedded", before=date(2018, 2, 5))
     document = risk_document(book, moves, notes=notes)
     assert (answer["run"], answer["current"]) == (held_feed.follower.run_dir.name, True)
@@ -101,24 +103,14 @@ def test_the_answer_is_what_the_document_says(client_of, held_feed, book):
         assert answer[name] == document[name]
 
 
-def test_the_same_version_is_answered_alike(client_of, held_feed):
-    client = client_of(held_feed)
-    first, second = (client.get("/api/risk").json() for _ in range(2))
-    assert first == second
-
-
 def test_a_flat_run_and_no_run_have_no_risk(client_of, ended_feed, tmp_path):
     assert set(client_of(ended_feed).get("/api/risk").json()) == {"empty"}
     assert "error" in client_of(DeskFeed(tmp_path, None, SystemClock())).get("/api/risk").json()
 
 
 def test_an_answer_in_coin_has_no_stress_days_and_one_of_two_its_correlation():
-    coin = RiskBook(
-        as_of_ns=1,
-        parts=(RiskPart(underlying="BTC", spot=5e4, inverse_usd=1e5),),
-        currency="BTC",
-        is_coin=True,
-    )
+    part = RiskPart(underlying="BTC", spot=5e4, inverse_usd=1e5)
+    coin = RiskBook(as_of_ns=1, parts=(part,), currency="BTC", is_coin=True)
     answer = risk_answer("run", risk_document(coin, None, notes=("no bars",)))
     assert (answer["stress"], answer["history"], answer["notes"]) == ([], None, ["no bars"])
     # long dollars lose coin as the price falls: 100,000 less at 45,000 than at 50,000

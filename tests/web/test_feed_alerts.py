@@ -33,6 +33,7 @@ from scalpdesk.live.watchdog import ACTED_FILE
 from scalpdesk.monitor.follower import RunFollower
 from scalpdesk.portfolio.sub_books import SubBooks
 from scalpdesk.web.feed import STATE_FILE, Topic, acknowledge, alerts_of
+from tests.web.reading import read_whole
 
 SECOND_NS = 10**9
 NOON_NS = int(datetime(2026, 3, 4, 17, tzinfo=UTC).timestamp()) * SECOND_NS
@@ -135,10 +136,7 @@ def test_an_alarm_that_comes_again_in_quiet_hours_is_not_called_over():
         now_ns = night_ns + minute * 60 * SECOND_NS
         book.update([] if minute in {2, 3} else [HALT], [], now_ns)  # over at the second minute
         sent += [(minute, body.partition("\n")[0], "OVER" in body) for _, body in told(book, now_ns)]
-    assert sent == [
-        (0, "ALARM: The desk is HALTED.", False),
-        (5, "ALARM: The desk is HALTED.", False),
-    ]
+    assert sent == [(minute, "ALARM: The desk is HALTED.", False) for minute in (0, 5)]
 
 
 def test_an_alarm_is_repeated_ever_more_rarely_until_it_is_acknowledged():
@@ -179,11 +177,7 @@ def test_what_is_below_the_level_is_not_sent_but_the_daily_summary():
 def desk(held_runs):
     """A followed run with a straddle held, of the test's own."""
     (run_dir,) = (path for path in held_runs.iterdir() if path.is_dir())
-    follower = RunFollower(run_dir)
-    while follower.advance(1_000):
-        pass
-    follower.tail.close()
-    return follower
+    return read_whole(RunFollower(run_dir))
 
 
 def keys_after(follower, seconds, settings=None, status=UP, *, is_running=True):
@@ -753,9 +747,7 @@ def test_a_message_longer_than_a_service_takes_goes_in_pieces(wire, url, field, 
 
 
 def test_the_names_of_addresses_hide_their_tokens():
-    assert Channels(Secret("tgram://123456789:abcdefg_hijklmnop_canary_canary_1234/42")).names == [
-        "tgram://1...4"
-    ]
+    assert Channels(Secret(TELEGRAM_URL)).names == ["tgram://1...4"]
 
 
 def test_what_a_watcher_needs_passes_through_one_line():

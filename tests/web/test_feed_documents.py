@@ -371,14 +371,9 @@ def test_fills_of_an_order_stand_under_it_and_average_to_its_price(held):
     order = next(iter(held.desk.orders.orders.values()))
     done = next(each for each in held.fold.fills if each.client_order_id == order.client_order_id)
     parts = (("a", 1, Decimal("-0.03")), ("b", 3, Decimal("0.01")))
+    done = structs.replace(done, fee=Decimal("0.02"))
     in_parts = [
-        msgspec.structs.replace(
-            done,
-            execution_id=name,
-            quantity=Decimal(count),
-            price=order.average_price + off,
-            fee=Decimal("0.02"),
-        )
+        structs.replace(done, execution_id=name, quantity=Decimal(count), price=order.average_price + off)
         for name, count, off in parts
     ]
     row = order_documents.order_row(held, order, "done", in_parts)
@@ -397,20 +392,19 @@ def test_fills_of_an_order_stand_under_it_and_average_to_its_price(held):
         ([(None, "delta +1.2 within ±2.90"), (None, "delta −0.4 within ±3")], [2]),
         ([(None, "delta +1.2 within ±2.90"), (None, "delta +1.2 beyond ±1.0")], [1, 1]),
         ([("gate.edge", "edge 1"), (None, "edge 1")], [1, 1]),
+        ([(None, "edge -1.20 USD"), (None, "edge -3.45 USD"), (None, "wide"), (None, "edge 2")], [1, 1, 2]),
     ],
 )
 def test_skips_fold_by_what_refused_them_else_by_their_words_without_figures(held, refusals, counts):
+    def skip(by, why):
+        facts = {} if by is None else {"refused_by": by}
+        return Decision(held.now_ns, DecisionKind.ENTRY, False, (why,), facts)
+
     quiet = copy(held)
-    quiet.decisions = [
-        (
-            number,
-            Decision(
-                held.now_ns, DecisionKind.ENTRY, False, (why,), {} if by is None else {"refused_by": by}
-            ),
-        )
-        for number, (by, why) in enumerate(refusals, start=1)
-    ]
-    assert [row["count"] for row in order_documents.why_page(quiet)["decisions"]] == counts
+    quiet.decisions = [(number, skip(*each)) for number, each in enumerate(refusals, start=1)]
+    rows = order_documents.why_page(quiet)["decisions"]
+    assert [row["count"] for row in rows] == counts
+    assert [row["number"] for row in rows] == [sum(counts[place:]) for place in range(len(counts))]
 
 
 def test_a_fold_ends_where_the_page_does(held):
@@ -425,23 +419,8 @@ def test_a_fold_ends_where_the_page_does(held):
     page = order_documents.why_page(quiet, limit=1)
     assert [(row["number"], row["count"]) for row in page["decisions"]] == [(4, 1)]
     assert page["older"] == 4
-    assert [row["number"] for row in order_documents.why_page(quiet, limit=9, before=4)["decisions"]] == [
-        3,
-        2,
-        1,
-    ]
-
-
-def test_equal_skips_in_a_row_are_one_row_with_their_count(held):
-    def skip(number, reason):
-        return number, Decision(held.now_ns, DecisionKind.ENTRY, False, (reason,), {})
-
-    reasons = ("edge -1.20 USD", "edge -3.45 USD", "spread too wide", "edge 2")
-    skips = [skip(number, reason) for number, reason in enumerate(reasons, start=1)]
-    quiet = copy(held)
-    quiet.decisions = skips
-    rows = order_documents.why_page(quiet)["decisions"]
-    assert [(row["number"], row["count"]) for row in rows] == [(4, 1), (3, 1), (2, 2)]
+    older = order_documents.why_page(quiet, limit=9, before=4)["decisions"]
+    assert [row["number"] for row in older] == [3, 2, 1]
 
 
 def test_flatten_plan_names_every_leg_and_costs_half_the_spreads(held):

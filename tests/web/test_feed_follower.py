@@ -31,6 +31,7 @@ from scalpdesk.report.figures import json_safe
 from scalpdesk_testing.kit.clock import ManualClock
 from scalpdesk_testing.kit.instruments import straddle_book
 from scalpdesk_testing.kit.tape import TapeBuilder, at
+from tests.web.reading import lines_of, read_whole
 
 
 def test_a_run_that_ended_has_the_figures_of_its_summary_to_the_cent(ended_feed, ended_runs):
@@ -90,7 +91,7 @@ def test_samples_stand_on_their_grid_and_end_within_it(held):
     assert held.now_ns / 1e9 - stamps[-1] < 2 * SAMPLE_SECONDS
 
 
-def test_following_in_slices_gives_what_following_at_once_gives(held, held_runs):
+def test_following_in_slices_gives_what_following_at_once_gives(held):
     sliced = RunFollower(held.run_dir)
     while sliced.advance(1) or not sliced.events:
         pass
@@ -107,13 +108,9 @@ def test_each_hedge_is_in_the_history_of_its_order(held):
         assert [state for _, state, _ in line.history] == ["pending_new", "working", "filled"]
 
 
-def test_an_execution_counts_once_and_one_taken_back_not_at_all(held, held_runs):
-    (folder,) = (path for path in held_runs.iterdir() if path.is_dir())
-    follower = RunFollower(folder)
-    while follower.advance(1_000):
-        pass
-    follower.tail.close()
-    events = [event for batch, _ in JournalReader(folder).steps() for event in batch]
+def test_an_execution_counts_once_and_one_taken_back_not_at_all(held):
+    follower = read_whole(RunFollower(held.run_dir))
+    events = [event for batch, _ in JournalReader(held.run_dir).steps() for event in batch]
     last = [event for event in events if isinstance(event, OrderFilled)][-1]
     count = len(held.fills)
 
@@ -130,13 +127,9 @@ def test_an_execution_counts_once_and_one_taken_back_not_at_all(held, held_runs)
     assert shown() == (count - 1, count - 1, count - 1)
 
 
-def test_the_card_has_the_headers_pnl_and_its_bars_end_there(held_runs):
+def test_the_card_has_the_headers_pnl_and_its_bars_end_there(held):
     """Header and card told 48.69 and 70.82 of one halted desk: the card's was that of the last mark."""
-    (folder,) = (path for path in held_runs.iterdir() if path.is_dir())
-    follower = RunFollower(folder)
-    while follower.advance(1_000):
-        pass
-    follower.tail.close()
+    follower = read_whole(RunFollower(held.run_dir))
 
     def last_row():
         head, page = documents.run_head(follower, is_running=True), documents.desk_page(follower)
@@ -152,12 +145,8 @@ def test_the_card_has_the_headers_pnl_and_its_bars_end_there(held_runs):
     assert last_row() == "since_last_mark"
 
 
-def test_round_trips_are_those_of_the_whole_run_and_not_of_the_decisions_kept(held_runs):
-    (folder,) = (path for path in held_runs.iterdir() if path.is_dir())
-    follower = RunFollower(folder, most_decisions=3)
-    while follower.advance(1_000):
-        pass
-    follower.tail.close()
+def test_round_trips_are_those_of_the_whole_run_and_not_of_the_decisions_kept(held):
+    follower = read_whole(RunFollower(held.run_dir, most_decisions=3))
     for number in range(10):
         facts = {"gain_before_fees_usd": number - 2.5, "signal": "fade"}
         follower.note(Decision(follower.now_ns, DecisionKind.EXIT, True, ("sold at the target",), facts))
@@ -175,12 +164,7 @@ def test_trades_of_a_strategy_that_states_no_result_are_those_of_the_ledger(ende
         def _note(self, output):
             """Pass over what was decided."""
 
-    (run_dir,) = (path for path in folder.iterdir() if path.is_dir())
-    follower = OfEvents(run_dir)
-    while follower.advance(1_000):
-        pass
-    follower.tail.close()
-    trips = documents.round_trips(follower)
+    trips = documents.round_trips(read_whole(OfEvents(folder / summary["run_id"])))
     assert (trips["number"], trips["pnl"]) == (1, summary["nav_change"])
 
 
@@ -205,11 +189,7 @@ def test_the_volatility_series_is_restated_once_quotes_show_the_forward(tmp_path
         )
         settings = load_settings("gamma-scalper", overrides=overrides)
         run = run_backtest(settings, tape, ManualClock(), runs_dir=tmp_path / name)
-        follower = RunFollower(run.run_dir)
-        while follower.advance(1_000):
-            pass
-        follower.tail.close()
-        return follower
+        return read_whole(RunFollower(run.run_dir))
 
     late, known = played("late", 180), played("known", 0)
     assert late.series.generation == 1
@@ -287,8 +267,8 @@ def test_terminal_view_uses_the_rows_there_are_and_shows_the_desks_figures(held,
     for drawn in zip(*(columns[name] for name in ("spot", "pnl", "net_delta", "band")), strict=True):
         view.remember(*(math.nan if each is None else each for each in drawn))
     view.draw(held.engine, "gamma-scalper", held.fold.taken["hedge"], held.decisions[-1][1])
-    lines = out.render_lines(view.live.get_renderable(), out.options.update(height=None))
-    text = "\n".join("".join(part.text for part in line) for line in lines)
+    lines = lines_of(view, out)
+    text = "\n".join(lines)
     spot = held.desk.market.mark(held.desk.view.underlying)
     today = held.desk.attribution.current_nav() - held.desk.session_equity
     assert len(lines) < height

@@ -2,32 +2,26 @@
 
 import json
 import sqlite3
-from datetime import date
 from decimal import Decimal
 
 import msgspec
 import pytest
 
-from scalpdesk.assembly import load_market
 from scalpdesk.cli.main import main
-from scalpdesk.config.settings import load_settings
 from scalpdesk.core.clock import SystemClock
-from scalpdesk.notebook import backtest
 from scalpdesk.records.store import STORE_FILE
 from scalpdesk.report.pnl_calendar import calendar_of_report
 from scalpdesk.report.trade_edge import MarkedBook
 from scalpdesk.report.trades import Trade
 from scalpdesk.research.stored_run import read_stored
-from scalpdesk.strategies.registry import find_strategy
 from scalpdesk.web.feed import DeskFeed
 from scalpdesk.web.journal import journal_of
 
 TABLES = ("days", "months", "weekdays", "hours", "days_to_expiry", "regimes")
 KEY = {"authorization": "Bearer viewer-token"}
-HALF_DAY = date(2017, 7, 3)
 
 
-def test_page_terminal_sql_and_python_agree(ended_runs, client_of, capsys):
+def test_page_terminal_sql_and_python_agree(ended_runs, client_of, capsys, python_run):
     folder, summary = ended_runs
     capsys.readouterr()
     assert main(["journal", "last", "--json", "--set", f"desk.runs_dir={folder}"]) == 0
@@ -35,11 +29,7 @@ def test_page_terminal_sql_and_python_agree(ended_runs, client_of, capsys):
     page = client_of(DeskFeed(folder, None, SystemClock())).get("/api/journal", headers=KEY).json()
     report = read_stored(folder / summary["run_id"]).report
     stored = calendar_of_report(report, Decimal("0.01"))
-    demo = dict(word.partition("=")[::2] for word in find_strategy("gamma-scalper").demo_settings)
-    tape = load_market(
-        load_settings(None), "embedded", underlying="SPY", start=HALF_DAY, end=HALF_DAY, seed=1
-    )
-    python = backtest("gamma-scalper", tape, settings=demo).calendar()
+    python = python_run.calendar()
     assert terminal["total"] == stored["total"] == python["total"] == summary["pnl"]["total"]
     assert Decimal(page["total"]) == Decimal(terminal["total"])
     for table in TABLES:

@@ -86,22 +86,11 @@ def test_drawn_implied_volatility_is_the_strikes_filtered_and_does_not_jump_with
 
 
 def test_implied_volatility_of_the_book_is_that_of_its_strike_on_the_sessions_clock(held):
-    (strike,) = {
-        held.desk.instruments[each.instrument_id].strike
-        for each in held.desk.positions.held()
-        if isinstance(held.desk.instruments[each.instrument_id], OptionContract)
-    }
-    leg = next(
-        each.instrument_id
-        for each in held.desk.positions.held()
-        if isinstance(held.desk.instruments[each.instrument_id], OptionContract)
-    )
-    contract, engine = held.desk.instruments[leg], held.desk.delta_engine
+    options = [each for each in held.desk.positions.held() if each.instrument.is_option]
+    assert len({each.instrument.strike for each in options}) == 1
+    leg, contract, engine = options[0].instrument_id, options[0].instrument, held.desk.delta_engine
     expires_ns = expiry_instant_ns(contract)
-    scale = engine.terms.years(expiry_instant_ns(contract), held.now_ns) / engine.variance_years(
-        held.now_ns, expires_ns
-    )
-    assert contract.strike == strike
+    scale = engine.terms.years(expires_ns, held.now_ns) / engine.variance_years(held.now_ns, expires_ns)
     smile = held.smile(leg).vol(held.smile(leg).log_moneyness(contract))
     assert held.implied_of_book() == pytest.approx(smile, abs=0.004)
     assert scale != pytest.approx(1.0, abs=1e-4)
@@ -191,20 +180,6 @@ def test_picker_gives_each_strike_a_score_or_the_rule_that_refuses_it(held):
                 assert interest <= config.min_open_interest
 
 
-def test_runs_page_lists_what_the_store_holds_and_a_runs_curve_ends_at_its_result(ended_runs):
-    folder, summary = ended_runs
-    listed = runs_page(folder, 10)
-    (row,) = listed["runs"]
-    assert row["run_id"] == summary["run_id"]
-    assert row["pnl"] == summary["nav_change"]
-    assert row["decision_hash"] == summary["decision_hash"]
-    assert listed["unreadable"] == {}
-    one = run_page(folder, "last")
-    assert one["columns"]["pnl"][-1] == pytest.approx(float(summary["nav_change"]))
-    assert one["summary"]["pnl"] == summary["pnl"]
-    assert one["columns"]["t"] == sorted(one["columns"]["t"])
-
-
 def test_the_parts_of_a_listed_run_sum_to_its_cents_as_those_of_its_summary_do(ended_runs):
     """Each was rounded alone: the residual was 0.00 where the summary's is 0.01."""
     folder, summary = ended_runs
@@ -214,12 +189,8 @@ def test_the_parts_of_a_listed_run_sum_to_its_cents_as_those_of_its_summary_do(e
     row |= {"pnl_delta": Decimal("-223.735773"), "pnl_vega": Decimal("-39.865258")}
     row |= {"pnl_residual": Decimal("0.001031"), "nav_change": Decimal("-263.6000")}
     listed = listed_run(row, folder)
-    assert (listed["pnl"], listed["parts"]["delta"], listed["parts"]["vega"]) == (
-        "-263.60",
-        "-223.74",
-        "-39.87",
-    )
-    assert listed["parts"]["residual"] == "0.01"
+    parts = [listed["parts"][name] for name in ("delta", "vega", "residual")]
+    assert (listed["pnl"], parts) == ("-263.60", ["-223.74", "-39.87", "0.01"])
 
 
 def test_a_run_page_reads_what_the_store_lacks_or_holds_unfinished(ended_runs, tmp_path):
@@ -234,6 +205,7 @@ def test_a_run_page_reads_what_the_store_lacks_or_holds_unfinished(ended_runs, t
     (run_dir / journal.name).write_bytes(whole)
     one = run_page(tmp_path, "last")
     assert one["sealed"]
+    assert one["columns"]["t"] == sorted(one["columns"]["t"])
     assert one["columns"]["t"][-1] > half["columns"]["t"][-1]
     assert one["columns"]["pnl"][-1] == pytest.approx(float(summary["nav_change"]))
 

@@ -83,39 +83,6 @@ _RATE = fraction(largest=1.0)
 VOL = fraction(largest=5.0)
 
 
-def _market_options(body: Callable[..., int | None]) -> Callable[..., int | None]:
-    """Add the arguments that both calculators share."""
-    for option in reversed(
-        (
-            click.option("--spot", type=float, required=True, help="Price of the underlying (or forward)."),
-            click.option("--strike", type=float, required=True),
-            click.option("--days", type=float, help="Calendar days to expiry (ACT/365)."),
-            click.option("--years", type=float, help="Years to expiry, instead of --days."),
-            click.option("--rate", type=_RATE, default="0", metavar="R", help="Continuous rate: 0.04 or 4%."),
-            click.option(
-                "--yield", "dividend_yield", type=_RATE, default="0", metavar="Q", help="Continuous yield."
-            ),
-            click.option(
-                "--dividend",
-                "dividends",
-                type=dividend,
-                metavar="DAYS:AMOUNT",
-                multiple=True,
-                help="Cash dividend; may be repeated.",
-            ),
-            click.option("--style", type=click.Choice(["american", "european"]), default="american"),
-            click.option(
-                "--model",
-                type=PlugType(PRICING_MODELS),
-                default="bsm",
-                help="black76 and inverse: --spot is the forward; spot: the spot falls by each dividend.",
-            ),
-        )
-    ):
-        body = option(body)
-    return body
-
-
 def _for_pricing(terms: dict[str, Any]) -> dict[str, Any]:
     return terms | {"dividends": terms["dividends"] or None}
 
@@ -139,7 +106,27 @@ def _years(days: float | None, years: float | None) -> float:
         "scalpdesk price --paid 10.85 --spot 590 --strike 590 --days 30 --rate 4%",
     ),
 )
-@_market_options
+@click.option("--spot", type=float, required=True, help="Price of the underlying (or forward).")
+@click.option("--strike", type=float, required=True)
+@click.option("--days", type=float, help="Calendar days to expiry (ACT/365).")
+@click.option("--years", type=float, help="Years to expiry, instead of --days.")
+@click.option("--rate", type=_RATE, default="0", metavar="R", help="Continuous rate: 0.04 or 4%.")
+@click.option("--yield", "dividend_yield", type=_RATE, default="0", metavar="Q", help="Continuous yield.")
+@click.option(
+    "--dividend",
+    "dividends",
+    type=dividend,
+    metavar="DAYS:AMOUNT",
+    multiple=True,
+    help="Cash dividend; may be repeated.",
+)
+@click.option("--style", type=click.Choice(["american", "european"]), default="american")
+@click.option(
+    "--model",
+    type=PlugType(PRICING_MODELS),
+    default="bsm",
+    help="black76 and inverse: --spot is the forward; spot: the spot falls by each dividend.",
+)
 @click.option("--vol", type=VOL, metavar="V", help="Annual volatility: 0.16 or 16%.")
 @click.option("--paid", type=float, help="Price per unit, instead: its implied volatility.")
 @click.option("--call/--put", "is_call", default=None, help="One of them [default: both; call of --paid].")
@@ -175,13 +162,8 @@ def price(
         right: {name: float(getattr(answer, name)) for name in RAW_UNITS} for right, answer in answers.items()
     }
     if as_json:
-        inputs = {
-            "spot": spot,
-            "strike": strike,
-            "years": t,
-            "vol": vol,
-            **{name: terms[name] for name in _TERMS},
-        }
+        own = {"spot": spot, "strike": strike, "years": t, "vol": vol}
+        inputs = own | {name: terms[name] for name in _TERMS}
         print_json({"inputs": inputs, **numbers, "units": RAW_UNITS})
         return EXIT_OK
     table = new_table("", *numbers, "unit", text=("unit",))
@@ -196,25 +178,14 @@ def price(
 
 
 def _implied_vol(
-    quoted: float,
-    spot: float,
-    strike: float,
-    years: float,
-    is_call: bool,
-    terms: dict[str, Any],
-    *,
-    as_json: bool,
+    paid: float, spot: float, strike: float, t: float, is_call: bool, terms: dict[str, Any], *, as_json: bool
 ) -> int:
     from scalpdesk.pricing.implied import implied_vol
 
-    if not 0.0 <= quoted < float("inf"):
-        raise ConfigError(
-            BETWEEN["bad_input"],
-            where="--paid",
-            value=quoted,
-            fix="give a price, as --paid 10.85",
-        )
-    answer = implied_vol(quoted, spot, strike, years, is_call, **_for_pricing(terms))
+    if not 0.0 <= paid < float("inf"):
+        fix = "give a price, as --paid 10.85"
+        raise ConfigError(BETWEEN["bad_input"], where="--paid", value=paid, fix=fix)
+    answer = implied_vol(paid, spot, strike, t, is_call, **_for_pricing(terms))
     vol, status = float(answer.vol), str(answer.status)
     good = status == "ok"
     kind = f"{'call' if is_call else 'put'}, {terms['style']} {terms['model']}"

@@ -67,12 +67,21 @@ class DeskCommand(ShortHelpCommand):
         super().format_epilog(ctx, formatter)
 
 
-def start_logging(ctx: click.Context, _param: click.Parameter, value: bool) -> bool:
+def _start_logging(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
     """Answer ``--debug``, given before the command's name or after it."""
     debug = bool(ctx.meta.get("scalpdesk.debug")) or value
     ctx.meta["scalpdesk.debug"] = debug
     log_to_stderr(debug=debug)
-    return debug
+
+
+debug_option = click.option(
+    "--debug",
+    is_flag=True,
+    expose_value=False,
+    callback=_start_logging,
+    help="Log everything to stderr and show tracebacks.",
+)
+_json_option = click.option("--json", "as_json", is_flag=True, help="Write one JSON document to stdout.")
 
 
 def _strategy_names() -> Iterable[str]:
@@ -168,17 +177,7 @@ def desk_command(
     """
 
     def declare(body: Body) -> DeskCommand:
-        function: Any = click.option(
-            "--debug",
-            is_flag=True,
-            expose_value=False,
-            callback=start_logging,
-            help="Log everything to stderr and show tracebacks.",
-        )(body)
-        function = click.option("--json", "as_json", is_flag=True, help="Write one JSON document to stdout.")(
-            function
-        )
-        command = click.command(name, cls=DeskCommand)(function)
+        command = click.command(name, cls=DeskCommand)(_json_option(debug_option(body)))
         for param in command.params:
             if type(param.type) is not click.types.StringParamType:
                 continue

@@ -3,25 +3,24 @@
 from collections.abc import Iterator, Sequence
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import click
 
 from scalpdesk.cli.command import Body, LazyGroup, desk_command, settings_from
-from scalpdesk.cli.market import load_tape, read_span, span_options
+from scalpdesk.cli.flags import options
+from scalpdesk.cli.market import load_tape, span_of
 from scalpdesk.cli.output import print_answer, print_json, print_table, table_of
 from scalpdesk.cli.waiting import progress_bar
 from scalpdesk.core.errors import EXIT_FAILED, EXIT_OK, ArgumentError, DataError
+from scalpdesk.core.flags import Flag, Options
 from scalpdesk.core.units import count_text
-from scalpdesk.datasets.embedded import COIN_MARKETS, EMBEDDED, RECONSTRUCTED
+from scalpdesk.datasets.embedded import COIN_MARKETS, EMBEDDED, RECONSTRUCTED, USUAL_COIN_DAY, USUAL_DAY
 from scalpdesk.instruments.deribit import coin_of, perpetual_symbol
 
 if TYPE_CHECKING:
     from scalpdesk.datasets.importers.base import ImportReport
     from scalpdesk.datasets.verify import VerifyReport
-
-_EMBEDDED_SESSION, _COIN_SESSION = date(2018, 2, 5), date(2025, 3, 5)
-"""Session of a reconstructed market that is checked when none is named."""
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "actions": ("scalpdesk.cli.data_import:actions", "Book splits and dividends of a data set."),
@@ -171,6 +170,14 @@ def _embedded() -> Iterator[dict[str, Any]]:
         }
 
 
+class VerifyOptions(Options, frozen=True, kw_only=True):
+    """What is checked."""
+
+    underlying: Annotated[str | None, Flag("Only this underlying.", "SYMBOL")] = None
+    session: Annotated[date | None, Flag("Only this session's quotes.", "DATE", "--start")] = None
+    seed: Annotated[int, Flag("Seed of the embedded market.", least=0)] = 1
+
+
 @desk_command(
     "verify",
     example=(
@@ -181,56 +188,41 @@ def _embedded() -> Iterator[dict[str, Any]]:
     ),
 )
 @click.argument("name", required=False)
-@click.option("--underlying", metavar="SYMBOL", help="Only this underlying.")
-@click.option(
-    "--start",
-    "session",
-    metavar="DATE",
-    type=click.DateTime(["%Y-%m-%d"]),
-    help="Only this session's quotes.",
-)
-@click.option(
-    "--seed", type=click.IntRange(0), default=1, show_default=True, help="Seed of the embedded market."
-)
+@options(VerifyOptions)
 @catalog_option
-def verify(
-    *, as_json: bool, name: str | None, underlying: str | None, session: Any, seed: int, catalog: Path
-) -> int:
+def verify(*, as_json: bool, name: str | None, options: VerifyOptions, catalog: Path) -> int:
     """Check market data: crossed quotes, gaps, intrinsic value, parity, session times and more.
 
     Without NAME every recorded data set is checked. Exits 1 when a check fails; warnings are figures
     to know and do not fail.
     """
-    day = None if session is None else session.date()
     if name in RECONSTRUCTED:
-        reports = [_verify_reconstructed(name, day, seed, underlying)]
+        reports = [_verify_reconstructed(name, options)]
     else:
-        reports = _verify_recorded(catalog, name, underlying, day, as_json=as_json)
+        reports = _verify_recorded(catalog, name, options, as_json=as_json)
     ok = all(report.ok for report in reports)
     document = {"ok": ok, "reports": [report.as_dict() for report in reports]}
     print_answer(document, lambda: _show_verdicts(reports, ok=ok), as_json=as_json)
     return EXIT_OK if ok else EXIT_FAILED
 
 
-def _verify_reconstructed(name: str, day: date | None, seed: int, underlying: str | None) -> "VerifyReport":
+def _verify_reconstructed(name: str, wanted: VerifyOptions) -> "VerifyReport":
     from scalpdesk.datasets.embedded.coin import reconstruct_coin
     from scalpdesk.datasets.embedded.market import reconstruct
     from scalpdesk.datasets.verify import verify_tape
 
     if name in COIN_MARKETS:
-        first = day or _COIN_SESSION
-        return verify_tape(reconstruct_coin(first, first, seed=seed, underlying=COIN_MARKETS[name]))
-    return verify_tape(reconstruct(day or _EMBEDDED_SESSION, seed=seed, underlying=underlying or "SPY"))
+        day = wanted.session or USUAL_COIN_DAY
+        return verify_tape(reconstruct_coin(day, day, seed=wanted.seed, underlying=COIN_MARKETS[name]))
+    day, symbol = wanted.session or USUAL_DAY, wanted.underlying or "SPY"
+    return verify_tape(reconstruct(day, seed=wanted.seed, underlying=symbol))
 
 
 def _verify_recorded(
-    catalog: Path, name: str | None, underlying: str | None, day: date | None, *, as_json: bool
+    catalog: Path, name: str | None, wanted: VerifyOptions, *, as_json: bool
 ) -> list["VerifyReport"]:
     from scalpdesk.datasets.manifests import data_set_names, read_manifest
     from scalpdesk.datasets.verify import unread_data_set, verify_data_set
-
-    def underlyings_of(data_set: str) -> list[str]:
-        return [underlying] if underlying else sorted(read_manifest(catalog, data_set).underlyings)
 
     names = [name] if name else data_set_names(catalog)
     if not names:
@@ -242,7 +234,8 @@ def _verify_recorded(
     reports, todo = [], list[tuple[str, str]]()
     for each in names:
         try:
-            todo += [(each, symbol) for symbol in underlyings_of(each)]
+            own = [wanted.underlying] if wanted.underlying else [*read_manifest(catalog, each).underlyings]
+            todo += [(each, symbol) for symbol in sorted(own)]
         except DataError as error:
             if name:
                 raise
@@ -250,7 +243,7 @@ def _verify_recorded(
     with progress_bar(as_json=as_json) as report_progress:
         for done, (each, symbol) in enumerate(todo):
             report_progress(done, len(todo), f"{each} {symbol}")
-            reports.append(verify_data_set(catalog, each, symbol, session=day))
+            reports.append(verify_data_set(catalog, each, symbol, session=wanted.session))
     return reports
 
 
@@ -275,6 +268,18 @@ def _show_verdicts(reports: list["VerifyReport"], *, ok: bool) -> None:
     click.echo(f"{verdict}: {failed} failed, {warned} warnings")
 
 
+class ProcessOptions(Options, frozen=True, kw_only=True):
+    """What is measured, and where its tables go."""
+
+    start: Annotated[date, Flag("First day.", "DATE")]
+    end: Annotated[date | None, Flag("Last day [default: the first].", "DATE")] = None
+    underlying: Annotated[str, Flag("Whose.", "SYMBOL")] = perpetual_symbol("BTC")
+    every_hours: Annotated[int, Flag("Between two smiles.", least=1, most=24)] = 24
+    windows: Annotated[str, Flag("Days of realised volatility, by commas.")] = "7,30"
+    seed: Annotated[int | None, Flag("Seed of the reconstructed market.", least=0)] = None
+    folder: Annotated[str, Flag("Where the tables go: DIR/NAME.", "DIR", "--to")] = "data/processed"
+
+
 @desk_command(
     "process",
     example=(
@@ -283,49 +288,30 @@ def _show_verdicts(reports: list["VerifyReport"], *, ok: bool) -> None:
     ),
 )
 @click.argument("name")
-@span_options()
-@click.option(
-    "--underlying", default=perpetual_symbol("BTC"), show_default=True, metavar="SYMBOL", help="Whose."
-)
-@click.option(
-    "--every-hours", type=click.IntRange(1, 24), default=24, show_default=True, help="Between two smiles."
-)
-@click.option("--windows", default="7,30", show_default=True, help="Days of realised volatility, by commas.")
-@click.option("--seed", type=click.IntRange(0), help="Seed of the reconstructed market.")
-@click.option(
-    "--to",
-    "folder",
-    metavar="DIR",
-    type=click.Path(path_type=Path),
-    default=Path("data/processed"),
-    show_default=True,
-    help="Where the tables go: DIR/NAME.",
-)
+@options(ProcessOptions)
 @raw_option
-def process(
-    *, as_json: bool, name: str, start: str, end: str | None, underlying: str, windows: str, **choices: Any
-) -> None:
+def process(*, as_json: bool, name: str, options: ProcessOptions, catalog: Path) -> None:
     """Measure a coin market: realised volatility, IV term structure, variance premium, as Parquet tables."""
     from scalpdesk.datasets.coin_data import index_closes, research_tables, write_processed
 
+    windows = options.windows
     try:
         spans = [int(text) for text in windows.split(",")]
     except ValueError:
         spans = []
     if not spans or min(spans) < 1:
         raise ArgumentError("not a list of days", where="--windows", value=windows, fix="write 7,30")
-    first, last = read_span(start, end)
-    catalog, folder, seed, symbol = choices["catalog"], choices["folder"], choices["seed"], underlying.upper()
+    first, last = span_of(options.start, options.end)
+    folder, symbol, hours = Path(options.folder) / name, options.underlying.upper(), options.every_hours
     settings = settings_from(None, (f"data.catalog={catalog}",))
-    tape = load_tape(settings, name, symbol, first, last=last, seed=seed)
+    tape = load_tape(settings, name, symbol, first, last=last, seed=options.seed)
     index = {} if name in RECONSTRUCTED else index_closes(catalog, name, coin_of(symbol))
     with progress_bar(as_json=as_json) as show:
-        hours = choices["every_hours"]
         tables = research_tables(tape, every_hours=hours, windows=spans, index=index, progress=show)
-    rows = write_processed(folder / name, tables)
+    rows = write_processed(folder, tables)
     if as_json:
-        print_json({"folder": str(folder / name), "kind": tape.kind, "rows": rows})
+        print_json({"folder": str(folder), "kind": tape.kind, "rows": rows})
         return
-    click.echo(f"{name} ({tape.kind}): {count_text(len(tape.sessions), 'day')} in {folder / name}/")
+    click.echo(f"{name} ({tape.kind}): {count_text(len(tape.sessions), 'day')} in {folder}/")
     for table, count in rows.items():
         click.echo(f"  {table + '.parquet':<28} {count:>12,}")

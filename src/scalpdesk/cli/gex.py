@@ -9,7 +9,7 @@ import click
 
 from scalpdesk.cli.command import desk_command, settings_from, settings_options
 from scalpdesk.cli.flags import options
-from scalpdesk.cli.market import DEFAULT_SESSION, instant_ns, load_tape
+from scalpdesk.cli.market import instant_ns, load_tape
 from scalpdesk.cli.output import (
     around,
     new_table,
@@ -23,7 +23,7 @@ from scalpdesk.core.errors import ArgumentError, ConfigError, DataError, RetryEr
 from scalpdesk.core.figures import new_figure
 from scalpdesk.core.flags import Flag, Options
 from scalpdesk.datasets.dealer_gamma import ExposureHistory
-from scalpdesk.datasets.embedded import EMBEDDED
+from scalpdesk.datasets.embedded import EMBEDDED, USUAL_DAY
 from scalpdesk.marketdata.dealer_gamma import FLIP_SPAN
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class GexOptions(Options, frozen=True, kw_only=True):
     data_set: Annotated[str, Flag("Name of the data set.", name="--data")] = EMBEDDED
     session: Annotated[
         date | None,
-        Flag(f"Trading day [default: {DEFAULT_SESSION}; of --chain: its latest].", "DATE", "--start"),
+        Flag(f"Trading day [default: {USUAL_DAY}; of --chain: its latest].", "DATE", "--start"),
     ] = None
     clock: Annotated[str, Flag("New York time.", "HH:MM", "--at")] = "12:00"
     chain: Annotated[str | None, Flag("A chain from a CSV or Parquet file.", "FILE")] = None
@@ -90,31 +90,28 @@ def gex(
 
     symbol = symbol.upper()
     settings = settings_from(config_file, overrides)
-    data_set, day, clock, spot = options.data_set, options.session, options.clock, options.spot
-    days, seed = options.days, options.seed
     if options.chain is not None:
-        _refuse_with_file(data_set, seed, days)
+        _refuse_with_file(options)
         rates = settings.config.rates
         rate = rates.default if rates.flat is None else rates.flat
-        at = chain_from_file(Path(options.chain), symbol, day, spot, rate)
+        at = chain_from_file(Path(options.chain), symbol, options.session, options.spot, rate)
         history = _history(settings, _CHAIN_FILES, symbol)
-    elif spot is not None:
+    elif options.spot is not None:
         raise ConfigError(
             "the data says where the underlying stands; --spot goes with --chain",
             where="--spot",
-            value=spot,
+            value=options.spot,
             fix="leave --spot out, or name a chain file: --chain FILE",
         )
     else:
-        last = day or date.fromisoformat(DEFAULT_SESSION)
-        if days is not None:
-            _keep_days(settings, symbol, data_set, last, clock, seed, days)
-        at = _from_market(settings, symbol, data_set, last, clock, seed)
+        last = options.session or USUAL_DAY
+        if options.days is not None:
+            _keep_days(settings, symbol, options, last, options.days)
+        at = _from_market(settings, symbol, options, last)
         history = _history(settings, at.data, at.symbol)
     if options.keep:
         history.keep([at.as_session()])
-    usual = history.usual(at.day)
-    shown = exposure_document(at, usual)
+    shown = exposure_document(at, history.usual(at.day))
     if options.plot is not None:
         draw(at, shown, Path(options.plot))
         shown["plot"] = options.plot
@@ -123,26 +120,25 @@ def gex(
     print_answer(shown, lambda: _print_exposure(shown, options.strikes), as_json=as_json)
 
 
-def _refuse_with_file(data_set: str, seed: int | None, days: int | None) -> None:
-    for name, given in (("--data", data_set != EMBEDDED), ("--seed", seed is not None), ("--days", days)):
+def _refuse_with_file(options: GexOptions) -> None:
+    is_other = options.data_set != EMBEDDED
+    for name, given in (("--data", is_other), ("--seed", options.seed is not None), ("--days", options.days)):
         if given:
             raise ConfigError(f"a chain file goes without {name}", where="--chain", fix=f"leave {name} out")
 
 
-def _from_market(
-    settings: "LoadedSettings", symbol: str, data_set: str, day: date, clock: str, seed: int | None
-) -> "ChainAt":
+def _from_market(settings: "LoadedSettings", symbol: str, options: GexOptions, day: date) -> "ChainAt":
     from scalpdesk.marketdata.chain_gamma import price_tape
     from scalpdesk.research.dealer_gamma import ChainAt
 
-    tape = load_tape(settings, data_set, symbol, day, seed=seed)
+    tape = load_tape(settings, options.data_set, symbol, day, seed=options.seed)
     if not tape.open_interest:
         raise DataError(
             f"this data set has no open interest of {symbol}",
             where=f"{tape.name}, {day}",
             fix="choose a session that has (scalpdesk data ls), or a chain file with --chain",
         )
-    now_ns = instant_ns(tape, clock, "--at")
+    now_ns = instant_ns(tape, options.clock, "--at")
     return ChainAt(symbol, tape.name, tape.kind, day, now_ns, price_tape(tape, now_ns), tape.notes)
 
 
@@ -150,26 +146,18 @@ def _history(settings: "LoadedSettings", data: str, symbol: str) -> ExposureHist
     return ExposureHistory(Path(settings.config.data.catalog), data, symbol)
 
 
-def _keep_days(
-    settings: "LoadedSettings",
-    symbol: str,
-    data_set: str,
-    last: date,
-    clock: str,
-    seed: int | None,
-    days: int,
-) -> None:
+def _keep_days(settings: "LoadedSettings", symbol: str, options: GexOptions, last: date, days: int) -> None:
     """Keep the exposures of the sessions up to ``last``; what a data set does not hold is passed over."""
     from scalpdesk.instruments.sessions import is_session, previous_session
 
     day = last if is_session(last) else previous_session(last).day
     for _ in range(days):
         try:
-            at = _from_market(settings, symbol, data_set, day, clock, seed)
+            at = _from_market(settings, symbol, options, day)
         except DataError as error:
             click.echo(f"{day}: {error.what}", err=True)
         except ArgumentError as error:  # a half day is over by then
-            click.echo(f"{day}: {error.what} ({clock})", err=True)
+            click.echo(f"{day}: {error.what} ({options.clock})", err=True)
         else:
             _history(settings, at.data, at.symbol).keep([at.as_session()])
         day = previous_session(day).day
@@ -221,18 +209,18 @@ def _print_exposure(document: dict[str, Any], strikes: int) -> None:
     if net is None:
         click.echo(
             f"net exposure  not known: {document['reason']} (what counts sums to "
-            f"{_millions(document['sum_usd'])})"
+            f"{_millions(document['sum_usd'])} M)"
         )
     else:
         held = "long" if net > 0.0 else "short"
         click.echo(
-            f"net exposure  {_millions(net)} USD per 1 %: dealers {held} gamma, if the convention holds"
+            f"net exposure  {_millions(net)} M USD per 1 %: dealers {held} gamma, if the convention holds"
         )
     relative = document["relative"]
     against = (
         "no history to compare with" if relative is None else f"{relative:+.2f} of what is usually large"
     )
-    click.echo(f"near money    {_millions(document['near_usd'])} within 0.5 %; {against}")
+    click.echo(f"near money    {_millions(document['near_usd'])} M within 0.5 %; {against}")
     flip = document["flip"]
     where = "none within 15 %" if flip is None else f"{flip:.2f} ({flip / spot - 1.0:+.2%})"
     walls = " / ".join(
@@ -244,7 +232,7 @@ def _print_exposure(document: dict[str, Any], strikes: int) -> None:
         f"{rows['vol_quoted']}, from the fitted smile {rows['vol_from_smile']}"
     )
     _print_strikes(document, strikes)
-    parts = [f"{row['expiry']} {_cell(row['net_usd'])}" for row in document["expiries"]]
+    parts = [f"{row['expiry']} {_millions(row['net_usd'])}" for row in document["expiries"]]
     click.echo(f"by expiry, M  {'; '.join(parts[:8])}{'; …' if len(parts) > 8 else ''}")
     _print_profile(document)
     click.echo(f"note: {document['convention']}")
@@ -269,11 +257,11 @@ def _print_strikes(document: dict[str, Any], shown: int) -> None:
         marks += ["spot"] if row is at_spot else []
         table.add_row(
             f"{row['strike']:g}",
-            _cell(row["put_usd"]),
+            _millions(row["put_usd"]),
             "▒" * round(_BAR_CELLS * abs(row["put_usd"]) / top),
             "█" * round(_BAR_CELLS * row["call_usd"] / top),
-            _cell(row["call_usd"]),
-            _cell(row["net_usd"]),
+            _millions(row["call_usd"]),
+            _millions(row["net_usd"]),
             ", ".join(marks),
         )
     print_table(table, first_to_go=("", " "))
@@ -285,7 +273,7 @@ def _print_profile(document: dict[str, Any]) -> None:
     parts = []
     for move in _PROFILE_SHOWN:
         level = min(profile, key=lambda row: abs(row["spot"] - spot * (1.0 + move)))
-        parts.append(f"{move:+.0%} {_cell(level['net_usd'])}")
+        parts.append(f"{move:+.0%} {_millions(level['net_usd'])}")
     click.echo(f"repriced, M   {'; '.join(parts)}")
 
 
@@ -328,8 +316,4 @@ def _draw_profile(axis: "Axes", document: dict[str, Any]) -> None:
 
 
 def _millions(usd: float) -> str:
-    return f"{usd / _MILLION:+,.1f} M"
-
-
-def _cell(usd: float) -> str:
     return f"{usd / _MILLION:+,.1f}"

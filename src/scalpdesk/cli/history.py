@@ -28,10 +28,6 @@ if TYPE_CHECKING:
     from scalpdesk.research.stored_run import StoredRun
 
 
-def _runs_dir(config_file: str | None, overrides: tuple[str, ...]) -> Path:
-    return Path(settings_from(config_file, overrides).config.desk.runs_dir)
-
-
 def read_stored(run_dir: Path, records_url: str | None = None) -> "StoredRun":
     """Return the tables of a run; warn where a shared one cannot be divided by strategy."""
     from scalpdesk.research import stored_run
@@ -74,15 +70,19 @@ def runs(
     *, as_json: bool, sweeps: bool, search: str, config_file: str | None, overrides: tuple[str, ...]
 ) -> None:
     """List the runs on record, the newest last."""
-    if sweeps:
-        _list_sweeps(_runs_dir(config_file, overrides), as_json=as_json)
-        return
-    from scalpdesk.records.store import pnl_in_cents
-    from scalpdesk.web.runs import is_found, listed_run, recorded_runs
-
     config = settings_from(config_file, overrides).config
     runs_dir = Path(config.desk.runs_dir)
-    unreadable, rows = recorded_runs(runs_dir, config.records_url) if runs_dir.is_dir() else ({}, [])
+    if sweeps:
+        _list_sweeps(runs_dir, as_json=as_json)
+        return
+    from scalpdesk.records.store import pnl_in_cents, read_runs
+    from scalpdesk.web.runs import is_found, listed_run, recorded_runs
+
+    unreadable, rows = (
+        read_runs(runs_dir, lambda store: recorded_runs(store, runs_dir), config.records_url)
+        if runs_dir.is_dir()
+        else ({}, [])
+    )
     rows = [
         row for row in reversed(rows) if not search.strip() or is_found(listed_run(row, runs_dir), search)
     ]
@@ -183,19 +183,22 @@ def report(
 
     With --html it is also a sweep by its name (scalpdesk runs --sweeps) or folder.
     """
+    from scalpdesk.journal.reader import find_run_dir
+
     wanted = {"csv": options.csv, "parquet": options.parquet}
     files = {"html": html_file, "plot": options.plot} | wanted
     _refuse_together(
         ["--compare"] if options.others else [], [f"--{name}" for name, to in files.items() if to]
     )
-    url = settings_from(config_file, overrides).config.records_url
+    config = settings_from(config_file, overrides).config
+    runs_dir, url = Path(config.desk.runs_dir), config.records_url
     if options.others:
-        found = [find_run(config_file, overrides, name) for name in (*options.others, run)]
+        found = [find_run_dir(runs_dir, name) for name in (*options.others, run)]
         _compare(found, url, as_json=as_json)
         return
-    if _is_sweep_written(_runs_dir(config_file, overrides), run, html_file, as_json=as_json):
+    if _is_sweep_written(runs_dir, run, html_file, as_json=as_json):
         return
-    run_dir = find_run(config_file, overrides, run)
+    run_dir = find_run_dir(runs_dir, run)
     if html_file is not None:
         written = _write_sheet(run_dir, Path(html_file), options, as_json=as_json)
         text = f"{written['file']}: {written['bytes'] / 1e3:.0f} kB, {written['result']}"
@@ -335,7 +338,7 @@ def find_run(config_file: str | None, overrides: tuple[str, ...], run: str) -> P
     """Return the folder of a run by its id, the beginning of it, or ``last``."""
     from scalpdesk.journal.reader import find_run_dir
 
-    return find_run_dir(_runs_dir(config_file, overrides), run)
+    return find_run_dir(Path(settings_from(config_file, overrides).config.desk.runs_dir), run)
 
 
 def _is_sweep_written(runs_dir: Path, name: str, file: str | None, *, as_json: bool) -> bool:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import click
 
-from scalpdesk.cli.command import EXIT_CODES, WORDS, LazyGroup, start_logging
+from scalpdesk.cli.command import EXIT_CODES, WORDS, LazyGroup, debug_option
 from scalpdesk.cli.output import EXIT_INTERRUPTED, print_error, usage_refusal, write_utf8
 from scalpdesk.cli.waiting import TOLD, Interrupts, Progress, StartLine
 from scalpdesk.core.errors import EXIT_FAILED, EXIT_OK, EXIT_USAGE, ConfigError, ScalpdeskError
@@ -170,13 +170,7 @@ EXTRA_OF_MODULE = {
     epilog=EXIT_CODES,
 )
 @click.version_option(BUILD, prog_name="scalpdesk")
-@click.option(
-    "--debug",
-    is_flag=True,
-    expose_value=False,
-    callback=start_logging,
-    help="Log everything to stderr and show tracebacks.",
-)
+@debug_option
 def root() -> None:
     """A desk for gamma scalping and short-dated option scalping.
 
@@ -282,10 +276,7 @@ def _as_refusal(problem: Exception) -> ScalpdeskError:
         )
     message = f"{type(problem).__name__}: {problem}".strip().rstrip(":").partition("\n")[0]
     message = "; ".join((message, *getattr(problem, "__notes__", ())))
-    return ScalpdeskError(
-        f"unexpected {message}",
-        fix="run again with --debug for the traceback",
-    )
+    return ScalpdeskError(f"unexpected {message}", fix="run again with --debug for the traceback")
 
 
 _UNCACHED = re.compile(r"cannot cache function .*: no locator available for file '(.*)'")

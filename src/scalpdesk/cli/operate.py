@@ -194,9 +194,6 @@ def _watch_desk(run_dir: Path, out: "Console") -> None:
 @which_desk
 def status(*, as_json: bool, watch: bool, run_id: str | None, runs_dir: str | None) -> int | None:
     """Show what a running desk does: mode, positions, orders, P&L, connections."""
-    from scalpdesk.engine.exposure import exposure_text
-    from scalpdesk.live.sessions import RunPhase
-
     if watch:
         if as_json or not sys.stdout.isatty():
             raise ConfigError(
@@ -212,19 +209,24 @@ def status(*, as_json: bool, watch: bool, run_id: str | None, runs_dir: str | No
     if desk is None:
         return _show_without_desk(run_id, folder, as_json=as_json)
     found = ask_desk(desk, {"do": "status"})
-    if as_json:
-        print_json(found)
-        return None
+    print_answer(found, lambda: _print_status(found), as_json=as_json)
+    return None
+
+
+def _print_status(found: dict[str, Any]) -> None:
+    from scalpdesk.engine.exposure import exposure_text
+    from scalpdesk.live.sessions import RunPhase
+
     stage = "" if found["run"] == RunPhase.RUNNING else f"{found['run'].upper()}  "
     label = "sandbox" if found["venue"] == "sandbox" else f"{found['trading']} on {found['venue']}"
     click.echo(f"{found['run_id']}  {label}  account {found['account']}")
-    phase = found["phase"] or "-"
     if found.get("mode_text"):
         click.echo(f"the account is {found['mode_text']}")
     for command in found.get("waiting", ()):
         click.echo(f"waits until the venue has shown the account: {command}")
     click.echo(
-        f"{stage}mode {found['mode']}  phase {phase}  session {found['session']}  {moment_of(found['now'])}"
+        f"{stage}mode {found['mode']}  phase {found['phase'] or '-'}  session {found['session']}"
+        f"  {moment_of(found['now'])}"
     )
     if found["halted"]:
         click.echo(f"trading is halted in {', '.join(found['halted'])}")
@@ -258,7 +260,6 @@ def status(*, as_json: bool, watch: bool, run_id: str | None, runs_dir: str | No
         click.echo(
             f"last decision {decision['number']}: {decision['kind']}: {'; '.join(decision['reasons'])}"
         )
-    return None
 
 
 def _last_runs(folder: Path, run_id: str | None) -> list[Any]:
@@ -317,7 +318,7 @@ def _held_at_the_end(run_dir: Path) -> dict[str, str]:
     follower.tail.close()
     if follower.engine is None:
         return {}
-    return held_by_symbol(follower.desk.positions, follower.desk.instruments)
+    return held_by_symbol(follower.desk.positions)
 
 
 def _operation(name: str, text: str, *, needs_reason: bool) -> Any:
@@ -469,12 +470,7 @@ def flatten(
 
 
 def _flatten_now(
-    reason: str,
-    run_id: str | None,
-    folder: Path,
-    config_file: str | None,
-    *,
-    as_json: bool,
+    reason: str, run_id: str | None, folder: Path, config_file: str | None, *, as_json: bool
 ) -> int | None:
     import asyncio
 
@@ -495,13 +491,16 @@ def _flatten_now(
     return None if done else EXIT_FAILED
 
 
+_venue_option = click.option(
+    "--venue", type=click.Choice(venue_names()), default=DEFAULT_VENUE, show_default=True, help="Where."
+)
+
+
 @desk_command(
     "arm", example=("scalpdesk arm gamma-scalper", "scalpdesk arm gamma-scalper --config live.toml")
 )
 @click.argument("strategy", required=False)
-@click.option(
-    "--venue", type=click.Choice(venue_names()), default=DEFAULT_VENUE, show_default=True, help="Where."
-)
+@_venue_option
 @click.option("--account", metavar="ID", help="The account's id, typed back.")
 @click.option("--hash", "typed_hash", metavar="HASH", help="Its first 8 digits, typed back.")
 @settings_options
@@ -554,9 +553,7 @@ def arm(
 
 
 @desk_command("disarm", example="scalpdesk disarm")
-@click.option(
-    "--venue", type=click.Choice(venue_names()), default=DEFAULT_VENUE, show_default=True, help="Where."
-)
+@_venue_option
 @click.option("--account", metavar="ID", help="Only this account.")
 def disarm(*, as_json: bool, venue: str, account: str | None) -> None:
     """End the arming of live trading, of all accounts or one; a running desk is not stopped by it."""

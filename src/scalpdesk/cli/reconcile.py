@@ -2,16 +2,18 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import click
 
 from scalpdesk.cli.command import desk_command, settings_from, settings_options
+from scalpdesk.cli.flags import options
 from scalpdesk.cli.output import print_answer, print_notes, print_table, table_of
 from scalpdesk.cli.tax import run_folders
 from scalpdesk.core.errors import EXIT_FAILED, EXIT_OK, ConfigError, DataError
+from scalpdesk.core.flags import Flag, Options
 from scalpdesk.core.units import ZERO, count_text, money_decimals, number_text, rounded_text
 
 if TYPE_CHECKING:
@@ -19,7 +21,23 @@ if TYPE_CHECKING:
     from scalpdesk.accounting.statements import Statement
 
 _MOST_LINES = 60
-DAY = click.DateTime(["%Y-%m-%d"])
+
+
+class ReconcileOptions(Options, frozen=True, kw_only=True):
+    """Which lines are compared, and how closely."""
+
+    broker: Annotated[str, Flag("Broker of the statement: alpaca, deribit, ibkr.", "NAME")]
+    runs: Annotated[
+        tuple[str, ...], Flag('A run by id or "last"; without any, all live runs there.', "RUN", "--run")
+    ] = ()
+    account: Annotated[str | None, Flag("Account, where the file holds several.", "NAME")] = None
+    start: Annotated[date | None, Flag("First day to compare; default: the statement's.", "DATE")] = None
+    end: Annotated[date | None, Flag("Last day to compare; default: the statement's.", "DATE")] = None
+    zone: Annotated[str | None, Flag("Zone of the statement's times; default: the broker's.", "ZONE")] = None
+    seconds: Annotated[
+        float, Flag("Difference of a trade's time that counts as none.", least=0, most=86_400)
+    ] = 2.0
+    shows_all: Annotated[bool, Flag("Also show the lines that agree.", name="--all")] = False
 
 
 @desk_command(
@@ -31,41 +49,13 @@ DAY = click.DateTime(["%Y-%m-%d"])
     ),
 )
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option(
-    "--broker", required=True, metavar="NAME", help="Broker of the statement: alpaca, deribit, ibkr."
-)
-@click.option(
-    "--run",
-    "runs",
-    multiple=True,
-    metavar="RUN",
-    help='A run by id or "last"; without any, all live runs there.',
-)
-@click.option("--account", metavar="NAME", help="Account, where the file holds several.")
-@click.option("--start", metavar="DATE", type=DAY, help="First day to compare; default: the statement's.")
-@click.option("--end", metavar="DATE", type=DAY, help="Last day to compare; default: the statement's.")
-@click.option("--zone", metavar="ZONE", help="Zone of the statement's times; default: the broker's.")
-@click.option(
-    "--seconds",
-    type=click.FloatRange(0, 86_400),
-    default=2.0,
-    show_default=True,
-    help="Difference of a trade's time that counts as none.",
-)
-@click.option("--all", "shows_all", is_flag=True, help="Also show the lines that agree.")
+@options(ReconcileOptions)
 @settings_options
 def reconcile(
     *,
     as_json: bool,
     file: Path,
-    broker: str,
-    runs: tuple[str, ...],
-    account: str | None,
-    start: datetime | None,
-    end: datetime | None,
-    zone: str | None,
-    seconds: float,
-    shows_all: bool,
+    options: ReconcileOptions,
     config_file: str | None,
     overrides: tuple[str, ...],
 ) -> int:
@@ -78,10 +68,10 @@ def reconcile(
     from scalpdesk.accounting.journals import read_lines
     from scalpdesk.accounting.statements import find_reader, without_repeats
 
-    reader = find_reader(broker)
-    zone_info = _zone(zone or reader.zone)
-    statement = without_repeats(_chosen(reader.read(_bytes(file), zone_info), account, file))
-    span = span_of(statement, zone_info, start and start.date(), end and end.date())
+    reader = find_reader(options.broker)
+    zone_info = _zone(options.zone or reader.zone)
+    statement = without_repeats(_chosen(reader.read(_bytes(file), zone_info), options.account, file))
+    span = span_of(statement, zone_info, options.start, options.end)
     if span is None:
         raise DataError(
             "the statement has no line, and names no days",
@@ -89,11 +79,11 @@ def reconcile(
             fix="name the days: --start 2024-03-01 --end 2024-03-31",
         )
     settings = settings_from(config_file, overrides)
-    folders = run_folders(Path(settings.config.desk.runs_dir), runs, venue=broker)
-    found = compare(statement, read_lines(folders), span, Tolerances(seconds=seconds))
+    folders = run_folders(Path(settings.config.desk.runs_dir), options.runs, venue=options.broker)
+    found = compare(statement, read_lines(folders), span, Tolerances(seconds=options.seconds))
     document = _document(found, span, statement, [each.name for each in folders])
-    shown = {"file": str(file), "broker": broker, **document}
-    print_answer(shown, lambda: _print(found, document, shows_all=shows_all), as_json=as_json)
+    shown = {"file": str(file), "broker": options.broker, **document}
+    print_answer(shown, lambda: _print(found, document, shows_all=options.shows_all), as_json=as_json)
     return EXIT_OK if found.agrees else EXIT_FAILED
 
 

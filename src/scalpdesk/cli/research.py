@@ -1,21 +1,22 @@
 """``scalpdesk research``: tests of what dealer gamma, signals and the facts of entries foretell."""
 
 import tempfile
-from collections.abc import Callable
+from datetime import date
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import click
 
 from scalpdesk.cli.command import LazyGroup, desk_command, settings_from, settings_options
 from scalpdesk.cli.flags import options
-from scalpdesk.cli.market import DaySpan, data_option, load_tape, read_span, seed_option
+from scalpdesk.cli.market import DaySpan, load_tape, seed_option, span_of
 from scalpdesk.cli.output import Made, print_json, print_table, table_of
 from scalpdesk.cli.waiting import progress_bar
 from scalpdesk.core.errors import ConfigError, DataError, naming_file
+from scalpdesk.core.flags import Flag, Options
 from scalpdesk.core.units import count_text, money_text
-from scalpdesk.datasets.embedded import RECONSTRUCTED
+from scalpdesk.datasets.embedded import EMBEDDED, RECONSTRUCTED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -102,6 +103,15 @@ def gex(
     _print(gamma_findings(windows), {"symbol": symbol.upper(), "minutes": minutes}, notes, as_json=as_json)
 
 
+class SignalOptions(Options, frozen=True, kw_only=True):
+    """Sessions whose backtests are tested instead of the runs on record."""
+
+    start: Annotated[date | None, Flag("First session [default: the runs on record].", "DATE")] = None
+    end: Annotated[date | None, Flag("Last session [default: the first].", "DATE")] = None
+    data_set: Annotated[str, Flag("Name of the data set.", name="--data")] = EMBEDDED
+    seed: Annotated[int | None, Flag("Path of the embedded market [default: simulation.seed].")] = None
+
+
 @desk_command(
     "signals",
     example=(
@@ -109,20 +119,10 @@ def gex(
         "scalpdesk research signals",
     ),
 )
-@click.option("--start", metavar="DATE", help="First session [default: the runs on record].")
-@click.option("--end", metavar="DATE", help="Last session [default: the first].")
-@data_option
-@seed_option
+@options(SignalOptions)
 @settings_options
 def signals(
-    *,
-    as_json: bool,
-    start: str | None,
-    end: str | None,
-    data_set: str,
-    seed: int | None,
-    config_file: str | None,
-    overrides: tuple[str, ...],
+    *, as_json: bool, options: SignalOptions, config_file: str | None, overrides: tuple[str, ...]
 ) -> None:
     """Test whether each signal of st0ckg and the EMA scalper's conviction earn after costs.
 
@@ -133,14 +133,23 @@ def signals(
 
     settings = settings_from(config_file, overrides)
     names: list[str] = []
-    if start is None:
+    if options.start is None:
         runs_dir = _runs_on_record(Path(settings.config.desk.runs_dir))
         outcomes = _outcomes(runs_dir, None, settings.config.records_url)
     else:
-        names, outcomes = _backtested(overrides, config_file, data_set, (start, end), seed, as_json)
+        names, outcomes = _backtested(overrides, config_file, options, as_json)
     found = signal_findings(outcomes, names)
-    about = {"source": "runs on record" if start is None else "backtests", "scalps": len(outcomes)}
+    source = "runs on record" if options.start is None else "backtests"
+    about = {"source": source, "scalps": len(outcomes)}
     _print(found, about, [], as_json=as_json)
+
+
+class EntryOptions(Options, frozen=True, kw_only=True):
+    """How entries are judged, and where the model goes."""
+
+    folds: Annotated[int, Flag("Parts of the sessions, each judged by the others.")] = 5
+    embargo: Annotated[int, Flag("Sessions after a part that do not train for it.")] = 1
+    save: Annotated[str | None, Flag("Write the model, trained on all entries.", "FILE")] = None
 
 
 @desk_command(
@@ -151,29 +160,13 @@ def signals(
     ),
 )
 @click.argument("runs", nargs=-1, metavar="[RUN ...]")
-@click.option(
-    "--folds",
-    type=int,
-    default=5,
-    show_default=True,
-    help="Parts of the sessions, each judged by the others.",
-)
-@click.option(
-    "--embargo",
-    type=int,
-    default=1,
-    show_default=True,
-    help="Sessions after a part that do not train for it.",
-)
-@click.option("--save", "save_file", metavar="FILE", help="Write the model, trained on all entries.")
+@options(EntryOptions)
 @settings_options
 def entries(
     *,
     as_json: bool,
     runs: tuple[str, ...],
-    folds: int,
-    embargo: int,
-    save_file: str | None,
+    options: EntryOptions,
     config_file: str | None,
     overrides: tuple[str, ...],
 ) -> None:
@@ -189,20 +182,20 @@ def entries(
     with progress_bar(as_json=as_json) as report:
         past, currency = _past_entries(_folders(runs, config_file, overrides), url, report)
     with progress_bar(as_json=as_json) as report:
-        found = judge_entries(past, folds=folds, embargo=embargo, progress=report)
+        found = judge_entries(past, folds=options.folds, embargo=options.embargo, progress=report)
     notes = [] if found else ["no entry of these runs is over"]
-    if save_file is not None:
+    if options.save is not None:
         if len(found) != 1:
             raise ConfigError(
                 f"a model is of one strategy, these are entries of {len(found)}",
                 where="--save",
-                value=save_file,
+                value=options.save,
                 fix="name runs of one strategy",
             )
-        with naming_file(Path(save_file)):
-            train_model(past, found[0], embargo).write(Path(save_file))
-        notes.append(f"model written to {save_file}")
-    about = {"currency": currency, "folds": folds, "embargo": embargo}
+        with naming_file(Path(options.save)):
+            train_model(past, found[0], options.embargo).write(Path(options.save))
+        notes.append(f"model written to {options.save}")
+    about = {"currency": currency, "folds": options.folds, "embargo": options.embargo}
     if as_json:
         shown = [each.document() for each in found]
         print_json({**about, "strategies": shown, "notes": notes})
@@ -327,9 +320,7 @@ def _outcomes(
 def _backtested(
     overrides: tuple[str, ...],
     config_file: str | None,
-    data_set: str,
-    span: tuple[str, str | None],
-    seed: int | None,
+    options: SignalOptions,
     as_json: bool,
 ) -> "tuple[list[str], list[ScalpOutcome]]":
     """Backtest each signal alone and the EMA scalper, session by session; return names and outcomes."""
@@ -339,19 +330,20 @@ def _backtested(
     from scalpdesk.signals.base import find_signal
     from scalpdesk.strategies.registry import find_strategy
 
-    first, last = read_span(span[0], span[1])
-    own: Any = find_strategy("st0ckg").config()
-    alone = {find_signal(name).name: ("st0ckg", f"signals={name}") for name in own.signals}
+    assert options.start is not None
+    first, last = span_of(options.start, options.end)
+    defaults: Any = find_strategy("st0ckg").config()
+    alone = {find_signal(name).name: ("st0ckg", f"signals={name}") for name in defaults.signals}
     jobs = {**alone, "EMA_CLOUD": ("ema-scalper", "")}
     base = settings_from(config_file, overrides, "st0ckg")
-    tape = load_tape(base, data_set, "SPY", first, last=last, seed=seed)
+    tape = load_tape(base, options.data_set, "SPY", first, last=last, seed=options.seed)
     market = PreparedMarket(tape, kept_sessions=2)
     with tempfile.TemporaryDirectory() as folder, progress_bar(as_json=as_json) as report:
         for done, (strategy, setting) in enumerate(jobs.values()):
             report(done, len(jobs), "backtests")
             own = (*overrides, *([setting] if setting else ()))
             settings = settings_from(config_file, own, strategy)
-            run_backtest(settings, market, SystemClock(), seed=seed, runs_dir=Path(folder))
+            run_backtest(settings, market, SystemClock(), seed=options.seed, runs_dir=Path(folder))
         return list(jobs), _outcomes(Path(folder), tape)
 
 

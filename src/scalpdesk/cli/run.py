@@ -248,7 +248,7 @@ def interrupted(
     if desk is None:
         return "interrupted while the desk started: no order was sent"
     book = desk.engine.desk
-    held = held_text(held_by_symbol(book.positions, book.instruments))
+    held = held_text(held_by_symbol(book.positions))
     orders = ", ".join(book.orders.live)
     if line is not None:
         does = "cancels the orders and closes the positions" if flattens else "cancels the orders"

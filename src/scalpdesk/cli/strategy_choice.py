@@ -6,33 +6,53 @@ settings that the strategy's spec names in ``flags``.
 
 from collections.abc import Mapping
 from functools import wraps
-from typing import Any
+from typing import Annotated, Any
 
 import click
 
 from scalpdesk.cli.command import Body, settings_from
+from scalpdesk.cli.flags import options
 from scalpdesk.core.errors import ConfigError
-
-_FLAGS = {
-    "--volatility-off": "Constant size and target, whatever the volatility (st0cka, hybrid).",
-    "--mean-reversion": "Buy only what has fallen far below its VWAP (st0cka, hybrid).",
-}
-"""Flags and their help; what each sets is the strategy's to say."""
-_STRUCTURE = {
-    "structure": (
-        "shape",
-        "NAME",
-        "Shape that is traded: straddle, strangle, iron_fly, calendar … (gamma-scalper).",
-    ),
-    "side": ("side", "SIDE", "long buys the shape, short sells it."),
-    "right": ("right", "RIGHT", "call or put, for shapes of one right."),
-    "body": ("body", "DISTANCE", "Where inner legs stand: 25d, 1.5sd, 2%, 5 or 1.20p."),
-    "wing": ("wing", "DISTANCE", "Where outer legs stand, likewise."),
-}
-"""Options for the settings of ``structure``: their key, what they take, and their help."""
-
+from scalpdesk.core.flags import Flag, Options
 
 folder_option = click.option("--strategy", "folder", metavar="DIR", help="Folder of strategy.py (external).")
+
+
+class _StrategyFlags(Options, frozen=True, kw_only=True):
+    """Flags whose settings are the strategy's to say, its ``structure``, and its underlyings."""
+
+    volatility_off: Annotated[
+        bool, Flag("Constant size and target, whatever the volatility (st0cka, hybrid).")
+    ] = False
+    mean_reversion: Annotated[
+        bool,
+        Flag("Buy only what has fallen far below its VWAP (st0cka, hybrid)."),
+    ] = False
+    structure: Annotated[
+        str | None,
+        Flag(
+            "Shape that is traded: straddle, strangle, iron_fly, calendar … (gamma-scalper).",
+            "NAME",
+            key="structure.shape",
+        ),
+    ] = None
+    side: Annotated[
+        str | None, Flag("long buys the shape, short sells it.", "SIDE", key="structure.side")
+    ] = None
+    right: Annotated[
+        str | None, Flag("call or put, for shapes of one right.", "RIGHT", key="structure.right")
+    ] = None
+    body: Annotated[
+        str | None,
+        Flag("Where inner legs stand: 25d, 1.5sd, 2%, 5 or 1.20p.", "DISTANCE", key="structure.body"),
+    ] = None
+    wing: Annotated[
+        str | None, Flag("Where outer legs stand, likewise.", "DISTANCE", key="structure.wing")
+    ] = None
+    symbols: Annotated[
+        str | None,
+        Flag("Underlyings, the main one first (gamma-scalper, zero-dte, ema-scalper).", "SYMBOL,..."),
+    ] = None
 
 
 def strategy_flags(body: Body) -> Body:
@@ -42,45 +62,25 @@ def strategy_flags(body: Body) -> Body:
     given) and with the flags' settings in front of ``overrides``, so that ``--set`` wins over them.
     """
 
+    @options(_StrategyFlags, "flags")
     @wraps(body)
     def resolved(
         *,
         strategy: str | None,
         config_file: str | None,
         overrides: tuple[str, ...],
-        volatility_off: bool,
-        mean_reversion: bool,
-        symbols: str | None,
+        flags: _StrategyFlags,
         **rest: Any,
     ) -> int | None:
-        chosen_structure = {key: rest.pop(name) for name, (key, _, _) in _STRUCTURE.items()}
-        of_structure = (
-            f"structure.{key}={value}" for key, value in chosen_structure.items() if value is not None
-        )
-        overrides = (*of_structure, *overrides)
-        if symbols is not None:
-            overrides = (f"underlying={symbols.upper().replace(' ', '')}", *overrides)
-        given = {"--volatility-off": volatility_off, "--mean-reversion": mean_reversion}
         chosen = choose_strategy(strategy, config_file)
-        return body(
-            strategy=chosen,
-            config_file=config_file,
-            overrides=(*flag_settings(chosen, given), *overrides),
-            **rest,
-        )
+        given = {"--volatility-off": flags.volatility_off, "--mean-reversion": flags.mean_reversion}
+        settings = [*flag_settings(chosen, given)]
+        if flags.symbols is not None:
+            settings.append(f"underlying={flags.symbols.upper().replace(' ', '')}")
+        overrides = (*settings, *flags.overrides(), *overrides)
+        return body(strategy=chosen, config_file=config_file, overrides=overrides, **rest)
 
-    function: Any = resolved
-    function = click.option(
-        "--symbols",
-        metavar="SYMBOL,...",
-        help="Underlyings, the main one first (gamma-scalper, zero-dte, ema-scalper).",
-    )(function)
-    for name, (_, takes, about) in reversed(_STRUCTURE.items()):
-        function = click.option(f"--{name}", metavar=takes, help=about)(function)
-    for flag, about in reversed(_FLAGS.items()):
-        function = click.option(flag, is_flag=True, help=about)(function)
-    decorated: Body = function
-    return decorated
+    return resolved
 
 
 def choose_strategy(given: str | None, config_file: str | None) -> str:

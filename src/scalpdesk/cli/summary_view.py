@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
@@ -68,9 +67,9 @@ def _bar_of(amount: float, widest: float) -> str:
 def _area_chart(values: Sequence[float], width: int = 64, height: int = 1) -> list[str]:
     """Draw a series as lines of blocks from the top line down; empty for fewer than two values.
 
-    >>> area_chart([1, 2, 3, 4])
+    >>> _area_chart([1, 2, 3, 4])
     ['▁▃▆█']
-    >>> area_chart([1, 2, 3, 4], height=2)
+    >>> _area_chart([1, 2, 3, 4], height=2)
     ['  ▃█', '▁▆██']
     """
     if len(values) < 2:
@@ -92,7 +91,7 @@ def _band_chart(
 ) -> list[str]:
     """Draw a net delta between the edges of its band, from the top line down; nan where there is none.
 
-    >>> band_chart([0.0, 20.0, -5.0], [10.0, 10.0, 10.0], height=5)
+    >>> _band_chart([0.0, 20.0, -5.0], [10.0, 10.0, 10.0], height=5)
     [' • ', '───', '• •', '───', '   ']
     """
     if len(deltas) < 2 or height < 3:
@@ -472,12 +471,7 @@ class LiveView:
     ``kind`` says whether the market is recorded, reconstructed or live, ``footer`` how to stop.
     """
 
-    def __init__(
-        self,
-        kind: str,
-        out: "Console | None" = None,
-        footer: str = "Ctrl-C stops",
-    ) -> None:
+    def __init__(self, kind: str, out: "Console | None" = None, footer: str = "Ctrl-C stops") -> None:
         from rich.live import Live
 
         self._kind = f"[dim]{kind} market[/]"
@@ -491,10 +485,8 @@ class LiveView:
         self.live.__enter__()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.live.__exit__(kind, error, trace)
+    def __exit__(self, *_error: object) -> None:
+        self.live.stop()
 
     def on_step(self, run: "Assembled", now_ns: int) -> None:
         """Draw a frame of a run in this process when one is due."""
@@ -540,10 +532,7 @@ class LiveView:
         )
         head.add_row(prices, clock, self._kind, count_text(hedges, "hedge"), shown_mode)
         state = Table.grid(padding=(0, 2))
-        held = "  ".join(
-            f"{position.quantity:+f} {desk.instruments[position.instrument_id].symbol}"
-            for position in desk.positions.held()
-        )
+        held = "  ".join(f"{each.quantity:+f} {each.instrument.symbol}" for each in desk.positions.held())
         why = "" if decision is None else f"{decision.kind}: {decision.reasons[0]}"
         at = "" if decision is None else f"{to_new_york(decision.ts_ns):%H:%M:%S} "
         money_unit, m = ("$", 2) if n == 1 else (unit, n + 2)

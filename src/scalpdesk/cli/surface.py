@@ -1,7 +1,8 @@
 """``scalpdesk surface``: forwards, smiles and term structure of one chain, and a ladder for a straddle."""
 
+from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import click
 
@@ -11,12 +12,30 @@ from scalpdesk.cli.market import Moment, instant_ns
 from scalpdesk.cli.output import print_answer, print_notes, print_table, save_figure, table_of
 from scalpdesk.core.errors import DataError
 from scalpdesk.core.figures import new_figure
-from scalpdesk.core.flags import read_date
+from scalpdesk.core.flags import Flag, Options
 from scalpdesk.core.units import DAYS_PER_YEAR
 from scalpdesk.portfolio.risk_book import SMILES
 
 if TYPE_CHECKING:
     from scalpdesk.marketdata.chain_surface import ChainSurface
+
+
+class SurfaceOptions(Options, frozen=True, kw_only=True):
+    """How the surface is fitted, and what is shown beside it."""
+
+    clock_name: Annotated[
+        Literal["calendar-365", "us-sessions"],
+        Flag("Time in which variance runs evenly between expiries.", name="--clock"),
+    ] = "calendar-365"
+    scenario: Annotated[bool, Flag("Add a spot ladder of one straddle at the money.")] = False
+    smile: Annotated[
+        str,
+        Flag(
+            "Of --scenario: the smile moves with the spot or stays with the strikes.", choices=lambda: SMILES
+        ),
+    ] = SMILES[0]
+    expiry: Annotated[date | None, Flag("Expiry of the straddle [default: the nearest].", "DATE")] = None
+    plot: Annotated[str | None, Flag("Draw the smiles into FILE.", "FILE")] = None
 
 
 @desk_command(
@@ -29,35 +48,14 @@ if TYPE_CHECKING:
 )
 @click.argument("symbol")
 @options(Moment, "moment")
-@click.option(
-    "--clock",
-    "clock_name",
-    type=click.Choice(("calendar-365", "us-sessions")),
-    default="calendar-365",
-    show_default=True,
-    help="Time in which variance runs evenly between expiries.",
-)
-@click.option("--scenario", is_flag=True, help="Add a spot ladder of one straddle at the money.")
-@click.option(
-    "--smile",
-    type=click.Choice(SMILES),
-    default=SMILES[0],
-    show_default=True,
-    help="Of --scenario: the smile moves with the spot or stays with the strikes.",
-)
-@click.option("--expiry", metavar="DATE", help="Expiry of the straddle [default: the nearest].")
-@click.option("--plot", "plot_file", metavar="FILE", help="Draw the smiles into FILE.")
+@options(SurfaceOptions)
 @settings_options
 def surface(
     *,
     as_json: bool,
     symbol: str,
     moment: Moment,
-    clock_name: str,
-    scenario: bool,
-    smile: str,
-    expiry: str | None,
-    plot_file: str | None,
+    options: SurfaceOptions,
     config_file: str | None,
     overrides: tuple[str, ...],
 ) -> None:
@@ -71,7 +69,7 @@ def surface(
     from scalpdesk.research.chain import oldest_quote_seconds
     from scalpdesk.research.surface import clock_from, straddle_ladder, surface_document
 
-    day, wanted = moment.session, None if expiry is None else read_date(expiry, "--expiry")
+    day, clock = moment.session, options.clock_name
     tape = moment.load(settings_from(config_file, overrides), symbol)
     now_ns = instant_ns(tape, moment.clock)
     age = oldest_quote_seconds(tape, moment.max_age)
@@ -82,13 +80,13 @@ def surface(
             where=f"{tape.name}, {day} {moment.clock}",
             fix="choose a later --time, or a longer --max-age",
         )
-    fitted = fit_chain(chain, clock=clock_from(clock_name, now_ns), clock_name=clock_name)
+    fitted = fit_chain(chain, clock=clock_from(clock, now_ns), clock_name=clock)
     document = surface_document(tape, fitted, now_ns, age)
-    if scenario:
-        document["scenario"] = straddle_ladder(tape, fitted, wanted, smile)
-    if plot_file is not None:
-        _draw_smiles(fitted, Path(plot_file), f"{tape.underlying} {day} {moment.clock} ({tape.kind})")
-        document["plot"] = plot_file
+    if options.scenario:
+        document["scenario"] = straddle_ladder(tape, fitted, options.expiry, options.smile)
+    if options.plot is not None:
+        _draw_smiles(fitted, Path(options.plot), f"{tape.underlying} {day} {moment.clock} ({tape.kind})")
+        document["plot"] = options.plot
     print_answer(document, lambda: _print(document), as_json=as_json)
 
 

@@ -8,7 +8,7 @@ import tempfile
 from contextlib import ExitStack, suppress
 from datetime import date
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import click
@@ -16,13 +16,7 @@ import click
 from scalpdesk.cli.command import desk_command, settings_from, settings_options, typed_command
 from scalpdesk.cli.dashboard import DEFAULT_PORT, PageProcess
 from scalpdesk.cli.flags import options
-from scalpdesk.cli.market import (
-    DEFAULT_SESSION,
-    DaySpan,
-    Drawn,
-    data_option,
-    tape_of,
-)
+from scalpdesk.cli.market import DEFAULT_SESSION, DaySpan, Drawn, data_option, tape_of
 from scalpdesk.cli.output import console, held_text, print_json
 from scalpdesk.cli.strategy_choice import folder_option, folder_overrides, strategy_flags
 from scalpdesk.cli.waiting import TOLD, tell_interrupted
@@ -106,11 +100,8 @@ def demo(
     pace = pace_of(speed, _DEMO_SPEED)
     path_seed = settings.config.simulation.seed if drawn.seed is None else drawn.seed
     is_shown = sys.stdout.isatty() and not as_json if dashboard is None else dashboard
-    page = (
-        PageProcess(Path(settings.config.desk.runs_dir), port, settings.config.records_url)
-        if is_shown
-        else None
-    )
+    runs_dir, url = Path(settings.config.desk.runs_dir), settings.config.records_url
+    page = PageProcess(runs_dir, port, url) if is_shown else None
     try:
         with compiling_kernels():
             tape = tape_of(settings, span, drawn)
@@ -341,9 +332,7 @@ class _Interrupts:
                 self._before[number] = signal.signal(number, self._ask)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
@@ -369,7 +358,7 @@ def _show_cut(run: "Assembled", runs_dir: Path | None, *, as_json: bool) -> None
 
     header, desk = run.header, run.engine.desk
     cut = progress_of(header, run.engine.now_ns)
-    held = held_by_symbol(desk.positions, desk.instruments)
+    held = held_by_symbol(desk.positions)
     again = typed_command()
     if as_json:
         run_id = None if runs_dir is None else header.run_id

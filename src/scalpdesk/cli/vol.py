@@ -272,7 +272,6 @@ def _lines(path: Path) -> list[str]:
 
 
 def _track_record(path: Path, symbol: str, history: DailyHistory) -> list[dict[str, Any]]:
-
     from scalpdesk.volatility.track_record import read_lines, score_record
 
     kept = [forecast for forecast in read_lines(_lines(path), str(path)) if forecast.symbol == symbol]

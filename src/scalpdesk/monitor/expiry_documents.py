@@ -21,7 +21,7 @@ def expiry_figures(follower: RunFollower, pin_deviations: float = PIN_DEVIATIONS
     desk, legs = follower.desk, list[ExpiringLeg]()
     shares = {}
     for position in desk.positions.held():
-        held = desk.instruments[position.instrument_id]
+        held = position.instrument
         if not held.is_option:
             shares[held.symbol] = position.quantity
             continue

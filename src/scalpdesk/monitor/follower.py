@@ -58,8 +58,8 @@ COLUMNS = (
 of one set of the held options as quoted.
 """
 SAMPLE_SECONDS = 15
-_SPOTS_KEPT_NS = round(STANDING_AFTER_SECONDS * NANOS_PER_SECOND)
 """Market time between two samples."""
+_SPOTS_KEPT_NS = round(STANDING_AFTER_SECONDS * NANOS_PER_SECOND)
 _GAP_SECONDS = 4 * SAMPLE_SECONDS
 """Time without a sample, or without a quote of the underlying, through which no line is drawn."""
 MOST_SAMPLES = 6_000
@@ -333,7 +333,7 @@ class RunFollower:
 
     def held_ratios(self) -> Ratios | None:
         """Return one set of the held options; None where they have no premium in common."""
-        return held_ratios(self.desk.positions.held(), self.desk.instruments)
+        return held_ratios(self.desk.positions.held())
 
     def premium(self) -> Premium:
         """Return the premium of one set of the held options, and its means over the session."""

@@ -47,10 +47,8 @@ _NEW_YORK_MINUTE = "%-d %b %H:%M"
 
 def holdings(follower: RunFollower) -> str:
     """Return what is held, in words; empty when nothing is."""
-    instruments, held = follower.desk.instruments, follower.desk.positions.held()
-    return ", ".join(
-        f"{signed(each.quantity, 0)} {leg_label(instruments[each.instrument_id])}" for each in held
-    )
+    held = follower.desk.positions.held()
+    return ", ".join(f"{signed(each.quantity, 0)} {leg_label(each.instrument)}" for each in held)
 
 
 def worst_case(follower: RunFollower) -> answers.WorstCase:
@@ -75,12 +73,7 @@ def position_block(follower: RunFollower) -> answers.PositionBlock:
     held = _legs(follower)
     legs = [leg_row(follower, position) for position in held]
     greeks = follower.greeks()
-    expiries = [
-        contract.expiry
-        for position in held
-        if (contract := desk.instruments[position.instrument_id]).is_option
-    ]
-    first = min(expiries, default=None)
+    first = min((each.instrument.expiry for each in held if each.instrument.is_option), default=None)
     spot, gamma = _spot(follower), greeks.gamma_shares_per_usd
     if spot and desk.instruments[desk.view.underlying].is_inverse:
         gamma = gamma_in_coin(gamma, greeks.option_delta_shares, spot)
@@ -89,7 +82,7 @@ def position_block(follower: RunFollower) -> answers.PositionBlock:
         "first_expiry": None if first is None else first.isoformat(),
         "first_expiry_days": None if first is None else (first - to_new_york(now_ns).date()).days,
         "unquoted": _unquoted(follower),
-        "structure": _structure_of(follower, held),
+        "structure": _structure_of(held),
         "legs": legs,
         "greeks": _held_greeks(greeks if held else None),
         "delta_decimals": follower.delta_places,
@@ -115,13 +108,12 @@ def premium_block(follower: RunFollower) -> answers.PremiumBlock | answers.Empty
         return {"empty": "The held options are of several underlyings or sizes: they have no one premium."}
     if not ratios:
         return {"empty": "No option is held."}
-    instruments = follower.desk.instruments
-    legs = [instruments[each.instrument_id] for each in _legs(follower) if each.instrument_id in ratios]
-    counts = {instruments[number].symbol: ratio for number, ratio in ratios.items()}
+    legs = [each for each in _legs(follower) if each.instrument_id in ratios]
+    words = (f"{signed(ratios[leg.instrument_id], 0)} {leg_label(leg.instrument)}" for leg in legs)
     premium = follower.premium()
     is_vwap = math.isfinite(premium.vwap)
     return {
-        "structure": ", ".join(f"{signed(counts[leg.symbol], 0)} {leg_label(leg)}" for leg in legs),
+        "structure": ", ".join(words),
         "now": premium.mid,
         "amount": premium.mid * float(legs[0].multiplier),
         "mean": premium.vwap if is_vwap else premium.twap,
@@ -130,9 +122,8 @@ def premium_block(follower: RunFollower) -> answers.PremiumBlock | answers.Empty
     }
 
 
-def _structure_of(follower: RunFollower, held: Iterable[Position]) -> str | None:
-    instruments = follower.desk.instruments
-    return structure_text((instruments[each.instrument_id], each.quantity) for each in held)
+def _structure_of(held: Iterable[Position]) -> str | None:
+    return structure_text((each.instrument, each.quantity) for each in held)
 
 
 def _held_greeks(found: PositionGreeks | None) -> answers.HeldGreeks:
@@ -148,7 +139,7 @@ def _legs(follower: RunFollower) -> list[Position]:
     """Return what is held: options by expiry, strike and right, then the rest."""
 
     def order(position: Position) -> tuple[bool, date, Decimal, bool]:
-        contract = follower.desk.instruments[position.instrument_id]
+        contract = position.instrument
         if not contract.is_option:
             return True, date.max, ZERO, False
         return False, contract.expiry, contract.strike, not contract.is_call
@@ -158,9 +149,7 @@ def _legs(follower: RunFollower) -> list[Position]:
 
 def leg_row(follower: RunFollower, position: Position) -> answers.Leg:
     """Return one position: held, entry, mark, delta, P&L open."""
-    desk = follower.desk
-    number = position.instrument_id
-    contract = desk.instruments[number]
+    desk, number, contract = follower.desk, position.instrument_id, position.instrument
     units, entry = float(position.quantity) * position.multiplier, float(position.average_price)
     valuation = follower.value(number) if contract.is_option else None
     mark = desk.delta_engine.mark(number)
@@ -224,7 +213,7 @@ def deadlines(follower: RunFollower) -> list[answers.DeadlineRow]:
         if held and minutes is not None:
             found.append((session.close_ns - int(float(minutes) * 60 * NANOS_PER_SECOND), "flat by"))
     for position in held:
-        contract = desk.instruments[position.instrument_id]
+        contract = position.instrument
         if contract.is_option:
             label = leg_label(contract)
             found.append((order_cutoff_ns(contract, desk.view.cutoff), f"{label}: last order"))
@@ -402,7 +391,7 @@ def _page_of(follower: RunFollower, added: Sequence[Position]) -> answers.Positi
     ]
     page = {
         **block,
-        "structure": _structure_of(follower, [*_legs(follower), *added]),
+        "structure": _structure_of([*_legs(follower), *added]),
         "legs": [*block["legs"], *looked_at],
         "deadlines": deadlines(follower),
         "expiry_day": expiry_card(follower),
@@ -512,7 +501,7 @@ def risk_level(follower: RunFollower) -> answers.Risk:
     for position in desk.positions.held():
         mark = desk.delta_engine.mark(position.instrument_id)
         if mark is not None:
-            tied += capital_of(desk.instruments[position.instrument_id], abs(position.quantity), mark)
+            tied += capital_of(position.instrument, abs(position.quantity), mark)
     tied = tied if asked is None else float(asked)
     limit = limits.daily_loss_limit(desk.session_equity)
     distance = desk.margin_distance()
@@ -554,12 +543,10 @@ def flatten_plan(follower: RunFollower) -> answers.FlattenPlan:
     """Return what flattening would send, and its cost at half the quoted spread and at twice that."""
     if follower.engine is None:
         return {"title": "Flatten", "legs": follower.unread, "is_flat": False}
-    desk = follower.desk
-    legs, half_spreads, unknown = [], 0.0, []
-    shares = ZERO
-    held = _legs(follower)
+    desk, held = follower.desk, _legs(follower)
+    legs, half_spreads, unknown, shares = [], 0.0, [], ZERO
     for position in held:
-        contract = desk.instruments[position.instrument_id]
+        contract = position.instrument
         quote = desk.market.quotes[position.instrument_id]
         legs.append(f"{leg_label(contract)} {signed(-position.quantity, 0)}")
         if not contract.is_option:
@@ -571,7 +558,7 @@ def flatten_plan(follower: RunFollower) -> answers.FlattenPlan:
             unknown.append(leg_label(contract))
     if not legs:
         return {"title": "Flatten: nothing is held", "legs": "", "is_flat": True, "cost": None}
-    options = any(desk.instruments[each.instrument_id].is_option for each in held)
+    options = any(each.instrument.is_option for each in held)
     unit = hedge_unit(desk.instruments[desk.view.underlying].symbol)
     rest = f"unwind {abs(shares):f} {unit}" if shares else "no hedge to unwind"
     title = f"Flatten: close the options, then {rest}" if options else f"Flatten: {rest}"

@@ -153,7 +153,7 @@ class Projection:
             "hedges": fold.taken["hedge"],
             "nav_change": nav_change,
             **{f"pnl_{name}": amount for name, amount in _in_columns(parts).items()},
-            "end_positions": held_by_symbol(self._book, self._instruments),
+            "end_positions": held_by_symbol(self._book),
             "decision_hash": self._reader.decisions.hex(),
             "sealed": self._reader.sealed,
             "recovered": None if recovered is None else str(recovered),
@@ -234,7 +234,7 @@ class Projection:
             self._book.take_back(f"{event.client_order_id}/{event.execution_id}")
 
     def _position(self, position: Position) -> dict[str, Any]:
-        instrument = self._instruments[position.instrument_id]
+        instrument = position.instrument
         return {
             "symbol": instrument.symbol,
             "instrument": type(instrument).__name__,

@@ -207,9 +207,6 @@ class ScalpProjection:
             entry_ns, last_ns = scalp.span_ns
             local = to_new_york(entry_ns)
             conviction = scalp.facts.get("conviction")
-            hold = None
-            if row["exit_time"] is not None:
-                hold = (last_ns - entry_ns) / 1e9
             outcome = {
                 "scalp_id": made.inserted_primary_key[0] if made.inserted_primary_key else None,
                 "run_id": self._run_id,
@@ -217,7 +214,7 @@ class ScalpProjection:
                 "session": local.date().isoformat(),
                 "entry_hour": local.hour,
                 "conviction": conviction if isinstance(conviction, int) else None,
-                "hold_seconds": hold,
+                "hold_seconds": None if row["exit_time"] is None else (last_ns - entry_ns) / 1e9,
                 "pnl": row["pnl"],
             }
             connection.execute(insert(ScalpOutcomeRow).values(outcome))

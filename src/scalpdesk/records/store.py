@@ -7,7 +7,6 @@ from contextlib import closing, contextmanager, suppress
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, delete, event, inspect, make_url, select, text
@@ -84,9 +83,7 @@ class Store:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         self.close()
         if isinstance(error, OperationalError):  # a full disk, a file that cannot be written, a server gone
             raise _refused("read or written", error, self.engine.url) from error

@@ -280,7 +280,7 @@ class OptionsScalpRecord(Base):
     entry_delta: Mapped[float | None] = mapped_column(Float)
     entry_theta: Mapped[float | None] = mapped_column(Float)
     entry_iv: Mapped[float | None] = mapped_column(Float)
-    status: Mapped[str | None] = mapped_column(String(20), default="open")
+    status: Mapped[str | None] = mapped_column(String(20), server_default="open")
     """``open``, ``closed`` or ``expired``."""
     exit_reason: Mapped[str | None] = mapped_column(String(50))
     pnl: Mapped[float | None] = mapped_column(Float)
@@ -292,7 +292,7 @@ class OptionsScalpRecord(Base):
     entry_time: Mapped[datetime] = mapped_column(DateTime)
     exit_time: Mapped[datetime | None] = mapped_column(DateTime)
     metadata_json: Mapped[str | None] = mapped_column(Text)
-    created_at: Mapped[datetime | None] = mapped_column(DateTime, default=func.now())
+    created_at: Mapped[datetime | None] = mapped_column(DateTime, server_default=func.now())
 
     __table_args__ = (
         Index("ix_options_scalps_ticker_status", "ticker", "status"),

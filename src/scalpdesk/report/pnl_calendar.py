@@ -107,7 +107,7 @@ def _by_expiry(trades: Iterable[_ExpiryResult], total: Decimal, unit: Decimal) -
 def _expiry_bucket(days: int) -> str:
     """Return the name of the bucket of so many days to expiry.
 
-    >>> expiry_bucket(0), expiry_bucket(5), expiry_bucket(90)
+    >>> _expiry_bucket(0), _expiry_bucket(5), _expiry_bucket(90)
     ('0', '2 to 7', '61 and more')
     """
     for first, last in _EXPIRY_BUCKETS:

@@ -116,13 +116,13 @@ class PremiumFold:
         )
 
 
-def held_ratios(held: Iterable[Position], instruments: Instruments) -> Ratios | None:
+def held_ratios(held: Iterable[Position]) -> Ratios | None:
     """Return the options that are held as one set; empty without any.
 
     None where they are of several underlyings or contract sizes: such legs have no premium in common.
     """
-    legs = [each for each in held if instruments[each.instrument_id].is_option]
-    kinds = {(underlying_of(instruments[each.instrument_id]), each.multiplier) for each in legs}
+    legs = [each for each in held if each.instrument.is_option]
+    kinds = {(underlying_of(each.instrument), each.multiplier) for each in legs}
     if len(kinds) > 1:
         return None
     units = {each.instrument_id: int(each.quantity / SATOSHI) for each in legs}

@@ -10,7 +10,6 @@ from scalpdesk.engine.desk import Desk, by_strategy, by_underlying
 from scalpdesk.engine.exposure import exposure
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.engine.unquoted import on_model
-from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.journal.codec import JournalHeader
 from scalpdesk.portfolio.explain import explain_lines, parts_in_cents
@@ -58,7 +57,7 @@ def run_summary(
         "realised_vs_implied": lines["realised_against_implied"]["total"],
         "theta_paid": rounded_text(desk.attribution.sums.theta_paid, decimals, ""),
         "scalp_realized": str(to_cents(_scalps(engine), unit)),
-        "end_positions": held_by_symbol(desk.positions, desk.instruments),
+        "end_positions": held_by_symbol(desk.positions),
         **_on_model(engine, decimals),
         "mode": desk.gate.kept_mode.value,
         "seed": header.seed,
@@ -200,9 +199,9 @@ def _on_model(engine: TradingEngine, decimals: int) -> dict[str, Any]:
     return {"on_model": {"options": list(found.symbols), **amounts, "since": since}}
 
 
-def held_by_symbol(positions: PositionManager, instruments: Instruments) -> dict[str, str]:
+def held_by_symbol(positions: PositionManager) -> dict[str, str]:
     """Return what is held: signed quantity by symbol, exact as text."""
-    return {instruments[each.instrument_id].symbol: str(each.quantity) for each in positions.held()}
+    return {each.instrument.symbol: str(each.quantity) for each in positions.held()}
 
 
 def _scalps(engine: TradingEngine) -> Decimal:

@@ -224,15 +224,11 @@ class DeskFeed:
         """Follow the desk that runs, else the run written last."""
         running = running_desks(self.runs_dir)
         wanted: Path | None = None
-        try:
+        with suppress(DataError):  # there is no run yet
             if self._run is not None:
                 wanted = find_run_dir(self.runs_dir, self._run)
-            elif running:
-                wanted = running[-1]
             else:
-                wanted = run_named(self.runs_dir, LAST)
-        except DataError:
-            wanted = None
+                wanted = running[-1] if running else run_named(self.runs_dir, LAST)
         self.is_running = wanted is not None and wanted in running
         if wanted is None or (self.follower is not None and self.follower.run_dir == wanted):
             return

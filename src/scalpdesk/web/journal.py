@@ -10,17 +10,17 @@ from sqlalchemy import select
 
 from scalpdesk.core.units import money_decimals, number_text, run_currency
 from scalpdesk.datasets.daily_history import vix_before
-from scalpdesk.journal.reader import run_dirs, run_named, written_ns
+from scalpdesk.journal.reader import run_dirs, run_named
 from scalpdesk.monitor import answers
 from scalpdesk.monitor.texts import clock, day_of
 from scalpdesk.records.notes import list_notes
-from scalpdesk.records.projection import project_journal, project_missing
+from scalpdesk.records.projection import project_journal
 from scalpdesk.records.store import Store, read_runs
 from scalpdesk.records.tables import SessionRow, TradeRow
 from scalpdesk.report.figures import json_safe
 from scalpdesk.report.pnl_calendar import DayResult, calendar_of
 from scalpdesk.report.trade_edge import MINUTES
-from scalpdesk.web.runs import is_found, listed_run, noted_runs
+from scalpdesk.web.runs import is_found, listed_run, recorded_runs
 
 
 def journal_of(
@@ -45,9 +45,7 @@ def journal_of(
 
 
 def _journal(store: Store, runs_dir: Path, names: Sequence[str], search: str) -> dict[str, Any]:
-    project_missing(runs_dir, store)
-    rows = noted_runs(store)
-    rows.sort(key=lambda row: (written_ns(runs_dir / row["run_id"]), row["run_id"]), reverse=True)
+    _, rows = recorded_runs(store, runs_dir)
     if names:
         chosen = [row for row in rows if row["run_id"] in names]
     elif search.strip():
@@ -71,14 +69,9 @@ def _journal(store: Store, runs_dir: Path, names: Sequence[str], search: str) ->
     ]
     unit = Decimal(1).scaleb(-money_decimals(currency)) if currency else Decimal(1)
     by_expiry = [(trade["days_to_expiry"], trade["pnl"]) for trade in trades]
-    return {
-        "runs": kept,
-        "left_out": left_out,
-        "currency": currency,
-        **calendar_of(days, by_expiry, unit),
-        "trades": trades,
-        "notes": [note for note in list_notes(store) if note["run_id"] in kept],
-    }
+    notes = [note for note in list_notes(store) if note["run_id"] in kept]
+    found = {"runs": kept, "left_out": left_out, "currency": currency}
+    return {**found, **calendar_of(days, by_expiry, unit), "trades": trades, "notes": notes}
 
 
 def _rows_of(

@@ -89,21 +89,13 @@ class RerunJobs:
         """
         plan_reruns(run_dir, self._clock, fill_models=fill_models, paths=paths)
         words = ["--fill-models" if fill_models else "--no-fill-models", "--paths", str(paths)]
+        command = [sys.executable, "-m", "scalpdesk", "replay", "--under", str(run_dir), *words]
         with self._lock:
             if (busy := self.busy) is not None:
                 raise RetryError(f"{busy} is being made again", where="rerun", fix="wait, or cancel it")
             keep_reruns(self._runs_dir, begin_reruns(run_dir, fill_models=fill_models, paths=paths))
             process = subprocess.Popen(  # noqa: S603 - our own program
-                [
-                    sys.executable,
-                    "-m",
-                    "scalpdesk",
-                    "replay",
-                    "--under",
-                    str(run_dir),
-                    *words,
-                    "--beside-desk",
-                ],
+                [*command, "--beside-desk"],
                 stdin=subprocess.PIPE,  # its end is how the process learns that this one is gone
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,

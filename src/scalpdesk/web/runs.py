@@ -50,7 +50,7 @@ def runs_page(
     """Return the runs on record that a search finds, in an order; ``total`` counts them all."""
     if not run_dirs(runs_dir):
         return {"runs": [], "unreadable": {}, "empty": "No run yet. scalpdesk demo makes the first."}
-    unreadable, rows = recorded_runs(runs_dir, records_url)
+    unreadable, rows = read_runs(runs_dir, lambda store: recorded_runs(store, runs_dir), records_url)
     rows.sort(key=lambda row: _rank(row, sort), reverse=True)
     listed = [listed_run(row, runs_dir) for row in rows]
     found = [run for run in listed if is_found(run, search)]
@@ -62,23 +62,18 @@ def runs_page(
     }
 
 
-def recorded_runs(runs_dir: Path, records_url: str | None) -> tuple[dict[str, str], list[dict[str, Any]]]:
-    """Return why runs cannot be read, by name, and all others, the one written last first."""
+def recorded_runs(store: Store, runs_dir: Path) -> tuple[dict[str, str], list[dict[str, Any]]]:
+    """Return why runs cannot be read, by name, and all others, the one written last first.
 
-    def read(store: Store) -> tuple[dict[str, str], list[dict[str, Any]]]:
-        return project_missing(runs_dir, store), noted_runs(store)
-
-    unreadable, rows = read_runs(runs_dir, read, records_url)
-    rows.sort(key=lambda row: (written_ns(runs_dir / row["run_id"]), row["run_id"]), reverse=True)
-    return unreadable, rows
-
-
-def noted_runs(store: Store) -> list[dict[str, Any]]:
-    """Return all runs, oldest first, with ``notes``: what is noted of each, its days and its trades."""
+    Each has ``notes``: what is noted of it, its days and its trades.
+    """
+    unreadable = project_missing(runs_dir, store)
     notes: dict[str, list[dict[str, Any]]] = {}
     for note in list_notes(store):
         notes.setdefault(note["run_id"], []).append(note)
-    return [row.as_dict() | {"notes": notes.get(row.run_id, [])} for row in list_runs(store)]
+    rows = [row.as_dict() | {"notes": notes.get(row.run_id, [])} for row in list_runs(store)]
+    rows.sort(key=lambda row: (written_ns(runs_dir / row["run_id"]), row["run_id"]), reverse=True)
+    return unreadable, rows
 
 
 def notes_document(runs_dir: Path, run: str | None, records_url: str | None = None) -> answers.Notes:
