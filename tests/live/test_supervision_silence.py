@@ -134,10 +134,10 @@ def test_a_clock_that_is_set_back_is_no_standstill():
 
 def test_a_clock_that_was_set_back_is_named_once_each_time():
     desk = Standstill()
-    for second, behind in ((1_001.0, 3_600.0), (1_002.0, 3_600.0), (1_003.0, 0.0), (1_004.0, 60.0)):
+    for second, behind in enumerate((3_600.0, 3_600.0, 0.0, 60.0, 100.0), 1_001):
         desk.clock.behind_ns = int(behind * NANOS_PER_SECOND)
-        desk.tick(second)
-    assert desk.set_back == [3_600.0, 60.0]
+        desk.tick(float(second))
+    assert desk.set_back == [3_600.0, 60.0, 40.0]
     assert desk.woken == []
 
 
