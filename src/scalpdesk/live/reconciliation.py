@@ -32,6 +32,7 @@ from scalpdesk.core.units import (
     number_text,
 )
 from scalpdesk.engine.trading_engine import TradingEngine
+from scalpdesk.instruments.postings import LATE_FEE
 from scalpdesk.instruments.sessions import ex_instant_ns, to_new_york
 from scalpdesk.live.core import LiveCore
 from scalpdesk.live.reconcile import (
@@ -108,9 +109,9 @@ def missing_fills(engine: TradingEngine, fills: Sequence[VenueFill], since_ns: i
             if instead is not None:
                 new.remove(instead)
             corrected = None if instead is None else _foreign(instead, number)
-            found.append(
-                BookedFill(name, execution_id, number, quantity, trade.price, -trade.income, corrected)
-            )
+            late = desk.positions.booking(LATE_FEE + execution_id)
+            fee = -trade.income - (ZERO if late is None else late.income)
+            found.append(BookedFill(name, execution_id, number, quantity, trade.price, fee, corrected))
     return found[::-1]
 
 
