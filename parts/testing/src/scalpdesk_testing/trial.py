@@ -317,7 +317,7 @@ class Trial(ABC):
         self.conduct.has_strays = any(moment.kind == STRAY for moment in schedule.moments)
         self.line.on_asked = self.conduct.asked_for
         self.world.on_update(self.conduct.venue_reported)
-        self.world.on_update(self._note_bought)
+        self.world.on_update(self._note_opened)
         self.mishaps.on_commanded, self.mishaps.on_operated = self.conduct.commanded, self.conduct.operated
         self.mishaps.on_noted = self.conduct.noted
         if schedule.is_jump:  # no account of that size may buy the shares that the hedge wants then
@@ -595,14 +595,16 @@ class Trial(ABC):
             if order.instrument_id is not None and not order.client_order_id.startswith(BY_HAND)
         )
 
-    def _note_bought(self, update: OrderUpdate) -> None:
-        """Follow at which volatilities the venue sold options."""
-        ledger = self.world.ledger
+    def _note_opened(self, update: OrderUpdate) -> None:
+        """Follow at which volatilities options were opened, each leg on the side that the desk's plan has it."""
+        ledger, legs = self.world.ledger, self.desk_plan.legs
         for trade in (update.execution, *update.leg_executions):
-            number = None if trade is None or trade.side is not Side.BUY else trade.instrument_id
-            if trade is not None and number is not None and ledger.instruments[number].is_option:
+            number = None if trade is None else trade.instrument_id
+            if trade is None or number is None or not ledger.instruments[number].is_option:
+                continue
+            if trade.side.sign * legs.get(number, 1) > 0:
                 mid, spot = float(ledger.mark(number)), float(ledger.mark(SHARE))
-                self.scene.note_bought(number, trade.ts_ns, mid, spot)
+                self.scene.note_opened(number, trade.ts_ns, mid, spot)
 
     def _look_at_venue(self, request: Asked) -> None:
         """A request has just been answered: the venue's side of the laws."""
