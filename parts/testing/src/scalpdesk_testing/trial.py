@@ -226,6 +226,8 @@ class Trial(ABC):
     """Options of the desk's run."""
     STATES_QUOTE_TIMES = True
     """Whether the venue's messages state when a quote was made."""
+    TELLS_FORCED_ORDERS = False
+    """Whether the venue says of an open order that it is the broker's own."""
 
     def __init__(
         self,
@@ -627,13 +629,20 @@ class Trial(ABC):
             self._note_unexplained(text)
         self.outcome.says.append((round(self.loop.time(), 3), level, text))
 
+    def shown_name(self, order: BrokerOrder) -> str:
+        """Return the name by which the desk knows an order that it did not send."""
+        return order.client_order_id
+
     def _note_unexplained(self, text: str) -> None:
         """Only others' open orders, and trades taken back, may leave a difference without a cause."""
-        schedule = self.schedule
-        strange = schedule.faults
+        strange = self.schedule.faults
         table = text.partition("\n")[0].partition("explains it: ")[2]
-        others = strange & {"foreign_order", "manual_trade", "assignment"}
-        if others and all(part.startswith(f"order {BY_HAND}") for part in table.split("; ")):
+        others = {
+            f"order {self.shown_name(order)}"
+            for name, order in self.account.by_client_id.items()
+            if name.startswith(BY_HAND) or (order.is_forced and not self.TELLS_FORCED_ORDERS)
+        }
+        if all(part.partition(":")[0] in others for part in table.split("; ")):
             return  # it goes away again, and a person lets the desk resume
         if strange & {"bust", "correct"}:
             self.is_stated = self.conduct.is_stated = self.scene.has_stated_difference = True
