@@ -118,8 +118,9 @@ def test_laws_hold_over_tws(seed):
         ("tws", 41_661),  # the first quote of a line opened again was minutes old
         ("tws", 700_054),  # a question of the old connection had the number of one of the new
         ("tws", 700_061),  # a corrected execution kept the late fee of the one before
-        ("alpaca", 710_034),  # a hedge at the volatility at which a sold leg was opened, judged by the market's
+        ("alpaca", 710_034),  # a sold leg is hedged at the volatility of its entry, too
         ("alpaca", 710_475),  # the broker's own order, still at work, which no field tells from a stranger's
+        ("deribit", 710_720),  # a sale filled after its confirmed cancel, beside its successor
     ],
 )
 def test_laws_hold_at_seeds_that_broke_one(protocol, seed):

@@ -108,7 +108,7 @@ class Scene:
     """References of bookings beside the desk's orders."""
     is_booked_twice: bool = False
     opened_vols: dict[InstrumentId, set[float]] = field(default_factory=dict)
-    """Volatilities at which the venue's books show that options were bought or sold to open, fractions a year."""
+    """Volatilities at which the venue's books show that options were opened, fractions a year."""
     held_at: dict[str, Decimal] = field(default_factory=dict)
     """By client order id: what the desk held of the instrument when it decided the order."""
     truth: tuple[object, ...] = ()
@@ -479,7 +479,7 @@ def no_sold_leg_uncovered(scene: Scene) -> str | None:
             if order.parent is None and not order.is_forced and order.side is Side.SELL:
                 short += order.leaves if order.instrument_id == sold else ZERO
                 left -= order.leaves if order.instrument_id == cover else ZERO
-        if short > max(left, ZERO) and short > 0 and 11 not in scene.excused:
+        if short > max(left, ZERO) and short > 0 and not {4, 11} & scene.excused:
             symbol = scene.engine.desk.instruments[sold].symbol
             return f"{symbol}: {short} may be sold, and {left} cover it"
     return None

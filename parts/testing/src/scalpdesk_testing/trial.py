@@ -21,7 +21,7 @@ import msgspec
 
 from scalpdesk.core.errors import ConfigError, InvariantError, RetryError, StopError
 from scalpdesk.core.events import Event, OpenInterestEvent, OrderFilled, QuoteEvent
-from scalpdesk.core.intents import Output, Side, VenueCommand
+from scalpdesk.core.intents import Output, VenueCommand
 from scalpdesk.core.units import CENT, NANOS_PER_SECOND, InstrumentId
 from scalpdesk.engine.timers import Timers
 from scalpdesk.engine.trading_engine import TradingEngine
@@ -598,7 +598,7 @@ class Trial(ABC):
         )
 
     def _note_opened(self, update: OrderUpdate) -> None:
-        """Follow at which volatilities options were opened, each leg on the side that the desk's plan has it."""
+        """Follow at which volatilities options were opened, each leg on its side of the plan."""
         ledger, legs = self.world.ledger, self.desk_plan.legs
         for trade in (update.execution, *update.leg_executions):
             number = None if trade is None else trade.instrument_id
