@@ -120,6 +120,7 @@ def test_laws_hold_over_tws(seed):
         ("tws", 700_061),  # a corrected execution kept the late fee of the one before
         ("alpaca", 710_034),  # a sold leg is hedged at the volatility of its entry, too
         ("alpaca", 710_475),  # the broker's own order, still at work, which no field tells from a stranger's
+        ("deribit", 410_296),  # a look at the account began by the venue's time, and the line went mute
         ("deribit", 710_720),  # a sale filled after its confirmed cancel, beside its successor
     ],
 )
