@@ -183,13 +183,19 @@ class Scene:
     def mark_is_off(self, mark: Mark) -> str | None:
         """Return which Greek of a mark is at no volatility of the market, where quotes tell it.
 
-        After a leap that of before counts, too: the desk believes the third quote that shows another.
+        After a leap that of before counts, too: the desk believes the third quote that shows another, of each
+        leg alone.
         """
         if self._delta_by_old_quotes():
             return None
         earlier_ns = VOL_SECONDS * NANOS_PER_SECOND
         vols = self.implied_vol, lambda at_ns: self.implied_vol(at_ns - earlier_ns)
-        deltas, vegas = zip(*map(self._delta_and_vega, vols), strict=True)
+        positions = self.engine.desk.positions
+        held = [{position.instrument_id} for position in positions.held()]
+        legs = [[self._delta_and_vega(vol, only) for vol in vols] for only in held]
+        shares = float(positions.quantity(SHARE))
+        deltas = [shares + sum(end(delta for delta, _ in leg) for leg in legs) for end in (min, max)]
+        vegas = [sum(end(vega for _, vega in leg) for leg in legs) for end in (min, max)]
         delta = sorted((*deltas, mark.net_delta_shares))[1]  # the mark's own where it lies between the two
         vega = sorted((*vegas, mark.vega_usd_per_point))[1]
         if abs(mark.net_delta_shares - delta) > max(0.05 * abs(delta), _FAR_DELTA_SHARES):
