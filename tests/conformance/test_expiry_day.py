@@ -9,7 +9,7 @@ from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.units import ZERO
 from scalpdesk.exchange.market import MarketOptions
 from scalpdesk.exchange.source import TapeSource
-from scalpdesk.live.reconcile import AccountChange, AccountPicture, reconcile
+from scalpdesk.live.reconcile import AccountPicture, reconcile
 from scalpdesk_alpaca.account_messages import read_activities
 from scalpdesk_testing.kit.broker import give
 from scalpdesk_testing.kit.exchange import Bench, TwsBench, checked
@@ -72,21 +72,9 @@ class AlpacaDay:
         """The desk books what the vendor's answers say, and stands where the exchange's ledger does."""
         raw = self.bench.ask("GET", "/v2/account/activities", direction="asc").body
         lines, _ = read_activities(raw)
-        changes = [
-            AccountChange(
-                line.activity_id,
-                line.cause,
-                self.book.id_of(line.symbol),
-                line.quantity_change,
-                line.price,
-                line.cash_change,
-                line.ts_event_ns,
-            )
-            for line in lines
-        ]
         holdings = {self.book.id_of(one["symbol"]): D(one["qty"]) for one in self.bench.get("/v2/positions")}
         cash = D(self.bench.get("/v2/account")["cash"])
-        money, held, told = after(self.before, cash, holdings, self.book, self.world.now_ns, changes)
+        money, held, told = after(self.before, cash, holdings, self.book, self.world.now_ns, lines)
         assert money == self.account.cash == cash
         assert held == {number: each.quantity for number, each in self.account.holdings.items()}
         return [(each.cause, each.instrument_id, each.units) for each in told]

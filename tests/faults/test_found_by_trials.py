@@ -31,17 +31,12 @@ from scalpdesk.core.refusals import Refused
 from scalpdesk.exchange.keyring import Credential, Keyring
 from scalpdesk.exchange.market import SimulatedMarket
 from scalpdesk.live.core import LiveCore
-from scalpdesk.live.reconcile import AccountPicture, BookedFill, ForeignFill, reconcile
+from scalpdesk.live.reconcile import AccountPicture, BookedFill, reconcile
 from scalpdesk.live.reconciliation import Reconciler
 from scalpdesk.simulation.accounts import AccountTerms
 from scalpdesk.simulation.faults import Fault
 from scalpdesk.simulation.orders import OrderRequest, PositionIntent
-from scalpdesk.venues.contract import (
-    AccountFacts,
-    VenueActivity,
-    VenueClock,
-    VenueView,
-)
+from scalpdesk.venues.contract import AccountFacts, VenueActivity, VenueClock, VenueFill, VenueView
 from scalpdesk_alpaca.account_messages import read_fills
 from scalpdesk_alpaca.served.app import AlpacaApi
 from scalpdesk_alpaca.served.protocol import PROTOCOL as ALPACA
@@ -111,7 +106,9 @@ def test_fill_that_the_venue_took_back_unseen_is_explained_and_counts_once():
 def test_foreign_trades_to_and_fro_explain_their_sum():
     book = SmallMarket(1, DAYS[0]).instruments
     trades = [("m", Side.BUY, 3), ("l1", Side.SELL, 9), ("l2", Side.SELL, 4)]
-    fills = [ForeignFill(name, SHARE, side, Decimal(n), Decimal(500), 3) for name, side, n in trades]
+    fills = [
+        VenueFill(name, "hand", "SPY", side, Decimal(n), None, Decimal(500), 3) for name, side, n in trades
+    ]
     desk = AccountPicture(5, Decimal(0), {SHARE: Decimal(10)})
     venue = AccountPicture(9, Decimal(5000), {})
     found = reconcile(desk, venue, book, foreign_fills=fills)

@@ -83,6 +83,7 @@ def test_laws_hold_over_tws(seed):
 @pytest.mark.parametrize(
     ("protocol", "seed"),
     [
+        ("alpaca", 430),  # after a leap one leg of a mark still went by the volatility of before
         ("alpaca", 721),  # an order went out again after its cancel, and worked on
         ("alpaca", 773),  # an order that came again for less is not over as long as the first one would be
         ("alpaca", 835),  # what the venue refuses to take again is in doubt for a minute of its own
@@ -118,6 +119,10 @@ def test_laws_hold_over_tws(seed):
         ("tws", 41_661),  # the first quote of a line opened again was minutes old
         ("tws", 700_054),  # a question of the old connection had the number of one of the new
         ("tws", 700_061),  # a corrected execution kept the late fee of the one before
+        ("alpaca", 710_034),  # a sold leg is hedged at the volatility of its entry, too
+        ("alpaca", 710_475),  # the broker's own order, still at work, which no field tells from a stranger's
+        ("deribit", 410_296),  # a look at the account began by the venue's time, and the line went mute
+        ("deribit", 710_720),  # a sale filled after its confirmed cancel, beside its successor
     ],
 )
 def test_laws_hold_at_seeds_that_broke_one(protocol, seed):

@@ -1,13 +1,15 @@
 """Commands to a desk that starts: held by its locks, not by the number of its process."""
 
 import os
+import resource
 from multiprocessing import get_context
 
 import pytest
 
 from scalpdesk.core.enums import Mode, OperatorAction
+from scalpdesk.core.errors import StopError
 from scalpdesk.core.mode import AccountMode, ModeEntry
-from scalpdesk.live.account_mode import AskedWhileStarting, WaitingCommand
+from scalpdesk.live.account_mode import AskedWhileStarting, ModeRecord, WaitingCommand
 from scalpdesk.live.arming import marked_as_running, marked_as_starting
 
 HALT = WaitingCommand(OperatorAction.HALT, "news", "me", 5)
@@ -85,3 +87,16 @@ def test_a_release_that_a_dead_desk_was_told_frees_no_other_account(state):
 )
 def test_a_later_word_on_the_account_counts(mode, since_ns, command, is_overtaken):
     assert command.is_overtaken(AccountMode(ModeEntry(mode, "", "me", since_ns))) is is_overtaken
+
+
+def test_a_disk_that_takes_a_part_of_a_record_leaves_the_one_before(state):
+    record = ModeRecord(state / "one.mode.json")
+    record.write(AccountMode())
+    before, (least, most) = record.path.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, most))
+    try:
+        with pytest.raises(StopError, match="cannot be kept on disk"):
+            record.write(AccountMode(ModeEntry(Mode.HALTED, "news")))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (least, most))
+    assert record.path.read_bytes() == before

@@ -308,6 +308,24 @@ def test_a_look_in_which_an_event_came_is_no_ground_to_send_an_order():
     assert sent_at > 5.0
 
 
+def test_an_order_that_is_filled_while_quotes_are_asked_for_is_not_sent_again():
+    """What is held was read before them, and what is left of the order after: the account was sold short."""
+    venue = EmergencyVenue(SPY=100)
+    venue.on_send = lambda order: None
+    quotes = venue.quotes
+
+    async def slow(numbers):
+        if venue.now > 10.0:
+            venue.quotes = quotes
+            venue.fill(venue.sent[0][1])
+            await asyncio.sleep(0.01)
+        return await quotes(numbers)
+
+    venue.quotes = slow
+    assert venue.clear(flatten=True, limits=RiskLimits(allowed_order_types=(OrderType.LIMIT,))) is True
+    assert [name for *_, name in venue.orders()] == ["wd-flat-SPY-1"]
+
+
 def test_an_order_that_still_works_is_not_sent_again_in_its_instrument():
     venue = EmergencyVenue(SPY=100)
     venue.on_send = lambda order: None  # no word of it

@@ -6,6 +6,7 @@ from decimal import Decimal
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.events import (
@@ -22,20 +23,18 @@ from scalpdesk.instruments.classes import us_option
 from scalpdesk.instruments.contract import Equity, Instruments
 from scalpdesk.instruments.sessions import expiry_instant_ns, final_close_ns, session_on
 from scalpdesk.live.reconcile import (
-    AccountChange,
     AccountPicture,
     BookedFill,
-    ForeignFill,
     Gap,
     OpenOrder,
     Reconciliation,
     Tolerance,
-    of_change,
     of_fill,
     reconcile,
     side_by_side,
 )
 from scalpdesk.live.reconciliation import desk_picture
+from scalpdesk.venues.contract import VenueActivity, VenueFill
 from scalpdesk_testing.kit.desk import Scripted, build_engine
 
 D = Decimal
@@ -98,7 +97,7 @@ def test_expired_options_are_exercised_assigned_or_worthless(held, shares, cash,
 
 
 def foreign(quantity=5, price="500", side=Side.BUY, number=SHARE, ts_ns=NOON_NS, name="x1"):
-    return ForeignFill(name, number, side, D(quantity), D(price), ts_ns)
+    return VenueFill(name, "hand", BOOK[number].symbol, side, D(quantity), None, D(price), ts_ns)
 
 
 def test_trade_by_hand_is_adopted_once():
@@ -213,7 +212,9 @@ def test_what_is_explained_leaves_nothing_over_and_is_never_explained_again(
 
 
 def change(cause, quantity=0, number=SHARE, *, price="0", cash="0", name="a1", ts_ns=NOON_NS):
-    return AccountChange(name, ChangeCause(cause), number, D(quantity), D(price), D(cash), ts_ns, "as told")
+    symbol = "" if number is None else BOOK[number].symbol
+    figures = D(quantity), D(price), D(cash), ts_ns
+    return VenueActivity(name, "TOLD", ChangeCause(cause), symbol, *figures)
 
 
 def test_an_early_exercise_that_the_history_tells_is_booked_as_told():
@@ -223,7 +224,7 @@ def test_an_early_exercise_that_the_history_tells_is_booked_as_told():
         change("delivery", 200, SHARE, price="500", cash="-100000", name="a2"),
     ]
     found = reconcile(ours, theirs, BOOK, changes=told)
-    assert [one.event.reference for one in found.explained] == ["a1", "a2"]
+    assert [one.event.reference for one in found.explained] == ["activity-a1", "activity-a2"]
     assert found.unexplained == ()
     mine = after(ours, found)
     assert reconcile(mine, theirs, BOOK, changes=told, is_booked=booked(found).__contains__) == EQUAL
@@ -249,7 +250,7 @@ def test_a_trade_by_hand_and_a_delivery_of_the_same_shares_are_told_apart():
 
 def test_a_round_trip_by_hand_between_two_views_is_adopted_by_its_cash():
     fills = tuple(
-        ForeignFill(name, SHARE, side, D(10), D(price), NOON_NS - age)
+        foreign(10, price, side, ts_ns=NOON_NS - age, name=name)
         for name, side, price, age in (("b", Side.BUY, "500", 2), ("s", Side.SELL, "503", 1))
     )
     ours, theirs = picture("1000", {SHARE: 7}), picture("1030", {SHARE: 7})
@@ -263,10 +264,7 @@ def test_a_round_trip_by_hand_between_two_views_is_adopted_by_its_cash():
 
 
 def test_a_round_trip_that_does_not_give_the_cash_explains_nothing():
-    fills = tuple(
-        ForeignFill(name, SHARE, side, D(10), D("500"), NOON_NS)
-        for name, side in (("b", Side.BUY), ("s", Side.SELL))
-    )
+    fills = tuple(foreign(10, side=side, name=name) for name, side in (("b", Side.BUY), ("s", Side.SELL)))
     found = reconcile(picture("1000"), picture("900"), BOOK, foreign_fills=fills)
     assert [one.what for one in found.unexplained] == ["cash"]
     assert found.explained == ()
@@ -282,7 +280,7 @@ def test_what_was_sold_and_assigned_between_two_views_is_booked_as_that_and_neve
 ):
     # beside a dividend, or an assignment that the desk's books hold already, a premium passed for interest
     def line(name, cause, number, units, cash, age):
-        return AccountChange(name, ChangeCause(cause), number, D(units), D(0), D(cash), NOON_NS - age, name)
+        return change(cause, units, number, cash=cash, name=name, ts_ns=NOON_NS - age)
 
     fills, changes = [], []
     if known:
@@ -290,7 +288,7 @@ def test_what_was_sold_and_assigned_between_two_views_is_booked_as_that_and_neve
     for number, premium in enumerate(premiums):
         age = 100 - 10 * number
         price = D(premium) / 100
-        fills.append(ForeignFill(f"x{number}", LATER, Side.SELL, D(1), price, NOON_NS - age))
+        fills.append(foreign(1, price, Side.SELL, LATER, NOON_NS - age, f"x{number}"))
         changes.append(line(f"a{number}", "assignment", LATER, 1, "0", age - 5))
     if dividend is not None:
         changes.append(line("d", "dividend", SHARE, 0, str(dividend), 3))
@@ -313,7 +311,7 @@ def test_what_was_sold_and_assigned_between_two_views_is_booked_as_that_and_neve
 
 def test_deliveries_that_offset_each_other_are_booked_with_their_exercises():
     def line(name, cause, number, units, price="0", cash="0"):
-        return AccountChange(name, ChangeCause(cause), number, D(units), D(price), D(cash), NOON_NS, name)
+        return change(cause, units, number, price=price, cash=cash, name=name)
 
     changes = (
         line("c", "exercise", CALL, -1),
@@ -359,7 +357,7 @@ def test_the_desks_side_tells_which_of_its_orders_are_in_doubt():
 @pytest.mark.rows("side", Side)
 def test_a_foreign_trade_in_an_options_last_hour_is_the_venues_liquidation(number, before_ns, cause, side):
     at_ns = final_close_ns(BOOK[CALL]) - before_ns
-    fill = ForeignFill("x7", number, side, D(3), D("2.5"), at_ns, D("0.65"))
+    fill = replace(foreign(3, "2.5", side, number, at_ns, "x7"), fee=D("0.65"))
     why = of_fill(fill, BOOK, at_ns - 5)
     event = why.event
     signed = 3 * side.sign
@@ -376,7 +374,9 @@ def test_a_foreign_trade_in_an_options_last_hour_is_the_venues_liquidation(numbe
 @pytest.mark.rows(("now_ns", "heard_ns"), [(NOON_NS - 1, NOON_NS), (NOON_NS + 1, NOON_NS + 1)])
 def test_a_line_of_the_history_is_booked_as_told_and_cash_alone_at_what_is_held(number, now_ns, heard_ns):
     told = change("interest", number=number, cash="1.5")
-    why = of_change(told, PUT, now_ns)
+    (why,) = reconcile(
+        picture("0", {PUT: 1}), picture("1.5", {PUT: 1}, ts_ns=now_ns), BOOK, changes=[told]
+    ).explained
     assert why.event == PositionChanged(
         PUT if number is None else number,
         NOON_NS,
@@ -385,9 +385,10 @@ def test_a_line_of_the_history_is_booked_as_told_and_cash_alone_at_what_is_held(
         D(0),
         D(0),
         D("1.5"),
-        "a1",
+        "activity-a1",
     )
-    assert (why.detail, why.cause) == ("interest: as told", "interest")
+    symbol = "" if number is None else f" {BOOK[number].symbol}"
+    assert (why.detail, why.cause) == (f"interest: TOLD{symbol} +1.50", "interest")
 
 
 @pytest.mark.rows(("cash", "is_reported"), [("1000.01", False), ("1000.02", True), ("999.98", True)])
@@ -418,10 +419,12 @@ def test_bookings_are_taken_in_the_order_in_which_they_happened_and_each_once():
     told = [change("manual_trade", 5, name="b", ts_ns=NOON_NS + 2), change("manual_trade", 3, name="a")]
     theirs = picture("1000", {SHARE: 8})
     found = reconcile(picture("1000"), theirs, BOOK, changes=told)
-    assert [one.event.reference for one in found.explained] == ["a", "b"]
-    found = reconcile(picture("1000", {SHARE: 3}), theirs, BOOK, changes=told, is_booked={"a"}.__contains__)
-    assert [one.event.reference for one in found.explained] == ["b"]
-    found = reconcile(picture("1000"), theirs, BOOK, changes=told, is_booked={"a"}.__contains__)
+    assert [one.event.reference for one in found.explained] == ["activity-a", "activity-b"]
+    found = reconcile(
+        picture("1000", {SHARE: 3}), theirs, BOOK, changes=told, is_booked={"activity-a"}.__contains__
+    )
+    assert [one.event.reference for one in found.explained] == ["activity-b"]
+    found = reconcile(picture("1000"), theirs, BOOK, changes=told, is_booked={"activity-a"}.__contains__)
     assert found.explained == ()
     assert [str(one) for one in found.unexplained] == ["SPY: desk 0, venue 8"]
 
@@ -592,7 +595,7 @@ def test_executions_that_are_gone_are_taken_back_by_name_with_their_fees_to_the_
 
 @pytest.mark.rows(("cash", "is_booked"), [("0.06", True), ("0.05", True), ("0.08", False)])
 def test_a_correction_is_its_bust_and_the_execution_in_its_place(cash, is_booked):
-    instead = ForeignFill("y", SHARE, Side.BUY, D(2), D("499.97"), NOON_NS - 9)
+    instead = foreign(2, "499.97", ts_ns=NOON_NS - 9, name="y")
     missing = [BookedFill("o", "x", SHARE, D(2), D(500), D("0.10"), instead)]
     ours = picture("0", {SHARE: 2})
     found = reconcile(ours, picture(cash, {SHARE: 2}), BOOK, missing=missing)
@@ -615,7 +618,8 @@ def test_a_correction_to_the_cent_goes_before_fees_that_may_not_be_charged_yet(
     side, cents, charged, uncharged
 ):
     # a fee of the history that left two cents open was booked in the correction's place (seed 1040)
-    instead = ForeignFill("y", SHARE, side, D(3), D(500) + D(cents) / 100, NOON_NS - 9, D("0.07"))
+    instead = foreign(3, D(500) + D(cents) / 100, side, ts_ns=NOON_NS - 9, name="y")
+    instead = replace(instead, fee=D("0.07"))
     missing = [BookedFill("o", "x", SHARE, D(3) * side.sign, D(500), D("0.04"), instead)]
     fees = [
         change("fee", cash=cash, name=f"a{at}", ts_ns=NOON_NS - 9 + at) for at, cash in enumerate(charged)

@@ -160,6 +160,18 @@ def test_of_two_equal_executions_the_one_that_the_history_does_not_list_was_bust
     assert bench.desk.positions.quantity(0) == 4
 
 
+def test_what_a_late_fee_changed_goes_with_the_execution_that_was_busted():
+    bench = Bench(10, 4)
+    fee = PositionChanged(
+        0, bench.engine.now_ns, bench.engine.now_ns, ChangeCause.FEE, D(0), D(0), D("-1.20"), "fee/x1"
+    )
+    bench.engine.handle(fee)
+    for _ in range(2):
+        bench.judge(held={}, cash=CASH, open_orders=(bench.order_at_venue(),))
+    assert [type(event) for event in bench.events] == [FillBusted]
+    assert (bench.desk.account.cash, bench.reconciler.unexplained) == (CASH, ())
+
+
 def test_two_views_that_show_other_executions_busted_book_neither():
     bench = Bench(10, 4, 6)
     for quantity, listed in ((4, "x1"), (6, "x2"), (4, "x1")):

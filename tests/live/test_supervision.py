@@ -220,14 +220,14 @@ def test_a_data_stream_whose_reader_fails_is_reconnected_and_reported(tmp_path, 
     assert any("stocks disconnected: internal_fault KeyError" in text for _, text in desk.said)
 
 
-def test_a_repeated_warning_is_said_ever_more_seldom_with_how_often_it_came_meanwhile():
+def test_a_repeated_warning_is_said_ever_more_seldom_until_it_comes_no_more_for_a_while():
     said = []
     throttle = LogThrottle(lambda level, text: said.append((level, text)))
-    for now in (100.0, 100.1, 109.9, 110.0, 120.0, 129.9, 130.0, 170.0, 180.0):
+    for now in (100.0, 100.1, 109.9, 110.0, 120.0, 129.9, 130.0, 131.0, 900.0, 910.0):
         throttle.warn("stocks", "late", now)
-    throttle.warn("options", "late", 180.0)
-    twice = "stocks late (2 times more since)"
-    texts = ["stocks late", twice, twice, "stocks late", "stocks late", "options late"]
+    throttle.warn("options", "late", 910.0)
+    twice, once = "stocks late (2 times more since)", "stocks late (1 times more since)"
+    texts = ["stocks late", twice, twice, once, "stocks late", "options late"]
     assert said == [("warning", text) for text in texts]
 
 

@@ -52,7 +52,7 @@ def test_an_intent_becomes_a_command_with_a_counted_id(manager):
     assert (command.order_type, command.limit_price) == (OrderType.LIMIT, D("1.25"))
     assert (command.time_in_force, command.purpose) == (TimeInForce.IOC, Purpose.CLOSE)
     assert manager.order("run-000002").created_ns == 7
-    assert manager.live_ids() == (ID, "run-000002")
+    assert tuple(manager.live) == (ID, "run-000002")
 
 
 def test_the_ids_of_a_replay_are_the_same(manager):
@@ -259,7 +259,7 @@ def test_a_combo_and_its_legs_have_ids_of_their_own_in_one_count():
     assert (combo.net_limit_price, combo.time_in_force) == (5, TimeInForce.IOC)
     assert [manager.order(one.client_order_id).parent_id for one in combo.legs] == ["r-000001"] * 2
     assert manager.order("r-000004").parent_id == ""
-    assert manager.live_ids() == ("r-000002", "r-000003", "r-000004")
+    assert tuple(manager.live) == ("r-000002", "r-000003", "r-000004")
     assert {order.created_ns for order in manager.orders.values()} == {7, 8}
     again = OrderManager("r")
     restored = again.restore(combo, 7)
@@ -269,7 +269,7 @@ def test_a_combo_and_its_legs_have_ids_of_their_own_in_one_count():
     assert {order.state for order in restored} == {S.PENDING_CANCEL}
     (alone,) = again.restore(single, 9)
     assert (alone.parent_id, alone.created_ns, again.legs_with(alone)) == ("", 9, (alone,))
-    assert again.live_ids() == ("r-000002", "r-000003", "r-000004")
+    assert tuple(again.live) == ("r-000002", "r-000003", "r-000004")
     assert list(again.orders) == ["r-000002", "r-000003", "r-000004"]
 
 

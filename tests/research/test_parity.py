@@ -12,8 +12,9 @@ from scalpdesk.backtesting.recorded import LiveRecord
 from scalpdesk.backtesting.simulate import BacktestConfig, PreparedMarket, simulate
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.clock import FollowingClock
+from scalpdesk.core.enums import ChangeCause, SessionPhase
 from scalpdesk.core.errors import ArgumentError
-from scalpdesk.core.events import OrderFilled, OrderRejected
+from scalpdesk.core.events import FillBusted, OrderFilled, OrderRejected, SessionEvent
 from scalpdesk.datasets.embedded.market import reconstruct
 from scalpdesk.instruments.broker_terms import fees_named
 from scalpdesk.instruments.sessions import Session
@@ -29,6 +30,7 @@ from scalpdesk.simulation.faults import Fault, FaultPlan
 from scalpdesk.simulation.fills import fill_model
 from scalpdesk.simulation.hours import TapeHours
 from scalpdesk.venues.simulated import PlayedSession, SimulatedGateway
+from scalpdesk_testing.kit.journaled_run import SHARE, Run
 
 D = Decimal
 DAY, MINUTE_NS = date(2018, 2, 5), 60_000_000_000
@@ -132,6 +134,18 @@ def test_injected_slippage_comes_back_as_fills(market, tmp_path):
     assert injected > 1
     assert float(found["parts"]["fills"]) == pytest.approx(-float(injected), rel=0.05)
     assert others_are_zero(found, "fills")
+
+
+def test_a_late_fee_goes_with_its_execution_out_of_what_was_paid(tmp_path):
+    run = Run(tmp_path, "one")
+    opens, closes = run.now_ns, run.now_ns + MINUTE_NS
+    run.event(SessionEvent(*run.stamps(), "2024-03-04", SessionPhase.OPEN, opens, closes))
+    for price in (60, 61):
+        fill = run.fill(SHARE, "buy", 10, price, "0.35")
+        run.change(SHARE, ChangeCause.FEE, 0, 0, "-0.70", f"fee/{fill.execution_id}")
+    run.event(FillBusted(fill.client_order_id, *run.stamps(), fill.execution_id, "error"))
+    run.writer.close({"pnl": {"total": "0"}})
+    assert LiveRecord(run.folder).paid.total == D("-1.05")
 
 
 def test_injected_latency_comes_back_as_latency(market, tmp_path):

@@ -26,8 +26,6 @@ from scalpdesk.instruments.postings import LATE_FEE
 from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.journal.reader import JournalReader, Step
 
-"""Begins the reference of a fee that the venue reported after its execution."""
-
 
 @dataclass(slots=True)
 class _DayBook:
@@ -140,7 +138,8 @@ class _RunBook:
         elif isinstance(event, AccountSnapshot):
             self._on_snapshot(event)
         elif isinstance(event, UnmatchedOrderEvent) and isinstance(event.event, OrderFilled):
-            self.lines.unread[_name_of(event.event)] = event.why
+            filled = event.event
+            self.lines.unread[f"{filled.client_order_id}/{filled.execution_id}"] = event.why
 
     def _on_fill(self, event: OrderFilled) -> None:
         name = event.client_order_id, event.execution_id
@@ -225,10 +224,6 @@ def _entry_of_change(instrument: Instrument, event: PositionChanged, source: Ins
         reference=event.reference,
         source=source,
     )
-
-
-def _name_of(event: OrderFilled) -> str:
-    return f"{event.client_order_id}/{event.execution_id}"
 
 
 def _run_book(reader: JournalReader) -> _RunBook:

@@ -21,11 +21,6 @@ class LotMethod(StrEnum):
     """As identified; what is not identified, first in, first out."""
 
 
-def _smallest(instrument: Instrument) -> Decimal:
-    """Return the smallest amount of an instrument's currency: a cent, or of a coin a hundred-millionth."""
-    return Decimal(1).scaleb(-money_decimals(instrument.currency))
-
-
 @dataclass(slots=True, kw_only=True)
 class Lot:
     """Open units of one acquisition or short sale."""
@@ -51,7 +46,8 @@ class Lot:
         if signed == self.units:
             part = replace(self)
         else:
-            cash = to_cents(self.cash * signed / self.units, _smallest(self.instrument))
+            least = Decimal(1).scaleb(-money_decimals(self.instrument.currency))
+            cash = to_cents(self.cash * signed / self.units, least)
             part = replace(self, units=signed, cash=cash)
         self.units -= part.units
         self.cash -= part.cash

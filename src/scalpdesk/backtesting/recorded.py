@@ -60,6 +60,7 @@ from scalpdesk.engine.timers import LOSS_TIMER, LossTimer
 from scalpdesk.instruments.broker_terms import fees_named
 from scalpdesk.instruments.contract import Instrument
 from scalpdesk.instruments.fees import NO_FEES, DayFees, FeeModel, FeesSoFar
+from scalpdesk.instruments.postings import LATE_FEE
 from scalpdesk.instruments.sessions import Session, to_new_york
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.marketdata.tape import CashDividend
@@ -101,7 +102,8 @@ class _PaidFees:
         self.total = ZERO
         """Signed, in currency: negative for what was paid."""
         self._by_execution: dict[tuple[str, str], Decimal] = {}
-        self._references: set[str] = set()
+        self._bookings: dict[str, Decimal] = {}
+        """By reference."""
 
     def take(self, event: Event) -> None:
         """Take in an event that a desk has handled."""
@@ -112,11 +114,15 @@ class _PaidFees:
                 self.total -= event.fee
         elif type(event) is FillBusted:
             key = event.client_order_id, event.execution_id
-            self.total += self._by_execution.get(key, ZERO)
+            late = LATE_FEE + event.execution_id
+            self.total += self._by_execution.get(key, ZERO) - self._bookings.get(late, ZERO)
             self._by_execution[key] = ZERO
-        elif type(event) is PositionChanged and event.reference not in self._references:
-            self._references.add(event.reference)
-            self.total += event.cash_change if _is_cash_booking(event) else ZERO
+            if late in self._bookings:
+                self._bookings[late] = ZERO
+        elif type(event) is PositionChanged and event.reference not in self._bookings:
+            booked = event.cash_change if _is_cash_booking(event) else ZERO
+            self._bookings[event.reference] = booked
+            self.total += booked
 
 
 def _is_cash_booking(event: PositionChanged) -> bool:

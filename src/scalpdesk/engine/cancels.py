@@ -56,7 +56,7 @@ class Cancels:
 
     def send_all(self) -> None:
         """Cancel what works at the venue."""
-        for client_order_id in self._desk.orders.live_ids():
+        for client_order_id in tuple(self._desk.orders.live):
             self.send(client_order_id)
 
     def repeat(self, *, everything: bool) -> None:

@@ -336,7 +336,7 @@ def short_option_margin(right: Right, strike: Decimal, spot: Decimal, mark: Deci
     """Return the margin of one sold option, in coin a coin of size; ``mark`` is its price in coin.
 
     >>> short_option_margin(Right.CALL, Decimal(110_000), Decimal(100_000), Decimal("0.02"))
-    MarginRates(initial=Decimal('0.12'), maintenance=Decimal('0.095'))
+    _MarginRates(initial=Decimal('0.12'), maintenance=Decimal('0.095'))
     """
     beyond = max(strike - spot if right is Right.CALL else spot - strike, Decimal(0)) / spot
     initial = max(_SHORT_RATE - beyond, _SHORT_FLOOR) + mark
@@ -350,7 +350,7 @@ def perpetual_margin(coin: str, coins: Decimal) -> _MarginRates:
     """Return the margin of a perpetual of so many coins (unsigned), in coin.
 
     >>> perpetual_margin("ETH", Decimal(1_000))
-    MarginRates(initial=Decimal('24.000000'), maintenance=Decimal('14.000000'))
+    _MarginRates(initial=Decimal('24.000000'), maintenance=Decimal('14.000000'))
     """
     growth = _PERPETUAL_GROWTH.get(coin, ZERO) * coins
     return _MarginRates((PERPETUAL_INITIAL + growth) * coins, (_PERPETUAL_MAINTENANCE + growth) * coins)

@@ -313,10 +313,6 @@ class EmergencyTrader:
         order = self._orders.live.get(client_order_id)
         return order is not None and bool(order.created_ns)
 
-    def _is_own_market_order(self, client_order_id: str) -> bool:
-        is_own = self._is_own(client_order_id)
-        return is_own and self._orders.live[client_order_id].submitted.order_type is OrderType.MARKET
-
     def _is_left(self, order: VenueOrder) -> bool:
         """Return whether an open order is from elsewhere and such orders are left."""
         name, only = order.client_order_id, self._only_ids
@@ -330,7 +326,8 @@ class EmergencyTrader:
         view = await self._gateway.snapshot()
         await self._cancel_open(view)
         shown = frozenset(order.client_order_id for order in view.open_orders)
-        if view.clock.is_open and any(self._is_own_market_order(name) for name in shown):
+        own = [self._orders.live[name].submitted for name in shown if self._is_own(name)]
+        if view.clock.is_open and any(sent.order_type is OrderType.MARKET for sent in own):
             # trading is halted: left alone, it would be filled after the halt, and what it hedged would stay
             self._ends_at = asyncio.get_running_loop().time() + CLEAR_SECONDS
         await self._query_missing(shown)
@@ -341,10 +338,9 @@ class EmergencyTrader:
             return is_clear
         if self._events != events or self._add_held(view) or not self._knows(view):
             return False
-        held = self._holdings.held
-        if not held and is_clear:
+        if not self._holdings.held and is_clear:
             return self._is_flat(view)
-        await self._close([TargetLine("", number, units) for number, units in (held or {}).items()], view)
+        await self._close(self._holdings.held or {}, view)
         return False
 
     def _is_clear(self, view: VenueView) -> bool:
@@ -384,10 +380,12 @@ class EmergencyTrader:
         self._log("the account is flat")
         return True
 
-    async def _close(self, lines: list[TargetLine], view: VenueView) -> None:
+    async def _close(self, held: Mapping[InstrumentId, Decimal], view: VenueView) -> None:
         """Send the next closing orders."""
+        quotes, limits = await self._quotes(held), self._limits  # meanwhile executions move what is held
+        lines = [TargetLine("", number, units) for number, units in held.items() if units]
         is_halted = self._halts.is_halted
-        halted = [line.instrument_id for line in lines if is_halted(line.instrument_id)]
+        halted = [number for number in held if is_halted(number)]
         if halted:
             self._ends_at = asyncio.get_running_loop().time() + CLEAR_SECONDS
             names = ", ".join(self._instruments[number].symbol for number in halted)
@@ -397,7 +395,6 @@ class EmergencyTrader:
             order for name, order in self._orders.live.items() if self._is_own(name) or name not in shown
         ]
         working += [one for order in view.open_orders if (one := self._stand_in(order, view.ts_recv_ns))]
-        quotes, limits = await self._quotes(lines), self._limits
         step = self._flattener.step(view.ts_recv_ns, lines, working, quotes, limits, is_halted=is_halted)
         if step is not None:
             self._send(step.cancels, step.orders, view.ts_recv_ns)
@@ -427,12 +424,12 @@ class EmergencyTrader:
         sent = SubmitOrder(*terms, TimeInForce.DAY, Purpose.CLOSE)
         return Order(sent, now_ns, OrderState.PENDING_CANCEL, filled=order.filled)
 
-    async def _quotes(self, lines: list[TargetLine]) -> dict[InstrumentId, QuoteEvent]:
+    async def _quotes(self, numbers: Iterable[InstrumentId]) -> dict[InstrumentId, QuoteEvent]:
         """Return quotes where limits are needed; a market order goes without."""
         quotes: defaultdict[InstrumentId, QuoteEvent] = defaultdict(lambda: _NO_QUOTE)
         if OrderType.MARKET not in self._limits.allowed_order_types:
             with suppress(RetryError):
-                for quote in await self._gateway.quotes([line.instrument_id for line in lines]):
+                for quote in await self._gateway.quotes(list(numbers)):
                     quotes[quote.instrument_id] = quote
         return quotes
 

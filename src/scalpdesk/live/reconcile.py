@@ -20,12 +20,12 @@ import msgspec
 
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.events import DividendEvent, FillBusted, OrderFilled, PositionChanged
-from scalpdesk.core.intents import Side
 from scalpdesk.core.units import CENT, HOUR_NS, ZERO, InstrumentId, number_text
 from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.instruments.corporate_actions import dividend
 from scalpdesk.instruments.sessions import expiry_instant_ns, final_close_ns, from_ns
 from scalpdesk.instruments.settlement import delivery, lapse
+from scalpdesk.venues.contract import VenueActivity, VenueFill
 
 
 class OpenOrder(msgspec.Struct, frozen=True):
@@ -40,42 +40,6 @@ class OpenOrder(msgspec.Struct, frozen=True):
     """An order of the desk's own that has ended for it."""
 
 
-class ForeignFill(msgspec.Struct, frozen=True):
-    """An execution at the venue that belongs to no order of the desk."""
-
-    execution_id: str
-    instrument_id: InstrumentId
-    side: Side
-    quantity: Decimal
-    price: Decimal
-    ts_event_ns: int
-    fee: Decimal = ZERO
-    """In the account's currency: the venue's own, or its schedule's where its message states no fee."""
-    is_liquidation: bool = False
-    """Whether the venue says that it is of its own liquidation of the account."""
-
-
-class AccountChange(msgspec.Struct, frozen=True):
-    """A line of the venue's history that is no trade: exercise, assignment, dividend, fee, transfer."""
-
-    reference: str
-    """Unique; booked once."""
-    cause: ChangeCause
-    """As in :class:`scalpdesk.core.events.PositionChanged`."""
-    instrument_id: InstrumentId | None
-    """Instrument that it moved; None when it moved cash alone."""
-    quantity_change: Decimal
-    price: Decimal
-    cash_change: Decimal
-    """``quantity_change``, ``price``, ``cash_change``: Signed contracts or shares, what a unit is booked at,
-    and signed currency.
-    """
-    ts_event_ns: int
-    """When it happened, UTC nanoseconds."""
-    detail: str = ""
-    """For people."""
-
-
 class BookedFill(msgspec.Struct, frozen=True):
     """An execution that the desk has booked; ``quantity`` is signed contracts or shares."""
 
@@ -85,7 +49,7 @@ class BookedFill(msgspec.Struct, frozen=True):
     quantity: Decimal
     price: Decimal
     fee: Decimal = ZERO
-    corrected: ForeignFill | None = None
+    corrected: VenueFill | None = None
     """The execution that the venue's history lists in its place."""
 
 
@@ -174,32 +138,32 @@ def _booking(event: PositionChanged, detail: str) -> Explained:
     )
 
 
-def of_change(change: AccountChange, elsewhere: InstrumentId, now_ns: int) -> Explained:
-    """Return the booking of a line of the venue's history; cash alone is booked at ``elsewhere``."""
+def of_change(change: VenueActivity, number: InstrumentId, now_ns: int) -> Explained:
+    """Return the booking of a line of the venue's history at an instrument."""
     event = PositionChanged(
-        elsewhere if change.instrument_id is None else change.instrument_id,
+        number,
         change.ts_event_ns,
         max(now_ns, change.ts_event_ns),
         change.cause,
         change.quantity_change,
         change.price,
         change.cash_change,
-        change.reference,
+        f"activity-{change.activity_id}",
     )
-    return _booking(event, f"{change.cause}: {change.detail}")
+    return _booking(event, f"{change.cause}: {change}")
 
 
-def of_fill(fill: ForeignFill, instruments: Instruments, now_ns: int) -> Explained:
+def of_fill(fill: VenueFill, instruments: Instruments, now_ns: int) -> Explained:
     """Return the booking of an execution that belongs to no order of the desk."""
-    instrument = instruments[fill.instrument_id]
-    signed = fill.quantity * fill.side.sign
+    number = instruments.id_of(fill.symbol)
+    instrument, signed = instruments[number], fill.quantity * fill.side.sign
     cause = ChangeCause.AUTO_LIQUIDATION if fill.is_liquidation else ChangeCause.MANUAL_TRADE
     if instrument.is_option:
         end_ns = final_close_ns(instrument)
         if end_ns - _LIQUIDATION_WINDOW_NS <= fill.ts_event_ns <= end_ns:
             cause = ChangeCause.AUTO_LIQUIDATION
     event = PositionChanged(
-        fill.instrument_id,
+        number,
         fill.ts_event_ns,
         max(now_ns, fill.ts_event_ns),
         cause,
@@ -440,8 +404,8 @@ def reconcile(
     venue: AccountPicture,
     instruments: Instruments,
     *,
-    foreign_fills: Sequence[ForeignFill] = (),
-    changes: Sequence[AccountChange] = (),
+    foreign_fills: Sequence[VenueFill] = (),
+    changes: Sequence[VenueActivity] = (),
     missing: Sequence[BookedFill] = (),
     dividends: Sequence[DividendEvent] = (),
     is_booked: Callable[[str], bool] = lambda _: False,
@@ -453,13 +417,12 @@ def reconcile(
     ``desk``, ``venue``: The two views, both after every execution that the venue has reported.
     ``instruments``: All instruments of the run.
     ``foreign_fills``: Executions of the account that belong to no order of the desk, oldest first.
-    ``changes``: Other lines of the venue's history, oldest first.
+    ``changes``: Other lines of the venue's history, oldest first; cash alone is booked at what is held.
     ``missing``: Executions of the desk that the venue's history should list and does not.
     ``dividends``: Declared dividends that the desk knows.
     ``is_booked``: Whether the desk has booked a reference before: it explains nothing a second time.
     ``known``: Gap that an alarm has named: what happens beside it still finds its cause.
     ``tolerance``: What counts as equal.
-    Returns Reconciliation.
     """
     within = tolerance or Tolerance()
     now_ns = venue.ts_ns
@@ -535,21 +498,23 @@ def _explanation(
 def _lines(
     desk: AccountPicture,
     instruments: Instruments,
-    foreign_fills: Sequence[ForeignFill],
-    changes: Sequence[AccountChange],
+    foreign_fills: Sequence[VenueFill],
+    changes: Sequence[VenueActivity],
     is_booked: Callable[[str], bool],
     now_ns: int,
 ) -> list[Explained]:
     """Return what the venue reports and the desk has not booked, oldest first."""
     elsewhere = next(iter(sorted(desk.holdings)), InstrumentId(0))
-    reported = [(of_fill(fill, instruments, now_ns), fill.ts_event_ns) for fill in foreign_fills]
-    reported += [(of_change(change, elsewhere, now_ns), change.ts_event_ns) for change in changes]
+    lines = [of_fill(fill, instruments, now_ns) for fill in foreign_fills]
+    for change in changes:
+        number = instruments.find(change.symbol)
+        lines.append(of_change(change, elsewhere if number is None else number, now_ns))
     fresh = [
-        (at_ns, line)
-        for line, at_ns in reported
+        line
+        for line in lines
         if isinstance(line.event, PositionChanged) and not is_booked(line.event.reference)
     ]
-    return [line for _, line in sorted(fresh, key=lambda item: item[0])]
+    return sorted(fresh, key=lambda line: line.event.ts_event_ns)
 
 
 def side_by_side(

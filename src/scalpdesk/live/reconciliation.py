@@ -32,16 +32,15 @@ from scalpdesk.core.units import (
     number_text,
 )
 from scalpdesk.engine.trading_engine import TradingEngine
+from scalpdesk.instruments.postings import LATE_FEE
 from scalpdesk.instruments.sessions import ex_instant_ns, to_new_york
 from scalpdesk.live.core import LiveCore
 from scalpdesk.live.reconcile import (
     NO_GAP,
-    AccountChange,
     AccountPicture,
     BookedFill,
     Difference,
     Explained,
-    ForeignFill,
     Gap,
     OpenOrder,
     Reconciliation,
@@ -107,24 +106,10 @@ def missing_fills(engine: TradingEngine, fills: Sequence[VenueFill], since_ns: i
             instead = next((fill for fill in new if fill.quantity == abs(quantity)), None)
             if instead is not None:
                 new.remove(instead)
-            corrected = None if instead is None else _foreign(instead, number)
-            found.append(
-                BookedFill(name, execution_id, number, quantity, trade.price, -trade.income, corrected)
-            )
+            late = desk.positions.booking(LATE_FEE + execution_id)
+            fee = -trade.income - (ZERO if late is None else late.income)
+            found.append(BookedFill(name, execution_id, number, quantity, trade.price, fee, instead))
     return found[::-1]
-
-
-def _foreign(fill: VenueFill, number: InstrumentId) -> ForeignFill:
-    return ForeignFill(
-        fill.execution_id,
-        number,
-        fill.side,
-        fill.quantity,
-        fill.price,
-        fill.ts_event_ns,
-        fill.fee,
-        fill.is_liquidation,
-    )
 
 
 def _venue_picture(view: VenueView, known: Mapping[str, Order]) -> AccountPicture:
@@ -257,28 +242,19 @@ class Reconciler:
     ) -> Reconciliation:
         desk = self._core.engine.desk
         own = {order.venue_order_id for order in desk.orders.orders.values()}
-        foreign = tuple(
-            _foreign(fill, desk.instruments.id_of(fill.symbol))
+        foreign = [
+            fill
             for fill in view.fills
             if (fill.venue_order_id not in own or fill.execution_id in desk.orders.left)
             and fill.symbol in desk.instruments
-        )
-        changes = tuple(
-            AccountChange(
-                f"activity-{activity.activity_id}",
-                activity.cause,
-                desk.instruments.find(activity.symbol),
-                activity.quantity_change,
-                activity.price,
-                activity.cash_change,
-                activity.ts_event_ns,
-                str(activity),
-            )
+        ]
+        changes = [
+            activity
             for activity in view.activities
             if activity.activity_id not in self._accounted
             and (not activity.quantity_change or activity.symbol in desk.instruments)
             and not self._is_carried(activity)
-        )
+        ]
         fees = sum((line.fees for line in desk.positions.positions.values()), ZERO)
         found = reconcile(
             ours,

@@ -543,7 +543,7 @@ class LiveRunner:
             self.queries.ask_anew()
         else:
             self.queries.ask()
-            self._rollover.after_close()
+            self._rollover.learn_splits()
         return []
 
     def _end_sessions(self) -> None:

@@ -381,16 +381,13 @@ class DailyRollover:
                 self.stop.finish(ROLLED, RunEnd.ROLLED)
                 return
             self.supervisor.notify("info", f"this run goes on into the next session: {why_not}")
-        self._learn_splits()
+        self.learn_splits()
         if self.update is not None:
             kept = "forecast and rates stay those of yesterday"
             self.supervisor.spawn("the daily update", self._refresh(self.update, kept))
 
-    def after_close(self) -> None:
-        """Ask for the splits of the night: a desk that sleeps through the morning has them at the open."""
-        self._learn_splits()
-
-    def _learn_splits(self) -> None:
+    def learn_splits(self) -> None:
+        """Ask for splits, after a close, too: a desk that sleeps through the morning has them at the open."""
         if self.splits is not None:
             kept = "new dividends and splits are not known, what is remembered keeps its scale"
             self.supervisor.spawn("the query of splits", self._refresh(self.splits, kept))

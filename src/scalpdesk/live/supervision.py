@@ -16,6 +16,7 @@ watchdog process        another one is started
 """
 
 import asyncio
+import math
 import traceback
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator, Mapping
@@ -106,17 +107,18 @@ class LogThrottle:
 
     def __init__(self, notify: Notify) -> None:
         self._notify = notify
-        self._logged: dict[str, tuple[float, int, float]] = {}
-        """When a message was logged last, how often it came since, and the pause before the next."""
+        self._logged: dict[str, tuple[float, float, int, float]] = {}
+        """When a message was logged last and came last, how often since, and the pause before the next."""
 
     def warn(self, what: str, detail: str, now: float) -> None:
         """Log a warning, unless ``what`` was logged lately; ``now`` is the event loop's time."""
-        since, suppressed, pause = self._logged.get(what, (now - _REPEAT_SECONDS, 0, _REPEAT_SECONDS))
+        never = -math.inf, -math.inf, 0, _REPEAT_SECONDS
+        since, last, suppressed, pause = self._logged.get(what, never)
         if now - since < pause:
-            self._logged[what] = since, suppressed + 1, pause
+            self._logged[what] = since, now, suppressed + 1, pause
             return
-        pause = min(2.0 * pause, _LONGEST_REPEAT_SECONDS) if suppressed else _REPEAT_SECONDS
-        self._logged[what] = now, 0, pause
+        pause = min(2.0 * pause, _LONGEST_REPEAT_SECONDS) if now - last < pause else _REPEAT_SECONDS
+        self._logged[what] = now, now, 0, pause
         again = f" ({suppressed} times more since)" if suppressed else ""
         self._notify("warning", f"{what} {detail}{again}".rstrip())
 

@@ -1,7 +1,7 @@
 """All orders of the desk: intents become commands, and the venue's events move their states."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Protocol, assert_never
 
@@ -334,7 +334,3 @@ class OrderManager:
     def live_for(self, instrument_id: InstrumentId) -> list[Order]:
         """Live orders on an instrument, oldest first."""
         return [order for order in self.live.values() if order.submitted.instrument_id == instrument_id]
-
-    def live_ids(self) -> Iterable[str]:
-        """Ids of all live orders, oldest first."""
-        return tuple(self.live)

@@ -452,7 +452,7 @@ class PositionManager:
             lots.forget_trades()
 
     def booking(self, reference: str) -> Posting | None:
-        """Return an execution that stands, or None where it is unknown or was taken back."""
+        """Return an execution that stands, or its late fee; None where it is unknown or was taken back."""
         return self._bookings.get(reference)
 
     def execution(self, reference: str) -> Posting:

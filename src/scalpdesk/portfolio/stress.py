@@ -53,7 +53,7 @@ def largest_loss(lines: Iterable[StressLine], moves: Mapping[str, float]) -> Dec
     worst = ZERO
     for part in _MOVES:
         moved = [(line, max(part * moves[line.symbol] / line.beta, _LOWEST)) for line in moving]
-        worst = min(worst, sum((_gain_at(line, move) for line, move in moved), ZERO))
+        worst = min(worst, sum((_worth_at(line, move) - _worth_at(line, 0.0) for line, move in moved), ZERO))
     return -worst
 
 
@@ -68,11 +68,6 @@ def worths_of_day(lines: Sequence[StressLine], days_per_year: float) -> list[Dec
 
 def _worth_at(line: StressLine, move: float) -> Decimal:
     return line.holding.instrument.value(line.holding.quantity, exact(price_of(line, move), 12))
-
-
-def _gain_at(line: StressLine, move: float) -> Decimal:
-    """Return what a holding gains when its price's underlying moves by a fraction, currency."""
-    return _worth_at(line, move) - _worth_at(line, 0.0)
 
 
 def price_of(line: StressLine, move: float) -> float:

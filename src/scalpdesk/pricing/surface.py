@@ -254,8 +254,8 @@ def fit_surface(
     ``spot``: Price of the underlying, for forwards between expiries.
     ``previous``: The last surface: expiries of the same label start from its smiles.
     ``clock``, ``clock_name``: Clock in which variance is linear between expiries.
-    Returns every expiry has a verdict; bad quotes raise no error. Raises ArgumentError when the arrays of an
-    expiry differ in length, two expiries share a label, or the spot is not above 0.
+    Every expiry has a verdict; bad quotes raise no error. Raises ArgumentError when the arrays of an expiry
+    differ in length, two expiries share a label, or the spot is not above 0.
     """
     if not (np.isfinite(spot) and spot > 0.0):
         raise ArgumentError("the spot must be above 0", where="spot", value=spot)

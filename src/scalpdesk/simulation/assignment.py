@@ -97,7 +97,7 @@ class AssignmentProcessor:
                 option = held.instrument
                 if held.quantity >= 0 or not option.is_option or option.expiry <= day:
                     continue
-                if _is_assigned_early(option):
+                if option.style is Style.AMERICAN and takes_notices(option):
                     contracts = self._assigned(account, number, option, day)
                     if contracts:
                         self.waiting.append(_AssignedLot(account.name, number, contracts, now_ns))
@@ -198,11 +198,6 @@ class AssignmentProcessor:
         digest = sha256("|".join(about).encode()).digest()
         seeds = [self._terms.seed, 13, int.from_bytes(digest[:8])]
         return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seeds)))
-
-
-def _is_assigned_early(option: OptionContract) -> bool:
-    """Return whether holders may exercise an option for its shares before its end."""
-    return option.style is Style.AMERICAN and takes_notices(option)
 
 
 def notice_ns(now_ns: int) -> int:

@@ -324,7 +324,7 @@ class ExpiryProcessor:
         An exercise notice is carried out when the day's time for notices ends; a contrary instruction holds
         until that of the expiry does.
 
-        Returns When it is carried out, and may be withdrawn no more; UTC nanoseconds.. Raises Refused when so
+        Returns when it is carried out, and may be withdrawn no more; UTC nanoseconds. Raises Refused when so
         many are not held long, the option leaves no choice, or it is too late for today.
         """
         ledger = self._ledger

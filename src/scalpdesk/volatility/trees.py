@@ -45,7 +45,7 @@ class TreeEnsemble(msgspec.Struct, frozen=True):
 def estimate_trees(bars: Ohlc, horizon: int) -> TreeEnsemble | str:
     """Fit trees for the mean range variance of the next periods, scaled to squared returns as HAR is.
 
-    Returns or the reason for the failure. Raises ConfigError when scikit-learn is not installed.
+    Returns them, or why they cannot be fitted. Raises ConfigError when scikit-learn is not installed.
 
     References
     ----------

@@ -231,6 +231,7 @@ class DeribitTrial(Trial):
 
     STREAMS = 2
     CASH_TOLERANCE = Decimal("1e-8")
+    TELLS_FORCED_ORDERS = True
 
     @staticmethod
     def draw(seed: int) -> Schedule:

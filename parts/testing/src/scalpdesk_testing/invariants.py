@@ -107,8 +107,8 @@ class Scene:
     references: set[str] = field(default_factory=set)
     """References of bookings beside the desk's orders."""
     is_booked_twice: bool = False
-    bought_vols: dict[InstrumentId, set[float]] = field(default_factory=dict)
-    """Volatilities at which the venue's books show that options were bought, fractions a year."""
+    opened_vols: dict[InstrumentId, set[float]] = field(default_factory=dict)
+    """Volatilities at which the venue's books show that options were opened, fractions a year."""
     held_at: dict[str, Decimal] = field(default_factory=dict)
     """By client order id: what the desk held of the instrument when it decided the order."""
     truth: tuple[object, ...] = ()
@@ -137,8 +137,8 @@ class Scene:
         nets = [self._net_delta_at(vol), self._net_delta_at(lambda quoted_ns: vol(quoted_ns - earlier_ns))]
         return _nearest_zero(nets)
 
-    def note_bought(self, number: InstrumentId, at_ns: int, mid: float, spot: float) -> None:
-        """Keep the volatility of the venue's quote at which an option was bought, and those of just before.
+    def note_opened(self, number: InstrumentId, at_ns: int, mid: float, spot: float) -> None:
+        """Keep the volatility of the venue's quote at which an option was opened, and those of just before.
 
         An entry begins with the volatility of its first look: its orders may fill somewhat later.
         """
@@ -149,23 +149,23 @@ class Scene:
         vol, status = implied_vol_scalar(*terms, american=False)
         earlier_ns = at_ns - VOL_SECONDS * NANOS_PER_SECOND
         found = [self.implied_vol(at_ns), self.implied_vol(earlier_ns), *((vol,) if status == "ok" else ())]
-        self.bought_vols.setdefault(number, set()).update(found)
+        self.opened_vols.setdefault(number, set()).update(found)
 
     def nearest_hedged_delta(self) -> float:
         """Return the net delta at the volatilities that hedges go by, the one nearest 0, shares.
 
-        A desk that hedges at its entry's goes by those that the venue shows its options to have been bought
+        A desk that hedges at its entry's goes by those that the venue shows its options to have been opened
         at; any other, and one that took its options over, by the market's.
         """
         options = [each.instrument_id for each in self.engine.desk.positions.held()]
-        is_known = all(number in self.bought_vols for number in options if number != SHARE)
+        is_known = all(number in self.opened_vols for number in options if number != SHARE)
         if not self.plan.is_hedged_to_the_middle or not is_known:
             return self.net_delta_shares()
-        return _nearest_zero(self._bought_bounds())
+        return _nearest_zero(self._opened_bounds())
 
-    def _bought_bounds(self) -> tuple[float, float]:
+    def _opened_bounds(self) -> tuple[float, float]:
         """Return the least and the largest net delta with each option at one of those, shares."""
-        return self._bounds(self.bought_vols)
+        return self._bounds(self.opened_vols)
 
     def _bounds(self, vols_of: Mapping[InstrumentId, Collection[float]]) -> tuple[float, float]:
         desk = self.engine.desk
@@ -183,13 +183,19 @@ class Scene:
     def mark_is_off(self, mark: Mark) -> str | None:
         """Return which Greek of a mark is at no volatility of the market, where quotes tell it.
 
-        After a leap that of before counts, too: the desk believes the third quote that shows another.
+        After a leap that of before counts, too: the desk believes the third quote that shows another, of each
+        leg alone.
         """
         if self._delta_by_old_quotes():
             return None
         earlier_ns = VOL_SECONDS * NANOS_PER_SECOND
         vols = self.implied_vol, lambda at_ns: self.implied_vol(at_ns - earlier_ns)
-        deltas, vegas = zip(*map(self._delta_and_vega, vols), strict=True)
+        positions = self.engine.desk.positions
+        held = [{position.instrument_id} for position in positions.held()]
+        legs = [[self._delta_and_vega(vol, only) for vol in vols] for only in held]
+        shares = float(positions.quantity(SHARE))
+        deltas = [shares + sum(end(delta for delta, _ in leg) for leg in legs) for end in (min, max)]
+        vegas = [sum(end(vega for _, vega in leg) for leg in legs) for end in (min, max)]
         delta = sorted((*deltas, mark.net_delta_shares))[1]  # the mark's own where it lies between the two
         vega = sorted((*vegas, mark.vega_usd_per_point))[1]
         if abs(mark.net_delta_shares - delta) > max(0.05 * abs(delta), _FAR_DELTA_SHARES):
@@ -227,7 +233,7 @@ class Scene:
     def delta_bounds(self) -> tuple[float, float]:
         """Return the least and the largest net delta at the volatilities that the market has had, shares.
 
-        The desk hedges at its entry's volatility, and what it held then was bought at one of them, or at that
+        The desk hedges at its entry's volatility, and what it held then was opened at one of them, or at that
         of a quote that the venue let stand: a contract that has left the feed trades at its last one.
         """
         vols, at_ns = set(), self.session.open_ns
@@ -240,8 +246,8 @@ class Scene:
         if len(self.plan.legs) > 2:  # legs that do not offset one another: each at a volatility of its own
             nets += self._bounds(dict.fromkeys(self.plan.legs, vols))
         options = [each.instrument_id for each in self.engine.desk.positions.held()]
-        if all(number in self.bought_vols for number in options if number != SHARE):
-            nets += self._bought_bounds()
+        if all(number in self.opened_vols for number in options if number != SHARE):
+            nets += self._opened_bounds()
         nets += self._delta_by_old_quotes()
         return min(nets), max(nets)
 
@@ -479,7 +485,7 @@ def no_sold_leg_uncovered(scene: Scene) -> str | None:
             if order.parent is None and not order.is_forced and order.side is Side.SELL:
                 short += order.leaves if order.instrument_id == sold else ZERO
                 left -= order.leaves if order.instrument_id == cover else ZERO
-        if short > max(left, ZERO) and short > 0 and 11 not in scene.excused:
+        if short > max(left, ZERO) and short > 0 and not {4, 11} & scene.excused:
             symbol = scene.engine.desk.instruments[sold].symbol
             return f"{symbol}: {short} may be sold, and {left} cover it"
     return None

@@ -21,7 +21,7 @@ import msgspec
 
 from scalpdesk.core.errors import ConfigError, InvariantError, RetryError, StopError
 from scalpdesk.core.events import Event, OpenInterestEvent, OrderFilled, QuoteEvent
-from scalpdesk.core.intents import Output, Side, VenueCommand
+from scalpdesk.core.intents import Output, VenueCommand
 from scalpdesk.core.units import CENT, NANOS_PER_SECOND, InstrumentId
 from scalpdesk.engine.timers import Timers
 from scalpdesk.engine.trading_engine import TradingEngine
@@ -226,6 +226,8 @@ class Trial(ABC):
     """Options of the desk's run."""
     STATES_QUOTE_TIMES = True
     """Whether the venue's messages state when a quote was made."""
+    TELLS_FORCED_ORDERS = False
+    """Whether the venue says of an open order that it is the broker's own."""
 
     def __init__(
         self,
@@ -317,7 +319,7 @@ class Trial(ABC):
         self.conduct.has_strays = any(moment.kind == STRAY for moment in schedule.moments)
         self.line.on_asked = self.conduct.asked_for
         self.world.on_update(self.conduct.venue_reported)
-        self.world.on_update(self._note_bought)
+        self.world.on_update(self._note_opened)
         self.mishaps.on_commanded, self.mishaps.on_operated = self.conduct.commanded, self.conduct.operated
         self.mishaps.on_noted = self.conduct.noted
         if schedule.is_jump:  # no account of that size may buy the shares that the hedge wants then
@@ -595,14 +597,16 @@ class Trial(ABC):
             if order.instrument_id is not None and not order.client_order_id.startswith(BY_HAND)
         )
 
-    def _note_bought(self, update: OrderUpdate) -> None:
-        """Follow at which volatilities the venue sold options."""
-        ledger = self.world.ledger
+    def _note_opened(self, update: OrderUpdate) -> None:
+        """Follow at which volatilities options were opened, each leg on its side of the plan."""
+        ledger, legs = self.world.ledger, self.desk_plan.legs
         for trade in (update.execution, *update.leg_executions):
-            number = None if trade is None or trade.side is not Side.BUY else trade.instrument_id
-            if trade is not None and number is not None and ledger.instruments[number].is_option:
+            number = None if trade is None else trade.instrument_id
+            if trade is None or number is None or not ledger.instruments[number].is_option:
+                continue
+            if trade.side.sign * legs.get(number, 1) > 0:
                 mid, spot = float(ledger.mark(number)), float(ledger.mark(SHARE))
-                self.scene.note_bought(number, trade.ts_ns, mid, spot)
+                self.scene.note_opened(number, trade.ts_ns, mid, spot)
 
     def _look_at_venue(self, request: Asked) -> None:
         """A request has just been answered: the venue's side of the laws."""
@@ -625,13 +629,20 @@ class Trial(ABC):
             self._note_unexplained(text)
         self.outcome.says.append((round(self.loop.time(), 3), level, text))
 
+    def shown_name(self, order: BrokerOrder) -> str:
+        """Return the name by which the desk knows an order that it did not send."""
+        return order.client_order_id
+
     def _note_unexplained(self, text: str) -> None:
         """Only others' open orders, and trades taken back, may leave a difference without a cause."""
-        schedule = self.schedule
-        strange = schedule.faults
+        strange = self.schedule.faults
         table = text.partition("\n")[0].partition("explains it: ")[2]
-        others = strange & {"foreign_order", "manual_trade", "assignment"}
-        if others and all(part.startswith(f"order {BY_HAND}") for part in table.split("; ")):
+        others = {
+            f"order {self.shown_name(order)}"
+            for name, order in self.account.by_client_id.items()
+            if name.startswith(BY_HAND) or (order.is_forced and not self.TELLS_FORCED_ORDERS)
+        }
+        if all(part.partition(":")[0] in others for part in table.split("; ")):
             return  # it goes away again, and a person lets the desk resume
         if strange & {"bust", "correct"}:
             self.is_stated = self.conduct.is_stated = self.scene.has_stated_difference = True

@@ -16,7 +16,7 @@ import msgspec
 
 from scalpdesk.core.intents import LegOrders
 from scalpdesk.engine.desk import Desk
-from scalpdesk.exchange import Keyring, OrderUpdate, Published
+from scalpdesk.exchange import BrokerOrder, Keyring, OrderUpdate, Published
 from scalpdesk.venues import VenueSetup
 from scalpdesk_ibkr.gateway import IbkrGateway
 from scalpdesk_ibkr.served.contracts import read_query
@@ -24,7 +24,6 @@ from scalpdesk_ibkr.served.orders import perm_id_of
 from scalpdesk_ibkr.served.session import ClientSession, TwsMarket
 from scalpdesk_ibkr.served.wire import Reader, agreed_version, encode
 from scalpdesk_ibkr.settings import IbkrSettings
-from scalpdesk_testing.invariants import BY_HAND
 from scalpdesk_testing.line import Line, LineConnection, Socket
 from scalpdesk_testing.schedule import CALLED, CORRECTION, TRANSFER, Schedule, draw_schedule
 from scalpdesk_testing.trial import ACCOUNT, Trial
@@ -302,9 +301,6 @@ class TwsTrial(Trial):
         assert isinstance(self.line, TwsLine)
         return self.line.executions.get(name, name)
 
-    def _note_unexplained(self, text: str) -> None:
-        """Only others' trades may leave a difference; TWS names their orders by permanent ids."""
-        for name, order in self.account.by_client_id.items():
-            if name.startswith(BY_HAND):
-                text = text.replace(f"order {perm_id_of(order.order_id)}", f"order {name}")
-        super()._note_unexplained(text)
+    def shown_name(self, order: BrokerOrder) -> str:
+        """Return the permanent id: TWS names others' orders by it."""
+        return str(perm_id_of(order.order_id))

@@ -18,8 +18,8 @@ from scalpdesk.simulation.ledger import Ledger
 from scalpdesk_testing.invariants import Scene
 
 ORDERS_PATH = "/v2/orders"
-LOOKS = frozenset({ORDERS_PATH, "/v2/account", "/v2/positions"})
-"""Requests with which a look at the account begins."""
+LOOKS = frozenset({ORDERS_PATH, "/v2/account", "/v2/positions", "/public/get_time"})
+"""Requests with which a look at the account begins: at Deribit that for the venue's time."""
 _CANCEL_PATIENCE_NS = 20 * NANOS_PER_SECOND
 """After a halt, with a line: by then each order at the venue was cancelled, or its cancel was sent."""
 _LOOK_PATIENCE_NS = 15 * NANOS_PER_SECOND

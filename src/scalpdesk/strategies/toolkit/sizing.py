@@ -171,7 +171,7 @@ def straddle_size(
     --------
     >>> risk = StraddleRisk(premium=1_180.0, vega=73.0, theta=-13.1)
     >>> straddle_size("vega", 100_000.0, risk)
-    StraddleSize(raw=2.73972602739726, straddles=2, bound_by='size')
+    _StraddleSize(raw=2.73972602739726, straddles=2, bound_by='size')
     """
     config = config or SizeConfig()
     share = config.fraction if config.fraction is not None else _SHARES_OF_EQUITY[sizing]

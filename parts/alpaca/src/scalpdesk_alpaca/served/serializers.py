@@ -37,7 +37,7 @@ _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 def _money_text(value: Decimal) -> str:
     """Return an amount in cents, without needless zeros.
 
-    >>> money_text(Decimal("-23140.204"))
+    >>> _money_text(Decimal("-23140.204"))
     '-23140.2'
     """
     text = str(to_cents(value)).rstrip("0").rstrip(".")
