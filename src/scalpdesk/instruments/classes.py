@@ -218,8 +218,10 @@ def use_classes(rows: Mapping[str, OptionClass]) -> None:
 def option_class(root: str, day: date) -> OptionClass | None:
     """Return the row of a root for options that expire on ``day``; None without one.
 
-    Raises ConfigError when a package brings a row of this root that is no class. Raises >>>
-    option_class("VIXW", date(2026, 3, 25)).settlement. Raises <Settlement.CASH_AM: 'cash_am'>.
+    Raises ConfigError when a package brings a row of this root that is no class.
+
+    >>> option_class("VIXW", date(2026, 3, 25)).settlement
+    <Settlement.CASH_AM: 'cash_am'>
     """
     if root in _refused:
         raise _refused[root]

@@ -126,8 +126,9 @@ def horizon_level(
     ``years``, ``horizon_years``: To expiry and to the horizon.
     ``forecast``: Volatility to the horizon.
     ``implied_to_horizon``: The market's volatility to the horizon; its level when None.
-    ``>>> round(horizon_level(0.20``, ``30 / 365``, ``5 / 365``, ``0.26)``, ``4)``
-    ``0.2112``
+
+    >>> round(horizon_level(0.20, 30 / 365, 5 / 365, 0.26), 4)
+    0.2112
     """
     before = level if implied_to_horizon is None else implied_to_horizon
     moved = level**2 * years + (forecast**2 - before**2) * horizon_years
@@ -139,8 +140,9 @@ def level_between(before: tuple[float, float], after: tuple[float, float], horiz
 
     ``before``, ``after``: Years to each expiry and its total variance ``level² · years``; now is (0, 0).
     ``horizon_years``: Between them.
-    ``>>> round(level_between((0.0``, ``0.0)``, ``(30 / 365``, ``0.2**2 * 30 / 365)``, ``5 / 365)``, ``6)``
-    ``0.2``
+
+    >>> round(level_between((0.0, 0.0), (30 / 365, 0.2**2 * 30 / 365), 5 / 365), 6)
+    0.2
     """
     share = (horizon_years - before[0]) / (after[0] - before[0])
     variance = before[1] + share * (after[1] - before[1])

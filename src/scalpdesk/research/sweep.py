@@ -171,7 +171,7 @@ def combinations(parameters: Sequence[Parameter]) -> list[dict[str, str]]:
 def refuse_doubled(axes: Sequence[Parameter | Range]) -> None:
     """Refuse a key that is given twice.
 
-    Raises ArgumentError: names the key.
+    Raises ArgumentError, which names the key.
     """
     keys = [axis.key for axis in axes]
     doubled = next((key for key in keys if keys.count(key) > 1), None)

@@ -378,7 +378,7 @@ def _tape(data: str, symbol: str, day: str, seed: int) -> "MarketTape":
 # fixtures -----------------------------------------------------------------------------------------------
 
 
-def _pytest_configure(config: pytest.Config) -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Register the marker."""
     config.addinivalue_line(
         "markers", "exchange(day, at, underlying, cash, …): market and account of a served exchange"

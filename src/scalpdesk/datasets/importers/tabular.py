@@ -15,6 +15,7 @@ from typing import Any
 
 from scalpdesk.core.errors import DataError, ScalpdeskError, nearest_name
 from scalpdesk.core.units import DAY_SECONDS
+from scalpdesk.datasets.booked_actions import BookedAction
 from scalpdesk.datasets.importers.actions import add_actions
 from scalpdesk.datasets.importers.base import ImportReport, Progress, no_progress, refuse_workbook
 from scalpdesk.datasets.importers.chain_cells import right as read_right
@@ -595,10 +596,7 @@ def import_download(
                 symbol, end_ns, *figures = bar
                 out.write(f"{symbol},{from_ns(end_ns):%Y-%m-%dT%H:%M:%SZ},{','.join(map(repr, figures))}\n")
         report = import_table(catalog, path, replace(choices, is_share=True))
-    connection = connect()
-    connection.execute("CREATE TEMP TABLE paid (ex_date DATE, action VARCHAR, amount DECIMAL(18,6))")
-    if dividends:
-        connection.executemany("INSERT INTO paid VALUES (?, 'dividend', ?)", [list(row) for row in dividends])
+    paid = (BookedAction(day, "dividend", amount) for day, amount in dividends)
     kept = "action <> 'dividend' OR ex_date NOT BETWEEN ? AND ?"
-    add_actions(connection, catalog, choices.underlying.upper(), report, kept, span)
+    add_actions(catalog, choices.underlying.upper(), paid, report, kept, span)
     return report

@@ -151,7 +151,8 @@ class Several:
     ``adopts``: Members that take over the account's positions at the start, each those in its own underlying.
     ``name``: Name of the combination; the members' joined by ``+`` by default.
     ``underlyings``: Symbol of a member's underlying where it is not the desk's.
-    ``A member that is itself a combination comes in with its own members``, ``who divide its share.``
+
+    A member that is itself a combination comes in with its own members, who divide its share.
     """
 
     def __init__(
