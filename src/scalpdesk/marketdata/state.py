@@ -706,8 +706,8 @@ class MarketState:
 
         None when never quoted.
 
-        Raises ArgumentError for an option: its quote may tell nothing, and :meth:`DeltaEngine.mark` knows what
-        it is worth.
+        Raises ArgumentError for an option: its quote may tell nothing, and :meth:`DeltaEngine.mark` knows
+        what it is worth.
         """
         quote = self.quotes[instrument_id]
         if self._spot_of[instrument_id] is not None:
