@@ -41,7 +41,6 @@ from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.contract import Equity, Instruments
 from scalpdesk.instruments.fees import ALPACA_FEES
 from scalpdesk.instruments.sessions import session_on
-from scalpdesk.journal.codec import SCHEMA, JournalHeader
 from scalpdesk.journal.log import JournalWriter
 from scalpdesk.live import run
 from scalpdesk.live.core import LiveCore
@@ -74,6 +73,7 @@ from scalpdesk_testing.kit.broker import connect
 from scalpdesk_testing.kit.clock import ManualClock
 from scalpdesk_testing.kit.desk import CASH, Scripted, build_engine
 from scalpdesk_testing.kit.instruments import DAY, straddle_book
+from scalpdesk_testing.kit.journaled_run import journal_header
 from scalpdesk_testing.kit.packages import install_points
 from scalpdesk_testing.kit.served import AlpacaBench
 from scalpdesk_testing.kit.tape import TapeBuilder
@@ -183,12 +183,6 @@ class LiveBench:
         self.venue = PlayedSession(self.tape, connection)
         self.run_dir = self.folder / "run"
 
-    def header(self) -> JournalHeader:
-        return JournalHeader(
-            SCHEMA, "run", "scripted", "simulated", "simulated", {}, "0" * 64, "test",
-            tuple(self.tape.instruments), (), {"account_id": "a"}, 1,
-        )  # fmt: skip
-
     def live(
         self, dies_at: int | None = None, meanwhile: Callable[["LiveBench"], Any] | None = None
     ) -> LiveRunner | None:
@@ -205,7 +199,8 @@ class LiveBench:
         )
         timers = Timers()
         if is_fresh:
-            journal = JournalWriter.create(self.run_dir, self.header())
+            header = journal_header(self.tape.instruments, mode="simulated", data={"account_id": "a"})
+            journal = JournalWriter.create(self.run_dir, header)
         else:
             journal = JournalWriter.reopen(self.run_dir, started_ns=1)
             rebuilt = rebuild(JournalReader(self.run_dir), self.engine)
@@ -805,15 +800,12 @@ BRISK = RunnerOptions(
 class VenueDesk:
     """Runs a desk that decides nothing against a served exchange."""
 
-    def __init__(
-        self, folder: Path, bench: AlpacaBench, options: RunnerOptions = BRISK, **parts: Any
-    ) -> None:
+    def __init__(self, folder: Path, bench: AlpacaBench, options: RunnerOptions = BRISK) -> None:
         self.run_dir = folder / "run"
         self.bench = bench
         self.said: list[tuple[str, str]] = []
         self.engine = build_engine(Scripted(), bench.book, limits=RiskLimits())
         self._options = options
-        self._parts = parts
 
     @property
     def desk(self) -> Any:
@@ -826,10 +818,7 @@ class VenueDesk:
 
     async def _live(self, meanwhile: Callable[["VenueDesk"], Awaitable[None]]) -> None:
         await self.bench.start()
-        header = JournalHeader(
-            SCHEMA, "run", "scripted", "alpaca", "paper", {}, "0" * 64, "test",
-            tuple(self.bench.book), (), {"account_id": "a"}, 1,
-        )  # fmt: skip
+        header = journal_header(self.bench.book, venue="alpaca", mode="paper", data={"account_id": "a"})
         journal = JournalWriter.create(self.run_dir, header)
         self.gateway = self.bench.gateway()
         try:
@@ -842,7 +831,6 @@ class VenueDesk:
                 SystemClock(),
                 self._options,
                 notify=lambda *words: self.said.append(words),
-                **self._parts,
             )
             running = asyncio.create_task(self.runner.run(Start()))
             watched = asyncio.ensure_future(meanwhile(self))
