@@ -185,11 +185,6 @@ def test_without_volatilities_there_is_nothing_to_reprice() -> None:
         gamma_flip(chain(WORKED), 590.0)
 
 
-def test_an_empty_grid_is_refused() -> None:
-    with pytest.raises(ArgumentError, match="grid"):
-        gamma_flip(flip_chain((595, "C", 0.15, 1.0), years=0.1), 590.0, span=0.001)
-
-
 @given(
     st.lists(
         st.tuples(
