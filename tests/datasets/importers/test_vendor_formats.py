@@ -48,8 +48,8 @@ def lines(path: Path, *rows: str) -> Path:
     return path
 
 
-def stored(folder: Path, name: str, table: str, key: str, columns: str, day: str = DAY) -> list[tuple]:
-    path = day_file(folder / "cat", name, table, key, day)
+def stored(folder: Path, name: str, table: str, key: str, columns: str) -> list[tuple]:
+    path = day_file(folder / "cat", name, table, key, DAY)
     return connect().execute(f"SELECT {columns} FROM read_parquet(?) ORDER BY ts", [str(path)]).fetchall()
 
 
