@@ -26,8 +26,6 @@ from scalpdesk.core.events import (
 from scalpdesk.core.intents import (
     CancelOrder,
     MultiLegOrder,
-    OrderIntent,
-    OrderType,
     Output,
     Purpose,
     Side,
@@ -41,6 +39,7 @@ from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.contract import Equity, Instruments
 from scalpdesk.instruments.fees import ALPACA_FEES
 from scalpdesk.instruments.sessions import session_on
+from scalpdesk.journal.codec import JournalHeader
 from scalpdesk.journal.log import JournalWriter
 from scalpdesk.live import run
 from scalpdesk.live.core import LiveCore
@@ -72,6 +71,7 @@ from scalpdesk.venues.simulated import PlayedSession, SimulatedGateway
 from scalpdesk_testing.kit.broker import connect
 from scalpdesk_testing.kit.clock import ManualClock
 from scalpdesk_testing.kit.desk import CASH, Scripted, build_engine
+from scalpdesk_testing.kit.desk import order as intent_of
 from scalpdesk_testing.kit.instruments import DAY, straddle_book
 from scalpdesk_testing.kit.journaled_run import journal_header
 from scalpdesk_testing.kit.packages import install_points
@@ -113,10 +113,8 @@ def follower(*targets: int, limit: str | None = None) -> Scripted:
         missing = target - view.exposure(SHARE)
         if not missing:
             return ()
-        kind = OrderType.MARKET if limit is None else OrderType.LIMIT
-        price = None if limit is None else Decimal(limit)
         side = Side.BUY if missing > 0 else Side.SELL
-        intent = OrderIntent(SHARE, side, abs(missing), Purpose.HEDGE, "follow", kind, price)
+        intent = intent_of(side, abs(missing), limit, Purpose.HEDGE)
         return (Proposal(DecisionKind.HEDGE, (f"want {target}",), {}, (intent,)),)
 
     return Scripted(think, [EveryQuote(SHARE)])
@@ -183,6 +181,10 @@ class LiveBench:
         self.venue = PlayedSession(self.tape, connection)
         self.run_dir = self.folder / "run"
 
+    def header(self) -> JournalHeader:
+        """Return the header of its journal."""
+        return journal_header(self.tape.instruments, mode="simulated", data={"account_id": "a"})
+
     def live(
         self, dies_at: int | None = None, meanwhile: Callable[["LiveBench"], Any] | None = None
     ) -> LiveRunner | None:
@@ -199,8 +201,7 @@ class LiveBench:
         )
         timers = Timers()
         if is_fresh:
-            header = journal_header(self.tape.instruments, mode="simulated", data={"account_id": "a"})
-            journal = JournalWriter.create(self.run_dir, header)
+            journal = JournalWriter.create(self.run_dir, self.header())
         else:
             journal = JournalWriter.reopen(self.run_dir, started_ns=1)
             rebuilt = rebuild(JournalReader(self.run_dir), self.engine)
