@@ -27,13 +27,13 @@ from scalpdesk.core.units import HOUR_NS
 from scalpdesk.datasets.store import write_rows
 from scalpdesk.instruments.contract import Equity
 from scalpdesk.instruments.sessions import session_on
-from scalpdesk.journal.codec import SCHEMA, JournalHeader
 from scalpdesk.journal.log import JournalWriter, RunLock
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.portfolio.explain import PARTS
 from scalpdesk.research.stored_run import read_stored
 from scalpdesk.volatility.variance_time import CALENDAR, EMBEDDED_SESSIONS
 from scalpdesk.web.runs import run_page
+from scalpdesk_testing.kit.journaled_run import journal_header
 
 SESSION = session_on(date(2018, 2, 5))
 RUN = "20180205-093000-st0cka+gamma-scalper-simulated-6d5292"
@@ -181,16 +181,12 @@ def unfinished(*, has_mark=True, has_session=True, underlying="SPY", mode="simul
     """
     day = SESSION.open_ns
     settings = load_settings("gamma-scalper")
-    header = JournalHeader(
-        schema=SCHEMA,
+    header = journal_header(
+        [Equity("SPY")],
         run_id="short",
         strategy="gamma-scalper",
-        venue="simulated",
         mode=mode,
         config=settings.effective(),
-        config_hash="c0ffee",
-        build="1",
-        instruments=(Equity("SPY"),),
         sessions=sessions if has_session else (),
         data={"underlying": underlying},
         started_ns=day,

@@ -28,10 +28,10 @@ QUOTES = """ts,symbol,bid,ask,bid_size,ask_size
 """
 
 
-def put_csv(folder: Path, text: str, name: str = "mine", underlying: str = "XYZ", **choices) -> Path:
+def put_csv(folder: Path, text: str, underlying: str = "XYZ", **choices) -> Path:
     path = folder / "rows.csv"
     path.write_text(text)
-    import_table(folder / "cat", path, ImportChoices(name, underlying, **choices))
+    import_table(folder / "cat", path, ImportChoices("mine", underlying, **choices))
     return folder / "cat"
 
 

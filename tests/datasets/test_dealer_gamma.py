@@ -24,8 +24,8 @@ class Shelf:
 
     name = "firestore"
 
-    def __init__(self, answer=None):
-        self.answer = answer or StoredExposure("SPX", -15_000.0, AT_NS)
+    def __init__(self):
+        self.answer = StoredExposure("SPX", -15_000.0, AT_NS)
         self.reads = 0
 
     def read(self):

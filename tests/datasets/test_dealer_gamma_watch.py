@@ -31,8 +31,6 @@ class Shelf:
     def read(self):
         self.asked.set()
         assert self.may_answer.wait(PATIENCE_SECONDS)
-        if isinstance(self.answer, ExposureUnknownError):
-            raise self.answer
         if isinstance(self.answer, Exception):
             raise self.answer
         return self.answer

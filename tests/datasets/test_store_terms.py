@@ -10,6 +10,7 @@ from scalpdesk.datasets.store import connect, day_file, write_table
 from scalpdesk.instruments.corporate_actions import ActionKind, CorporateAction
 from scalpdesk.instruments.futures import future_contract
 from scalpdesk.marketdata.tape import CashDividend
+from scalpdesk_testing.kit.archives import put_zip
 
 
 @pytest.mark.parametrize(
@@ -43,12 +44,10 @@ def catalog(tmp_path):
     }.items():
         (root / path).parent.mkdir(parents=True)
         (root / path).write_text(text)
-    import zipfile
-
-    shares = root / "equity" / "usa" / "minute" / "xyz"
-    shares.mkdir(parents=True)
-    with zipfile.ZipFile(shares / "20151218_trade.zip", "w") as archive:
-        archive.writestr("20151218_xyz_minute_trade.csv", "34200000,1000000,1003000,999000,1001000,1500\n")
+    put_zip(
+        root / "equity" / "usa" / "minute" / "xyz" / "20151218_trade.zip",
+        {"20151218_xyz_minute_trade.csv": "34200000,1000000,1003000,999000,1001000,1500\n"},
+    )
     import_lean(tmp_path / "cat", root)
     return tmp_path / "cat"
 

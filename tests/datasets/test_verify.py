@@ -183,9 +183,9 @@ def test_a_damaged_file_fails_by_name(tmp_path):
     assert str(path) in check(report, "files can be read").detail
 
 
-def spoilt(catalog: Path, table: str, key: str, select: str, day: str = "2015-12-23") -> Path:
+def spoilt(catalog: Path, table: str, key: str, select: str) -> Path:
     """Write a day file again by ``select`` over its rows, as an import of today would not."""
-    path = day_file(catalog, "mine", table, key, day)
+    path = day_file(catalog, "mine", table, key, "2015-12-23")
     write_table(connect(), select, path, parameters=[str(path)])
     return path
 

@@ -11,8 +11,10 @@ import pytest
 from scalpdesk import load_data
 from scalpdesk.core.errors import DataError
 from scalpdesk.datasets.importers.actions import book_known_actions, import_actions
+from scalpdesk.datasets.importers.base import ImportReport
 from scalpdesk.datasets.importers.chain import ChainChoices, import_chain
 from scalpdesk.datasets.verify import CheckVerdict, VerifyReport, verify_data_set
+from scalpdesk.marketdata.tape import MarketTape
 
 STRIKES = (460, 465, 470, 475, 480)
 
@@ -44,6 +46,15 @@ def _market(
     (folder / "day.csv").write_text("\n".join(lines) + "\n")
     choices = ChainChoices(name="own", underlying=symbol, timezone="America/New_York")
     import_chain(folder / "catalog", folder / "day.csv", choices)
+
+
+def _book(folder: Path, line: str) -> ImportReport:
+    (folder / "actions.csv").write_text(f"symbol,ex_date,action,amount\n{line}\n")
+    return import_actions(folder / "catalog", "own", folder / "actions.csv")
+
+
+def _load(folder: Path) -> MarketTape:
+    return load_data("own", start="2024-01-17", end="2024-01-18", catalog=folder / "catalog")
 
 
 def _failed(folder: Path) -> dict[str, str]:
@@ -98,13 +109,11 @@ def test_any_common_ratio_of_the_strikes_is_a_split_and_is_told(tmp_path: Path, 
     spot, strikes = 470.0 * scale * 1.004, tuple(round(each * scale, 2) for each in STRIKES)
     _two_days(tmp_path, spot, strikes, spot / 470.0)
     assert f"strikes are divided by {ratio}" in _failed(tmp_path)["splits and special dividends are booked"]
-    span = {"name": "own", "start": "2024-01-17", "end": "2024-01-18", "catalog": tmp_path / "catalog"}
     with pytest.raises(DataError, match=ratio) as refused:
-        load_data(**span)
+        _load(tmp_path)
     line = f"SPY,2024-01-18,split,{ratio}"
     assert line in str(refused.value.fix)
-    (tmp_path / "actions.csv").write_text(f"symbol,ex_date,action,amount\n{line}\n")
-    import_actions(tmp_path / "catalog", "own", tmp_path / "actions.csv")
+    _book(tmp_path, line)
     assert "splits and special dividends are booked" not in _failed(tmp_path)
 
 
@@ -113,16 +122,13 @@ SPLIT = (93.0, tuple(each / 5 for each in STRIKES), 0.2)
 
 def test_a_run_over_a_split_is_refused_until_it_is_booked(tmp_path: Path) -> None:
     _two_days(tmp_path, *SPLIT)
-    span = {"name": "own", "start": "2024-01-17", "end": "2024-01-18", "catalog": tmp_path / "catalog"}
     assert "splits and special dividends are booked" in _failed(tmp_path)
     with pytest.raises(DataError, match="2024-01-18"):
-        load_data(**span)
-    book = tmp_path / "actions.csv"
-    book.write_text("symbol,ex_date,action,amount\nSPY,2024-01-18,split,5:1\n")
+        _load(tmp_path)
     for _ in range(2):  # a second time replaces
-        report = import_actions(tmp_path / "catalog", "own", book)
+        report = _book(tmp_path, "SPY,2024-01-18,split,5:1")
     assert report.rows == {"corporate_actions/SPY": 1}
-    (action,) = load_data(**span).actions
+    (action,) = _load(tmp_path).actions
     assert (action.ex_date, action.ratio) == (date(2024, 1, 18), 5)
     assert "splits and special dividends are booked" not in _failed(tmp_path)
 
@@ -154,13 +160,10 @@ def test_a_split_of_adjusted_prices_is_not_booked(tmp_path: Path) -> None:
 
 def test_a_special_dividend_that_moves_the_strikes_has_to_be_booked(tmp_path: Path) -> None:
     _two_days(tmp_path, 458.0, tuple(each - 12 for each in STRIKES), 458 / 470)
-    span = {"name": "own", "start": "2024-01-17", "end": "2024-01-18", "catalog": tmp_path / "catalog"}
     with pytest.raises(DataError, match="strikes fall by 12"):
-        load_data(**span)
-    book = tmp_path / "actions.csv"
-    book.write_text("symbol,ex_date,action,amount\nSPY,2024-01-18,special_dividend,12.00\n")
-    import_actions(tmp_path / "catalog", "own", book)
-    assert [each.cash for each in load_data(**span).actions] == [12]
+        _load(tmp_path)
+    _book(tmp_path, "SPY,2024-01-18,special_dividend,12.00")
+    assert [each.cash for each in _load(tmp_path).actions] == [12]
 
 
 def test_a_share_that_falls_while_its_options_are_relisted_is_no_dividend(tmp_path: Path) -> None:
@@ -170,9 +173,8 @@ def test_a_share_that_falls_while_its_options_are_relisted_is_no_dividend(tmp_pa
 
 def test_an_action_of_another_share_is_refused(tmp_path: Path) -> None:
     _market(tmp_path)
-    (tmp_path / "actions.csv").write_text("symbol,ex_date,action,amount\nSPX,2024-01-18,split,5:1\n")
     with pytest.raises(DataError) as refused:
-        import_actions(tmp_path / "catalog", "own", tmp_path / "actions.csv")
+        _book(tmp_path, "SPX,2024-01-18,split,5:1")
     assert refused.value.value == "SPX"
 
 
@@ -184,9 +186,8 @@ def test_a_crash_is_no_split(tmp_path: Path) -> None:
 def test_an_action_that_cannot_be_read_is_named_by_its_line(tmp_path: Path) -> None:
     _market(tmp_path)
     for line in ("SPY,2024-01-18,split,5", "SPY,2024-13-18,split,5:1", "SPY,2024-01-18,gift,1"):
-        (tmp_path / "actions.csv").write_text(f"symbol,ex_date,action,amount\n{line}\n")
         with pytest.raises(DataError) as refused:
-            import_actions(tmp_path / "catalog", "own", tmp_path / "actions.csv")
+            _book(tmp_path, line)
         assert str(refused.value.where).endswith("actions.csv:2"), line
 
 

@@ -1,7 +1,7 @@
 """A held contract loses its quotes while the share moves on: the desk hedges by the model's delta."""
 
 from collections import Counter
-from dataclasses import fields, replace
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from string import digits
@@ -17,7 +17,7 @@ from scalpdesk.core.intents import Decision, Mark
 from scalpdesk.core.units import NANOS_PER_SECOND, years_between
 from scalpdesk.datasets.embedded.market import reconstruct_span
 from scalpdesk.instruments.sessions import expiry_instant_ns, session_on
-from scalpdesk.marketdata.tape import LazyQuotes, QuoteColumns
+from scalpdesk.marketdata.tape import LazyQuotes
 from scalpdesk.pricing.scalar import option_greeks
 from scalpdesk.report.summary import run_summary
 from scalpdesk_testing.alpaca_trial import AlpacaTrial
@@ -121,7 +121,7 @@ def without_quotes(tape):
         kept[share] = np.diff(second[share], prepend=-1) > 0
         if session.day != LOST:
             kept |= np.isin(rows.instrument_id, legs)
-        return QuoteColumns(*(getattr(rows, column.name)[kept] for column in fields(rows)))
+        return rows.take(kept)
 
     return replace(tape, quotes=LazyQuotes(tape.sessions, load), bars=None)
 

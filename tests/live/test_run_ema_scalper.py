@@ -1,6 +1,6 @@
 """``scalpdesk run ema-scalper`` at the simulated Alpaca: the backtest's decisions, the exchange's ledger."""
 
-from dataclasses import fields, replace
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 
@@ -9,7 +9,6 @@ import pytest
 
 from scalpdesk.core.events import BarEvent, ImpliedVolEvent, QuoteEvent, SessionBarsEvent
 from scalpdesk.core.intents import OrderType, SubmitOrder
-from scalpdesk.marketdata.tape import BarColumns
 from scalpdesk.records.projection import project_journal
 from scalpdesk.records.scalps import open_scalps, scalp_history
 from scalpdesk.records.store import open_store
@@ -45,11 +44,10 @@ def market_with_bars(played: Played):
     tape, whole = known_market(played), played.wanted.market()
     bars = whole.bars.whole()
     last_ns = max(one.ts_event_ns for one in played.events if isinstance(one, BarEvent))
-    mine = bars.ts_ns <= last_ns
-    columns = {field.name: getattr(bars, field.name)[mine] for field in fields(BarColumns)}
-    named = (whole.instruments[number].symbol for number in columns["instrument_id"].tolist())
-    columns["instrument_id"] = np.array([played.symbols.index(symbol) for symbol in named], dtype=np.int32)
-    return replace(tape, bars=BarColumns(**columns))
+    mine = bars.take(bars.ts_ns <= last_ns)
+    named = (whole.instruments[number].symbol for number in mine.instrument_id.tolist())
+    numbers = np.array([played.symbols.index(symbol) for symbol in named], dtype=np.int32)
+    return replace(tape, bars=replace(mine, instrument_id=numbers))
 
 
 def assert_decided_alike(played: Played) -> None:

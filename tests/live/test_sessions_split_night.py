@@ -1,7 +1,7 @@
 """``scalpdesk run`` at ``scalpdesk exchange`` over a split: the backtest's books and decisions."""
 
 import asyncio
-from dataclasses import fields, replace
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 
@@ -60,8 +60,7 @@ def tape_over_a_split():
     def cut(columns):
         stamps = columns.ts_ns
         is_near = (stamps >= first.close_ns - 120 * SECOND_NS) & (stamps <= second.open_ns + 120 * SECOND_NS)
-        mine = is_near & (columns.instrument_id == 0)
-        return type(columns)(**{one.name: getattr(columns, one.name)[mine] for one in fields(columns)})
+        return columns.take(is_near & (columns.instrument_id == 0))
 
     quotes = cut(whole.quotes.whole())
     shift = np.where(quotes.ts_ns <= first.close_ns, (RATIO - 1) * 0.5 * (quotes.bid + quotes.ask), 0.0)
@@ -177,8 +176,7 @@ def in_one_process(night, played):
     """Return the decisions of the run and those of its backtest, and the backtest."""
     seen = min(one.ts_event_ns for one in played.events if isinstance(one, QuoteEvent))
     quotes = night.tape.quotes
-    mine = quotes.ts_ns >= seen  # the first instant is played before anybody can listen
-    heard = type(quotes)(**{one.name: getattr(quotes, one.name)[mine] for one in fields(quotes)})
+    heard = quotes.take(quotes.ts_ns >= seen)  # the first instant is played before anybody can listen
     alone = backtest(played, replace(night.tape, quotes=heard), arrivals=played.arrivals())
     until_ns = int(quotes.ts_ns[-1])
     live, tested = (rows(each, played.symbols, until_ns) for each in (played.outputs, alone.outputs))

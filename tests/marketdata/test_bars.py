@@ -21,8 +21,8 @@ def session(number: int = 0, minutes: int = 390) -> Session:
     return Session(date(2013, 10, 7 + number), open_ns, open_ns + minutes * MINUTE)
 
 
-def bar(end_ns: int, close: float, volume: float = 1.0, seconds: int = 60, wide: float = 0.0) -> BarEvent:
-    return BarEvent(0, end_ns, end_ns, seconds, close, close + wide, close - wide, close, volume)
+def bar(end_ns: int, close: float, volume: float = 1.0, seconds: int = 60) -> BarEvent:
+    return BarEvent(0, end_ns, end_ns, seconds, close, close, close, close, volume)
 
 
 def quote(ts_ns: int, mid: float) -> QuoteEvent:

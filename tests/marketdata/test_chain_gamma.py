@@ -200,10 +200,8 @@ def test_the_embedded_market_is_covered_and_its_profile_passes_through_its_sum(t
 
 
 def test_a_word_uses_nothing_that_comes_later(tape):
-    until = int(np.searchsorted(tape.quotes.ts_ns, NOON_NS, side="right"))
-    columns = ("ts_ns", "instrument_id", "bid", "ask", "bid_size", "ask_size")
-    cut = replace(tape.quotes, **{name: getattr(tape.quotes, name)[:until] for name in columns})
-    whole, known = price_tape(tape, NOON_NS), price_tape(replace(tape, quotes=cut), NOON_NS)
+    cut = replace(tape, quotes=tape.quotes.until(NOON_NS))
+    whole, known = price_tape(tape, NOON_NS), price_tape(cut, NOON_NS)
     np.testing.assert_array_equal(whole.rows.gamma, known.rows.gamma)
 
 

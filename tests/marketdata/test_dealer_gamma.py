@@ -1,6 +1,7 @@
 """Dealer gamma exposure: sums, walls, coverage, the flip level and the thresholds built on it."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -184,11 +185,6 @@ def test_without_volatilities_there_is_nothing_to_reprice() -> None:
         gamma_flip(chain(WORKED), 590.0)
 
 
-def test_an_empty_grid_is_refused() -> None:
-    with pytest.raises(ArgumentError, match="grid"):
-        gamma_flip(flip_chain((595, "C", 0.15, 1.0), years=0.1), 590.0, span=0.001)
-
-
 @given(
     st.lists(
         st.tuples(
@@ -214,15 +210,7 @@ def test_the_profile_has_opposite_signs_on_the_two_sides_of_a_flip(
 
 def _gross(rows: ExposureRows, spot: float) -> float:
     """Return the size of the exposure before calls and puts are set against one another."""
-    calls = ExposureRows(
-        rows.strike,
-        np.ones(len(rows), dtype=np.bool_),
-        rows.gamma,
-        rows.open_interest,
-        rows.multiplier,
-        vol=rows.vol,
-        years=rows.years,
-    )
+    calls = replace(rows, is_call=np.ones(len(rows), dtype=np.bool_))
     return float(repriced_exposure(calls, np.array([spot]))[0])
 
 

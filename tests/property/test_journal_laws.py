@@ -25,24 +25,14 @@ from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.classes import us_option
 from scalpdesk.instruments.contract import Equity
 from scalpdesk.instruments.sessions import Session
-from scalpdesk.journal.codec import SCHEMA, JournalHeader, encode_events, encode_header, encode_outputs
+from scalpdesk.journal.codec import encode_events, encode_header, encode_outputs
 from scalpdesk.journal.frames import FRAME_BYTES, SEGMENT_BYTES
 from scalpdesk.journal.log import JournalWriter
 from scalpdesk.journal.reader import JournalReader
+from scalpdesk_testing.kit.journaled_run import journal_header
 
-HEADER = JournalHeader(
-    schema=SCHEMA,
-    run_id="law",
-    strategy="none",
-    venue="simulated",
-    mode="backtest",
-    config={},
-    config_hash="0",
-    build="0",
-    instruments=(Equity("SPY"), us_option("SPY180205C00270000")),
-    sessions=(Session(date(2018, 2, 5), 1, 2),),
-    data={},
-    started_ns=1,
+HEADER = journal_header(
+    [Equity("SPY"), us_option("SPY180205C00270000")], sessions=(Session(date(2018, 2, 5), 1, 2),)
 )
 FIRST_EVENT = SEGMENT_BYTES + FRAME_BYTES + len(encode_header(HEADER))
 

@@ -31,9 +31,9 @@ from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.classes import us_option
 from scalpdesk.instruments.contract import Equity
 from scalpdesk.instruments.sessions import Session
-from scalpdesk.journal.codec import SCHEMA, JournalHeader
 from scalpdesk.journal.log import JournalWriter
 from scalpdesk.records.store import open_store
+from scalpdesk_testing.kit.journaled_run import journal_header
 
 SPY, CALL = InstrumentId(0), InstrumentId(1)
 START_NS = 1_517_841_000_000_000_000
@@ -41,16 +41,12 @@ START_NS = 1_517_841_000_000_000_000
 
 @pytest.fixture
 def header():
-    return JournalHeader(
-        schema=SCHEMA,
+    return journal_header(
+        (Equity("SPY"), us_option("SPY180209C00270000")),
         run_id="demo-1",
         strategy="gamma_scalper",
-        venue="simulated",
         mode="demo",
         config={"capital": "100000.00", "limit": float("inf")},
-        config_hash="c0ffee",
-        build="0.1.0",
-        instruments=(Equity("SPY"), us_option("SPY180209C00270000")),
         sessions=(Session(date(2018, 2, 5), START_NS, START_NS + 1),),
         data={
             "name": "embedded",

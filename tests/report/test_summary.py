@@ -9,7 +9,6 @@ from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.errors import StopError
 from scalpdesk.core.events import OrderFilled, TimerEvent
 from scalpdesk.core.intents import CancelOrder, Decision, Mark, OrderIntent, Purpose, SetTimer, Side
-from scalpdesk.journal.codec import SCHEMA, JournalHeader
 from scalpdesk.marketdata.triggers import EveryQuote, Wake
 from scalpdesk.orders.order_manager import OrderManager
 from scalpdesk.portfolio.explain import PARTS
@@ -19,27 +18,15 @@ from scalpdesk.strategies.contract import Proposal
 from scalpdesk.strategies.several.strategy import Several
 from scalpdesk_testing.kit.desk import Puppet, Scripted, run_tape
 from scalpdesk_testing.kit.instruments import straddle_book
+from scalpdesk_testing.kit.journaled_run import journal_header
 from scalpdesk_testing.kit.tape import TapeBuilder
 
 D = Decimal
 
 
 def header(tape):
-    return JournalHeader(
-        schema=SCHEMA,
-        run_id="r-1",
-        strategy="scripted",
-        venue="simulated",
-        mode="backtest",
-        config={},
-        config_hash="abc",
-        build="0",
-        instruments=tuple(tape.instruments),
-        sessions=tape.sessions,
-        data={"name": tape.name, "kind": tape.kind, "underlying": "SPY", "secret": 1},
-        started_ns=0,
-        seed=7,
-    )
+    data = {"name": tape.name, "kind": tape.kind, "underlying": "SPY", "secret": 1}
+    return journal_header(tape.instruments, run_id="r-1", sessions=tape.sessions, data=data, seed=7)
 
 
 def hedging(*quantities):

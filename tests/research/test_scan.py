@@ -10,9 +10,8 @@ from scalpdesk.core.errors import DataError
 from scalpdesk.datasets.embedded.market import daily_bars_before, reconstruct
 from scalpdesk.entry.edge_gate import (
     EdgeExpiry,
-    EdgeGate,
-    EdgeGateConfig,
     EdgeInputs,
+    bar_over_looks,
     price_in_market,
     shifted_edge,
 )
@@ -114,16 +113,11 @@ def test_a_straddles_edge_is_the_live_gates_own(tape, found):
 def test_the_verdict_is_the_gates_with_the_largest_delta(found):
     ranking, facts = found
     config = EntryConfig(forecast_vol=FORECAST)
-    gate = EdgeGateConfig(
-        min_edge_usd=config.min_edge_usd,
-        k_stderr=config.k_stderr,
-        min_vol_ratio=config.min_vol_ratio,
-        window_seconds=config.window_seconds,
-    )
+    bar = bar_over_looks(config.k_stderr, config.window_seconds)
     wanted = (
-        (ranking.net >= gate.min_edge_usd)
-        & (ranking.net >= EdgeGate(gate).bar_stderr * ranking.stderr)
-        & (ranking.vol_ratio >= gate.min_vol_ratio)
+        (ranking.net >= config.min_edge_usd)
+        & (ranking.net >= bar * ranking.stderr)
+        & (ranking.vol_ratio >= config.min_vol_ratio)
         & (np.abs(ranking.delta) <= 0.10)
     )
     assert (ranking.passes == wanted).all()

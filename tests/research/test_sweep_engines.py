@@ -26,7 +26,7 @@ if mark.exists():
 """
 
 
-def jobs_of(path, market, ages=(5, 6, 7)):
+def jobs_of(path, market):
     made = folder(path, BUY_ONE, before=KILLS_ITS_PROCESS)
     chosen = {"folder": str(made), "isolate": False, "heartbeat_seconds": 600, "price_change_usd": 5}
 
@@ -34,7 +34,7 @@ def jobs_of(path, market, ages=(5, 6, 7)):
         return load_settings("external", overrides=[*overrides_of(chosen), *texts], environ={}, cwd=Path())
 
     maker = JobMaker(load, 1, market)
-    return made / "lives", [maker.job({"max_age_seconds": str(age)}) for age in ages]
+    return made / "lives", [maker.job({"max_age_seconds": str(age)}) for age in (5, 6, 7)]
 
 
 def timeless(row):

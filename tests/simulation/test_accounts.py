@@ -18,7 +18,7 @@ from scalpdesk.simulation.fills import fill_model
 from scalpdesk.simulation.hours import AlwaysOpen
 from scalpdesk.simulation.ledger import counted_ids, uuid_ids
 from scalpdesk.simulation.orders import LegRequest, OrderClass, OrderRequest, Status
-from scalpdesk_testing.kit.broker import give
+from scalpdesk_testing.kit.broker import Market, give
 from scalpdesk_testing.kit.instruments import DAY, straddle_book
 from scalpdesk_testing.kit.tape import quote
 
@@ -30,33 +30,14 @@ BUST = ChangeCause.BUST
 FEES = FeeSchedule(per_share=D("0.01"), per_contract=D("0.50"))
 
 
-class Desk:
-    """A broker that keeps the account's history and has seen SPY at 500 and its options at 9 and 8."""
+class Desk(Market):
+    """A broker that has seen SPY at 500 and its options at 9 and 8."""
 
     def __init__(self, positions=None, book=None, fees=FEES, **terms):
-        self.broker = Broker(
-            straddle_book(500) if book is None else book,
-            AlwaysOpen(),
-            fill_model("cross"),
-            fill_model("cross"),
-            fees=fees,
-            keeps_history=True,
-        )
-        self.ledger = self.broker.ledger
-        held = {number: (D(units), D(cost)) for number, (units, cost) in (positions or {}).items()}
-        self.account = self.broker.open_account(AccountTerms(cash=D(100_000), positions=held, **terms))
-        self.broker.open_session(T - 10, NEVER_NS)
-        for number, mid in enumerate((500, 9, 8)[: len(self.ledger.instruments)]):
-            self.broker.on_quote(quote(number, T, mid - 0.5, mid + 0.5))
-
-    def order(self, number, quantity, limit=None, **more):
-        side = Side.BUY if quantity > 0 else Side.SELL
-        kind = OrderType.MARKET if limit is None else OrderType.LIMIT
-        price = None if limit is None else D(str(limit))
-        request = OrderRequest(
-            SYMBOLS[number], side, kind, quantity=abs(D(str(quantity))), limit_price=price, **more
-        )
-        return self.broker.submit(self.account.name, request)
+        book = straddle_book(500) if book is None else book
+        super().__init__(book, positions, opens_ns=T - 10, broker={"fees": fees}, **terms)
+        for number, mid in enumerate((500, 9, 8)[: len(book)]):
+            self.quote(number, T, mid - 0.5, mid + 0.5)
 
 
 def test_the_own_lines_and_the_fees_of_executions_come_to_the_cash_whatever_is_taken_back():

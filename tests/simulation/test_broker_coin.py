@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from scalpdesk.core.events import PositionChanged, QuoteEvent
+from scalpdesk.core.events import PositionChanged
 from scalpdesk.core.intents import OrderType, Side
 from scalpdesk.core.refusals import Cause, Refused
 from scalpdesk.core.units import NANOS_PER_SECOND
@@ -24,12 +24,10 @@ from scalpdesk.instruments.ticks import TickRule
 from scalpdesk.margin.coin import CoinMargin, coin_requirement
 from scalpdesk.margin.holdings import Holding
 from scalpdesk.marketdata.tape import FundingRate
-from scalpdesk.simulation.accounts import AccountTerms
-from scalpdesk.simulation.broker import Broker
 from scalpdesk.simulation.faults import Fault
-from scalpdesk.simulation.fills import fill_model
 from scalpdesk.simulation.hours import TapeHours
-from scalpdesk.simulation.orders import Booking, OrderRequest
+from scalpdesk.simulation.orders import OrderRequest
+from scalpdesk_testing.kit.broker import Market
 
 D = Decimal
 HALF_SATOSHI = D("5e-9")
@@ -40,43 +38,33 @@ SWAP = 0
 LINEAR = LinearPerpetual("BTC_USDC-PERPETUAL", TickRule(D("0.5")))
 
 
-class Venue:
+class Venue(Market):
     """A broker with one account in coin, and its market by hand."""
 
     def __init__(self, cash="2", coin="BTC"):
         options = (deribit_option(each.symbol.replace("BTC", coin)) for each in (CALL, PUT))
-        self.broker = Broker(
+        super().__init__(
             Instruments([perpetual(coin), *options]),
-            TapeHours([SESSION]),
-            fill_model("cross"),
-            fill_model("cross"),
-            margin=CoinMargin(),
-            fees=DERIBIT_FEES,
+            cash=D(cash),
+            opens_ns=None,
+            hours=TapeHours([SESSION]),
+            broker={"margin": CoinMargin(), "fees": DERIBIT_FEES},
+            currency=coin,
         )
-        self.account = self.broker.open_account(AccountTerms(cash=D(cash), currency=coin))
         self.broker.open_session(SESSION.open_ns, SESSION.close_ns)
         self.now_ns = SESSION.open_ns
 
     def quote(self, number, bid, ask):
-        self.broker.on_quote(QuoteEvent(number, self.now_ns, self.now_ns, bid, ask, 1e6, 1e6))
+        super().quote(number, self.now_ns, bid, ask, 1e6, 1e6)
 
     def market(self, spot, call=0.02, put=0.02):
         self.quote(0, spot - 0.25, spot + 0.25)
         self.quote(1, call - 0.0005, call + 0.0005)
         self.quote(2, put - 0.0005, put + 0.0005)
 
-    def trade(self, number, quantity):
-        side = Side.BUY if quantity > 0 else Side.SELL
-        symbol = self.broker.ledger.instruments[number].symbol
-        request = OrderRequest(symbol, side, OrderType.MARKET, quantity=abs(D(str(quantity))))
-        return self.broker.submit(self.account.name, request)
-
     @property
     def figures(self):
         return self.broker.ledger.figures(self.account)
-
-    def bookings(self):
-        return [update.change for update in self.broker.drain() if isinstance(update, Booking)]
 
 
 @pytest.mark.parametrize(("coins", "initial", "kept"), [("25", 53_125, 28_125), ("350", 1_312_500, 962_500)])
@@ -104,7 +92,7 @@ def venue():
 
 
 def test_a_tenth_of_a_coin_is_bought_in_coin_with_its_fee(venue):
-    venue.trade(1, 0.3)
+    venue.order(1, 0.3)
     paid = D("0.3") * D("0.0205")
     assert (venue.account.cash, venue.account.others) == (D(2) - paid - D("0.3") * D("0.0003"), {})
     assert venue.account.quantity(1) == D("0.3")
@@ -115,13 +103,13 @@ def test_an_amount_off_the_step_of_its_coin_is_refused(coin, step, off):
     venue = Venue(cash="20", coin=coin)
     venue.market(87_000.0)
     with pytest.raises(Refused) as refused:
-        venue.trade(1, off)
+        venue.order(1, off)
     assert refused.value.cause is Cause.MALFORMED
-    assert venue.trade(1, step).filled == D(str(step))
+    assert venue.order(1, step).filled == D(str(step))
 
 
 def test_a_perpetual_moves_no_equity_but_its_spread_and_fee(venue):
-    venue.trade(0, 9_000)
+    venue.order(0, 9_000)
     coins = D(90_000) / D("90000.25")
     assert abs(venue.account.cash - (D(2) + coins - coins * D("0.0005"))) < HALF_SATOSHI
     assert venue.figures.equity == venue.account.cash - D(90_000) / D(90_000)
@@ -141,7 +129,7 @@ def test_an_order_in_the_perpetual_that_rested_pays_no_taker_fee(venue, limit, l
 
 @pytest.mark.rows(("number", "quantity"), [(0, 500), (0, -500), (1, 0.5), (2, -0.5)])
 def test_a_busted_trade_leaves_the_coin_of_before_it(venue, number, quantity):
-    venue.trade(number, quantity)
+    venue.order(number, quantity)
     (execution,) = venue.account.executions
     assert venue.broker.staged.bust(execution)
     assert abs(venue.account.cash - 2) < HALF_SATOSHI
@@ -149,7 +137,7 @@ def test_a_busted_trade_leaves_the_coin_of_before_it(venue, number, quantity):
 
 
 def test_a_corrected_perpetual_is_booked_at_its_new_price(venue):
-    venue.trade(0, 500)
+    venue.order(0, 500)
     (execution,) = venue.account.executions
     assert venue.broker.staged.correct(execution, D(80_000))
     assert venue.account.cash == D(2) + D("0.0625") - D("0.00003125")
@@ -159,15 +147,15 @@ def test_a_corrected_perpetual_is_booked_at_its_new_price(venue):
 @pytest.mark.rows(("coins", "part"), [(0.5, "0.2"), (1, "0.4"), (0.1, "0.1")])
 def test_a_fault_fills_a_part_of_less_than_one_coin(venue, coins, part):
     venue.broker.ledger.faults.inject(Fault("partial_fill", fraction=0.4, seconds=1.0))
-    order = venue.trade(1, coins)
+    order = venue.order(1, coins)
     assert order.filled == D(part)
     venue.broker.advance(venue.now_ns + 2 * NANOS_PER_SECOND)
     assert order.filled == D(str(coins))
 
 
 def test_a_european_option_is_neither_exercised_nor_assigned_before_its_end(venue):
-    venue.trade(1, 0.5)
-    venue.trade(2, -0.5)
+    venue.order(1, 0.5)
+    venue.order(2, -0.5)
     cash = venue.account.cash
     with pytest.raises(Refused):
         venue.broker.expiry.exercise(venue.account.name, 1)
@@ -176,7 +164,7 @@ def test_a_european_option_is_neither_exercised_nor_assigned_before_its_end(venu
 
 
 def test_funding_is_paid_by_longs_on_each_account(venue):
-    venue.trade(0, 5_000)
+    venue.order(0, 5_000)
     venue.bookings()
     before = venue.account.cash
     rate = FundingRate("BTC-PERPETUAL", venue.now_ns, D("0.00075"), D(100_000), hours=D(8))
@@ -210,8 +198,8 @@ def test_out_of_the_money_nothing_is_paid_and_nothing_charged():
 
 
 def test_the_delivery_price_of_the_market_settles_a_holding_at_eight_utc(venue):
-    venue.trade(1, 1)
-    venue.trade(2, 1)
+    venue.order(1, 1)
+    venue.order(2, 1)
     venue.bookings()
     before = venue.account.cash
     venue.broker.expiry.settlement_of = lambda symbol, day: (
@@ -229,20 +217,20 @@ def test_the_delivery_price_of_the_market_settles_a_holding_at_eight_utc(venue):
 
 
 def test_bought_options_are_paid_and_ask_for_no_margin(venue):
-    venue.trade(1, 1)
+    venue.order(1, 1)
     assert (venue.figures.initial_margin, venue.figures.maintenance_margin) == (0, 0)
     assert venue.figures.options_buying_power == venue.account.cash
 
 
 def test_more_premium_than_there_is_coin_is_refused(venue):
     with pytest.raises(Refused) as refused:
-        venue.trade(1, 98)
+        venue.order(1, 98)
     assert refused.value.cause is Cause.BUYING_POWER
     assert refused.value.facts["buying_power"] == "2.00000000"
 
 
 def test_a_sold_option_is_margined_at_its_mark(venue):
-    venue.trade(1, -1)
+    venue.order(1, -1)
     asked = short_option_margin(Right.CALL, D(90_000), D(90_000), D("0.02"))
     assert (
         (venue.figures.initial_margin, venue.figures.maintenance_margin) == asked == (D("0.17"), D("0.095"))
@@ -250,21 +238,21 @@ def test_a_sold_option_is_margined_at_its_mark(venue):
 
 
 def test_a_perpetual_is_refused_beyond_fifty_times_the_coin(venue):
-    venue.trade(0, 9_000 * 10)
+    venue.order(0, 9_000 * 10)
     coins = D(900_000) / D(90_000)
     assert venue.figures.initial_margin == perpetual_margin("BTC", coins).initial == coins * D("0.0205")
     with pytest.raises(Refused):
-        venue.trade(0, 9_000 * 90)
+        venue.order(0, 9_000 * 90)
 
 
 def test_every_execution_and_booking_leaves_cash_and_value_in_step(venue):
     """The balance is what was brought, less premiums and fees, with what inverse contracts exchanged."""
-    venue.trade(1, 0.7)
-    venue.trade(0, -500)
+    venue.order(1, 0.7)
+    venue.order(0, -500)
     venue.now_ns += NANOS_PER_SECOND
     venue.market(91_000.0, call=0.025)
-    venue.trade(0, 500)
-    venue.trade(1, -0.7)
+    venue.order(0, 500)
+    venue.order(1, -0.7)
     moved = D(0)
     for execution in venue.account.executions:
         size = D(10) if execution.instrument_id == SWAP else D(1)

@@ -9,20 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scalpdesk.core.enums import ChangeCause
-from scalpdesk.core.events import QuoteEvent
-from scalpdesk.core.intents import OrderType, Side
 from scalpdesk.core.refusals import Cause, Refused
 from scalpdesk.core.units import ZERO
 from scalpdesk.instruments.contract import Index, Instruments
-from scalpdesk.instruments.fees import IBKR_FEES
+from scalpdesk.instruments.fees import IBKR_FEES, NO_FEES
 from scalpdesk.instruments.futures import final_settlement_ns, future_contract, future_option
 from scalpdesk.instruments.sessions import globex_sessions
 from scalpdesk.portfolio.positions import Position, balance_of
-from scalpdesk.simulation.accounts import AccountTerms
-from scalpdesk.simulation.broker import Broker
-from scalpdesk.simulation.fills import fill_model
 from scalpdesk.simulation.hours import TapeHours
-from scalpdesk.simulation.orders import Booking, OrderRequest
+from scalpdesk.simulation.orders import Booking
+from scalpdesk_testing.kit.broker import Market
 
 D = Decimal
 ES = future_contract("ES_202103")
@@ -33,20 +29,18 @@ ticks = st.integers(14_000, 16_000)
 """Prices in quarters of a point: 3,500 to 4,000."""
 
 
-class Globex:
+class Globex(Market):
     """A broker of futures with one account."""
 
-    def __init__(self, sessions=SESSIONS, *, fees=None, instruments=(ES, WEEKLY)):
-        more = {} if fees is None else {"fees": fees}
-        self.broker = Broker(
+    def __init__(self, sessions=SESSIONS, *, fees=NO_FEES, instruments=(ES, WEEKLY)):
+        super().__init__(
             Instruments(instruments),
-            TapeHours(sessions),
-            fill_model("mid"),
-            fill_model("mid"),
-            keeps_history=True,
-            **more,
+            cash=CASH,
+            opens_ns=None,
+            hours=TapeHours(sessions),
+            fills="mid",
+            broker={"fees": fees},
         )
-        self.account = self.broker.open_account(AccountTerms(cash=CASH))
         self.sessions = sessions
         self.open(0)
 
@@ -57,16 +51,11 @@ class Globex:
 
     def quote(self, price, number=0, wide="0.25"):
         half = float(D(wide)) / 2
-        event = QuoteEvent(
-            number, self.now_ns, self.now_ns, float(price) - half, float(price) + half, 1e6, 1e6
-        )
-        self.broker.on_quote(event)
+        super().quote(number, self.now_ns, float(price) - half, float(price) + half, 1e6, 1e6)
 
     def trade(self, quantity, symbol=ES.symbol):
         self.now_ns += 10**9
-        side = Side.BUY if quantity > 0 else Side.SELL
-        request = OrderRequest(symbol, side, OrderType.MARKET, quantity=D(abs(quantity)))
-        return self.broker.submit(self.account.name, request)
+        return self.order(self.ledger.instruments.id_of(symbol), quantity)
 
     def close(self, number):
         self.broker.close_session(self.sessions[number].close_ns)

@@ -6,7 +6,7 @@ import pytest
 
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.errors import DataError
-from scalpdesk.core.intents import OrderType, Side, Stop, TimeInForce, Trailing
+from scalpdesk.core.intents import Side, Stop, Trailing
 from scalpdesk.core.refusals import Cause, Refused
 from scalpdesk.core.units import MINUTE_NS, NEVER_NS
 from scalpdesk.instruments.classes import us_option
@@ -14,15 +14,11 @@ from scalpdesk.instruments.contract import Equity, Instruments
 from scalpdesk.instruments.deadlines import ALPACA_CUTOFF, order_cutoff_ns
 from scalpdesk.instruments.sessions import OLDEST_CLOSE_NS, expiry_instant_ns, session_on
 from scalpdesk.instruments.settlement import delivery
-from scalpdesk.simulation.accounts import AccountTerms
-from scalpdesk.simulation.broker import Broker
 from scalpdesk.simulation.expiry import can_take_delivery, liquidation_ns
-from scalpdesk.simulation.fills import fill_model
 from scalpdesk.simulation.fills.base import Resting, displayed, takes_liquidity
-from scalpdesk.simulation.hours import AlwaysOpen
 from scalpdesk.simulation.order_entry import VenueRules
-from scalpdesk.simulation.orders import Booking, OrderRequest, PositionIntent, Status
-from scalpdesk_testing.kit.broker import connect
+from scalpdesk.simulation.orders import OrderRequest, PositionIntent, Status
+from scalpdesk_testing.kit.broker import Market, connect
 from scalpdesk_testing.kit.instruments import DAY, option, straddle_book
 from scalpdesk_testing.kit.tape import quote
 
@@ -33,37 +29,15 @@ EXPIRING = straddle_book(500, expiry=DAY)
 ENDS_NS = expiry_instant_ns(EXPIRING[CALL])
 
 
-class Venue:
+class Venue(Market):
     """A broker of SPY and a straddle that ends today, with one account."""
 
-    def __init__(self, positions=None, *, cash=100_000, book=None, rules=None, model="cross", **terms):
-        self.broker = Broker(
-            straddle_book(500, expiry=DAY) if book is None else book,
-            AlwaysOpen(),
-            fill_model(model),
-            fill_model(model),
-            rules=rules,
-            keeps_history=True,
-        )
-        held = {number: (D(units), D(9)) for number, units in (positions or {}).items()}
-        self.account = self.broker.open_account(AccountTerms(cash=D(cash), positions=held, **terms))
-        self.broker.open_session(OPEN_NS, NEVER_NS)
+    def __init__(self, positions=None, *, book=None, rules=None, **terms):
+        book = straddle_book(500, expiry=DAY) if book is None else book
+        super().__init__(book, positions, opens_ns=OPEN_NS, broker={"rules": rules}, **terms)
 
     def quote(self, number, mid, at_ns=OPEN_NS, half=0.5, size=100.0):
-        self.broker.on_quote(quote(number, at_ns, mid - half, mid + half, size, size))
-
-    def order(self, number, quantity, limit=None, tif=TimeInForce.DAY, **more):
-        kind = OrderType.MARKET if limit is None else OrderType.LIMIT
-        symbol = self.broker.ledger.instruments[number].symbol
-        side = Side.BUY if quantity > 0 else Side.SELL
-        price = None if limit is None else D(str(limit))
-        request = OrderRequest(
-            symbol, side, kind, tif, quantity=abs(D(str(quantity))), limit_price=price, **more
-        )
-        return self.broker.submit(self.account.name, request)
-
-    def bookings(self):
-        return [one.change for one in self.broker.drain() if isinstance(one, Booking)]
+        super().quote(number, at_ns, mid - half, mid + half, size, size)
 
 
 # levels ---------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import signal
 import threading
 import urllib.request
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import fields, replace
+from dataclasses import replace
 from datetime import date
 from types import SimpleNamespace
 
@@ -52,9 +52,7 @@ def tape():
         for number, item in whole.instruments.options(SWAP)
         if item.expiry in expiries and abs(item.strike - 58_000) <= 1_000
     ]
-    kept = np.isin(quotes.instrument_id, [0, *near])
-    columns = {column.name: getattr(quotes, column.name)[kept] for column in fields(quotes)}
-    return replace(whole, quotes=replace(quotes, **columns))
+    return replace(whole, quotes=quotes.take(np.isin(quotes.instrument_id, [0, *near])))
 
 
 @pytest.fixture(scope="module")

@@ -40,7 +40,7 @@ def test_the_bot_of_the_page_is_tested_in_a_folder_that_holds_nothing_else(tmp_p
     is_installed = any(each.value == "scalpdesk_testing.pytest" for each in entry_points(group="pytest11"))
     plugin = [] if is_installed else ["-p", "scalpdesk_testing.pytest"]
     ran = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *plugin],
+        [sys.executable, "-m", "pytest", "-q", "--strict-markers", "-p", "no:cacheprovider", *plugin],
         cwd=tmp_path,
         env={name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "COV"))},
         capture_output=True,

@@ -1,6 +1,7 @@
 """Files of data vendors as sources: Polygon, ThetaData, Cboe DataShop."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated
 
 from scalpdesk.core.flags import Flag, Options
@@ -54,6 +55,7 @@ class CboeFlags(VendorFlags, frozen=True, kw_only=True):
 def _import(
     request: ImportRequest, flags: VendorFlags, vendor: str, formats: Sequence[FileFormat]
 ) -> Sequence[ImportReport]:
+    """Import files of a vendor in one of its formats."""
     from scalpdesk.datasets.importers.vendor_files import VendorChoices, csv_stage, import_files
 
     choices = VendorChoices(
@@ -66,21 +68,6 @@ def _import(
     )
     stage = csv_stage(formats)
     return [import_files(request.catalog, request.path, vendor, stage, choices, request.progress)]
-
-
-def _import_polygon(request: ImportRequest, flags: PolygonFlags) -> Sequence[ImportReport]:
-    """Import Polygon's flat files."""
-    return _import(request, flags, "Polygon", POLYGON)
-
-
-def _import_thetadata(request: ImportRequest, flags: ThetaDataFlags) -> Sequence[ImportReport]:
-    """Import ThetaData's CSV answers."""
-    return _import(request, flags, "ThetaData", THETADATA)
-
-
-def _import_cboe(request: ImportRequest, flags: CboeFlags) -> Sequence[ImportReport]:
-    """Import Cboe DataShop's option quote intervals."""
-    return _import(request, flags, "Cboe DataShop", CBOE)
 
 
 _RESUMED = "A file that is in and unchanged is passed over, so that an import that was cut off goes on."
@@ -97,7 +84,7 @@ POLYGON_FILES = ImporterSpec(
         "scalpdesk data import polygon us_stocks_sip/minute_aggs_v1/2024/01 --underlying SPY",
     ),
     flags=PolygonFlags,
-    run=_import_polygon,
+    run=partial(_import, vendor="Polygon", formats=POLYGON),
 )
 THETADATA_FILES = ImporterSpec(
     name="thetadata",
@@ -112,7 +99,7 @@ THETADATA_FILES = ImporterSpec(
         "scalpdesk data import thetadata quote.csv --symbol SPY240119C00470000",
     ),
     flags=ThetaDataFlags,
-    run=_import_thetadata,
+    run=partial(_import, vendor="ThetaData", formats=THETADATA),
 )
 CBOE_FILES = ImporterSpec(
     name="cboe",
@@ -124,5 +111,5 @@ CBOE_FILES = ImporterSpec(
     """,
     examples=("scalpdesk data import cboe UnderlyingOptionsIntervals_60sec_2021-01-04.zip",),
     flags=CboeFlags,
-    run=_import_cboe,
+    run=partial(_import, vendor="Cboe DataShop", formats=CBOE),
 )

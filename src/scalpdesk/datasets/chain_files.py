@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scalpdesk.core.errors import DataError, ScalpdeskError
+from scalpdesk.datasets.importers.base import refuse_missing
 from scalpdesk.datasets.store import connect, duckdb_error
 from scalpdesk.instruments.classes import underlying_of_root, us_option
 from scalpdesk.instruments.contract import OptionContract
@@ -115,8 +116,7 @@ def _relation(path: Path) -> str:
 
 
 def _columns_of(path: Path) -> list[str]:
-    if not path.is_file():
-        raise DataError("no such file", where=str(path), fix="check the path")
+    refuse_missing(path)
     described = "DESCRIBE SELECT * FROM " + _relation(path)  # noqa: S608 - one of our own table functions
     return [str(row[0]) for row in _asked(path, described)]
 

@@ -76,14 +76,10 @@ def vix_closes_before(day: date) -> tuple[list[float], float] | None:
 
     None where the packaged series (2014 to 2018) has no value of the week before.
     """
-    closes = [
-        (us_date(row[0]), float(row[1]) / 100.0)
-        for row in index_rows("vix")
-        if row[1] not in {"", "."} and us_date(row[0]) < day
-    ]
-    if not closes or (day - closes[-1][0]).days > STALE_DAYS:
+    known = packaged_vix().before(day)
+    if not known.days or (day - known.days[-1]).days > STALE_DAYS:
         return None
-    levels = [level for _, level in closes]
+    levels = [points / 100.0 for points in known.bars["close"]]
     return levels[:-1][-VIX_CLOSES:], levels[-1]
 
 
@@ -99,11 +95,16 @@ def find_history(catalog: Path, data_set: str, symbol: str, given: str | None) -
         there = (catalog / name / "trades" / _key(symbol)).is_dir()
         return _from_catalog(catalog, name, symbol) if there else NO_HISTORY
     path = Path(given)
-    if path.suffix.lower() == ".csv":
-        return _from_csv(path, symbol)
-    if path.suffix.lower() == ".parquet":
-        return _from_parquet(path, symbol)
-    return _from_catalog(catalog, given, symbol)
+    readers = {".csv": _from_csv, ".parquet": _from_parquet}
+    read = readers.get(path.suffix.lower())
+    if read is None:
+        return _from_catalog(catalog, given, symbol)
+    if not path.is_file():
+        raise DataError("there is no such file", where="--history, data.daily_history", value=str(path))
+    got = read(path, symbol)
+    if not len(got["day"]):
+        raise DataError(f"the file has no daily bar of {symbol}", where=str(path))
+    return _adjusted(path.name, got, [])
 
 
 def _key(symbol: str) -> str:
@@ -162,16 +163,14 @@ def _adjusted(source: str, got: dict[str, Any], splits: list[tuple[date, float]]
     return DailyHistory(source, days, bars, notes)
 
 
-def _from_parquet(path: Path, symbol: str) -> DailyHistory:
-    if not path.is_file():
-        raise _no_file(path)
+def _from_parquet(path: Path, symbol: str) -> dict[str, Any]:
     with connect() as connection:
         try:
             described = connection.execute("DESCRIBE SELECT * FROM read_parquet(?)", [str(path)]).fetchall()
             names = {row[0].lower() for row in described}
             _refuse_missing(names, path)
             where, parameters = ("WHERE upper(symbol) = ?", [symbol]) if "symbol" in names else ("", [])
-            got = connection.execute(
+            got: dict[str, Any] = connection.execute(
                 "SELECT strftime(date, '%Y-%m-%d') AS day, open::DOUBLE AS open, high::DOUBLE AS high, "  # noqa: S608 - our own SQL, values are parameters
                 f"low::DOUBLE AS low, close::DOUBLE AS close FROM read_parquet(?) {where} ORDER BY date",
                 [str(path), *parameters],
@@ -180,13 +179,10 @@ def _from_parquet(path: Path, symbol: str) -> DailyHistory:
             raise DataError(
                 f"cannot read daily bars: {str(error).splitlines()[0]}", where=str(path)
             ) from error
-    _refuse_none(len(got["day"]), path, symbol)
-    return _adjusted(path.name, got, [])
+    return got
 
 
-def _from_csv(path: Path, symbol: str) -> DailyHistory:
-    if not path.is_file():
-        raise _no_file(path)
+def _from_csv(path: Path, symbol: str) -> dict[str, Any]:
     with path.open(newline="", encoding="utf-8-sig") as lines:
         reader = csv.DictReader(lines)
         reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or ()]
@@ -205,13 +201,8 @@ def _from_csv(path: Path, symbol: str) -> DailyHistory:
                     where=f"{path}:{reader.line_num}",
                     fix="write lines of date,open,high,low,close with dates as 2018-02-05",
                 ) from problem
-    _refuse_none(len(got["day"]), path, symbol)
     order = sorted(range(len(got["day"])), key=got["day"].__getitem__)
-    return _adjusted(path.name, {name: [column[i] for i in order] for name, column in got.items()}, [])
-
-
-def _no_file(path: Path) -> DataError:
-    return DataError("there is no such file", where="--history, data.daily_history", value=str(path))
+    return {name: [column[i] for i in order] for name, column in got.items()}
 
 
 def _refuse_missing(names: set[str], path: Path) -> None:
@@ -223,8 +214,3 @@ def _refuse_missing(names: set[str], path: Path) -> None:
             value=sorted(names),
             fix="daily bars have the columns date, open, high, low, close",
         )
-
-
-def _refuse_none(count: int, path: Path, symbol: str) -> None:
-    if not count:
-        raise DataError(f"the file has no daily bar of {symbol}", where=str(path))

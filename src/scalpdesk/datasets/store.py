@@ -102,6 +102,8 @@ DATED_TABLES = tuple(table for table in SCHEMAS if "ts" in SCHEMAS[table])
 COIN_TABLES = ("tickers", "prints", "settlements", "volatility_index", "funding")
 """Tables of markets in coin: messages of the venue at their own instants, around the clock."""
 OPTION_TABLES = ("option_quotes", "option_trades", "open_interest")
+VALUE_COLUMNS = {"quotes": QUOTE_COLUMNS, "trades": TRADE_COLUMNS, "open_interest": ("open_interest",)}
+"""Columns of rows of a kind beside their time and their instrument."""
 
 NO_FIGURE, NO_PRICE = 2_000_000_000, 9_999_999
 """Sizes, volumes, open interest and prices from which a figure is a format's mark of no value: 2**31 - 1,

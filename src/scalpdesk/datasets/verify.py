@@ -325,10 +325,14 @@ def _inspect(connection: Any, path: Path, bar_seconds: int, found: _StoredFindin
     found.rows += len(ts)
     if bool((np.diff(ts) < 0).any()):
         found.unsorted.append(str(path))
-    if not in_coin:
-        found.outside_hours += _outside_hours(path.stem, ts)
-        is_day = len(path.stem) == len("2015-12-23")
-        found.no_session += len(ts) if is_day and not _has_session(date.fromisoformat(path.stem)) else 0
+    if not in_coin and len(path.stem) == len("2015-12-23"):  # files of a whole year are not judged
+        day = date.fromisoformat(path.stem)
+        if _has_session(day):
+            session = session_on(day)
+            found.outside_hours += int(((ts <= session.open_ns) | (ts > session.close_ns)).sum())
+        else:
+            found.outside_hours += len(ts)
+            found.no_session += len(ts)
     lengths = np.ma.filled(ts - columns["bar_start"], bar_seconds * NANOS_PER_SECOND)
     found.wrong_bar_length += int((lengths != bar_seconds * NANOS_PER_SECOND).sum())
     repeats = read_columns(
@@ -337,17 +341,6 @@ def _inspect(connection: Any, path: Path, bar_seconds: int, found: _StoredFindin
         "SELECT coalesce(sum(n - 1), 0) AS extra FROM (SELECT count(*) AS n FROM rows GROUP BY ts, symbol)",
     )
     found.duplicates += int(repeats["extra"][0])
-
-
-def _outside_hours(day: str, ts_ns: NDArray[np.int64]) -> int:
-    """Count rows outside regular hours; files of a whole year are not judged."""
-    if len(day) != len("2015-12-23"):
-        return 0
-    date_ = date.fromisoformat(day)
-    if not _has_session(date_):
-        return len(ts_ns)
-    session = session_on(date_)
-    return int(((ts_ns <= session.open_ns) | (ts_ns > session.close_ns)).sum())
 
 
 def _has_session(day: date) -> bool:
@@ -604,7 +597,7 @@ def _bound(name: str, finding: _BoundBreaks, assumed: str, cause: str) -> Check:
     detail = f"allowed {finding.tolerance:.2f}"
     if finding.found:
         detail += f", worst {finding.worst:.2f} beyond it{assumed}"
-    check = _share(Check(name, finding.checked, finding.found, CheckVerdict.OK, detail))
+    check = _share(name, finding.checked, finding.found, detail)
     return replace(check, detail=f"{cause}; {detail}") if check.verdict is CheckVerdict.FAILED else check
 
 
@@ -661,10 +654,7 @@ def _highest_asks(rows: OptionRows) -> Check:
     detail = (
         f"highest {float(rows.ask[far].max()):g}: a mark of no price, such as 9999.99" if far.any() else ""
     )
-    found = int(far.sum())
-    return _share(
-        Check("asks not above underlying and strike", int(asks.sum()), found, CheckVerdict.OK, detail)
-    )
+    return _share("asks not above underlying and strike", int(asks.sum()), int(far.sum()), detail)
 
 
 def _first_and_last_quotes(tape: MarketTape) -> list[Check]:
@@ -687,7 +677,7 @@ def _first_and_last_quotes(tape: MarketTape) -> list[Check]:
     )
     stop = ", ".join(f"the last of {n} at {_moment(int(last[w].max()))}" for n, w in sides.items() if w.any())
     return [
-        _share(Check(name, int(options.sum()), found, CheckVerdict.OK, detail if found else ""))
+        _share(name, int(options.sum()), found, detail if found else "")
         for name, found, detail in (
             (_QUOTED_FROM_START, int((options & (first > first[base] + early_ns)).sum()), late),
             (_QUOTED_TO_END, int((options & (last < last[base] - early_ns)).sum()), stop),
@@ -717,8 +707,7 @@ def _last_sides(tape: MarketTape) -> Check:
         for at in np.flatnonzero(which)[:1]
     }
     found = int((gone["bid"] | gone["ask"]).sum())
-    detail = ", ".join(sorted(first))
-    return _share(Check(_SIDES_TO_END, int(options.sum()), found, CheckVerdict.OK, detail))
+    return _share(_SIDES_TO_END, int(options.sum()), found, ", ".join(sorted(first)))
 
 
 def _worth_at_expiry(tape: MarketTape) -> Check:
@@ -753,14 +742,12 @@ def _worth_at_expiry(tape: MarketTape) -> Check:
     detail = (
         f"{symbols[0]} has time value left: the expiry is of another zone, a day early" if symbols else ""
     )
-    return _share(Check(_WORTH_AT_EXPIRY, checked, len(symbols), CheckVerdict.OK, detail))
+    return _share(_WORTH_AT_EXPIRY, checked, len(symbols), detail)
 
 
-def _share(check: Check) -> Check:
+def _share(name: str, checked: int, found: int, detail: str = "") -> Check:
     """Return a check with the verdict that the part of its rows that are bad deserves."""
-    if check.found > _MOST_BROKEN * check.checked:
-        return replace(check, verdict=CheckVerdict.FAILED)
-    return replace(check, verdict=CheckVerdict.WARNING if check.found else CheckVerdict.OK)
+    return (_hard if found > _MOST_BROKEN * checked else _soft)(name, checked, found, detail)
 
 
 def refuse_unbooked_action(
@@ -805,7 +792,10 @@ def _summed(checks: Iterable[tuple[date, Check]]) -> list[Check]:
             max(before.verdict, check.verdict, key=severity.index),
             detail,
         )
-    return [_share(check) if check.name in _BY_CONTRACT else check for check in total.values()]
+    return [
+        _share(each.name, each.checked, each.found, each.detail) if each.name in _BY_CONTRACT else each
+        for each in total.values()
+    ]
 
 
 def _impossible(tape: MarketTape) -> int:

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 from math import gcd, inf
+from typing import TypeVar
 
 import msgspec
 
@@ -32,20 +33,12 @@ class PriceRange(msgspec.Struct, frozen=True):
     close: float
     volume: float
 
-    def rescaled(self, by: PriceAdjustmentEvent) -> "PriceRange":
-        """Return it in the scale of after a corporate action."""
-        return PriceRange(
-            self.day,
-            by.price(self.open),
-            by.price(self.high),
-            by.price(self.low),
-            by.price(self.close),
-            self.volume * by.volume_factor,
-        )
+
+_Bar = TypeVar("_Bar", BarEvent, PriceRange)
 
 
-def rescaled_bar(bar: BarEvent, by: PriceAdjustmentEvent) -> BarEvent:
-    """Return a closed bar in the scale of after a corporate action."""
+def rescaled_bar(bar: _Bar, by: PriceAdjustmentEvent) -> _Bar:
+    """Return a closed bar, or the range of a period, in the scale of after a corporate action."""
     return msgspec.structs.replace(
         bar,
         open=by.price(bar.open),
@@ -138,8 +131,8 @@ class _SessionStatistics:
 
     def rescale(self, by: PriceAdjustmentEvent) -> None:
         """Bring the figures of a session that is over to the scale of after a corporate action."""
-        self.range = None if self.range is None else self.range.rescaled(by)
-        self.opening = None if self.opening is None else self.opening.rescaled(by)
+        self.range = None if self.range is None else rescaled_bar(self.range, by)
+        self.opening = None if self.opening is None else rescaled_bar(self.opening, by)
         for minute in self.volume_of_minute:
             self.volume_of_minute[minute] *= by.volume_factor
 

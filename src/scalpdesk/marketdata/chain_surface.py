@@ -97,7 +97,6 @@ def implied_forward(
     rate: float = 0.0,
     dividends: Dividends | None = None,
     style: str = "american",
-    pairs_near_money: int = _PAIRS_NEAR_MONEY,
     later_borrow: float = 0.0,
     spot_offset: float = 0.0,
     schedule: Schedule = (),
@@ -114,7 +113,6 @@ def implied_forward(
     ``years``: Time to expiry, above 0.
     ``rate``: Continuously compounded, a year.
     ``dividends``: Known cash dividends as (years_to_ex_date, amount).
-    ``pairs_near_money``: Number of strikes nearest the money to use.
     ``later_borrow``: Borrow that later expiries are priced with, a year.
     ``spot_offset``: By how much the spot may be of another moment than the quotes, as a fraction of it.
     ``schedule``: The cash dividends as a desk has them, which asks all day: then what exercise adds comes
@@ -142,7 +140,7 @@ def implied_forward(
     level, width = parity_implied_forward(k, sides[0], sides[1], sides[2], sides[3], discount)
     # the forward is where call and put cost the same: robust even when the spot is old
     middle = k[np.argmin(np.abs(0.5 * (sides[0] + sides[1] - sides[2] - sides[3])))]
-    near = np.argsort(np.abs(k - 0.5 * (middle + spot)), kind="stable")[:pairs_near_money]
+    near = np.argsort(np.abs(k - 0.5 * (middle + spot)), kind="stable")[:_PAIRS_NEAR_MONEY]
     k, level, width = k[near], level[near], np.maximum(width[near], 1e-6 * spot)
     forward, error, used = robust_level(level, width)
     if forward <= 0.0:

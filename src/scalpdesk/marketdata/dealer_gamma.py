@@ -271,7 +271,6 @@ def gamma_flip(
     *,
     rate: float | Floats = 0.0,
     dividend_yield: float | Floats = 0.0,
-    span: float = FLIP_SPAN,
 ) -> float | None:
     """Return the level nearest to the spot at which the repriced exposure changes its sign.
 
@@ -281,17 +280,14 @@ def gamma_flip(
     ``rows``: The chain with ``vol`` and ``years``.
     ``spot``: Underlying, above 0.
     ``rate``, ``dividend_yield``: Continuously compounded, a year.
-    ``span``: Half width of the grid, as a fraction of the spot.
 
-    Returns: none where the sign does not change within the span.
+    Returns None where the sign does not change within :data:`FLIP_SPAN` of the spot.
 
-    Raises ArgumentError when the spot is not positive, the grid is empty, or the chain has no volatilities.
+    Raises ArgumentError when the spot is not positive, or the chain has no volatilities.
     """
     _check_spot(spot)
-    if not FLIP_STEP <= span < 1.0:
-        raise ArgumentError(f"the grid needs {FLIP_STEP} <= span < 1", where="span", value=span)
     carry = {"rate": rate, "dividend_yield": dividend_yield}
-    steps = round(span / FLIP_STEP)
+    steps = round(FLIP_SPAN / FLIP_STEP)
     grid = spot * (1.0 + np.arange(-steps, steps + 1, dtype=np.float64) * FLIP_STEP)
     profile = repriced_exposure(rows, grid, **carry)
     # far from every strike the sum is exactly 0: search for a change of sign across such a gap

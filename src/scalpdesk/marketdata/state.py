@@ -706,7 +706,7 @@ class MarketState:
 
         None when never quoted.
 
-        Raises ArgumentError: of an option: its quote may tell nothing, and :meth:`DeltaEngine.mark` knows
+        Raises ArgumentError for an option: its quote may tell nothing, and :meth:`DeltaEngine.mark` knows
         what it is worth.
         """
         quote = self.quotes[instrument_id]

@@ -475,10 +475,9 @@ def hedged_tape(main: MarketTape, other: MarketTape) -> MarketTape:
     def quotes(session: Session) -> QuoteColumns:
         span = session.open_ns, session.close_ns
         rows = other.quotes.between(*span)
-        places = np.flatnonzero(rows.instrument_id == own)
-        columns = {each.name: getattr(rows, each.name)[places] for each in fields(rows)}
-        columns["instrument_id"] = np.full(len(places), number, np.int32)
-        return QuoteColumns.joined([QuoteColumns(**columns), main.quotes.between(*span)]).by_time()
+        rows = rows.take(rows.instrument_id == own)
+        rows = replace(rows, instrument_id=np.full(len(rows), number, np.int32))
+        return QuoteColumns.joined([rows, main.quotes.between(*span)]).by_time()
 
     paid = [each for each in other.dividends if each.symbol == instrument.symbol]
     acted = [each for each in other.actions if each.symbol == instrument.symbol]
@@ -526,21 +525,8 @@ def with_spread(tape: MarketTape, basis_points: float) -> MarketTape:
 
 def session_bars(tape: MarketTape, session: Session) -> list[BarEvent]:
     """Return the session's closed bars in order."""
-    columns = tape.bars
-    if columns is None:
+    if tape.bars is None:
         return []
-    columns = columns.between(session.open_ns + 1, session.close_ns)
-    return [
-        BarEvent(InstrumentId(number), ts_ns, ts_ns, seconds, o, h, low, c, volume)
-        for number, ts_ns, seconds, o, h, low, c, volume in zip(
-            columns.instrument_id.tolist(),
-            columns.ts_ns.tolist(),
-            columns.bar_seconds.tolist(),
-            columns.open.tolist(),
-            columns.high.tolist(),
-            columns.low.tolist(),
-            columns.close.tolist(),
-            columns.volume.tolist(),
-            strict=True,
-        )
-    ]
+    bars = tape.bars.between(session.open_ns + 1, session.close_ns)
+    rows = zip(*(getattr(bars, column.name).tolist() for column in fields(bars)), strict=True)
+    return [BarEvent(number, ts_ns, ts_ns, *terms) for ts_ns, number, *terms in rows]

@@ -169,16 +169,8 @@ def gamma_findings(windows: Sequence[Window]) -> list[Finding]:
                     problem = "it was the same in every window"
                 else:
                     slope = slope_by_session(values, on, controls, session)
-                    found.append(
-                        replace(
-                            bare,
-                            effect=slope.value,
-                            low=slope.low,
-                            high=slope.high,
-                            p_value=slope.p_value,
-                            control_p=other_session_p(values, on, controls, session, slot, rng),
-                        )
-                    )
+                    control_p = other_session_p(values, on, controls, session, slot, rng)
+                    found.append(bare.with_estimate(slope, control_p))
                     continue
                 found.append(replace(bare, problem=problem))
     return corrected(found)

@@ -44,6 +44,7 @@ from scalpdesk.marketdata.tape import (
     RateCurve,
 )
 from scalpdesk.report.statistics import Floats
+from scalpdesk.research.walk_forward import window
 
 _USUAL_CUTS = 8
 _STEP_SECONDS = 60.0
@@ -142,7 +143,7 @@ class OtherFuture:
             bars = self._bars(bars)
         tape = replace(tape, quotes=quotes, bars=bars, loaded=None, load_again=None)
         if FutureChange.ROWS in self.changes or FutureChange.LISTING in self.changes:
-            tape = _without_later_sessions(tape, cut_session)
+            tape = window(tape, tape.sessions[0].day, cut_session.day)
         if FutureChange.LISTING in self.changes:
             tape = _without_later_contracts(tape)
         if FutureChange.EVENTS in self.changes:
@@ -254,19 +255,6 @@ class OtherFuture:
             ),
             actions=tuple(each for each in tape.actions if each.ex_date <= day),
         )
-
-
-def _without_later_sessions(tape: MarketTape, last: Session) -> MarketTape:
-    """Return the tape up to a session."""
-    sessions = tape.sessions[: tape.sessions.index(last) + 1]
-    quotes, bars = tape.quotes, tape.bars
-    if not isinstance(quotes, LazyQuotes):
-        quotes = quotes.between(sessions[0].open_ns, last.close_ns)
-    if isinstance(bars, LazyBars):
-        bars = replace(bars, sessions=sessions)
-    elif bars is not None:
-        bars = bars.between(sessions[0].open_ns, last.close_ns)
-    return replace(tape, sessions=sessions, quotes=quotes, bars=bars)
 
 
 def _without_later_contracts(tape: MarketTape) -> MarketTape:

@@ -29,7 +29,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from scalpdesk.core.errors import ArgumentError, ConfigError
+from scalpdesk.core.errors import ArgumentError
+from scalpdesk.core.frames import required
 from scalpdesk.entry.meta_model import LEAF, BoostedTree, MetaModel, MetaVerdict, entry_features
 from scalpdesk.report.statistics import bootstrap_interval, error_of_mean, varies
 from scalpdesk.report.trades import is_entry
@@ -237,14 +238,8 @@ def fit_entries(rows: Floats, pnl: Floats) -> Any:
 
     Raises ConfigError when scikit-learn is not installed.
     """
-    try:
-        ensemble = import_module("sklearn.ensemble")
-    except ImportError as missing:
-        raise ConfigError(
-            "the meta-model needs scikit-learn, which is not installed",
-            where="scalpdesk research entries",
-            fix='pip install "scalpdesk[ml]"',
-        ) from missing
+    why = "the meta-model needs scikit-learn, which is not installed"
+    ensemble = required("sklearn.ensemble", "scalpdesk[ml]", why)
     if not (pnl > 0.0).any() or not (pnl < 0.0).any():
         return None
     weight = np.abs(pnl) / np.abs(pnl).mean()

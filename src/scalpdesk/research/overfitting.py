@@ -189,16 +189,15 @@ def minimum_track_record(
     benchmark: float = 0.0,
     skew: float = 0.0,
     kurtosis: float = 3.0,
-    confidence: float = _CONFIDENCE,
 ) -> float | None:
-    """Return the sessions after which a Sharpe ratio is above a benchmark with confidence.
+    """Return the sessions after which a Sharpe ratio is above a benchmark with 95 % confidence.
 
     ``1 + (1 - skew SR + (kurtosis - 1) SR² / 4) (Φ⁻¹(confidence) / (SR - SR*))²``, Bailey and López de Prado
     (2012). None where the ratio is not above the benchmark: no record is long enough.
     """
     if sharpe <= benchmark:
         return None
-    return 1.0 + _error_factor(sharpe, skew, kurtosis) * float(ndtri(confidence) / (sharpe - benchmark)) ** 2
+    return 1.0 + _error_factor(sharpe, skew, kurtosis) * float(ndtri(_CONFIDENCE) / (sharpe - benchmark)) ** 2
 
 
 def minimum_backtest_years(trials: int) -> float:

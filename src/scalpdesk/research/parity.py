@@ -118,9 +118,10 @@ def compare(
     stream: then the part of the data is 0.
     ``seed``: Path of an embedded market.
     ``progress``: Called now and then.
-    Returns ready for JSON. ``parts`` are exact amounts in the desk's currency that sum to ``difference``,
-    live less backtest. ``chain`` has the P&L of each backtest. Raises ArgumentError when the run is a
-    backtest. Raises DataError when no session was opened in it.
+
+    Returns a document ready for JSON: ``parts`` are exact amounts in the desk's currency that sum to
+    ``difference``, live less backtest; ``chain`` has the P&L of each backtest. Raises ArgumentError when the
+    run is a backtest, DataError when no session was opened in it.
     """
     check_is_live(run_dir)
     record = LiveRecord(run_dir)

@@ -30,7 +30,7 @@ from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.journal.codec import TapeRows
-from scalpdesk.marketdata.tape import MarketTape, QuoteColumns
+from scalpdesk.marketdata.tape import MarketTape
 from scalpdesk.report.summary import remedy
 
 _Floats = NDArray[np.float64]
@@ -327,14 +327,9 @@ def _near(tape: MarketTape, traded: set[InstrumentId]) -> MarketTape:
         return low <= float(each.strike) <= high
 
     kept = [number for number, each in enumerate(tape.instruments) if not each.is_option or is_kept(each)]
-    whole = _whole(tape)
+    whole = tape.quotes.whole()
     quotes = whole.take(np.isin(whole.instrument_id, kept))
     return replace(tape, quotes=quotes, loaded=None, load_again=None)
-
-
-def _whole(tape: MarketTape) -> QuoteColumns:
-    quotes = tape.quotes
-    return quotes if isinstance(quotes, QuoteColumns) else quotes.whole()
 
 
 def _drawn(dice: np.random.Generator, tape: MarketTape, plain: _Run, draws: int) -> Iterator[Disturbance]:
@@ -355,7 +350,7 @@ def _drawn(dice: np.random.Generator, tape: MarketTape, plain: _Run, draws: int)
 
 
 def _disturbed(tape: MarketTape, struck: Disturbance) -> MarketTape:
-    quotes = _whole(tape)
+    quotes = tape.quotes.whole()
     numbers = [tape.instruments.id_of(symbol) for symbol in struck.symbols]
     end_ns = struck.start_ns + int(struck.seconds * NANOS_PER_SECOND)
     rows = np.isin(quotes.instrument_id, numbers)
@@ -373,7 +368,7 @@ def _disturbed(tape: MarketTape, struck: Disturbance) -> MarketTape:
 
 def _fraction(tape: MarketTape, trade: _OptionFill) -> float:
     """Return a price as a fraction of the undisturbed mid: below 1 where it is worse."""
-    stamps, mids = _whole(tape).mids(trade.instrument_id)
+    stamps, mids = tape.quotes.whole().mids(trade.instrument_id)
     at = int(np.searchsorted(stamps, trade.ts_ns, side="right")) - 1
     if at < 0:
         return 1.0

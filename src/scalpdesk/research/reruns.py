@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from enum import StrEnum
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from shlex import quote
 from typing import Any, NamedTuple
@@ -125,15 +125,13 @@ def fill_model_reruns(header: JournalHeader, clock: Clock) -> list[_Rerun]:
         return []
     market = cache(lambda: journaled_market(header))
 
-    def rerun(name: str) -> _Rerun:
-        def make() -> OtherRun:
-            settings = settings_again(header, f"simulation.fill_model={name}")
-            assert settings is not None
-            return _made(name, header, settings, market(), clock, header.seed)
+    def make(name: str) -> OtherRun:
+        settings = settings_again(header, f"simulation.fill_model={name}")
+        assert settings is not None
+        return _made(name, header, settings, market(), clock, header.seed)
 
-        return _Rerun(f"fill model {name}", make)
-
-    return [rerun(name) for name in FILL_MODELS if name != header.config["simulation"]["fill_model"]]
+    own = header.config["simulation"]["fill_model"]
+    return [_Rerun(f"fill model {name}", partial(make, name)) for name in FILL_MODELS if name != own]
 
 
 def path_reruns(header: JournalHeader, clock: Clock, count: int) -> list[_Rerun]:
@@ -147,14 +145,11 @@ def path_reruns(header: JournalHeader, clock: Clock, count: int) -> list[_Rerun]
     day, underlying = header.sessions[0].day, str(header.data["underlying"])
     seeds = [seed for seed in range(1, count + 1) if seed != header.seed][: count - 1]
 
-    def rerun(seed: int) -> _Rerun:
-        def make() -> OtherRun:
-            tape = load_market(base, "embedded", underlying=underlying, start=day, end=day, seed=seed)
-            return _made(f"seed {seed}", header, base, tape, clock, seed)
+    def make(seed: int) -> OtherRun:
+        tape = load_market(base, "embedded", underlying=underlying, start=day, end=day, seed=seed)
+        return _made(f"seed {seed}", header, base, tape, clock, seed)
 
-        return _Rerun(f"path {seed}", make)
-
-    return [rerun(seed) for seed in seeds]
+    return [_Rerun(f"path {seed}", partial(make, seed)) for seed in seeds]
 
 
 def carry_out(reruns: Sequence[_Rerun], report: Progress) -> list[OtherRun]:

@@ -6,6 +6,7 @@ position's edge is the sum over its legs, computed in columns by the functions o
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -16,8 +17,6 @@ from numpy.typing import NDArray
 from scalpdesk.core.errors import ArgumentError, DataError
 from scalpdesk.core.units import DAYS_PER_YEAR, SESSIONS_PER_YEAR, finite
 from scalpdesk.entry.edge_gate import (
-    EdgeGate,
-    EdgeGateConfig,
     LevelMove,
     edge_amounts,
     move_to_forecast,
@@ -218,15 +217,7 @@ def rank(
         stderr=1.0,
     )
     ratio = np.array([vol / move.implied_level for vol, move in zip(vols, moves, strict=True)])[expiry]
-    gate = EdgeGate(
-        EdgeGateConfig(
-            min_edge_usd=entry.min_edge_usd,
-            k_stderr=entry.k_stderr,
-            min_vol_ratio=entry.min_vol_ratio,
-            window_seconds=entry.window_seconds,
-        )
-    )
-    passes = gate.passes(amounts.net, amounts.stderr, ratio)
+    passes = entry.make_gate().passes(amounts.net, amounts.stderr, ratio)
     if entry.max_straddle_delta is not None:
         passes &= 100.0 * np.abs(delta) <= entry.max_straddle_delta
     return _Ranking(
@@ -264,13 +255,7 @@ def _moves(
     moves, vols = [], []
     for smile, end in zip(smiles, total, strict=True):
         to = min(horizon, smile.years)
-        implied = None
-        if to < smile.years:
-            before = max((each for each in total if each[0] <= to), default=(0.0, 0.0))
-            after = min((each for each in total if to < each[0] < smile.years), default=end)
-            if before[0] > 0.0 or after is not end:
-                implied = level_between(before, after, to)
-        vol = forecast.vol(to)
+        vol, implied = forecast.vol(to), level_to(to, end, total)
         moves.append(
             move_to_forecast(
                 smile, smile.years, vol, horizon_years=to, implied_to_horizon=implied, level=level
@@ -278,6 +263,20 @@ def _moves(
         )
         vols.append(vol)
     return moves, vols
+
+
+def level_to(
+    horizon_years: float, expiry: tuple[float, float], others: Sequence[tuple[float, float]]
+) -> float | None:
+    """Return the market's level to a horizon before an expiry, from the expiries around it; None without.
+
+    ``expiry``, ``others``: Years to each expiry and its total variance.
+    """
+    sooner = [each for each in others if each[0] <= horizon_years]
+    later = [each for each in others if horizon_years < each[0] < expiry[0]]
+    if horizon_years >= expiry[0] or not (sooner or later):
+        return None
+    return level_between(max(sooner, default=(0.0, 0.0)), min(later, default=expiry), horizon_years)
 
 
 def _prices(

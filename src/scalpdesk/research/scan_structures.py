@@ -10,10 +10,11 @@ from datetime import date
 from functools import partial
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from scalpdesk.core.units import DAYS_PER_YEAR, SESSIONS_PER_YEAR, InstrumentId, finite
-from scalpdesk.entry.edge_gate import EdgeExpiry, EdgeGate, EdgeGateConfig, EdgeInputs
+from scalpdesk.entry.edge_gate import EdgeExpiry, EdgeInputs
 from scalpdesk.entry.shapes import SHAPES, SIDES, Listed, RightName, ShapeLister, StructureConfig, shape_named
 from scalpdesk.hedging.base import TRADING_YEAR_SECONDS, HedgeInputs
 from scalpdesk.hedging.expected_cost import expected_cost
@@ -23,8 +24,8 @@ from scalpdesk.marketdata.chain_surface import ExpiryLabel
 from scalpdesk.portfolio.strike_vols import ExpirySmile
 from scalpdesk.pricing.base import Floats, Greeks
 from scalpdesk.pricing.models import greeks
-from scalpdesk.pricing.smile_level import SviVols, level_between, level_of
-from scalpdesk.research.scan import ScannedChain
+from scalpdesk.pricing.smile_level import SviVols, level_of
+from scalpdesk.research.scan import ScannedChain, level_to
 from scalpdesk.strategies.gamma_scalper.config import GammaScalperConfig
 
 
@@ -62,21 +63,14 @@ class _ScannedQuotes:
 
     def implied_to(self, root: str, horizon_years: float, own: ExpirySmile, level: Any) -> float | None:
         """Return the market's level to a horizon from the expiries of a root around it; None without such."""
-        total = sorted(
-            (
-                smile.variance_years,
-                level_of(SviVols(smile.svi, smile.variance_years), smile.variance_years, level),
-            )
-            for place, smile in self._smiles.items()
-            if _label(self._chain, place).root == root
-        )
-        variance = [(years, vol * vol * years) for years, vol in total]
-        end = next(each for each in variance if each[0] == own.variance_years)
-        before = max((each for each in variance if each[0] <= horizon_years), default=(0.0, 0.0))
-        after = min((each for each in variance if horizon_years < each[0] < own.variance_years), default=end)
-        if horizon_years >= own.variance_years or (before[0] == 0.0 and after is end):
-            return None
-        return level_between(before, after, horizon_years)
+        total = []
+        for place, smile in self._smiles.items():
+            if _label(self._chain, place).root == root:
+                years = smile.variance_years
+                vol = level_of(SviVols(smile.svi, years), years, level)
+                total.append((years, vol * vol * years))
+        end = next(each for each in total if each[0] == own.variance_years)
+        return level_to(horizon_years, end, total)
 
 
 def all_structures(names: Iterable[str] = ()) -> list[StructureConfig]:
@@ -170,16 +164,8 @@ def _row(
         level=entry.level,
     )
     made = chain.forecast.made
-    forecast = type(made)(**{**_fields(made), "vol": vol, "stderr": chain.forecast.stderr(vol)})
-    gate = EdgeGate(
-        EdgeGateConfig(
-            min_edge_usd=entry.min_edge_usd,
-            k_stderr=entry.k_stderr,
-            min_vol_ratio=entry.min_vol_ratio,
-            window_seconds=entry.window_seconds,
-        )
-    )
-    verdict = gate.judge(inputs, forecast)
+    forecast = msgspec.structs.replace(made, vol=vol, stderr=chain.forecast.stderr(vol))
+    verdict = entry.make_gate().judge(inputs, forecast)
     edge = verdict.edge
     if edge is None:
         return None
@@ -207,10 +193,6 @@ def _row(
         "theta_usd_per_day": structure.nearest.multiplier * theta / DAYS_PER_YEAR,
         "open_interest": min(interest) if min(interest) >= 0 else None,
     }
-
-
-def _fields(made: Any) -> dict[str, Any]:
-    return {name: getattr(made, name) for name in made.__struct_fields__}
 
 
 def _label(chain: ScannedChain, place: int) -> ExpiryLabel:

@@ -92,23 +92,15 @@ def signal_findings(outcomes: Sequence[ScalpOutcome], names: Sequence[str] = ())
         sessions = _numbered(own)
         earned = _bare(f"{name}: return after costs", "fraction of the premium", own)
         if not earned.problem:
-            mean = mean_by_session(returns, sessions)
-            earned = replace(earned, effect=mean.value, low=mean.low, high=mean.high, p_value=mean.p_value)
+            earned = earned.with_estimate(mean_by_session(returns, sessions))
         found.append(earned)
         moved = [each for each in own if each.move is not None]
         if moved:
             right = _bare(f"{name}: move in its direction", "basis points", moved)
             if not right.problem:
                 moves = 1e4 * np.array([each.move for each in moved], dtype=np.float64)
-                mean = mean_by_session(moves, _numbered(moved))
-                right = replace(
-                    right,
-                    effect=mean.value,
-                    low=mean.low,
-                    high=mean.high,
-                    p_value=mean.p_value,
-                    control_p=sign_flip_p(moves, _numbered(moved), rng),
-                )
+                control_p = sign_flip_p(moves, _numbered(moved), rng)
+                right = right.with_estimate(mean_by_session(moves, _numbered(moved)), control_p)
             found.append(right)
         judged = [each for each in own if each.conviction is not None]
         if judged:
@@ -125,7 +117,7 @@ def _conviction(name: str, judged: Sequence[ScalpOutcome]) -> Finding:
         return replace(by_points, problem="it was the same for every scalp")
     returns = np.array([each.return_fraction for each in judged])
     slope = slope_by_session(returns, points, np.empty((len(points), 0)), _numbered(judged))
-    return replace(by_points, effect=slope.value, low=slope.low, high=slope.high, p_value=slope.p_value)
+    return by_points.with_estimate(slope)
 
 
 def _bare(name: str, unit: str, outcomes: Sequence[ScalpOutcome]) -> Finding:

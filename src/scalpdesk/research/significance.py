@@ -51,6 +51,11 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
             return "not shown"
         return "shown, positive" if self.effect > 0.0 else "shown, negative"
 
+    def with_estimate(self, found: "_Estimate", control_p: float | None = None) -> "Finding":
+        """Return the finding with its effect as estimated."""
+        ends = {"low": found.low, "high": found.high, "p_value": found.p_value, "control_p": control_p}
+        return msgspec.structs.replace(self, effect=found.value, **ends)
+
     def document(self) -> dict[str, Any]:
         """Return the finding with its verdict, in JSON types."""
         row: dict[str, Any] = msgspec.to_builtins(self)

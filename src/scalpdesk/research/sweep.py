@@ -171,7 +171,7 @@ def combinations(parameters: Sequence[Parameter]) -> list[dict[str, str]]:
 def refuse_doubled(axes: Sequence[Parameter | Range]) -> None:
     """Refuse a key that is given twice.
 
-    Raises ArgumentError: names the key.
+    Raises ArgumentError, which names the key.
     """
     keys = [axis.key for axis in axes]
     doubled = next((key for key in keys if keys.count(key) > 1), None)
@@ -323,7 +323,12 @@ class _Course:
             self._count(began, worked)
             self.row = _row_of(self._job, found, self._is_stopped, self._wall, self._cpu)
         except Exception as error:  # noqa: BLE001 - a strategy's fault ends its row, not the sweep
-            self.row = self._failed(RefusalFacts.of(error))
+            self.row = SweepRow(
+                config_hash=self._job.config.config_hash,
+                market=self._job.market,
+                settings=dict(self._job.settings),
+                refusal=RefusalFacts.of(error),
+            )
         else:
             self._count(began, worked)
         return self.row is None
@@ -331,15 +336,6 @@ class _Course:
     def _count(self, began: float, worked: float) -> None:
         self._wall += time.perf_counter() - began
         self._cpu += time.process_time() - worked
-
-    def _failed(self, refusal: RefusalFacts) -> SweepRow:
-        job = self._job
-        return SweepRow(
-            config_hash=job.config.config_hash,
-            market=job.market,
-            settings=dict(job.settings),
-            refusal=refusal,
-        )
 
 
 def _row_of(job: Job, found: BacktestResult, is_stopped: bool, wall: float, cpu: float) -> SweepRow:

@@ -9,6 +9,7 @@ import shutil
 import signal
 import tempfile
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -19,7 +20,7 @@ from multiprocessing import active_children, get_context, parent_process, resour
 from multiprocessing.connection import wait as wait_for_any
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -62,22 +63,11 @@ def batches(jobs: Iterable[Job], workers: int) -> list[list[Job]]:
     return found
 
 
-class SweepEngine(Protocol):
-    """Runs backtests; entered before the first and left after the last."""
+class SweepEngine(ABC):
+    """Runs backtests; entered before the first and left after the last.
 
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
-
-    def run(self, jobs: Iterable[Job]) -> Iterator[SweepRow]:
-        """Yield the row of each job as it ends."""
-        ...
-
-
-class _Engine:
-    """Shares the market when the first backtest comes, and releases everything at the end."""
+    It shares the market when the first backtest comes, and releases everything at the end.
+    """
 
     def __init__(
         self, market: PreparedMarket, configs: Sequence[BacktestConfig] = (), report: Report | None = None
@@ -93,8 +83,12 @@ class _Engine:
     ) -> None:
         self._held.__exit__(kind, error, trace)
 
+    @abstractmethod
+    def run(self, jobs: Iterable[Job]) -> Iterator[SweepRow]:
+        """Yield the row of each job as it ends."""
 
-class LocalEngine(_Engine):
+
+class LocalEngine(SweepEngine):
     """Runs backtests in processes of this machine.
 
     The rows of the market lie in files that all processes map: their memory holds them once, and gives them
@@ -279,7 +273,7 @@ class _RayMarket:
     """Working folder of the sweep, for paths of strategy folders."""
 
 
-class RayEngine(_Engine):
+class RayEngine(SweepEngine):
     """Runs backtests as tasks of a Ray cluster; one on this machine without an address.
 
     Every node has scalpdesk of the same version. The rows of the market are put into the object store once

@@ -126,7 +126,7 @@ def expected_shortfall(pnl: Floats, confidence: float) -> float:
 
     The scenario at the value at risk counts with the part of it that lies in the tail (Rockafellar and
     Uryasev 2002, Journal of Banking & Finance 26(7)), so that it is never below the value at risk. Raises
-    ArgumentError: As :func:`value_at_risk`.
+    ArgumentError as :func:`value_at_risk` does.
 
     >>> expected_shortfall(-np.arange(1.0, 101.0), 0.975)
     99.2

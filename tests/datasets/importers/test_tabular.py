@@ -34,6 +34,10 @@ def stored(catalog: Path, table: str, key: str, columns: str, day: str = "2015-1
     return connect().execute(f"SELECT {columns} FROM read_parquet(?)", [str(path)]).fetchall()
 
 
+def tape_of(catalog: Path, underlying: str = "XYZ", day: date = date(2015, 12, 23)):
+    return load_tape(catalog, "mine", underlying=underlying, start=day, end=day)
+
+
 TIMES = "strftime(ts, '%H:%M:%S'), strftime(bar_start, '%H:%M:%S')"
 
 
@@ -67,9 +71,7 @@ def test_timestamps_without_a_zone_are_refused_until_it_is_given(tmp_path, zone)
     assert refused.value.fix.startswith(f"--timezone {zone} ")
     assert not (tmp_path / "cat").exists()
     put(tmp_path, HEADER + rows, timezone=zone)
-    tape = load_tape(
-        tmp_path / "cat", "mine", underlying="XYZ", start=date(2015, 12, 23), end=date(2015, 12, 23)
-    )
+    tape = tape_of(tmp_path / "cat")
     assert len(tape.quotes.ts_ns) == 390
 
 
@@ -109,9 +111,7 @@ def test_a_side_at_zero_is_none_and_an_older_one_is_not_carried_over_it(tmp_path
         HEADER + "".join(f"2015-12-23T14:{minute}:00Z,XYZ,{sides}\n" for minute, sides in minutes.items()),
     )
     assert report.notes == ["1 row with ask <= 0: read as no ask", "1 row with bid < 0: read as no bid"]
-    quotes = load_tape(
-        tmp_path / "cat", "mine", underlying="XYZ", start=date(2015, 12, 23), end=date(2015, 12, 23)
-    ).quotes
+    quotes = tape_of(tmp_path / "cat").quotes
     assert quotes.bid.tolist() == [100.0, 100.0, 100.1, 0.0]
     np.testing.assert_equal(quotes.ask, [100.2, np.nan, np.nan, 100.4])
     assert quotes.ask_size.tolist() == [200.0, 0.0, 0.0, 200.0]
@@ -128,7 +128,7 @@ def test_nan_is_an_empty_cell_in_both_formats(tmp_path):
     import_table(tmp_path / "cat2", made, ImportChoices("mine", "XYZ"), file_format="parquet")
     for catalog in (tmp_path / "cat", tmp_path / "cat2"):
         assert [bid for (bid,) in stored(catalog, "quotes", "XYZ", "bid")] == [100.0, None, 100.0]
-        tape = load_tape(catalog, "mine", underlying="XYZ", start=date(2015, 12, 23), end=date(2015, 12, 23))
+        tape = tape_of(catalog)
         assert tape.quotes.bid.tolist() == [100.0] * 3  # carried forward for the minute
 
 
@@ -187,9 +187,7 @@ def test_index_options_and_levels_find_their_places(tmp_path):
     coverage = read_manifest(tmp_path / "cat", "mine").underlyings["SPX"]
     assert coverage.type == "index"
     assert coverage.keys == ("SPX", "SPXW")
-    tape = load_tape(
-        tmp_path / "cat", "mine", underlying="SPXW", start=date(2021, 1, 4), end=date(2021, 1, 4)
-    )
+    tape = tape_of(tmp_path / "cat", "SPXW", date(2021, 1, 4))
     assert tape.quotes.bid.tolist() == [3766.63, 64.9]
 
 
@@ -210,9 +208,7 @@ def test_a_second_file_adds_symbols_and_replaces_its_own(tmp_path):
 def test_open_interest_is_published_before_the_open(tmp_path):
     put(tmp_path, HEADER + ROW + ROW.replace("XYZ", "XYZ151224C00100000"), bar_seconds=60)
     put(tmp_path, "ts,symbol,open_interest\n2015-12-23T11:31:00Z,XYZ151224C00100000,15\n", bar_seconds=60)
-    tape = load_tape(
-        tmp_path / "cat", "mine", underlying="XYZ", start=date(2015, 12, 23), end=date(2015, 12, 23)
-    )
+    tape = tape_of(tmp_path / "cat")
     assert tape.open_interest == {"XYZ151224C00100000": 15}
 
 

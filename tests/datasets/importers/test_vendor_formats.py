@@ -48,8 +48,8 @@ def lines(path: Path, *rows: str) -> Path:
     return path
 
 
-def stored(folder: Path, name: str, table: str, key: str, columns: str, day: str = DAY) -> list[tuple]:
-    path = day_file(folder / "cat", name, table, key, day)
+def stored(folder: Path, name: str, table: str, key: str, columns: str) -> list[tuple]:
+    path = day_file(folder / "cat", name, table, key, DAY)
     return connect().execute(f"SELECT {columns} FROM read_parquet(?) ORDER BY ts", [str(path)]).fetchall()
 
 
@@ -425,10 +425,7 @@ def test_recorded_quotes_come_through_a_vendors_format_as_they_are(tmp_path, ven
     assert read_manifest(tmp_path / "cat", "mine").bar_seconds == 60
 
 
-CBOE_HEAD = (
-    "underlying_symbol,quote_datetime,root,expiration,strike,option_type,open,high,low,close,trade_volume,"
-    "bid_size,bid,ask_size,ask,underlying_bid,underlying_ask\n"
-)
+CBOE_HEAD = CBOE.partition(",implied_underlying_price")[0] + "\n"
 
 
 def cboe_rows(underlying, *series):

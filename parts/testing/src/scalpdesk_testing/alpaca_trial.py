@@ -5,6 +5,7 @@ from functools import partial
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from scalpdesk.base import NANOS_PER_SECOND
+from scalpdesk.config.schema import Secret
 from scalpdesk.exchange import Activity, Frame, Keyring, SimulatedMarket
 from scalpdesk_alpaca.gateway import AlpacaGateway
 from scalpdesk_alpaca.served.app import UNSEEN, AlpacaApi
@@ -13,7 +14,7 @@ from scalpdesk_alpaca.served.streams import DataStream, Hub, TradeStream, Wire
 from scalpdesk_alpaca.transport import ApiKeys, Endpoints, GatewayOptions
 from scalpdesk_testing.line import BASE_URL, HttpAnswer, Line, LineConnection, LineNetwork, Socket, WebSocket
 from scalpdesk_testing.market import OTHER
-from scalpdesk_testing.trial import KEY, SECRET, Trial, TrialKey
+from scalpdesk_testing.trial import KEY, SECRET, Trial
 from scalpdesk_testing.virtual_time import VirtualClock, VirtualLoop
 
 _SILENT_FAULTS = frozenset({"drop_request", "half_open"})
@@ -189,7 +190,7 @@ class AlpacaTrial(Trial):
         """Return a gateway of the account, not connected yet."""
         return AlpacaGateway(
             endpoints=Endpoints.at(BASE_URL),
-            keys=ApiKeys(TrialKey(KEY), TrialKey(SECRET)),
+            keys=ApiKeys(Secret(KEY), Secret(SECRET)),
             instruments=self.market.instruments,
             clock=self.clock,
             options=GatewayOptions(

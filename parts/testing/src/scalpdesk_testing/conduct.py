@@ -42,6 +42,8 @@ _EXIT_PATIENCE_NS = 30 * _SECOND
 """A flattening desk with fresh quotes has an exit of each holding at work, or sent, within this time."""
 _FLATTEN_SECONDS = 30.0
 """By then an exit of a flattening desk that was not filled was taken back."""
+_CANCEL_PATIENCE_NS = 15 * _SECOND
+"""A cancel that was sent, or refused, so short a time ago may still take effect."""
 _OVER_PATIENCE_NS = 20 * _SECOND
 """An order that the desk holds for over is not open at the venue for longer, with a line."""
 _CROSSING_PATIENCE_NS = 8 * _SECOND
@@ -471,12 +473,8 @@ class Conduct:
             is_late = order.submitted.purpose in late and now_ns - order.created_ns > limit_ns
             if is_working and is_late and name not in self._called_late:
                 self._called_late.add(name)
-                if not self._was_cancelled(name, now_ns):
+                if now_ns - self._cancelled_ns.get(name, 0) >= _CANCEL_PATIENCE_NS:
                     yield f"6 late_orders_are_taken_back: {name} works on"
-
-    def _was_cancelled(self, name: str, now_ns: int) -> bool:
-        """Return whether a cancel of an order was sent, or refused, a short time ago."""
-        return now_ns - self._cancelled_ns.get(name, 0) < 15 * _SECOND
 
     def _absent_early(self, event: OrderNotFound) -> Iterator[str]:
         """An order that has left is not there only once no venue may still come to accept it."""

@@ -14,6 +14,7 @@ import msgspec
 from aiohttp import WSMsgType
 
 from scalpdesk.base import Side
+from scalpdesk.config.schema import Secret
 from scalpdesk.exchange import Fault, Frame, Keyring
 from scalpdesk.venues import VenueClock, VenueSetup
 from scalpdesk_deribit.gateway import DeribitGateway
@@ -21,7 +22,7 @@ from scalpdesk_deribit.served.app import DeribitApi
 from scalpdesk_deribit.served.rpc import RpcFault, RpcSession
 from scalpdesk_testing.line import Line, LineConnection, LineNetwork, Socket, WebSocket, frame_bytes
 from scalpdesk_testing.schedule import ASSIGNED, CORRECTION, Schedule, draw_schedule
-from scalpdesk_testing.trial import KEY, SECRET, Trial, TrialKey
+from scalpdesk_testing.trial import KEY, SECRET, Trial
 from scalpdesk_testing.wire_laws import ORDERS_PATH
 
 _NEVER_HERE = frozenset(
@@ -245,7 +246,7 @@ class DeribitTrial(Trial):
     def make_gateway(self) -> _SessionGateway:
         """Return a gateway of the account, not connected yet."""
         assert isinstance(self.line, _RpcLine)
-        key, secret = TrialKey(KEY), TrialKey(SECRET)
+        key, secret = Secret(KEY), Secret(SECRET)
         setup = VenueSetup(
             instruments=self.market.instruments,
             clock=self.clock,

@@ -161,13 +161,10 @@ class Scene:
         is_known = all(number in self.opened_vols for number in options if number != SHARE)
         if not self.plan.is_hedged_to_the_middle or not is_known:
             return self.net_delta_shares()
-        return _nearest_zero(self._opened_bounds())
-
-    def _opened_bounds(self) -> tuple[float, float]:
-        """Return the least and the largest net delta with each option at one of those, shares."""
-        return self._bounds(self.opened_vols)
+        return _nearest_zero(self._bounds(self.opened_vols))
 
     def _bounds(self, vols_of: Mapping[InstrumentId, Collection[float]]) -> tuple[float, float]:
+        """Return the least and the largest net delta with each option at one of its volatilities, shares."""
         desk = self.engine.desk
         low = high = float(desk.positions.quantity(SHARE))
         for position in desk.positions.held():
@@ -247,7 +244,7 @@ class Scene:
             nets += self._bounds(dict.fromkeys(self.plan.legs, vols))
         options = [each.instrument_id for each in self.engine.desk.positions.held()]
         if all(number in self.opened_vols for number in options if number != SHARE):
-            nets += self._opened_bounds()
+            nets += self._bounds(self.opened_vols)
         nets += self._delta_by_old_quotes()
         return min(nets), max(nets)
 
@@ -691,7 +688,7 @@ def terminal_is_final(scene: Scene) -> str | None:
             continue
         if order.state not in ALLOWED[before]:
             return f"{name} went from {before} to {order.state}"
-        if before in TERMINAL and not isinstance(scene.event, OrderFilled) and not _is_bust(scene.event):
+        if before in TERMINAL and not isinstance(scene.event, OrderFilled | FillBusted):
             return f"{name} left {before} for {order.state} without an execution"
         doubted = isinstance(scene.event, OrderStatusUnknown) and scene.event.client_order_id == name
         if doubted and order.state is not OrderState.UNKNOWN:
@@ -711,10 +708,6 @@ def _never_there_is_never_there(scene: Scene) -> str | None:
             if truth is not None and (truth.is_open or truth.filled):
                 return f"{name} counts as never there; at the venue it is {truth.status.value}"
     return None
-
-
-def _is_bust(event: Event | None) -> bool:
-    return isinstance(event, FillBusted)
 
 
 INVARIANTS: tuple[_Invariant, ...] = (

@@ -15,6 +15,7 @@ from typing import Any, Self
 
 import pytest
 
+from scalpdesk.config.schema import Secret
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.events import Event, QuoteEvent
 from scalpdesk.core.units import NANOS_PER_SECOND, NEVER_NS, InstrumentId
@@ -100,14 +101,6 @@ class _StillMarket(BareMarket):
         at_ns = self._next_ns
         self._next_ns += 2 * NANOS_PER_SECOND
         return [self.quote_of(number, at_ns) for number in range(len(self.instruments))]
-
-
-class _Key:
-    def __init__(self, text: str) -> None:
-        self._text = text
-
-    def reveal(self) -> str:
-        return self._text
 
 
 class LineDesk:
@@ -201,7 +194,7 @@ class LineDesk:
         """Return a connection of its own to the exchange."""
         return AlpacaGateway(
             endpoints=Endpoints.at(BASE_URL),
-            keys=ApiKeys(_Key(KEY), _Key(SECRET)),
+            keys=ApiKeys(Secret(KEY), Secret(SECRET)),
             instruments=instruments,
             clock=self.clock,
             options=self.options,

@@ -112,9 +112,8 @@ class SmallMarket(BareMarket):
         super().__init__()
         close_ns = session_on(day).close_ns
         self.session = Session(day, close_ns - seconds * NANOS_PER_SECOND, close_ns)
-        self.instruments = _small_book(
-            day, symbol=symbol, expires_after_days=expires_after_days, has_other=has_other, shape=shape
-        )
+        expiry = day + timedelta(days=expires_after_days)
+        self.instruments = _small_book(symbol, expiry, shape, has_other=has_other)
         self.options = tuple(InstrumentId(number) for number in range(1, len(self.instruments)))
         self.shape = shape
         self._jump_at, self._jump = jump_at, jump
@@ -211,17 +210,9 @@ class SmallMarket(BareMarket):
         return quotes
 
 
-def _small_book(
-    day: date,
-    *,
-    symbol: str = "SPY",
-    expires_after_days: int = 4,
-    has_other: bool = False,
-    shape: str = "straddle",
-) -> Instruments:
+def _small_book(symbol: str, expiry: date, shape: str, *, has_other: bool) -> Instruments:
     """Return a share (0), a call and a put (1 and 2); perhaps one call more (3), or a chain."""
     book = Instruments([Equity(symbol)])
-    expiry = day + timedelta(days=expires_after_days)
     body = _BODIES.get(shape, 0)
     strikes = [(Right.CALL, _START_SPOT + body), (Right.PUT, _START_SPOT - body)]
     if shape != "straddle":

@@ -7,7 +7,6 @@ that asks for one, and the marker ``exchange`` chooses the market and the accoun
 """
 
 import asyncio
-import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, time
@@ -20,6 +19,7 @@ import msgspec
 import pytest
 
 from scalpdesk.base import ArgumentError
+from scalpdesk_testing.kit.threads import loop_in_thread
 
 if TYPE_CHECKING:
     from scalpdesk.exchange import Fault
@@ -241,19 +241,12 @@ def serve_exchange(
             fix=f"use {', '.join(ExchangeSettings.__annotations__)}",
         )
     server = _server_of(protocol, tuple(faults), settings)
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, name=f"{protocol} exchange", daemon=True)
-    thread.start()
-    try:
+    with loop_in_thread(f"{protocol} exchange") as loop:
         asyncio.run_coroutine_threadsafe(server.start(), loop).result(_LONGEST_CALL_SECONDS)
         try:
             yield ServedExchange(server, loop)
         finally:
             asyncio.run_coroutine_threadsafe(_end(server), loop).result(_LONGEST_CALL_SECONDS)
-    finally:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(_LONGEST_CALL_SECONDS)
-        loop.close()
 
 
 async def _end(server: "ExchangeServer") -> None:
@@ -378,7 +371,7 @@ def _tape(data: str, symbol: str, day: str, seed: int) -> "MarketTape":
 # fixtures -----------------------------------------------------------------------------------------------
 
 
-def _pytest_configure(config: pytest.Config) -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Register the marker."""
     config.addinivalue_line(
         "markers", "exchange(day, at, underlying, cash, …): market and account of a served exchange"

@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -142,7 +143,7 @@ class _RehearsalTrial(AlpacaTrial):
     def watch(self, event: Event, feed: Feed) -> tuple[VenueCommand, ...]:
         """Follow what the desk does once it has been struck."""
         commands = super().watch(event, feed)
-        if self.struck_at is None and self._has_struck():
+        if self.struck_at is None and (self.journal.deaths or any(self.plan.hits.values())):
             self.struck_at = self.loop.time()
         if self.struck_at is not None and self.loop.time() < self._length - _JUDGED_BEFORE_CLOSE:
             self.did["orders sent"] += sum(len(orders_of(command)) for command in commands)
@@ -161,13 +162,7 @@ class _RehearsalTrial(AlpacaTrial):
 
     band = 0.0
 
-    def _has_struck(self) -> bool:
-        return bool(sum(self.plan.hits.values()) or self.journal.deaths)
-
     # right or wrong ---------------------------------------------------------------------------------
-
-    def _net(self) -> float:
-        return self.scene.net_delta_shares()
 
     def _state(self) -> tuple[str, bool]:
         """Say how the desk stands now, and whether that is an end to be content with."""
@@ -188,7 +183,8 @@ class _RehearsalTrial(AlpacaTrial):
             return "an order is in doubt", False
         if not desk.positions.held():
             return "flat", True
-        net, most = self._net(), 1.5 * max(self.band, self.desk_plan.band_shares) + 1.0
+        net = self.scene.net_delta_shares()
+        most = 1.5 * max(self.band, self.desk_plan.band_shares) + 1.0
         if abs(net) <= most:
             return "hedge right", True
         if desk.orders.live_for(SHARE):
@@ -240,15 +236,12 @@ class _RehearsalTrial(AlpacaTrial):
             instruments=self.market.instruments,
             name=f"w{self.schedule.seed}",
             limits=self.desk_plan.limits,
-            log=self._say_watchdog,
+            log=partial(self._say, "watchdog"),
         )
         try:
             self.did["orders taken off by the watchdog"] += await trader.clear((), flatten=False)
         finally:
             await line.close(graceful=False)
-
-    def _say_watchdog(self, text: str) -> None:
-        self._say("watchdog", text)
 
 
 def rehearse(config: GammaScalperConfig, limits: RiskLimits, disaster: _Disaster) -> Rehearsed:

@@ -176,17 +176,6 @@ _MOST_EVENTS = 20_000
 """Events of a trial, which has a few hundred."""
 
 
-@dataclass(frozen=True)
-class TrialKey:
-    """A key that only shows itself on request."""
-
-    _text: str = field(repr=False)
-
-    def reveal(self) -> str:
-        """Return the key."""
-        return self._text
-
-
 class _CheckedCore(LiveCore):
     """The live core with an eye on every event."""
 
@@ -286,32 +275,8 @@ class Trial(ABC):
         self._members_of: tuple[TradingEngine, tuple[ReportsPhase, ...]] | None = None
         self.gateway: EmergencyGateway | None = None
         self.engine = self.fresh_engine()
-        self.scene = Scene(
-            self.engine,
-            self.journal,
-            self.account,
-            self.market.session,
-            healed=lambda: self.loop.time() > schedule.heal_at + _LIVENESS_SECONDS,
-            connected=self._is_connected,
-            implied_vol=self.market.implied_vol,
-            off_feed=self.market.off_feed,
-        )
-        spoilt = {name for name, place in PLACES.items() if place in ("data", "stream")}
-        self.scene.has_jumped = schedule.is_jump
-        self.scene.has_fair_quotes = not schedule.is_jump and not schedule.faults & (
-            spoilt | {"lost_quotes", "left_feed"}
-        )
-        failing = {name for name, place in PLACES.items() if place in ("http", "stream", "fill")}
-        self.scene.has_whole_stream = not (
-            schedule.faults & (failing | set(LINE_FAULTS) | _OF_PROCESSES)
-            or schedule.crashes
-            or schedule.held_fraction
-            or schedule.doubled_fraction
-            or schedule.history_seconds
-            or schedule.dies_at_order
-        )
-        self.scene.execution_id = self.mishaps.execution_id = self.execution_id
-        self.scene.plan, self.scene.cash_tolerance = self.desk_plan, self.CASH_TOLERANCE
+        self.scene = self._make_scene()
+        self.mishaps.execution_id = self.execution_id
         self.wire = WireLaws(self.scene, self.world.ledger)
         self.wire.knows_ages = self.STATES_QUOTE_TIMES
         self.world.on_market(self.wire.published)
@@ -322,14 +287,38 @@ class Trial(ABC):
         self.world.on_update(self._note_opened)
         self.mishaps.on_commanded, self.mishaps.on_operated = self.conduct.commanded, self.conduct.operated
         self.mishaps.on_noted = self.conduct.noted
-        if schedule.is_jump:  # no account of that size may buy the shares that the hedge wants then
-            self.scene.excused.add(6)
-        for fault, laws in EXCUSES.items():
-            is_own = fault == "assignment" and schedule.shape != "straddle"  # a leg of the desk's own
-            if fault in schedule.faults and not is_own:
-                self.scene.excused |= laws
-        if schedule.members > 1 and schedule.faults & {"auto_liquidation", "manual_trade"}:
-            self.scene.excused.add(7)  # no strategy sells shares that none of the strategies bought
+
+    def _make_scene(self) -> Scene:
+        """Return what the laws look at, with what a schedule lets go wrong."""
+        schedule = self.schedule
+        scene = Scene(
+            self.engine,
+            self.journal,
+            self.account,
+            self.market.session,
+            healed=lambda: self.loop.time() > schedule.heal_at + _LIVENESS_SECONDS,
+            connected=self._is_connected,
+            implied_vol=self.market.implied_vol,
+            off_feed=self.market.off_feed,
+        )
+        spoilt = {name for name, place in PLACES.items() if place in ("data", "stream")}
+        scene.has_jumped = schedule.is_jump
+        scene.has_fair_quotes = not schedule.is_jump and not schedule.faults & (
+            spoilt | {"lost_quotes", "left_feed"}
+        )
+        failing = {name for name, place in PLACES.items() if place in ("http", "stream", "fill")}
+        scene.has_whole_stream = not (
+            schedule.faults & (failing | set(LINE_FAULTS) | _OF_PROCESSES)
+            or schedule.crashes
+            or schedule.held_fraction
+            or schedule.doubled_fraction
+            or schedule.history_seconds
+            or schedule.dies_at_order
+        )
+        scene.execution_id = self.execution_id
+        scene.plan, scene.cash_tolerance = self.desk_plan, self.CASH_TOLERANCE
+        scene.excused |= _excused(schedule)
+        return scene
 
     def market_options(self) -> MarketOptions:
         """Return how the exchange behaves."""
@@ -710,6 +699,20 @@ class Trial(ABC):
         outcome.faults = sum(self.plan.hits.values()) + len(self.journal.deaths)
         outcome.pairs = self.plan.pairs
         return outcome
+
+
+def _excused(schedule: Schedule) -> set[int]:
+    """Return the laws that what goes wrong suspends."""
+    excused = set[int]()
+    if schedule.is_jump:  # no account of that size may buy the shares that the hedge wants then
+        excused.add(6)
+    for fault, laws in EXCUSES.items():
+        is_own = fault == "assignment" and schedule.shape != "straddle"  # a leg of the desk's own
+        if fault in schedule.faults and not is_own:
+            excused |= laws
+    if schedule.members > 1 and schedule.faults & {"auto_liquidation", "manual_trade"}:
+        excused.add(7)  # no strategy sells shares that none of the strategies bought
+    return excused
 
 
 def _is_turn(count: int, fraction: float) -> bool:

@@ -179,31 +179,15 @@ class Listener:
         """Events of these kinds, in order."""
         return [event for event in self.events if isinstance(event, kinds)]
 
-    async def submit(
-        self,
-        number: InstrumentId,
-        quantity: int,
-        side: Side = Side.BUY,
-        *,
-        limit: Decimal | None = None,
-        purpose: Purpose = Purpose.HEDGE,
-    ) -> Order:
+    async def submit(self, number: InstrumentId, quantity: int, side: Side = Side.BUY, **terms: Any) -> Order:
         """Send an order and return it as the desk keeps it."""
-        order = self.new_order(number, quantity, side, limit=limit, purpose=purpose)
+        order = self.new_order(number, quantity, side, **terms)
         self.gateway.send(order.submitted)
         return order
 
-    def new_order(
-        self,
-        number: InstrumentId,
-        quantity: int,
-        side: Side = Side.BUY,
-        *,
-        limit: Decimal | None = None,
-        purpose: Purpose = Purpose.HEDGE,
-    ) -> Order:
-        """Name an order without sending it."""
-        return new_order(self.orders, number, quantity, side, limit=limit, purpose=purpose)
+    def new_order(self, number: InstrumentId, quantity: int, side: Side = Side.BUY, **terms: Any) -> Order:
+        """Name an order without sending it; ``terms`` are those of :func:`new_order`."""
+        return new_order(self.orders, number, quantity, side, **terms)
 
     async def over(self, *orders: Order) -> None:
         """Wait until orders are over."""

@@ -206,14 +206,14 @@ def reconstruct_span(
         own = drawn(session.day)[0]
         return replace(own, instrument_id=places[session.day][own.instrument_id])
 
-    cents = [session_cents(market_day(day, underlying)) for day in days]
-    shifts = [figures.accrued_cents(day, underlying) for day in days]
-    ends = [(each, shift) for each, shift in zip(cents, shifts, strict=True)]
+    prices = [
+        session_cents(market_day(day, underlying), figures.accrued_cents(day, underlying)) for day in days
+    ]
     edges = (
-        (ends[0][0].open + ends[0][1]) / 100.0,
-        max(each.high + shift for each, shift in ends) / 100.0,
-        min(each.low + shift for each, shift in ends) / 100.0,
-        (ends[-1][0].close + ends[-1][1]) / 100.0,
+        prices[0].open / 100.0,
+        max(each.high for each in prices) / 100.0,
+        min(each.low for each in prices) / 100.0,
+        prices[-1].close / 100.0,
     )
     return MarketTape(
         name=EMBEDDED,
@@ -231,8 +231,7 @@ def reconstruct_span(
         ),
         rate_curve=_rate_curve(days[0]),
         settlement_prices={
-            (underlying, day): (each.close + shift) / 100.0
-            for day, (each, shift) in zip(days, ends, strict=True)
+            (underlying, day): each.close / 100.0 for day, each in zip(days, prices, strict=True)
         },
         quote_seconds=figures.MONTHLY_UPDATE_SECONDS,
         notes=(*_span_notes(seed, underlying), *_QUALITY_NOTES[quality]),
@@ -256,15 +255,14 @@ def listed_pairs(session: date, symbol: str = "SPY") -> tuple[StrikePair, ...]:
 
 @lru_cache(maxsize=512)
 def _newly_listed(session: date, symbol: str) -> tuple[tuple[date, int], ...]:
+    return tuple(expiries_and_strikes(session, listed_expiries(session), *_opening(session, symbol)))
+
+
+def _opening(session: date, symbol: str) -> tuple[float, float]:
+    """Return the share's price at the open in US dollars, and the variance at the money of its options."""
     day = market_day(session, symbol)
     open_usd = (session_cents(day).open + figures.accrued_cents(session, symbol)) / 100.0
-    return tuple(
-        expiries_and_strikes(session, listed_expiries(session), open_usd, _opening_money_variance(day))
-    )
-
-
-def _opening_money_variance(day: MarketDay) -> float:
-    return float(money_variance_from_vix(np.exp(np.array([log_vix_at_open(day)])))[0])
+    return open_usd, float(money_variance_from_vix(np.exp(np.array([log_vix_at_open(day)])))[0])
 
 
 def _rate_curve(session: date) -> RateCurve:
@@ -273,15 +271,14 @@ def _rate_curve(session: date) -> RateCurve:
 
 def _morning(underlying: str, first: date, seed: int, session: Session) -> Morning:
     """Return what is published before a session: rate, open interest, the next dividend once it is known."""
-    day, pairs = market_day(session.day, underlying), listed_pairs(session.day, underlying)
-    open_usd = (session_cents(day).open + figures.accrued_cents(session.day, underlying)) / 100.0
+    pairs = listed_pairs(session.day, underlying)
     shocks = {
         contract.symbol: shock
         for pair in pairs
         for contract, shock in zip((pair.call, pair.put), _open_interest_shocks(pair, seed), strict=True)
     }
     nobody = np.random.Generator(np.random.PCG64(0))  # every contract has its own shock
-    held = open_interest(nobody, pairs, session.day, open_usd, _opening_money_variance(day), shocks)
+    held = open_interest(nobody, pairs, session.day, *_opening(session.day, underlying), shocks)
     (last, _), (coming, amount) = figures.dividends_around(session.day)
     # the next dividend is taken as known from the ex-date before it: estimates of it are close
     is_news = underlying == "SPY" and session.day in {first, last}
@@ -525,10 +522,13 @@ def _generators(session: date, seed: int, symbol: str) -> list[np.random.Generat
     return [np.random.Generator(np.random.PCG64(stream)) for stream in streams]
 
 
-def session_cents(day: MarketDay) -> SessionCents:
-    """Return the four recorded prices of the share: its part of the index in whole cents (half to even)."""
+def session_cents(day: MarketDay, more: int = 0) -> SessionCents:
+    """Return the four recorded prices of the share: its part of the index in whole cents (half to even).
+
+    ``more``: Cents on top, as of a dividend that it holds.
+    """
     levels = (day.open, day.high, day.low, day.close)
-    return SessionCents(*(round(level * 100 / day.share.points_per_dollar) for level in levels))
+    return SessionCents(*(round(level * 100 / day.share.points_per_dollar) + more for level in levels))
 
 
 def session_ohlc(tape: MarketTape) -> tuple[SessionOhlc, ...]:

@@ -1,9 +1,8 @@
 """Corporate actions of a data set: booked from a file or from the built-in table."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 from scalpdesk.core.errors import DataError
 from scalpdesk.datasets.booked_actions import (
@@ -20,29 +19,33 @@ from scalpdesk.instruments.corporate_actions import ActionKind
 
 
 def add_actions(
-    connection: Any, catalog: Path, symbol: str, report: ImportReport, kept: str, parameters: Sequence[object]
+    catalog: Path,
+    symbol: str,
+    rows: Iterable[BookedAction],
+    report: ImportReport,
+    kept: str,
+    parameters: Sequence[object] = (),
 ) -> None:
-    """Write the table ``paid`` and the stored actions of a share that are ``kept``."""
+    """Write actions of a share beside those of its stored ones that are ``kept``."""
+    connection, booked = connect(), [list(row) for row in rows]
+    connection.execute("CREATE TEMP TABLE paid (ex_date DATE, action VARCHAR, amount DECIMAL(18,6))")
+    if booked:
+        connection.executemany("INSERT INTO paid VALUES (?, ?, ?)", booked)
     path = day_file(catalog, report.name, "corporate_actions", symbol, "all")
     select, values = "SELECT ? AS symbol, ex_date, action, amount FROM paid", [symbol]
     if path.is_file():
         select += f" UNION ALL SELECT symbol, ex_date, action, amount FROM read_parquet(?) WHERE {kept}"  # noqa: S608 - our own words
         values += [str(path), *map(str, parameters)]
-    if path.is_file() or connection.execute("SELECT count(*) FROM paid").fetchone()[0]:
-        rows = write_table(connection, f"{select} ORDER BY ex_date, action", path, parameters=values)
-        report.add("corporate_actions", symbol, rows)
+    if path.is_file() or booked:
+        written = write_table(connection, f"{select} ORDER BY ex_date, action", path, parameters=values)
+        report.add("corporate_actions", symbol, written)
 
 
 def _book(catalog: Path, report: ImportReport, booked: Mapping[str, Sequence[BookedAction]]) -> None:
     """Add actions to the stored ones; an action of the same share, day and kind is replaced."""
-    connection = connect()
+    kept = "(ex_date, action) NOT IN (SELECT (ex_date, action) FROM paid)"
     for symbol, rows in booked.items():
-        connection.execute(
-            "CREATE OR REPLACE TEMP TABLE paid (ex_date DATE, action VARCHAR, amount DECIMAL(18,6))"
-        )
-        connection.executemany("INSERT INTO paid VALUES (?, ?, ?)", [list(row) for row in rows])
-        kept = "(ex_date, action) NOT IN (SELECT (ex_date, action) FROM paid)"
-        add_actions(connection, catalog, symbol, report, kept, ())
+        add_actions(catalog, symbol, rows, report, kept)
 
 
 def import_actions(catalog: Path, name: str, path: Path) -> ImportReport:

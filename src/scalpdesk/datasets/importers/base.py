@@ -86,6 +86,12 @@ class ImportReport:
         }
 
 
+def refuse_missing(path: Path, *, may_be_folder: bool = False) -> None:
+    """Refuse a path without a file. Raises DataError."""
+    if not path.is_file() and not (may_be_folder and path.is_dir()):
+        raise DataError("no such file", where=str(path), fix="check the path")
+
+
 def refuse_workbook(path: Path) -> None:
     """Refuse a workbook of a spreadsheet, whatever its ending.
 

@@ -28,7 +28,15 @@ from scalpdesk.datasets.importers.staged import (
 from scalpdesk.datasets.importers.tabular import ImportChoices, check_mapping, store_rows
 from scalpdesk.datasets.importers.vendor_files import as_csv
 from scalpdesk.datasets.importers.vendor_formats import INTEREST_TIME, OCC_TAIL
-from scalpdesk.datasets.store import NO_FIGURE, SCHEMAS, connect, duckdb_error, sql_name, sql_text
+from scalpdesk.datasets.store import (
+    NO_FIGURE,
+    SCHEMAS,
+    VALUE_COLUMNS,
+    connect,
+    duckdb_error,
+    sql_name,
+    sql_text,
+)
 from scalpdesk.instruments.classes import INDICES, UnknownClassError, underlying_of_root, us_option
 from scalpdesk.instruments.contract import OptionContract
 
@@ -116,11 +124,10 @@ def import_chain(
         _say_what_is_made(table, base, choices, report)
         own = ImportChoices(choices.name, base, is_share=base not in INDICES)
         for kind, select in _parts(table, base, choices, report):
-            values = [c for c in SCHEMAS[kind] if c not in SCHEMAS["open_interest"] or c == kind]
-            known = {"bid", "ask", "bid_size", "ask_size"} if kind == "quotes" else set(values)
+            known = {"bid", "ask", "bid_size", "ask_size"} if kind == "quotes" else set(VALUE_COLUMNS[kind])
             typed = ", ".join(
                 f"{name if name in known else 'NULL'}::{SCHEMAS[kind][name]} AS {sql_name(name)}"
-                for name in values
+                for name in VALUE_COLUMNS[kind]
             )
             connection.execute(
                 "CREATE OR REPLACE TEMP TABLE incoming AS SELECT ts, NULL::TIMESTAMPTZ AS bar_start, "  # noqa: S608 - our own words
@@ -165,8 +172,6 @@ class _Problems:
 
 def _read(path: Path, file: Path, choices: ChainChoices) -> _ChainTable:
     """Read every cell as text into the table ``wide``, and find the columns."""
-    if not file.is_file():
-        raise DataError("no such file", where=str(path), fix="check the path")
     connection = connect()
     is_parquet = file.suffix == ".parquet"
     above, options = 0, ""
@@ -496,43 +501,45 @@ def _name_unreadable(table: _ChainTable, problems: _Problems) -> None:
         "right": ("right_text", "side IS NULL"),
     }
     for name, (text, bad) in checks.items():
-        count, row, value = table.connection.execute(
-            f"SELECT count(*), min(file_row), arg_min({text}, file_row) FROM parsed "  # noqa: S608 - our own words
-            f"WHERE {text} IS NOT NULL AND ({bad})"
-        ).fetchone()
-        if count:
-            column = table.heading.get(name, name)
-            problems.add(
-                f"{count_text(count, 'cell')} of {column} cannot be read as {name}",
-                f"correct {column}, or --map another column",
-                row=_line(table, row),
-                value=value,
-            )
+        column = table.heading.get(name, name)
+        _name_rows(
+            table,
+            problems,
+            f"parsed WHERE {text} IS NOT NULL AND ({bad})",
+            text,
+            ("cell", f"of {column} cannot be read as {name}"),
+            f"correct {column}, or --map another column",
+        )
     if {"ts", "date"} & set(table.heading):
-        count, row = table.connection.execute(
-            "SELECT count(*), min(file_row) FROM parsed WHERE ts_text IS NULL"
-        ).fetchone()
-        if count:
-            problems.add(
-                f"{count_text(count, 'row')} without a time",
-                "fill it in, or leave the row out",
-                row=_line(table, row),
-                value="",
-            )
-    if "symbol" not in table.heading:
+        bad, fix = "parsed WHERE ts_text IS NULL", "fill it in, or leave the row out"
+        _name_rows(table, problems, bad, "''", ("row", "without a time"), fix)
+    if "symbol" not in table.heading and {"expiry", "strike"} <= set(table.heading):
         terms = [f"{each} IS NULL" for each in ("expiry_text", "strike_text", "right_text")]
         terms = terms[:2] if table.sides != ("",) else terms
-        count, row = table.connection.execute(
-            f"SELECT count(*), min(file_row) FROM parsed WHERE ({' OR '.join(terms)}) "  # noqa: S608 - our own words
-            f"AND NOT ({' AND '.join(terms)})"
-        ).fetchone()
-        if count and {"expiry", "strike"} <= set(table.heading):
-            problems.add(
-                f"{count_text(count, 'row')} with a part of a contract only",
-                "give expiry, strike and right, or none of them for the underlying",
-                row=_line(table, row),
-                value="",
-            )
+        _name_rows(
+            table,
+            problems,
+            f"parsed WHERE ({' OR '.join(terms)}) AND NOT ({' AND '.join(terms)})",
+            "''",
+            ("row", "with a part of a contract only"),
+            "give expiry, strike and right, or none of them for the underlying",
+        )
+
+
+def _name_rows(
+    table: _ChainTable, problems: _Problems, bad: str, text: str, what: tuple[str, str], fix: str
+) -> None:
+    """Name the first of the rows that lie in ``bad``, a relation of SQL, and their number.
+
+    ``text``: SQL of the cell to show.
+    ``what``: What a row is, and what is wrong with it.
+    """
+    count, row, value = table.connection.execute(
+        f"SELECT count(*), min(file_row), arg_min({text}, file_row) FROM {bad}"  # noqa: S608 - our own words
+    ).fetchone()
+    if count:
+        noun, words = what
+        problems.add(f"{count_text(count, noun)} {words}", fix, row=_line(table, row), value=value)
 
 
 def _name_scale(table: _ChainTable, problems: _Problems, report: ImportReport) -> None:
@@ -622,16 +629,8 @@ def _fill_sizes(table: _ChainTable, choices: ChainChoices, problems: _Problems) 
         if choices.default_size is not None:
             connection.execute(f"UPDATE chain SET {side}_size = {choices.default_size} WHERE {lacks}")  # noqa: S608 - a whole number
             continue
-        count, row, value = connection.execute(
-            f"SELECT count(*), min(file_row), arg_min({side}, file_row) FROM chain WHERE {lacks}"  # noqa: S608 - our own words
-        ).fetchone()
-        if count:
-            problems.add(
-                f"{count_text(count, 'quote')} without {side} size",
-                "--default-size CONTRACTS, or --map bid_size=COLUMN --map ask_size=COLUMN",
-                row=_line(table, row),
-                value=value,
-            )
+        fix = "--default-size CONTRACTS, or --map bid_size=COLUMN --map ask_size=COLUMN"
+        _name_rows(table, problems, f"chain WHERE {lacks}", side, ("quote", f"without {side} size"), fix)
 
 
 def _compare_terms(

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scalpdesk.core.errors import ConfigError, ScalpdeskError
-from scalpdesk.core.units import count_text
+from scalpdesk.core.units import DAY_NS, count_text
 from scalpdesk.datasets.importers.base import FETCH_AGAIN, UnreadableFileError
 from scalpdesk.datasets.importers.staged import TableSource
 from scalpdesk.datasets.importers.vendor_files import VendorChoices
@@ -35,7 +35,6 @@ _BOOK_SCHEMAS = ("cmbp-1", "mbp-1", "tcbbo", "tbbo", "bbo-1s", "bbo-1m", "cbbo-1
 _PRINT_SCHEMAS = ("cmbp-1", "mbp-1", "tcbbo", "tbbo", "trades")
 """Schemas with single trades among their records."""
 _BAR_SECONDS = {"ohlcv-1s": 1, "ohlcv-1m": 60, "ohlcv-1h": 3_600}
-_DAY_NS = 86_400_000_000_000
 _ROOT = f"regexp_replace(replace(written, ' ', ''), '{OCC_TAIL}', '')"
 
 
@@ -191,7 +190,7 @@ class DbnStage:
         self, records: NDArray[Any], ns: NDArray[np.int64], symbols: Any
     ) -> tuple[NDArray[np.int64], NDArray[Any]]:
         """Return a code for each record and the symbol of each code, empty where it is not known."""
-        days = ns // _DAY_NS
+        days = ns // DAY_NS
         pairs = records["instrument_id"].astype(np.int64) * 65_536 + days
         unique, codes = np.unique(pairs, return_inverse=True)
         found = symbols.resolve_many(
@@ -267,9 +266,8 @@ def _columns(records: NDArray[Any], schema: str) -> dict[str, Any]:
         columns["price"] = price("price", np.nan)
         columns["size"] = records["size"].astype(np.float64)
         columns["is_print"] = np.isfinite(columns["price"])
-        if "action" in (
-            records.dtype.names or ()
-        ):  # the library leaves it out of tcbbo, which has trades alone
+        # the library leaves it out of tcbbo, which has trades alone
+        if "action" in (records.dtype.names or ()):
             columns["is_print"] &= records["action"] == b"T"
     if is_bar:
         for name in ("open", "high", "low", "close"):

@@ -50,9 +50,8 @@ from scalpdesk.datasets.manifests import manifest_to_extend, update_manifest
 from scalpdesk.datasets.store import (
     CHAIN_COLUMNS,
     OPTION_TABLES,
-    QUOTE_COLUMNS,
     SCHEMAS,
-    TRADE_COLUMNS,
+    VALUE_COLUMNS,
     connect,
     day_file,
     duckdb_error,
@@ -157,7 +156,6 @@ def _load(connection: Any, chain: _ChainFile, zone: str) -> None:
 
 NAME = "lean"
 
-_COLUMNS = {"quote": QUOTE_COLUMNS, "trade": TRADE_COLUMNS, "openinterest": ("open_interest",)}
 _UNSCALED = frozenset({"bid_size", "ask_size", "volume", "open_interest"})
 
 _TYPE_OF_SECURITY = {
@@ -286,18 +284,16 @@ def _import_file(connection: Any, catalog: Path, report: ImportReport, file: Lea
             _load_lines(connection, lines, file, zone, members)
         except duckdb_error() as error:
             raise UnreadableFileError(
-                f"a row of this archive is not what LEAN writes: {_first_line(error)}",
+                f"a row of this archive is not what LEAN writes: {str(error).splitlines()[0]}",
                 where=str(file.path),
                 fix=FETCH_AGAIN,
             ) from error
     columns = ", ".join(f'"{column}"::{kind} AS "{column}"' for column, kind in SCHEMAS[file.table].items())
-    days = (
-        [file.day.isoformat()]
-        if file.day is not None
-        else [
-            str(y) for (y,) in connection.execute("SELECT DISTINCT year(ts) FROM lean ORDER BY 1").fetchall()
-        ]
-    )
+    if file.day is not None:
+        days = [file.day.isoformat()]
+    else:
+        years = connection.execute("SELECT DISTINCT year(ts) FROM lean ORDER BY 1").fetchall()
+        days = [str(year) for (year,) in years]
     for day in days:
         rows = write_table(
             connection,
@@ -311,15 +307,13 @@ def _import_file(connection: Any, catalog: Path, report: ImportReport, file: Lea
 
 def _load_lines(connection: Any, lines: Path, file: LeanFile, zone: str, members: list[LeanMember]) -> None:
     """Read the numbered lines into the temporary table ``lean`` in the catalogue's columns."""
-    values = _COLUMNS[file.rows]
+    values = VALUE_COLUMNS[file.kind]
     stamp = "BIGINT" if file.day is not None else "VARCHAR"
     typed = {"member": "INTEGER", "stamp": stamp} | dict.fromkeys(values, "DOUBLE")
     spec = ", ".join(f"{sql_text(column)}: {sql_text(kind)}" for column, kind in typed.items())
+    wall = "strptime(stamp, '%Y%m%d %H:%M')"
     if file.day is not None:
-        midnight = f"TIMESTAMP {sql_text(file.day.isoformat())}"
-        wall = f"{midnight} + to_milliseconds(stamp)"
-    else:
-        wall = "strptime(stamp, '%Y%m%d %H:%M')"
+        wall = f"TIMESTAMP {sql_text(file.day.isoformat())} + to_milliseconds(stamp)"
     start = f"(({wall}) AT TIME ZONE {sql_text(zone)})"
     scaled = file.security in SCALED
     prices = ", ".join(
@@ -439,7 +433,3 @@ def _import_rates(connection: Any, catalog: Path, report: ImportReport, root: Pa
         day_file(catalog, report.name, "rates", "USD", "all"),
     )
     report.add("rates", "USD", rows)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0]

@@ -84,14 +84,18 @@ class LeanFile:
         return _BAR_SECONDS[self.resolution]
 
     @property
+    def kind(self) -> str:
+        """The catalogue's kind of its rows."""
+        return {"quote": "quotes", "trade": "trades", "openinterest": "open_interest"}[self.rows]
+
+    @property
     def table(self) -> str:
         """The catalogue's table for its rows."""
-        if self.rows == "openinterest":
-            return "open_interest"
-        plural = {"quote": "quotes", "trade": "trades"}[self.rows]
+        if self.kind == "open_interest":
+            return self.kind
         if self.security in ("option", "indexoption", _FUTURE_OPTIONS):
-            return f"option_{plural}"
-        return "index_levels" if self.security == "index" else plural
+            return f"option_{self.kind}"
+        return "index_levels" if self.security == "index" else self.kind
 
 
 @dataclass(frozen=True, slots=True)

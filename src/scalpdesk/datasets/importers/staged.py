@@ -188,11 +188,11 @@ def write_days(
         table = _table_of(kind, bool(is_option), key)
         columns = ", ".join(f'"{column}"' for column in SCHEMAS[table])
         path = day_file(catalog, name, table, key, day)
-        chosen = f'SELECT {columns}, file_row FROM placed_rows WHERE is_option = ? AND "key" = ? AND day = ?'  # noqa: S608 - our own columns
+        own = 'FROM placed_rows WHERE is_option = ? AND "key" = ? AND day = ?'
+        chosen = f"SELECT {columns}, file_row {own}"
         parameters: list[object] = [is_option, key, day]
         if path.is_file():
-            fresh = 'FROM placed_rows WHERE is_option = ? AND "key" = ? AND day = ?'
-            fresh = f"SELECT symbol, min(ts) AS since, max(ts) AS until {fresh} GROUP BY symbol"
+            fresh = f"SELECT symbol, min(ts) AS since, max(ts) AS until {own} GROUP BY symbol"
             within = "" if whole_days else " AND old.ts BETWEEN new.since AND new.until"
             chosen += (
                 f" UNION ALL SELECT {columns}, 0 AS file_row FROM read_parquet(?) AS old WHERE NOT EXISTS "  # noqa: S608 - our own columns
@@ -203,12 +203,9 @@ def write_days(
         # of rows of one instant the last of the file counts
         ordered = f"SELECT {columns} FROM ({chosen}) ORDER BY ts, symbol, file_row"  # noqa: S608 - our own columns
         written = write_table(connection, ordered, path, parameters=parameters)
-        new = connection.execute(
-            'SELECT count(*) FROM placed_rows WHERE is_option = ? AND "key" = ? AND day = ?',
-            [is_option, key, day],
-        ).fetchall()[0]
-        report.add(table, key, int(new[0]))
-        if replaced := stored + int(new[0]) - written:
+        new = int(connection.execute(f"SELECT count(*) {own}", [is_option, key, day]).fetchone()[0])
+        report.add(table, key, new)
+        if replaced := stored + new - written:
             report.count(f"of {table} of {key} on {day} replaced", replaced)
         keys.add(key)
     connection.execute("DROP TABLE placed_rows")

@@ -15,8 +15,15 @@ from typing import Any
 
 from scalpdesk.core.errors import DataError, ScalpdeskError, nearest_name
 from scalpdesk.core.units import DAY_SECONDS
+from scalpdesk.datasets.booked_actions import BookedAction
 from scalpdesk.datasets.importers.actions import add_actions
-from scalpdesk.datasets.importers.base import ImportReport, Progress, no_progress, refuse_workbook
+from scalpdesk.datasets.importers.base import (
+    ImportReport,
+    Progress,
+    no_progress,
+    refuse_missing,
+    refuse_workbook,
+)
 from scalpdesk.datasets.importers.chain_cells import right as read_right
 from scalpdesk.datasets.importers.chain_columns import is_wide
 from scalpdesk.datasets.importers.staged import (
@@ -38,6 +45,7 @@ from scalpdesk.datasets.manifests import (
 from scalpdesk.datasets.store import (
     SCHEMAS,
     TRADE_COLUMNS,
+    VALUE_COLUMNS,
     connect,
     duckdb_error,
     sql_name,
@@ -178,8 +186,7 @@ def store_rows(
 
 def _described(connection: Any, source: TableSource) -> dict[str, str]:
     """Return the file's columns and types."""
-    if not source.path.is_file():
-        raise DataError("no such file", where=str(source.path), fix="check the path")
+    refuse_missing(source.path)
     refuse_workbook(source.path)
     if not source.path.stat().st_size:
         raise DataError("the file is empty", where=str(source.path), fix="export it again")
@@ -428,21 +435,19 @@ def _stage(
     symbol = "symbol" if "symbol" in columns else whose
     if "symbol" not in columns and terms:
         symbol = _symbol_of_terms(columns, whose)
-    table = {"quotes": "quotes", "trades": "trades", "open_interest": "open_interest"}[kind]
-    values = [c for c in SCHEMAS[table] if c not in SCHEMAS["open_interest"] or c == "open_interest"]
 
     def typed_value(column: str) -> str:
-        kind = SCHEMAS[table][column]
+        type_ = SCHEMAS[kind][column]
         if column not in columns:
-            return f'NULL::{kind} AS "{column}"'
+            return f'NULL::{type_} AS "{column}"'
         # NaN in an empty cell means a missing value: it would be neither carried forward nor compared
         # single precision by its digits: 603.89 there is 603.8900146484375 as a double, a price on no tick
         digits = "::VARCHAR" if columns[column] == "FLOAT" else ""
-        value = f'"{column}"{digits}::{kind}'
-        value = f"nullif({value}, 'nan')" if kind == "DOUBLE" else value
+        value = f'"{column}"{digits}::{type_}'
+        value = f"nullif({value}, 'nan')" if type_ == "DOUBLE" else value
         return f'{value} AS "{column}"'
 
-    typed = ", ".join(map(typed_value, values))
+    typed = ", ".join(map(typed_value, VALUE_COLUMNS[kind]))
     try:
         connection.execute(
             f"CREATE OR REPLACE TEMP TABLE incoming AS SELECT {ts} AS ts, {bar_start} AS bar_start, "  # noqa: S608 - known columns only
@@ -595,10 +600,7 @@ def import_download(
                 symbol, end_ns, *figures = bar
                 out.write(f"{symbol},{from_ns(end_ns):%Y-%m-%dT%H:%M:%SZ},{','.join(map(repr, figures))}\n")
         report = import_table(catalog, path, replace(choices, is_share=True))
-    connection = connect()
-    connection.execute("CREATE TEMP TABLE paid (ex_date DATE, action VARCHAR, amount DECIMAL(18,6))")
-    if dividends:
-        connection.executemany("INSERT INTO paid VALUES (?, 'dividend', ?)", [list(row) for row in dividends])
+    paid = (BookedAction(day, "dividend", amount) for day, amount in dividends)
     kept = "action <> 'dividend' OR ex_date NOT BETWEEN ? AND ?"
-    add_actions(connection, catalog, choices.underlying.upper(), report, kept, span)
+    add_actions(catalog, choices.underlying.upper(), paid, report, kept, span)
     return report

@@ -26,6 +26,7 @@ from scalpdesk.datasets.importers.base import (
     ImportReport,
     Progress,
     UnreadableFileError,
+    refuse_missing,
     refuse_workbook,
 )
 from scalpdesk.datasets.importers.chain_columns import prices_of_underlying
@@ -44,6 +45,7 @@ from scalpdesk.datasets.importers.vendor_formats import OCC_TAIL, FileFormat, Ro
 from scalpdesk.datasets.manifests import manifest_bar_seconds, manifest_to_extend, update_manifest
 from scalpdesk.datasets.store import (
     SCHEMAS,
+    VALUE_COLUMNS,
     connect,
     duckdb_error,
     replace_file,
@@ -175,8 +177,7 @@ def import_files(
 
 
 def _files_of(path: Path, endings: Sequence[str], vendor: str) -> list[Path]:
-    if not path.exists():
-        raise DataError("no such file", where=str(path), fix="check the path")
+    refuse_missing(path, may_be_folder=True)
     refuse_workbook(path)
     found = [path] if path.is_file() else sorted(each for each in path.rglob("*") if each.is_file())
     files = [each for each in found if each.name.lower().endswith(tuple(endings))]
@@ -324,12 +325,9 @@ def _incoming(rows: RowKind, seconds: int, every: int | None) -> str:
             f"{price} AS price, {size} AS size FROM file_rows WHERE {rows.where}) "
             f"WHERE price IS NOT NULL AND size IS NOT NULL GROUP BY written, {start}"
         )
-    table = "open_interest" if rows.kind == "open_interest" else rows.kind
-    columns = [c for c in SCHEMAS[table] if c in (*SCHEMAS["quotes"], *SCHEMAS["trades"], "open_interest")]
     values = ", ".join(
-        f"({rows.values.get(column, 'NULL')})::{SCHEMAS[table][column]} AS {sql_name(column)}"
-        for column in columns
-        if column not in ("ts", "bar_start", "symbol")
+        f"({rows.values.get(column, 'NULL')})::{SCHEMAS[rows.kind][column]} AS {sql_name(column)}"
+        for column in VALUE_COLUMNS[rows.kind]
     )
     stamp = f"{rows.at} + to_seconds({seconds})" if rows.is_start else rows.at
     start = rows.at if rows.is_start else "NULL::TIMESTAMPTZ"
@@ -471,6 +469,7 @@ def _damaged(source: TableSource, error: Exception) -> UnreadableFileError:
 @contextmanager
 def as_csv(path: Path) -> Iterator[Path]:
     """Give the file as DuckDB reads it: the member of a zip is unpacked to the disk."""
+    refuse_missing(path)
     refuse_workbook(path)
     if not path.name.lower().endswith(".zip"):
         yield path

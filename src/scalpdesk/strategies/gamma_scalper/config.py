@@ -7,6 +7,7 @@ import msgspec
 from scalpdesk.core.bounds import BoundedSettings, Seconds, above, at_least, time_of_day
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.intents import LegOrders
+from scalpdesk.entry.edge_gate import EdgeGate, EdgeGateConfig
 from scalpdesk.entry.shapes import StructureConfig
 from scalpdesk.entry.straddle_selector import MAX_STRADDLE_DELTA, SelectionConfig
 from scalpdesk.hedging.base import HedgeBand, make_band
@@ -104,6 +105,17 @@ class EntryConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_o
             return 0.0
         first, last = (time_of_day("entry", at) for at in (self.not_before, self.not_after))
         return 3_600.0 * (last.hour - first.hour) + 60.0 * (last.minute - first.minute)
+
+    def make_gate(self) -> EdgeGate:
+        """Return the gate with the thresholds."""
+        return EdgeGate(
+            EdgeGateConfig(
+                min_edge_usd=self.min_edge_usd,
+                k_stderr=self.k_stderr,
+                min_vol_ratio=self.min_vol_ratio,
+                window_seconds=self.window_seconds,
+            )
+        )
 
     def __post_init__(self) -> None:
         """Refuse figures out of bounds, texts that are no times, and a window that is empty."""

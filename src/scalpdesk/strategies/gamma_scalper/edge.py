@@ -24,8 +24,6 @@ from scalpdesk.core.units import (
 from scalpdesk.entry.edge_gate import (
     Edge,
     EdgeExpiry,
-    EdgeGate,
-    EdgeGateConfig,
     EdgeInputs,
     Recentring,
     recentring,
@@ -99,14 +97,7 @@ class StraddleEdge:
         self._straddles = straddles
         self._most_delta = config.max_straddle_delta if is_neutral else None
         self.horizon = HorizonForecast(config)
-        self._gate = EdgeGate(
-            EdgeGateConfig(
-                min_edge_usd=config.min_edge_usd,
-                k_stderr=config.k_stderr,
-                min_vol_ratio=config.min_vol_ratio,
-                window_seconds=config.window_seconds,
-            )
-        )
+        self._gate = config.make_gate()
         self.rehedges = 0.0
         """Hedges expected to the horizon, of the straddle judged last."""
         self._expiries: list[tuple[str, int, InstrumentId]] = []

@@ -37,6 +37,25 @@ def give(
     return account.quantity(number)
 
 
+def _open_account(
+    instruments: Instruments,
+    positions: Mapping[int, Any] | None,
+    cost: Decimal,
+    hours: Hours | None,
+    model: str,
+    options: Mapping[str, Any],
+    **terms: Any,
+) -> tuple[Broker, BrokerAccount]:
+    """Return a broker and its account; ``cost`` is the mean cost of positions that are given as units."""
+    fills = fill_model(model), fill_model(model)
+    broker = Broker(instruments, AlwaysOpen() if hours is None else hours, *fills, **options)
+    held = {}
+    for number, value in (positions or {}).items():
+        units, paid = value if isinstance(value, tuple) else (value, cost)
+        held[InstrumentId(number)] = Decimal(units), Decimal(paid)
+    return broker, broker.open_account(AccountTerms(positions=held, **terms))
+
+
 def connect(
     instruments: Instruments,
     *,
@@ -52,20 +71,16 @@ def connect(
     **terms: Any,
 ) -> BrokerConnection:
     """Return the connection; ``positions`` gives units, or units and their mean cost, by instrument."""
-    broker = Broker(
+    broker, account = _open_account(
         instruments,
-        AlwaysOpen() if hours is None else hours,
-        fill_model(model),
-        fill_model(model),
-        fees=fees,
-        faults=faults,
-        assignment=assignment,
+        positions,
+        Decimal(0),
+        hours,
+        model,
+        {"fees": fees, "faults": faults, "assignment": assignment},
+        cash=Decimal(cash),
+        **terms,
     )
-    held = {
-        InstrumentId(number): value if isinstance(value, tuple) else (Decimal(value), Decimal(0))
-        for number, value in (positions or {}).items()
-    }
-    account = broker.open_account(AccountTerms(cash=Decimal(cash), positions=held, **terms))
     connection = BrokerConnection(broker, account, out_ns=latency_ns, back_ns=latency_ns)
     if is_open:
         connection.open_session(0, FOREVER_NS)
@@ -80,7 +95,7 @@ class Market:
     instruments
         What is traded.
     positions, cash
-        Units held, each bought at 9, and currency.
+        Units held, each bought at 9, or units and their mean cost; and currency.
     opens_ns
         When its session began; None leaves it closed.
     fills
@@ -103,14 +118,11 @@ class Market:
         broker: Mapping[str, Any] | None = None,
         **terms: Any,
     ) -> None:
-        model = fill_model(fills)
         options = {"keeps_history": True} | dict(broker or {})
-        self.broker = Broker(instruments, AlwaysOpen() if hours is None else hours, model, model, **options)
+        self.broker, self.account = _open_account(
+            instruments, positions, Decimal(9), hours, fills, options, cash=Decimal(cash), **terms
+        )
         self.ledger = self.broker.ledger
-        held = {
-            InstrumentId(number): (Decimal(units), Decimal(9)) for number, units in (positions or {}).items()
-        }
-        self.account = self.broker.open_account(AccountTerms(cash=Decimal(cash), positions=held, **terms))
         if opens_ns is not None:
             self.broker.open_session(opens_ns, FOREVER_NS)
 
@@ -188,7 +200,7 @@ class Market:
         ]
 
     def bookings(self) -> list[PositionChanged]:
-        """Return what was give without an order since the last time."""
+        """Return what was booked without an order since the last time."""
         return [update.change for update in self.broker.drain() if isinstance(update, Booking)]
 
     def units(self) -> dict[int, Decimal]:

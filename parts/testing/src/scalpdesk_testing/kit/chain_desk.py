@@ -13,8 +13,6 @@ from scalpdesk.strategies import DeskView
 from scalpdesk.strategies.gamma_scalper.config import EntryConfig, GammaScalperConfig
 from scalpdesk.strategies.gamma_scalper.trade import ScalperTools
 
-_SOON = SelectionConfig(min_expiration_days=20, max_expiration_days=60)
-
 
 def view_at(day: date, clock: str) -> DeskView:
     """Run a session that trades nothing up to a New York time; return the desk's view."""
@@ -29,16 +27,14 @@ def view_at(day: date, clock: str) -> DeskView:
     return engine.desk.view
 
 
-def tools_of(
-    view: DeskView, forecast_vol: float = 0.2, *, selection: SelectionConfig = _SOON, **structure: Any
-) -> ScalperTools:
+def tools_of(view: DeskView, forecast_vol: float = 0.2, **structure: Any) -> ScalperTools:
     """Return the scalper's tools for a structure with these settings, on a view."""
     symbol = view.instruments[view.underlying].symbol
     tools = ScalperTools(
         GammaScalperConfig(
             underlying=symbol,
             structure=StructureConfig(**structure),
-            selection=selection,
+            selection=SelectionConfig(min_expiration_days=20, max_expiration_days=60),
             entry=EntryConfig(forecast_vol=forecast_vol, max_straddle_delta=None),
         )
     )

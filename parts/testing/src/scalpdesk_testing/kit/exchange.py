@@ -12,7 +12,6 @@ import io
 import json
 import logging
 import pickle
-import threading
 import urllib.request
 from collections.abc import Callable, Iterator
 from datetime import date, time
@@ -35,6 +34,7 @@ from scalpdesk.instruments.sessions import new_york_ns
 from scalpdesk_testing.kit.clock import ManualClock
 from scalpdesk_testing.kit.instruments import DAY, option, straddle_book
 from scalpdesk_testing.kit.tape import TapeBuilder, at, model_price
+from scalpdesk_testing.kit.threads import loop_in_thread
 
 DAY_TEXT = "2026-11-18"  # a Wednesday
 
@@ -127,16 +127,18 @@ class Bench:
         assert answer.status == 200, answer.body
         return answer.json()
 
-    def order(self, **body: Any) -> Any:
+    def _send_order(self, body: dict[str, Any]) -> Any:
         whole = {"symbol": "SPY", "qty": 1, "side": "buy", "type": "market", "time_in_force": "day", **body}
-        return self.ask("POST", "/v2/orders", {k: v for k, v in whole.items() if v is not None}).json()
+        return self.ask("POST", "/v2/orders", {k: v for k, v in whole.items() if v is not None})
+
+    def order(self, **body: Any) -> Any:
+        return self._send_order(body).json()
 
     def seen(self, order: dict[str, Any], **query: Any) -> Any:
         return self.get(f"/v2/orders/{order['id']}", **query)
 
     def refused(self, **body: Any) -> tuple[int, int | None, str]:
-        whole = {"symbol": "SPY", "qty": 1, "side": "buy", "type": "market", "time_in_force": "day", **body}
-        answer = self.ask("POST", "/v2/orders", {k: v for k, v in whole.items() if v is not None})
+        answer = self._send_order(body)
         document = answer.json()
         return answer.status, document.get("code"), document.get("message", "")
 
@@ -240,35 +242,18 @@ class Venue:
     """A running exchange in a thread of its own, driven by its admin."""
 
     def __init__(self, plan: LaunchPlan) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._ready = threading.Event()
-        self._done: asyncio.Event | None = None
         self.server = build_server(plan, ManualClock(start_ns()))
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-        assert self._ready.wait(120), "the exchange did not start"
+        self._thread = contextlib.ExitStack()
+        self._loop = self._thread.enter_context(loop_in_thread())
+        asyncio.run_coroutine_threadsafe(self.server.start(), self._loop).result(120)
         self.url = self.server.url
         self.ws = self.url.replace("http", "ws")
         first = self.server.keyring.credentials[0]
         self.key, self.secret = first.key, first.secret
 
-    def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        self._loop.run_until_complete(self._serve())
-        self._loop.close()
-
-    async def _serve(self) -> None:
-        self._done = asyncio.Event()
-        await self.server.start()
-        self._ready.set()
-        await self._done.wait()
-        await self.server.stop()
-
     def stop(self) -> None:
-        assert self._done is not None
-        self._loop.call_soon_threadsafe(self._done.set)
-        self._thread.join(120)
-        assert not self._thread.is_alive()
+        asyncio.run_coroutine_threadsafe(self.server.stop(), self._loop).result(120)
+        self._thread.close()
 
     def admin(self, name: str, body: dict[str, Any] | None = None) -> Any:
         data = None if body is None else json.dumps(body).encode()

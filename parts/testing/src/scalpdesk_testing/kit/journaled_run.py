@@ -1,5 +1,6 @@
 """A journal written event by event, as a live run would have it."""
 
+from collections.abc import Iterable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from scalpdesk.core.events import Event, OrderFilled, PositionChanged
 from scalpdesk.core.intents import OrderType, Output, Purpose, Side, SubmitOrder, TimeInForce
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.classes import us_option
-from scalpdesk.instruments.contract import Equity
+from scalpdesk.instruments.contract import Equity, Instrument
 from scalpdesk.journal.codec import SCHEMA, JournalHeader
 from scalpdesk.journal.log import JournalWriter
 
@@ -20,13 +21,31 @@ OPTION = us_option("KO240315C00060000", ["KO"])
 START_NS = 1_709_564_400_000_000_000  # 4 March 2024, 10:00 New York
 
 
+def journal_header(instruments: Iterable[Instrument] = (), **terms: Any) -> JournalHeader:
+    """Return the header of a journal, of a backtest named ``run`` unless its terms say otherwise."""
+    usual: dict[str, Any] = {
+        "schema": SCHEMA,
+        "run_id": "run",
+        "strategy": "scripted",
+        "venue": "simulated",
+        "mode": "backtest",
+        "config": {},
+        "config_hash": "c0ffee",
+        "build": "0.1.0",
+        "sessions": (),
+        "data": {},
+        "started_ns": 1,
+    }
+    return JournalHeader(instruments=tuple(instruments), **(usual | terms))
+
+
 class Run:
     """Writes a journal of orders and what became of them, a second between two events."""
 
     def __init__(self, folder: Path, name: str, start_ns: int = START_NS) -> None:
         self.folder, self.now_ns, self.orders = folder / name, start_ns, 0
-        header = JournalHeader(
-            SCHEMA, name, "scripted", "ibkr", "live", {}, "c", "t", (Equity("KO"), OPTION), (), {}, start_ns
+        header = journal_header(
+            (Equity("KO"), OPTION), run_id=name, venue="ibkr", mode="live", started_ns=start_ns
         )
         self.writer = JournalWriter.create(self.folder, header, durability="none")
 

@@ -26,8 +26,6 @@ from scalpdesk.core.events import (
 from scalpdesk.core.intents import (
     CancelOrder,
     MultiLegOrder,
-    OrderIntent,
-    OrderType,
     Output,
     Purpose,
     Side,
@@ -41,7 +39,7 @@ from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.contract import Equity, Instruments
 from scalpdesk.instruments.fees import ALPACA_FEES
 from scalpdesk.instruments.sessions import session_on
-from scalpdesk.journal.codec import SCHEMA, JournalHeader
+from scalpdesk.journal.codec import JournalHeader
 from scalpdesk.journal.log import JournalWriter
 from scalpdesk.live import run
 from scalpdesk.live.core import LiveCore
@@ -73,7 +71,9 @@ from scalpdesk.venues.simulated import PlayedSession, SimulatedGateway
 from scalpdesk_testing.kit.broker import connect
 from scalpdesk_testing.kit.clock import ManualClock
 from scalpdesk_testing.kit.desk import CASH, Scripted, build_engine
+from scalpdesk_testing.kit.desk import order as intent_of
 from scalpdesk_testing.kit.instruments import DAY, straddle_book
+from scalpdesk_testing.kit.journaled_run import journal_header
 from scalpdesk_testing.kit.packages import install_points
 from scalpdesk_testing.kit.served import AlpacaBench
 from scalpdesk_testing.kit.tape import TapeBuilder
@@ -113,10 +113,8 @@ def follower(*targets: int, limit: str | None = None) -> Scripted:
         missing = target - view.exposure(SHARE)
         if not missing:
             return ()
-        kind = OrderType.MARKET if limit is None else OrderType.LIMIT
-        price = None if limit is None else Decimal(limit)
         side = Side.BUY if missing > 0 else Side.SELL
-        intent = OrderIntent(SHARE, side, abs(missing), Purpose.HEDGE, "follow", kind, price)
+        intent = intent_of(side, abs(missing), limit, Purpose.HEDGE)
         return (Proposal(DecisionKind.HEDGE, (f"want {target}",), {}, (intent,)),)
 
     return Scripted(think, [EveryQuote(SHARE)])
@@ -184,10 +182,8 @@ class LiveBench:
         self.run_dir = self.folder / "run"
 
     def header(self) -> JournalHeader:
-        return JournalHeader(
-            SCHEMA, "run", "scripted", "simulated", "simulated", {}, "0" * 64, "test",
-            tuple(self.tape.instruments), (), {"account_id": "a"}, 1,
-        )  # fmt: skip
+        """Return the header of its journal."""
+        return journal_header(self.tape.instruments, mode="simulated", data={"account_id": "a"})
 
     def live(
         self, dies_at: int | None = None, meanwhile: Callable[["LiveBench"], Any] | None = None
@@ -805,15 +801,12 @@ BRISK = RunnerOptions(
 class VenueDesk:
     """Runs a desk that decides nothing against a served exchange."""
 
-    def __init__(
-        self, folder: Path, bench: AlpacaBench, options: RunnerOptions = BRISK, **parts: Any
-    ) -> None:
+    def __init__(self, folder: Path, bench: AlpacaBench, options: RunnerOptions = BRISK) -> None:
         self.run_dir = folder / "run"
         self.bench = bench
         self.said: list[tuple[str, str]] = []
         self.engine = build_engine(Scripted(), bench.book, limits=RiskLimits())
         self._options = options
-        self._parts = parts
 
     @property
     def desk(self) -> Any:
@@ -826,10 +819,7 @@ class VenueDesk:
 
     async def _live(self, meanwhile: Callable[["VenueDesk"], Awaitable[None]]) -> None:
         await self.bench.start()
-        header = JournalHeader(
-            SCHEMA, "run", "scripted", "alpaca", "paper", {}, "0" * 64, "test",
-            tuple(self.bench.book), (), {"account_id": "a"}, 1,
-        )  # fmt: skip
+        header = journal_header(self.bench.book, venue="alpaca", mode="paper", data={"account_id": "a"})
         journal = JournalWriter.create(self.run_dir, header)
         self.gateway = self.bench.gateway()
         try:
@@ -842,7 +832,6 @@ class VenueDesk:
                 SystemClock(),
                 self._options,
                 notify=lambda *words: self.said.append(words),
-                **self._parts,
             )
             running = asyncio.create_task(self.runner.run(Start()))
             watched = asyncio.ensure_future(meanwhile(self))

@@ -403,16 +403,8 @@ def known_market(played: Played) -> MarketTape:
             renumbered[number] = book.id_of(instrument.symbol)
     columns = whole.quotes.whole()
     last_ns = max(one.ts_event_ns for one in played.events if isinstance(one, QuoteEvent))
-    rows = (renumbered[columns.instrument_id] >= 0) & (columns.ts_ns <= last_ns)
-    quotes = replace(
-        columns,
-        ts_ns=columns.ts_ns[rows],
-        instrument_id=renumbered[columns.instrument_id[rows]],
-        bid=columns.bid[rows],
-        ask=columns.ask[rows],
-        bid_size=columns.bid_size[rows],
-        ask_size=columns.ask_size[rows],
-    )
+    quotes = columns.take((renumbered[columns.instrument_id] >= 0) & (columns.ts_ns <= last_ns))
+    quotes = replace(quotes, instrument_id=renumbered[quotes.instrument_id])
     rate = next(one for one in played.events if isinstance(one, RateEvent))
     interest = {
         played.symbols[one.instrument_id]: one.open_interest_contracts

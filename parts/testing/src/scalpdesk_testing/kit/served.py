@@ -5,7 +5,6 @@ built, and needed no sooner.
 """
 
 import asyncio
-import threading
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -34,6 +33,7 @@ from scalpdesk_testing.kit.broker import connect
 from scalpdesk_testing.kit.exchange import part
 from scalpdesk_testing.kit.instruments import straddle_book
 from scalpdesk_testing.kit.tape import TapeBuilder
+from scalpdesk_testing.kit.threads import loop_in_thread
 from scalpdesk_testing.venue_conformance import Listener
 
 D = Decimal
@@ -167,18 +167,13 @@ class AlpacaBench(_VenueBench):
 @contextmanager
 def served() -> Iterator[AlpacaBench]:
     """Serve Alpaca's from a thread, for a library that blocks."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
     bench = AlpacaBench()
-    try:
-        asyncio.run_coroutine_threadsafe(bench.start(), loop).result(10)
-        yield bench
-    finally:
-        asyncio.run_coroutine_threadsafe(bench.stop(), loop).result(10)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
-        loop.close()
+    with loop_in_thread() as loop:
+        try:
+            asyncio.run_coroutine_threadsafe(bench.start(), loop).result(10)
+            yield bench
+        finally:
+            asyncio.run_coroutine_threadsafe(bench.stop(), loop).result(10)
 
 
 # Deribit ----------------------------------------------------------------------------------------------

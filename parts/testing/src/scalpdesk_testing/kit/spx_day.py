@@ -37,9 +37,9 @@ def _rows(stamps: Any, symbol: str, bid: Any, ask: Any, bid_size: Any, ask_size:
     )
 
 
-def import_spx_day(catalog: Path, folder: Path, day: date, future: str, seed: int = 1) -> None:
+def import_spx_day(catalog: Path, folder: Path, day: date, future: str) -> None:
     """Import the day's quotes into a catalogue: the options with the index, and the future."""
-    tape = reconstruct(day, seed=seed)
+    tape = reconstruct(day)
     quotes = tape.quotes.whole()
     share = quotes.instrument_id == tape.instruments.id_of(tape.underlying)
     spot = _TIMES * (quotes.bid + quotes.ask)[share] / 2
