@@ -285,7 +285,7 @@ def test_a_book_of_a_depth_is_whole_each_time(desk):
     assert not {"type", "prev_change_id"} & set(books[-1])
 
 
-@pytest.mark.parametrize("kind", ["ticker", "book", "trades", "quote"])
+@pytest.mark.rows("kind", ["ticker", "book", "trades", "quote"])
 def test_raw_channels_need_an_account(desk, kind):
     desk.session.account = None
     names = [f"ticker.{SWAP}.100ms", f"{kind}.{SWAP}.raw"]
@@ -295,7 +295,7 @@ def test_raw_channels_need_an_account(desk, kind):
     assert desk("public/subscribe", channels=names) == names
 
 
-@pytest.mark.parametrize("method", ["private/buy", "private/sell"])
+@pytest.mark.rows("method", ["private/buy", "private/sell"])
 def test_a_label_has_64_characters_at_most(desk, method):
     order = {"instrument_name": SWAP, "amount": 10, "type": "market"}
     assert desk.refused(method, **order, label="x" * 65) == (-32602, "Invalid params")
@@ -352,7 +352,7 @@ def test_the_same_legs_are_the_same_combo(desk):
     assert desk("public/get_combo_details", combo_id=spread["id"]) == spread
 
 
-@pytest.mark.parametrize("direction", ["buy", "sell"])
+@pytest.mark.rows("direction", ["buy", "sell"])
 def test_a_combo_trades_its_legs_at_once_and_names_them(desk, direction):
     combo = desk("private/create_combo", trades=straddle_of(desk))
     names = [leg["instrument_name"] for leg in combo["legs"]]
@@ -476,7 +476,7 @@ def test_labels_may_stand_twice_and_are_cancelled_together(desk):
     assert desk("private/get_open_orders", kind="any") == []
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("changes", "error"),
     [
         ({"instrument_name": "BTC-1JAN20-1-C"}, (10020, "invalid_or_unsupported_instrument")),
@@ -527,7 +527,7 @@ def test_a_connection_that_does_not_answer_a_test_is_ended(desk):
     assert desk.is_closed
 
 
-@pytest.mark.parametrize("enabled", [True, False])
+@pytest.mark.rows("enabled", [True, False])
 def test_a_connection_that_breaks_takes_its_orders_off_where_it_asked_for_that(desk, enabled):
     if enabled:
         desk("private/enable_cancel_on_disconnect", scope="connection")
