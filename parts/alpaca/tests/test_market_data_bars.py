@@ -39,7 +39,7 @@ def test_no_bars_are_no_bars():
         assert market_data.read_bars(raw, "SPY", daily_bar) == ([], None)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     "change",
     [{"l": 502}, {"h": 400}, {"c": 0}, {"o": -1}, {"t": "yesterday"}, {"c": None}, {"v": -1}, {"h": 1e999}],
 )
