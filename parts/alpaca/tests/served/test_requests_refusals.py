@@ -248,6 +248,9 @@ def test_options_take_gtc_limits(bench):
 def test_orders_by_id(bench):
     assert bench.ask("GET", "/v2/orders/abc").json() == {"code": MALFORMED, "message": "order_id is missing"}
     assert bench.ask("DELETE", "/v2/orders/abc").status == 422
+    unknown = "3f5f2e8e-3f0f-4c6e-9f5b-0d3f6f5a7b11"
+    answer = bench.ask("GET", f"/v2/orders/{unknown}")
+    assert answer.json() == {"code": 40410000, "message": f"order not found for {unknown}"}
     mine = bench.order(type="limit", limit_price=500)
     assert bench.ask("GET", f"/v2/orders/{mine['id']}", account=1).status == 404
     assert bench.ask("GET", "/v2/orders:by_client_order_id", client_order_id="none").status == 404

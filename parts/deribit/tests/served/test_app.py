@@ -722,6 +722,8 @@ def test_trades_of_a_currency_are_the_executions_of_all_instruments(desk):
     found = desk("public/get_last_trades_by_currency_and_time", currency="BTC", sorting="asc", count=5_000)
     assert [trade["instrument_name"] for trade in found["trades"]] == names
     assert found["has_more"] is False
+    page = desk("public/get_last_trades_by_currency_and_time", currency="BTC", sorting="asc", count=1)
+    assert page == {"trades": found["trades"][:1], "has_more": True}
     assert desk("public/get_last_trades_by_currency", currency="ETH")["trades"] == []
 
 

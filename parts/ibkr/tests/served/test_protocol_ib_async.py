@@ -515,6 +515,13 @@ async def test_a_trailing_stop_shows_its_distance(tws):
 
 
 @checked
+async def test_market_on_close_waits_for_the_closing(tws):
+    trade = await working(tws, spy(), Order(action="BUY", totalQuantity=1, orderType="MOC"), "PreSubmitted")
+    tws.main.ib.cancelOrder(trade.order)
+    await tws.main.until(lambda: trade.orderStatus.status == "Cancelled")
+
+
+@checked
 async def test_the_rest_of_an_ioc_order_is_cancelled_and_its_fill_kept(tws):
     size = int(quote(tws).ask_size)
     trade = tws.main.ib.placeOrder(spy(), limit("BUY", size + 50, 600, tif="IOC"))
