@@ -80,11 +80,6 @@ def test_a_bar_that_cannot_be_believed_is_refused(change):
         list(_bars({"SPY": [BAR, {**BAR, **change}]}, 60))
 
 
-def test_a_bar_ends_a_minute_after_its_stamp():
-    (bar,) = _bars({"SPY": [BAR], "QQQ": []}, 60)
-    assert bar.ts_end_ns == 1_795_185_060_000_000_000
-
-
 @pytest.mark.rows("line", [{}, {"symbol": "SPY", "rate": -1, "ex_date": "2026-01-01"}, 5])
 def test_a_dividend_that_cannot_be_believed_is_refused(line):
     with pytest.raises(DataError, match="dividend"):

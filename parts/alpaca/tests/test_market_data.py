@@ -80,23 +80,6 @@ def test_a_frame_beyond_the_limit_is_not_even_decoded():
     assert refused.name == "frame_too_large"
 
 
-def test_control_messages():
-    said = read(
-        [
-            {"T": "success", "msg": "authenticated"},
-            {"T": "subscription", "quotes": ["NVDA"], "trades": [], "bars": [], "lulds": []},
-            {"T": "error", "code": 406, "msg": "connection limit exceeded"},
-            {"T": "s", "S": "NVDA", "t": samples.AT_TEXT, "sc": "H", "sm": "halt", "rc": "T12", "z": "C"},
-            {"T": "s", "S": "NVDA", "t": samples.AT_TEXT, "sc": "T", "sm": "resumed"},
-        ]
-    )
-    assert said[0] == messages.Welcome("authenticated")
-    assert said[1] == market_data.Subscribed(("NVDA",), (), ())
-    assert said[2] == messages.StreamFault(406, "connection limit exceeded")
-    assert not said[2].is_final
-    assert (said[3].is_trading, said[4].is_trading) == (False, True)
-
-
 @pytest.mark.rows(
     "message",
     [

@@ -328,24 +328,3 @@ def test_a_forecast_of_recorded_chains_is_of_a_year_of_365_days(tape, tmp_path):
     assert len(made) == 2
     assert made[0].vol == pytest.approx(wanted.vol, rel=1e-12)
     assert made[0].vol == pytest.approx(forecasts(tape, settings)[0].vol, rel=0.02)  # from 500 days
-
-
-def test_a_record_goes_on_over_a_loss_of_the_connection(own, monkeypatch):
-    async def recorded():
-        async with DeribitHistory(*addresses(own)) as history:
-            chains = history.chains("BTC", asyncio.Event(), every_seconds=0.001)
-            await anext(chains)
-            asked, lost = history.ask, iter([True])
-
-            async def ask(method, **params):
-                if next(lost, False):
-                    raise RetryError("the venue does not give its history", value="closed by the venue")
-                return await asked(method, **params)
-
-            history.ask = ask
-            await asyncio.to_thread(own.advance, 60)
-            return await anext(chains), history.notices
-
-    rows, notices = asyncio.run(recorded())
-    assert len(rows) > 10
-    assert notices == ["no answer: closed by the venue"]

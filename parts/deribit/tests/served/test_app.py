@@ -592,7 +592,6 @@ def test_over_a_day_coin_is_what_fees_funding_and_premiums_left(desk):
 
 
 def test_the_log_has_each_trade_with_what_it_left(desk):
-    desk.login()
     desk("private/sell", instrument_name=SWAP, amount=3_000, type="market")
     desk("private/buy", instrument_name=SWAP, amount=4_000, type="market")
     option = desk.near_call()
@@ -617,7 +616,6 @@ def test_the_log_has_each_trade_with_what_it_left(desk):
 
 
 def test_a_bust_leaves_the_ids_of_the_other_lines(desk):
-    desk.login()
     for _ in range(3):
         desk("private/buy", instrument_name=SWAP, amount=100, type="market")
     (account,) = desk.world.ledger.accounts.values()
@@ -785,7 +783,6 @@ def stop(desk, side="sell", **params):
 
 
 def test_a_stop_waits_under_an_id_of_its_own_and_goes_on_under_that_of_its_order(desk):
-    desk.login()
     desk("private/subscribe", channels=["user.orders.any.any.raw"])
     bid = desk.world.ledger.quotes[0].bid
     waits = stop(desk, trigger_price=bid - 500, label="s")
@@ -817,7 +814,6 @@ def test_a_stop_waits_under_an_id_of_its_own_and_goes_on_under_that_of_its_order
 
 
 def test_a_stop_that_waits_is_cancelled_by_its_id(desk):
-    desk.login()
     bid = desk.world.ledger.quotes[0].bid
     waits = stop(desk, type="stop_limit", trigger="last_price", trigger_price=bid - 500, price=bid - 600)
     assert (waits["order_type"], waits["price"], waits["trigger"]) == ("stop_limit", bid - 600, "last_price")
@@ -826,7 +822,6 @@ def test_a_stop_that_waits_is_cancelled_by_its_id(desk):
 
 
 def test_a_stop_is_refused_at_the_market_off_its_tick_and_without_a_price_to_wait_for(desk):
-    desk.login()
     bid = desk.world.ledger.quotes[0].bid
     given = {"instrument_name": SWAP, "amount": 100, "type": "stop_market", "trigger": "mark_price"}
     for changes, expected in (
