@@ -86,20 +86,6 @@ def test_an_account_that_cannot_be_believed_is_refused(change):
         account_messages.read_account(as_json({**ACCOUNT, **change}))
 
 
-def test_positions_are_signed_and_a_strange_symbol_stays_visible():
-    lines = [
-        {"symbol": samples.STOCK, "qty": "-12", "side": "short", "avg_entry_price": "185.1"},
-        {"symbol": samples.OPTION, "qty": "2", "side": "short", "avg_entry_price": "7.3"},
-        {"symbol": "GME", "qty": "1", "side": "long", "avg_entry_price": "20"},
-    ]
-    held = account_messages.read_positions(as_json(lines), NUMBERS.get)
-    assert [(one.instrument_id, one.quantity) for one in held] == [
-        (0, Decimal(-12)),
-        (1, Decimal(-2)),
-        (None, Decimal(1)),
-    ]
-
-
 def test_one_bad_line_spoils_the_positions():
     lines = [{"symbol": samples.STOCK, "qty": "1", "avg_entry_price": "1"}, {"symbol": samples.STOCK}]
     with pytest.raises(Malformed, match="malformed_position"):
@@ -141,11 +127,10 @@ def test_the_penny_programme_indicator_decides_on_the_ticks(symbol, ppind, rule)
 @pytest.mark.rows(
     ("change", "name"),
     [
-        ({"multiplier": "0.5"}, "bad_multiplier"),
-        ({"multiplier": str(account_messages.LARGEST_MULTIPLIER + 1)}, "bad_multiplier"),
-        ({"symbol": "NVDA26"}, "bad_symbol"),
+        *(({"multiplier": value}, "bad_multiplier") for value in ("0.5", "0", "100001")),
+        *(({"symbol": name}, "bad_symbol") for name in ("NVDA26", samples.OPTION.ljust(33, "x"))),
+        *(({"open_interest": value}, "bad_open_interest") for value in ("-1", str(LARGEST_COUNT + 1))),
         ({"strike_price": "185.5"}, "contradictory_contract"),
-        ({"open_interest": str(LARGEST_COUNT + 1)}, "bad_open_interest"),
     ],
 )
 def test_a_contract_that_cannot_be_believed_is_left_out_by_name(change, name):
@@ -302,36 +287,25 @@ def test_a_holding_has_an_instrument_where_its_terms_are_known():
     assert (option.underlying, option.strike) == ("SPY", 500)
     assert position("SPY1240419C00500000", asset_class="us_option").instrument is None  # adjusted
     assert position("nonsense", asset_class="us_option").instrument is None
+    assert position("GME").instrument_id is None
     assert position("x" * 32).symbol == "x" * 32
     with pytest.raises(Malformed, match="bad_symbol"):
         position("x" * 33)
 
 
-PLAIN = {
-    "symbol": "SPY240419C00500000",
-    "expiration_date": "2024-04-19",
-    "strike_price": "500",
-    "underlying_symbol": "SPY",
-}
-
-
-def listed(**changes):
-    page = {"option_contracts": [PLAIN | changes]}
-    found, token, bad = account_messages.read_contracts(as_json(page))
-    assert token is None
-    return found[0] if found else bad[0].name
-
-
 def test_a_contract_that_names_little_is_tradable_a_hundred_shares_of_unknown_interest():
-    plain = listed()
-    assert (plain.contract.multiplier, plain.open_interest_contracts, plain.is_tradable) == (100, None, True)
-    assert listed(multiplier="100000").contract.multiplier == 100_000
-    assert listed(open_interest="1000000000").open_interest_contracts == 10**9
-    assert listed(multiplier="100001") == "bad_multiplier"
-    assert listed(open_interest="1000000001") == "bad_open_interest"
-    assert listed(open_interest="-1") == "bad_open_interest"
-    assert listed(multiplier="0") == "bad_multiplier"
-    assert listed(symbol="SPY240419C00500000".ljust(33, "x")) == "bad_symbol"
+    needed = ("symbol", "expiration_date", "strike_price", "underlying_symbol")
+    plain = {name: CONTRACT[name] for name in needed}
+
+    def listed(**changes):
+        (found,), token, _ = account_messages.read_contracts(as_json({"option_contracts": [plain | changes]}))
+        assert token is None
+        return found
+
+    found = listed()
+    assert (found.contract.multiplier, found.open_interest_contracts, found.is_tradable) == (100, None, True)
+    assert listed(multiplier="100000").contract.multiplier == account_messages.LARGEST_MULTIPLIER
+    assert listed(open_interest=str(LARGEST_COUNT)).open_interest_contracts == LARGEST_COUNT
 
 
 def test_requests_for_contracts_and_quotes_are_whole():

@@ -50,25 +50,21 @@ def test_a_text_is_read_as_the_standard_library_reads_it(moment, offset_minutes)
     assert ns_of_text(stamp) == expected
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     "stamp",
     [
         "", "Z", "2026-11-20", "2026-11-20T14:30:00", "2026-11-20T14:30Z", "2026-13-01T00:00:00Z",
         "2026-11-20T24:00:00Z", "2026-11-20T14:60:00Z", "2026-11-20T14:30:00.Z", "1969-12-31T23:59:59Z",
-        "2026-11-20T14:30:00+0500", "２０２６-11-20T14:30:00Z", "2026-11-20T14:30:00Z\n", "9" * 5000,
+        "2026-11-20T14:30:00+0500", "1970-01-01T00:00:00+00:01", "2100-01-01T00:00:00Z",
+        "1970-01-01T00:00:00.1234567890123Z", "２０２６-11-20T14:30:00Z", "2026-11-20T14:30:00Z\n",
+        "9" * 5000,
     ],
 )  # fmt: skip
 def test_a_text_that_is_no_instant_is_refused(stamp):
-    with pytest.raises(Malformed, match="bad_timestamp"):
+    with pytest.raises(Malformed) as caught:
         ns_of_text(stamp)
-
-
-@pytest.mark.parametrize("data", [b"", b"\x00" * 5, b"\xff" * 8, b"\xff" * 12])
-def test_an_extension_that_is_no_instant_is_refused(data):
-    with pytest.raises(Malformed, match="bad_timestamp"):
-        ns_of_ext(Ext(-1, data))
-    with pytest.raises(Malformed, match="bad_timestamp"):
-        ns_of_ext(Ext(5, b"\x00" * 4))
+    assert caught.value.name == "bad_timestamp"
+    assert caught.value.detail in (stamp, repr(stamp[:60]))
 
 
 def test_a_missing_stamp_is_named():
@@ -76,24 +72,9 @@ def test_a_missing_stamp_is_named():
         ns_of(None)
 
 
-@pytest.mark.parametrize("value", ["NaN", "sNaN", "Infinity", "-Infinity", "1e13", "1e999999", "1e-19"])
-def test_an_amount_beyond_belief_is_refused(value):
-    with pytest.raises(Malformed, match="bad_qty"):
-        amount(Decimal(value), "qty")
-
-
-@pytest.mark.parametrize("value", ["0", "0E+999999", "-0.00", "0E-999999"])
+@pytest.mark.rows("value", ["0", "0E+999999", "-0.00", "0E-999999"])
 def test_a_zero_of_any_spelling_is_zero(value):
     assert str(amount(Decimal(value), "qty")) == "0"
-
-
-def test_texts_and_days():
-    assert text("SPY", "symbol") == "SPY"
-    for bad in ("", None, "a\nb", "x" * 200):
-        with pytest.raises(Malformed, match="bad_symbol"):
-            text(bad, "symbol")
-    with pytest.raises(Malformed, match="bad_expiry"):
-        day_of("2026-02-30", "expiry")
 
 
 # at the bounds --------------------------------------------------------------------------------------
@@ -115,12 +96,18 @@ def test_bytes_that_cannot_be_decoded_are_shown_in_part():
     assert caught.value.detail.endswith(repr(b"[" + b"1" * 79))
 
 
-@pytest.mark.parametrize("value", ["9999999999999", "-9999999999999", "0.000000000000000001", "1E+12", "5"])
+@pytest.mark.rows("value", ["9999999999999", "-9999999999999", "0.000000000000000001", "1E+12", "5"])
 def test_an_amount_below_ten_trillion_of_at_most_eighteen_decimals_is_one(value):
     assert amount(Decimal(value), "qty") == Decimal(value)
 
 
-@pytest.mark.parametrize("value", ["10000000000000", "-10000000000000", "1.0000000000000000001"])
+@pytest.mark.rows(
+    "value",
+    [
+        *("NaN", "sNaN", "Infinity", "-Infinity", "1e999999", "1e-19", "1.0000000000000000001"),
+        *("10000000000000", "-10000000000000"),
+    ],
+)
 def test_an_amount_of_ten_trillion_or_of_nineteen_decimals_is_none(value):
     with pytest.raises(Malformed, match="bad_qty"):
         amount(Decimal(value), "qty")
@@ -144,7 +131,7 @@ def test_zero_is_not_positive_and_not_negative():
 def test_a_text_may_be_as_long_as_its_limit():
     assert text("x" * 128, "id") == "x" * 128
     assert text("x" * 5, "id", 5) == "x" * 5
-    for value, longest in (("x" * 129, 128), ("x" * 6, 5)):
+    for value, longest in (("x" * 129, 128), ("x" * 6, 5), ("", 128), (None, 128), ("a\nb", 128)):
         with pytest.raises(Malformed, match="bad_id"):
             text(value, "id", longest)
     with pytest.raises(Malformed) as caught:
@@ -152,7 +139,7 @@ def test_a_text_may_be_as_long_as_its_limit():
     assert caught.value.detail == "'" + "x" * 159
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("stamp", "ns"),
     [
         ("1970-01-01T00:00:00Z", 0),
@@ -169,22 +156,10 @@ def test_an_instant_is_read_at_the_ends_of_what_is_believed(stamp, ns):
     assert ns_of_text(stamp) == ns_of(stamp) == ns
 
 
-@pytest.mark.parametrize(
-    "stamp", ["1970-01-01T00:00:00+00:01", "2100-01-01T00:00:00Z", "1970-01-01T00:00:00.1234567890123Z"]
-)
-def test_an_instant_beyond_them_is_refused(stamp):
-    with pytest.raises(Malformed) as caught:
-        ns_of_text(stamp)
-    assert (caught.value.name, stamp in caught.value.detail) == ("bad_timestamp", True)
-    with pytest.raises(Malformed) as caught:
-        ns_of_text("x" * 100)
-    assert caught.value.detail == "'" + "x" * 60 + "'"
-
-
 S = 10**9
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("data", "ns"),
     [
         ((0).to_bytes(4, "big"), 0),
@@ -238,4 +213,6 @@ def test_of_a_list_the_parts_that_can_be_read_are_kept():
     assert read_each([2, 3, 4, 5], even) == ([2, 4], [BadMessage("odd", "3"), BadMessage("odd", "5")])
     with pytest.raises(Malformed, match="bad_date: None"):
         day_of(None, "date")
+    with pytest.raises(Malformed, match="bad_date"):
+        day_of("2026-02-30", "date")
     assert day_of("2026-11-20", "date") == date(2026, 11, 20)

@@ -86,7 +86,7 @@ def test_snapshots_in_the_vendors_form_are_read_page_by_page(socket_enabled):
         assert values == pytest.approx([math.nan if each is None else each for each in expected], nan_ok=True)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     "row",
     [
         {"latestQuote": {"t": "soon", "bp": 1.0, "ap": 1.1}},
@@ -94,7 +94,7 @@ def test_snapshots_in_the_vendors_form_are_read_page_by_page(socket_enabled):
         {"latestQuote": 5},
     ],
 )
-@pytest.mark.parametrize("asks", [lambda one: one.chain("SPY"), lambda one: one.latest_quote(SYMBOL)])
+@pytest.mark.rows("asks", [lambda one: one.chain("SPY"), lambda one: one.latest_quote(SYMBOL)])
 def test_a_quote_that_cannot_be_believed_is_refused(socket_enabled, row, asks):
     document = {"snapshots": {SYMBOL: row}, "quotes": {SYMBOL: row["latestQuote"]}}
     with answering(lambda _path, _query: (200, document)) as url, pytest.raises(DataError) as refusal:

@@ -21,25 +21,6 @@ def read(message, *, is_msgpack=False):
     return reader.read(raw, stamp)
 
 
-@pytest.mark.parametrize("nanos", [0, 1, 999_999_999])
-@pytest.mark.parametrize("seconds", [1, 1_795_185_000, 4_102_444_799])
-def test_every_length_of_the_timestamp_extension_is_read(seconds, nanos):
-    stamp_in = msgpack.Timestamp(seconds, nanos)
-    (quote,) = read([samples.option_quote(t=stamp_in)], is_msgpack=True)
-    assert quote.ts_event_ns == seconds * 1_000_000_000 + nanos
-
-
-def test_the_long_form_of_the_timestamp_is_read():
-    data = (5).to_bytes(4, "big") + (1_795_185_000).to_bytes(8, "big", signed=True)
-    (quote,) = read([samples.option_quote(t=msgpack.ExtType(-1 & 0x7F, b"x"))], is_msgpack=True)
-    assert isinstance(quote, BadMessage)
-    packed = samples.as_msgpack([samples.option_quote(t=0)])
-    at = packed.index(b"\xa1t\x00") + 2
-    raw = packed[:at] + b"\xc7\x0c\xff" + data + packed[at + 1 :]
-    (quote,) = market_data.MarketReader(NUMBERS.get, is_msgpack=True).read(raw, stamp)
-    assert quote.ts_event_ns == 1_795_185_000_000_000_005
-
-
 def test_a_missing_side_is_not_a_price_of_zero():
     (quote,) = read([samples.stock_quote(bp=0, bs=0)])
     assert math.isnan(quote.bid)
@@ -47,7 +28,7 @@ def test_a_missing_side_is_not_a_price_of_zero():
     assert quote.ask == 185.14
 
 
-@pytest.mark.parametrize(("told", "size"), [(0.5, 0.5), (-1.0, 0.0), (math.inf, 0.0)])
+@pytest.mark.rows(("told", "size"), [(0.5, 0.5), (-1.0, 0.0), (math.inf, 0.0)])
 def test_a_size_is_what_the_venue_tells_in_parts_of_a_share_too_unless_no_size(told, size):
     assert messages.side(185.14, told) == (185.14, size)
 
@@ -57,7 +38,7 @@ def test_a_crossed_or_negative_quote_is_passed_on_for_the_market_to_judge():
     assert (quote.bid, quote.ask) == (186.0, -1.0)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("message", "name"),
     [
         (samples.stock_quote(S="AMD"), "unknown_symbol"),
@@ -86,7 +67,7 @@ def test_kinds_that_were_not_asked_for_are_passed_over():
     assert read([samples.bar(T="u"), samples.bar(T="d"), {"T": "l", "S": "NVDA"}]) == []
 
 
-@pytest.mark.parametrize("raw", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b"{}", b"null", b'"x"'])
+@pytest.mark.rows("raw", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b"{}", b"null", b'"x"'])
 def test_a_frame_that_is_no_array_is_one_refusal(raw):
     (refused,) = market_data.MarketReader(NUMBERS.get, is_msgpack=False).read(raw, stamp)
     assert refused.name == "malformed_frame"
@@ -99,24 +80,7 @@ def test_a_frame_beyond_the_limit_is_not_even_decoded():
     assert refused.name == "frame_too_large"
 
 
-def test_control_messages():
-    said = read(
-        [
-            {"T": "success", "msg": "authenticated"},
-            {"T": "subscription", "quotes": ["NVDA"], "trades": [], "bars": [], "lulds": []},
-            {"T": "error", "code": 406, "msg": "connection limit exceeded"},
-            {"T": "s", "S": "NVDA", "t": samples.AT_TEXT, "sc": "H", "sm": "halt", "rc": "T12", "z": "C"},
-            {"T": "s", "S": "NVDA", "t": samples.AT_TEXT, "sc": "T", "sm": "resumed"},
-        ]
-    )
-    assert said[0] == messages.Welcome("authenticated")
-    assert said[1] == market_data.Subscribed(("NVDA",), (), ())
-    assert said[2] == messages.StreamFault(406, "connection limit exceeded")
-    assert not said[2].is_final
-    assert (said[3].is_trading, said[4].is_trading) == (False, True)
-
-
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     "message",
     [
         samples.stock_quote(),
@@ -147,7 +111,7 @@ def test_texts_of_the_venue_are_cut_to_what_a_notice_shows():
     assert [type(one) for one in shown] == [market_data.TradingStatus, messages.StreamFault]
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("code", "is_final"),
     [
         *((code, True) for code in (400, 401, 402, 405, 409, 410, 411, 412, 413)),

@@ -1,13 +1,12 @@
 """Bars of the past from the data interface."""
 
 import json
-from datetime import UTC, date, datetime
+from datetime import date
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from scalpdesk.instruments.sessions import to_ns
-from scalpdesk.venues.contract import DailyBar, VenueMinute
+from scalpdesk.venues.contract import DailyBar
 from scalpdesk_alpaca import market_data
 from scalpdesk_alpaca.fields import Malformed
 from scalpdesk_alpaca.market_data import daily_bar
@@ -39,7 +38,7 @@ def test_no_bars_are_no_bars():
         assert market_data.read_bars(raw, "SPY", daily_bar) == ([], None)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     "change",
     [{"l": 502}, {"h": 400}, {"c": 0}, {"o": -1}, {"t": "yesterday"}, {"c": None}, {"v": -1}, {"h": 1e999}],
 )
@@ -54,17 +53,6 @@ def test_the_request_names_span_feed_and_page():
     assert (query["start"], query["end"]) == (["2023-01-02"], ["2024-03-04"])
     assert (query["feed"], query["timeframe"], query["page_token"]) == (["sip"], ["1Day"], ["p2"])
     assert query["adjustment"] == ["split"]
-
-
-def test_a_minute_is_named_by_its_beginning():
-    minute = {**BAR, "t": "2024-03-04T14:30:00Z"}
-    bars, token = market_data.read_bars(page(minute, token="next"), "SPY", VenueMinute)
-    at = to_ns(datetime(2024, 3, 4, 14, 30, tzinfo=UTC))
-    assert bars == [VenueMinute(at, 500.0, 505.5, 499.0, 501.25, 1000.0)]
-    assert bars[0].end_ns == at + 60 * 10**9
-    assert token == "next"
-    with pytest.raises(Malformed):
-        market_data.read_bars(page({**minute, "h": 400}), "SPY", VenueMinute)
 
 
 def test_the_request_for_minutes_takes_the_last_day_whole():

@@ -95,7 +95,7 @@ def serve():
     loop.close()
 
 
-@pytest.mark.parametrize("name", ["stocks", "options"])
+@pytest.mark.rows("name", ["stocks", "options"])
 def test_a_stream_logs_in_subscribes_and_waits_until_the_server_confirms(serve, name):
     server = serve(name)
     took = server.subscribe(["A", "B"], (0.5, [subscribed("A")]), (1.0, [subscribed("B", "A", "C")]))
@@ -135,7 +135,7 @@ def test_a_login_without_a_wish_subscribes_to_nothing(serve):
     assert server.sent == [AUTH]
 
 
-@pytest.mark.parametrize(("code", "is_final"), [(402, True), (406, False), (409, True), (500, False)])
+@pytest.mark.rows(("code", "is_final"), [(402, True), (406, False), (409, True), (500, False)])
 def test_a_login_that_is_refused_says_whether_to_try_again(serve, code, is_final):
     server = serve(frames=[[CONNECTED], [fault(code, "why")]])
     with pytest.raises(StreamRefused, match=f"{code} why") as refused:
@@ -190,7 +190,7 @@ def test_the_events_of_a_frame_are_published_in_their_order(serve):
     assert server.publisher.counters["unknown_symbol"] == 1
 
 
-@pytest.mark.parametrize("is_final", [False, True])
+@pytest.mark.rows("is_final", [False, True])
 def test_a_lost_stream_is_counted_and_told(serve, is_final):
     server = serve("options")
     server.stream.on_down("half_open", "silent", is_final=is_final)

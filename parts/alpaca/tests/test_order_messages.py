@@ -20,7 +20,7 @@ from scalpdesk.core.intents import (
     SubmitOrder,
     TimeInForce,
 )
-from scalpdesk.core.units import InstrumentId, number_text
+from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.classes import us_option
 from scalpdesk.venues.tracker import Outcome
 from scalpdesk_alpaca import order_messages
@@ -93,12 +93,6 @@ def test_names_have_a_longest_length_and_are_not_empty(made, field, longest, nam
     refused(read_update(AS_JSON(made(field, ""))), name)
 
 
-@pytest.mark.rows(("change", "name"), [({"qty": "0"}, "bad_qty"), ({"price": "-1"}, "bad_price")])
-def test_a_leg_that_cannot_be_believed_spoils_the_message(change, name):
-    ((field, value),) = change.items()
-    refused(read_update(AS_JSON(of_leg(field, value))), name)
-
-
 def test_a_leg_by_itself_keeps_its_symbol():
     leg = samples.order(order_class="mleg", symbol=samples.OPTION, type="", order_type="")
     order = read_order(AS_JSON(leg))
@@ -124,24 +118,19 @@ def test_a_message_holds_so_many_executions_and_no_more():
         (samples.update(order_body=samples.order(qty="1e400")), "bad_order_qty"),
         (samples.update(order_body=samples.order(qty="1e-400")), "bad_order_qty"),
         (samples.update(order_body=samples.order(qty="1", filled_qty="2")), "overfilled"),
-        (samples.update(order_body=samples.order(filled_qty="2")), "no_filled_avg_price"),
         (samples.update(order_body=samples.order(limit_price="Infinity")), "bad_limit_price"),
-        (samples.update(order_body=samples.order(id="")), "bad_order_id"),
-        (samples.update(order_body=samples.order(client_order_id="x" * 129)), "bad_client_order_id"),
-        (samples.update(order_body=samples.order(legs=[samples.order()] * 5)), "bad_legs"),
         (samples.fill_update(qty="0"), "bad_qty"),
         (samples.fill_update(qty=None), "no_qty"),
+        (of_leg("qty", "0"), "bad_qty"),
+        (of_leg("price", "-1"), "bad_price"),
         (samples.fill_update(price="-1"), "bad_price"),
-        (samples.fill_update(execution_id=None), "bad_execution_id"),
         ({"stream": "gossip", "data": {}}, "unknown_stream"),
         ({"stream": "trade_updates", "data": 5}, "malformed_update"),
         ({"stream": "trade_updates"}, "malformed_frame"),
     ],
 )
 def test_what_cannot_be_believed_is_refused_by_name(message, name):
-    said = read_update(AS_JSON(message))
-    assert isinstance(said, BadMessage)
-    assert said.name == name
+    refused(read_update(AS_JSON(message)), name)
 
 
 def test_a_list_keeps_what_can_be_read():
@@ -260,31 +249,6 @@ def test_a_leg_without_a_time_was_filled_with_the_whole():
     message["data"]["legs"][0].pop("timestamp")
     message["data"]["legs"][1]["timestamp"] = "1970-01-01T00:00:06Z"
     assert [leg.ts_event_ns for leg in read_update(AS_JSON(message)).legs] == [5 * 10**9, 6 * 10**9]
-
-
-def test_an_order_shows_every_field():
-    order = read_order(
-        AS_JSON(
-            samples.order(
-                qty="10",
-                filled_qty="10",
-                filled_avg_price="0",
-                status="filled",
-                side="sell_short",
-                limit_price="5.5",
-                replaces="r1",
-                replaced_by="r2",
-                submitted_at="1970-01-01T00:00:02Z",
-                updated_at="1970-01-01T00:00:03Z",
-                created_at="1970-01-01T00:00:01Z",
-            )
-        )
-    )
-    assert (order.venue_order_id, order.client_order_id, order.symbol) == (samples.ORDER_ID, "sd-1", "NVDA")
-    assert (order.side, order.quantity, order.filled, order.average_price) == (Side.SELL, 10, 10, 0)
-    assert (order.status, order.is_open, order.limit_price) == ("filled", False, D("5.5"))
-    assert (order.submitted_ns, order.updated_ns) == (2 * 10**9, 3 * 10**9)
-    assert (order.replaces, order.replaced_by, order.legs) == ("r1", "r2", ())
 
 
 def test_an_order_may_leave_fields_out():
@@ -470,62 +434,27 @@ def test_orders_are_cancelled_and_asked_for_by_request():
     assert parse_qs(later.query) == expected | {"after": ["2024-03-01T00:00:00Z"]}
 
 
-@given(st.decimals(min_value="-1e9", max_value="1e9", allow_nan=False, places=6))
-def test_an_amount_is_written_whole_and_without_exponent(value):
-    written = number_text(value)
-    assert D(written) == value
-    assert "E" not in written
-    assert not written.endswith(".")
-
-
 # replies --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.rows(
     ("status", "code", "message", "verdict"),
     [
-        (200, None, "", ReplyVerdict.DONE),
-        (204, None, "", ReplyVerdict.DONE),
-        (207, None, "", ReplyVerdict.DONE),
-        (401, 40110000, "request is not authorized", ReplyVerdict.UNAUTHORIZED),
         (403, None, "forbidden.", ReplyVerdict.UNAUTHORIZED),
-        (403, 40310000, "insufficient buying power", ReplyVerdict.REFUSED),
-        (
-            403,
-            40310000,
-            "insufficient qty available for order (requested: 5, available: 2)",
-            ReplyVerdict.REFUSED,
-        ),
         (403, 40310000, "potential wash trade detected. use complex orders", ReplyVerdict.REFUSED),
         (403, 40310000, "account not eligible to trade uncovered option contracts", ReplyVerdict.REFUSED),
-        (403, 40310000, "account not authorized to trade options", ReplyVerdict.REFUSED),
         (403, 40310000, "cannot open a short sell while a long buy order is open", ReplyVerdict.REFUSED),
         (403, 40310100, "trade denied due to pattern day trading protection", ReplyVerdict.REFUSED),
         (403, 40310000, "trading in forbidden. symbols", ReplyVerdict.REFUSED),
         (403, 40110000, "request is not authorized", ReplyVerdict.UNAUTHORIZED),
         (403, None, "access key verification failed : no such key", ReplyVerdict.UNAUTHORIZED),
-        (404, 40410000, "order not found for x", ReplyVerdict.NOT_FOUND),
-        (422, 40010001, "client_order_id must be unique", ReplyVerdict.DUPLICATE),
-        (422, 42210000, "client_order_id must be unique", ReplyVerdict.DUPLICATE),
         (422, 40010001, "qty must be > 0", ReplyVerdict.REFUSED),
         (422, 42210000, "order parameters are not changed", ReplyVerdict.REFUSED),
-        (422, 42210000, 'order is already in "filled" state', ReplyVerdict.TOO_LATE),
         (422, 42210000, "unable to replace order, order isn't sent to exchange yet", ReplyVerdict.TOO_LATE),
-        (422, 42210000, "qty must be > filled_qty", ReplyVerdict.TOO_LATE),
         (422, 42210000, "order already replaced", ReplyVerdict.TOO_LATE),
-        (422, 42210000, "cannot replace order in filled status", ReplyVerdict.TOO_LATE),
         (422, 42210000, "unable to replace order in current state", ReplyVerdict.TOO_LATE),
         (422, 42210000, "only open orders can be replaced", ReplyVerdict.TOO_LATE),
-        (422, 42210000, "invalid limit_price 1.001. sub-penny increment", ReplyVerdict.REFUSED),
         (429, 42910000, "too many requests.", ReplyVerdict.LIMITED),
-        (429, 42910000, "rate limit exceeded", ReplyVerdict.LIMITED),
-        (500, 50010000, "internal server error occurred", ReplyVerdict.UNKNOWN),
-        (502, None, "bad gateway", ReplyVerdict.UNKNOWN),
-        (503, None, "", ReplyVerdict.UNKNOWN),
-        (504, None, "", ReplyVerdict.UNKNOWN),
-        (408, None, "", ReplyVerdict.UNKNOWN),
-        (302, None, "", ReplyVerdict.UNKNOWN),
-        (409, None, "", ReplyVerdict.UNKNOWN),
     ],
 )
 def test_an_answer_proves_what_its_status_and_text_say_together(status, code, message, verdict):

@@ -118,7 +118,7 @@ def test_accounts_of_one_file_stay_apart():
     assert [each.account for each in STATEMENTS.read(raw, ZoneInfo("UTC"))] == ["acc-1", "acc-2"]
 
 
-@pytest.mark.parametrize("raw", [b"{", b"\xff", b'{"message": "forbidden"}', b'[{"id": 1}]', b"[[]]"])
+@pytest.mark.rows("raw", [b"{", b"\xff", b'{"message": "forbidden"}', b'[{"id": 1}]', b"[[]]"])
 def test_what_is_no_list_of_activities_is_refused(raw):
     with pytest.raises(DataError):
         STATEMENTS.read(raw, ZoneInfo("UTC"))

@@ -1,21 +1,21 @@
 """The gateway to Deribit: how it connects, what it shows and how it ends; and over its own wire."""
 
 import asyncio
-from datetime import date, datetime
+from datetime import datetime
 from decimal import Decimal
 
 import pytest
 
 from scalpdesk.config.schema import Secret as Key
 from scalpdesk.core.clock import FollowingClock
-from scalpdesk.core.enums import ENDED, ChangeCause
 from scalpdesk.core.errors import ConfigError, RetryError
-from scalpdesk.core.events import OrderAccepted, OrderCancelled, OrderFilled
+from scalpdesk.core.events import OrderFilled
 from scalpdesk.core.intents import OrderType, Purpose, Side, SubmitOrder, TimeInForce
-from scalpdesk.core.units import SATOSHI, InstrumentId
-from scalpdesk.instruments.contract import Instruments, OptionContract
+from scalpdesk.core.units import InstrumentId
+from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.deribit import perpetual
 from scalpdesk.instruments.sessions import to_ns
+from scalpdesk.orders.order import OrderState
 from scalpdesk.venues.contract import KnownOrder, LiveToken, Notice, NoticeKind, VenueSetup
 from scalpdesk_deribit import wire
 from scalpdesk_deribit.gateway import build_gateway, exchange_urls, socket_url
@@ -228,10 +228,10 @@ def test_the_addresses_of_an_exchange_follow_from_one_of_them_or_from_the_arming
 
 def test_the_accounts_margin_and_funds_reach_the_risk_gate(on_bench):
     async def scenario(bench):
-        gateway = await bench.connected()
-        gateway.send(bench.order(0, "-90000"))
-        await bench.until(OrderFilled)
-        view = await gateway.snapshot()
+        desk = await bench.connected()
+        await desk.submit(0, 90_000, Side.SELL)
+        await desk.until(lambda: bool(desk.of(OrderFilled)))
+        view = await desk.gateway.snapshot()
         limits, figures = view.limits(7), bench.world.ledger.figures(bench.account)
         assert (limits.ts_recv_ns, limits.may_trade, limits.may_short, limits.options_level) == (
             7, True, True, 4,
@@ -249,25 +249,32 @@ def test_the_accounts_margin_and_funds_reach_the_risk_gate(on_bench):
 
 def test_the_connection_of_the_orders_takes_them_off_when_it_breaks_and_that_of_the_quotes_does_not(on_bench):
     async def scenario(bench):
-        gateway = await bench.connected()
+        desk = await bench.connected()
+        gateway = desk.gateway
         await gateway.subscribe([0])
         await gateway._quotes.request("public/get_time", {})
-        resting = bench.order(0, 100, limit=round(float(bench.world.ledger.quotes[0].bid) * 0.97))
-        gateway.send(resting)
-        await bench.until(OrderAccepted)
+
+        def told(name):
+            return sum(each.name == name for each in desk.notices)
+
+        limit = D(round(float(bench.world.ledger.quotes[0].bid) * 0.97))
+        resting = await desk.submit(0, 100, limit=limit)
+        await desk.until(lambda: resting.state is OrderState.WORKING)
         sessions = bench.server.protocol.api._sessions
         assert sorted(each.cancels_on_disconnect for each in sessions) == [False, True]
         await gateway._quotes.drop()
-        await bench.until_notice("connection_lost")
+        await desk.until(lambda: told("connection_lost") == 1)
         (shown,) = (await gateway.snapshot()).open_orders
         assert shown.is_open
         await gateway.reconnect("orders")
-        await bench.until_notice("connected", 4)
-        assert bench.of(OrderCancelled) == []
+        await desk.until(lambda: told("connected") == 4)
+        assert resting.is_live
         assert await gateway.query_order(resting.client_order_id)
-        await bench.until(OrderCancelled)
-        gateway.send(bench.order(0, 100))
-        await bench.until(OrderFilled)  # the account's channel stands again
+        await desk.over(resting)
+        assert resting.state is OrderState.CANCELLED
+        filled = await desk.submit(0, 100)
+        await desk.over(filled)  # the account's channel stands again
+        assert filled.state is OrderState.FILLED
 
     on_bench(scenario)
 
@@ -278,37 +285,5 @@ def test_wrong_keys_are_refused_with_what_to_do(on_bench):
         with pytest.raises(ConfigError, match="invalid_credentials") as refused:
             await gateway.connect()
         assert "wrong" not in refused.value.render() + repr(gateway)
-
-    on_bench(scenario)
-
-
-def test_a_day_of_funding_and_a_delivery_are_in_the_accounts_history(on_bench):
-    """A change of the balance without a trade comes by its own id, and adds up to the broker's cash."""
-
-    async def scenario(bench):
-        gateway = await bench.connected()
-        began_ns = bench.world.now_ns
-        tomorrow = next(
-            number
-            for number, item in enumerate(gateway._instruments)
-            if isinstance(item, OptionContract) and item.is_call and item.expiry == date(2025, 3, 6)
-        )
-        gateway.send(bench.order(tomorrow, "0.5"))
-        gateway.send(bench.order(0, "-300"))
-        fills = await bench.until(OrderFilled, 2)
-        bench.advance(24 * 3_600)
-        view = await gateway.snapshot(fills_since_ns=began_ns)
-        causes = [activity.cause for activity in view.activities]
-        assert causes.count(ChangeCause.FUNDING) == 10  # hours with a rate
-        delivered = [each for each in view.activities if each.quantity_change]
-        assert [(each.cause in ENDED, each.quantity_change) for each in delivered] == [(True, D("-0.5"))]
-        traded = ((tomorrow, D("0.5")), (0, D(-300)))
-        paid = sum(
-            gateway._instruments[number].cash_flow(signed, fill.price) - fill.fee
-            for fill, (number, signed) in zip(fills, traded, strict=True)
-        )
-        moved = sum(activity.cash_change for activity in view.activities)
-        assert abs(D(2) + paid + moved - bench.account.cash) < SATOSHI
-        assert abs(view.account.cash - bench.account.cash) < SATOSHI
 
     on_bench(scenario)

@@ -28,7 +28,7 @@ def says(bench, model):
     api.receive = take
 
 
-@pytest.mark.parametrize("model", OTHERS)
+@pytest.mark.rows("model", OTHERS)
 def test_an_account_under_another_margin_model_is_refused_by_name(on_bench, model):
     async def scenario(bench):
         says(bench, f'"margin_model":"{model}"')
@@ -40,7 +40,7 @@ def test_an_account_under_another_margin_model_is_refused_by_name(on_bench, mode
     on_bench(scenario)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("said", "model"),
     [
         ('"portfolio_margining_enabled":true', "segregated_pm"),
@@ -60,24 +60,29 @@ def test_a_model_that_only_flags_tell_is_refused_as_well(on_bench, said, model):
 
 def test_the_standard_model_is_carried_and_its_change_is_reported_once(on_bench):
     async def scenario(bench):
-        gateway = await bench.connected()
-        await gateway.snapshot()
-        assert bench.notices("margin_model_changed") == []
+        desk = await bench.connected()
+
+        def told():
+            return [each for each in desk.notices if each.name == "margin_model_changed"]
+
+        await desk.gateway.snapshot()
+        assert told() == []
         says(bench, '"margin_model":"cross_sm"')
         for _ in range(3):
-            await gateway.snapshot()
-        (notice,) = await bench.until_notice("margin_model_changed")
+            await desk.gateway.snapshot()
+        await desk.until(told)
+        (notice,) = told()
         assert "cross_sm" in notice.detail
 
     on_bench(scenario)
 
 
-@pytest.mark.parametrize("flag", [None, False])
+@pytest.mark.rows("flag", [None, False])
 def test_an_account_that_says_nothing_else_has_the_standard_model(flag):
     assert margin_model({"portfolio_margining_enabled": flag}) == CARRIED
 
 
-@pytest.mark.parametrize("currency", ["USD", "EUR", "ETH"])
+@pytest.mark.rows("currency", ["USD", "EUR", "ETH"])
 def test_a_currency_without_accounts_is_refused_with_those_there_are(on_bench, currency):
     async def scenario(bench):
         with pytest.raises(ConfigError) as refused:
@@ -88,10 +93,10 @@ def test_a_currency_without_accounts_is_refused_with_those_there_are(on_bench, c
     on_bench(scenario)
 
 
-@pytest.mark.parametrize("symbol", ["BTC_USDC-PERPETUAL", "BTC-25DEC26", "SPY"])
+@pytest.mark.rows("symbol", ["BTC_USDC-PERPETUAL", "BTC-25DEC26", "SPY"])
 def test_what_is_no_inverse_perpetual_is_refused_and_not_taken_for_one(on_bench, symbol):
     async def scenario(bench):
-        gateway = await bench.connected()
+        gateway = (await bench.connected()).gateway
         with pytest.raises(ConfigError) as refused:
             await gateway.resolve(symbol)
         assert (refused.value.where, refused.value.value) == ("underlying", symbol)

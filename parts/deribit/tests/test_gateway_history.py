@@ -4,29 +4,19 @@ from decimal import Decimal
 
 import pytest
 
-from scalpdesk.base import ChangeCause, OrderFilled, OrderRejected, OrderType, Side
+from scalpdesk.base import ChangeCause, OrderType, Side
 from scalpdesk.exchange import OrderRequest
+from scalpdesk.orders.order import OrderState
 
 D = Decimal
 
 
-class MovedClock:
-    """The desk's clock, which somebody sets."""
-
-    def __init__(self, world):
-        self.world, self.seconds = world, 0
-
-    def now_ns(self):
-        return self.world.now_ns + self.seconds * 10**9
-
-
-@pytest.mark.parametrize("seconds", [-6, -3_600, 6, 3_600])
+@pytest.mark.rows("seconds", [-6, -3_600, 6, 3_600])
 def test_a_look_shows_all_that_has_happened_wherever_the_desks_clock_was_set(on_bench, seconds):
     async def scenario(bench):
-        clock = MovedClock(bench.world)
-        gateway = await bench.connected(clock=clock)
+        desk = await bench.connected()
         began_ns = bench.world.now_ns
-        clock.seconds = seconds
+        bench.clock.seconds = seconds
         account = bench.account
         bench.advance(1.0)
         bench.world.broker.submit(
@@ -35,23 +25,23 @@ def test_a_look_shows_all_that_has_happened_wherever_the_desks_clock_was_set(on_
         bench.world.settle()
         account.cash += 1
         bench.world.ledger.note(account, "JNLC", "", D(0), D(0), D(1))
-        view = await gateway.snapshot(fills_since_ns=began_ns)
+        view = await desk.gateway.snapshot(fills_since_ns=began_ns)
         assert [each.execution_id for each in view.fills] == [
             each.execution_id for each in account.executions
         ]
         moved = [each.cash_change for each in view.activities if each.cause is ChangeCause.TRANSFER]
         assert moved == [1]
         # what is sent after a look is neither over before it comes nor valid for long after
-        gateway.send(bench.order(0, 100))
-        await bench.until(OrderFilled)
-        assert not bench.of(OrderRejected)
+        order = await desk.submit(0, 100)
+        await desk.over(order)
+        assert order.state is OrderState.FILLED
 
     on_bench(scenario)
 
 
 def test_an_order_by_which_the_venue_liquidates_is_shown_as_one_and_so_are_its_executions(on_bench):
     async def scenario(bench):
-        gateway = await bench.connected()
+        desk = await bench.connected()
         began_ns = bench.world.now_ns
         broker, name = bench.world.broker, bench.account.name
         away = (bench.world.ledger.mark(0) * D("0.97")).quantize(D("0.5"))
@@ -61,7 +51,7 @@ def test_an_order_by_which_the_venue_liquidates_is_shown_as_one_and_so_are_its_e
             send(name, waits)
             send(name, trades)
         bench.world.settle()
-        view = await gateway.snapshot(fills_since_ns=began_ns)
+        view = await desk.gateway.snapshot(fills_since_ns=began_ns)
         assert [each.is_liquidation for each in view.open_orders] == [True, False]
         assert [each.is_liquidation for each in view.fills] == [True, False]
 

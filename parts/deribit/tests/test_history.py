@@ -10,7 +10,6 @@ import urllib.request
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from datetime import date
-from types import SimpleNamespace
 
 import aiohttp
 import numpy as np
@@ -293,34 +292,6 @@ def test_a_record_ends_with_an_interrupt_and_is_traded_on(own, tmp_path, capsys)
     assert (traded["kind"], float(traded["low"])) == ("recorded", mids[0])
 
 
-def test_pages_join_without_a_trade_lost_or_twice(venue, tape, monkeypatch):
-    questions = []
-    get = DeribitHistory._get
-    monkeypatch.setattr(DeribitHistory, "_get", lambda self, *asked: questions.append(1) or get(self, *asked))
-
-    async def asked(page):
-        questions.clear()
-        monkeypatch.setattr("scalpdesk_deribit.history.PAGE", page)
-        session = tape.sessions[0]
-        async with DeribitHistory(*addresses(venue)) as history:
-            span = (session.open_ns // MS, session.close_ns // MS + 1)
-            return await history.prints("BTC", *span), await history.settlements("BTC", *span)
-
-    assert asyncio.run(asked(2)) == asyncio.run(asked(1_000))
-    assert len(questions) == 1  # after a page that says that it is the last
-    assert len(asyncio.run(asked(3))[0]) == 12
-
-
-def test_what_the_venue_refuses_is_said(venue):
-    async def asked():
-        async with DeribitHistory(*addresses(venue)) as history:
-            await history.bars("BTC-1JAN20-1-C", 0, 1)
-
-    with pytest.raises(RetryError, match="does not give its history") as caught:
-        asyncio.run(asked())
-    assert caught.value.value == "invalid_or_unsupported_instrument (10020)"
-
-
 def test_days_are_bars_alone_and_the_history_of_a_forecast(venue, tape, tmp_path, capsys):
     words = ["download", "deribit", "BTC", "--start", str(DAY), "--length", "day", "--url", venue.url]
     words += ["--end", "2025-03-06"]  # which is not over
@@ -355,84 +326,3 @@ def test_a_forecast_of_recorded_chains_is_of_a_year_of_365_days(tape, tmp_path):
     assert len(made) == 2
     assert made[0].vol == pytest.approx(wanted.vol, rel=1e-12)
     assert made[0].vol == pytest.approx(forecasts(tape, settings)[0].vol, rel=0.02)  # from 500 days
-
-
-def test_a_record_goes_on_over_a_loss_of_the_connection(own, monkeypatch):
-    async def recorded():
-        async with DeribitHistory(*addresses(own)) as history:
-            chains = history.chains("BTC", asyncio.Event(), every_seconds=0.001)
-            await anext(chains)
-            asked, lost = history.ask, iter([True])
-
-            async def ask(method, **params):
-                if next(lost, False):
-                    raise RetryError("the venue does not give its history", value="closed by the venue")
-                return await asked(method, **params)
-
-            history.ask = ask
-            await asyncio.to_thread(own.advance, 60)
-            return await anext(chains), history.notices
-
-    rows, notices = asyncio.run(recorded())
-    assert len(rows) > 10
-    assert notices == ["no answer: closed by the venue"]
-
-
-def test_errors_over_http_are_the_venues(venue, monkeypatch):
-    monkeypatch.setattr("scalpdesk_deribit.history.RETRY_PAUSES_SECONDS", (0.0, 0.0))
-    tried = []
-
-    async def asked(method, base):
-        history = DeribitHistory("ws://nowhere", base)
-
-        def send():
-            tried.append(method)
-            return asyncio.to_thread(history._get, method, {"instrument_name": "X"})
-
-        return await history._tried(method, send)
-
-    with pytest.raises(RetryError) as refused:
-        asyncio.run(asked("get_instrument", f"{venue.url}/api/v2"))
-    assert refused.value.value == "invalid_or_unsupported_instrument (10020)"
-    with pytest.raises(RetryError) as unreadable:
-        asyncio.run(asked("x", f"{venue.url}/admin"))
-    assert "not an answer of the venue" in unreadable.value.value
-    assert tried == ["get_instrument", "x", "x", "x"]  # what is refused is not asked again
-
-
-def test_requests_stay_within_the_venues_credits(monkeypatch):
-    """100 of 140 requests go at once, and the others one each 50 milliseconds."""
-    slept = []
-
-    class Loop:
-        now = 0.0
-
-        def time(self):
-            return self.now
-
-    loop = Loop()
-
-    async def sleep(seconds):
-        slept.append(seconds)
-        loop.now += seconds
-
-    class Connection:
-        async def request(self, method, params):
-            return method, params
-
-    own_loop = SimpleNamespace(
-        get_running_loop=lambda: loop, sleep=sleep
-    )  # the exchange's thread keeps its own
-    monkeypatch.setattr("scalpdesk_deribit.history.asyncio", own_loop)
-    history = DeribitHistory("ws://nowhere", "http://nowhere")
-    history._connection = Connection()
-
-    async def asked():
-        return [await history.ask("get_time") for _ in range(140)]
-
-    coroutine = asked()
-    with pytest.raises(StopIteration) as done:  # nothing in it waits for an event loop
-        coroutine.send(None)
-    assert done.value.value == [("public/get_time", {})] * 140
-    assert len(slept) == 40
-    assert sum(slept) == pytest.approx(2.0, abs=1e-6)

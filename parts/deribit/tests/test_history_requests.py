@@ -17,8 +17,6 @@ from scalpdesk_deribit.history import (
     print_row,
     read_chart,
     readable,
-    settlement_row,
-    ticker_row,
 )
 from scalpdesk_deribit.rpc import Disconnected
 from scalpdesk_testing.virtual_time import VirtualLoop
@@ -126,44 +124,6 @@ def test_a_perpetual_has_no_expiry_no_right_and_no_second_step():
     assert math.isnan(row["strike"])
 
 
-def test_a_ticker_gives_fractions_a_year_and_no_price_for_zero():
-    message = {
-        "instrument_name": "BTC-6MAR25-90000-C",
-        "timestamp": 7,
-        "best_bid_price": 0.0,
-        "best_bid_amount": 0.0,
-        "best_ask_price": 0.012,
-        "best_ask_amount": 3.5,
-        "mark_iv": 45.0,
-        "bid_iv": 0.0,
-        "ask_iv": 47.5,
-        "mark_price": 0.011,
-        "underlying_price": 91_000.0,
-        "index_price": 90_990.0,
-        "open_interest": 12.0,
-        "greeks": {"delta": 0.4, "gamma": 0.00001, "vega": 20.0, "theta": -30.0, "rho": 1.5},
-    }
-    row = ticker_row(message)
-    assert math.isnan(row.pop("bid"))
-    assert math.isnan(row.pop("bid_iv"))
-    assert row == {
-        "ts": 7 * MS,
-        "symbol": "BTC-6MAR25-90000-C",
-        "bid_amount": 0.0,
-        "ask": 0.012,
-        "ask_amount": 3.5,
-        "mark_iv": 0.45,
-        "ask_iv": 0.475,
-        "mark_price": 0.011,
-        "underlying_price": 91_000.0,
-        "index_price": 90_990.0,
-        "open_interest": 12.0,
-        **message["greeks"],
-    }
-    without = ticker_row({key: value for key, value in message.items() if key != "greeks"})
-    assert math.isnan(without["delta"])
-
-
 def trade(number, at_ms):
     return {
         "instrument_name": "BTC-PERPETUAL",
@@ -178,24 +138,7 @@ def trade(number, at_ms):
     }
 
 
-def test_prints_settlements_and_charts_are_read_field_by_field():
-    assert print_row(trade(1, 5)) == {
-        "ts": 5 * MS,
-        "symbol": "BTC-PERPETUAL",
-        "trade_id": "t1",
-        "side": "buy",
-        "price": 90_000.5,
-        "amount": 100.0,
-        "mark_price": 90_000.0,
-        "index_price": 89_999.0,
-        "iv": 0.5,
-    }
-    settled = {"type": "delivery", "index_price": 1.0, "mark_price": 2.0, "position": 3.0, "funding": 4.0}
-    assert settlement_row({"timestamp": 5, "instrument_name": "X"} | settled) == {
-        "ts": 5 * MS,
-        "symbol": "X",
-        **settled,
-    }
+def test_a_chart_is_read_column_by_column_and_a_list_of_no_messages_refused():
     chart = {name: [n, n + 1] for n, name in enumerate(("ticks", "open", "high", "low", "close", "volume"))}
     assert read_chart(chart) == [(0, (1.0, 2.0, 3.0, 4.0, 5.0)), (MS, (2.0, 3.0, 4.0, 5.0, 6.0))]
     for rubbish in ({}, None, chart | {"open": [1]}, chart | {"open": ["x", 1]}):
@@ -209,13 +152,13 @@ def test_prints_settlements_and_charts_are_read_field_by_field():
 # requests --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("errors", "at", "value"),
     [
         ([Disconnected("gone", was_sent=False)] * 9, [0.0, 0.5, 1.5, 3.5, 7.5, 15.5], "gone"),
         ([TimeoutError()] * 9, [0.0, 0.5, 1.5, 3.5, 7.5, 15.5], "no answer in time"),
         ([wire.RpcError(TOO_MANY, "x" * 300)] * 9, [0.0, 0.5, 1.5, 3.5, 7.5, 15.5], None),
-        ([wire.RpcError(REFUSED, "bad")] * 9, [0.0], None),  # a refusal is the venue's answer
+        ([wire.RpcError(REFUSED, "bad")] * 9, [0.0], "bad (-32602)"),  # a refusal is the venue's answer
         ([TimeoutError(), wire.RpcError(TOO_MANY, "later")], [0.0, 0.5, 1.5], "answered"),
     ],
 )
@@ -252,7 +195,7 @@ def test_a_hundred_requests_leave_at_once_and_then_twenty_a_second():
     assert at[140] - at[100] == pytest.approx(2.0, abs=0.01)
 
 
-@pytest.mark.parametrize("error", [TimeoutError(), OSError("refused")])
+@pytest.mark.rows("error", [TimeoutError(), OSError("refused")])
 def test_a_venue_that_cannot_be_reached_is_named(error):
     async def call(made):
         made._connection.start_error = error
@@ -272,7 +215,7 @@ def refuse(code, body):
     return urllib.error.HTTPError("http://here", code, "no", {}, reply(body))
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("answer", "found"),
     [
         (reply({"result": {"trades": []}}), {"trades": []}),
@@ -342,7 +285,7 @@ def test_trades_are_asked_page_by_page_from_the_last_ones_millisecond_on(monkeyp
     assert prints(monkeypatch, trades, 10, 21, page=100) == ([f"t{n}" for n in range(6)], [(10, 20)])
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("length", "asked", "seconds"), [("minute", "1", 60), ("hour", "60", 3_600), ("day", "1D", 86_400)]
 )
 def test_a_bar_is_known_when_its_minute_hour_or_day_is_over(length, asked, seconds):
@@ -352,26 +295,16 @@ def test_a_bar_is_known_when_its_minute_hour_or_day_is_over(length, asked, secon
     assert [params["resolution"] for params in params_of(connection)] == [asked]
 
 
-def test_bars_carry_the_end_of_their_length_and_only_those_that_begin_in_the_span():
+def test_bars_are_asked_for_by_their_span_and_named_where_they_cannot_be_read():
     chart = {"ticks": [60_000, 120_000]} | {name: [1.0, 2.0] for name in ("open", "high", "low", "close")}
     chart["volume"] = [5.0, 6.0]
-    found, connection = ask(
-        lambda *_: chart, lambda made: made.bars("BTC-PERPETUAL", 60_000, 180_000, length="hour")
-    )
-    assert [(row["bar_start"], row["ts"]) for row in found] == [
-        (60_000 * MS, 3_660_000 * MS),
-        (120_000 * MS, 3_720_000 * MS),
+    found, connection = ask(lambda *_: chart, lambda made: made.bars("BTC-PERPETUAL", 60_000, 180_000))
+    assert [(row["bar_start"], row["symbol"], row["volume"]) for row in found] == [
+        (60_000 * MS, "BTC-PERPETUAL", 5.0),
+        (120_000 * MS, "BTC-PERPETUAL", 6.0),
     ]
-    assert found[1]["volume"] == 6.0
-    assert found[0]["symbol"] == "BTC-PERPETUAL"
-    assert params_of(connection) == [
-        {
-            "instrument_name": "BTC-PERPETUAL",
-            "start_timestamp": 60_000,
-            "end_timestamp": 179_999,
-            "resolution": "60",
-        }
-    ]
+    span = {"start_timestamp": 60_000, "end_timestamp": 179_999}
+    assert params_of(connection) == [{"instrument_name": "BTC-PERPETUAL", "resolution": "1"} | span]
     with pytest.raises(DataError, match="bars cannot be read") as refused:
         ask(lambda *_: {}, lambda made: made.bars("BTC-PERPETUAL", 0, 1))
     assert refused.value.where == "BTC-PERPETUAL"
@@ -381,7 +314,7 @@ def settled(at_ms, symbol="X"):
     return {"timestamp": at_ms, "instrument_name": symbol, "type": "settlement"}
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("pages", "asked", "found"),
     [
         (
@@ -520,7 +453,3 @@ def test_a_chain_that_cannot_be_followed_or_asked_is_noted_and_gone_on_with():
     found, _, made, _ = chains(times, subscribe_error=TimeoutError(), count=2)
     assert found == [[], []]
     assert made.notices == ["not subscribed: TimeoutError()", "no answer: gone"]
-
-
-def test_the_lengths_of_bars_have_the_venues_names_and_their_seconds():
-    assert history.RESOLUTIONS == {"minute": ("1", 60), "hour": ("60", 3_600), "day": ("1D", 86_400)}

@@ -854,18 +854,6 @@ def test_an_order_is_known_by_the_venues_id_from_its_first_execution_on(at_venue
     assert [one.quantity for one in change(venue, [second]) if isinstance(one, OrderFilled)] == [40]
 
 
-def test_a_trade_that_comes_after_it_was_inferred_counts_once(at_venue):
-    venue = at_venue({BY_LABEL: [state(40)], TRADES_OF: BUSY}, working=True)
-    venue.run(lambda: venue.path.query_order("sd-1"))
-    assert kinds(venue.said()) == ["executions_missing", OrderFilled]
-    venue.answers[TRADES_SINCE] = {"trades": [trade(1, 40)], "has_more": False}
-    for _ in range(2):
-        (shown,) = venue.run(lambda: venue.orders.history(0))
-        assert (shown.execution_id, shown.quantity) == ("t1", 40)
-        assert venue.said() == []
-    assert [one.quantity for one in change(venue, [trade(1, 40), trade(2, 60)])] == [60]
-
-
 def test_a_trade_that_was_inferred_under_an_orders_first_name_counts_once_after_its_edit(at_venue):
     answers = {BY_LABEL: [state(40)], TRADES_OF: BUSY, EDIT: {"order": state(40, 100), "trades": []}}
     venue = at_venue(answers, working=True)
@@ -911,14 +899,6 @@ def test_an_execution_is_booked_whatever_its_time_and_the_currency_of_its_fee(at
     assert (filled.quantity, filled.ts_event_ns, filled.fee) == (25, filled.ts_recv_ns, 0)
     assert kinds(told) == ["unreadable_time", "fee_in_other_currency"]
     assert change(venue, [trade(1, 25, timestamp="soon", fee="0.1", fee_currency="USDC")]) == []
-
-
-def test_a_state_that_no_page_lists_leaves_the_order_in_doubt_until_a_known_one_comes(at_venue):
-    venue = at_venue({BY_LABEL: [state(status="archived")], TRADES_OF: []}, working=True)
-    assert kinds(change(venue, orders=[state(status="archived")])) == [OrderStatusUnknown]
-    assert venue.run(lambda: venue.path.query_order("sd-1")) is False
-    assert venue.said() == []
-    assert kinds(change(venue, orders=[state()])) == [OrderAccepted]
 
 
 # stops ------------------------------------------------------------------------------------------

@@ -7,10 +7,10 @@ from decimal import Decimal
 
 import pytest
 
-from scalpdesk.base import ChangeCause, InstrumentId, Instruments, RetryError, deribit_option
+from scalpdesk.base import InstrumentId, Instruments, RetryError, deribit_option
 from scalpdesk.config.schema import Secret as Key
 from scalpdesk.instruments.deribit import perpetual
-from scalpdesk.venues import EventPublisher, Notice, VenueActivity, VenueSetup
+from scalpdesk.venues import EventPublisher, Notice, VenueSetup
 from scalpdesk_deribit.queries import AccountAndMarket
 from scalpdesk_deribit.rpc import Disconnected
 from scalpdesk_deribit.wire import RpcError
@@ -60,7 +60,7 @@ class Account:
         return found
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("problem", "what"),
     [
         (RpcError(10_009, "x" * 300), "the venue refuses this"),
@@ -105,7 +105,7 @@ def summary(equity):
 MOVED, SETTLED = position(mark=60_000.0), position(mark=45_000.0)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("positions", "looks", "cash"),
     [
         ([[position()]], 1, D("3.01")),
@@ -159,7 +159,7 @@ def test_what_the_account_holds_is_known_before_any_list_of_contracts():
     assert [params for method, params, _ in account.asked if method == NAMED] == [{"instrument_name": name}]
 
 
-@pytest.mark.parametrize("problem", [RpcError(10_020, "unknown"), {"kind": "option"}, None])
+@pytest.mark.rows("problem", [RpcError(10_020, "unknown"), {"kind": "option"}, None])
 def test_a_position_that_the_venue_does_not_explain_stays_without_an_instrument(problem):
     rows = [position("BTC-21MAR25-80000-P", size=0.5)]
     account = Account({POSITIONS: [rows], SUMMARY: [summary(3.0)], NAMED: [problem]})
@@ -187,26 +187,6 @@ def test_the_log_is_read_page_by_page_each_line_once_and_sorted():
         "count": 250,
     }
     assert [params for _, params, _ in account.asked] == [first, first | {"continuation": 17}]
-
-
-@pytest.mark.parametrize(
-    ("message", "cause", "quantity", "price"),
-    [
-        (line(1, "settlement"), ChangeCause.FUNDING, 0, 0),
-        (line(1, "deposit"), ChangeCause.TRANSFER, 0, 0),
-        (line(1, "withdrawal", amount=2.0, price=3.0), ChangeCause.TRANSFER, 0, 0),
-        (line(1, "negative_balance_fee"), ChangeCause.FEE, 0, 0),
-        (line(1, "delivery", amount=2.0, price=0.01), ChangeCause.CASH_SETTLEMENT, 2, D("0.01")),
-        (line(1, "delivery", amount=2.0, price=0.0), ChangeCause.EXPIRED_WORTHLESS, 2, 0),
-        (line(1, "delivery", price=0.01), ChangeCause.FEE, 0, 0),
-    ],
-)
-def test_what_a_line_of_the_log_says(message, cause, quantity, price):
-    account = Account({LOG: [{"logs": [message | {"instrument_name": CALL}]}]})
-    (found,) = asyncio.run(account.queries.activities(0))
-    kind = message["type"]
-    at_ns = NOW_MS * 10**6
-    assert found == VenueActivity("1", kind, cause, CALL, D(quantity), D(price), D("0.25"), at_ns)
 
 
 # the market ------------------------------------------------------------------------------------------------

@@ -169,7 +169,7 @@ def venue():
 # how a connection begins -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("target", "asked"),
     [
         ({"key": False}, [(BEAT, {"interval": 30})]),
@@ -191,7 +191,7 @@ def test_a_connection_logs_in_and_asks_for_signs_of_life_before_it_stands(venue,
     assert not options.keys() & {"heartbeat", "compress"}
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("code", "tries"), [(KEYS, None), (ENDED, 2), (BUSY, 2)]
 )  # only refused keys end all attempts
 def test_only_refused_keys_end_all_attempts(venue, code, tries):
@@ -247,7 +247,7 @@ def test_a_greeting_that_is_not_answered_ends_after_ten_seconds(venue):
 # how it ends -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("end", "name", "text"),
     [
         (None, "connection_lost", "closed by the venue"),
@@ -273,7 +273,7 @@ def test_the_cause_of_an_end_is_named_and_another_connection_follows(venue, end,
     assert "private/x" not in made.methods()
 
 
-@pytest.mark.parametrize(("heartbeat", "at"), [(30, 76.0), (12, 31.0), (1, 3.125)])
+@pytest.mark.rows(("heartbeat", "at"), [(30, 76.0), (12, 31.0), (1, 3.125)])
 def test_a_connection_without_a_frame_for_two_and_a_half_heartbeats_is_dead(venue, heartbeat, at):
     made = venue(key=False, heartbeat_seconds=heartbeat)
     made.run(at + 0.05)  # the first look after 2.5 heartbeats, one a second or a quarter of them
@@ -297,7 +297,7 @@ def test_dropping_a_connection_brings_another_and_closing_does_not(venue):
     assert (len(made.connects), made.connection.is_up) == (2, False)
 
 
-@pytest.mark.parametrize(("stood", "pause"), [(9.5, 0.4), (10.5, 0.1)])
+@pytest.mark.rows(("stood", "pause"), [(9.5, 0.4), (10.5, 0.1)])
 def test_pauses_double_until_a_connection_has_stood_for_ten_seconds(venue, stood, pause):
     made = venue(key=False)
     drop = made.connection.drop
@@ -308,7 +308,7 @@ def test_pauses_double_until_a_connection_has_stood_for_ten_seconds(venue, stood
 # tokens ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("life", "renewed"), [(100, [80.0, 160.0]), (None, [720.0])])
+@pytest.mark.rows(("life", "renewed"), [(100, [80.0, 160.0]), (None, [720.0])])
 def test_a_token_is_renewed_after_four_fifths_of_its_life(venue, life, renewed):
     made = venue()
     made.token.life = life
@@ -342,7 +342,7 @@ def test_a_renewal_that_fails_otherwise_ends_the_connection(venue):
     assert [rest for _, *rest in made.ends()] == [["refused", f"no ({BUSY})", False]]
 
 
-@pytest.mark.parametrize("grant", [{}, {"refresh_token": None, "expires_in": None}])
+@pytest.mark.rows("grant", [{}, {"refresh_token": None, "expires_in": None}])
 def test_a_login_without_a_refresh_token_is_renewed_by_the_keys(venue, grant):
     made = venue()
     made.answers[AUTH] = [{"result": grant}, "usual"]
@@ -370,7 +370,7 @@ async def outcome(asked):
         return problem
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("key", "code", "times"), [(True, BUSY, 1), (True, KEYS, 1), (False, ENDED, 1), (True, ENDED, 2)]
 )
 def test_an_error_is_raised_as_the_venue_gave_it(venue, key, code, times):
@@ -381,7 +381,7 @@ def test_an_error_is_raised_as_the_venue_gave_it(venue, key, code, times):
     assert made.methods().count("x") == times
 
 
-@pytest.mark.parametrize(("given", "seconds"), [(None, 5.0), (2.0, 2.0)])
+@pytest.mark.rows(("given", "seconds"), [(None, 5.0), (2.0, 2.0)])
 def test_an_answer_that_comes_too_late_is_for_nobody(venue, given, seconds):
     made = venue(key=False)
     made.answers["x"] = None
@@ -439,7 +439,7 @@ def test_requests_are_told_apart_by_their_ids(venue):
     assert made.run(both) == [["of x", "of y"]]
 
 
-@pytest.mark.parametrize("lost", ["before the answer", "while sending"])
+@pytest.mark.rows("lost", ["before the answer", "while sending"])
 def test_a_request_whose_connection_is_lost_may_have_arrived(venue, lost):
     made = venue(key=False)
     made.answers["x"] = None if lost == "before the answer" else aiohttp.ClientConnectionResetError("x")
@@ -476,7 +476,7 @@ def test_an_answer_to_a_test_request_that_is_under_way_ends_with_the_connection(
 # channels --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("key", "scope"), [(True, "private"), (False, "public")])
+@pytest.mark.rows(("key", "scope"), [(True, "private"), (False, "public")])
 def test_channels_are_kept_over_connections_and_left_when_no_longer_wanted(venue, key, scope):
     made = venue(key=key)
     connection = made.connection

@@ -63,7 +63,7 @@ def test_an_option_counts_coins_and_its_fee_is_apart_from_its_premium():
     assert trade.ts_ns == 1_741_150_800_123_000_000
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("side", "amount", "units"), [("open sell", 400, -40), ("close buy", 10, 1), ("buy", 30, 3)]
 )
 def test_an_inverse_perpetual_is_written_in_dollars(side, amount, units):
@@ -80,7 +80,7 @@ def test_a_settlement_moves_the_funding_alone():
     assert (line.cause, line.cash, line.units) == (ChangeCause.FUNDING, D("0.0000209"), 0)
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("price", "change", "cause"),
     [(0.01, 0.0029, ChangeCause.CASH_SETTLEMENT), (0, 0, ChangeCause.EXPIRED_WORTHLESS)],
 )
@@ -143,7 +143,7 @@ def test_a_line_that_cannot_be_read_is_named_and_the_others_are_read():
     assert (len(found.trades), len(found.unread)) == (1, 3)
 
 
-@pytest.mark.parametrize("raw", [b"[", b'{"error": {"code": 13009}}', b'[{"id": 1}]', b"a,b\n1,2\n", b"\xff"])
+@pytest.mark.rows("raw", [b"[", b'{"error": {"code": 13009}}', b'[{"id": 1}]', b"a,b\n1,2\n", b"\xff"])
 def test_what_is_no_log_is_refused(raw):
     with pytest.raises(DataError):
         STATEMENTS.read(raw, UTC)

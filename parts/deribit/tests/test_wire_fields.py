@@ -2,21 +2,33 @@
 
 import json
 import math
+from contextlib import suppress
 from decimal import Decimal
 from itertools import product
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from scalpdesk.core.enums import ChangeCause
-from scalpdesk.core.intents import MultiLegOrder, OrderType, Purpose, Side, SubmitOrder, TimeInForce
+from scalpdesk.core.intents import MultiLegOrder, OrderType, Purpose, Side, Stop, SubmitOrder, TimeInForce
 from scalpdesk.instruments.contract import Instruments, LinearPerpetual
 from scalpdesk.instruments.deribit import deribit_option, perpetual
 from scalpdesk.instruments.ticks import TickRule
 from scalpdesk.venues import Outcome, VenueActivity, VenueFill, VenueOrder, VenuePosition
 from scalpdesk.venues.bounds import LATEST_NS
 from scalpdesk_deribit import wire
-from scalpdesk_deribit.wire import ErrorMeaning, HeldAtVenue, RpcError, VenueTrade, WireError
+from scalpdesk_deribit.wire import (
+    ErrorMeaning,
+    Heartbeat,
+    HeldAtVenue,
+    Notification,
+    RpcError,
+    RpcReply,
+    VenueTrade,
+    WireError,
+)
 
 D = Decimal
 SWAP, CALL, PUT = perpetual("BTC"), *(deribit_option(f"BTC-14MAR25-90000-{right}") for right in "CP")
@@ -57,6 +69,24 @@ def test_an_error_keeps_its_code_and_message_and_shows_the_reason_where_there_is
 
 
 # frames -------------------------------------------------------------------------------------------------
+
+
+def test_frames_are_replies_notifications_and_heartbeats():
+    assert wire.decode_frame('{"id":3,"result":["a"],"usIn":1}') == RpcReply(3, ["a"], None)
+    note = wire.decode_frame('{"method":"subscription","params":{"channel":"c","data":1}}')
+    assert note == Notification("c", 1)
+    for kind, asks in (("heartbeat", False), ("test_request", True)):
+        text = json.dumps({"method": "heartbeat", "params": {"type": kind}})
+        assert wire.decode_frame(text) == Heartbeat(asks)
+    error = {"code": 10009, "message": "not_enough_funds", "data": {"reason": "x"}}
+    failed = wire.decode_frame(json.dumps({"id": 4, "error": error}))
+    assert (failed.error.code, str(failed.error)) == (10009, "not_enough_funds (10009): x")
+
+
+@given(st.text(max_size=60) | st.binary(max_size=60))
+def test_any_bytes_end_in_a_frame_or_a_refusal(raw):
+    with suppress(WireError):
+        assert isinstance(wire.decode_frame(raw), RpcReply | Notification | Heartbeat)
 
 
 def refused(message, why):
@@ -103,6 +133,13 @@ def test_what_comes_on_a_channel_may_be_nothing():
 
 
 # numbers ------------------------------------------------------------------------------------------------
+
+
+def test_exact_numbers_go_out_as_numbers():
+    text = wire.encode_request(2, "private/buy", {"amount": D("0.30"), "price": D("0.0345"), "label": "a"})
+    assert '"amount":0.30,' in text
+    params = {"amount": 0.3, "price": 0.0345, "label": "a"}
+    assert json.loads(text) == {"jsonrpc": "2.0", "id": 2, "method": "private/buy", "params": params}
 
 
 @pytest.mark.rows(("value", "found"), [(5, "5"), (0.1, "0.1"), ("0.30", "0.30"), (-2, "-2"), (0, "0")])
@@ -158,84 +195,6 @@ def test_a_list_holds_objects_only():
     assert str(caught.value).endswith(": " + "x" * 80)
 
 
-ABSURD = (1e30, -1e30, 1e308, 2**63, 2**64, 2**127 - 1, 10**300, -(10**18), 253_402_300_800_000, -1, 0, 0.5)
-"""Numbers that a frame can carry, whatever the field means."""
-TICKER = {
-    "timestamp": 1_741_000_000_000,
-    "best_bid_price": 0.01,
-    "best_bid_amount": 5.0,
-    "best_ask_price": 0.02,
-    "best_ask_amount": 5.0,
-}
-ORDER = {
-    "order_state": "open",
-    "order_id": "1",
-    "label": "sd-1",
-    "direction": "buy",
-    "order_type": "limit",
-    "instrument_name": CALL.symbol,
-    "last_update_timestamp": 1_741_000_000_000,
-    "creation_timestamp": 1_741_000_000_000,
-    "amount": 1.0,
-    "filled_amount": 0.5,
-    "average_price": 0.01,
-    "price": 0.01,
-}
-TRADE = ORDER | {"trade_id": "t", "timestamp": 1_741_000_000_000, "fee": 0.0001}
-LINE = {
-    "id": 7,
-    "type": "settlement",
-    "amount": 1.0,
-    "change": 0.1,
-    "price": 9e4,
-    "total_interest_pl": 0.01,
-    "timestamp": 1_741_000_000_000,
-}
-HELD = {"instrument_name": CALL.symbol, "size": 1.0, "average_price": 0.01, "mark_price": 0.02}
-SUMMARY = {
-    "id": 1,
-    "currency": "BTC",
-    "equity": 2.0,
-    "available_funds": 1.0,
-    "maintenance_margin": 0.5,
-    "margin_balance": 2.0,
-    "session_funding": 0.0,
-}
-
-
-@pytest.mark.rows(
-    ("message", "read"),
-    [
-        (TICKER, lambda message: wire.read_quote(message, 1, CALL, 5)),
-        (ORDER, lambda message: wire.read_report(message, CALL)),
-        (ORDER, lambda message: wire.read_open_order(message, CALL, 1)),
-        (TRADE, lambda message: wire.read_trade(message, CALL).fill),
-        (LINE, wire.read_log),
-        (HELD, lambda message: wire.read_position(message, CALL, 1)),
-        (SUMMARY, lambda message: wire.read_account(message, ())),
-    ],
-)
-def test_whatever_number_stands_in_a_field_the_journal_holds_what_is_read_or_it_is_refused_by_name(
-    message, read
-):
-    msgspec.msgpack.encode(read(message))
-    for name, value in product(message, (*ABSURD, *map(str, ABSURD))):
-        try:
-            found = read(message | {name: value})
-        except WireError:
-            continue
-        msgspec.msgpack.encode(found)
-        stamps = [getattr(found, each) for each in ("ts_event_ns", "submitted_ns") if hasattr(found, each)]
-        assert all(0 <= at_ns < LATEST_NS for at_ns in stamps)
-
-
-def test_an_instrument_of_a_size_beyond_all_bounds_is_refused():
-    with pytest.raises(WireError, match="contract_size"):
-        wire.read_instrument(
-            FUTURE | {"quote_currency": "USD", "base_currency": "BTC", "contract_size": 10**12}
-        )
-
-
 # instruments --------------------------------------------------------------------------------------------
 
 FUTURE = {
@@ -262,10 +221,17 @@ def test_what_the_desk_does_not_trade_is_left_out(changes):
     assert wire.read_instrument(FUTURE | changes) is None
 
 
+DOLLARS = FUTURE | {
+    "instrument_name": "BTC-PERPETUAL",
+    "quote_currency": "USD",
+    "base_currency": "BTC",
+    "contract_size": 10,
+    "tick_size": 0.5,
+}
+
+
 def test_a_perpetual_in_dollars_has_its_contract_size_and_coin():
-    made = wire.read_instrument(
-        FUTURE | {"quote_currency": "USD", "base_currency": "BTC", "contract_size": 1, "tick_size": 2.5}
-    )
+    made = wire.read_instrument(DOLLARS | {"contract_size": 1, "tick_size": 2.5})
     assert (made.contract_usd, made.currency, made.tick_rule.below) == (1, "BTC", D("2.5"))
     with pytest.raises(WireError, match="base_currency is no text"):
         wire.read_instrument(FUTURE | {"quote_currency": "USD", "contract_size": 10})
@@ -277,13 +243,50 @@ def test_without_steps_the_tick_is_the_same_at_every_price(steps):
     assert made.tick_rule == TickRule(D("0.01"))
 
 
-def test_each_step_has_its_own_tick_above_its_price():
-    steps = [{"above_price": 0.005, "tick_size": 0.0005}, {"above_price": 0.05, "tick_size": 0.001}]
-    rule = wire.read_instrument(FUTURE | {"tick_size": 0.0001, "tick_size_steps": steps}).tick_rule
-    prices = ("0.0001", "0.005", "0.0055", "0.05", "0.051", "9")
-    assert [rule.tick_at(D(price)) for price in prices] == [
-        D(tick) for tick in ("0.0001", "0.0001", "0.0005", "0.0005", "0.001", "0.001")
-    ]
+def test_the_type_of_an_instrument_goes_before_the_currency_that_it_is_quoted_in():
+    odd = {"instrument_type": "linear", "settlement_currency": "USDC"}
+    assert isinstance(wire.read_instrument(DOLLARS | odd), LinearPerpetual)
+    assert wire.read_instrument(DOLLARS | {"instrument_type": "reversed", "quote_currency": "USDX"}) == SWAP
+
+
+STEP = {"above_price": 0.005, "tick_size": 0.0005}
+
+
+@pytest.mark.rows(
+    ("changes", "why"),
+    [
+        ({"contract_size": 0}, "no whole number of dollars: 0"),
+        ({"contract_size": 2.5}, "no whole number of dollars: 2.5"),
+        ({"contract_size": 10**12}, "contract_size"),
+        ({"tick_size": 0}, "tick_size: .*, 0"),
+        ({"tick_size": -0.5}, "tick_size: .*, -0.5"),
+        ({"tick_size_steps": [STEP, STEP]}, "tick_size_steps: .*0.005"),
+        ({"tick_size_steps": [STEP, STEP | {"above_price": 0.004}]}, "tick_size_steps: .*0.004"),
+        ({"tick_size_steps": [STEP | {"tick_size": 0}]}, "tick_size_steps: .*, 0"),
+        ({"tick_size_steps": [STEP | {"tick_size": "1e400"}]}, "tick_size is beyond all bounds"),
+        ({"tick_size_steps": [STEP | {"above_price": -1}]}, "tick_size_steps: .*, -1"),
+        ({"tick_size_steps": [STEP | {"above_price": "Infinity"}]}, "above_price"),
+        ({"tick_size_steps": [{"above_price": 1 + k, "tick_size": 1} for k in range(65)]}, "tick_size_steps"),
+        ({"tick_size_steps": [{"tick_size": 1}]}, "above_price"),
+        ({"tick_size_steps": STEP}, "tick_size_steps"),
+        ({"kind": "option", "instrument_name": "BTC-14MAR25"}, "BTC-14MAR25"),
+    ],
+)
+def test_an_instrument_whose_terms_make_no_sense_is_refused(changes, why):
+    with pytest.raises(WireError, match=why):
+        wire.read_instrument(DOLLARS | changes)
+
+
+@given(st.integers(1, 10**6).map(D))
+def test_contracts_are_dollars_at_the_venue(contracts):
+    assert wire.amount_of(SWAP, contracts) == contracts * 10
+    assert wire.quantity_of(SWAP, contracts * 10) == contracts
+    assert wire.amount_of(CALL, contracts / 10) == wire.quantity_of(CALL, contracts / 10) == contracts / 10
+
+
+def test_dollars_that_are_no_whole_contracts_are_refused():
+    with pytest.raises(WireError, match="no whole contracts"):
+        wire.quantity_of(SWAP, D(15))
 
 
 # quotes -------------------------------------------------------------------------------------------------
@@ -312,6 +315,45 @@ def test_a_side_is_there_with_a_price_and_a_size_above_zero(side, price, size, t
 
 
 # orders -------------------------------------------------------------------------------------------------
+
+
+def test_an_order_goes_out_in_the_venues_words():
+    limited = order(side=Side.SELL, limit="90100.5", tif=TimeInForce.IOC)
+    assert wire.order_request(limited, SWAP, 1_700) == (
+        "private/sell",
+        {
+            "instrument_name": "BTC-PERPETUAL",
+            "amount": D(500),
+            "type": "limit",
+            "price": D("90100.5"),
+            "label": "sd-1",
+            "time_in_force": "immediate_or_cancel",
+            "valid_until": 1_700,
+        },
+    )
+    method, params = wire.order_request(order(quantity="0.3"), CALL, 1)
+    assert (method, params["amount"], "price" in params) == ("private/buy", D("0.3"), False)
+
+
+@pytest.mark.rows(
+    ("limit", "named"),
+    [(None, {"type": "stop_market"}), ("89000", {"type": "stop_limit", "price": D("89000")})],
+)
+def test_a_stop_goes_out_with_its_trigger_on_the_mark(limit, named):
+    stop = msgspec.structs.replace(order(side=Side.SELL, limit=limit), order_type=Stop(D("89500.5")))
+    assert wire.order_request(stop, SWAP, 1_700) == (
+        "private/sell",
+        {
+            "instrument_name": "BTC-PERPETUAL",
+            "amount": D(500),
+            "label": "sd-1",
+            "time_in_force": "good_til_cancelled",
+            "valid_until": 1_700,
+            "trigger": "mark_price",
+            "trigger_price": D("89500.5"),
+        }
+        | named,
+    )
 
 
 @pytest.mark.rows(
@@ -356,13 +398,16 @@ def options():
     return Instruments([CALL, PUT])
 
 
-def strangle(net="0.03"):
-    legs = (order("c", 0, Side.BUY, "0.2"), order("p", 1, Side.SELL, "0.4"))
+def combo(*quantities, net="0.03"):
+    legs = tuple(
+        order(f"sd-{number}", number, Side.SELL if text[0] == "-" else Side.BUY, text.lstrip("-"))
+        for number, text in enumerate(quantities)
+    )
     return MultiLegOrder("whole", legs, None if net is None else D(net), TimeInForce.IOC)
 
 
 def test_a_combo_is_asked_for_by_the_legs_of_one_set(options):
-    assert wire.combo_trades(strangle(), options) == [
+    assert wire.combo_trades(combo("0.2", "-0.4"), options) == [
         {"instrument_name": CALL.symbol, "amount": D(1), "direction": "buy"},
         {"instrument_name": PUT.symbol, "amount": D(2), "direction": "sell"},
     ]
@@ -374,11 +419,40 @@ def test_a_combo_is_asked_for_by_the_legs_of_one_set(options):
 
 
 @pytest.mark.rows(
+    ("quantities", "sets"),
+    [(("0.5", "0.5"), "0.5"), (("0.2", "-0.4"), "0.2"), (("0.3", "1"), "0.1"), (("20", "10.0"), "10")],
+)
+def test_an_order_has_the_most_sets_that_leave_whole_legs(quantities, sets):
+    assert combo(*quantities).sets == D(sets)
+
+
+@pytest.mark.rows(
+    ("quantities", "legs", "side"),
+    [
+        (("0.5", "0.5"), (1, 1), Side.BUY),
+        (("-0.5", "-0.5"), (1, 1), Side.SELL),
+        (("0.2", "-0.4"), (-1, 2), Side.SELL),
+        (("0.5", "-0.5"), (1, 1), None),
+        (("0.5", "0.5"), (1, 2), None),
+    ],
+)
+def test_a_combo_is_bought_or_sold_as_its_legs_want_it(options, quantities, legs, side):
+    amounts = dict(zip((CALL.symbol, PUT.symbol), map(D, legs), strict=True))
+    assert wire.side_of_combo(combo(*quantities), options, amounts) is side
+
+
+@pytest.mark.rows("message", [None, [], {"id": "x"}, {"id": "", "legs": []}, {"id": "x", "legs": [1]}])
+def test_a_combo_that_cannot_be_read_is_refused(message):
+    with pytest.raises(WireError):
+        wire.read_combo(message)
+
+
+@pytest.mark.rows(
     ("net", "side", "price"),
     [("0.03", Side.BUY, "0.03"), ("0.03", Side.SELL, "-0.03"), (None, Side.BUY, None)],
 )
 def test_the_limit_of_a_combo_is_that_of_the_side_it_is_traded_on(options, net, side, price):
-    method, params = wire.combo_request(strangle(net), options, "BTC-X", side, 8)
+    method, params = wire.combo_request(combo("0.2", "-0.4", net=net), options, "BTC-X", side, 8)
     assert method == f"private/{side.value}"
     assert params == {
         "instrument_name": "BTC-X",
@@ -498,6 +572,16 @@ def test_an_execution_is_counted_in_contracts_and_becomes_a_line_of_the_history(
     assert wire.read_trade(TRADE | {"label": "a"}, SWAP).label == "a"
 
 
+def test_a_fee_in_another_currency_and_an_unreadable_time_leave_the_execution():
+    elsewhere = wire.read_trade(TRADE | {"fee_currency": "USDC"}, SWAP)
+    assert (elsewhere.fill.quantity, elsewhere.fill.fee, elsewhere.has_fee) == (3, 0, False)
+    assert wire.read_trade(TRADE | {"timestamp": "soon"}, SWAP).fill.ts_event_ns == 0
+    for spoilt in ({"price": 0}, {"amount": 0}, {"price": -1}, {"amount": -30}):
+        with pytest.raises(WireError, match="a trade of"):
+            wire.read_trade(TRADE | spoilt, SWAP)
+    assert wire.read_trade(TRADE | {"amount": 0.1, "price": 0.0001}, CALL).fill.price == D("0.0001")
+
+
 @pytest.mark.rows("own", ["M", "T"])
 @pytest.mark.rows("liquidated", [None, "M", "T", "MT"])
 def test_an_execution_is_of_a_liquidation_where_the_accounts_own_side_was_liquidated(own, liquidated):
@@ -564,12 +648,6 @@ def test_a_settlement_brings_its_funding_without_the_profit_of_the_session():
     assert (found.cause, found.quantity_change, found.cash_change) == (ChangeCause.FUNDING, 0, funding)
 
 
-@pytest.mark.rows(("side", "quantity"), [("close sell", "-0.5"), ("close buy", "0.5"), ("-", "0.5")])
-def test_the_side_of_a_delivery_is_the_sign_of_its_amount(side, quantity):
-    found = wire.read_log(LINE | {"type": "delivery", "amount": 0.5, "price": 0.01, "side": side})
-    assert (found.cause, found.quantity_change) == (ChangeCause.CASH_SETTLEMENT, D(quantity))
-
-
 def test_a_line_without_an_id_is_refused_as_it_could_not_be_told_from_another():
     with pytest.raises(WireError, match="a line of the log without an id: transfer"):
         wire.read_log({name: value for name, value in LINE.items() if name != "id"})
@@ -632,3 +710,49 @@ def test_the_margin_is_held_against_the_smaller_of_equity_and_balance(equity, ba
 def test_the_venue_never_closes():
     clock = wire.clock_of(5, 77)
     assert (clock.now_ns, clock.is_open, clock.next_open_ns, clock.next_close_ns) == (5_000_000, True, 77, 77)
+
+
+# whatever stands in a field -----------------------------------------------------------------------------
+
+NUMBERS = (1e30, -1e30, 1e308, 2**63, 2**64, 2**127 - 1, 10**300, -(10**18), 253_402_300_800_000, -1, 0, 0.5)
+"""Numbers that a frame can carry, whatever the field means."""
+ABSURD = (*NUMBERS, *map(str, NUMBERS), None, True, "", "x", [], [1], {}, math.nan)
+TICKER = {
+    "timestamp": 1_741_000_000_000,
+    "best_bid_price": 0.01,
+    "best_bid_amount": 5.0,
+    "best_ask_price": 0.02,
+    "best_ask_amount": 5.0,
+}
+ORDER = STATE | {"instrument_name": CALL.symbol}
+HELD = {"instrument_name": CALL.symbol, "size": 1.0, "average_price": 0.01, "mark_price": 0.02}
+
+
+@pytest.mark.rows(
+    ("message", "read"),
+    [
+        (TICKER, lambda message: wire.read_quote(message, 1, CALL, 5)),
+        (ORDER, lambda message: wire.read_report(message, CALL)),
+        (ORDER, lambda message: wire.read_open_order(message, CALL, 1)),
+        (TRADE | {"label": "sd-1"}, lambda message: wire.read_trade(message, CALL).fill),
+        (
+            LINE | {"type": "settlement", "amount": 1.0, "price": 9e4, "total_interest_pl": 0.01},
+            wire.read_log,
+        ),
+        (HELD, lambda message: wire.read_position(message, CALL, 1)),
+        (
+            SUMMARY | {"id": 1, "margin_balance": 2.0, "session_funding": 0.0},
+            lambda message: wire.read_account(message, ()),
+        ),
+    ],
+)
+def test_whatever_stands_in_a_field_the_journal_holds_what_is_read_or_it_is_refused_by_name(message, read):
+    msgspec.msgpack.encode(read(message))
+    for name, value in product(message, ABSURD):
+        try:
+            found = read(message | {name: value})
+        except WireError:
+            continue
+        msgspec.msgpack.encode(found)
+        stamps = [getattr(found, each) for each in ("ts_event_ns", "submitted_ns") if hasattr(found, each)]
+        assert all(0 <= at_ns < LATEST_NS for at_ns in stamps)

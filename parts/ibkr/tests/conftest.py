@@ -5,3 +5,9 @@ import pytest
 
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.import_plugin("scalpdesk_testing.kit.surroundings")
+
+
+@pytest.fixture
+def asked_soon(monkeypatch):
+    """TWS's own word on an order or a position is waited for a fifth of a second only."""
+    monkeypatch.setattr("scalpdesk_ibkr.orders.AGREE_SECONDS", 0.2)

@@ -62,7 +62,7 @@ def test_delayed_data_are_named_and_as_old_as_they_are():
     with_desk(delayed, Entitlements(live=False), section={"data": "delayed"})
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("terms", "name"),
     [
         (Entitlements(live=False, delayed=False), "no_data_subscription"),

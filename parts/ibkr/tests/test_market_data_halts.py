@@ -117,7 +117,7 @@ def test_a_delayed_halt_is_as_old_as_delayed_data():
     between(delayed)
 
 
-@pytest.mark.parametrize(("late_seconds", "is_over"), [(2, False), (60, True)])
+@pytest.mark.rows(("late_seconds", "is_over"), [(2, False), (60, True)])
 def test_a_trade_after_a_halt_ends_it_where_its_end_was_missed(late_seconds, is_over):
     async def missed(bench, line):
         desk = await following(bench, bench.share)
@@ -147,7 +147,7 @@ def test_a_halted_option_keeps_its_line_and_its_end_is_seen():
         await desk.until(lambda: bool(halts(desk)))
         assert {each.instrument_id for each in halts(desk) if each.is_halted} <= {bench.call, bench.put}
         asked, before = len(line.asked), len(desk.of(QuoteEvent))
-        await desk.until(lambda: len(desk.of(QuoteEvent)) > before + 60)  # many turns
+        await desk.until(lambda: len(desk.of(QuoteEvent)) > before + 20)  # several turns
         assert [fields for fields in line.asked[asked:] if fields[0] == "1"] == []
         await desk.close()
 

@@ -9,23 +9,18 @@ from scalpdesk.core.events import (
     FillBusted,
     OrderFilled,
     OrderRejected,
-    PositionChanged,
 )
 from scalpdesk.core.intents import (
-    OrderIntent,
-    OrderType,
     Purpose,
     ReplaceOrder,
     Side,
 )
-from scalpdesk.instruments.fees import NO_FEES
 from scalpdesk.orders.order import OrderState
 from scalpdesk.simulation.faults import Fault
 from scalpdesk.venues.contract import NoticeKind
-from scalpdesk_ibkr.served.protocol import CommissionDelay
 from scalpdesk_testing.kit.served import with_desk
 
-pytestmark = pytest.mark.usefixtures("socket_enabled")
+pytestmark = pytest.mark.usefixtures("socket_enabled", "asked_soon")
 D = Decimal
 
 
@@ -85,21 +80,6 @@ def test_a_refused_change_leaves_the_order_at_work():
     with_desk(refused)
 
 
-def test_a_commission_that_comes_later_is_booked_then_and_once():
-    async def paid(bench, desk):
-        bench.server.protocol.delay_commissions(CommissionDelay(seconds=0.3))
-        order = await desk.submit(bench.share, 10)
-        await desk.over(order)
-        assert desk.of(PositionChanged) == []
-        await desk.until(lambda: bool(desk.of(PositionChanged)))
-        await desk.gateway.snapshot(fills_since_ns=0)
-        ((reference, amount),) = {(each.reference, each.cash_change) for each in desk.of(PositionChanged)}
-        ((execution_id, _),) = order.executions.items()
-        assert (reference, amount) == (f"fee/{execution_id}", D(-1))
-
-    with_desk(paid, fees=NO_FEES)
-
-
 def test_a_corrected_execution_takes_the_place_of_the_one_before_it():
     async def corrected(bench, desk):
         bench.server.world.faults.inject(Fault("correct", seconds=0.05))
@@ -117,25 +97,6 @@ def test_a_corrected_execution_takes_the_place_of_the_one_before_it():
         assert view.account.cash == bench.truth().cash
 
     with_desk(corrected)
-
-
-def test_the_legs_of_a_combo_are_filled_at_their_own_prices_and_cancelled_together():
-    async def combined(bench, desk):
-        intents = [
-            OrderIntent(number, Side.BUY, D(2), Purpose.OPEN, "test", OrderType.MARKET, None)
-            for number in (bench.call, bench.put)
-        ]
-        command = desk.orders.submit_combo(intents, D(500), 0)
-        desk.gateway.send(command)
-        legs = [desk.orders.order(leg.client_order_id) for leg in command.legs]
-        await desk.over(*legs)
-        paid = {bench.book[leg.submitted.instrument_id].symbol: leg.average_price for leg in legs}
-        view = await desk.gateway.snapshot(fills_since_ns=0)
-        assert {fill.symbol: fill.price for fill in view.fills} == paid
-        assert {fill.venue_order_id for fill in view.fills} == {leg.venue_order_id for leg in legs}
-        assert {line.symbol: line.quantity for line in view.positions} == dict.fromkeys(paid, D(2))
-
-    with_desk(combined)
 
 
 def test_a_position_that_the_broker_moves_asks_for_reconciliation():

@@ -13,7 +13,7 @@ from scalpdesk.venues import MAY_FILL, NoticeKind, Outcome
 from scalpdesk_ibkr.codes import COMPLETED, STATUSES, UNLISTED, rule_of
 from scalpdesk_testing.kit.served import D, with_desk
 
-pytestmark = pytest.mark.usefixtures("socket_enabled")
+pytestmark = pytest.mark.usefixtures("socket_enabled", "asked_soon")
 STATUS, OPEN_ORDER, EXECUTION, COMMISSION, ERROR, COMPLETED_ORDER = "3", "5", "11", "59", "4", "101"
 LOCAL_SYMBOL = 12
 LIVE = "-1"
@@ -223,17 +223,6 @@ def test_a_reused_id_refuses_the_order_and_the_next_ids_are_skipped():
     with_desk(reused, rules=from_one)
 
 
-def test_an_inactive_order_that_an_error_has_refused_is_over():
-    async def refused(bench, desk):
-        bench.strike("reject")
-        order = await desk.submit(bench.share, 5)
-        await desk.over(order)
-        assert order.state is OrderState.REJECTED
-        assert order.reason.startswith("201")
-
-    with_desk(refused, rules=TwsLabels())
-
-
 @pytest.mark.rows("label", ["Inactive", "ApiCancelled", "Suspended"])
 def test_the_list_of_completed_orders_ends_what_no_label_ends(label):
     labels = TwsLabels({"Cancelled": (label, "")})
@@ -374,7 +363,7 @@ def test_what_cannot_be_read_in_a_list_is_no_proof_of_absence():
     with_desk(listed, rules=torn, timeout_seconds=0.4)
 
 
-@pytest.mark.parametrize(("field", "value"), [(3, "1.7976931348623157E308"), (4, "EUR")])
+@pytest.mark.rows(("field", "value"), [(3, "1.7976931348623157E308"), (4, "EUR")])
 def test_a_commission_without_an_amount_in_the_instruments_currency_changes_no_fee(field, value):
     def unset(fields):
         if fields[0] == COMMISSION:

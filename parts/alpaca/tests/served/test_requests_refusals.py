@@ -11,6 +11,16 @@ NO_TRAIL = "trailing stop orders must specify one of trail_price or trail_percen
 STOP_ONLY = "stop orders require only stop price"
 NO_EXITS = "bracket orders require take_profit.limit_price and stop_loss.stop_price"
 LONG_ID = "client_order_id must be no more than 128 characters"
+NO_INTENT = {"symbol": None, "order_class": "mleg", "legs": [{"symbol": "SPY", "side": "buy"}]}
+EXITS_CROSSED = {
+    "order_class": "bracket", "take_profit": {"limit_price": 500}, "stop_loss": {"stop_price": 550},
+}  # fmt: skip
+EXITS_OF_A_SALE_CROSSED = {
+    "order_class": "bracket", "take_profit": {"limit_price": 550}, "stop_loss": {"stop_price": 500},
+    "side": "sell",
+}  # fmt: skip
+FRACTION = {"qty": 1.5, "order_class": "oto", "take_profit": {"limit_price": 900}}
+LIMIT_AND_STOP = {"type": "limit", "limit_price": 5, "stop_price": 4}
 LIMIT_NOTIONAL = {"notional": 10, "qty": None, "type": "limit", "limit_price": 1}
 
 
@@ -73,6 +83,15 @@ def test_bearer_and_basic_keys_are_let_in(bench):
         ({"order_class": "bracket"}, (422, MALFORMED, NO_EXITS)),
         ({"client_order_id": "x" * 129}, (422, MALFORMED, LONG_ID)),
         ({"position_intent": "sell_to_open"}, (422, MALFORMED, "position_intent does not match side")),
+        (LIMIT_AND_STOP, (422, MALFORMED, "limit orders require only limit price")),
+        (FRACTION, (422, UNPROCESSABLE, "fractional orders must be simple orders")),
+        (EXITS_CROSSED, (422, UNPROCESSABLE, "take_profit.limit_price must be > stop_loss.stop_price")),
+        (
+            EXITS_OF_A_SALE_CROSSED,
+            (422, UNPROCESSABLE, "take_profit.limit_price must be < stop_loss.stop_price"),
+        ),
+        ({"order_class": "mleg"}, (422, MALFORMED, "symbol is not allowed for mleg order")),
+        (NO_INTENT, (422, UNPROCESSABLE, "leg.0 position intent is required")),
     ],
 )  # fmt: skip
 def test_orders_that_no_market_takes(bench, body, expected):
@@ -111,20 +130,11 @@ def test_a_body_that_is_no_object(bench):
 
 def test_a_holding_is_not_turned_round_in_one_order(bench):
     bench.order(qty=5)
-    answer = bench.ask(
-        "POST",
-        "/v2/orders",
-        {"symbol": "SPY", "qty": 6, "side": "sell", "type": "market", "time_in_force": "day"},
+    assert bench.refused(qty=6, side="sell") == (
+        403,
+        FORBIDDEN,
+        "insufficient qty available for order (requested: 6, available: 5)",
     )
-    assert answer.status == 403
-    document = answer.json()
-    assert document["message"] == "insufficient qty available for order (requested: 6, available: 5)"
-    assert {k: document[k] for k in ("symbol", "available", "existing_qty", "held_for_orders")} == {
-        "symbol": "SPY",
-        "available": "5",
-        "existing_qty": "5",
-        "held_for_orders": "0",
-    }
     bench.order(qty=5, side="sell")
     bench.order(qty=3, side="sell")
     assert (
@@ -194,27 +204,21 @@ def test_covered_and_uncovered_options(bench):
     assert refused == (403, FORBIDDEN, "account not eligible to trade uncovered option contracts")
 
 
-@pytest.mark.parametrize(
-    ("level", "side", "message"),
+@pytest.mark.rows(
+    ("level", "rights", "message"),
     [
-        (0, "buy", "account not authorized to trade options"),
-        (1, "buy", "account not eligible to trade long option contracts"),
+        (0, ("call",), "account not authorized to trade options"),
+        (1, ("call",), "account not eligible to trade long option contracts"),
+        (2, ("call", "put"), "account not eligible to trade multi-leg option orders"),
     ],
 )
-def test_options_levels(level, side, message):
+def test_options_levels(level, rights, message):
     bench = Bench(generated(), options_level=level)
-    assert bench.refused(symbol=bench.option(), side=side) == (403, FORBIDDEN, message)
+    symbol, *more = (bench.option(right=right) for right in rights)
+    legs = [{"symbol": one, "ratio_qty": "1", "position_intent": "buy_to_open"} for one in (symbol, *more)]
+    body = {"symbol": None, "side": None, "order_class": "mleg", "legs": legs} if more else {"symbol": symbol}
+    assert bench.refused(**body) == (403, FORBIDDEN, message)
     assert bench.get("/v2/account")["options_trading_level"] == level
-
-
-def test_spreads_need_level_three():
-    bench = Bench(generated(), options_level=2)
-    legs = [
-        {"symbol": bench.option(right=right), "ratio_qty": "1", "position_intent": "buy_to_open"}
-        for right in ("call", "put")
-    ]
-    status, _, message = bench.refused(symbol=None, side=None, order_class="mleg", legs=legs)
-    assert (status, message) == (403, "account not eligible to trade multi-leg option orders")
 
 
 @pytest.mark.rows(
@@ -244,6 +248,9 @@ def test_options_take_gtc_limits(bench):
 def test_orders_by_id(bench):
     assert bench.ask("GET", "/v2/orders/abc").json() == {"code": MALFORMED, "message": "order_id is missing"}
     assert bench.ask("DELETE", "/v2/orders/abc").status == 422
+    unknown = "3f5f2e8e-3f0f-4c6e-9f5b-0d3f6f5a7b11"
+    answer = bench.ask("GET", f"/v2/orders/{unknown}")
+    assert answer.json() == {"code": 40410000, "message": f"order not found for {unknown}"}
     mine = bench.order(type="limit", limit_price=500)
     assert bench.ask("GET", f"/v2/orders/{mine['id']}", account=1).status == 404
     assert bench.ask("GET", "/v2/orders:by_client_order_id", client_order_id="none").status == 404

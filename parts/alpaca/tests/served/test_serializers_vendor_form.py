@@ -6,14 +6,11 @@ beside the project.
 
 import json
 from collections.abc import Iterator
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from scalpdesk.core.units import number_text
-from scalpdesk.exchange.launch import LaunchPlan
 from scalpdesk.exchange.market import Pace
 from scalpdesk.simulation.faults import Fault
 from scalpdesk_alpaca.served.serializers import event_id
@@ -321,51 +318,6 @@ def test_closing_everything_lists_the_cancelled_orders_too(bench):
     assert bench.get("/v2/positions") == []
 
 
-@pytest.mark.rows(
-    ("body", "status", "code", "message"),
-    [
-        (
-            {"type": "limit", "limit_price": 5, "stop_price": 4},
-            422,
-            40010001,
-            "limit orders require only limit price",
-        ),
-        (
-            {"qty": 1.5, "order_class": "oto", "take_profit": {"limit_price": 900}},
-            422,
-            42210000,
-            "fractional orders must be simple orders",
-        ),
-        (
-            {"order_class": "bracket", "take_profit": {"limit_price": 500}, "stop_loss": {"stop_price": 550}},
-            422,
-            42210000,
-            "take_profit.limit_price must be > stop_loss.stop_price",
-        ),
-        (
-            {
-                "side": "sell",
-                "order_class": "bracket",
-                "take_profit": {"limit_price": 550},
-                "stop_loss": {"stop_price": 500},
-            },
-            422,
-            42210000,
-            "take_profit.limit_price must be < stop_loss.stop_price",
-        ),
-        ({"order_class": "mleg"}, 422, 40010001, "symbol is not allowed for mleg order"),
-        (
-            {"symbol": None, "order_class": "mleg", "legs": [{"symbol": "SPY", "side": "buy"}]},
-            422,
-            42210000,
-            "leg.0 position intent is required",
-        ),
-    ],
-)
-def test_refusals_in_the_vendors_words(bench, body, status, code, message):
-    assert bench.refused(**body) == (status, code, message)
-
-
 def test_an_account_without_shorting_and_without_money_for_options():
     bench = Bench(generated(), cash=1_000)
     bench.world.ledger.accounts["account-1"].shorting_enabled = False
@@ -441,9 +393,6 @@ def test_numbers_and_names_of_the_account(shown):
     assert len(account["account_number"]) == 12
     assert account["balance_asof"] == "2026-11-17"
     assert shown["position"]["asset_marginable"] is True
-    shortest = {"-0": "0", "1E+3": "1000", "2.50": "2.5", "-0.10": "-0.1"}
-    assert {text: number_text(Decimal(text)) for text in shortest} == shortest
-    assert LaunchPlan(source=generated()).cash == 100_000
 
 
 def test_a_paused_market_waits_and_one_at_full_speed_does_not():

@@ -285,7 +285,7 @@ def test_a_book_of_a_depth_is_whole_each_time(desk):
     assert not {"type", "prev_change_id"} & set(books[-1])
 
 
-@pytest.mark.parametrize("kind", ["ticker", "book", "trades", "quote"])
+@pytest.mark.rows("kind", ["ticker", "book", "trades", "quote"])
 def test_raw_channels_need_an_account(desk, kind):
     desk.session.account = None
     names = [f"ticker.{SWAP}.100ms", f"{kind}.{SWAP}.raw"]
@@ -295,7 +295,7 @@ def test_raw_channels_need_an_account(desk, kind):
     assert desk("public/subscribe", channels=names) == names
 
 
-@pytest.mark.parametrize("method", ["private/buy", "private/sell"])
+@pytest.mark.rows("method", ["private/buy", "private/sell"])
 def test_a_label_has_64_characters_at_most(desk, method):
     order = {"instrument_name": SWAP, "amount": 10, "type": "market"}
     assert desk.refused(method, **order, label="x" * 65) == (-32602, "Invalid params")
@@ -352,7 +352,7 @@ def test_the_same_legs_are_the_same_combo(desk):
     assert desk("public/get_combo_details", combo_id=spread["id"]) == spread
 
 
-@pytest.mark.parametrize("direction", ["buy", "sell"])
+@pytest.mark.rows("direction", ["buy", "sell"])
 def test_a_combo_trades_its_legs_at_once_and_names_them(desk, direction):
     combo = desk("private/create_combo", trades=straddle_of(desk))
     names = [leg["instrument_name"] for leg in combo["legs"]]
@@ -476,7 +476,7 @@ def test_labels_may_stand_twice_and_are_cancelled_together(desk):
     assert desk("private/get_open_orders", kind="any") == []
 
 
-@pytest.mark.parametrize(
+@pytest.mark.rows(
     ("changes", "error"),
     [
         ({"instrument_name": "BTC-1JAN20-1-C"}, (10020, "invalid_or_unsupported_instrument")),
@@ -527,7 +527,7 @@ def test_a_connection_that_does_not_answer_a_test_is_ended(desk):
     assert desk.is_closed
 
 
-@pytest.mark.parametrize("enabled", [True, False])
+@pytest.mark.rows("enabled", [True, False])
 def test_a_connection_that_breaks_takes_its_orders_off_where_it_asked_for_that(desk, enabled):
     if enabled:
         desk("private/enable_cancel_on_disconnect", scope="connection")
@@ -592,7 +592,6 @@ def test_over_a_day_coin_is_what_fees_funding_and_premiums_left(desk):
 
 
 def test_the_log_has_each_trade_with_what_it_left(desk):
-    desk.login()
     desk("private/sell", instrument_name=SWAP, amount=3_000, type="market")
     desk("private/buy", instrument_name=SWAP, amount=4_000, type="market")
     option = desk.near_call()
@@ -617,7 +616,6 @@ def test_the_log_has_each_trade_with_what_it_left(desk):
 
 
 def test_a_bust_leaves_the_ids_of_the_other_lines(desk):
-    desk.login()
     for _ in range(3):
         desk("private/buy", instrument_name=SWAP, amount=100, type="market")
     (account,) = desk.world.ledger.accounts.values()
@@ -722,6 +720,8 @@ def test_trades_of_a_currency_are_the_executions_of_all_instruments(desk):
     found = desk("public/get_last_trades_by_currency_and_time", currency="BTC", sorting="asc", count=5_000)
     assert [trade["instrument_name"] for trade in found["trades"]] == names
     assert found["has_more"] is False
+    page = desk("public/get_last_trades_by_currency_and_time", currency="BTC", sorting="asc", count=1)
+    assert page == {"trades": found["trades"][:1], "has_more": True}
     assert desk("public/get_last_trades_by_currency", currency="ETH")["trades"] == []
 
 
@@ -783,7 +783,6 @@ def stop(desk, side="sell", **params):
 
 
 def test_a_stop_waits_under_an_id_of_its_own_and_goes_on_under_that_of_its_order(desk):
-    desk.login()
     desk("private/subscribe", channels=["user.orders.any.any.raw"])
     bid = desk.world.ledger.quotes[0].bid
     waits = stop(desk, trigger_price=bid - 500, label="s")
@@ -815,7 +814,6 @@ def test_a_stop_waits_under_an_id_of_its_own_and_goes_on_under_that_of_its_order
 
 
 def test_a_stop_that_waits_is_cancelled_by_its_id(desk):
-    desk.login()
     bid = desk.world.ledger.quotes[0].bid
     waits = stop(desk, type="stop_limit", trigger="last_price", trigger_price=bid - 500, price=bid - 600)
     assert (waits["order_type"], waits["price"], waits["trigger"]) == ("stop_limit", bid - 600, "last_price")
@@ -824,7 +822,6 @@ def test_a_stop_that_waits_is_cancelled_by_its_id(desk):
 
 
 def test_a_stop_is_refused_at_the_market_off_its_tick_and_without_a_price_to_wait_for(desk):
-    desk.login()
     bid = desk.world.ledger.quotes[0].bid
     given = {"instrument_name": SWAP, "amount": 100, "type": "stop_market", "trigger": "mark_price"}
     for changes, expected in (

@@ -13,7 +13,7 @@ from ibapi.execution import ExecutionFilter
 from ibapi.order import Order
 from ibapi.wrapper import EWrapper
 
-from scalpdesk_testing.kit.exchange import CALL, PATIENCE, PUT, SPX, SPY, VOL, Venue, plan
+from scalpdesk_testing.kit.exchange import CALL, PATIENCE, PUT, SPY, VOL, Venue, plan
 from scalpdesk_testing.kit.instruments import DAY, EXPIRY
 
 pytestmark = [
@@ -24,7 +24,7 @@ pytestmark = [
 ]
 
 MONTH = f"{EXPIRY:%Y%m%d}"
-BID, ASK, LAST, MODEL = 1, 2, 4, 13
+BID, ASK, MODEL = 1, 2, 13
 
 
 def _recorded(name):
@@ -185,6 +185,7 @@ def test_option_chains_are_listed(app):
     assert {(row[1], row[3]) for row in rows} == {
         (venue, name) for venue in ("SMART", "CBOE") for name in ("SPX", "SPXW")
     }
+    assert weekly[4] == "100"
     assert (weekly[2], weekly[5], weekly[6]) == (416904, {f"{DAY:%Y%m%d}", MONTH}, {5000.0})
 
 
@@ -215,16 +216,6 @@ def test_a_line_sends_prices_with_whole_sizes(app, venue):
     assert app.wait("error", number)[1] == 300
 
 
-def test_an_index_has_a_level_alone(app, venue):
-    number = app.ask()
-    app.reqMktData(number, contract("IND", "SPX", exchange="CBOE"), "", True, False, [])
-    app.wait("tickSnapshotEnd", number)
-    kinds = {values[1] for values in app.seen("tickPrice", number)}
-    now = quote(venue, SPX)
-    assert LAST in kinds <= {LAST, 6, 7, 9, 14}
-    assert app.seen("tickPrice", number, LAST)[0][2] == pytest.approx((now.bid + now.ask) / 2)
-
-
 def test_greeks_of_the_model_are_read(app):
     number = app.ask()
     app.reqMktData(number, option(), "", True, False, [])
@@ -237,16 +228,6 @@ def test_greeks_of_the_model_are_read(app):
     assert theta == pytest.approx(-0.5 * gamma * (spot * vol) ** 2 / 365, rel=1e-3)
     assert vega > 0
     assert price > 0
-
-
-def test_delayed_data_have_other_numbers(app):
-    app.reqMarketDataType(3)
-    number = app.ask()
-    app.reqMktData(number, contract(), "", True, False, [])
-    app.wait("tickSnapshotEnd", number)
-    app.reqMarketDataType(1)
-    assert {values[1] for values in app.seen("tickPrice", number)} <= {66, 67, 68, 72, 73, 75, 76}
-    assert app.seen("marketDataType", number) == [(number, 3)]
 
 
 def test_a_trade_is_reported_in_its_order(app, venue):
@@ -323,16 +304,6 @@ def test_a_combo_trades_its_legs_together(app, venue):
     assert [leg.conId for leg in shown.comboLegs] == [leg.conId for leg in bag.comboLegs]
 
 
-def test_a_what_if_order_states_margin(app, venue):
-    number = place(app, contract(), order("BUY", 100, whatIf=True))
-    _, _, shown, state = app.wait("openOrder", number)
-    mid = (quote(venue).bid + quote(venue).ask) / 2
-    assert shown.whatIf
-    assert float(state.initMarginChange) == pytest.approx(50 * mid, abs=1)
-    assert state.commission == 1.0
-    assert app.seen("orderStatus", number) == []
-
-
 def test_completed_orders_and_executions_are_listed(app):
     number = place(app, contract(), order("BUY", 2, orderRef="listed"))
     status(app, number, "Filled")
@@ -373,22 +344,6 @@ def test_the_account_is_shown_in_every_form(app, venue):
     app.wait("accountSummaryEnd", number)
     assert {values[1] for values in app.seen("accountSummary", number)} == {"DU1000001", "DU1000002"}
     app.cancelAccountSummary(number)
-
-
-def test_profits_are_numbers(app, venue):
-    whole, single = app.ask(), app.ask()
-    status(app, place(app, option(), order("BUY", 1)), "Filled")
-    app.reqPnL(whole, "DU1000001", "")
-    app.reqPnLSingle(single, "DU1000001", "", con_id(app, option()))
-    account = venue.server.world.ledger.accounts["account-1"]
-    assert app.wait("pnl", whole)[1] == pytest.approx(
-        float(venue.server.world.ledger.figures(account).equity - account.last_equity), abs=0.02
-    )
-    _, units, _, _, _, value = app.wait("pnlSingle", single)
-    assert units == int(account.quantity(CALL))
-    assert value == pytest.approx(float(account.holdings[CALL].value(venue.server.world.ledger.mark(CALL))))
-    app.cancelPnL(whole)
-    app.cancelPnLSingle(single)
 
 
 def test_bars_are_read_with_whole_volumes(app, venue):

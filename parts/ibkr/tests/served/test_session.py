@@ -5,6 +5,7 @@ import struct
 
 import pytest
 
+from scalpdesk.exchange.launch import ready_line
 from scalpdesk_testing.kit.exchange import PATIENCE, TwsBench, checked
 from scalpdesk_testing.kit.instruments import DAY, EXPIRY
 
@@ -261,4 +262,30 @@ def test_an_order_outside_hours_waits_and_may_be_changed():
         assert [each["status"] for each in tws.server.admin.orders()] == ["canceled"] * 2
 
     evening(bench)
+    bench.stop()
+
+
+def test_what_is_not_tws_is_closed_and_what_is_not_served_is_named():
+    bench = TwsBench()
+
+    @checked
+    async def strange(tws):
+        assert ready_line(tws.server)["urls"]["tws"] == f"tws://127.0.0.1:{tws.protocol.port}"
+        offers = b"\x00\x00\x00\x09v201..210", b"\xff\xff\xff\xff"
+        for greeting in (b"GET / HTTP/1.1\r\n\r\n", *(b"API\0" + offer for offer in offers)):
+            reader, writer = await asyncio.open_connection("127.0.0.1", tws.protocol.port)
+            writer.write(greeting)
+            assert await reader.read() == b""
+            writer.close()
+        client = await tws.client(7)
+        assert client.ib.managedAccounts() == list(tws.protocol.codes)
+        client.ib.client.reqSoftDollarTiers(26)
+        await client.error(321)
+        client.ib.client.send(9, 8, 3, "x")
+        await client.until(lambda: len([code for _, code, _ in client.errors if code in (320, 321)]) == 2)
+        assert tws.protocol.open_count == 1
+        tws.protocol.close_all()
+        await client.ib.disconnectedEvent
+
+    strange(bench)
     bench.stop()
