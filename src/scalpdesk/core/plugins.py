@@ -190,7 +190,7 @@ class Socket:
     def check(self, plug: Any, name: str, where: str) -> None:
         """Refuse a plug-in that does not keep the contract: it would end a run in the middle.
 
-        Raises ConfigError: names each member that is missing or is called with other arguments.
+        Raises ConfigError that names each member that is missing or is called with other arguments.
         """
         contract = self.kept_contract()
         if not self.is_spec:

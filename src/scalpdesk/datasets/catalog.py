@@ -264,7 +264,7 @@ def find_underlying(
 ) -> tuple[Manifest, str, Coverage, tuple[str, ...]]:
     """Find an underlying, or the index behind an option root, in a data set.
 
-    Returns: ``SPXW`` gives ``SPX`` with only the root SPXW; ``SPX`` gives all its roots. Raises DataError
+    ``SPXW`` gives ``SPX`` with only the root SPXW; ``SPX`` gives all its roots. Raises DataError
     when the data set or the underlying is not there; names what is.
     """
     manifest = read_manifest(catalog, name)

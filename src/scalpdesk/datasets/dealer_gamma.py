@@ -302,7 +302,7 @@ def tape_gamma_events(
     ``history_folder``: Folder of the exposures of earlier sessions; None without.
     ``say``: Called once when the value set by hand is not a number.
 
-    Returns: each stamped with the instant at which it may be known.
+    Each is stamped with the instant at which it may be known.
     """
     if value_by_hand is not None:
         events = tuple(by_hand(value_by_hand, settings.symbol, session.open_ns) for session in tape.sessions)

@@ -190,7 +190,7 @@ def parity_levels(
     Each instant takes the strike whose call and put leave the smallest combined half-spread;
     only rows with all four sides stored in that very bar count, nothing is carried forward.
 
-    Returns: the levels and the expiry that they come from; None when no pair exists that day.
+    Returns the levels and the expiry that they come from; None when no pair exists that day.
     """
     files = [p for root in roots for p in day_files(catalog, name, "option_quotes", root, [day.isoformat()])]
     if not files:

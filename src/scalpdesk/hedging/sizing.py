@@ -111,7 +111,7 @@ def split_at_zero(owned: int, quantity: int) -> tuple[int, ...]:
     ``owned``: Shares held, signed.
     ``quantity``: Shares to trade, signed.
 
-    Returns: empty when there is nothing to trade.
+    Empty when there is nothing to trade.
 
     >>> split_at_zero(10, -15), split_at_zero(-4, 9), split_at_zero(0, -5)
     ((-10, -5), (4, 5), (-5,))

@@ -279,8 +279,8 @@ def disarm(folder: Path, venue: str, account_id: str | None = None) -> list[str]
 async def live_account(settings: LoadedSettings, venue: str) -> AccountFacts:
     """Return the live account of the configured keys, for ``scalpdesk arm``: reads, and needs no arming.
 
-    Raises ConfigError: nothing can be armed there; keys missing, of the paper environment, or not accepted;
-    an account in another currency than the desk's. Raises RetryError: the venue does not answer.
+    Raises ConfigError where nothing can be armed, where keys are missing, of the paper environment or not
+    accepted, and for an account in another currency than the desk's; RetryError where the venue is silent.
     """
     currency = settings.config.desk.currency
     spec = find_venue(venue)

@@ -290,7 +290,7 @@ class LiveRunner:
         """Run until the end; return why it ended.
 
         Raises StopError when going on would do harm: the disk refuses. Raises RetryError when the account's
-        holdings changed while the desk started. Raises Exception: a fault of our own: handling an event
+        holdings changed while the desk started. Raises Exception for a fault of our own: handling an event
         raised, or supervised work failed for good. Working orders are cancelled before any error but a
         RetryError leaves.
         """

@@ -106,7 +106,7 @@ async def close_everything(
     ``state``: Machine-wide folder of locks and armings.
     ``gateway_of``: Builds the connection; None takes the venue's, under the watchdog's client id.
 
-    Returns: whether the venue shows a flat account.
+    Returns whether the venue shows a flat account.
 
     Raises ConfigError when the keys belong to another account. Raises StopError when a desk, or a watchdog
     that acts, holds the account.

@@ -26,7 +26,7 @@ def parity_implied_forward(
     ``discount_factor``: Present value of one unit of currency at expiry; 1 (no discounting) is right within a
     tick for options that expire within days.
 
-    Returns: ``K + (mid(C) - mid(P)) / DF`` and the half-width of the band that the two spreads leave,
+    Returns ``K + (mid(C) - mid(P)) / DF`` and the half-width of the band that the two spreads leave,
     ``(half-spread(C) + half-spread(P)) / DF``; both in currency per unit.
 
     Raises ArgumentError when a discount factor is not positive.

@@ -242,7 +242,7 @@ def repriced_exposure(
     ``spots``: Levels of the underlying, all above 0.
     ``rate``, ``dividend_yield``: Continuously compounded, a year; a scalar or one value a row.
 
-    Returns: one sum a level, in USD of delta per move of 1 %.
+    Returns one sum a level, in USD of delta per move of 1 %.
 
     Raises ArgumentError when the chain has no volatilities or times.
     """

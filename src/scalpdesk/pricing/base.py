@@ -172,7 +172,7 @@ def as_phi(is_call: ArrayLike) -> Floats:
 def require(name: str, values: Floats, good: NDArray[np.bool_], rule: str) -> None:
     """Refuse the first element that breaks ``rule``, by argument name and index.
 
-    Raises ArgumentError: naming the argument, the index (for an array) and the value.
+    Raises ArgumentError that names the argument, the index (for an array) and the value.
     """
     if good.all():
         return

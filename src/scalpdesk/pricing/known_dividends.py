@@ -147,7 +147,7 @@ def known_greeks(
     ``schedule``: Known dividends, the next one first: years from the ex-date to the expiry, and currency a
     share.
 
-    Returns: rho is that of the option held to its expiry.
+    Rho is that of the option held to its expiry.
     """
     ahead = due_by(schedule, years)
     if not ahead:

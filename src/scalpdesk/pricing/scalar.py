@@ -160,7 +160,7 @@ def corner_prices(
     Interest accrues over the start's calendar time, but for the last price. A dividend takes the end's spot
     from ``stepped_spot`` down to ``end_spot``.
 
-    Returns: spot, volatility and time at start (0) or end (1): 000, 100, 010, 001, 110, 101, 011, 111; then
+    Returns spot, volatility and time at start (0) or end (1): 000, 100, 010, 001, 110, 101, 011, 111; then
     the last with ``end_spot``; then that with the end's calendar time, rate and yield.
     """
     phi, years = 1.0 if is_call else -1.0, start.years
@@ -221,7 +221,7 @@ def implied_vol_scalar(
 ) -> tuple[float, str]:
     """Return one implied volatility; arguments as :func:`scalpdesk.pricing.implied_vol`.
 
-    Returns: the volatility (NaN where none exists) and its status, as in
+    Returns the volatility (NaN where none exists) and its status, as in
     :class:`~scalpdesk.pricing.implied.ImpliedVol`.
     """
     phi = 1.0 if is_call else -1.0
@@ -262,7 +262,7 @@ def vols_and_greeks(
 ) -> tuple[Floats, Floats]:
     """Return implied volatilities and the Greeks at them, to the last digit those of the scalar functions.
 
-    Returns: the volatilities, NaN without a solution, and the Greeks as rows in the order of
+    Returns the volatilities, NaN without a solution, and the Greeks as rows in the order of
     :class:`~scalpdesk.pricing.base.OptionGreeks`, a column for each price.
     """
     phi, none = np.where(is_call, 1.0, -1.0), np.empty(0)

@@ -118,7 +118,7 @@ def sharpe_ratio(pnl: Amounts, periods: float = SESSIONS_PER_YEAR, lags: int | N
     ``pnl``: Amounts per period, two or more.
     ``periods``: Periods of a year.
     ``lags``: Autocorrelations used, by Bartlett's weights; None takes Newey and West's rule.
-    Raises ValueError: fewer than two amounts, a non-finite amount, or amounts that do not vary.
+    Raises ValueError for fewer than two amounts, a non-finite amount, or amounts that do not vary.
     """
     amounts = _amounts(pnl, 2, "Sharpe ratio")
     number = len(amounts)

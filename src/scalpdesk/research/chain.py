@@ -36,7 +36,7 @@ def chain_document(
     Only quotes known by ``now_ns`` are used; without ``wanted`` the nearest expiry that is not over. A quote
     older than ``max_age`` seconds (default: 2.5 quote intervals of the data) is ``stale``.
 
-    Returns: facts of the market and ``options``, one a contract, sorted by strike, call before put; ``years``
+    Returns facts of the market and ``options``, one a contract, sorted by strike, call before put; ``years``
     of each are to its own settlement, those of the whole to the first. Greeks per unit of the underlying:
     theta and charm a year, vega, vanna and volga per 1.00 of volatility. What cannot be computed is null, and
     ``iv_status`` says why. Raises DataError when there is no option of that expiry, none of its quotes is

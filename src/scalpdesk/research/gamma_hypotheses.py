@@ -125,7 +125,7 @@ def hedged_pnl(path: Floats, strike: float, years: float, vol: float) -> float:
     ``strike``, ``years``, ``vol``: Strike, ACT/365 years to expiry at the purchase, and the volatility of
     every price and hedge.
 
-    Returns: fraction of the premium; without rates, dividends and costs.
+    Returns a fraction of the premium; without rates, dividends and costs.
     """
     left = years - np.arange(len(path)) * 60.0 / SECONDS_PER_YEAR
     call, put = (greeks(path, strike, left, vol, is_call, style="european") for is_call in (True, False))

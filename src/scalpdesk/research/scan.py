@@ -423,7 +423,7 @@ def _desk_forecast(
 def _past_accuracy(bars: Any, made: VolForecast) -> dict[str, Any] | None:
     """Score the model on the days before, each forecast made from the bars before it alone.
 
-    Returns: ``forecasts``; ``bias``, mean forecast over mean realised variance; ``median_miss``, median
+    Returns ``forecasts``; ``bias``, mean forecast over mean realised variance; ``median_miss``, median
     distance between forecast and realised volatility, a fraction a year; ``inside``, share of realised
     volatilities within an interval as wide in proportion as today's. None with too short a history.
     """

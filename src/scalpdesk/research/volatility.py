@@ -49,7 +49,7 @@ def volatility_report(
     The tape's options say what is implied. ``history`` has daily bars that end before the session;
     ``horizon`` and ``window`` are trading days ahead and back.
 
-    Returns: volatilities are fractions a year of ``days_per_year`` trading days, 365 where the market never
+    Volatilities are fractions a year of ``days_per_year`` trading days, 365 where the market never
     closes. What is not known is null, with a reason beside it.
     """
     day, a_year = tape.sessions[0].day, clock_named(tape.variance_clock).days_per_year

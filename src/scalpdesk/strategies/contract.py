@@ -104,7 +104,7 @@ def check_proposal(proposal: Proposal, strategy: str, instruments: int) -> None:
     """Refuse a proposal with fields of other types: by identity "buy" is no ``Side.BUY``, so it was a sale.
 
     ``instruments``: How many the run has; their ids are 0 and up.
-    Raises ArgumentError: names the field.
+    Raises ArgumentError that names the field.
     """
     if proposal.reasons.__class__ is not tuple:
         raise _wrong_field("reasons", proposal.reasons, strategy, 'write a tuple of texts, as ("why",)')

@@ -218,7 +218,7 @@ def estimate_garch(
     ``presample_variance``: Variance before the first return (decimal); an average of the first 75 squares
     when None. Published benchmarks take the mean squared residual.
 
-    Returns: or the reason for the failure: too few returns, no convergence.
+    Where it fails, the reason: too few returns, no convergence.
     """
     fitted = _estimate(returns, model, start, presample_variance)
     return fitted if isinstance(fitted, str) else _as_process(fitted, model)
@@ -233,7 +233,7 @@ def fit_garch(returns: Array, model: str, horizon: int) -> VarianceFit | str:
 
     ``returns`` are decimal log returns, oldest first.
 
-    Returns: or the reason for the failure: too few returns, no convergence, no long-run variance.
+    Where it fails, the reason: too few returns, no convergence, no long-run variance.
     """
     fitted = _estimate(returns, model)
     if isinstance(fitted, str):

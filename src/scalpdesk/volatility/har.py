@@ -58,7 +58,7 @@ class _Sample(msgspec.Struct, frozen=True):
 def har_sample(bars: Ohlc, horizon: int) -> _Sample | str:
     """Build the regression sample: one row for every day whose horizon has passed.
 
-    Returns: or the reason for the failure: too few bars, or no bar that moved.
+    Where it fails, the reason: too few bars, or no bar that moved.
     """
     variances = garman_klass_terms(bars)
     moved = variances > 0.0
@@ -87,7 +87,7 @@ def estimate_har(bars: Ohlc, horizon: int) -> HarRegression | str:
     range misses the night and is biased low. The expectation of a log-normal adds half the residual
     variance.
 
-    Returns: or the reason for the failure.
+    Where it fails, the reason.
     """
     sample = har_sample(bars, horizon)
     return sample if isinstance(sample, str) else _regress(sample, horizon)
@@ -106,7 +106,7 @@ def fit_har(bars: Ohlc, horizon: int) -> VarianceFit | str:
 
     Standard errors are Newey-West, because neighbouring horizons overlap.
 
-    Returns: or the reason for the failure.
+    Where it fails, the reason.
     """
     sample = har_sample(bars, horizon)
     if isinstance(sample, str):

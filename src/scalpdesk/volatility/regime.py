@@ -70,7 +70,7 @@ def iv_rank(
     ``implied_vol``: Today's, per year.
     ``history``: Past daily closes of the same measure, today's not among them; NaN is left out.
 
-    Returns: clipped to [0, 1]; None with too few observations or a constant history.
+    Clipped to [0, 1]; None with too few observations or a constant history.
 
     Raises ArgumentError when the implied volatility is not a finite number of zero or more.
 

@@ -93,7 +93,7 @@ def score_record(forecasts: Iterable[KeptForecast], closes: Mapping[date, float]
 
     ``closes``: Day -> close of that symbol; the day before each ``made_for`` must be among them.
 
-    Returns: one per model and horizon, by horizon and name.
+    Returns one per model and horizon, by horizon and name.
 
     Raises ArgumentError when a close is not a finite number above zero, or the forecasts are of several
     symbols.

@@ -77,7 +77,7 @@ def fit_trees(bars: Ohlc, horizon: int) -> VarianceFit | str:
     Trees have no parameter covariance: the standard error is the spread of the residuals over the root of
     the number of months in the sample, since neighbouring days are nearly the same observation.
 
-    Returns: or the reason for the failure. Raises ConfigError when scikit-learn is not installed.
+    Where it fails, the reason. Raises ConfigError when scikit-learn is not installed.
     """
     fitted = estimate_trees(bars, horizon)
     if isinstance(fitted, str):

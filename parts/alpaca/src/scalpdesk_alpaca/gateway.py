@@ -226,7 +226,7 @@ class AlpacaGateway(GatewayBase):
     async def subscribe(self, instrument_ids: Sequence[InstrumentId]) -> None:
         """Stream quotes of exactly these instruments; kept over reconnections.
 
-        Raises ConfigError: the feed is not part of the plan, or takes fewer symbols. Raises RetryError: a
+        Raises ConfigError where the feed is not part of the plan, or takes fewer symbols; RetryError where a
         stream does not come up.
         """
         await self._data.subscribe(instrument_ids)

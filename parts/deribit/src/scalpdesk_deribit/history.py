@@ -379,7 +379,7 @@ def _frames(path: Path) -> Iterable[tuple[int, str]]:
 def read_capture(path: Path) -> tuple[Mapping[str, list[Row]], Counter[str]]:
     """Read a raw capture: lines with a JSON-RPC message each, whatever stands before it; gzip or plain.
 
-    Returns: rows of ``tickers``, ``prints`` and ``listings``; and how many messages of each kind were read.
+    Returns rows of ``tickers``, ``prints`` and ``listings``; and how many messages of each kind were read.
     Book changes are counted only: the tickers have the best prices. Raises DataError when a message cannot be
     read; names file and line.
     """

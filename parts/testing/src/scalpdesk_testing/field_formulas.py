@@ -155,7 +155,7 @@ def interpolate_par_yields(yields: Mapping[float, float], days: float) -> float:
     ``yields``: Days to maturity to yield, in any one unit (fractions or per cent).
     ``days``: Days to maturity.
 
-    Returns: in the unit of ``yields``.
+    In the unit of ``yields``.
 
     Raises ArgumentError when there is no point, or one is not finite or not after day 0.
 

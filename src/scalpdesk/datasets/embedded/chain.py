@@ -65,7 +65,7 @@ def update_times(
     ``share_stamps_ns``, ``share_mid_usd``: The share's quotes.
     ``quote_seconds``: Factor by which all quotes are thinned.
 
-    Returns: UTC nanoseconds in whole milliseconds, and the quoted row. Every row has a quote in the first 20
+    Returns UTC nanoseconds in whole milliseconds, and the quoted row. Every row has a quote in the first 20
     seconds and in the last 5, so that it always has a mark.
     """
     length = (close_ns - open_ns) / NANOS_PER_SECOND

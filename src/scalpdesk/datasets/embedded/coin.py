@@ -138,7 +138,7 @@ def reconstruct_coin(
     ``seed``: Of everything that is drawn.
     ``underlying``: ``BTC-PERPETUAL`` or ``ETH-PERPETUAL``.
 
-    Returns: options of daily, weekly and monthly expiries within ten weeks, around the spot of each day's
+    Returns options of daily, weekly and monthly expiries within ten weeks, around the spot of each day's
     open; one that is listed stays until it expires. An option without a bid has NaN there.
 
     Raises DataError when a day is outside the market. Raises ArgumentError for another underlying or a seed

@@ -116,7 +116,7 @@ def reconstruct(
     ``quality``: ``real`` disturbs the quotes as often as recorded quotes were; see
     :mod:`~scalpdesk.datasets.embedded.quality`.
 
-    Returns: one session; equal arguments give the same bytes. The quote mids of the share and its 1-minute
+    One session; equal arguments give the same bytes. The quote mids of the share and its 1-minute
     trade bars both start at the day's recorded open, touch its high and low and end at its close: index
     levels over ten or forty, rounded to the cent.
 
@@ -170,7 +170,7 @@ def reconstruct_span(
     ``underlying`` is ``SPY`` or ``QQQ``, which pays no dividend here; seed and quality count as for a lone
     session.
 
-    Returns: its quotes and bars are drawn when a session is read, and kept in :func:`cache_folder`. Raises
+    Its quotes and bars are drawn when a session is read, and kept in :func:`cache_folder`. Raises
     DataError when the embedded market has no session between the two days, or does not reach to one of them.
     Raises ArgumentError when another argument is out of range.
     """

@@ -115,7 +115,7 @@ def draw_path(
     ``variance``: Quadratic variation of the log price over the session (a fraction squared, not annualised).
     ``leader``: Path whose quick and slow minutes and whose moves it shares; None for a path of its own.
 
-    Returns: with ``seconds + 1`` points. The highest mid is ``cents.high``, the lowest ``cents.low``, the
+    With ``seconds + 1`` points. The highest mid is ``cents.high``, the lowest ``cents.low``, the
     first ``cents.open`` and the last ``cents.close``; every other mid lies half a cent or more inside.
     """
     high, low, close = (math.log(x / cents.open) for x in (cents.high, cents.low, cents.close))

@@ -48,7 +48,7 @@ def leland_interval_years(cost_fraction: float, vol: float, number: float) -> fl
 def leland_vol(cost_fraction: float, vol: float, interval_years: float, *, long_gamma: bool) -> float | None:
     """Volatility at which to hedge: ``σ·√(1 − Le)`` when long gamma, ``σ·√(1 + Le)`` when short.
 
-    Returns: none when long gamma at ``Le ≥ 1``: the costs eat all the variance, no such interval is valid.
+    None when long gamma at ``Le ≥ 1``: the costs eat all the variance, no such interval is valid.
     Raises ArgumentError as :func:`leland_number` does.
     """
     number = leland_number(cost_fraction, vol, interval_years)

@@ -194,7 +194,7 @@ def walk(
     ``out``: A row a path of :data:`PARTS` figures.
     ``trace``: Look and signed shares of each hedge, as far as it reaches.
 
-    Returns: hedges of all paths.
+    Returns the hedges of all paths.
     """
     end = delta.shape[1]
     unit = step if step > 0.0 else 1.0

@@ -102,7 +102,7 @@ class Folder:
     def answer(self, event: dict[str, Any]) -> list[Any]:
         """Return the folder's messages for one event, as JSON carries them.
 
-        Raises Exception: whatever the folder raises; ``TypeError`` and others when it returns what JSON
+        Raises whatever the folder raises; ``TypeError`` and others when it returns what JSON
         cannot carry.
         """
         returned = self._handler(event)
