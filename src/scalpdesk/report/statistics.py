@@ -30,12 +30,18 @@ _DRAWS = 2_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _SharpeRatio:
-    """A Sharpe ratio per period and annual, with what autocorrelation does to it."""
+    """A Sharpe ratio per period and annual, with what autocorrelation does to it.
+
+    `annual` is None where the autocorrelations leave no positive variance of a year (a taper of 1 always
+    leaves one), `annual_independent` where the amounts do not vary.
+    """
 
     per_period: float
     annual_independent: float
     annual: float | None
-    """With the autocorrelation; None where it leaves no positive variance of a year."""
+    scale: float | None
+    """Factor from the ratio per period to a year: √periods for uncorrelated returns."""
+    lags: int
     error: float
     """Standard error of `annual_independent` for independent normal amounts."""
 
@@ -112,12 +118,15 @@ def _autocovariance(deviations: Floats, lag: int) -> float:
     return float(deviations[: number - lag] @ deviations[lag:]) / number
 
 
-def sharpe_ratio(pnl: Amounts, periods: float = SESSIONS_PER_YEAR, lags: int | None = None) -> _SharpeRatio:
+def sharpe_ratio(
+    pnl: Amounts, periods: float = SESSIONS_PER_YEAR, lags: int | None = None, *, taper: bool = True
+) -> _SharpeRatio:
     """Return the Sharpe ratio of amounts per period, annualised with their autocorrelation (Lo 2002).
 
     ``pnl``: Amounts per period, two or more.
     ``periods``: Periods of a year.
-    ``lags``: Autocorrelations used, by Bartlett's weights; None takes Newey and West's rule.
+    ``lags``: Autocorrelations used; None takes `automatic_lags`.
+    ``taper``: Weigh them by Bartlett's triangle, so that the variance of a year stays positive.
     Raises ValueError for fewer than two amounts, a non-finite amount, or amounts that do not vary.
     """
     amounts = _amounts(pnl, 2, "Sharpe ratio")
@@ -130,13 +139,16 @@ def sharpe_ratio(pnl: Amounts, periods: float = SESSIONS_PER_YEAR, lags: int | N
     centred = amounts - amounts.mean()
     variance = _autocovariance(centred, 0)
     of_a_year = periods + 2 * sum(
-        (periods - lag) * (1 - lag / (used + 1)) * _autocovariance(centred, lag) / variance
+        (periods - lag) * ((1 - lag / (used + 1)) if taper else 1) * _autocovariance(centred, lag) / variance
         for lag in range(1, min(used, number - 1) + 1)
     )
+    scale = periods / math.sqrt(of_a_year) if of_a_year > 0 else None
     return _SharpeRatio(
         per_period=per_period,
         annual_independent=per_period * math.sqrt(periods),
-        annual=per_period * (periods / math.sqrt(of_a_year)) if of_a_year > 0 else None,
+        annual=None if scale is None else per_period * scale,
+        scale=scale,
+        lags=used,
         error=math.sqrt((1 + per_period**2 / 2) / number) * math.sqrt(periods),
     )
 

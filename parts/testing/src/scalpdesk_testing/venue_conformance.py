@@ -287,7 +287,8 @@ async def _an_order_that_fills_better_than_its_limit_is_booked_at_the_better_pri
         (quote,) = await desk.gateway.quotes([number])
         far = D(str(quote.ask if side is Side.BUY else quote.bid))
         rule = bench.book[number].tick_rule
-        limit = rule.moved(rule.round(far), 9 * side.sign)
+        past = far * (1 + side.sign * D("0.001"))  # further than a market moves meanwhile
+        limit = rule.moved(rule.round(past), 9 * side.sign)
         order = await desk.submit(number, 2, side, limit=limit, purpose=Purpose.OPEN)
         await desk.over(order)
         assert (limit - order.average_price) * side.sign > 0
