@@ -20,6 +20,12 @@ pytestmark = pytest.mark.second
 TARGETS = "0.01,0.02,0.03,0.04,0.05,0.06,0.07,0.08,0.09,0.10,0.11,0.12"
 SWEEP = ("sweep", "st0cka", "--start", "2017-07-03", "--param", f"profit_target={TARGETS}")
 TIMES = ("seconds", "cpu_seconds")
+INTERRUPTIBLE = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a suite in the background ignores it
+from scalpdesk.cli.main import main
+sys.exit(main())
+"""
 
 
 def table(capsys, *words):
@@ -56,8 +62,8 @@ def processes_of(group):
 @pytest.mark.parametrize(("signal_number", "who"), [(signal.SIGINT, "group"), (signal.SIGKILL, "parent")])
 def test_a_stopped_sweep_leaves_no_process_and_says_how_to_go_on(tmp_path, monkeypatch, signal_number, who):
     monkeypatch.chdir(tmp_path)
-    long = (*SWEEP, "--end", "2017-07-14")
-    command = [sys.executable, "-m", "scalpdesk", *long, "--workers", "2", "--lines", "--out", "kept"]
+    long = [*SWEEP, "--end", "2017-07-14", "--workers", "2", "--lines", "--out", "kept"]
+    command = [sys.executable, "-c", INTERRUPTIBLE, *long]
     with (tmp_path / "stderr").open("w+") as said:
         sweep = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=said, env=os.environ, start_new_session=True
