@@ -7,7 +7,6 @@ loads it; any other compiles its own, as from a wheel without it.
 
 import hashlib
 import os
-import re
 import runpy
 import subprocess
 import sys
@@ -18,6 +17,13 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
+AT_FIXED_ADDRESSES = """
+import ctypes, os, sys
+
+if sys.platform == "linux":  # numba names array expressions by their addresses: ADDR_NO_RANDOMIZE
+    ctypes.CDLL(None).personality(0x0040000)
+os.execv(sys.executable, [sys.executable, "-c", sys.argv[1]])
+"""
 COMPILE = """
 from datetime import date
 
@@ -29,8 +35,6 @@ warm_up()
 reconstruct(date(2018, 2, 5))
 SHIPPED.write_text(shipped_for())
 """
-_ADDRESS = re.compile(rb"(?<= at 0x)[0-9a-f]+(?=>)")
-"""Addresses of functions in numba's notes beside the code: other in each build, and read by nobody."""
 COMPILES_WITH = ["msgspec", "numba", "numpy", "pyyaml", "scipy", "typing-extensions"]
 
 
@@ -70,11 +74,11 @@ class BuildHook(BuildHookInterface):  # type: ignore[type-arg]
         copy.mkdir(mode=0o700)
         self._copies.append(copy)
         copytree(code, copy, ignore=ignore_patterns("__pycache__"), dirs_exist_ok=True)
-        env = os.environ | {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
-        env |= {"PYTHONHASHSEED": "0", "NUMBA_CPU_NAME": "x86-64-v3", "NUMBA_CPU_FEATURES": ""}
-        subprocess.run([sys.executable, "-c", COMPILE], env=env, check=True)
+        env = {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1", "PYTHONHASHSEED": "0"}
+        env |= {"NUMBA_CPU_NAME": "x86-64-v3", "NUMBA_CPU_FEATURES": "", "HOME": str(copy)}
+        words = [sys.executable, "-c", AT_FIXED_ADDRESSES, COMPILE]
+        subprocess.run(words, cwd=copy, env=env, check=True)
         for path in sorted(copy.rglob("__pycache__/*")):
-            path.write_bytes(_ADDRESS.sub(lambda found: b"0" * len(found[0]), path.read_bytes()))
             build_data["force_include"][str(path)] = str(path.relative_to(copy))
 
     def finalize(self, *_built: Any) -> None:
