@@ -41,7 +41,7 @@ from scalpdesk_alpaca.account_messages import read_fills
 from scalpdesk_alpaca.served.app import AlpacaApi
 from scalpdesk_alpaca.served.protocol import PROTOCOL as ALPACA
 from scalpdesk_alpaca.served.requests import Request
-from scalpdesk_testing.campaign import run_trial
+from scalpdesk_testing.campaign import run_trial, trial_of
 from scalpdesk_testing.market import DAYS, SHARE, SmallMarket
 from scalpdesk_testing.schedule import Crash, Moment, Schedule, draw_faults, draw_schedule, quiet_schedule
 from scalpdesk_testing.small_desk import small_engine
@@ -305,6 +305,12 @@ def test_a_desk_does_not_begin_without_the_prices_of_what_it_takes_over():
     outcome = run_trial(quiet_schedule(5, held_days=3, rules=(unanswered,), moments=(left,)))
     assert outcome.lives == 2
     assert outcome.violations == []
+
+
+def test_a_start_takes_over_no_positions_of_before_a_liquidation_beside_cash_of_after_it():
+    # the account was looked at once: 1,659.59 were on the books for good
+    tws = trial_of("tws")
+    assert run_trial(tws.draw(93694), make=tws).violations == []
 
 
 @pytest.mark.second

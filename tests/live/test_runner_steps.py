@@ -6,6 +6,7 @@ from decimal import Decimal
 from functools import partial
 from itertools import pairwise
 
+import msgspec
 import pytest
 
 from scalpdesk.core.enums import (
@@ -19,6 +20,7 @@ from scalpdesk.core.enums import (
 from scalpdesk.core.errors import ConfigError, RetryError, StopError
 from scalpdesk.core.events import (
     AccountComparison,
+    AccountSnapshot,
     OperatorEvent,
     OrderAccepted,
     OrderCancelled,
@@ -100,7 +102,7 @@ def test_after_events_may_have_been_missed_nothing_is_sent_until_the_account_is_
     bench.gateway.answer_seconds = 1.0
 
     async def play():
-        await bench.wait(3.0)
+        await bench.wait(6.0)  # two looks at the start
         bench.gateway.notice(kind)
         bench.gateway.holdings[0] = D(7)  # sold by the broker's own hand, nothing explains it
         bench.gateway.quote(499.99, 500.01)
@@ -139,7 +141,49 @@ def test_the_connection_that_a_run_begins_with_leads_to_no_second_look(times):
     for _ in range(times):
         bench.gateway.notice("connected")
     bench.play(bench.wait)
-    assert len(bench.gateway.looks) == times
+    assert len(bench.gateway.looks) == 1 + times  # a start takes two of its own
+
+
+@pytest.mark.rows(
+    "old",
+    [
+        ("positions",),  # a liquidation between the two questions of a look
+        ("cash",),
+        ("positions", "cash"),  # two looks, each torn in its own way
+    ],
+)
+def test_a_start_takes_over_only_what_two_looks_agree_on(old):
+    bench = RunnerBench()
+    bench.gateway.holdings[1], bench.gateway.cash = D(2), D(1_000)
+    torn = [(part,) for part in old]
+
+    def shown(view):
+        """Return a view of after the sale, with what of it is from before."""
+        truth = msgspec.structs.replace(view.account, cash=D(1_826))
+        now = msgspec.structs.replace(view, account=truth, positions=())
+        for part in torn.pop(0) if torn else ():
+            before = {"positions": {"positions": view.positions}, "cash": {"account": view.account}}
+            now = msgspec.structs.replace(now, **before[part])
+        return now
+
+    bench.gateway.compared = shown
+    bench.gateway.quote(4.0, 4.2, number=1)
+    bench.play(partial(bench.wait, 6.0))
+    (adopted,) = bench.fed(AccountSnapshot)
+    assert (adopted.cash, adopted.positions) == (D(1_826), ())
+    assert bench.runner.reconciler.unexplained == ()
+    assert bench.engine.desk.gate.mode is Mode.ACTIVE
+
+
+def test_a_start_waits_for_no_cash_that_moves_by_the_second():
+    bench = RunnerBench()
+    bench.gateway.holdings[0] = D(3)
+    bench.gateway.compared = lambda view: msgspec.structs.replace(
+        view, account=msgspec.structs.replace(view.account, cash=D(len(bench.gateway.looks)))
+    )
+    bench.play(partial(bench.wait, 6.0))
+    (adopted,) = bench.fed(AccountSnapshot)
+    assert [held.quantity for held in adopted.positions] == [3]
 
 
 def test_the_latest_fifty_notices_are_kept():
@@ -437,7 +481,7 @@ def test_the_house_flushes_each_second_and_looks_at_the_account_on_its_timer():
     )
     bench.play(partial(bench.wait, 12.2))
     assert bench.journal.flushed == [1.5, 3.0, 4.5, 6.0, 7.5, 9.0, 10.5, 12.0]
-    assert [at for at, _ in bench.gateway.looks] == [0.0, 5.5, 11.0]
+    assert [at for at, _ in bench.gateway.looks] == [0.0, 0.25, 5.5, 11.0]
     assert bench.watchdog.beats == 24
 
 
@@ -446,7 +490,7 @@ def test_a_disk_that_refuses_is_an_alarm_and_the_house_goes_on():
     bench.journal.refuses = StopError("the disk is full")
     bench.play(partial(bench.wait, 6.0))
     assert set(bench.notified("alarm")) == {"the disk is full"}
-    assert [at for at, _ in bench.gateway.looks] == [0.0, 5.5]
+    assert [at for at, _ in bench.gateway.looks] == [0.0, 0.25, 5.5]
 
 
 @pytest.mark.rows("answer", ["works", "cancelled", "silence"])
@@ -783,7 +827,7 @@ def test_a_run_that_has_settled_measures_its_start():
     bench = RunnerBench(with_watchdog=True, options=SLEEPY)
     bench.gateway.answer_seconds = 3.0
     assert bench.play(partial(bench.wait, 10.0)) == bench.runner.state.reason == "stopped: leave"
-    assert bench.runner.state.recovered_seconds == pytest.approx(3.0)
+    assert bench.runner.state.recovered_seconds == pytest.approx(7.0)  # two looks, a second apart
     assert "started" in bench.watchdog.heard
 
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from scalpdesk.config.settings import LoadedSettings, VenueSettings
 from scalpdesk.core.clock import Clock, FollowingClock, SteadyClock
 from scalpdesk.core.errors import ConfigError
-from scalpdesk.live.options import SANDBOX, RunOptions
+from scalpdesk.live.options import SANDBOX, SIMULATED_ACCOUNTS, RunOptions
 from scalpdesk.live.runner import RunnerOptions
 from scalpdesk.live.sessions import StopMode
 from scalpdesk.strategies.contract import configured_underlyings
@@ -148,7 +148,8 @@ def _runner_of(
     return RunnerOptions(
         # a minute of the wall may be an hour of an exchange with a time of its own
         reconcile_seconds=section.reconcile_seconds or (5.0 if follows else 60.0),
-        confirm_seconds=section.confirm_seconds,
+        # an account in this process shows positions and cash of one instant
+        confirm_seconds=0.0 if options.place in SIMULATED_ACCOUNTS else section.confirm_seconds,
         resolve_seconds=section.resolve_seconds,
         absent_after_seconds=section.absent_after_seconds or (2.0 if has_address else 10.0),
         silent_seconds=section.silent_seconds,

@@ -135,6 +135,14 @@ def _venue_picture(view: VenueView, known: Mapping[str, Order]) -> AccountPictur
     return AccountPicture(view.ts_recv_ns, view.account.cash, holdings, tuple(orders))
 
 
+def holdings_of(view: VenueView) -> dict[str, Decimal]:
+    """Return what a view shows to be held: signed units by symbol."""
+    held: dict[str, Decimal] = {}
+    for position in view.positions:
+        held[position.symbol] = held.get(position.symbol, ZERO) + position.quantity
+    return {symbol: units for symbol, units in held.items() if units}
+
+
 def _comparable(found: Explained) -> tuple[object, ...]:
     """Return what two views of a difference must agree on."""
     event = found.event

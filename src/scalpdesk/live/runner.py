@@ -40,6 +40,7 @@ from scalpdesk.live.reconciliation import (
     Reconciler,
     UnknownOrders,
     Viewed,
+    holdings_of,
     settle_queue,
     still_wanted,
 )
@@ -79,6 +80,8 @@ _KEPT_SECONDS = 1.0
 """Time that an operator waits for a starting desk."""
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 10.0
 """Between two tries of a step of the start that the venue did not answer."""
+_MOST_LOOKS = 5
+"""Looks in a row at a start that show the same holdings, after which cash may differ between the last two."""
 _CANCEL_AGAIN_SECONDS = 2.0
 """Between two cancels of an order at the end: a venue may drop one that it took."""
 _FINAL_LOOK_SECONDS = 30.0
@@ -337,21 +340,20 @@ class LiveRunner:
         """Adopt the account when the run is fresh; compare it with the journal when it is resumed."""
         engine = self.core.engine
         since_ns = None if start.is_fresh else max(engine.now_ns - DAY_NS, 0)
-        view = await self._insist(
-            "account", lambda: self.queries.first(since_ns), lambda: self.state.stop_asked is not None
-        )
-        if view is None:
+        looked = await self._first_looks(since_ns, is_fresh=start.is_fresh)
+        if looked is None:
             assert self.state.stop_asked is not None
             self._stop.mode = self.state.stop_asked
             end = RunEnd.NOT_FLAT if self._stop.mode is StopMode.FLATTEN else RunEnd.STOPPED
             self._stop.finish(f"stopped while starting: {self._stop.mode}", end)
             return
+        view, from_ns = looked
         now_ns = max(view.ts_recv_ns, engine.now_ns)
         if start.is_fresh:
             check_account(engine.desk.gate.limits, view.account.equity, "the account's equity at the venue")
             self._note_holdings(view)
             # a venue lists what is after an instant, and may show an execution of this one only later
-            self.reconciler.begin(view.ts_event_ns - NANOS_PER_MS)
+            self.reconciler.begin(from_ns - NANOS_PER_MS)
             marks = await quotes_of_holdings(self.gateway, view)
             quoted = {quote.instrument_id for quote in marks}
             unquoted = [held for held in view.positions if held.quantity and held.instrument_id not in quoted]
@@ -375,6 +377,38 @@ class LiveRunner:
             await self._consumer.send(self._feed(event))
         self.has_begun = True
         self.put(Viewed(view, NEVER_NS if since_ns is None else since_ns))
+
+    async def _first_looks(self, since_ns: int | None, *, is_fresh: bool) -> tuple[VenueView, int] | None:
+        """Return the account, and the venue's time since when it has been so; None when a stop was asked for.
+
+        A fresh run takes over only what two looks agree on: a venue answers for positions and cash one after
+        the other, and a trade between them is in one answer alone. Once taken over, nothing would explain it.
+        """
+
+        def gives_up() -> bool:
+            return self.state.stop_asked is not None
+
+        view = await self._insist("account", lambda: self.queries.first(since_ns), gives_up)
+        if view is None or not is_fresh:
+            return None if view is None else (view, view.ts_event_ns)
+        least_cash, moving = self.core.engine.desk.attribution.unit, 0
+        while True:
+            await asyncio.sleep(self.options.confirm_seconds)
+            again = None
+            if not gives_up():
+                again = await self._insist("account", lambda: self.queries.first(since_ns), gives_up)
+            if again is None:
+                return None
+            moving = moving + 1 if holdings_of(view) == holdings_of(again) else 0
+            is_still = moving and abs(view.account.cash - again.account.cash) <= least_cash
+            if is_still or moving >= _MOST_LOOKS:  # cash alone moves on: funding accrues by the second
+                return again, view.ts_event_ns
+            self._throttle.warn(
+                "still starting, account:",
+                "two looks show different positions or cash; looking again",
+                asyncio.get_running_loop().time(),
+            )
+            view = again
 
     def _note_holdings(self, view: VenueView) -> None:
         """Report what the account holds at the start; refuse what came since the run's market was loaded."""
