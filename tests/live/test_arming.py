@@ -20,6 +20,7 @@ from scalpdesk.live.arming import (
     disarm,
     live_account,
     marked_as_starting,
+    place_of,
     starting_desks,
     token_for,
 )
@@ -72,11 +73,11 @@ def test_a_desk_that_starts_is_found_in_its_own_folder_of_runs_until_it_is_up(tm
     (state / "starting-1.lock").write_bytes(b"{}")  # of a desk that was killed as it started
     files = open_files()
     with marked_as_starting(state, runs):
-        (found,) = starting_desks(state, runs)
+        (found,) = starting_desks(state)
         assert (found.pid, found.run_dir) == (os.getpid(), str(runs))
-        assert starting_desks(state, tmp_path / "elsewhere") == []
+        assert (found.started_in, found.place) == (str(Path.cwd()), place_of(Path.cwd()))
         assert [mode_of(path) for path in state.iterdir()] == [0o600]
-    assert starting_desks(state, runs) == []
+    assert starting_desks(state) == []
     assert list(state.iterdir()) == []
     assert open_files() == files
     assert not runs.exists()
@@ -85,7 +86,7 @@ def test_a_desk_that_starts_is_found_in_its_own_folder_of_runs_until_it_is_up(tm
 def test_a_mark_that_cannot_be_written_keeps_no_desk_from_starting(tmp_path):
     (tmp_path / "file").write_text("no folder")
     with marked_as_starting(tmp_path / "file", tmp_path):
-        assert starting_desks(tmp_path / "file", tmp_path) == []
+        assert starting_desks(tmp_path / "file") == []
 
 
 # the lock of an account ----------------------------------------

@@ -7,6 +7,7 @@ import stat
 import threading
 from datetime import date, time
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
@@ -157,7 +158,7 @@ class _Desk:
     """As much of a live desk as answers need."""
 
     def __init__(self, bench):
-        self.header, self.runner = bench.header(), bench.runner
+        self.header, self.runner, self.run_dir = bench.header(), bench.runner, bench.run_dir
 
 
 def test_status_and_why_tell_what_a_desk_does(tmp_path):
@@ -249,6 +250,7 @@ def test_operator_halts_resumes_with_a_reason_and_is_named_in_the_journal(tmp_pa
     assert bench.live(meanwhile=operate) is not None
     assert (said[0]["was"], said[0]["mode"], said[0]["cancels"]) == ("ACTIVE", "HALTED", 1)
     assert said[0]["milliseconds"] < 1_000
+    assert (said[0]["run_id"], said[0]["folder"]) == (bench.header().run_id, str(Path.cwd()))
     assert "reason" in said[1]["error"]
     assert said[2]["mode"] == "ACTIVE"
     assert "unknown request" in said[3]["error"]

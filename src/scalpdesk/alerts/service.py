@@ -270,11 +270,16 @@ class AlertService:
             answer = self._ask(self.run_dir, {"do": action, "reason": reason})
         except ScalpdeskError as error:
             return f"{action} was NOT carried out: {error.what}. {error.fix or ''}"
+        whose = "".join(
+            f", {word} {answer[name]}"
+            for word, name in (("account", "account"), ("at", "venue"), ("started in", "folder"))
+            if answer.get(name)
+        )
         if "error" in answer:
-            return f"{action} was NOT carried out: {answer['error']}"
+            return f"{action} was NOT carried out: {answer['error']}{whose}"
         if "note" in answer:
-            return f"{action}: {answer['note']}."
-        return f"{action}: the desk was {answer.get('was')}, is {answer.get('mode')} now."
+            return f"{action}: {answer['note']}{whose}."
+        return f"{action}: the desk was {answer.get('was')}, is {answer.get('mode')} now{whose}."
 
 
 class PageWatch:

@@ -30,14 +30,11 @@ def _config(config_file: str | None, overrides: tuple[str, ...]) -> Any:
     return settings_from(config_file, overrides, simulated_account=False).config
 
 
-def _run_dir(config_file: str | None, overrides: tuple[str, ...], run: str | None) -> Path:
-    """Return the folder of a run: the one named, else that of the desk that runs, else the last."""
-    from scalpdesk.journal.reader import LAST, find_run_dir
-    from scalpdesk.live.status import running_desks
+def _run_dir(command: str, config_file: str | None, overrides: tuple[str, ...], run: str | None) -> Path:
+    """Return the folder of a run: the one named, else that of the desk that runs here, else the last."""
+    from scalpdesk.cli.operate import desk_finder, run_meant
 
-    runs_dir = Path(_config(config_file, overrides).desk.runs_dir)
-    running = running_desks(runs_dir) if run is None else []
-    return running[-1] if running else find_run_dir(runs_dir, run or LAST)
+    return run_meant(run, desk_finder(None, config_file, overrides), f"alerts {command}")
 
 
 def _alerts_of(run_dir: Path) -> dict[str, Any]:
@@ -102,7 +99,7 @@ def test(*, as_json: bool, config_file: str | None, overrides: tuple[str, ...]) 
 @settings_options
 def ls(*, as_json: bool, run_id: str | None, config_file: str | None, overrides: tuple[str, ...]) -> None:
     """List the open alerts of a desk, as its watcher left them."""
-    run_dir = _run_dir(config_file, overrides, run_id)
+    run_dir = _run_dir("ls", config_file, overrides, run_id)
     found = _alerts_of(run_dir)
     if as_json:
         print_json({"run_id": run_dir.name, **found})
@@ -123,7 +120,7 @@ def ack(
     """Acknowledge open alerts, all or those whose key begins so: they are not sent again."""
     from scalpdesk.web.feed import acknowledge
 
-    run_dir = _run_dir(config_file, overrides, run_id)
+    run_dir = _run_dir("ack", config_file, overrides, run_id)
     open_keys = [str(each["key"]) for each in _alerts_of(run_dir)["open"]]
     if key and not any(name.startswith(key) for name in open_keys):
         raise ConfigError(
@@ -167,7 +164,7 @@ def watch(
         run_dir = desk.next_run(None)
     else:
         config = _config(config_file, overrides)
-        run_dir = _run_dir(config_file, overrides, run_id)
+        run_dir = _run_dir("watch", config_file, overrides, run_id)
         click.echo(f"watching {run_dir.name}; Ctrl-C ends it, the desk goes on", err=True)
     while run_dir is not None:
         service = AlertService(run_dir, config, clock, _say)

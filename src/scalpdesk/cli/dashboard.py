@@ -7,15 +7,19 @@ import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import click
 
 from scalpdesk.cli.command import desk_command, settings_from
 from scalpdesk.cli.flags import options
+from scalpdesk.cli.operate import desk_finder
 from scalpdesk.cli.output import print_answer, print_json
 from scalpdesk.cli.rerun import end_with_parent
 from scalpdesk.core.flags import Flag, Options
+
+if TYPE_CHECKING:
+    from scalpdesk.live.finding import DeskFinder
 
 DEFAULT_PORT = 10_000
 _LOCAL = ("127.0.0.1", "::1")
@@ -91,6 +95,12 @@ class PageProcess:
                 pipe.close()
 
 
+def runs_shown(finder: "DeskFinder") -> Path:
+    """Return the folder whose runs the page shows: that of the desks started here, else the settings' own."""
+    folders = {path.parent for path in finder.running()}
+    return folders.pop() if len(folders) == 1 else finder.folder
+
+
 class PageOptions(Options, frozen=True, kw_only=True):
     """Where the page is served, and what it shows."""
 
@@ -130,6 +140,7 @@ def dashboard(
     from scalpdesk.core.errors import ConfigError
     from scalpdesk.core.owner_only import state_dir
     from scalpdesk.journal.reader import find_run_dir
+    from scalpdesk.live.finding import DeskFinder
     from scalpdesk.web.access import Access, in_address, load_tokens
     from scalpdesk.web.app import listener_of, serve
     from scalpdesk.web.feed import DeskFeed
@@ -143,12 +154,12 @@ def dashboard(
     try:
         config = settings_from().config
     except ConfigError:
-        if options.runs_dir is None:  # where it is named, the page needs nothing of the file
-            raise
+        if options.runs_dir is None and not DeskFinder(None).running():
+            raise  # where the folder is named, or a desk runs here, the page needs nothing of the file
         is_known = False
     proxied = DashboardSection((*config.dashboard.origins, *options.origins), config.dashboard.proxies)
     take_keys(os.environ)
-    folder, host = Path(options.runs_dir or config.desk.runs_dir), options.host
+    folder, host = runs_shown(desk_finder(options.runs_dir)), options.host
     if options.run_id is not None:
         find_run_dir(folder, options.run_id)  # refused before a page is served
     listener = listener_of(host, options.port)

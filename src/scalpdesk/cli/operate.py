@@ -5,6 +5,7 @@
 
 import math
 import os
+import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -27,28 +28,29 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from scalpdesk.live.account_mode import WaitingCommand
+    from scalpdesk.live.arming import DeskHolder
+    from scalpdesk.live.finding import DeskFinder
 
 
-def runs_folder(runs_dir: str | None) -> Path:
-    """Return the folder of the runs: the one named, or that of the configuration.
+def desk_finder(
+    runs_dir: str | None, config_file: str | None = None, overrides: Sequence[str] = ()
+) -> "DeskFinder":
+    """Return what finds the desks of this folder: by a flag, the settings, and what was started here.
 
-    A desk can be stopped without a configuration that can be read: the desks of this machine that were
-    started here are meant then, or the default folder.
+    A desk can be stopped without a configuration that can be read.
     """
+    from scalpdesk.live.finding import DeskFinder
+
     if runs_dir is not None:
-        return Path(runs_dir)
+        return DeskFinder(Path(runs_dir), is_named=True)
     try:
-        return Path(settings_from().config.desk.runs_dir)
+        config = settings_from(config_file, overrides, simulated_account=False).config
     except Exception as error:  # noqa: BLE001 - whatever is wrong with the settings, a desk can be stopped
         what = error.what if isinstance(error, ScalpdeskError) else repr(error)
-        from scalpdesk.config.settings import DeskSection
-        from scalpdesk.live.arming import desks_folders
-
-        folders = desks_folders(_state_folder())
-        here = [folder for folder in folders if folder.is_relative_to(Path.cwd())]
-        found = here or folders or [Path(DeskSection().runs_dir)]
-        click.echo(f"the configuration is not read: {what}; looking in {found[0]}", err=True)
-        return found[0]
+        finder = DeskFinder(None, problem=what)
+        click.echo(f"the configuration is not read: {what}; looking for what was started here", err=True)
+        return finder
+    return DeskFinder(Path(config.desk.runs_dir))
 
 
 def _state_folder() -> Path:
@@ -58,61 +60,89 @@ def _state_folder() -> Path:
     return state_dir(os.environ)
 
 
-def running_desk(run_id: str | None, folder: Path) -> Path | None:
+def running_desk(run_id: str | None, finder: "DeskFinder", command: str = "status") -> Path | None:
     """Return the folder of the running desk that is meant, None where no desk runs.
 
     Raises RetryError when a desk is starting. Raises ConfigError when more than one desk is meant.
     """
-    from scalpdesk.live.arming import starting_desks
-
-    found = _desks_meant(run_id, folder)
+    found = finder.running(run_id)
     if len(found) == 1:
         return found[0]
-    starting = [] if found else starting_desks(_state_folder(), folder)
+    starting = [] if found else finder.starting()
     if starting:
         seconds = (SystemClock().now_ns() - starting[-1].started_ns) / NANOS_PER_SECOND
         raise RetryError(
             "a desk is starting here and does not answer yet",
-            where=str(folder),
+            where=str(finder.folder),
             value=f"process {starting[-1].pid}, for {seconds:.0f} s",
             fix="ask again in a few seconds: its first start takes up to a minute",
         )
     if not found:
         return None
-    raise _several_desks(found, folder, "status")
+    raise _several_desks(found, finder, command)
 
 
-def _desks_meant(run_id: str | None, folder: Path) -> list[Path]:
-    """Return the folders of the running desks whose ids begin with ``run_id``; None: of all."""
-    from scalpdesk.live.status import running_desks
-
-    return [path for path in running_desks(folder) if run_id is None or path.name.startswith(run_id)]
+_FOR_ALL = ("halt", "reduce", "resume", "flatten")
+"""Commands that take ``--all``."""
 
 
-def _several_desks(found: Sequence[Path], folder: Path, command: str) -> ConfigError:
+def _several_desks(
+    found: Sequence[Path], finder: "DeskFinder", command: str, starting: Sequence["DeskHolder"] = ()
+) -> ConfigError:
     """Return the refusal of a command that may mean several desks, with the command for each."""
-    every = "" if command in ("status", "why") else f"; scalpdesk {command} --all means all of them"
+    every = f"; scalpdesk {command} --all means all of them" if command in _FOR_ALL else ""
     return ConfigError(
-        "more than one desk runs here",
-        where=str(folder),
-        value=", ".join(path.name for path in found),
-        fix="\n       ".join(f"scalpdesk {command} --run {path.name}" for path in found) + every,
+        "more than one desk may be meant; none was touched",
+        where=str(finder.folder),
+        value=", ".join(
+            [*(path.name for path in found), *(f"process {each.pid}, which starts" for each in starting)]
+        ),
+        fix="\n       ".join(_command_for(path, finder, command) for path in found) + every,
     )
+
+
+def _command_for(run_dir: Path, finder: "DeskFinder", command: str) -> str:
+    """Return a command as it is typed for one desk, wherever that is."""
+    in_place = not finder.problem and run_dir.parent.resolve() == finder.folder.resolve()
+    where = "" if in_place else f" --runs-dir {shlex.quote(str(run_dir.parent.resolve()))}"
+    return f"scalpdesk {command} --run {run_dir.name}{where}"
 
 
 def _desk(run_id: str | None, runs_dir: str | None) -> Path:
     """Return the folder of the running desk that is meant."""
-    folder = runs_folder(runs_dir)
-    found = running_desk(run_id, folder)
+    finder = desk_finder(runs_dir)
+    found = running_desk(run_id, finder)
     if found is None:
-        raise _no_desk(folder)
+        raise _no_desk(finder)
     return found
 
 
-def _no_desk(folder: Path) -> RetryError:
+def run_meant(run: str | None, finder: "DeskFinder", command: str) -> Path:
+    """Return the folder of a run: the one named, else that of the desk that runs here, else the last.
+
+    Raises ConfigError where more than one desk may be meant, DataError where there is no such run.
+    """
+    from scalpdesk.journal.reader import LAST, find_run_dir
+
+    found = finder.running(run)
+    if len(found) > 1 and run is None:
+        raise _several_desks(found, finder, command)
+    return found[0] if len(found) == 1 else find_run_dir(finder.folder, run or LAST)
+
+
+def _no_desk(finder: "DeskFinder", command: str = "status") -> RetryError:
+    """Return the refusal of a command where no desk is found; desks elsewhere are named, and not touched."""
+    others = finder.elsewhere()
+    if others and not finder.is_named:
+        return RetryError(
+            "no desk of this folder is found; others run on this machine, and none was touched",
+            where=str(finder.cwd if finder.problem else finder.folder),
+            value=", ".join(path.name for path in others),
+            fix="\n       ".join(_command_for(path, finder, command) for path in others),
+        )
     return RetryError(
         "no desk runs here",
-        where=str(folder),
+        where=str(finder.folder),
         fix="scalpdesk run STRATEGY starts one; --runs-dir looks elsewhere",
     )
 
@@ -204,10 +234,10 @@ def status(*, as_json: bool, watch: bool, run_id: str | None, runs_dir: str | No
         with suppress(KeyboardInterrupt):
             _watch_desk(_desk(run_id, runs_dir), console())
         return None
-    folder = runs_folder(runs_dir)
-    desk = running_desk(run_id, folder)
+    finder = desk_finder(runs_dir)
+    desk = running_desk(run_id, finder)
     if desk is None:
-        return _show_without_desk(run_id, folder, as_json=as_json)
+        return _show_without_desk(run_id, finder, as_json=as_json)
     found = ask_desk(desk, {"do": "status"})
     print_answer(found, lambda: _print_status(found), as_json=as_json)
     return None
@@ -262,20 +292,18 @@ def _print_status(found: dict[str, Any]) -> None:
         )
 
 
-def _last_runs(folder: Path, run_id: str | None) -> list[Any]:
+def _last_runs(finder: "DeskFinder", run_id: str | None, command: str) -> list[Any]:
     """Return the last run of each account, by the beginning of its id; refuse where there is none."""
-    from scalpdesk.live.without_desk import last_runs
-
-    runs = [run for run in last_runs(folder) if run_id is None or run.run_dir.name.startswith(run_id)]
+    runs = [] if finder.is_doubtful() else finder.last_runs(run_id)
     if not runs:
-        raise _no_desk(folder)
+        raise _no_desk(finder, command)
     return runs
 
 
-def _show_without_desk(run_id: str | None, folder: Path, *, as_json: bool) -> int:
+def _show_without_desk(run_id: str | None, finder: "DeskFinder", *, as_json: bool) -> int:
     """Show the accounts whose desks do not run: mode, and what their last run held."""
     rows: list[dict[str, Any]] = []
-    for run in _last_runs(folder, run_id):
+    for run in _last_runs(finder, run_id, "status"):
         recorded = run.record(_state_folder()).read()
         place = {"venue": run.header.venue, "is_over": run.is_over}
         rows.append(place | _account(run, None if recorded is None else recorded.state))
@@ -313,9 +341,12 @@ def _held_at_the_end(run_dir: Path) -> dict[str, str]:
     from scalpdesk.report.summary import held_by_symbol
 
     follower = RunFollower(run_dir)
-    while follower.advance(100_000):
-        pass
-    follower.tail.close()
+    try:
+        with suppress(ScalpdeskError):  # of a strategy that is no longer installed
+            while follower.advance(100_000):
+                pass
+    finally:
+        follower.tail.close()
     if follower.engine is None:
         return {}
     return held_by_symbol(follower.desk.positions)
@@ -329,7 +360,7 @@ def _operation(name: str, text: str, *, needs_reason: bool) -> Any:
         *, as_json: bool, reason: str | None, every: bool, run_id: str | None, runs_dir: str | None
     ) -> int | None:
         return _operate_desks(
-            name, (reason or "").strip(), run_id, runs_folder(runs_dir), every=every, as_json=as_json
+            name, (reason or "").strip(), run_id, desk_finder(runs_dir), every=every, as_json=as_json
         )
 
     body.__doc__ = text
@@ -338,23 +369,26 @@ def _operation(name: str, text: str, *, needs_reason: bool) -> Any:
 
 
 def _operate_desks(
-    name: str, reason: str, run_id: str | None, folder: Path, *, every: bool, as_json: bool
+    name: str, reason: str, run_id: str | None, finder: "DeskFinder", *, every: bool, as_json: bool
 ) -> int | None:
     """Give a command to the desk that is meant, to a desk that starts, or to an account without a desk."""
-    from scalpdesk.live.arming import starting_desks
+    from scalpdesk.live.account_mode import AskedWhileStarting
 
-    found = _desks_meant(run_id, folder)
-    if len(found) > 1 and not every:
-        raise _several_desks(found, folder, name)
+    found = finder.running(run_id)
+    starting = finder.starting() if run_id is None or not found else []
+    if len(found) + len(starting) > 1 and not every:
+        raise _several_desks(found, finder, name, starting)
     request = {"do": name, "reason": reason or None}
-    if len(found) == 1:
+    pids = [holder.pid for holder in starting]
+    if len(found) == 1 and not pids:
         return _show_answers({found[0].name: ask_desk(found[0], request)}, as_json=as_json)
     if found:
+        for pid in pids:
+            AskedWhileStarting(_state_folder()).ask(pid, _command(name, reason))
         return _show_answers({path.name: _asked(path, request) for path in found}, as_json=as_json)
-    starting = starting_desks(_state_folder(), folder)
-    if starting:
-        return _ask_starting([holder.pid for holder in starting], name, reason, folder, as_json=as_json)
-    return _command_accounts(name, reason, run_id, folder, every=every, as_json=as_json)
+    if pids:
+        return _ask_starting(pids, name, reason, finder, as_json=as_json)
+    return _command_accounts(name, reason, run_id, finder, every=every, as_json=as_json)
 
 
 def _asked(run_dir: Path, request: dict[str, Any]) -> dict[str, Any]:
@@ -367,18 +401,27 @@ def _asked(run_dir: Path, request: dict[str, Any]) -> dict[str, Any]:
 
 def _show_answers(answers: dict[str, dict[str, Any]], *, as_json: bool) -> int | None:
     is_one = len(answers) == 1
-    text = "\n".join(f"{'' if is_one else f'{run}: '}{_answer_text(each)}" for run, each in answers.items())
+    text = "\n".join(
+        f"{'' if is_one or 'run_id' in each else f'{run}: '}{_answer_text(each)}"
+        for run, each in answers.items()
+    )
     print_answer(next(iter(answers.values())) if is_one else answers, text, as_json=as_json)
     return EXIT_FAILED if any("error" in answer for answer in answers.values()) else None
 
 
 def _answer_text(answer: dict[str, Any]) -> str:
+    whose = ""
+    if "run_id" in answer:  # a desk of an earlier version says no more than what it did
+        whose = (
+            f"{answer['run_id']}, account {answer['account']} at {answer['venue']},"
+            f" started in {answer['folder']}:\n  "
+        )
     if "error" in answer:
-        return f"error: {answer['error']}"
+        return f"{whose}error: {answer['error']}"
     if "note" in answer:
-        return str(answer["note"])
+        return f"{whose}{answer['note']}"
     cancels, took = answer["cancels"], answer["milliseconds"]
-    return f"{answer['was']} to {answer['mode']}; {cancels} cancels sent within {took:.1f} ms"
+    return f"{whose}{answer['was']} to {answer['mode']}; {cancels} cancels sent within {took:.1f} ms"
 
 
 def _command(name: str, reason: str) -> "WaitingCommand":
@@ -390,14 +433,16 @@ def _command(name: str, reason: str) -> "WaitingCommand":
     return WaitingCommand(OperatorAction(name), reason or f"asked by {who}", who, SystemClock().now_ns())
 
 
-def _ask_starting(pids: Sequence[int], name: str, reason: str, folder: Path, *, as_json: bool) -> int | None:
+def _ask_starting(
+    pids: Sequence[int], name: str, reason: str, finder: "DeskFinder", *, as_json: bool
+) -> int | None:
     """Leave the command on disk for a desk that connects; it may have got its socket meanwhile."""
     from scalpdesk.live.account_mode import AskedWhileStarting
 
     asked = AskedWhileStarting(_state_folder())
     for pid in pids:
         asked.ask(pid, _command(name, reason))
-    started = _desks_meant(None, folder)
+    started = finder.running()
     if started:
         request = {"do": name, "reason": reason or None}
         answers = {path.name: _asked(path, request) for path in started}
@@ -411,25 +456,27 @@ def _ask_starting(pids: Sequence[int], name: str, reason: str, folder: Path, *, 
 
 
 def _command_accounts(
-    name: str, reason: str, run_id: str | None, folder: Path, *, every: bool, as_json: bool
+    name: str, reason: str, run_id: str | None, finder: "DeskFinder", *, every: bool, as_json: bool
 ) -> int | None:
     """Put accounts without a desk into a mode, in which the next start begins."""
     from scalpdesk.live.without_desk import command_account
 
-    runs = _last_runs(folder, run_id)
+    runs = _last_runs(finder, run_id, name)
     if len(runs) > 1 and not every:
-        raise _several_desks([run.run_dir for run in runs], folder, name)
+        raise _several_desks([run.run_dir for run in runs], finder, name)
     rows: list[dict[str, Any]] = []
     for run in runs:
         command = _command(name, reason)
         state = command_account(run, _state_folder(), command.action, command.reason, command.who)
-        rows.append(_account(run, state))
+        rows.append({"venue": run.header.venue} | _account(run, state))
     if as_json:
         print_json({"desk": None, "accounts": rows})
         return None
     for row in rows:
         mode = row["mode_text"] or "ACTIVE"
-        click.echo(f"no desk runs; from its next start on account {row['account']} is {mode}")
+        click.echo(
+            f"no desk runs; from its next start on account {row['account']} at {row['venue']} is {mode}"
+        )
         if row["positions"]:
             held = held_text(row["positions"])
             click.echo(f"  it holds, by the journal of {row['run_id']}: {held}; nothing guards that")
@@ -463,22 +510,22 @@ def flatten(
     config_file: str | None,
 ) -> int | None:
     """Cancel all orders, close the options, unwind the hedge."""
-    folder = runs_folder(runs_dir)
-    if not now or _desks_meant(run_id, folder):
-        return _operate_desks("flatten", (reason or "").strip(), run_id, folder, every=every, as_json=as_json)
-    return _flatten_now((reason or "").strip(), run_id, folder, config_file, as_json=as_json)
+    finder = desk_finder(runs_dir)
+    if not now or finder.running(run_id):
+        return _operate_desks("flatten", (reason or "").strip(), run_id, finder, every=every, as_json=as_json)
+    return _flatten_now((reason or "").strip(), run_id, finder, config_file, as_json=as_json)
 
 
 def _flatten_now(
-    reason: str, run_id: str | None, folder: Path, config_file: str | None, *, as_json: bool
+    reason: str, run_id: str | None, finder: "DeskFinder", config_file: str | None, *, as_json: bool
 ) -> int | None:
     import asyncio
 
     from scalpdesk.live.without_desk import close_everything, command_account
 
-    runs = _last_runs(folder, run_id)
+    runs = _last_runs(finder, run_id, "flatten --now")
     if len(runs) > 1:
-        raise _several_desks([run.run_dir for run in runs], folder, "flatten --now")
+        raise _several_desks([run.run_dir for run in runs], finder, "flatten --now")
     run, command = runs[0], _command("flatten", reason)
     command_account(run, _state_folder(), command.action, command.reason, command.who)
     settings = settings_from(config_file, (), run.header.strategy, simulated_account=False)
@@ -486,7 +533,8 @@ def _flatten_now(
         close_everything(run, settings, _state_folder(), lambda text: click.echo(text, err=True))
     )
     text = "the venue shows a flat account" if done else "NOT DONE: act by hand on the venue's own pages"
-    text = f"account {run.account_id}: {text}\nit stays FLATTENING until scalpdesk resume --reason TEXT"
+    stays = "it stays FLATTENING until scalpdesk resume --reason TEXT"
+    text = f"account {run.account_id} at {run.header.venue}: {text}\n{stays}"
     print_answer({"account": run.account_id, "is_flat": done, "mode": "FLATTENING"}, text, as_json=as_json)
     return None if done else EXIT_FAILED
 

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from scalpdesk.cli.command import desk_command, settings_from
-from scalpdesk.cli.operate import accepted, ask_desk, running_desk, runs_folder, which_desk
+from scalpdesk.cli.operate import accepted, ask_desk, desk_finder, running_desk, which_desk
 from scalpdesk.cli.output import print_json
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.intents import Decision, likeness
@@ -41,12 +41,12 @@ def why(
     """
     from scalpdesk.journal.reader import LAST, find_run_dir, peek_header
 
-    folder = runs_folder(runs_dir)
-    run_dir = running_desk(run_id, folder)
+    finder = desk_finder(runs_dir)
+    run_dir = running_desk(run_id, finder, "why")
     if run_dir is not None and not shows_all and not peek_header(run_dir).is_backtest:
         found = ask_desk(run_dir, {"do": "why", "what": what})
     else:
-        run_dir = run_dir or find_run_dir(folder, run_id or LAST)
+        run_dir = run_dir or find_run_dir(finder.folder, run_id or LAST)
         tables = _tables(run_dir)
         if shows_all:
             _show_list(run_dir.name, tables, as_json=as_json)

@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 import msgspec
+from msgspec import structs
 
 from scalpdesk.config.settings import LoadedSettings, keys_missing
 from scalpdesk.core.clock import SystemClock
@@ -32,6 +33,10 @@ class DeskHolder(msgspec.Struct, frozen=True, omit_defaults=True):
     started_ns: int
     watchdog_log: str = ""
     """Log of a watchdog that acts; empty for a desk."""
+    started_in: str = ""
+    """Folder in which a desk was started, whose settings it read; empty in the lock of an account."""
+    place: str = ""
+    """Device and inode of that folder: it is the same one after it was moved."""
 
 
 _WHAT = "the folder of locks and armings"
@@ -96,7 +101,57 @@ class AccountLock:
             self._descriptor = -1
 
 
-def marked_as_starting(folder: Path, runs_dir: Path) -> AbstractContextManager[None]:
+class DeskMark:
+    """The mark of a desk: a locked file that says where it was started and where its runs lie.
+
+    ``path``: The file; a disk that refuses it keeps no desk from starting.
+    """
+
+    def __init__(self, path: Path, holder: DeskHolder) -> None:
+        self._holder = holder
+        self._descriptor = -1
+        with suppress(OSError):
+            own_folder(path.parent, _WHAT)
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self._write()
+
+    def begin(self, run_id: str) -> None:
+        """Note the run in which the desk answers from now on."""
+        self._holder = structs.replace(self._holder, run_id=run_id)
+        self._write()
+
+    def _write(self) -> None:
+        if self._descriptor >= 0:
+            with suppress(OSError):
+                os.pwrite(self._descriptor, msgspec.json.encode(self._holder).ljust(_MARK_BYTES), 0)
+
+    def end(self) -> None:
+        """Unlock the file."""
+        with suppress(OSError):
+            os.close(self._descriptor)
+
+
+_MARK_BYTES = 512
+"""A mark is at least so long: a longer one that replaces it never leaves a half behind its end."""
+
+
+def here() -> Path | None:
+    """Return the folder that this process works in; None where it is gone."""
+    with suppress(OSError):
+        return Path.cwd()
+    return None
+
+
+def place_of(folder: Path) -> str:
+    """Return device and inode of a folder; empty where it is not there."""
+    with suppress(OSError):
+        found = folder.stat()
+        return f"{found.st_dev}:{found.st_ino}"
+    return ""
+
+
+def marked_as_starting(folder: Path, runs_dir: Path) -> AbstractContextManager[DeskMark]:
     """Mark this process as a desk that starts, which has no run and no control socket yet.
 
     ``folder``: Machine-wide folder; made when it is not there.
@@ -105,39 +160,39 @@ def marked_as_starting(folder: Path, runs_dir: Path) -> AbstractContextManager[N
     return _marked("starting", folder, runs_dir)
 
 
-def marked_as_running(folder: Path, runs_dir: Path) -> AbstractContextManager[None]:
+def marked_as_running(folder: Path, runs_dir: Path) -> AbstractContextManager[DeskMark]:
     """Mark this process as a desk, so that it is found where no configuration can be read."""
     return _marked("desk", folder, runs_dir)
 
 
 @contextmanager
-def _marked(stage: str, folder: Path, runs_dir: Path) -> Iterator[None]:
-    """Hold a lock on a file that says where the desk's runs lie; without it the desk starts all the same."""
-    path, descriptor = folder / f"{stage}-{os.getpid()}.lock", -1
-    with suppress(OSError):
-        own_folder(folder, _WHAT)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        holder = DeskHolder(os.getpid(), "", str(runs_dir.resolve()), SystemClock().now_ns())
-        os.pwrite(descriptor, msgspec.json.encode(holder), 0)
+def _marked(stage: str, folder: Path, runs_dir: Path) -> Iterator[DeskMark]:
+    path, started_in = folder / f"{stage}-{os.getpid()}.lock", here()
+    holder = DeskHolder(
+        os.getpid(),
+        "",
+        str(runs_dir.resolve()),
+        SystemClock().now_ns(),
+        started_in="" if started_in is None else str(started_in),
+        place="" if started_in is None else place_of(started_in),
+    )
+    mark = DeskMark(path, holder)
     try:
-        yield
+        yield mark
     finally:
         with suppress(OSError):
             path.unlink(missing_ok=True)
-            os.close(descriptor)
+        mark.end()
 
 
-def starting_desks(folder: Path, runs_dir: Path) -> list[DeskHolder]:
-    """Return the desks that start now and will answer in ``runs_dir``; dead processes do not count."""
-    here = str(runs_dir.resolve())
-    return [holder for holder in _holders("starting", folder) if holder.run_dir == here]
+def starting_desks(folder: Path) -> list[DeskHolder]:
+    """Return the desks of this machine that start now; dead processes do not count."""
+    return _holders("starting", folder)
 
 
-def desks_folders(folder: Path) -> list[Path]:
-    """Return the folders of runs of the desks that run on this machine under this state folder."""
-    holders = [*_holders("desk", folder), *_holders("starting", folder)]
-    return sorted({Path(holder.run_dir) for holder in holders})
+def marked_desks(folder: Path) -> list[DeskHolder]:
+    """Return the desks of this machine under this state folder, those that start among them."""
+    return _holders("desk", folder)
 
 
 def desk_lives(folder: Path, pid: str) -> bool:

@@ -26,10 +26,12 @@ from scalpdesk.core.events import GammaExposureEvent, OperatorEvent
 from scalpdesk.core.owner_only import state_dir
 from scalpdesk.datasets.daily_history import vix_before
 from scalpdesk.datasets.dealer_gamma import ExposureSource
+from scalpdesk.journal.codec import JournalHeader
 from scalpdesk.live.account_mode import AskedWhileStarting
-from scalpdesk.live.arming import marked_as_running, marked_as_starting
+from scalpdesk.live.arming import DeskMark, here, marked_as_running, marked_as_starting
 from scalpdesk.live.assembly import LiveDesk, open_desk
 from scalpdesk.live.consumer import OperationResult
+from scalpdesk.live.finding import note_start
 from scalpdesk.live.market import ExposureWatch, live_source
 from scalpdesk.live.plan import LivePlan
 from scalpdesk.live.runner import LiveRunner
@@ -68,9 +70,16 @@ async def carry_out(
     state, faults, refusals = plan.state or state_dir(os.environ), FaultHistory(), 0
     while True:
         try:
-            with marked_as_running(state, plan.runs_dir):
+            with marked_as_running(state, plan.runs_dir) as mark:
+
+                def ready(desk: LiveDesk, mark: DeskMark = mark) -> None:
+                    mark.begin(desk.header.run_id)
+                    note_start(state, desk.run_dir, desk.header)
+                    if on_ready is not None:
+                        on_ready(desk)
+
                 summary = await _one_run(
-                    plan, notify=notify, clock=clock, gateway=gateway, watchdog=watchdog, on_ready=on_ready
+                    plan, notify=notify, clock=clock, gateway=gateway, watchdog=watchdog, on_ready=ready
                 )
         except Survived as fault:
             faults.note(asyncio.get_running_loop().time())
@@ -150,7 +159,7 @@ async def _one_run(
     clock: Clock,
     gateway: Gateway | None,
     watchdog: WatchdogSupervisor | None,
-    on_ready: Callable[[LiveDesk], None] | None,
+    on_ready: Callable[[LiveDesk], None],
 ) -> dict[str, Any]:
     began = time.perf_counter()
     beat = None if watchdog is None else watchdog.beat
@@ -183,8 +192,7 @@ async def _one_run(
         await _take_what_was_asked(desk, AskedWhileStarting(state))
         if plan.stops is not None:
             runner.stop(plan.stops)
-        if on_ready is not None:
-            on_ready(desk)
+        on_ready(desk)
         try:
             ended = await runner.run(desk.start)
             notify("info", ended)
@@ -350,7 +358,7 @@ async def answer(desk: LiveDesk, request: dict[str, Any]) -> dict[str, Any]:
         what = request.get("what")
         return why(desk.runner, None if what is None else str(what))
     if do in _ACTIONS:
-        return await operate(request, desk.runner.operate)
+        return await operate(request, desk.runner.operate) | whose(desk.header, desk.run_dir)
     if do == "stop":
         how = str(request.get("how") or desk.runner.options.stop)
         if how not in tuple(StopMode):
@@ -358,6 +366,16 @@ async def answer(desk: LiveDesk, request: dict[str, Any]) -> dict[str, Any]:
         desk.runner.stop(StopMode(how), operator_name())
         return {"stopping": how}
     return {"error": f"unknown request {do!r}"}
+
+
+def whose(header: JournalHeader, run_dir: Path) -> dict[str, str]:
+    """Return which desk answers: run, venue, account, and the folder in which it was started."""
+    return {
+        "run_id": header.run_id,
+        "venue": header.venue,
+        "account": str(header.data.get("account_id", "")),
+        "folder": str(here() or run_dir.parent),
+    }
 
 
 async def operate(
@@ -401,6 +419,7 @@ class DemoControl:
         self._thread: threading.Thread | None = None
         self._stop = asyncio.Event()
         self._flushed = 0.0
+        self._whose: dict[str, str] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -417,6 +436,7 @@ class DemoControl:
         """Carry out what was asked since the last step, and write the journal for the page."""
         if self._thread is None:
             run_dir = self._runs_dir / run.header.run_id
+            self._whose = whose(run.header, run_dir)
             self._thread = threading.Thread(target=self._serve, args=(run_dir,), daemon=True)
             self._thread.start()
         while self._commands:
@@ -448,7 +468,7 @@ class DemoControl:
 
     async def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
         if request.get("do") in _ACTIONS:
-            return await operate(request, self._act)
+            return await operate(request, self._act) | self._whose
         return {"error": "a demo takes halt, reduce, flatten and resume", "fix": "its page shows its state"}
 
     async def _act(self, action: str, reason: str, who: str) -> OperationResult:

@@ -27,7 +27,7 @@ from scalpdesk.venues.contract import EmergencyGateway
 
 
 @dataclass(frozen=True, slots=True)
-class _LastRun:
+class LastRun:
     """The newest run at a venue of a folder of runs."""
 
     run_dir: Path
@@ -50,13 +50,13 @@ class _LastRun:
         return record_of(state, self.venue_at, self.account_id)
 
 
-def last_runs(runs_dir: Path) -> list[_LastRun]:
+def last_runs(runs_dir: Path) -> list[LastRun]:
     """Return the newest run of each account of a venue whose runs lie in a folder, the newest last."""
-    found: dict[tuple[str, str], _LastRun] = {}
+    found: dict[tuple[str, str], LastRun] = {}
     for folder in run_dirs(runs_dir):
         with suppress(JournalError):
             header = peek_header(folder)
-            run = _LastRun(folder, header, is_over=False)
+            run = LastRun(folder, header, is_over=False)
             known = found.get((run.venue_at, run.account_id))
             is_account = (
                 header.mode in ("paper", "live") and venue_name(header.venue) not in SIMULATED_ACCOUNTS
@@ -74,7 +74,7 @@ def _is_sealed(run_dir: Path) -> bool:
         return False
 
 
-def command_account(run: _LastRun, state: Path, action: OperatorAction, reason: str, who: str) -> AccountMode:
+def command_account(run: LastRun, state: Path, action: OperatorAction, reason: str, who: str) -> AccountMode:
     """Put an account without a desk into a mode: the next start, of whatever run, begins in it.
 
     Raises StopError when a desk trades the account, or the disk refuses.
@@ -94,7 +94,7 @@ def command_account(run: _LastRun, state: Path, action: OperatorAction, reason: 
 
 
 async def close_everything(
-    run: _LastRun,
+    run: LastRun,
     settings: LoadedSettings,
     state: Path,
     log: Log,

@@ -1110,6 +1110,11 @@ class CommandAnswer(TypedDict):
     cancels: int
     note: NotRequired[str]
     milliseconds: float
+    run_id: NotRequired[str]
+    venue: NotRequired[str]
+    account: NotRequired[str]
+    folder: NotRequired[str]
+    """Folder in which the desk was started."""
 
 
 class LoggedIn(TypedDict):

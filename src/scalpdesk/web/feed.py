@@ -109,6 +109,8 @@ class DeskFeed:
         """Runs beside it that pages of orders and decisions asked for, the one asked for last at the end."""
         self._others_lock = threading.Lock()
         self.is_running = False
+        self._desks: list[str] = []
+        """Desks that run in the folder."""
         self.version = 0
         self.encoded = b""
         self.clients = 0
@@ -230,6 +232,7 @@ class DeskFeed:
             else:
                 wanted = running[-1] if running else run_named(self.runs_dir, LAST)
         self.is_running = wanted is not None and wanted in running
+        self._desks = [path.name for path in running]
         if wanted is None or (self.follower is not None and self.follower.run_dir == wanted):
             return
         with self.lock:
@@ -411,6 +414,11 @@ class DeskFeed:
             return {
                 "error": f"nothing was sent: the page showed {run}, and follows {followed} by now",
                 "fix": f"scalpdesk {action} --run {run}",
+            }, False
+        if not run and self._run is None and len(self._desks) > 1:
+            return {
+                "error": f"nothing was sent: more than one desk runs here: {', '.join(self._desks)}",
+                "fix": "name the desk as run",
             }, False
         if (refusal := self.refusal) is not None:
             return dict(refusal), False

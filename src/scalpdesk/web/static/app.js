@@ -194,7 +194,10 @@ async function send(action, key, reason, run) {
     clearTimeout(timer);
     if (status === 401 || status === 403) { openLogin(() => send(action, key, reason, run)); return false; }
     if (!ok) note(`${body.error}. ${body.fix ? `Type: ${body.fix}` : ""}`, true);
-    else note(body.note ? `${action}: ${body.note}` : `${action}: ${body.was} to ${body.mode}, ${body.cancels} cancels sent`, false);
+    else {
+      const whose = body.account ? `; account ${body.account} at ${body.venue}, started in ${body.folder}` : "";
+      note(`${action}: ${body.note ?? `${body.was} to ${body.mode}, ${body.cancels} cancels sent`}${whose}`, false);
+    }
     return ok;
   } catch {
     clearTimeout(timer);
