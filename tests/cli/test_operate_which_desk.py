@@ -13,7 +13,8 @@ from scalpdesk.core.errors import ConfigError
 from scalpdesk.journal.log import JournalWriter
 from scalpdesk.live.account_mode import AskedWhileStarting, record_of
 from scalpdesk.live.arming import DeskHolder, DeskMark, place_of
-from scalpdesk.live.finding import DeskFinder, note_start
+from scalpdesk.live.finding import DeskFinder
+from scalpdesk.live.starts import note_start
 from scalpdesk_testing.kit.journaled_run import journal_header
 from scalpdesk_testing.kit.served_desk import served_desk
 

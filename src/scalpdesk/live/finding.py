@@ -6,78 +6,15 @@ folder's last starts says so afterwards; settings that cannot be read, or that c
 
 import os
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
-from hashlib import sha256
 from pathlib import Path
 
-import msgspec
-
 from scalpdesk.config.settings import DeskSection
-from scalpdesk.core.errors import StopError
 from scalpdesk.core.owner_only import state_dir
-from scalpdesk.journal.codec import JournalHeader
-from scalpdesk.live.arming import (
-    DeskHolder,
-    here,
-    marked_desks,
-    place_of,
-    starting_desks,
-    write_durably,
-)
-from scalpdesk.live.options import SIMULATED_ACCOUNTS, venue_name
+from scalpdesk.live.arming import DeskHolder, here, marked_desks, place_of, starting_desks
+from scalpdesk.live.starts import starts_in
 from scalpdesk.live.status import running_desks
 from scalpdesk.live.without_desk import LastRun, last_runs
-
-_MOST_STARTS = 16
-_MOST_BYTES = 64 * 1024
-
-
-class _Start(msgspec.Struct, frozen=True):
-    """The last run of an account that a desk of a folder traded."""
-
-    runs_dir: str
-    run_id: str
-    venue: str
-    account: str
-
-
-class _Starts(msgspec.Struct, frozen=True):
-    """The last starts in a folder, the newest last."""
-
-    folder: str
-    starts: tuple[_Start, ...]
-
-
-def _starts_file(state: Path, folder: Path) -> Path:
-    return state / f"started-{sha256(os.fsencode(folder)).hexdigest()[:16]}.json"
-
-
-def _starts_in(state: Path, folder: Path) -> tuple[_Start, ...]:
-    with suppress(OSError, msgspec.MsgspecError), _starts_file(state, folder).open("rb") as file:
-        return msgspec.json.decode(file.read(_MOST_BYTES), type=_Starts).starts
-    return ()
-
-
-def note_start(state: Path, run_dir: Path, header: JournalHeader) -> None:
-    """Record that a desk which was started in this folder trades an account; a full disk stops no desk.
-
-    An account that ends with its desk is nothing to find later.
-    """
-    folder = here()
-    if folder is None or venue_name(header.venue) in SIMULATED_ACCOUNTS:
-        return
-    own = _Start(
-        str(run_dir.parent.resolve()), run_dir.name, header.venue, str(header.data.get("account_id", ""))
-    )
-    others = tuple(
-        each
-        for each in _starts_in(state, folder)
-        if (each.venue, each.account, each.runs_dir) != (own.venue, own.account, own.runs_dir)
-    )
-    record = _Starts(str(folder), (*others, own)[-_MOST_STARTS:])
-    with suppress(StopError):
-        write_durably(_starts_file(state, folder), msgspec.json.encode(record))
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +37,7 @@ class DeskFinder:
         if self.runs_dir is not None:
             return self.runs_dir
         own = [self._runs_of(each) for each in (*self._own_marks(), *self.starting())]
-        recorded = [Path(each.runs_dir) for each in reversed(_starts_in(self.state, self.cwd))]
+        recorded = [Path(each.runs_dir) for each in reversed(starts_in(self.state, self.cwd))]
         return (own or recorded or [self._default()])[0]
 
     def _default(self) -> Path:
@@ -141,7 +78,7 @@ class DeskFinder:
         runs = last_runs(self.runs_dir or self._default())
         if not self.is_named:
             looked_at = {run.run_dir.resolve() for run in runs}
-            for start in _starts_in(self.state, self.cwd):
+            for start in starts_in(self.state, self.cwd):
                 there = [run for run in last_runs(Path(start.runs_dir)) if run.account_id == start.account]
                 # what ended flat in another folder is over with, unless nothing else says where to look
                 runs += [

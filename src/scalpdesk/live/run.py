@@ -31,11 +31,11 @@ from scalpdesk.live.account_mode import AskedWhileStarting
 from scalpdesk.live.arming import DeskMark, here, marked_as_running, marked_as_starting
 from scalpdesk.live.assembly import LiveDesk, open_desk
 from scalpdesk.live.consumer import OperationResult
-from scalpdesk.live.finding import note_start
 from scalpdesk.live.market import ExposureWatch, live_source
 from scalpdesk.live.plan import LivePlan
 from scalpdesk.live.runner import LiveRunner
 from scalpdesk.live.sessions import RunEnd, StopMode
+from scalpdesk.live.starts import note_start
 from scalpdesk.live.status import ControlServer, status, why
 from scalpdesk.live.supervision import RESTART, FaultHistory, describe, is_fault
 from scalpdesk.live.watchdog import WatchdogSupervisor, startup_heartbeat
