@@ -386,7 +386,9 @@ def test_an_answer_from_before_a_bust_does_not_bring_the_execution_back():
 
 def test_an_execution_beyond_the_beginning_is_not_believed():
     tracker, one = tracked()
-    assert tracker.execution(one, "e1", D(5), D(100), D(4), 5, 9) == []
+    (doubt,) = tracker.execution(one, "e1", D(5), D(100), D(4), 5, 9)
+    assert isinstance(doubt, OrderStatusUnknown)
+    assert one.covered == 0
 
 
 @pytest.mark.rows(
@@ -634,8 +636,10 @@ def test_a_bust_says_whether_a_corrected_execution_follows():
 
 
 def test_a_missed_execution_that_was_free_costs_nothing():
-    tracker, one = tracked(filled=D(6), value=D(600), venue_order_id="v1")
-    (fill,) = tracker.apply(one, said("open", 12, "50"), 9, infer=True)
+    call = msgspec.structs.replace(submit(), instrument_id=InstrumentId(1))
+    tracker = OrderTracker(BOOK)
+    tracker.restore([KnownOrder(call, filled=D(6), value=D(600), venue_order_id="v1")])
+    (fill,) = tracker.apply(tracker.orders["sd-000001"], said("open", 12, "50"), 9, infer=True)
     assert (fill.quantity, fill.price) == (6, 0)
     tracker, one = tracked(filled=D(6), value=D(600), venue_order_id="v1")
     (fill,) = tracker.apply(one, said("open", 12, "50.04"), 9, infer=True)

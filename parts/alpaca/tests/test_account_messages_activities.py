@@ -59,7 +59,7 @@ def as_json(value):
     return json.dumps(value).encode()
 
 
-@pytest.mark.rows("change", [{"qty": "0"}, {"side": "?"}, {"price": "x"}, {"order_id": ""}])
+@pytest.mark.rows("change", [{"qty": "NaN"}, {"side": "?"}, {"price": "x"}, {"order_id": ""}])
 def test_an_execution_that_cannot_be_believed_spoils_the_page(change):
     with pytest.raises(Malformed):
         wire.read_fills(as_json([FILL, {**FILL, **change}]))

@@ -473,6 +473,14 @@ def correction(**changes):
     return message
 
 
+def test_an_execution_beyond_what_its_order_counts_is_refused_by_name_and_asked_for(talk):
+    said = hear(talk(), samples.fill_update("7", "4"), known=[KnownOrder(order())])
+    assert kinds(said) == ["implausible_number"] * 2 + [OrderStatusUnknown, "missing_execution"]
+    assert "sd-1" in said[0].detail
+    assert "quantity 7" in said[0].detail
+    assert "at most 4" in said[0].detail
+
+
 @pytest.mark.rows(
     ("message", "is_known", "expected"),
     [
@@ -480,7 +488,6 @@ def correction(**changes):
         (samples.fill_update(), False, ["unknown_order", "foreign_execution"]),
         (samples.update("new", samples.order(symbol="AMD")), True, ["contradictory_order"] * 2),
         (samples.update("new", samples.order(side="sell")), True, ["contradictory_order"] * 2),
-        (samples.fill_update("7", "4"), True, ["contradictory_fill"]),
         (correction(previous_execution_id="older"), True, ["unknown_execution"] * 2),
         (samples.update("order_cancel_rejected", reason="too late"), True, [CancelRejected]),
         (samples.update("order_replace_rejected"), True, [CancelRejected]),

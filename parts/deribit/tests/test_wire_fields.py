@@ -576,8 +576,8 @@ def test_a_fee_in_another_currency_and_an_unreadable_time_leave_the_execution():
     elsewhere = wire.read_trade(TRADE | {"fee_currency": "USDC"}, SWAP)
     assert (elsewhere.fill.quantity, elsewhere.fill.fee, elsewhere.has_fee) == (3, 0, False)
     assert wire.read_trade(TRADE | {"timestamp": "soon"}, SWAP).fill.ts_event_ns == 0
-    for spoilt in ({"price": 0}, {"amount": 0}, {"price": -1}, {"amount": -30}):
-        with pytest.raises(WireError, match="a trade of"):
+    for spoilt in ({"price": "x"}, {"amount": None}, {"price": "NaN"}, {"amount": 1e30}):
+        with pytest.raises(WireError, match=r"price|amount"):
             wire.read_trade(TRADE | spoilt, SWAP)
     assert wire.read_trade(TRADE | {"amount": 0.1, "price": 0.0001}, CALL).fill.price == D("0.0001")
 

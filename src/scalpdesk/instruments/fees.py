@@ -429,6 +429,19 @@ class FeeBook:
             self._charged[execution_id] = known
         return known
 
+    def alone(
+        self,
+        instrument: Instrument,
+        side: Side,
+        quantity: Decimal,
+        price: Decimal,
+        *,
+        day: date,
+        is_maker: bool,
+    ) -> Decimal:
+        """Return the fee of an execution as if it were the only one of its day; nothing is charged."""
+        return self._fees.on(day).fee(instrument, side, quantity, price, is_maker=is_maker)
+
     def state(self, execution_id: str, fee: Decimal) -> None:
         """Take the venue's own fee of an execution in place of the estimate."""
         self._charged[execution_id] = fee

@@ -165,14 +165,18 @@ def _never_began(event: FailedEvent, run_dir: Path) -> StopError:
 
 def known_orders(engine: TradingEngine) -> tuple[KnownOrder, ...]:
     """Return the desk's orders for the gateway; no fill that is booked or left to the account comes again."""
-    orders = engine.desk.orders
+    orders, quotes = engine.desk.orders, engine.desk.market.quotes
     return tuple(
-        _known(order, [fill for fill in orders.left.values() if fill.client_order_id == name])
+        _known(
+            order,
+            [fill for fill in orders.left.values() if fill.client_order_id == name],
+            quotes[order.submitted.instrument_id],
+        )
         for name, order in orders.orders.items()
     )
 
 
-def _known(order: Order, left: Sequence[OrderFilled]) -> KnownOrder:
+def _known(order: Order, left: Sequence[OrderFilled], quote: QuoteEvent | None) -> KnownOrder:
     executions = dict(order.executions) | {fill.execution_id: (fill.quantity, fill.price) for fill in left}
     is_unproven = order.state is OrderState.UNKNOWN and not order.filled
     return KnownOrder(
@@ -184,6 +188,7 @@ def _known(order: Order, left: Sequence[OrderFilled]) -> KnownOrder:
         order.parent_id,
         dict.fromkeys(order.busted, (ZERO, ZERO)) | executions,
         order.created_ns,
+        quote,
     )
 
 

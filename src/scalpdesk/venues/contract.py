@@ -246,6 +246,8 @@ class KnownOrder(msgspec.Struct, frozen=True):
     """When it was handed to the gateway, UTC nanoseconds; 0 when unknown: its acceptance time-out then counts
     from this connection.
     """
+    quote: QuoteEvent | None = None
+    """Latest quote of its instrument in the journal: prices of executions that come yet are held to it."""
 
 
 class AccountFacts(msgspec.Struct, frozen=True):

@@ -35,19 +35,18 @@ class EventQueue:
         self.merged = 0
         """Quotes that a later quote replaced before they were read."""
         self._last_ns = 0
+        self.quotes: dict[InstrumentId, QuoteEvent] = {}
+        """Latest quote of each instrument."""
         self.shortcut: Callable[[QuoteEvent], bool] | None = None
         """Called with each quote while nothing waits; a quote that it accepts does not enter the queue."""
 
     def publish(self, item: Event | Notice) -> None:
         """Add an item."""
-        if (
-            type(item) is QuoteEvent
-            and self.shortcut is not None
-            and not (self._items or self._late)
-            and self.shortcut(item)
-        ):
-            self._last_ns = max(self._last_ns, item.ts_recv_ns)
-            return
+        if type(item) is QuoteEvent:
+            self.quotes[item.instrument_id] = item
+            if self.shortcut is not None and not (self._items or self._late) and self.shortcut(item):
+                self._last_ns = max(self._last_ns, item.ts_recv_ns)
+                return
         is_late = len(self._items) >= self._most_waiting or bool(self._late)
         if is_late and type(item) is QuoteEvent:
             self._merge(item)

@@ -20,6 +20,8 @@ from scalpdesk.venues.event_queue import EventPublisher
 from scalpdesk.venues.tracker import OrderReport, OrderTracker, Outcome, TrackedOrder, request_ended_ns
 from scalpdesk.venues.under_way import RequestsUnderWay
 
+_ASK_ANEW_SECONDS = (0.05, 1.0, 2.0, 5.0)
+"""Before each question for an order whose execution has a number that does not fit."""
 _LATEST_SECONDS = 60.0
 """Age of a request after which it is no longer awaited where the venue refuses its repetition."""
 
@@ -137,6 +139,7 @@ class OrderPath:
         self.answering: dict[str, asyncio.Task[None]] = {}
         """Requests that send an order or a replacement, by the id of the new order or of its combo."""
         self._cancels = CancelFollower(tracker=tracker, query=self.query_order, spawn=self.spawn)
+        tracker.on_refused, tracker.on_odd = self._refused, self._odd
 
     async def close(self, *, graceful: bool) -> None:
         """Send nothing more; wait (bounded) for answers under way, or give them up."""
@@ -281,6 +284,26 @@ class OrderPath:
         if outcome is Outcome.OPEN:
             self.publish(self.tracker.cancel_lost(order, asked_ns, self.publisher.timestamp()))
 
+    def _refused(self, order: TrackedOrder, why: str, is_unit: bool) -> None:
+        """Tell of a number that does not fit its order, and ask for the order and its executions anew."""
+        self.publisher.refuse("orders", "implausible_number", why)
+        if is_unit:
+            name = order.submitted.client_order_id
+            self.publisher.notice(NoticeKind.GAP, "orders", "implausible_number", name)
+        if self.is_open:
+            self.spawn(self._ask_anew(order))
+
+    async def _ask_anew(self, order: TrackedOrder) -> None:
+        """Ask for an order until no number is refused, a few times; what stays refused is a person's."""
+        for pause_seconds in _ASK_ANEW_SECONDS:
+            await asyncio.sleep(pause_seconds)
+            if not order.refused or not self.is_open:
+                return
+            await self.wire.look_up(order)
+
+    def _odd(self, name: str, detail: str) -> None:
+        self.publisher.refuse("orders", name, detail)
+
     # cancels and replacements -----------------------------------------------------------------------
 
     def _cancel(self, client_order_id: str) -> None:
@@ -387,10 +410,12 @@ class OrderPath:
         """Publish events in their order."""
         self.publisher.publish(events)
 
-    def report(self, order: TrackedOrder, report: OrderReport, *, infer: bool) -> None:
-        """Publish what a report changes of an order; ``infer`` as in :meth:`OrderTracker.apply`."""
+    def report(
+        self, order: TrackedOrder, report: OrderReport, *, infer: bool, question: int | None = None
+    ) -> None:
+        """Publish what a report changes of an order; the rest as in :meth:`OrderTracker.apply`."""
         now_ns = self.publisher.timestamp(report.ts_event_ns)
-        self.publish(self.tracker.apply(order, report, now_ns, infer=infer))
+        self.publish(self.tracker.apply(order, report, now_ns, infer=infer, question=question))
 
     def doubt(self, orders: Iterable[TrackedOrder], reason: str) -> None:
         """Publish that the status of orders is unknown."""

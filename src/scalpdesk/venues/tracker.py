@@ -9,6 +9,7 @@ duplicate, whatever id it came under; a hole in the cover is an execution that w
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from enum import StrEnum
+from types import MappingProxyType
 from typing import NamedTuple
 
 import msgspec
@@ -27,13 +28,22 @@ from scalpdesk.core.events import (
     OrderRejected,
     OrderStatusUnknown,
     PositionChanged,
+    QuoteEvent,
 )
-from scalpdesk.core.intents import MultiLegOrder, SubmitOrder
-from scalpdesk.core.units import ZERO, number_text
+from scalpdesk.core.intents import MultiLegOrder, SubmitOrder, sets_of_all
+from scalpdesk.core.units import MINUTE_NS, ZERO, InstrumentId, number_text
 from scalpdesk.instruments.contract import Instruments
-from scalpdesk.instruments.fees import NO_FEES, FeeBook, FeeModel
+from scalpdesk.instruments.fees import NO_FEES, FeeBook, FeeModel, trade_date
 from scalpdesk.instruments.postings import LATE_FEE
+from scalpdesk.orders.order_manager import net_limit
 from scalpdesk.venues.contract import KnownOrder, VenueFill
+from scalpdesk.venues.execution_bounds import (
+    Misfit,
+    misfit_of_fee,
+    misfit_of_net_price,
+    misfit_of_price,
+    misfit_of_quantity,
+)
 
 _CANCEL_SECONDS, _LONGEST_CANCEL_SECONDS = 5.0, 60.0
 """A cancel that the venue took may go without effect for so long: at first, and at most after others."""
@@ -41,6 +51,10 @@ _CANCEL_SECONDS, _LONGEST_CANCEL_SECONDS = 5.0, 60.0
 
 _FEE_DIGITS = 8
 """Decimals of a part of a fee: a coin account counts to the satoshi."""
+_RESTATED = "restated/"
+"""Before the id of an execution that an answer states otherwise than it was booked."""
+_CLOCKS_APART_NS = 15 * MINUTE_NS
+"""An execution from so long before its order was sent, or from so far ahead, is stamped wrong."""
 
 
 class Span(NamedTuple):
@@ -90,6 +104,22 @@ class OrderReport(msgspec.Struct, frozen=True):
     """Reason of a rejection or cancellation."""
 
 
+class RefusedNumber(NamedTuple):
+    """Number of an execution that was refused."""
+
+    question: int
+    """Latest question that had been asked by then: an answer to a later one may prove it."""
+    numbers: str
+    """What the venue said: it counts when a later answer says the same."""
+    why: str
+    replaces: str = ""
+    """Execution that it corrects; empty for a new one."""
+
+
+Fact = OrderEvent | PositionChanged
+"""What a venue says of an order: its events, and a fee that is corrected."""
+
+
 class TrackedOrder:
     """One order as the gateway knows it."""
 
@@ -105,9 +135,14 @@ class TrackedOrder:
         "ended",
         "executions",
         "inferred",
+        "net_limit",
         "over",
         "parent_id",
+        "quoted",
+        "refused",
         "sent_ns",
+        "since_ns",
+        "stated",
         "submitted",
         "unknown",
         "unplaced",
@@ -146,6 +181,17 @@ class TrackedOrder:
         """The venue's end of the order, once all that it counts is known."""
         self.inferred = ZERO
         """Quantity that was inferred, less what executions without a cumulative quantity turned out to be."""
+        self.quoted: QuoteEvent | None = None
+        """Quote of its instrument when it was sent."""
+        self.since_ns = 0
+        """It was sent then or later, UTC nanoseconds; 0 where that is not known."""
+        self.net_limit: Decimal | None = None
+        """Of a combo's leg: limit of the whole, currency per set."""
+        self.stated: dict[str, tuple[Decimal, Decimal]] = {}
+        """Quantity and price of executions as the venue stated them in this process."""
+        self.refused: dict[str, RefusedNumber] = {}
+        """Numbers that do not fit it, by execution; fees under :data:`LATE_FEE` and the execution, what an
+        answer states otherwise under :data:`_RESTATED` and the execution."""
 
     @property
     def covered(self) -> Decimal:
@@ -263,13 +309,29 @@ class OrderTracker:
         Fee schedule, where the venue's messages state no fee.
     are_stated
         Whether the venue states the fee of an execution in a message that comes after it.
+    quotes
+        Latest quotes, which the prices of executions are held to.
     """
 
     def __init__(
-        self, instruments: Instruments, fees: FeeModel = NO_FEES, *, are_stated: bool = False
+        self,
+        instruments: Instruments,
+        fees: FeeModel = NO_FEES,
+        *,
+        are_stated: bool = False,
+        quotes: Mapping[InstrumentId, QuoteEvent] = MappingProxyType({}),
     ) -> None:
         self._instruments = instruments
         self._fees = FeeBook(fees, are_stated=are_stated)
+        self._quotes = quotes
+        self.questions = 0
+        """Questions that the venue was asked for executions so far."""
+        self.on_refused: Callable[[TrackedOrder, str, bool], None] = lambda _order, _why, _is_unit: None
+        """Called with an order and the number of its execution that was refused, in words, and whether units
+        wait for it: the venue is then to be asked for the order and its executions anew.
+        """
+        self.on_odd: Callable[[str, str], None] = lambda _name, _detail: None
+        """Called with a number that was booked although it does not fit, or was corrected: name and words."""
         self.orders: dict[str, TrackedOrder] = {}
         self.combos: dict[str, tuple[str, ...]] = {}
         """Client order ids of a combo's legs by the combo's."""
@@ -289,6 +351,7 @@ class OrderTracker:
             order.accepted = bool(known.venue_order_id) or known.filled > 0
             order.ended = not known.is_live
             order.answered_ns = answered_ns(known)
+            order.since_ns, order.quoted = known.sent_ns, known.quote
             order.value = known.value
             at = ZERO
             for execution_id, (quantity, price) in known.executions.items():
@@ -309,10 +372,16 @@ class OrderTracker:
             if known.parent_id:
                 mates = (*self.combos.get(known.parent_id, ()), known.submitted.client_order_id)
                 self.combos[known.parent_id] = tuple(dict.fromkeys(mates))
+        for combo in self.combos:
+            legs = self.legs(combo)
+            for leg in legs:
+                leg.net_limit = net_limit([each.submitted for each in legs])
 
     def track(self, command: SubmitOrder, now_ns: int, parent_id: str = "") -> TrackedOrder:
         """Track an order that is about to be sent."""
         order = TrackedOrder(command, now_ns, parent_id)
+        order.quoted = self._quotes.get(command.instrument_id)
+        order.since_ns = 0 if order.quoted is None else order.quoted.ts_recv_ns
         self.orders[command.client_order_id] = order
         return order
 
@@ -320,7 +389,10 @@ class OrderTracker:
         """Track the legs of a combo that is about to be sent."""
         name = command.client_order_id
         self.combos[name] = tuple(leg.client_order_id for leg in command.legs)
-        return [self.track(leg, now_ns, name) for leg in command.legs]
+        legs = [self.track(leg, now_ns, name) for leg in command.legs]
+        for leg in legs:
+            leg.net_limit = command.net_limit_price
+        return legs
 
     def legs(self, combo: str) -> list[TrackedOrder]:
         """Return the legs of a combo by its client order id; nothing of one that the desk did not send."""
@@ -417,6 +489,134 @@ class OrderTracker:
         order.ended, order.unknown = True, False
         return [event]
 
+    # what does not fit ----------------------------------------------------------------------------
+
+    def ask(self) -> int:
+        """Return the number of a question for executions that is about to be asked.
+
+        An answer that says again what was refused before its question proves it: see :meth:`execution`.
+        """
+        self.questions += 1
+        return self.questions
+
+    def _is_refused(
+        self,
+        order: TrackedOrder,
+        name: str,
+        misfit: Misfit | None,
+        numbers: tuple[Decimal, ...],
+        question: int | None,
+        replaces: str = "",
+    ) -> bool:
+        """Return whether numbers of an execution do not count (yet), and tell so once.
+
+        ``name``: Of the execution, or of its fee.
+        ``replaces``: Execution that it corrects.
+        """
+        if misfit is None:
+            order.refused.pop(name, None)
+            return False
+        known_as = name.removeprefix(LATE_FEE).removeprefix(_RESTATED)
+        said = " ".join(map(str, numbers))
+        before, what = order.refused.get(name), f"execution {known_as} of {order.submitted.client_order_id}"
+        is_same = before is not None and before.numbers == said
+        if before is not None and is_same and misfit.may_be and (question or 0) > before.question:
+            del order.refused[name]
+            self.on_odd("odd_number_confirmed", f"{what}: {misfit}; the venue says it again, it is booked")
+            return False
+        if not is_same:
+            why = f"{what} in {self.symbol(order)}: {misfit}"
+            order.refused[name] = RefusedNumber(self.questions, said, why, replaces)
+            self.on_refused(order, why, not name.startswith((LATE_FEE, _RESTATED)))
+        return True
+
+    def _misfit(
+        self,
+        order: TrackedOrder,
+        quantity: Decimal,
+        price: Decimal,
+        span: Span,
+        at_ns: int,
+    ) -> Misfit | None:
+        """Return why an execution does not fit its order."""
+        command, number = order.submitted, order.submitted.instrument_id
+        found = misfit_of_quantity(quantity, *span, command.quantity)
+        if found is None:
+            quotes, is_leg = (order.quoted, self._quotes.get(number)), bool(order.parent_id)
+            found = misfit_of_price(self._instruments[number], command, price, at_ns, quotes, is_leg=is_leg)
+        if found is None and order.net_limit is not None:
+            found = self._misfit_of_combo(order, quantity, price)
+        return found
+
+    def _misfit_of_combo(self, order: TrackedOrder, quantity: Decimal, price: Decimal) -> Misfit | None:
+        """Return why the legs of a combo do not fit its limit, once an execution completes a part of it."""
+        legs = self.legs(order.parent_id)
+        if order.net_limit is None or not legs or not all(leg.submitted.quantity for leg in legs):
+            return None
+        parts, filled = [], set[Decimal]()
+        for leg in legs:
+            is_it = leg is order
+            units = leg.covered + (quantity if is_it else ZERO)
+            if not units:
+                return None
+            mean = (leg.value + (quantity * price if is_it else ZERO)) / units
+            parts.append((self._instruments[leg.submitted.instrument_id], leg.submitted, mean))
+            filled.add(units / leg.submitted.quantity)
+        if len(filled) > 1:
+            return None
+        sets = sets_of_all([leg.submitted.quantity for leg in legs])
+        return misfit_of_net_price(parts, sets, order.net_limit)
+
+    def _doubted(self, order: TrackedOrder, execution_id: str, now_ns: int) -> list[OrderEvent]:
+        """Return the doubt of an order whose execution was refused."""
+        return [] if order.unknown else self.mark_unknown(order, order.refused[execution_id].why, now_ns)
+
+    def _timed(self, order: TrackedOrder, execution_id: str, at_ns: int, now_ns: int) -> int:
+        """Return when an execution happened: now, where its stamp cannot be."""
+        earliest_ns = order.since_ns - _CLOCKS_APART_NS if order.since_ns else 0
+        if earliest_ns <= at_ns <= now_ns + _CLOCKS_APART_NS:
+            return at_ns
+        name = order.submitted.client_order_id
+        self.on_odd("implausible_time", f"execution {execution_id} of {name}: {at_ns} ns, taken as of now")
+        return now_ns
+
+    def _restated(
+        self,
+        order: TrackedOrder,
+        execution_id: str,
+        quantity: Decimal,
+        price: Decimal,
+        at_ns: int,
+        now_ns: int,
+        question: int | None,
+    ) -> list[Fact]:
+        """Return the correction of an execution that two answers state otherwise than it was booked."""
+        stated, (span, _) = order.stated.get(execution_id), order.executions[execution_id]
+        length = span.end - span.start
+        is_whole = stated is not None and length == stated[0] and quantity.is_finite()
+        if question is None or stated is None or not length or not is_whole:
+            return []
+        end = span.end if quantity <= length else min(span.start + quantity, order.submitted.quantity)
+        place = Span(end - quantity, end)
+        is_free = all(
+            known.end <= place.start or known.start >= place.end or known == span for known in order.cover
+        )
+        if stated == (quantity, price):
+            order.refused.pop(f"{_RESTATED}{execution_id}", None)
+            return []
+        if not is_free or self._misfit(order, quantity, price, place, at_ns) is not None:
+            return []
+        words = f"{stated[0]:f} at {stated[1]:f} as booked, not {quantity:f} at {price:f}"
+        said = Misfit("execution", price, words)
+        if self._is_refused(order, f"{_RESTATED}{execution_id}", said, (quantity, price), question):
+            return []
+        reason = f"the venue states {quantity:f} at {price:f}"
+        events = self.bust(order, execution_id, reason, at_ns, now_ns, is_corrected=True)
+        del order.stated[execution_id]
+        name = f"{order.venue_order_id}/{execution_id}"
+        order.executions[execution_id] = (Span(place.end, place.end), price)
+        return events + self._booked(order, name, quantity, price, place, at_ns, now_ns, None)
+
     # executions -----------------------------------------------------------------------------------
 
     def with_fee(self, fill: VenueFill) -> VenueFill:
@@ -452,23 +652,73 @@ class OrderTracker:
         now_ns: int,
         *,
         fee: Decimal | None = None,
-    ) -> list[OrderEvent]:
+        question: int | None = None,
+    ) -> list[Fact]:
         """Return the fill that took the order to ``cumulative``; nothing when it was returned before.
 
-        ``fee`` is the venue's own, in the instrument's currency; None charges the schedule's.
+        A number that does not fit the order leaves it in doubt. It counts once the answer to a later question
+        says the same; where that says another one, that one is booked.
+
+        ``fee`` is the venue's own, in the instrument's currency; None charges the schedule's. ``question`` is
+        the number (:meth:`ask`) of the question that this is an answer to; None for what comes by itself.
         """
         span = Span(cumulative - quantity, cumulative)
         if execution_id in order.executions:
             order.place(execution_id, span)
-            return []
+            return self._known(order, execution_id, quantity, price, at_ns, now_ns, fee, question)
         if order.inferred and at_ns < order.busted_ns:  # its place is one of before the bust
-            return self.next_execution(order, execution_id, quantity, price, at_ns, now_ns, fee=fee)
-        if not order.is_uncovered(span) or span.start < 0:
+            return self.next_execution(
+                order, execution_id, quantity, price, at_ns, now_ns, fee=fee, question=question
+            )
+        before = order.refused.get(execution_id)
+        if before is not None and before.replaces in order.executions:
+            terms = execution_id, quantity, price, "corrected", at_ns, now_ns
+            return self.correct(order, before.replaces, *terms, question=question)
+        if quantity.is_finite() and quantity > 0:
+            is_known = any(known.start <= span.start and span.end <= known.end for known in order.cover)
+            if is_known or (order.busts and not order.is_uncovered(span)):
+                return []
+        misfit = self._misfit(order, quantity, price, span, at_ns)
+        if self._is_refused(order, execution_id, misfit, (quantity, price, cumulative), question):
+            return [*self._doubted(order, execution_id, now_ns)]
+        if not order.is_uncovered(span):
             return []
+        at_ns = self._timed(order, execution_id, at_ns, now_ns)
+        order.stated[execution_id] = quantity, price
+        return self._booked(order, execution_id, quantity, price, span, at_ns, now_ns, fee)
+
+    def _known(
+        self,
+        order: TrackedOrder,
+        execution_id: str,
+        quantity: Decimal,
+        price: Decimal,
+        at_ns: int,
+        now_ns: int,
+        fee: Decimal | None,
+        question: int | None,
+    ) -> list[Fact]:
+        """Return what changes by a message on an execution that was booked: its fee, or its numbers."""
+        events = self._restated(order, execution_id, quantity, price, at_ns, now_ns, question)
+        if fee is not None and LATE_FEE + execution_id in order.refused:
+            events += self.fee_reported(order, execution_id, fee, at_ns, now_ns, question=question)
+        return events
+
+    def _booked(
+        self,
+        order: TrackedOrder,
+        execution_id: str,
+        quantity: Decimal,
+        price: Decimal,
+        span: Span,
+        at_ns: int,
+        now_ns: int,
+        fee: Decimal | None,
+    ) -> list[Fact]:
         order.add_execution(execution_id, span, price)
         accepted: list[OrderEvent] = self.accept(order, order.venue_order_id, at_ns, now_ns)
         command = order.submitted
-        if fee is None:
+        if fee is None or self._is_fee_refused(order, execution_id, fee, at_ns, None):
             fee = self._fee(order, execution_id, quantity, price, at_ns)
         filled = OrderFilled(command.client_order_id, at_ns, now_ns, execution_id, quantity, price, fee)
         if order.covered >= command.quantity:
@@ -476,14 +726,46 @@ class OrderTracker:
         rest = [] if order.over is None else self.apply(order, order.over, now_ns, infer=False)
         return [*accepted, filled, *rest]
 
+    def _is_fee_refused(
+        self, order: TrackedOrder, execution_id: str, fee: Decimal, at_ns: int, question: int | None
+    ) -> bool:
+        """Return whether a fee does not count (yet)."""
+        (start, end), price = order.executions[execution_id]
+        command, day = order.submitted, trade_date(at_ns)
+        terms = self._instruments[command.instrument_id], command.side, end - start, price
+        scheduled, resting = (self._fees.alone(*terms, day=day, is_maker=rests) for rests in (False, True))
+        misfit = misfit_of_fee(
+            self._instruments[command.instrument_id],
+            end - start,
+            price,
+            fee,
+            scheduled=scheduled,
+            resting=resting,
+        )
+        return self._is_refused(order, LATE_FEE + execution_id, misfit, (fee,), question)
+
+    def is_fee_refused(self, order: TrackedOrder, execution_id: str) -> bool:
+        """Return whether the last fee that the venue stated for an execution was refused."""
+        return LATE_FEE + execution_id in order.refused
+
     def fee_reported(
-        self, order: TrackedOrder, execution_id: str, fee: Decimal, at_ns: int, now_ns: int
+        self,
+        order: TrackedOrder,
+        execution_id: str,
+        fee: Decimal,
+        at_ns: int,
+        now_ns: int,
+        *,
+        question: int | None = None,
     ) -> list[PositionChanged]:
         """Return the difference of a fee that a venue reports after the fill to what was booked with it.
 
         ``fee`` is in the instrument's currency. The execution's id is the reference: it is booked once.
+        ``question`` as in :meth:`execution`: the schedule's fee stays booked while this one does not fit.
         """
         if execution_id not in order.executions:
+            return []
+        if self._is_fee_refused(order, execution_id, fee, at_ns, question):
             return []
         (start, end), price = order.executions[execution_id]
         number, booked = (
@@ -507,26 +789,79 @@ class OrderTracker:
         *,
         fee: Decimal | None = None,
         earlier: Iterable[TrackedOrder] = (),
-    ) -> list[OrderEvent]:
+        counted: Decimal | None = None,
+        question: int | None = None,
+    ) -> list[Fact]:
         """Return the fill of an execution whose message states no cumulative quantity.
 
         What was inferred before covers it: its quantity counts no second time. Only what goes beyond is a
         fill. ``fee`` as in :meth:`execution`, of the whole; ``earlier`` are the order's earlier names.
+        ``counted`` is the filled quantity that the same message shows of the order; ``question`` as in
+        :meth:`execution`.
         """
         names = (*earlier, order)
-        if any(execution_id in each.executions for each in names):
-            return []
-        left = quantity
         for each in names:
-            covered = min(each.inferred, left)
+            if execution_id in each.executions:
+                return self._known(each, execution_id, quantity, price, at_ns, now_ns, fee, question)
+        inferred = sum((each.inferred for each in names), ZERO)
+        left = max(quantity - inferred, ZERO) if quantity.is_finite() else ZERO
+        most = order.submitted.quantity if counted is None else min(counted, order.submitted.quantity)
+        misfit = misfit_of_quantity(quantity, order.covered, order.covered + left, max(most, order.covered))
+        if misfit is None and left:
+            misfit = self._misfit(order, left, price, Span(order.covered, order.covered + left), at_ns)
+        if self._is_refused(order, execution_id, misfit, (quantity, price), question):
+            return [*self._doubted(order, execution_id, now_ns)]
+        rest = quantity
+        for each in names:
+            covered = min(each.inferred, rest)
             each.inferred -= covered
-            left -= covered
+            rest -= covered
+        span = Span(order.covered, order.covered + left)
         if not left:
-            order.executions[execution_id] = (Span(order.covered, order.covered), price)
+            order.executions[execution_id] = (span, price)
             return []
         if left < quantity and fee is not None:
             fee = round(fee * left / quantity, _FEE_DIGITS)
-        return self.execution(order, execution_id, left, price, order.covered + left, at_ns, now_ns, fee=fee)
+        if not order.is_uncovered(span):
+            return []
+        at_ns = self._timed(order, execution_id, at_ns, now_ns)
+        order.stated[execution_id] = quantity, price
+        return self._booked(order, execution_id, left, price, span, at_ns, now_ns, fee)
+
+    def correct(
+        self,
+        order: TrackedOrder,
+        corrected: str,
+        execution_id: str,
+        quantity: Decimal,
+        price: Decimal,
+        reason: str,
+        at_ns: int,
+        now_ns: int,
+        *,
+        cumulative: Decimal | None = None,
+        question: int | None = None,
+    ) -> list[Fact]:
+        """Return the bust of an execution, and the one in its place; nothing while that one does not fit.
+
+        ``cumulative`` is the order's filled quantity after it; None puts it behind all that is known.
+        """
+        if execution_id in order.executions:
+            return []
+        known = order.executions.get(corrected)
+        length = ZERO if known is None else known[0].end - known[0].start
+        start = order.covered - length
+        misfit = self._misfit(order, quantity, price, Span(start, start + quantity), at_ns)
+        if self._is_refused(order, execution_id, misfit, (quantity, price), question, corrected):
+            return [*self._doubted(order, execution_id, now_ns)]
+        events = self.bust(order, corrected, reason, at_ns, now_ns, is_corrected=True)
+        end = order.covered + quantity if cumulative is None else cumulative
+        place = Span(end - quantity, end)
+        if place.start < 0 or not order.is_uncovered(place):
+            place = Span(order.covered, order.covered + quantity)
+        at_ns = self._timed(order, execution_id, at_ns, now_ns)
+        order.stated[execution_id] = quantity, price
+        return events + self._booked(order, execution_id, quantity, price, place, at_ns, now_ns, None)
 
     def bust(
         self,
@@ -537,7 +872,7 @@ class OrderTracker:
         now_ns: int,
         *,
         is_corrected: bool = False,
-    ) -> list[OrderEvent]:
+    ) -> list[Fact]:
         """Return the bust of an execution; a corrected one is followed by the execution in its place.
 
         The end of the order that the venue has shown since counts the execution no more: what it counts
@@ -548,7 +883,7 @@ class OrderTracker:
         gone = None if span is None else span.end - span.start
         if not is_corrected:
             order.busts.append((at_ns, gone))
-        missed: list[OrderEvent] = []
+        missed: list[Fact] = []
         if gone and not is_corrected and order.end is not None and order.end.ts_event_ns > at_ns:
             missed = self._infer(order, order.end, now_ns)
         client_id = order.submitted.client_order_id
@@ -557,7 +892,7 @@ class OrderTracker:
         )
         return [bust, *missed]
 
-    def taken_back(self, order: TrackedOrder, listed: Mapping[str, Decimal], now_ns: int) -> list[OrderEvent]:
+    def taken_back(self, order: TrackedOrder, listed: Mapping[str, Decimal], now_ns: int) -> list[Fact]:
         """Return busts of what a history lacks, once it lists all that the venue's end of the order counts.
 
         What was taken back unseen keeps the place of an execution that is not known here.
@@ -586,8 +921,14 @@ class OrderTracker:
         return busts
 
     def apply(
-        self, order: TrackedOrder, report: OrderReport, now_ns: int, *, infer: bool
-    ) -> list[OrderEvent]:
+        self,
+        order: TrackedOrder,
+        report: OrderReport,
+        now_ns: int,
+        *,
+        infer: bool,
+        question: int | None = None,
+    ) -> list[Fact]:
         """Return what a report changes of an order.
 
         Parameters
@@ -600,14 +941,16 @@ class OrderTracker:
             Infer executions for filled quantity that no execution covers: their total quantity and
             value are the venue's, their number and times are not. False where the stream is about to
             report them.
+        question
+            As in :meth:`execution`.
         """
         outcome, at_ns = report.outcome, report.ts_event_ns
         client_id, wanted = order.submitted.client_order_id, order.submitted.quantity
         if report.venue_order_id and not order.venue_order_id:
             self.bind(client_id, report.venue_order_id)
         if outcome is Outcome.REJECTED and not order.covered and not report.filled:
-            return self.reject(order, report.reason or "rejected by the venue", at_ns, now_ns)
-        events: list[OrderEvent] = self._infer(order, report, now_ns) if infer else []
+            return [*self.reject(order, report.reason or "rejected by the venue", at_ns, now_ns)]
+        events = self._infer(order, report, now_ns, question) if infer else []
         order.over, why = None, ""
         is_short = outcome is Outcome.FILLED and report.filled < wanted
         is_over = is_short or outcome in (Outcome.CANCELLED, Outcome.REJECTED, Outcome.EXPIRED)
@@ -618,6 +961,9 @@ class OrderTracker:
             # quantity, since what was taken back before it was known here leaves a hole for good
             order.over = report
             why = f"over at the venue with {report.filled} filled, of which {order.covered} are known"
+        elif order.refused and order.covered < order.counted(report):
+            aside = (LATE_FEE, _RESTATED)
+            why = next((each.why for name, each in order.refused.items() if not name.startswith(aside)), "")
         if why:
             return events + ([] if order.unknown else self.mark_unknown(order, why, now_ns))
         if not order.ended:
@@ -635,7 +981,9 @@ class OrderTracker:
             events += self._end(order, OrderCancelled(client_id, at_ns, now_ns, reason))
         return events
 
-    def _infer(self, order: TrackedOrder, report: OrderReport, now_ns: int) -> list[OrderEvent]:
+    def _infer(
+        self, order: TrackedOrder, report: OrderReport, now_ns: int, question: int | None = None
+    ) -> list[Fact]:
         holes = order.holes(min(report.filled, order.submitted.quantity))
         if not holes or report.average_price is None or report.ts_event_ns < order.busted_ns:
             return []
@@ -645,10 +993,11 @@ class OrderTracker:
         is_inverse = self._instruments[order.submitted.instrument_id].is_inverse_future
         known = order.coins if is_inverse else order.value
         price = mean_of_rest(report.average_price, report.filled, known, missing, is_inverse=is_inverse)
-        events: list[OrderEvent] = []
+        events: list[Fact] = []
         for hole in holes:
             name = f"{report.venue_order_id}/{number_text(hole.start)}-{number_text(hole.end)}"
-            quantity = hole.end - hole.start
-            events += self.execution(order, name, quantity, price, hole.end, report.ts_event_ns, now_ns)
-            order.inferred += quantity
+            quantity, at_ns = hole.end - hole.start, report.ts_event_ns
+            events += self.execution(order, name, quantity, price, hole.end, at_ns, now_ns, question=question)
+            if name in order.executions:
+                order.inferred += quantity
         return events

@@ -459,9 +459,9 @@ def read_fills(raw: bytes) -> tuple[list[VenueFill], str | None]:
                 venue_order_id=text(row.order_id, "order_id", 64),
                 symbol=text(row.symbol, "symbol", 32),
                 side=side_of(row.side),
-                quantity=positive(row.qty, "qty"),
-                cumulative=None if row.cum_qty is None else positive(row.cum_qty, "cum_qty"),
-                price=not_negative(row.price, "price"),
+                quantity=amount(row.qty, "qty"),
+                cumulative=None if row.cum_qty is None else amount(row.cum_qty, "cum_qty"),
+                price=amount(row.price, "price"),
                 ts_event_ns=known_ns(row.transaction_time),
             )
         )

@@ -103,7 +103,7 @@ class AlpacaGateway(GatewayBase):
         self._order_client, self._query_client, _ = self._clients
         self._reports = OrderReports(
             instruments=instruments,
-            tracker=OrderTracker(instruments, options.fees),
+            tracker=OrderTracker(instruments, options.fees, quotes=publisher.queue.quotes),
             publisher=publisher,
             client=trading,
         )
@@ -195,12 +195,12 @@ class AlpacaGateway(GatewayBase):
 
         Live orders of the desk that the view does not show have ended: :meth:`query_order` tells how.
         """
-        connections, asked_ns = self._stream.connections, loop_ns()
+        connections, asked_ns, question = self._stream.connections, loop_ns(), self._reports.tracker.ask()
         orders = await self._queries.open_orders()
         fills = [] if fills_since_ns is None else await self._reports.history(fills_since_ns)
-        self._reports.apply_history(fills)
+        self._reports.apply_history(fills, question)
         for order in orders:
-            await self._reports.catch_up(order, asked_ns)
+            await self._reports.catch_up(order, asked_ns, question)
         account, positions, clock = await asyncio.gather(
             self._queries.account(), self._queries.positions(), self._queries.clock()
         )

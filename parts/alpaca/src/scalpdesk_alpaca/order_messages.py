@@ -234,7 +234,7 @@ def _update(raw: _Update) -> TradeUpdate:
     quantity = price = None
     execution_id = raw.execution_id or ""
     if is_execution:
-        quantity, price = positive(raw.qty, "qty"), not_negative(raw.price, "price")
+        quantity, price = amount(raw.qty, "qty"), amount(raw.price, "price")
     if is_execution or event == "trade_bust":
         execution_id = text(raw.execution_id, "execution_id", 80)
     at_ns = order.updated_ns if raw.timestamp is None else known_ns(raw.timestamp)
@@ -259,8 +259,8 @@ def _leg(raw: _LegFill, at_ns: int) -> LegExecution:
         execution_id=text(raw.execution_id, "execution_id", 80),
         venue_order_id=text(raw.order_id, "order_id", 64),
         symbol=text(raw.symbol, "symbol", 32),
-        quantity=positive(raw.qty, "qty"),
-        price=not_negative(raw.price, "price"),
+        quantity=amount(raw.qty, "qty"),
+        price=amount(raw.price, "price"),
         ts_event_ns=(known_ns(raw.timestamp) or at_ns) if raw.timestamp else at_ns,
     )
 

@@ -81,11 +81,13 @@ class OrderReports:
         if not self._client.may_ask(Urgency.HEDGE):
             return Found.UNCLEAR
         asked, asked_ns = order.parent_id or order.submitted.client_order_id, loop_ns()
+        question = self.tracker.ask()
         found = await self._client.outcome(
             self._client.start(order_messages.order_by_client_id_request(asked))
         )
         if found.verdict is ReplyVerdict.DONE:
-            return Found.SHOWN if await self._apply_queried(found.body, asked_ns) else Found.UNCLEAR
+            is_clear = await self._apply_queried(found.body, asked_ns, question)
+            return Found.SHOWN if is_clear else Found.UNCLEAR
         is_absent = found.verdict is ReplyVerdict.NOT_FOUND and not order.accepted
         return Found.ABSENT if is_absent else Found.UNCLEAR
 
@@ -94,34 +96,35 @@ class OrderReports:
         asked = order_messages.order_by_client_id_request(client_order_id)
         return (await self._client.outcome(self._client.start(asked))).verdict is ReplyVerdict.DONE
 
-    async def _apply_queried(self, body: bytes, asked_ns: int) -> bool:
+    async def _apply_queried(self, body: bytes, asked_ns: int, question: int) -> bool:
         try:
             order = read_order(body)
         except Malformed as refused:
             self.refuse(refused.name, refused.detail)
             return False
-        return await self.catch_up(order, asked_ns)
+        return await self.catch_up(order, asked_ns, question)
 
-    async def catch_up(self, shown: WireOrder, asked_ns: int) -> bool:
+    async def catch_up(self, shown: WireOrder, asked_ns: int, question: int) -> bool:
         """Bring an order to what the venue shows: by its history, and by inference for the rest.
 
-        ``asked_ns`` is when the venue was asked, in the loop's time.
+        ``asked_ns`` is when the venue was asked, in the loop's time; ``question`` is the question's number.
         """
         parts = [(self._tracked(part, shown), part) for part in shown.legs or (shown,)]
-        if any(order is not None and order.covered < part.filled for order, part in parts):
+        if any(order is not None and (order.covered < part.filled or order.refused) for order, part in parts):
+            asked = self.tracker.ask()
             try:
-                self.apply_history(await self.history(shown.submitted_ns - NANOS_PER_SECOND))
+                self.apply_history(await self.history(shown.submitted_ns - NANOS_PER_SECOND), asked)
             except RetryError:
                 return False
         if shown.legs:
             if shown.client_order_id not in self.tracker.combos:
                 return False  # a combo that this desk did not send
-            self.apply_legs(shown, infer=True)
+            self.apply_legs(shown, infer=True, question=question)
             self._judge_cancels(shown, asked_ns)
             return not any(leg.unknown for leg in self.tracker.legs(shown.client_order_id))
         order = self.tracker.find(shown.client_order_id, shown.venue_order_id)
         if order is not None:
-            self.apply(order, shown, infer=True)
+            self.apply(order, shown, infer=True, question=question)
             self._judge_cancels(shown, asked_ns)
         return order is not None and not order.unknown
 
@@ -135,8 +138,8 @@ class OrderReports:
                 now_ns = self.publisher.timestamp()
                 self.publisher.publish(self.tracker.cancel_lost(order, asked_ns, now_ns))
 
-    def apply_history(self, fills: Iterable[VenueFill]) -> None:
-        """Publish the executions of a history that were not published yet."""
+    def apply_history(self, fills: Iterable[VenueFill], question: int) -> None:
+        """Publish the executions of a history, the answer to a question, that were not published yet."""
         for fill in fills:
             order = self.tracker.find("", fill.venue_order_id)
             if order is None or fill.cumulative is None:
@@ -151,6 +154,7 @@ class OrderReports:
                     fill.cumulative,
                     fill.ts_event_ns,
                     now_ns,
+                    question=question,
                 )
             )
 
@@ -256,9 +260,6 @@ class OrderReports:
         shown = update.order
         if shown.venue_order_id and not order.venue_order_id:
             self.tracker.bind(order.submitted.client_order_id, shown.venue_order_id)
-        if shown.filled < quantity:
-            self.refuse("contradictory_fill", f"{quantity} of {shown.filled} in all")
-            return
         events = self.tracker.execution(
             order, update.execution_id, quantity, price, shown.filled, update.ts_event_ns, now_ns
         )
@@ -312,13 +313,8 @@ class OrderReports:
             self.gap("unknown_execution", order.submitted.client_order_id)
             return
         why = update.reason or "corrected"
-        self.publisher.publish(self.tracker.bust(order, corrected, why, at_ns, now_ns, is_corrected=True))
-        cumulative = order.covered + update.quantity
-        self.publisher.publish(
-            self.tracker.execution(
-                order, update.execution_id, update.quantity, update.price, cumulative, at_ns, now_ns
-            )
-        )
+        terms = update.execution_id, update.quantity, update.price
+        self.publisher.publish(self.tracker.correct(order, corrected, *terms, why, at_ns, now_ns))
 
     def apply(
         self,
@@ -328,8 +324,9 @@ class OrderReports:
         infer: bool,
         reason: str = "",
         now_ns: int | None = None,
+        question: int | None = None,
     ) -> None:
-        """Apply an order as the venue shows it; ``infer`` as in :meth:`OrderTracker.apply`.
+        """Apply an order as the venue shows it; ``infer``, ``question`` as in :meth:`OrderTracker.apply`.
 
         An end waits for the executions that it counts; without inference the runner is asked to reconcile.
         """
@@ -352,9 +349,10 @@ class OrderReports:
             reason,
         )
         received_ns = self.publisher.timestamp(at_ns) if now_ns is None else now_ns
-        self.publisher.publish(self.tracker.apply(order, report, received_ns, infer=infer))
+        events = self.tracker.apply(order, report, received_ns, infer=infer, question=question)
+        self.publisher.publish(events)
 
-    def apply_legs(self, parent: WireOrder, *, infer: bool) -> None:
+    def apply_legs(self, parent: WireOrder, *, infer: bool, question: int | None = None) -> None:
         """Apply a combo as the venue shows it to each of its legs."""
         self._parent_venue_ids[parent.client_order_id] = parent.venue_order_id
         shown = {leg.symbol: leg for leg in parent.legs}
@@ -362,7 +360,7 @@ class OrderReports:
             leg = shown.get(self.tracker.symbol(order))
             if leg is not None:
                 self._leg_of(parent.client_order_id, leg.symbol, leg.venue_order_id)
-                self.apply(order, leg, infer=infer)
+                self.apply(order, leg, infer=infer, question=question)
             elif not parent.filled:
                 # without its legs the answer still shows whether the whole is open, refused or over
                 whole = msgspec.structs.replace(parent, venue_order_id="", filled=Decimal(0))

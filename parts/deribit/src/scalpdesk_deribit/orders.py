@@ -11,8 +11,9 @@ cumulative quantity: what was inferred from an order's count covers the trades t
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -68,7 +69,7 @@ class DeribitOrders:
         self._publisher = publisher
         self._instruments = setup.instruments
         self._currency = setup.currency
-        self.tracker = OrderTracker(setup.instruments, setup.fees)
+        self.tracker = OrderTracker(setup.instruments, setup.fees, quotes=publisher.queue.quotes)
         a_minute = setup.requests_per_minute or _CREDITS_PER_MINUTE
         self._budget = RequestBudget(a_minute, max(a_minute // 15, 1))
         self.path = OrderPath(
@@ -117,9 +118,10 @@ class DeribitOrders:
         states = wire.rows(orders, "orders")
         for message in states:
             self._follow_trigger(message)
+        counted = self._counted(states)
         for message in wire.rows(trades, "trades"):
             try:
-                if not self._apply_trade(message):
+                if not self._apply_trade(message, counted=counted):
                     foreign.append(str(message.get("instrument_name")))
             except wire.WireError as problem:
                 unread.append(problem)
@@ -142,10 +144,30 @@ class DeribitOrders:
             raise unread[0]
         return foreign
 
-    def _apply_trade(self, message: wire.Message) -> bool:
-        """Publish an execution of the desk; return whether the order is one of its own."""
+    def _counted(self, states: Sequence[wire.Message]) -> dict[str, Decimal]:
+        """Return what states of orders count as filled, by the desk's ids."""
+        counted: dict[str, Decimal] = {}
+        for message in states:
+            try:
+                known = self._known_reports(message) or []
+            except wire.WireError:
+                continue  # it is read again, and told, after the executions
+            counted |= {order.submitted.client_order_id: report.filled for order, report in known}
+        return counted
+
+    def _apply_trade(
+        self,
+        message: wire.Message,
+        *,
+        counted: Mapping[str, Decimal] = MappingProxyType({}),
+        question: int | None = None,
+    ) -> bool:
+        """Publish an execution of the desk; return whether the order is one of its own.
+
+        ``counted`` is what the same message counts as filled of its orders; ``question`` as in the tracker.
+        """
         if wire.is_combo(message.get("instrument_name")):
-            return self._apply_combo_trade(message)
+            return self._apply_combo_trade(message, counted=counted, question=question)
         instrument = self._queries.instrument(message)
         if instrument is None:
             return False
@@ -173,6 +195,8 @@ class DeribitOrders:
             self._publisher.timestamp(at_ns),
             fee=fill.fee if has_fee else None,
             earlier=self._before(order),
+            counted=counted.get(order.submitted.client_order_id),
+            question=question,
         )
         self.path.publish(events)
         if events and not fill.ts_event_ns:
@@ -183,10 +207,13 @@ class DeribitOrders:
             self._publisher.refuse("orders", "fee_in_other_currency", detail)
         return True
 
-    def _apply_combo_trade(self, message: wire.Message) -> bool:
+    def _apply_combo_trade(
+        self, message: wire.Message, *, counted: Mapping[str, Decimal], question: int | None
+    ) -> bool:
         """Publish what is known of a combo's trade, its legs' executions; return whether it is the desk's."""
         wire.rows(message.get("legs") or [], "legs")
-        known = [self._apply_trade(leg) for leg in self._combo_trades.add(message)]
+        legs = self._combo_trades.add(message)
+        known = [self._apply_trade(leg, counted=counted, question=question) for leg in legs]
         is_own = str(message.get("label")) in self.tracker.combos
         return all(known) if known else is_own or str(message.get("order_id")) in self._parent_ids.values()
 
@@ -211,6 +238,13 @@ class DeribitOrders:
 
     def _reports(self, message: wire.Message) -> list[tuple[TrackedOrder, OrderReport]]:
         """Return what a message says of an order of the desk, or of each leg of a combo."""
+        known = self._known_reports(message)
+        if known is None:
+            self._publisher.count("foreign_order")
+        return known or []
+
+    def _known_reports(self, message: wire.Message) -> list[tuple[TrackedOrder, OrderReport]] | None:
+        """Return what a message says of the desk's orders; None of somebody else's."""
         self._follow_trigger(message)
         parent, instrument = str(message.get("label")), self._queries.instrument(message)
         if parent in self.tracker.combos:
@@ -225,8 +259,7 @@ class DeribitOrders:
         report = wire.read_report(message, instrument)
         order = self._known(report.client_order_id, report.venue_order_id)
         if order is None:
-            self._publisher.count("foreign_order")
-            return []
+            return None
         report = self._since_edit(order, report)
         if not report.ts_event_ns:
             report = msgspec.structs.replace(report, ts_event_ns=self._publisher.timestamp())
@@ -264,17 +297,20 @@ class DeribitOrders:
             )
         return msgspec.structs.replace(report, filled=filled, average_price=average)
 
-    async def _catch_up(self, reports: Sequence[tuple[TrackedOrder, OrderReport]]) -> None:
+    async def _catch_up(
+        self, reports: Sequence[tuple[TrackedOrder, OrderReport]], question: int | None = None
+    ) -> None:
         """Ask for the executions that an order counts and no message reported; infer the rest.
 
         ``reports``: Of one order at the venue: one, or those of a combo's legs.
+        ``question``: The one that they are an answer to; None for those that came by themselves.
         """
         try:
             await self._ask_trades(reports)
         except (RetryError, wire.WireError) as problem:
             self._publisher.refuse("orders", "executions_missing", repr(problem)[:200])
         for order, report in reports:
-            self.path.report(order, report, infer=True)
+            self.path.report(order, report, infer=True, question=question)
 
     async def _ask_trades(self, reports: Sequence[tuple[TrackedOrder, OrderReport]]) -> None:
         """Apply the executions of an order.
@@ -287,11 +323,11 @@ class DeribitOrders:
             if any(report.filled > order.covered for order, report in reports):
                 await self.history(self._parents_since_ns.get(order.parent_id, 0))
             return
-        asked = {"order_id": report.venue_order_id, "sorting": "asc"}
+        asked, question = {"order_id": report.venue_order_id, "sorting": "asc"}, self.tracker.ask()
         found = await self._queries.question("private/get_user_trades_by_order", asked)
         trades = found.get("trades", found) if isinstance(found, dict) else found
         for message in wire.rows(trades, "trades"):
-            self._apply_trade(message)
+            self._apply_trade(message, question=question)
 
     # commands ---------------------------------------------------------------------------------------
 
@@ -513,7 +549,7 @@ class DeribitOrders:
 
     async def look_up(self, order: TrackedOrder) -> Found:
         """Ask for an order by its label; one that was edited goes by the label of its first name."""
-        asked_ns, may_come = loop_ns(), self._may_come(order)
+        asked_ns, may_come, question = loop_ns(), self._may_come(order), self.tracker.ask()
         try:
             if order.venue_order_id in self._edited_ids:
                 asked = {"order_id": order.venue_order_id}
@@ -522,7 +558,7 @@ class DeribitOrders:
                 found = await self._by_label(order.parent_id or order.submitted.client_order_id)
             states = wire.rows(found, "orders by label")
             for message in states:
-                await self._apply_shown(self._reports(message), asked_ns)
+                await self._apply_shown(self._reports(message), asked_ns, question)
         except (RetryError, wire.WireError) as problem:
             self._publisher.refuse("requests", "query_failed", repr(problem)[:200])
             return Found.UNCLEAR
@@ -538,22 +574,24 @@ class DeribitOrders:
         asked = {"currency": self._currency, "label": label}
         return await self._queries.question("private/get_order_state_by_label", asked)
 
-    async def _apply_shown(self, reports: Sequence[tuple[TrackedOrder, OrderReport]], asked_ns: int) -> None:
+    async def _apply_shown(
+        self, reports: Sequence[tuple[TrackedOrder, OrderReport]], asked_ns: int, question: int
+    ) -> None:
         """Apply an order as an answer shows it; ``asked_ns`` is when it was asked for, in the loop's time."""
         if reports:
-            await self._catch_up(reports)
+            await self._catch_up(reports, question)
         for order, report in reports:
             self.path.judge_cancel(order, report.outcome, asked_ns)
 
     async def open_orders(self) -> tuple[VenueOrder, ...]:
         """Return all open orders of the account; executions that they reveal come out as events."""
         open_orders: list[VenueOrder] = []
-        params, asked_ns = {"currency": self._currency}, loop_ns()
+        params, asked_ns, question = {"currency": self._currency}, loop_ns(), self.tracker.ask()
         for message in wire.rows(
             await self._queries.question("private/get_open_orders_by_currency", params), "open orders"
         ):
             reports = self._reports(message)
-            await self._apply_shown(reports, asked_ns)
+            await self._apply_shown(reports, asked_ns, question)
             if wire.is_combo(message.get("instrument_name")):
                 open_orders += await self._open_legs(message)
                 continue
@@ -591,6 +629,7 @@ class DeribitOrders:
     async def history(self, since_ns: int) -> tuple[VenueFill, ...]:
         """Return the executions since an instant, oldest first; those of the desk come out as events."""
         fills: dict[str, VenueFill] = {}
+        question = self.tracker.ask()
         trades = await self._trades_since(max(since_ns // NANOS_PER_MS - _COMBO_LEAD_MS, 0))
         trades.sort(key=lambda message: not wire.is_combo(message.get("instrument_name")))  # wholes first
         for message in trades:
@@ -601,7 +640,7 @@ class DeribitOrders:
                     fill = msgspec.structs.replace(fill, ts_event_ns=self._publisher.timestamp())
                 if fill.ts_event_ns // NANOS_PER_MS >= since_ns // NANOS_PER_MS:
                     fills[fill.execution_id] = fill if has_fee else self.tracker.with_fee(fill)
-            self._apply_trade(message)
+            self._apply_trade(message, question=question)
         return tuple(fills.values())
 
     async def _trades_since(self, start_ms: int) -> list[wire.Message]:

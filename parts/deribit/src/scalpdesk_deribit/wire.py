@@ -538,8 +538,6 @@ def read_trade(message: Message, instrument: Instrument) -> VenueTrade:
     Raises WireError when a field cannot be read.
     """
     price, quantity = exact_field(message, "price"), exact_field(message, "amount")
-    if price <= 0 or quantity <= 0:
-        raise WireError(f"a trade of {quantity} at {price}")
     fee, currency = exact_field(message, "fee", ZERO), message.get("fee_currency")
     is_own = not fee or currency in (None, instrument.currency)
     fill = VenueFill(

@@ -159,7 +159,10 @@ class IbkrOrders:
         self._connection, self._ib = connection, connection.ib
         self._contracts, self._setup, self._publisher = contracts, setup, publisher
         self._instruments = setup.instruments
-        self.tracker = OrderTracker(setup.instruments, setup.fees, are_stated=True)
+        quotes = publisher.queue.quotes
+        self.tracker = OrderTracker(setup.instruments, setup.fees, are_stated=True, quotes=quotes)
+        self._question = 0
+        """Number of the latest question for executions."""
         a_minute = setup.requests_per_minute or _REQUESTS_PER_MINUTE
         self.path = OrderPath(
             self,
@@ -194,7 +197,9 @@ class IbkrOrders:
         connection.listen("openOrderEvent", self._on_trade)
         connection.listen("orderStatusEvent", self._on_trade)
         connection.listen("execDetailsEvent", lambda _, fill: self._on_fill(fill))
-        connection.listen("commissionReportEvent", lambda _, fill, __: self._on_commission(fill))
+        connection.listen(
+            "commissionReportEvent", lambda _, fill, __: self._on_commission(fill, self._question)
+        )
         connection.listen("positionEvent", self._on_position)
         connection.listen("errorEvent", self._on_error)
 
@@ -554,8 +559,8 @@ class IbkrOrders:
                 return order, base
         return None
 
-    def _on_fill(self, fill: Fill) -> None:
-        """Publish an execution of the desk with the schedule's fee."""
+    def _on_fill(self, fill: Fill, question: int | None = None) -> None:
+        """Publish an execution of the desk with the schedule's fee; ``question`` as in the tracker."""
         execution = fill.execution
         if fill.contract.secType == "BAG" or execution.acctNumber != self.account:
             return  # the legs have executions of their own
@@ -578,26 +583,28 @@ class IbkrOrders:
         versions = [known for known in order.executions if _root_of(known) == root]
         if any(known > execution.execId for known in versions):
             return  # corrected since
-        for known in versions:
-            if known < execution.execId:
-                self._publisher.count("execution_corrected")
-                self.path.publish(
-                    self.tracker.bust(order, known, "corrected", at_ns, now_ns, is_corrected=True)
-                )
         quantity, price = exact(execution.shares), exact(execution.price)
-        if root not in self._counted:
+        terms = execution.execId, quantity, price
+        filled = None if order.parent_id else exact(execution.cumQty) - base
+        earlier = [known for known in versions if known < execution.execId]
+        if earlier:
+            stamps = "corrected", at_ns, now_ns
+            events = self.tracker.correct(
+                order, earlier[0], *terms, *stamps, cumulative=filled, question=question
+            )
+            if execution.execId in order.executions:
+                self._publisher.count("execution_corrected")
+        elif filled is None:
+            events = self.tracker.next_execution(order, *terms, at_ns, now_ns, question=question)
+        else:
+            events = self.tracker.execution(order, *terms, filled, at_ns, now_ns, question=question)
+        if root not in self._counted and execution.execId in order.executions:
             self._counted.add(root)
             self._net[fill.contract.conId] += quantity * order.submitted.side.sign
-        if order.parent_id:
-            events = self.tracker.next_execution(order, execution.execId, quantity, price, at_ns, now_ns)
-        else:
-            events = self.tracker.execution(
-                order, execution.execId, quantity, price, exact(execution.cumQty) - base, at_ns, now_ns
-            )
         self.path.publish(events)
 
-    def _on_commission(self, fill: Fill) -> None:
-        """Correct the fee of an execution of the desk."""
+    def _on_commission(self, fill: Fill, question: int | None = None) -> None:
+        """Correct the fee of an execution of the desk; ``question`` as in the tracker."""
         found, paid = self._owner(fill), _fee_paid(fill.commissionReport)
         if found is None or paid is None:
             return
@@ -610,8 +617,11 @@ class IbkrOrders:
                 self._publisher.refuse("orders", "fee_in_other_currency", detail)
             return
         at_ns = to_ns(fill.execution.time)
-        now_ns = self._publisher.timestamp(at_ns)
-        self.path.publish(self.tracker.fee_reported(found[0], fill.execution.execId, paid, at_ns, now_ns))
+        now_ns, name = self._publisher.timestamp(at_ns), fill.execution.execId
+        events = self.tracker.fee_reported(found[0], name, paid, at_ns, now_ns, question=question)
+        if self.tracker.is_fee_refused(found[0], name):
+            fill.commissionReport.execId = ""  # the library keeps it: only a report that comes anew counts
+        self.path.publish(events)
 
     def _on_position(self, line: Position) -> None:
         """Ask for reconciliation where a position moves without an execution of this client.
@@ -754,7 +764,7 @@ class IbkrOrders:
 
     async def look_up(self, order: TrackedOrder) -> Found:
         """Look for an order in all that TWS lists."""
-        asked_ns, unread = loop_ns(), self._connection.unread
+        asked_ns, unread, question = loop_ns(), self._connection.unread, self.tracker.ask()
         try:
             async with self._asking, asyncio.timeout(self._setup.timeout_seconds):
                 shown = list(await self._ib.reqAllOpenOrdersAsync())
@@ -767,18 +777,18 @@ class IbkrOrders:
         name = self._ref(order)
         for fill in fills:
             if fill.execution.orderRef == name and self._owner(fill) is not None:
-                self._on_fill(fill)
-                self._on_commission(fill)
+                self._on_fill(fill, question)
+                self._on_commission(fill, question)
         is_found = False
         for trade in shown:
             if self._stands_for(trade, order, name):
                 is_found = True
-                self._apply_open(trade, asked_ns)
+                self._apply_open(trade, asked_ns, question)
         for trade in completed:
             if self._stands_for(trade, order, name):
                 is_found = True
                 for each, report in self._reports(trade, is_completed=True):
-                    self.path.report(each, report, infer=True)
+                    self.path.report(each, report, infer=True, question=question)
         if is_found or order.ended:
             return Found.SHOWN
         if self._connection.unread != unread:
@@ -798,10 +808,10 @@ class IbkrOrders:
         is_own = not trade.order.orderId or self._is_own(name, trade.order.clientId)
         return trade.order.orderRef == name and is_own and perm_id in ("", str(trade.order.permId))
 
-    def _apply_open(self, trade: Trade, asked_ns: int) -> None:
+    def _apply_open(self, trade: Trade, asked_ns: int, question: int) -> None:
         """Apply an order that TWS lists as open; one that it has refused by an error may live on."""
         for order, report in self._reports(trade):
-            self.path.report(order, report, infer=True)
+            self.path.report(order, report, infer=True, question=question)
             self.path.judge_cancel(order, report.outcome, asked_ns)
             if report.outcome in MAY_FILL and not order.ended:
                 self._errors.pop(trade.order.orderRef, None)
@@ -933,9 +943,12 @@ class IbkrOrders:
         return found
 
     async def _executions(self) -> list[Fill]:
-        """Return the day's executions as they came first: later answers lack the commission."""
-        known = self._ib.wrapper.fills
-        return [known.get(fill.execution.execId, fill) for fill in await self._ib.reqExecutionsAsync()]
+        """Return the day's executions as TWS states them now, each with the commission that is known."""
+        known, self._question = self._ib.wrapper.fills, self.tracker.questions
+        found = await self._ib.reqExecutionsAsync()
+        first = [known.get(fill.execution.execId, fill) for fill in found]
+        pairs = zip(found, first, strict=True)
+        return [fill._replace(commissionReport=earlier.commissionReport) for fill, earlier in pairs]
 
     async def history(self, since_ns: int) -> tuple[VenueFill, ...]:
         """Return the day's executions since an instant, oldest first; those of the desk are events too.
@@ -943,6 +956,7 @@ class IbkrOrders:
         The last correction of an execution counts.
         """
         since = datetime.fromtimestamp(since_ns / NANOS_PER_SECOND, UTC)
+        question = self.tracker.ask()
         asked = self._connection.question(self._executions, "executions")
         latest: dict[str, Fill] = {}
         for fill in await asked:  # in the order in which they happened, within a second too
@@ -958,8 +972,8 @@ class IbkrOrders:
         for fill in in_time:
             owner = self._owner(fill)
             if owner is not None:
-                self._on_fill(fill)
-                self._on_commission(fill)
+                self._on_fill(fill, question)
+                self._on_commission(fill, question)
                 owned.setdefault(owner[0].submitted.client_order_id, []).append(fill)
         for name, fills in owned.items():
             listed = {fill.execution.execId: exact(fill.execution.shares) for fill in fills}
@@ -967,8 +981,8 @@ class IbkrOrders:
             if busts := self.tracker.taken_back(self.tracker.orders[name], listed, now_ns):
                 self.path.publish(busts)
                 for fill in (*fills, *fills):  # once those that are known stand, there is room for the others
-                    self._on_fill(fill)
-                    self._on_commission(fill)
+                    self._on_fill(fill, question)
+                    self._on_commission(fill, question)
         for fill in in_time:
             execution, owner = fill.execution, self._owner(fill)
             if execution.time < since:
