@@ -1,3 +1,5 @@
+from scalpdesk.exchange.answers import (AHEAD_SECONDS as AHEAD_SECONDS, AnswerFaults as AnswerFaults,
+    Question as Question, is_false as is_false, priced as priced, spoilt as spoilt, too_large as too_large)
 from scalpdesk.exchange.documents import own_id as own_id
 from scalpdesk.exchange.keyring import Keyring as Keyring
 from scalpdesk.exchange.market import (ClosedBar as ClosedBar, MarketTerms as MarketTerms,

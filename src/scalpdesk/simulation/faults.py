@@ -67,10 +67,20 @@ PLACES: dict[str, str] = {
     "duplicate": "data",
     "wrong_symbol": "data",
     "clock_skew": "data",
+    # answers to the desk's questions, and what streams tell of the same
+    "answer_refused": "question",
+    "answer_missing": "question",
+    "answer_empty": "question",
+    "answer_late": "question",
+    "answer_wrong_quantity": "question",
+    "answer_wrong_price": "question",
+    "answer_old": "question",
 }
 """Every fault and the place where it is asked for."""
-IN_COIN = frozenset({"submit", "cancel", "replace", "fill", "market"})
-"""Places that there are at the exchange in coin: its requests and streams are not tampered with."""
+OF_ANSWERS = tuple(name for name, place in PLACES.items() if place == "question")
+"""Faults of an answer; what they strike is named by its question (``match``)."""
+IN_COIN = frozenset({"submit", "cancel", "replace", "fill", "market", "question"})
+"""Places that there are at the exchange in coin: its requests and streams are not tampered with otherwise."""
 
 
 class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -124,20 +134,33 @@ class FaultPlan:
         self._used: Counter[int] = Counter()
         self._dice = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, 7])))
         self._by_hand: list[Fault] = []
+        self._standing: list[Fault] = []
+        self.injected = 0
+        """How many faults were put in by hand."""
         self.is_quiet = not self._rules
         """True when nothing can go wrong: no fault was planned, or injected since :meth:`heal`."""
         self.hits: Counter[str] = Counter()
         """Number of times that each fault was applied."""
 
     def inject(self, fault: Fault) -> None:
-        """Answer the next ``times`` matching questions with ``fault``."""
-        self._by_hand.extend([fault] * max(fault.times, 1))
+        """Answer the next ``times`` matching questions with ``fault``; 0: every one until it is lifted."""
+        if fault.times:
+            self._by_hand.extend([fault] * fault.times)
+        else:
+            self._standing.append(fault)
+        self.injected += 1
         self.is_quiet = False
+
+    def lift(self, fault: Fault) -> None:
+        """End a fault that was put in by hand without a limit."""
+        self._standing = [each for each in self._standing if each != fault]
+        self.is_quiet = not (self._rules or self._by_hand or self._standing)
 
     def heal(self) -> None:
         """Stop injecting faults."""
         self._rules.clear()
         self._by_hand.clear()
+        self._standing.clear()
         self.is_quiet = True
 
     def take(self, place: str, about: str = "") -> Fault | None:
@@ -147,6 +170,10 @@ class FaultPlan:
         for index, fault in enumerate(self._by_hand):
             if PLACES[fault.name] == place and fault.match in about:
                 del self._by_hand[index]
+                self.hits[fault.name] += 1
+                return fault
+        for fault in self._standing:
+            if PLACES[fault.name] == place and fault.match in about:
                 self.hits[fault.name] += 1
                 return fault
         for index, rule in enumerate(self._rules):
@@ -178,7 +205,9 @@ def check_in_coin(fault: Fault) -> None:
 def seeded_faults(seed: int, count: int = 12) -> list[Fault]:
     """Draw ``count`` rules from the whole table; the same seed draws the same."""
     dice = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, 11])))
-    names = [str(name) for name in dice.choice(sorted(PLACES), size=count, replace=False)]
+    names = [
+        str(name) for name in dice.choice(sorted(PLACES.keys() - set(OF_ANSWERS)), size=count, replace=False)
+    ]
     return [
         Fault(
             name,

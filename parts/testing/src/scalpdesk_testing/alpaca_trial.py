@@ -17,7 +17,7 @@ from scalpdesk_testing.market import OTHER
 from scalpdesk_testing.trial import KEY, SECRET, Trial
 from scalpdesk_testing.virtual_time import VirtualClock, VirtualLoop
 
-_SILENT_FAULTS = frozenset({"drop_request", "half_open"})
+_SILENT_FAULTS = frozenset({"drop_request", "half_open", "answer_missing"})
 """Nothing ever comes back: the client's own time-out ends the wait."""
 _HISTORY_PATH = "/v2/account/activities"
 _OF_ASSIGNMENTS = ("OPASN", "OPTRD")
@@ -86,7 +86,7 @@ class AlpacaLine(Line):
         if name in _SILENT_FAULTS:
             return
         due = self.arrival()
-        if fault is not None and name in ("delay", "slow_answer"):
+        if fault is not None and name in ("delay", "slow_answer", "answer_late"):
             due += fault.seconds
         is_lost = name in UNSEEN or name == "disconnect_after"
         self.loop.call_at(due, on_answer, None if is_lost else reply)

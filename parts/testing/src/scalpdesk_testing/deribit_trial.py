@@ -185,11 +185,18 @@ class _RpcSocket(WebSocket):
         if name == "half_open":
             self.is_mute = True
             return
-        text = self._refusal(frame, name, fault) or line.rpc.answer(
-            self.session, frame["id"], frame["method"], frame.get("params") or {}
+        refusal = self._refusal(frame, name, fault)
+        text, late = (
+            (refusal, 0.0)
+            if refusal is not None
+            else line.rpc.answer(self.session, frame["id"], frame["method"], frame.get("params") or {})
         )
         if name in _BEHIND:
             self.break_off()
+        elif not text:
+            pass
+        elif late:
+            line.loop.call_later(late, self._comes, text)
         else:
             is_late = fault is not None and name in ("delay", "slow_answer")
             due = self._comes(text, fault.seconds if fault is not None and is_late else 0.0)

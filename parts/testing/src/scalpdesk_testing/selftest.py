@@ -26,6 +26,8 @@ _NEEDED = ("id", "area", "function", "inputs", "expected")
         "scalpdesk selftest --seeds 0:1000",
         "scalpdesk selftest --seeds 0:1000 --protocol deribit",
         "scalpdesk selftest --seed 217",
+        "scalpdesk selftest --questions account --protocol alpaca",
+        "scalpdesk selftest --questions all --sample 60 --sockets",
     ),
 )
 @click.option("--cases", "cases_file", metavar="FILE", default=None, help="JSON list of worked cases.")
@@ -40,10 +42,15 @@ _NEEDED = ("id", "area", "function", "inputs", "expected")
 @click.option(
     "--protocol",
     type=click.Choice(["alpaca", "deribit", "tws"]),
-    default="alpaca",
-    show_default=True,
-    help="Venue whose protocol lies between desk and exchange.",
+    default=None,
+    help="Venue whose protocol lies between desk and exchange [default: alpaca; for questions all].",
 )
+@click.option(
+    "--questions", metavar="NAME", default=None, help="Leave while this question is answered badly, or all."
+)
+@click.option("--cell", "named", metavar="NAME", multiple=True, help="One cell of --questions, by its name.")
+@click.option("--sample", type=click.IntRange(min=1), default=None, help="Only so many cells, drawn by name.")
+@click.option("--sockets", is_flag=True, help="Cells with real commands over sockets, in real time.")
 def selftest(
     *,
     as_json: bool,
@@ -51,9 +58,13 @@ def selftest(
     seeds: str | None,
     seed: int | None,
     workers: int | None,
-    protocol: str,
+    protocol: str | None,
+    questions: str | None,
+    named: tuple[str, ...],
+    sample: int | None,
+    sockets: bool,
 ) -> int:
-    """Compute worked cases, or try the live desk with faults by seed; exit 1 when anything fails.
+    """Compute worked cases, or try the live desk with faults; exit 1 when anything fails.
 
     A case has id, area, function, inputs and expected. Numbers agree within 1e-9 (relative), or
     within what the case's own arithmetic carries. A function that nothing answers is reported as
@@ -62,14 +73,33 @@ def selftest(
     A trial runs the whole desk against the simulated exchange in virtual time while things go wrong:
     line, venue, data, process, people. Its small market has clean quotes. At every event its invariants
     must hold. Every tenth seed runs again in another process and must give the same there.
+
+    Of questions a cell is one (account, positions, open_orders, order_by_id, executions, contracts, clock,
+    quotes), its answer (refused, silent, empty, 20 s late, wrong, old), a time (running, starting, after a
+    cut) and a road (nothing, flatten, flatten --now, watchdog, kill -9 before each). It holds when the
+    account is flat within the road's bound, or the desk says why it does not trade, and nothing is sold
+    twice.
     """
-    asked = [given for given in (cases_file, seeds, seed) if given is not None]
+    asked = [given for given in (cases_file, seeds, seed, questions, named or None) if given is not None]
     if len(asked) != 1:
         raise ConfigError(
-            "say what to test: cases, seeds or one seed",
+            "say what to test: cases, seeds, one seed, questions or cells",
             where="scalpdesk selftest",
-            fix="scalpdesk selftest --cases FILE, or --seeds 0:1000, or --seed N",
+            fix="scalpdesk selftest --cases FILE, or --seeds 0:1000, or --seed N, or --questions all",
         )
+    if questions is not None or named:
+        from scalpdesk_testing.question_matrix import run_questions
+
+        return run_questions(
+            named,
+            questions,
+            protocol=protocol,
+            sample=sample,
+            is_over_sockets=sockets,
+            workers=workers,
+            as_json=as_json,
+        )
+    protocol = protocol or "alpaca"
     if seeds is not None:
         return _run_seeds(seeds, workers=workers, as_json=as_json, protocol=protocol)
     if seed is not None:

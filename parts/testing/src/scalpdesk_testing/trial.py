@@ -454,6 +454,10 @@ class Trial(ABC):
     def make_gateway(self) -> EmergencyGateway:
         """Return a gateway of the account, not connected yet."""
 
+    def make_watchdog_gateway(self) -> EmergencyGateway:
+        """Return a gateway of another process of the account, as the watchdog's, not connected yet."""
+        return self.make_gateway()
+
     def execution_id(self, name: str) -> str:
         """Return the exchange's own id of an execution that the venue names so."""
         return name

@@ -286,6 +286,13 @@ class TwsTrial(Trial):
 
     def make_gateway(self) -> IbkrGateway:
         """Return a gateway of the account, not connected yet."""
+        return self._gateway(is_watchdog=False)
+
+    def make_watchdog_gateway(self) -> IbkrGateway:
+        """Return a gateway under the watchdog's client id."""
+        return self._gateway(is_watchdog=True)
+
+    def _gateway(self, *, is_watchdog: bool) -> IbkrGateway:
         setup = VenueSetup(
             instruments=self.market.instruments,
             clock=self.clock,
@@ -293,6 +300,7 @@ class TwsTrial(Trial):
             acceptance_seconds=10.0,
             heartbeat_seconds=10.0,
             fees=self.world.broker.ledger.fees,
+            is_watchdog=is_watchdog,
         )
         return IbkrGateway(setup, IbkrSettings(client_id=_CLIENT_ID))
 

@@ -17,9 +17,10 @@ from aiohttp import web
 from yarl import URL
 
 from scalpdesk.base import MINUTE_NS, NANOS_PER_SECOND, Refused
-from scalpdesk.exchange import BrokerAccount, Fault, Keyring, SimulatedMarket
+from scalpdesk.exchange import AnswerFaults, BrokerAccount, Fault, Keyring, Question, SimulatedMarket
 from scalpdesk_alpaca.served.market_data import OPTION_VENUES, MarketData, Reference
 from scalpdesk_alpaca.served.orders import AccountDesk, OrderDesk
+from scalpdesk_alpaca.served.questions import emptied, falsified, question_of
 from scalpdesk_alpaca.served.requests import (
     INTERNAL,
     NOT_FOUND,
@@ -110,6 +111,7 @@ class AlpacaApi:
         self._router = web.UrlDispatcher()
         self._handlers: dict[web.AbstractRoute, Handler] = {}
         self._found = lru_cache(maxsize=256)(self._find)  # 2 us for 15: clients ask the same paths again
+        self._answers = AnswerFaults[tuple[int, bytes]](lambda: world.faults)
         self._add_endpoints()
 
     def handle(self, request: Request) -> Answer:
@@ -128,6 +130,8 @@ class AlpacaApi:
                 headers["Retry-After"] = "1"
         if fault is not None and fault.name == "gateway_timeout":
             status, body = _error(ApiError(504, INTERNAL, "gateway timeout"))
+        if fault is None and not self.world.faults.is_quiet:
+            fault, status, body = self._spoil(request, status, body)
         if not body:
             headers.pop("Content-Type", None)
         return Answer(status, body, headers, fault)
@@ -161,6 +165,25 @@ class AlpacaApi:
                     self._closed_until[name] = max(until, request.at_ns + 1)
             case _:
                 return
+
+    def _spoil(self, request: Request, status: int, body: bytes) -> tuple[Fault | None, int, bytes]:
+        """Return the fault of an answer to a question, and what it leaves of the answer."""
+        question = question_of(request.method, request.path)
+        fault = self._answers.strike(question)
+        if fault is None or question is None:
+            return None, status, body
+        if fault.name == "answer_refused":
+            status, body = _error(ApiError(500, INTERNAL, "internal server error occurred"))
+        elif fault.name == "answer_old":
+            asked = request.path, *sorted(request.query.items())
+            status, body = self._answers.earlier(question, asked, (status, body))
+        elif fault.name == "answer_empty" and question is Question.ORDER_BY_ID:
+            status, body = _error(ApiError(404, NOT_FOUND, f"order not found for {request.name}"))
+        elif status == 200 and fault.name == "answer_empty":
+            body = msgspec.json.encode(emptied(question, msgspec.json.decode(body)))
+        elif status == 200 and fault.name.startswith("answer_wrong"):
+            body = msgspec.json.encode(falsified(question, fault.name, msgspec.json.decode(body)))
+        return fault, status, body
 
     def _answer(self, account: BrokerAccount, request: Request) -> tuple[int, bytes]:
         handler, request.name = self._found(request.method, request.path)

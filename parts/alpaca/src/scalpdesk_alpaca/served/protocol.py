@@ -13,6 +13,8 @@ from scalpdesk_alpaca.served.streams import DataStream, Hub, TradeStream, Wire
 
 _DATA_PATHS = ("/v2/iex", "/v2/sip", "/v2/delayed_sip", "/v2/test", "/v1beta1/indicative", "/v1beta1/opra")
 _AUTH_SECONDS = 10.0
+_SILENCE_SECONDS = 300.0
+"""After so long a question without an answer loses its connection: every client has given up."""
 
 
 class _AlpacaProtocol(ExchangeProtocol):
@@ -110,9 +112,11 @@ async def _deliver(request: web.Request, answer: Answer) -> web.StreamResponse:
     fault = answer.fault
     name = "" if fault is None else fault.name
     transport = request.transport
-    if fault is not None and name in ("delay", "slow_answer", "half_open"):
+    if fault is not None and name in ("delay", "slow_answer", "half_open", "answer_late"):
         await asyncio.sleep(fault.seconds)
-    if name in ("drop_request", "disconnect_before", "disconnect_after", "half_open"):
+    elif name == "answer_missing":
+        await asyncio.sleep(_SILENCE_SECONDS)
+    if name in ("drop_request", "disconnect_before", "disconnect_after", "half_open", "answer_missing"):
         if transport is not None:
             transport.abort()
         return web.Response(status=503)

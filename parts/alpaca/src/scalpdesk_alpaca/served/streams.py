@@ -11,6 +11,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from scalpdesk.base import NANOS_PER_SECOND, InstrumentId, QuoteEvent, TradeEvent
+from scalpdesk.exchange.answers import AnswerFaults, Question, is_false, priced
 from scalpdesk.exchange.documents import instant, is_asset
 from scalpdesk.exchange.keyring import Keyring
 from scalpdesk.exchange.market import ClosedBar, Published, SimulatedMarket, StatusChange
@@ -20,6 +21,7 @@ from scalpdesk.simulation.orders import OrderUpdate
 from scalpdesk_alpaca.messages import Authorized, Listening, StreamError, StreamFault, Welcome
 from scalpdesk_alpaca.served.app import account_of
 from scalpdesk_alpaca.served.market_data import bar_json, quote_json, trade_json
+from scalpdesk_alpaca.served.questions import falsified
 from scalpdesk_alpaca.served.requests import ApiError
 from scalpdesk_alpaca.served.serializers import update_json
 
@@ -148,6 +150,7 @@ class TradeStream:
         self._codec = _Codec(packed=packed, binary_json=True)
         self.account: str | None = None
         self._streams: list[str] = []
+        self._answers = AnswerFaults[None](lambda: world.faults)
 
     def receive(self, frame: Frame) -> None:
         """Handle a message of the client."""
@@ -193,8 +196,16 @@ class TradeStream:
         """Send an update of this account to a listening client."""
         if update.account != self.account or not self._streams or update.event == "triggered":
             return
-        message = {"stream": "trade_updates", "data": update_json(self._world, update)}
-        self.wire.event(self._codec.frame(message), f"/stream {update.event}")
+        data = update_json(self._world, update)
+        fault = None if update.execution is None else self._answers.strike(Question.FILLS)
+        if fault is not None and is_false(fault):
+            data = {**falsified(Question.FILLS, fault.name, {**data, "order": None}), "order": data["order"]}
+        frame = self._codec.frame({"stream": "trade_updates", "data": data})
+        if fault is not None and fault.name == "answer_late":
+            due_ns = self._world.now_ns + int(fault.seconds * NANOS_PER_SECOND)
+            self._world.ledger.at(due_ns, lambda: self.wire.plain(frame))
+        elif fault is None or is_false(fault):
+            self.wire.event(frame, f"/stream {update.event}")
 
     def _fail(self, why: str) -> None:
         """Report an error, which ends the connection."""
@@ -366,6 +377,7 @@ class Hub:
         self._world = world
         self._trade_streams: list[TradeStream] = []
         self._data_streams: list[DataStream] = []
+        self._answers = AnswerFaults[None](lambda: world.faults)
         self._silent_until: dict[InstrumentId, int] = {}
         self._last: dict[InstrumentId, QuoteEvent] = {}
         self._held_back: dict[InstrumentId, QuoteEvent] = {}
@@ -467,6 +479,9 @@ class Hub:
         number = quote.instrument_id
         if self._silent_until and quote.ts_recv_ns < self._silent_until.get(number, 0):
             return []
+        answer = self._answers.strike(Question.QUOTES)
+        if answer is not None:
+            return [(priced(quote, answer), symbol)] if is_false(answer) else []
         fault = self._world.faults.take("data", symbol)
         before = self._last.get(number)
         self._last[number] = quote

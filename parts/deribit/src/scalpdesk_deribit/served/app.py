@@ -16,13 +16,16 @@ import msgspec
 
 from scalpdesk.base import NANOS_PER_SECOND, Cause, Clock, QuoteEvent, Refused
 from scalpdesk.core.units import NEVER_NS
+from scalpdesk.exchange.answers import AnswerFaults, Question, is_false
 from scalpdesk.exchange.keyring import Keyring
 from scalpdesk.exchange.market import Published, SimulatedMarket
 from scalpdesk.simulation.accounts import BrokerAccount
+from scalpdesk.simulation.faults import Fault
 from scalpdesk.simulation.orders import BrokerOrder, Execution, OrderUpdate
 from scalpdesk_deribit.served.market_data import PublicMethods
 from scalpdesk_deribit.served.orders import Orders
-from scalpdesk_deribit.served.rpc import NO_LEVELS, Method, RpcFault, RpcSession
+from scalpdesk_deribit.served.questions import QUESTION_OF, emptied, falsified, question_of_channel
+from scalpdesk_deribit.served.rpc import NO_LEVELS, Method, RpcFault, RpcSession, ServedReply
 from scalpdesk_deribit.served.serializers import Messages, OrderNames, is_of_kind, without_legs
 
 API_PATH = "/api/v2"
@@ -111,6 +114,7 @@ class DeribitApi:
         self._count = 0
         self.names = OrderNames(world.ledger.orders)
         self._messages = Messages(world, self.names)
+        self._answers = AnswerFaults[bytes](lambda: world.faults)
         self._methods: dict[str, Method] = {
             "public/auth": self._public_auth,
             "public/test": self._public_test,
@@ -162,7 +166,12 @@ class DeribitApi:
         except (msgspec.DecodeError, AttributeError, KeyError, TypeError):
             session.send(self._envelope(None, error=RpcFault(-32700, "Parse error")))
             return
-        session.send(self.answer(session, request_id, method, params))
+        reply = self.answer(session, request_id, method, params)
+        if reply.late_seconds:
+            due_ns = self._world.now_ns + int(reply.late_seconds * NANOS_PER_SECOND)
+            self._world.ledger.at(due_ns, lambda: session.send(reply.text))
+        elif reply.text:
+            session.send(reply.text)
         if session.is_ended:
             session.close()
         elif method.endswith("/subscribe"):
@@ -170,12 +179,34 @@ class DeribitApi:
                 if channel in session.channels:
                     self._show_first(session, channel)
 
-    def answer(self, session: RpcSession, request_id: Any, method: str, params: Any) -> str:
-        """Return the answer to one request as JSON."""
+    def answer(self, session: RpcSession, request_id: Any, method: str, params: Any) -> ServedReply:
+        """Return the answer to one request."""
+        question = QUESTION_OF.get(method)
+        fault = self._answers.strike(question)
+        if fault is not None and question is Question.FILLS and not is_false(fault):
+            fault = None  # the answer to an order stands
+        if fault is not None and fault.name == "answer_missing":
+            return ServedReply("")
         try:
-            return self._envelope(request_id, result=self.call(session, method, params))
-        except RpcFault as fault:
-            return self._envelope(request_id, error=fault)
+            result = self.call(session, method, params)
+            if fault is not None and question is not None:
+                result = self._spoil(question, fault, (method, msgspec.json.encode(params)), result)
+            text = self._envelope(request_id, result=result)
+        except RpcFault as problem:
+            text = self._envelope(request_id, error=problem)
+        return ServedReply(text, fault.seconds if fault is not None and fault.name == "answer_late" else 0.0)
+
+    def _spoil(self, question: Question, fault: Fault, asked: tuple[str, bytes], result: Any) -> Any:
+        """Return what a fault leaves of a result. Raises RpcFault for one that is refused."""
+        if fault.name == "answer_refused":
+            raise RpcFault(13028, "temporarily_unavailable")
+        if fault.name == "answer_old":
+            return msgspec.json.decode(self._answers.earlier(question, asked, msgspec.json.encode(result)))
+        if fault.name == "answer_empty" and question is Question.ORDER_BY_ID and isinstance(result, dict):
+            raise RpcFault(10004, "order_not_found")
+        if fault.name == "answer_empty":
+            return emptied(result)
+        return falsified(question, fault.name, result) if is_false(fault) else result
 
     def answer_rest(
         self, session: RpcSession, method: str, query: Mapping[str, str], body: str
@@ -403,10 +434,18 @@ class DeribitApi:
             session.channels[channel] = self._messages.levels(shown)
             self._notify(session, channel, change)
 
-    @staticmethod
-    def _notify(session: RpcSession, channel: str, data: Any) -> None:
+    def _notify(self, session: RpcSession, channel: str, data: Any) -> None:
+        question = None if self._world.faults.is_quiet else question_of_channel(channel, data)
+        fault = self._answers.strike(question)
+        if fault is not None and question is not None and is_false(fault):
+            data = falsified(question, fault.name, msgspec.json.decode(msgspec.json.encode(data)))
         body = {"jsonrpc": "2.0", "method": "subscription", "params": {"channel": channel, "data": data}}
-        session.send(msgspec.json.encode(body).decode())
+        text = msgspec.json.encode(body).decode()
+        if fault is None or is_false(fault):
+            session.send(text)
+        elif fault.name == "answer_late":
+            due_ns = self._world.now_ns + int(fault.seconds * NANOS_PER_SECOND)
+            self._world.ledger.at(due_ns, lambda: session.send(text))
 
     def _on_update(self, update: OrderUpdate) -> None:
         """Show a change of an order on its account's channels."""

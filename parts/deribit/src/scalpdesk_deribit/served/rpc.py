@@ -16,6 +16,13 @@ class RpcFault(Exception):  # noqa: N818 - an answer, not an error of ours
         super().__init__(message)
 
 
+class ServedReply(NamedTuple):
+    """Answer to a request, empty where none comes, and by how much it is late."""
+
+    text: str
+    late_seconds: float = 0.0
+
+
 class Levels(NamedTuple):
     """Best price and amount of each side of a book, None on an empty side; ``change_id`` counts changes."""
 

@@ -7,7 +7,9 @@ from itertools import chain
 from typing import NamedTuple
 
 from scalpdesk.core.units import NANOS_PER_SECOND
+from scalpdesk.exchange.answers import AnswerFaults, Question, is_false
 from scalpdesk.exchange.market import Published, SimulatedMarket
+from scalpdesk.simulation.faults import Fault
 from scalpdesk_ibkr.served.accounts import AccountFeed, RealizedProfits
 from scalpdesk_ibkr.served.contracts import CHAIN_VENUES, NO_CONTRACT, ContractBook, read_query
 from scalpdesk_ibkr.served.exercise import ExerciseDesk
@@ -15,11 +17,13 @@ from scalpdesk_ibkr.served.history import HistoricalBars
 from scalpdesk_ibkr.served.layouts import error_message
 from scalpdesk_ibkr.served.market_data import DataTerms, MarketLines
 from scalpdesk_ibkr.served.orders import TwsOrders
+from scalpdesk_ibkr.served.questions import ASKED_BY, falsified, is_end, readdressed, told_by
 from scalpdesk_ibkr.served.wire import Field, Message, Reader, TwsError, encode
 
 _START_API = 71
 _MOST_A_SECOND = 50
 """Messages that a client may send within a second."""
+_NOT_PROCESSED = 322, "Error processing request.-'the service is not available'"
 _NOTICES = {
     2104: "Market data farm connection is OK:usfarm",
     2106: "HMDS data farm connection is OK:ushmds",
@@ -54,7 +58,7 @@ class TwsMarket:
         """Send a message, written for the version of its connection, to a client if it is connected."""
         client = self.clients.get(client_id)
         if client is not None:
-            client.send(*write(client.version))
+            client.tell(*write(client.version))
 
     def line_count(self) -> int:
         """Return the number of market-data lines of all clients."""
@@ -84,8 +88,9 @@ class ClientSession:
         self.lines = MarketLines(version, world, contracts, market.data_terms, market.line_count)
         self.bars = HistoricalBars(version, world, contracts, market.wall_ns)
         self.accounts = AccountFeed(
-            version, world, contracts, market.profits, market.codes, lambda message: self.send(*message)
+            version, world, contracts, market.profits, market.codes, lambda message: self.tell(*message)
         )
+        self._answers = AnswerFaults[tuple[int, tuple[Message, ...]]](lambda: world.faults)
         self._write = write
         self._stated_second = 0
         self._has_timer = False
@@ -120,11 +125,63 @@ class ClientSession:
                 reader.text()
             if request.has_id:
                 request_id = reader.whole("request id")
+            question = None if self.market.world.faults.is_quiet else ASKED_BY.get(kind)
+            fault = self._answers.strike(question)
+            if fault is not None and question is not None:
+                self._answer_badly(question, fault, (body, request, request_id, reader))
+                return True
             for message in request.answer(self, request_id, reader) or ():
                 self.send(*message)
         except TwsError as error:
             self.send_error(request_id, error.code, str(error))
         return True
+
+    def _answer_badly(
+        self, question: Question, fault: Fault, asked: "tuple[bytes, _RequestForm, int, Reader]"
+    ) -> None:
+        """Answer a request as a fault wants it; the request itself is not carried out where none comes."""
+        body, request, request_id, reader = asked
+        if fault.name == "answer_missing":
+            return
+        if fault.name == "answer_refused":
+            is_line = question is Question.QUOTES
+            code, text = (354, "Requested market data is not subscribed.") if is_line else _NOT_PROCESSED
+            self.send_error(request_id, code, text)
+            return
+        messages = tuple(request.answer(self, request_id, reader) or ())
+        if fault.name == "answer_empty":
+            messages = tuple(filter(is_end, messages))
+        elif fault.name == "answer_old":
+            fields = tuple(part for part in body.split(b"\0") if part != b"%d" % request_id)
+            before, earlier = self._answers.earlier(question, fields, (request_id, messages))
+            messages = tuple(readdressed(message, before, request_id) for message in earlier)
+        elif is_false(fault):
+            messages = tuple(falsified(fault.name, message) for message in messages)
+        if fault.name == "answer_late":
+            self._send_later(fault, *messages)
+            return
+        for message in messages:
+            self.send(*message)
+
+    def tell(self, *message: Field) -> None:
+        """Send what answers no request, as far as a fault of what it tells lets it."""
+        question = None if self.market.world.faults.is_quiet else told_by(message)
+        fault = self._answers.strike(question)
+        if fault is None:
+            self.send(*message)
+        elif is_false(fault):
+            self.send(*falsified(fault.name, message))
+        elif fault.name == "answer_late":
+            self._send_later(fault, message)
+
+    def _send_later(self, fault: Fault, *messages: Message) -> None:
+        ledger = self.market.world.ledger
+
+        def send_all() -> None:
+            for message in messages:
+                self.send(*message)
+
+        ledger.at(ledger.now_ns + int(fault.seconds * NANOS_PER_SECOND), send_all)
 
     def _comes_too_fast(self) -> bool:
         if self.market.wall_ns is None:
@@ -168,7 +225,7 @@ class ClientSession:
         for message in chain(self.lines.ticks_of(event), self.bars.updates_of(event)):
             if states_time:
                 self._state_time()
-            self.send(*message)
+            self.tell(*message)
         if not self._has_timer and not self.accounts.is_idle:
             self._has_timer = True
             ledger = self.market.world.ledger

@@ -1,0 +1,114 @@
+"""The matrix of questions: its verdicts, and a sample of its cells in virtual time."""
+
+import pytest
+
+from scalpdesk.exchange import Question
+from scalpdesk_testing.question_cells import (
+    QUESTIONS,
+    VENUES,
+    Cell,
+    How,
+    Road,
+    Seen,
+    Verdict,
+    When,
+    cell_named,
+    cells,
+    verdict,
+)
+from scalpdesk_testing.question_matrix import Tried, in_virtual_time, table_of
+
+FLATTEN = Cell("alpaca", Question.ACCOUNT, How.SILENT, When.CUT, Road.FLATTEN)
+CONTROL = Seen(held=True, flat_seconds=2.0)
+
+
+def judged(cell, **seen):
+    return verdict(cell, Seen(**{"held": True, **seen}), CONTROL, 3.0)[0]
+
+
+def test_every_cell_has_a_name_that_brings_it_back():
+    whole = list(cells())
+    assert len(whole) == len(VENUES) * len(QUESTIONS) * 6 * 3 * 8
+    assert [cell_named(str(cell)) for cell in whole] == whole
+
+
+@pytest.mark.parametrize(
+    ("seconds", "outcome"), [(9.9, Verdict.HELD), (10.1, Verdict.FAILED), (None, Verdict.FAILED)]
+)
+def test_a_flatten_may_wait_five_seconds_beyond_the_time_to_sell(seconds, outcome):
+    assert judged(FLATTEN, flat_seconds=seconds, alarm="said") is outcome
+
+
+def test_the_watchdog_may_not_wait_for_answers():
+    watched = FLATTEN.but(road=Road.WATCHDOG)
+    assert judged(watched, flat_seconds=4.9) is Verdict.HELD
+    assert judged(watched, flat_seconds=5.1) is Verdict.FAILED
+
+
+def test_a_reversal_fails_whatever_else_is_right():
+    assert judged(FLATTEN, flat_seconds=1.0, reversed_="sell 2 at 0") is Verdict.FAILED
+
+
+@pytest.mark.parametrize(
+    ("seen", "outcome"),
+    [
+        ({"mode": "ACTIVE", "orders": 3}, Verdict.HELD),
+        ({"mode": "ACTIVE", "alarm": "late"}, Verdict.FAILED),
+        ({"mode": "REDUCING", "alarm": "late"}, Verdict.HELD),
+        ({"mode": "REDUCING"}, Verdict.FAILED),
+        ({"mode": ""}, Verdict.FAILED),
+    ],
+)
+def test_a_desk_that_is_left_alone_trades_or_says_why_not(seen, outcome):
+    assert judged(FLATTEN.but(road=Road.NOTHING), **seen) is outcome
+
+
+def test_positions_that_fail_are_told_and_asked_again():
+    cell = FLATTEN.but(question=Question.POSITIONS)
+    assert judged(cell, healed_seconds=4.0, alarm="said") is Verdict.HELD
+    assert judged(cell, healed_seconds=4.0) is Verdict.FAILED
+    assert judged(cell, alarm="said") is Verdict.FAILED
+
+
+def test_a_refused_start_is_told_and_not_counted_as_held():
+    starting = FLATTEN.but(when=When.STARTING)
+    assert judged(starting, alarm="the venue does not answer") is Verdict.TOLD
+    assert judged(starting, alarm="the venue does not answer", mode="FLATTENING") is Verdict.FAILED
+    assert judged(starting.but(road=Road.NOW), alarm="the venue does not answer") is Verdict.FAILED
+
+
+def test_the_table_counts_cells_by_venue_question_and_road():
+    tried = [
+        Tried(FLATTEN, CONTROL, Verdict.HELD, ""),
+        Tried(FLATTEN.but(how=How.LATE), CONTROL, Verdict.FAILED, "not flat"),
+    ]
+    assert table_of(tried).splitlines()[-1] == "| alpaca | account |  | 1/2 |  |  |  |  |  |  | 1/2 |"
+
+
+SAMPLE = (
+    "alpaca/contracts/refused/after a cut/flatten",
+    "alpaca/order_by_id/silent/running/kill -9, flatten --now",
+    "alpaca/quotes/silent/running/watchdog",
+    "alpaca/contracts/late/starting/nothing",
+    "deribit/contracts/old/running/flatten",
+    "deribit/order_by_id/empty/after a cut/kill -9, watchdog",
+    "deribit/executions/refused/running/watchdog",
+    "deribit/quotes/silent/running/kill -9, watchdog",
+    "tws/contracts/silent/after a cut/flatten",
+    "tws/contracts/late/running/watchdog",
+    "tws/quotes/refused/running/flatten",
+    "tws/quotes/late/after a cut/kill -9, watchdog",
+)
+
+
+def test_a_sample_of_the_matrix_holds():
+    tried = in_virtual_time([cell_named(name) for name in SAMPLE], workers=1)
+    assert [(str(each.cell), each.why) for each in tried if each.outcome is Verdict.FAILED] == []
+
+
+@pytest.mark.second
+@pytest.mark.parametrize("venue", VENUES)
+def test_questions_that_no_road_needs_hold_up_no_road(venue):
+    whole = list(cells((venue,), (Question.CONTRACTS,), roads=[road for road in Road if road.leaves]))
+    tried = in_virtual_time(whole)
+    assert [(str(each.cell), each.why) for each in tried if each.outcome is Verdict.FAILED] == []
