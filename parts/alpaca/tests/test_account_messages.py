@@ -127,7 +127,8 @@ def test_the_penny_programme_indicator_decides_on_the_ticks(symbol, ppind, rule)
 @pytest.mark.rows(
     ("change", "name"),
     [
-        *(({"multiplier": value}, "bad_multiplier") for value in ("0.5", "0", "100001")),
+        *(({"multiplier": value}, "implausible_number") for value in ("0.5", "0", "10", "2147483647")),
+        ({"multiplier": "NaN"}, "bad_multiplier"),
         *(({"symbol": name}, "bad_symbol") for name in ("NVDA26", samples.OPTION.ljust(33, "x"))),
         *(({"open_interest": value}, "bad_open_interest") for value in ("-1", str(LARGEST_COUNT + 1))),
         ({"strike_price": "185.5"}, "contradictory_contract"),
@@ -304,7 +305,7 @@ def test_a_contract_that_names_little_is_tradable_a_hundred_shares_of_unknown_in
 
     found = listed()
     assert (found.contract.multiplier, found.open_interest_contracts, found.is_tradable) == (100, None, True)
-    assert listed(multiplier="100000").contract.multiplier == account_messages.LARGEST_MULTIPLIER
+    assert listed(multiplier="100.0").contract.multiplier == 100
     assert listed(open_interest=str(LARGEST_COUNT)).open_interest_contracts == LARGEST_COUNT
 
 

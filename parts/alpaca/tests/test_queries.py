@@ -248,3 +248,25 @@ def test_idle_order_connections_are_used_every_25_seconds_and_a_failure_is_count
     assert made.run(scenario) == 0
     assert made.venue.count("GET /v2/clock") == 4  # a question on a stale connection is asked again once
     assert made.health().counters["keep_warm_failed"] == 1
+
+
+@pytest.mark.rows(("again", "found"), [("100", [100]), ("10", [])])
+def test_a_contract_whose_multiplier_is_not_its_own_is_asked_for_again_and_else_left_out(talk, again, found):
+    row = {
+        "symbol": samples.OPTION,
+        "status": "active",
+        "tradable": True,
+        "expiration_date": "2026-12-18",
+        "underlying_symbol": samples.STOCK,
+        "strike_price": "185",
+    }
+    pages = [
+        (200, {"option_contracts": [row | {"multiplier": multiplier}], "next_page_token": None})
+        for multiplier in ("10", again)
+    ]
+    made = talk({"GET /v2/options/contracts": pages})
+    listed = made.run(lambda: made.gateway.discover(samples.STOCK, DAY, date(2026, 12, 31)))
+    assert [each.contract.multiplier for each in listed] == found
+    told = made.said()
+    assert names(told) == ["implausible_number"] * (2 - len(found))
+    assert all(samples.OPTION in each.detail and "expected 100" in each.detail for each in told)

@@ -9,6 +9,7 @@ from ib_async import Contract
 from scalpdesk.base import Equity, InstrumentId, Instruments, Settlement, TickRule, us_option
 from scalpdesk.instruments.contract import Future, Index
 from scalpdesk_ibkr.contracts import Contracts, future_named, instrument_of
+from scalpdesk_testing.kit.served import against
 
 D = Decimal
 
@@ -74,3 +75,29 @@ def test_a_share_class_and_a_morning_expiry_are_named_as_tws_writes_them():
     assert (share_class.symbol, share_class.tradingClass, share.symbol) == ("BRK B", "BRKB", "BRK B")
     assert share_class.lastTradeDateOrContractMonth == "20260320"
     assert (morning.localSymbol, morning.lastTradeDateOrContractMonth) == ("SPX   260320C06000000", "")
+
+
+@pytest.mark.allow_hosts(["127.0.0.1"])
+def test_an_option_whose_multiplier_is_not_its_own_is_asked_for_again_and_named(socket_enabled):
+    changed = []
+
+    def once(fields):
+        if fields[0] == "10" and fields[3] == "OPT" and "100" in fields and not changed:
+            changed.append(fields[11])
+            place = fields.index("100")
+            return [[*fields[:place], "10", *fields[place + 1 :]]]
+        return [fields]
+
+    async def scenario(bench):
+        desk = bench.gateway()
+        await desk.connect()
+        days = bench.book[bench.call].expiry
+        found = await desk.discover("SPY", days, days)
+        told = desk.health().counters.get("implausible_number")
+        await desk.close()
+        assert changed
+        assert {each.contract.multiplier for each in found} == {100}
+        assert bench.book[bench.call].symbol in {each.contract.symbol for each in found}
+        assert told == 1
+
+    against(scenario, once)

@@ -255,11 +255,15 @@ class UnknownClassError(ArgumentError):
     """No row and no share says what the options of a root are."""
 
 
+class MultiplierError(ArgumentError):
+    """A multiplier that a venue states is not that of the contract's class."""
+
+
 def us_option(
     symbol: str,
     shares: Collection[str] = (),
     *,
-    multiplier: int | None = None,
+    multiplier: Decimal | None = None,
     is_penny: bool | None = None,
 ) -> OptionContract:
     """Build a US listed option from its OCC symbol, with the terms of its class.
@@ -273,7 +277,7 @@ def us_option(
     shares
         Symbols that the data or the venue show as shares or funds.
     multiplier
-        Units a contract, where the venue states them.
+        Units a contract as the venue states them, which have to be those of the class.
     is_penny
         Whether the venue lists it in the penny programme, where it says so.
 
@@ -281,6 +285,8 @@ def us_option(
     ------
     UnknownClassError
         When the root has no row for this expiry and is that of none of the shares.
+    MultiplierError
+        When the venue states other units than the class has.
     ArgumentError
         When the text is not an OCC symbol.
 
@@ -299,6 +305,13 @@ def us_option(
         if share is None or root in _by_root or root[-1].isdigit():
             raise _unknown(root, day)
         terms = OptionClass(underlying=share)
+    if multiplier is not None and multiplier != terms.multiplier:
+        raise MultiplierError(
+            f"its multiplier is stated as {multiplier:f}, expected {terms.multiplier}",
+            where="multiplier",
+            value=symbol,
+            fix=f"options of another multiplier have a root of their own; [classes.{root}] may state it",
+        )
     return OptionContract(
         symbol=occ_symbol(root, day, right, strike),
         root=root,
@@ -309,7 +322,7 @@ def us_option(
         style=terms.exercise,
         settlement=terms.settlement,
         tick_rule=NICKEL_DIME if is_penny is False else terms.tick_rule,
-        multiplier=terms.multiplier if multiplier is None else multiplier,
+        multiplier=terms.multiplier,
     )
 
 

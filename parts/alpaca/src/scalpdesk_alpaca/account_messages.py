@@ -12,6 +12,7 @@ from urllib.parse import quote
 import msgspec
 
 from scalpdesk.base import ZERO, ArgumentError, ChangeCause, Equity, Instrument, QuoteEvent, us_option
+from scalpdesk.instruments.classes import MultiplierError
 from scalpdesk.instruments.contract import parse_occ
 from scalpdesk.instruments.corporate_actions import ActionKind, CorporateAction
 from scalpdesk.marketdata.tape import CashDividend
@@ -45,7 +46,8 @@ from scalpdesk_alpaca.transport import RestRequest
 _CONTRACTS_PER_PAGE = 10_000
 SYMBOLS_PER_QUERY = 100
 _HIGHEST_OPTIONS_LEVEL = 10
-LARGEST_MULTIPLIER = 100_000
+IMPLAUSIBLE = "implausible_number"
+"""Name of a number that does not fit what it belongs to."""
 
 
 class _Account(msgspec.Struct):
@@ -225,16 +227,15 @@ def read_contracts(raw: bytes) -> tuple[list[ListedContract], str | None, list[B
 
 
 def _contract(row: _Contract) -> ListedContract:
-    multiplier = Decimal(100) if row.multiplier is None else positive(row.multiplier, "multiplier")
-    if multiplier != int(multiplier) or multiplier > LARGEST_MULTIPLIER:
-        raise Malformed("bad_multiplier", str(multiplier))
     try:
         contract = us_option(
             text(row.symbol, "symbol", 32),
             [row.underlying_symbol],
-            multiplier=int(multiplier),
+            multiplier=None if row.multiplier is None else amount(row.multiplier, "multiplier"),
             is_penny=row.ppind,
         )
+    except MultiplierError as error:
+        raise Malformed(IMPLAUSIBLE, f"contract {row.symbol}: {error.what}") from None
     except ArgumentError as error:
         raise Malformed("bad_symbol", error.what) from None
     expiry = day_of(row.expiration_date, "expiration_date")

@@ -30,6 +30,7 @@ from scalpdesk_alpaca import market_data, order_messages
 from scalpdesk_alpaca.account_messages import (
     ACCOUNT,
     CLOCK,
+    IMPLAUSIBLE,
     POSITIONS,
     SYMBOLS_PER_QUERY,
     activities_request,
@@ -281,18 +282,29 @@ class Queries:
         raise RetryError("the venue's pages do not end", where=what, value=_MOST_PAGES)
 
     async def discover(self, underlying: str, first: date, last: date) -> tuple[ListedContract, ...]:
-        """Return the options on ``underlying`` that expire from ``first`` to ``last``."""
+        """Return the options on ``underlying`` that expire from ``first`` to ``last``.
+
+        Contracts whose multiplier is not theirs are asked for once more; they are left out, by name, when
+        the venue says it again.
+        """
+        odd = list[str]()
 
         def read(raw: bytes) -> tuple[list[ListedContract], str | None]:
             page, token, refused = read_contracts(raw)
             self._refuse(refused, "requests")
+            odd.extend(message.name for message in refused if message.name == IMPLAUSIBLE)
             return page, token
 
-        listed = await self._pages(
-            f"contracts of {underlying}",
-            lambda token: self.ask(contracts_request(underlying, first, last, token)),
-            read,
-        )
+        async def ask() -> list[ListedContract]:
+            return await self._pages(
+                f"contracts of {underlying}",
+                lambda token: self.ask(contracts_request(underlying, first, last, token)),
+                read,
+            )
+
+        listed = await ask()
+        if odd:
+            listed = await ask()
         return tuple(
             contract
             for contract in listed

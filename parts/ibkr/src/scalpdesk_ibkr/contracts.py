@@ -6,15 +6,15 @@ their month, multiplier and price step.
 """
 
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date, datetime, timedelta
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 
 from ib_async import ComboLeg, Contract, ContractDetails
 
 from scalpdesk.core.errors import ArgumentError, RetryError
 from scalpdesk.core.units import InstrumentId
-from scalpdesk.instruments.classes import FUTURES, us_option
+from scalpdesk.instruments.classes import FUTURES, MultiplierError, us_option
 from scalpdesk.instruments.contract import Equity, Future, Index, Instrument, Instruments, Settlement
 from scalpdesk.instruments.ticks import TickRule
 from scalpdesk.venues.bounds import is_count
@@ -84,33 +84,42 @@ def instrument_of(
     """
     if contract.currency != CURRENCY:
         return None
-    share = contract.symbol.replace(" ", ".")
     try:
-        if contract.secType == "OPT":
-            symbol = contract.localSymbol.replace(" ", "")
-            shares = [share] if is_on_share else ()
-            return us_option(symbol, shares, multiplier=_multiplier(contract, 100))
-        if contract.secType == "FUT" and price_step:
-            step = Decimal(str(price_step))
-            return Future(
-                f"{contract.symbol}_{contract.lastTradeDateOrContractMonth[:6]}",
-                contract.symbol,
-                _day(contract.lastTradeDateOrContractMonth),
-                TickRule(step),
-                multiplier=_multiplier(contract, 1),
-            )
-        if contract.secType == "STK":
-            return Equity(share)
-        return Index(contract.symbol) if contract.secType == "IND" else None
-    except (ArgumentError, ValueError):
+        return _named_by(contract, price_step, is_on_share=is_on_share)
+    except (ArgumentError, ValueError, InvalidOperation):
         return None
 
 
-def _multiplier(contract: Contract, usual: int) -> int:
-    found = float(contract.multiplier or usual)
-    if not is_count(found):
-        raise ValueError(f"a multiplier beyond all bounds: {found:g}")
-    return int(found)
+def _named_by(contract: Contract, price_step: float, *, is_on_share: bool) -> Instrument | None:
+    """Return what :func:`instrument_of` does; raises MultiplierError where the multiplier is not its own."""
+    share = contract.symbol.replace(" ", ".")
+    multiplier = Decimal(contract.multiplier) if contract.multiplier else None
+    if contract.secType == "OPT":
+        symbol = contract.localSymbol.replace(" ", "")
+        return us_option(symbol, [share] if is_on_share else (), multiplier=multiplier)
+    if contract.secType == "FUT" and price_step:
+        return Future(
+            f"{contract.symbol}_{contract.lastTradeDateOrContractMonth[:6]}",
+            contract.symbol,
+            _day(contract.lastTradeDateOrContractMonth),
+            TickRule(Decimal(str(price_step))),
+            multiplier=_of_future(contract.symbol, multiplier),
+        )
+    if contract.secType == "STK":
+        return Equity(share)
+    return Index(contract.symbol) if contract.secType == "IND" else None
+
+
+def _of_future(root: str, stated: Decimal | None) -> int:
+    """Return the multiplier of a future: that of its root, else as it is stated."""
+    known = FUTURES[root].multiplier if root in FUTURES else None
+    if stated is not None and known not in (None, stated):
+        raise MultiplierError(
+            f"its multiplier is stated as {stated:f}, expected {known}", where="multiplier", value=root
+        )
+    if known is None and stated is not None and (not is_count(stated) or stated % 1):
+        raise ValueError(f"a multiplier that is none: {stated}")
+    return int(known if known is not None else stated or 1)
 
 
 def _day(text: str) -> date:
@@ -127,6 +136,8 @@ class Contracts:
         self._connection, self._instruments = connection, instruments
         self._by_symbol: dict[str, Contract] = {}
         self._by_id: dict[int, Instrument] = {}
+        self.on_refused: Callable[[str], None] = lambda _why: None
+        """Called with a contract whose multiplier is not its own, in words."""
 
     def of(self, number: InstrumentId) -> Contract:
         """Return the contract of an instrument, with its id where TWS has named it."""
@@ -151,7 +162,32 @@ class Contracts:
         return instrument
 
     async def find(self, wanted: Contract) -> list[Instrument]:
-        """Return the instruments that fit a contract, and keep their ids."""
+        """Return the instruments that fit a contract, and keep their ids.
+
+        Where a multiplier is not the contract's own they are asked for once more, and then left out by name.
+        """
+        found = await self._details(wanted)
+        odd = [details for details in found if self._is_odd(details)]
+        if odd:
+            found = await self._details(wanted)
+        kept = (self._keep(details, wanted) for details in found)
+        return [instrument for instrument in kept if instrument is not None]
+
+    def _is_odd(self, details: ContractDetails) -> bool:
+        """Return whether a contract is stated with another multiplier than its own, and tell so."""
+        contract, is_on_share = details.contract, details.underSecType == "STK"
+        if contract is None or contract.currency != CURRENCY:
+            return False
+        try:
+            _named_by(contract, details.minTick, is_on_share=is_on_share)
+        except MultiplierError as error:
+            self.on_refused(f"contract {contract.localSymbol}: {error.what}")
+            return True
+        except (ArgumentError, ValueError, InvalidOperation):
+            return False
+        return False
+
+    async def _details(self, wanted: Contract) -> list[ContractDetails]:
         client = self._connection.client
         try:
             found = await self._connection.request(
@@ -161,8 +197,7 @@ class Contracts:
             if refused.code != codes.UNKNOWN_CONTRACT:
                 raise
             found = []
-        kept = (self._keep(details, wanted) for details in found)
-        return [instrument for instrument in kept if instrument is not None]
+        return list(found)
 
     async def by_id(self, con_id: int) -> Instrument | None:
         """Return the instrument of an id; None for what the desk does not trade."""

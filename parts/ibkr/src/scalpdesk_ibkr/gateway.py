@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from datetime import date
 from decimal import Decimal, InvalidOperation
+from functools import partial
 from urllib.parse import urlsplit
 
 import msgspec
@@ -63,6 +64,7 @@ class IbkrGateway(GatewayBase):
         own_id = settings.watchdog_client_id if setup.is_watchdog else settings.client_id
         self._connection = TwsConnection(setup, settings, own_id, self._publisher)
         self._contracts = Contracts(self._connection, setup.instruments)
+        self._contracts.on_refused = partial(self._publisher.refuse, "requests", "implausible_number")
         self._orders = IbkrOrders(self._connection, self._contracts, setup, self._publisher)
         self._path = self._orders.path
         self._market = QuoteLines(
