@@ -59,6 +59,8 @@ class Mishaps:
         self.runner: LiveRunner | None = None
         self.running: asyncio.Task[str] | None = None
         self.disk_full_until = 0.0
+        self.on_struck: Callable[[], None] = lambda: None
+        """Called as something goes wrong."""
         self.may_resume: Callable[[], bool] = lambda: True
         self.on_commanded: Callable[[Mode], None] = lambda _mode: None
         """Called with the mode that a person asks for, before there is an answer."""
@@ -72,6 +74,7 @@ class Mishaps:
     def strike(self, moment: Moment) -> None:
         """Let one thing go wrong now."""
         self._say("fault", f"{moment.kind} {moment.seconds:g} s")
+        self.on_struck()
         acts = {
             TRANSFER: self._transfer,
             CORRECTION: self._correct,

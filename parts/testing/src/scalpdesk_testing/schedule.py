@@ -430,6 +430,8 @@ class CountingPlan(FaultPlan):
         super().__init__(faults, seed)
         self.states: Callable[[], Sequence[str]] = tuple
         self.pairs: Counter[str] = Counter()
+        self.on_struck: Callable[[], None] = lambda: None
+        """Called as a fault strikes."""
         self._aim = aim
         self.is_quiet = self.is_quiet and aim is None
 
@@ -462,5 +464,6 @@ class CountingPlan(FaultPlan):
 
     def note(self, name: str) -> None:
         """Count a fault with the states it met."""
+        self.on_struck()
         for state in self.states() or ("no_order",):
             self.pairs[f"{name} x {state}"] += 1

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import msgspec
 
+from scalpdesk.core.enums import Mode
 from scalpdesk.core.errors import ConfigError, InvariantError, RetryError, StopError
 from scalpdesk.core.events import Event, OpenInterestEvent, OrderFilled, QuoteEvent
 from scalpdesk.core.intents import Output, VenueCommand
@@ -27,6 +28,7 @@ from scalpdesk.engine.timers import Timers
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.exchange.keyring import Credential, Keyring
 from scalpdesk.exchange.market import MarketOptions, SimulatedMarket
+from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.live.account_mode import ModeKeeper
 from scalpdesk.live.core import LiveCore
 from scalpdesk.live.recovery import Start, known_orders, rebuild
@@ -45,6 +47,7 @@ from scalpdesk_testing.invariants import BY_HAND, INVARIANTS, Scene, Violation, 
 from scalpdesk_testing.line import STRAIGHT, Asked, Line, OnTheWay
 from scalpdesk_testing.market import SHARE, SmallMarket
 from scalpdesk_testing.mishaps import Mishaps
+from scalpdesk_testing.outside_judge import Mandate, OutsideJudge, legs_of
 from scalpdesk_testing.schedule import (
     JUMP,
     LINE_FAULTS,
@@ -82,6 +85,7 @@ class TrialOutcome:
     lives of the desk's process.
     ``edges``, ``pairs``: How often each edge of the order machine and each pair of fault and state was met.
     ``says``: Notices of the desk to a person, with their time (seconds after the beginning).
+    ``seconds_judged``: In which a delta was due by the outside judge.
     """
 
     seed: int
@@ -94,6 +98,7 @@ class TrialOutcome:
     edges: Counter[str] = field(default_factory=Counter)
     pairs: Counter[str] = field(default_factory=Counter)
     says: list[tuple[float, str, str]] = field(default_factory=list)
+    seconds_judged: int = 0
 
     def note(self, invariant: str, detail: str) -> None:
         """Add a violation at the end."""
@@ -165,6 +170,10 @@ PAUSE_SECONDS = 3.0
 _AIMS_AFTER = 3.0
 """Seconds before which the aimed fault waits: the desk is only starting."""
 _LIVENESS_SECONDS = 60.0
+_JUDGED_AFTER = 0.5
+"""The outside judge looks each second from then on: between two quotes, which come at whole seconds."""
+_RESUMED_SECONDS = 40.0
+"""After the healing a person has resumed the desk, twice if need be."""
 _DOUBT_SECONDS = 30.0
 _MOST_VIOLATIONS = 5
 """A broken law breaks again at the next event; so many are kept."""
@@ -285,8 +294,11 @@ class Trial(ABC):
         self.line.on_asked = self.conduct.asked_for
         self.world.on_update(self.conduct.venue_reported)
         self.world.on_update(self._note_opened)
-        self.mishaps.on_commanded, self.mishaps.on_operated = self.conduct.commanded, self.conduct.operated
-        self.mishaps.on_noted = self.conduct.noted
+        self.judge = OutsideJudge(self.account, self.world.ledger, self._mandate())
+        self.mishaps.on_struck = self.plan.on_struck = self.judge.struck
+        self.mishaps.on_commanded = self._commanded
+        self.mishaps.on_operated = self._operated
+        self.mishaps.on_noted = self._noted
 
     def _make_scene(self) -> Scene:
         """Return what the laws look at, with what a schedule lets go wrong."""
@@ -319,6 +331,27 @@ class Trial(ABC):
         scene.plan, scene.cash_tolerance = self.desk_plan, self.CASH_TOLERANCE
         scene.excused |= _excused(schedule)
         return scene
+
+    def _mandate(self) -> Mandate:
+        """Return what the desk was told, as the outside judge knows it."""
+        plan, ledger, session = self.desk_plan, self.world.ledger, self.market.session
+        config, minutes = plan.config, plan.config.exits.flat_minutes_before_close
+        contracts = {number: ledger.instruments[number] for number in plan.legs}
+        ends = {number: expiry_instant_ns(each) for number, each in contracts.items() if each.is_option}
+        leaves_ns = None if minutes is None else session.close_ns - int(minutes * 60 * NANOS_PER_SECOND)
+        return Mandate(
+            SHARE,
+            legs_of(plan.legs, ledger, ends),
+            config.straddles,
+            plan.most_straddles,
+            plan.band_shares if config.hedge.band == "fixed" and not self.schedule.is_jump else None,
+            config.hedge.delta_vol == "entry",
+            leaves_ns,
+            session.close_ns,
+            plan.limits.max_daily_loss,
+            plan.members,
+            may_be_called=self.schedule.called_at is not None,
+        )
 
     def market_options(self) -> MarketOptions:
         """Return how the exchange behaves."""
@@ -373,6 +406,7 @@ class Trial(ABC):
     async def _run(self) -> None:
         loop = self.loop
         self.line.drive()
+        loop.call_at(_JUDGED_AFTER, self._second)
         for moment in self.schedule.moments:
             loop.call_at(moment.at, self.mishaps.strike, moment)
         loop.call_at(self.schedule.heal_at, self.mishaps.heal)
@@ -394,6 +428,8 @@ class Trial(ABC):
 
     async def _live(self, *, is_first: bool) -> bool:
         """One life of the desk's process; True when it ended in order."""
+        if not is_first:
+            self.judge.struck()
         try:
             timers, is_fresh = (Timers(), True) if is_first else self._reborn()
         except StopError as error:  # the disk is still full
@@ -491,6 +527,37 @@ class Trial(ABC):
         if rebuilt.unwritten:
             self.journal.finish(rebuilt.unwritten)
         return rebuilt.timers, not rebuilt.events
+
+    def _second(self) -> None:
+        """Let the judge look at the venue, between two quotes of it."""
+        loop, mishaps = self.loop, self.mishaps
+        silent = self.market.silent_until.values()
+        is_disturbed = (
+            mishaps.running is None
+            or not self._is_connected()
+            or self._is_slowed()
+            or bool(self.clock.skew_ns or self.world.ledger.halted)
+            or any(until_ns > self.clock.true_ns() for until_ns in silent)
+        )
+        # a person resumes the desk at the latest then, unless something is his to clear
+        is_resumed = loop.time() > self.schedule.heal_at + _RESUMED_SECONDS and mishaps.may_resume()
+        is_active = is_resumed or self.engine.desk.gate.mode is Mode.ACTIVE
+        for why in self.judge.second(loop.time(), is_disturbed=is_disturbed, is_active=is_active):
+            self._violate_once(why)
+        if loop.time() < self._length:
+            loop.call_later(1.0, self._second)
+
+    def _commanded(self, mode: Mode) -> None:
+        self.conduct.commanded(mode)
+        self.judge.asked(mode, is_answered=False)
+
+    def _operated(self, mode: Mode) -> None:
+        self.conduct.operated(mode)
+        self.judge.asked(mode, is_answered=True)
+
+    def _noted(self, mode: Mode) -> None:
+        self.conduct.noted(mode)
+        self.judge.asked(mode, is_answered=False)
 
     # every event ------------------------------------------------------------------------------------
 
@@ -605,6 +672,8 @@ class Trial(ABC):
         """A request has just been answered: the venue's side of the laws."""
         if request.method == "GET" or len(self.outcome.violations) >= _MOST_VIOLATIONS:
             return
+        for unwanted in self.judge.arrived():
+            self._violate_once(unwanted)
         scene = self.scene
         scene.open_at_venue = self._open_at_venue()
         for invariant in INVARIANTS:
@@ -702,6 +771,7 @@ class Trial(ABC):
         outcome.orders = len(self.account.by_client_id)
         outcome.faults = sum(self.plan.hits.values()) + len(self.journal.deaths)
         outcome.pairs = self.plan.pairs
+        outcome.seconds_judged = self.judge.seconds_judged
         return outcome
 
 
