@@ -133,3 +133,35 @@ def test_a_reason_of_blanks_is_none(served, capsys):
 def test_a_resume_without_a_reason_names_the_flag(desk, document_of):
     desk.update(error="going back to work needs a reason", fix="scalpdesk resume --reason TEXT")
     assert document_of("resume", "--reason", "", "--runs-dir", ".", code=2)["error"]["where"] == "--reason"
+
+
+SETTLED = {"order": "sd-000012", "state": "filled", "filled": "1", "average": "500.02"}
+
+
+@pytest.mark.rows(
+    ("typed", "asked"),
+    [
+        (
+            ("--filled", "1", "--price", "500.02"),
+            {"filled": "1", "price": "500.02", "fee": None},
+        ),
+        (
+            ("--filled", "2", "--price", "5.1", "--fee", "0.35"),
+            {"filled": "2", "price": "5.1", "fee": "0.35"},
+        ),
+        (("--never-arrived",), {"filled": "0", "price": None, "fee": None}),
+    ],
+)
+def test_a_person_s_word_on_an_order_reaches_the_desk(served, told_by, typed, asked):
+    served.answer.update(SETTLED)
+    said = told_by("settle", "000012", *typed, "--reason", "seen", "--runs-dir", ".").out
+    assert "sd-000012" in said
+    request = {name: value for name, value in served.asked[-1].items() if name != "token"}
+    assert request == {"do": "settle", "order": "000012", "reason": "seen"} | asked
+
+
+@pytest.mark.rows("typed", [(), ("--filled", "1", "--never-arrived")])
+def test_a_person_says_one_thing_of_an_order(served, document_of, typed):
+    said = document_of("settle", "000012", *typed, "--reason", "seen", "--runs-dir", ".", code=2)["error"]
+    assert said["where"] == "--filled, --never-arrived"
+    assert served.asked == []

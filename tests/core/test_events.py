@@ -48,6 +48,7 @@ SAMPLES = {
     ev.OrderStatusUnknown: ("a-1", 1, 2, "time-out"),
     ev.OrderNotFound: ("a-1", 1, 2),
     ev.FillBusted: ("a-1", 1, 2, "x1", "error"),
+    ev.OrderSettled: ("a-1", 1, 2, Decimal(1), Decimal("1.05"), Decimal("0.10"), "seen at the broker", "ann"),
     ev.UnmatchedOrderEvent: (ev.OrderNotFound("a-1", 1, 2), 1, 2, "the desk never sent this order"),
     ev.PositionChanged: (3, 1, 2, "exercise", Decimal(-1), Decimal(0), Decimal(0), "r-1"),
     ev.AccountSnapshot: (1, 2, Decimal("1000.01"), (HeldPosition(3, Decimal(-2), Decimal("1.5")),)),

@@ -328,6 +328,8 @@ def test_a_desk_that_has_not_begun_shows_what_it_is():
         "events": 7,
         "decisions": [],
         "reconciled": None,
+        "doubts": [],
+        "unsellable": [],
         "differences": ["cash: desk 1.00, venue 2.00"],
         "adopted": [],
         "quarantine": [],

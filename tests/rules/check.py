@@ -199,7 +199,7 @@ def crossing_names() -> list[str]:
     return sorted(found)
 
 
-_MOST_LINES = 84_000
+_MOST_LINES = 84_600
 
 
 def closure() -> dict[str, int]:
@@ -245,7 +245,7 @@ def print_figures(*, in_full: bool) -> list[str]:
         "type: ignore": (lines_with(r"#\s*type: ignore"), 10),
         "broad excepts without a reason": (broad_excepts(), 0),
         "imports past a door": (imports_past_doors(), 0),
-        "names that packages import from one another": (crossing_names(), 1_637),
+        "names that packages import from one another": (crossing_names(), 1_650),
         "test files out of place": (misplaced_tests(), 0),
         "private names in tests": (private_names(), 214),
         "monkeypatch.setattr in tests": (calls_in_tests("monkeypatch.setattr"), 114),

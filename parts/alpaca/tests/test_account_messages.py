@@ -245,18 +245,18 @@ def test_a_share_may_be_sold_short_only_where_all_says_so():
     assert account_messages.asset_request("A/B").method == "GET"
 
     def read(changes):
-        return account_messages.read_may_short(as_json(ASSET | changes), "A/B")
+        return account_messages.read_share_rules(as_json(ASSET | changes), "A/B").may_be_shorted
 
     assert read({}) is True
     for name in ("status", "tradable", "shortable", "easy_to_borrow"):
         assert read({name: "inactive" if name == "status" else False}) is False
         told = {key: value for key, value in ASSET.items() if key != name}
-        assert account_messages.read_may_short(as_json(told), "A/B") is False
+        assert account_messages.read_share_rules(as_json(told), "A/B").may_be_shorted is False
     with pytest.raises(Malformed, match="wrong_symbol: C"):
         read({"symbol": "C"})
     for raw in (b"", b"[]", b'{"symbol": 5}', as_json(ASSET | {"shortable": "yes"})):
         with pytest.raises(Malformed):
-            account_messages.read_may_short(raw, "A/B")
+            account_messages.read_share_rules(raw, "A/B")
 
 
 def position(symbol="SPY", **changes):

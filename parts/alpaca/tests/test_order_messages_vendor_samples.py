@@ -231,9 +231,8 @@ def check_positions(sample: dict[str, Any]) -> None:
 def check_asset(sample: dict[str, Any]) -> None:
     body = sample["body"]
     wanted = all(body[name] for name in ("tradable", "shortable", "easy_to_borrow"))
-    assert account_messages.read_may_short(raw(body), body["symbol"]) is (
-        wanted and body["status"] == "active"
-    )
+    rules = account_messages.read_share_rules(raw(body), body["symbol"])
+    assert rules == (wanted and body["status"] == "active", body["fractionable"])
 
 
 def check_clock(sample: dict[str, Any]) -> None:

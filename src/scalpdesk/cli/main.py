@@ -44,6 +44,7 @@ TOPICS: dict[str, dict[str, tuple[str, str]]] = {
         "flatten": ("scalpdesk.cli.operate:flatten", "Cancel all orders and close all positions."),
         "reduce": ("scalpdesk.cli.operate:reduce", "Only send orders that make positions smaller."),
         "resume": ("scalpdesk.cli.operate:resume", "Let a halted desk trade again; needs a reason."),
+        "settle": ("scalpdesk.cli.operate:settle", "Say what became of an order in doubt."),
         "arm": ("scalpdesk.cli.operate:arm", "Arm live trading for one account and configuration."),
         "disarm": ("scalpdesk.cli.operate:disarm", "End the arming of live trading."),
         "certify": (

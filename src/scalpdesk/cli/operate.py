@@ -172,7 +172,8 @@ def accepted(answer: dict[str, Any], request: str) -> dict[str, Any]:
         near = ", ".join(answer.get("orders") or ())
         raise ConfigError(
             str(answer["error"]),
-            where=answer.get("where") or {"why": "ORDER|DECISION", "resume": "--reason"}.get(request),
+            where=answer.get("where")
+            or {"why": "ORDER|DECISION", "resume": "--reason", "settle": "ORDER"}.get(request),
             fix=answer.get("fix")
             or (
                 f"the newest orders: {near}"
@@ -284,6 +285,10 @@ def _print_status(found: dict[str, Any]) -> None:
         f"{name} {'up' if up else 'DOWN'}" for name, up in found["connection"]["streams"].items()
     )
     click.echo(f"streams: {streams}; reconciled {moment_of(found['reconciled'])}")
+    for doubt in found.get("doubts", ()):
+        click.echo(f"  in doubt: {doubt['text']}")
+    for part in found.get("unsellable", ()):
+        click.echo(f"  cannot be sold over the API, sell it by hand: {part}")
     for difference in found["differences"]:
         click.echo(f"  difference: {difference}")
     for decision in found["decisions"][-1:]:
@@ -409,13 +414,18 @@ def _show_answers(answers: dict[str, dict[str, Any]], *, as_json: bool) -> int |
     return EXIT_FAILED if any("error" in answer for answer in answers.values()) else None
 
 
+def _whose(answer: dict[str, Any]) -> str:
+    """Return the beginning of an answer: which desk gives it."""
+    if "run_id" not in answer:  # a desk of an earlier version says no more than what it did
+        return ""
+    return (
+        f"{answer['run_id']}, account {answer['account']} at {answer['venue']},"
+        f" started in {answer['folder']}:\n  "
+    )
+
+
 def _answer_text(answer: dict[str, Any]) -> str:
-    whose = ""
-    if "run_id" in answer:  # a desk of an earlier version says no more than what it did
-        whose = (
-            f"{answer['run_id']}, account {answer['account']} at {answer['venue']},"
-            f" started in {answer['folder']}:\n  "
-        )
+    whose = _whose(answer)
     if "error" in answer:
         return f"{whose}error: {answer['error']}"
     if "note" in answer:
@@ -487,6 +497,55 @@ def _command_accounts(
 halt = _operation("halt", "Cancel all orders and send nothing more until resumed.", needs_reason=False)
 reduce = _operation("reduce", "Only send orders that make positions smaller.", needs_reason=False)
 resume = _operation("resume", "Let a halted or reducing desk trade again; says why.", needs_reason=True)
+
+
+@desk_command(
+    "settle",
+    example=(
+        'scalpdesk settle 000012 --filled 1 --price 500.02 --reason "the broker\'s page shows the fill"',
+        'scalpdesk settle 000012 --never-arrived --reason "the broker knows no such order"',
+    ),
+)
+@click.argument("order", metavar="ORDER")
+@click.option("--filled", metavar="QUANTITY", help="Filled of what is open; the rest of the order is gone.")
+@click.option("--price", metavar="PRICE", help="Mean price a unit of what was filled.")
+@click.option("--fee", metavar="FEE", help="What the broker charged [default: as the account's cash shows].")
+@click.option(
+    "--never-arrived", is_flag=True, help="Nothing of it was filled, and nothing will be: as --filled 0."
+)
+@click.option("--reason", required=True, help="What you saw, and where; kept in the journal.")
+@which_desk
+def settle(
+    *,
+    as_json: bool,
+    order: str,
+    filled: str | None,
+    price: str | None,
+    fee: str | None,
+    never_arrived: bool,
+    reason: str,
+    run_id: str | None,
+    runs_dir: str | None,
+) -> None:
+    """Book or strike an order in doubt by what you saw at the broker.
+
+    It is for an order of which the venue itself will never tell: status names it. ORDER is its id, or the end
+    of it. An execution that the venue reports later takes the place of what was booked.
+    """
+    if never_arrived == (filled is not None):
+        raise ConfigError(
+            "say what became of the order",
+            where="--filled, --never-arrived",
+            fix="one of the two: --filled QUANTITY --price PRICE, or --never-arrived",
+        )
+    finder = desk_finder(runs_dir)
+    desk = running_desk(run_id, finder, "settle")
+    if desk is None:
+        raise _no_desk(finder, "settle")
+    request = {"do": "settle", "order": order, "reason": reason, "price": price, "fee": fee}
+    found = ask_desk(desk, request | {"filled": "0" if never_arrived else filled})
+    done = f"{found['filled']} filled at {found['average']}" if Decimal(found["filled"]) else "nothing filled"
+    print_answer(found, f"{_whose(found)}order {found['order']} is {found['state']}: {done}", as_json=as_json)
 
 
 @desk_command("flatten", example=("scalpdesk flatten", "scalpdesk flatten --now"))

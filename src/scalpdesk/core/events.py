@@ -329,6 +329,23 @@ class FillBusted(msgspec.Struct, frozen=True, array_like=True, tag=28, gc=False)
     """Whether other changes of the same look at the account come next; the strategy is woken after them."""
 
 
+@final
+class OrderSettled(msgspec.Struct, frozen=True, array_like=True, tag=30, gc=False):
+    """A person says what became of an order in doubt; the events that book it come next."""
+
+    client_order_id: str
+    ts_event_ns: int
+    ts_recv_ns: int
+    filled: Decimal
+    """Quantity filled of what was open; 0 where nothing was, or the order never arrived."""
+    price: Decimal
+    fee: Decimal
+    """``price``, ``fee``: As in :class:`OrderFilled`; 0 without a fill."""
+    reason: str
+    """His words."""
+    who: str
+
+
 StatusEvent = (
     OrderAccepted
     | OrderRejected
@@ -521,6 +538,7 @@ _HandledEvent = (
     MarketEvent
     | OrderEvent
     | UnmatchedOrderEvent
+    | OrderSettled
     | AccountEvent
     | TimerEvent
     | OperatorEvent

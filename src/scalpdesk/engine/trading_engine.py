@@ -10,13 +10,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from scalpdesk.core import events
-from scalpdesk.core.enums import Mode, SessionPhase
+from scalpdesk.core.enums import DecisionKind, Mode, SessionPhase
 from scalpdesk.core.errors import InvariantError
 from scalpdesk.core.events import Event, QuoteEvent, is_order_event
 from scalpdesk.core.intents import (
     EXITS,
     AskFolder,
     CancelOrder,
+    Decision,
     MultiLegOrder,
     Output,
     SetTimer,
@@ -25,7 +26,7 @@ from scalpdesk.core.intents import (
     orders_of,
 )
 from scalpdesk.core.mode import AccountMode, ModeEntry
-from scalpdesk.core.units import NANOS_PER_SECOND, ZERO, InstrumentId
+from scalpdesk.core.units import NANOS_PER_SECOND, ZERO, InstrumentId, number_text
 from scalpdesk.engine.bookings import Bookings
 from scalpdesk.engine.cancels import CANCEL_TIMER, HALT_TIMER, Cancels
 from scalpdesk.engine.decisions import Decisions
@@ -93,6 +94,7 @@ class TradingEngine:
             events.OrderExpired: self._on_order,
             events.OrderStatusUnknown: self._on_order,
             events.OrderNotFound: self._on_order,
+            events.OrderSettled: self._on_settled,
             events.UnmatchedOrderEvent: desk.orders.unmatched.append,
             events.FailedEvent: desk.orders.note_failed,
             events.BarEvent: self._on_bar,
@@ -261,6 +263,17 @@ class TradingEngine:
     ) -> Wake:
         self.desk.orders.apply(event)
         return ORDER
+
+    def _on_settled(self, event: events.OrderSettled) -> None:
+        """Record a person's word on an order; what it books comes as events of its own."""
+        order, what = self.desk.orders.order(event.client_order_id), "nothing filled, over"
+        symbol = self.desk.instruments[order.submitted.instrument_id].symbol
+        if event.filled:
+            what = f"{number_text(event.filled)} filled at {number_text(event.price)}"
+        name, who = event.client_order_id, event.who
+        why = f"order {name} in {symbol}, in doubt, settled by {who}: {what}: {event.reason}"
+        facts: dict[str, str | float | int] = {"order": name, "symbol": symbol, "who": who}
+        self._turn.out.append(Decision(self.now_ns, DecisionKind.ALERT, True, (why,), facts, (name,)))
 
     def _on_account(self, event: events.AccountSnapshot) -> Wake:
         self.desk.adopt(event)

@@ -31,6 +31,7 @@ from scalpdesk.datasets.embedded import USUAL_DAY
 from scalpdesk.engine.timers import Timers
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.contract import Instruments
+from scalpdesk.instruments.fees import NO_FEES
 from scalpdesk.instruments.sessions import session_on, to_new_york
 from scalpdesk.journal.codec import SCHEMA, JournalHeader
 from scalpdesk.journal.log import JournalWriter, holder_of
@@ -297,6 +298,7 @@ async def open_desk(
             watchdog=watchdog,
             daily_update=None if plan.is_played else partial(daily_update, plan, gateway, instruments, clock),
             splits=partial(listed_actions, gateway, instruments, clock),
+            fees=NO_FEES if plan.venue in SIMULATED_ACCOUNTS else find_venue(plan.venue).fees,
         )
         if folder is not None:
             folder.deliver_to(runner.put)

@@ -13,6 +13,7 @@ from typing import NotRequired, TypedDict
 from scalpdesk.core.events import Event, QuoteEvent
 from scalpdesk.core.intents import VenueCommand
 from scalpdesk.live.account_mode import WaitingCommand
+from scalpdesk.live.doubt import Testimony
 from scalpdesk.live.reconciliation import Viewed
 from scalpdesk.live.sessions import RunEnd, StopMode
 from scalpdesk.venues.contract import Notice
@@ -59,7 +60,7 @@ class Ended:
     end: RunEnd = RunEnd.STOPPED
 
 
-Item = Event | Notice | Operation | Viewed | Ended
+Item = Event | Notice | Operation | Testimony | Viewed | Ended
 """Items of the queue."""
 
 

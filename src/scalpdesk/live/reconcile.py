@@ -65,7 +65,8 @@ class AccountPicture(msgspec.Struct, frozen=True):
 class Explained(msgspec.Struct, frozen=True):
     """A part of a difference with a name, and the event that books it."""
 
-    cause: ChangeCause
+    cause: ChangeCause | None
+    """None of an execution of an order of the desk's own."""
     detail: str
     event: PositionChanged | FillBusted | OrderFilled
     instrument_id: InstrumentId
@@ -410,6 +411,7 @@ def reconcile(
     dividends: Sequence[DividendEvent] = (),
     is_booked: Callable[[str], bool] = lambda _: False,
     known: Gap = NO_GAP,
+    in_doubt: Callable[[Gap], list[Explained]] = lambda _: [],
     tolerance: Tolerance | None = None,
 ) -> Reconciliation:
     """Compare the two sides.
@@ -422,6 +424,7 @@ def reconcile(
     ``dividends``: Declared dividends that the desk knows.
     ``is_booked``: Whether the desk has booked a reference before: it explains nothing a second time.
     ``known``: Gap that an alarm has named: what happens beside it still finds its cause.
+    ``in_doubt``: Returns what orders in doubt have filled, if that is all that a gap shows: asked last.
     ``tolerance``: What counts as equal.
     """
     within = tolerance or Tolerance()
@@ -446,6 +449,10 @@ def reconcile(
         rest = beyond.without(others)
         if not rest.units and within.permits(rest.cash):
             found, left = others, gap.without(others)
+    for wanted in (left, left.less(known)) if left.units else ():
+        if settled := in_doubt(wanted):
+            found, left = [*found, *settled], left.without(settled)
+            break
     unexplained = [
         Difference(
             instruments[instrument_id].symbol,

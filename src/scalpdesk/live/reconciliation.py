@@ -8,7 +8,8 @@ nothing do not count: a desk whose orders are refused because its books are wron
 
 import asyncio
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import islice
@@ -20,7 +21,14 @@ from scalpdesk.closing.last_resort import closing_again
 from scalpdesk.core.backoff import BackOff
 from scalpdesk.core.enums import ChangeCause, Mode, OperatorAction, OperatorCause
 from scalpdesk.core.errors import Notify, RetryError
-from scalpdesk.core.events import Event, FillBusted, OperatorEvent, OrderAccepted, PositionChanged
+from scalpdesk.core.events import (
+    Event,
+    FillBusted,
+    OperatorEvent,
+    OrderAccepted,
+    OrderCancelled,
+    PositionChanged,
+)
 from scalpdesk.core.intents import OPENING, MultiLegOrder, SubmitOrder, VenueCommand
 from scalpdesk.core.units import (
     DAY_NS,
@@ -32,9 +40,11 @@ from scalpdesk.core.units import (
     number_text,
 )
 from scalpdesk.engine.trading_engine import TradingEngine
+from scalpdesk.instruments.fees import NO_FEES, FeeModel
 from scalpdesk.instruments.postings import LATE_FEE
 from scalpdesk.instruments.sessions import ex_instant_ns, to_new_york
 from scalpdesk.live.core import LiveCore
+from scalpdesk.live.doubt import Doubt, Market, fills_shown
 from scalpdesk.live.reconcile import (
     NO_GAP,
     AccountPicture,
@@ -53,6 +63,7 @@ from scalpdesk.orders.order import Order, OrderState
 from scalpdesk.orders.order_manager import command_of
 from scalpdesk.venues.contract import Gateway, VenueActivity, VenueFill, VenueView
 
+_MOST_ABSENT = 20
 _LATEST_ORDERS = 200
 """Orders whose executions may turn out to have been busted."""
 
@@ -164,9 +175,16 @@ class Verdict(NamedTuple):
 class Reconciler:
     """Compares the venue's views with the desk; owns the differences."""
 
-    def __init__(self, core: LiveCore, notify: Notify) -> None:
+    def __init__(self, core: LiveCore, notify: Notify, fees: FeeModel = NO_FEES) -> None:
         self._core = core
         self._notify = notify
+        desk = core.engine.desk
+        self.market = Market(desk.instruments, desk.market.quotes, fees)
+        """What an order in doubt can have been filled at."""
+        self.overdue: Collection[str] = ()
+        """Orders in doubt beyond their bound: the comparison waits for them no more."""
+        self.absent: deque[str] = deque(maxlen=_MOST_ABSENT)
+        """Orders that count as never arrived: the account may show their fills all the same."""
         self.is_settled = False
         """True once a view was equal, or what it showed was acted on."""
         self.doubted_at = 0.0
@@ -209,17 +227,18 @@ class Reconciler:
         """
         core, engine = self._core, self._core.engine
         ours, theirs = desk_picture(engine), _venue_picture(view, engine.desk.orders.orders)
-        found = self._compare(view, ours, theirs, since_ns)
-        commands: list[VenueCommand] = []
         now_ns = max(view.ts_recv_ns, engine.now_ns)
+        found = self._compare(view, ours, theirs, since_ns, now_ns)
+        commands: list[VenueCommand] = []
         for shown in found.shown_orders:
             commands += core.feed(
                 OrderAccepted(shown.client_order_id, view.ts_event_ns, now_ns, shown.venue_order_id)
             )
-        if found.missing_orders:
+        query = found.missing_orders
+        if self._waits(found, view):
             # what became of them may be the very difference: first their end, then the sums
             self._pending = None
-            return Verdict(commands, found.missing_orders, look_again=True)
+            return Verdict(commands, query, look_again=True)
         if not found.explained and not found.unexplained:
             self._settle(view)
             names = {activity.activity_id for activity in view.activities}
@@ -227,28 +246,60 @@ class Reconciler:
             self._accounted |= names & self._shown
             self._shown |= names
             self.unexplained, self._left = (), NO_GAP
-            return Verdict(commands, (), look_again=False)
+            return Verdict(commands, query, look_again=False)
         day_ns = max(self.begins_ns, view.ts_event_ns - DAY_NS)
         if found.unexplained and since_ns > day_ns:
             # what was taken back may be an execution of hours ago
             self.fills_since_ns = day_ns
-            return Verdict(commands, (), look_again=True)
+            return Verdict(commands, query, look_again=True)
         key = (tuple(_comparable(difference) for difference in found.explained), found.unexplained)
         pending = key, ours.cash, ours.holdings
         if self._pending != pending:
             self._pending, self._pending_since = pending, now
-            return Verdict(commands, (), look_again=True)
+            return Verdict(commands, query, look_again=True)
         if asked_at < self._pending_since:
-            return Verdict(commands, (), look_again=True)
+            return Verdict(commands, query, look_again=True)
         self._pending = None
         commands += self._act(found, ours, theirs, now_ns)
+        commands += self._end_rest(view, now_ns)
         self._settle(view)
-        return Verdict(commands, (), look_again=bool(found.explained))
+        return Verdict(commands, query, look_again=bool(found.explained))
+
+    def _waits(self, found: Reconciliation, view: VenueView) -> bool:
+        """Return whether the account is judged only once an order is settled that the venue does not show.
+
+        Not beyond the bound of its doubt, nor where the account shows what the venue counts as filled of it.
+        """
+        waiting = [name for name in found.missing_orders if name not in self.overdue]
+        is_shown = bool(found.explained) and not found.unexplained
+        return bool(waiting) and not (is_shown and all(name in view.over for name in waiting))
+
+    def _end_rest(self, view: VenueView, now_ns: int) -> list[VenueCommand]:
+        """End the orders that are over at the venue and of which all is booked that it counts."""
+        commands: list[VenueCommand] = []
+        for name, filled in view.over.items():
+            order = self._core.engine.desk.orders.live.get(name)
+            if order is not None and order.settled and order.filled >= filled:
+                why = "over at the venue, its executions by position and cash"
+                commands += self._core.feed(OrderCancelled(name, view.ts_event_ns, now_ns, why))
+        return commands
+
+    def _doubts(self, view: VenueView) -> list[Doubt]:
+        """Return the orders whose executions the account alone may show."""
+        orders = self._core.engine.desk.orders
+        found = [
+            Doubt(orders.live[name], view.over.get(name))
+            for name in dict.fromkeys((*view.over, *self.overdue))
+            if name in orders.live
+        ]
+        return found + [Doubt(orders.orders[name]) for name in self.absent if name in orders.orders]
 
     def _compare(
-        self, view: VenueView, ours: AccountPicture, theirs: AccountPicture, since_ns: int
+        self, view: VenueView, ours: AccountPicture, theirs: AccountPicture, since_ns: int, now_ns: int
     ) -> Reconciliation:
         desk = self._core.engine.desk
+        open_orders = {order.client_order_id for order in theirs.open_orders if not order.is_over}
+        doubts = [doubt for doubt in self._doubts(view) if doubt.order.client_order_id not in open_orders]
         own = {order.venue_order_id for order in desk.orders.orders.values()}
         foreign = [
             fill
@@ -274,6 +325,7 @@ class Reconciler:
             dividends=desk.market.dividends,
             is_booked=desk.positions.already_applied,
             known=self._left,
+            in_doubt=lambda gap: fills_shown(doubts, gap, self.market, now_ns),
             tolerance=Tolerance(desk.attribution.unit, fees if view.estimates_fees else ZERO),
         )
         strangers = tuple(
@@ -333,18 +385,32 @@ def _exceeds(left: Gap, known: Gap, least_cash: Decimal) -> bool:
 
 _MOST_PAUSES = 10
 """Queries of one order come at most so many times slower than the first."""
+_DOUBT_SECONDS = 10.0
+"""An order may be in doubt for so long, or until its absence can be proven where that comes later."""
+_PROOF_SECONDS = 2.0
+"""Added for the question that proves an absence."""
 
 
 class UnknownOrders:
     """Spaces the queries of each order whose state is not known.
 
     ``resolve_seconds``: Between the first two queries of one order.
+    ``absent_after_seconds``: Time after which the venue's silence proves that it never had an order.
     """
 
-    def __init__(self, live: Mapping[str, Order], resolve_seconds: float) -> None:
+    def __init__(
+        self, live: Mapping[str, Order], resolve_seconds: float, absent_after_seconds: float = 0.0
+    ) -> None:
         self._live = live
         self._resolve_seconds = resolve_seconds
+        self._absent_after_seconds = absent_after_seconds
         self._queried: dict[str, BackOff] = {}
+        self._since: dict[str, float] = {}
+        """When the doubt of each began, the event loop's time."""
+        self._looked_at = 0.0
+        """When they were looked at last."""
+        self._may_prove: set[str] = set()
+        """Orders that were asked about since their absence could be proven."""
         self.may_prove_absence_at = 0.0
         """Before this time of the event loop, an order without a venue id is not asked about: the venue may
         still accept what the run before sent last."""
@@ -358,20 +424,55 @@ class UnknownOrders:
         """Forget an order for which there was proof, unless its state is still unknown."""
         order = self._live.get(client_order_id)
         if order is None or order.state is not OrderState.UNKNOWN:
-            self._queried.pop(client_order_id, None)
+            self._forget(client_order_id)
+
+    def _forget(self, client_order_id: str) -> None:
+        self._queried.pop(client_order_id, None)
+        self._since.pop(client_order_id, None)
+        self._may_prove.discard(client_order_id)
+
+    @property
+    def bound_seconds(self) -> float:
+        """Longest doubt that is an ordinary one: by then the venue could have proven an absence."""
+        return max(_DOUBT_SECONDS, self._absent_after_seconds) + _PROOF_SECONDS
+
+    def doubts(self) -> dict[str, float]:
+        """Return the orders in doubt and for how long, seconds."""
+        return {
+            name: self._looked_at - self._since.get(name, self._looked_at)
+            for name, order in self._live.items()
+            if name in self._since or order.state is OrderState.UNKNOWN
+        }
+
+    def times(self, client_order_id: str) -> int:
+        """Return how often the venue was asked about an order in doubt."""
+        pauses = self._queried.get(client_order_id)
+        return 0 if pauses is None else pauses.failures
+
+    def overdue(self, now: float) -> tuple[str, ...]:
+        """Return the orders in doubt for longer than the bound; ``now`` is the event loop's time."""
+        limit = now - self.bound_seconds
+        return tuple(name for name, since in self._since.items() if since <= limit and name in self._live)
 
     def due(self, now: float) -> Iterator[str]:
         """Yield the orders to query now; ``now`` is the event loop's time."""
+        self._looked_at = now
         for name, order in self._live.items():
             if order.state is OrderState.UNKNOWN:
                 self.add(name)
         for name in [name for name in self._queried if name not in self._live]:
-            del self._queried[name]
+            self._forget(name)
         now_ns = int(now * NANOS_PER_SECOND)
         for name, pauses in self._queried.items():
+            since = self._since.setdefault(name, now)
             has_no_id = not self._live[name].venue_order_id
-            if now_ns < pauses.until_ns or (has_no_id and now < self.may_prove_absence_at):
+            horizon = self._absent_after_seconds
+            may_prove = bool(horizon) and name not in self._may_prove and now > since + horizon
+            is_due = now_ns >= pauses.until_ns or may_prove
+            if not is_due or (has_no_id and now < self.may_prove_absence_at):
                 continue
+            if may_prove:
+                self._may_prove.add(name)
             pauses.fail(now_ns)
             yield name
 

@@ -177,12 +177,17 @@ def known_orders(engine: TradingEngine) -> tuple[KnownOrder, ...]:
 
 
 def _known(order: Order, left: Sequence[OrderFilled], quote: QuoteEvent | None) -> KnownOrder:
-    executions = dict(order.executions) | {fill.execution_id: (fill.quantity, fill.price) for fill in left}
+    # the venue's own execution takes the place of what was settled without it
+    settled = order.settled
+    executions = {name: each for name, each in order.executions.items() if name not in settled}
+    executions |= {fill.execution_id: (fill.quantity, fill.price) for fill in left}
     is_unproven = order.state is OrderState.UNKNOWN and not order.filled
+    others = [each for name, each in order.executions.items() if name not in settled]
+    known = [*others, *((fill.quantity, fill.price) for fill in left)]
     return KnownOrder(
         order.submitted,
-        order.filled + sum((fill.quantity for fill in left), ZERO),
-        order.filled * order.average_price + sum((fill.quantity * fill.price for fill in left), ZERO),
+        sum((quantity for quantity, _ in known), ZERO),
+        sum((quantity * price for quantity, price in known), ZERO),
         order.is_live,
         "" if is_unproven else order.venue_order_id,
         order.parent_id,

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -47,6 +48,9 @@ from scalpdesk.venues.contract import Gateway
 
 _LOG = logging.getLogger(__name__)
 _ACTIONS = ("halt", "flatten", "resume", "reduce")
+_SETTLE = (
+    'scalpdesk settle ORDER --filled QUANTITY --price PRICE --reason "…", or --never-arrived in their place'
+)
 _MOST_REFUSALS = 3
 """Failed tries to go on with a run after a fault, after which another run takes over what is held; after as
 many failures of that the desk ends, and its watchdog acts."""
@@ -359,6 +363,8 @@ async def answer(desk: LiveDesk, request: dict[str, Any]) -> dict[str, Any]:
         return why(desk.runner, None if what is None else str(what))
     if do in _ACTIONS:
         return await operate(request, desk.runner.operate) | whose(desk.header, desk.run_dir)
+    if do == "settle":
+        return await settle(desk, request) | whose(desk.header, desk.run_dir)
     if do == "stop":
         how = str(request.get("how") or desk.runner.options.stop)
         if how not in tuple(StopMode):
@@ -376,6 +382,32 @@ def whose(header: JournalHeader, run_dir: Path) -> dict[str, str]:
         "account": str(header.data.get("account_id", "")),
         "folder": str(here() or run_dir.parent),
     }
+
+
+async def settle(desk: LiveDesk, request: dict[str, Any]) -> dict[str, Any]:
+    """Answer a request that says what became of an order in doubt."""
+    reason, order = (str(request.get(name) or "").strip() for name in ("reason", "order"))
+    if not reason or not order:
+        where = "ORDER" if reason else "--reason"
+        return {"error": "an order is settled by its id and your words", "where": where, "fix": _SETTLE}
+    numbers: dict[str, Decimal | None] = {}
+    for name in ("filled", "price", "fee"):
+        text = request.get(name)
+        try:
+            numbers[name] = None if text is None else Decimal(str(text))
+        except ArithmeticError:
+            return {"error": f"{text} is no number", "where": f"--{name}", "fix": _SETTLE}
+    filled = numbers["filled"]
+    if filled is None:
+        return {"error": "what was filled of it?", "where": "--filled", "fix": _SETTLE}
+    try:
+        return {
+            **await desk.runner.settle(
+                order, filled, numbers["price"], numbers["fee"], reason, operator_name()
+            )
+        }
+    except StopError as error:
+        return {"error": error.what, "where": error.where, "fix": error.fix}
 
 
 async def operate(

@@ -7,6 +7,7 @@ follows from each is on disk before it is sent. Nothing else touches the engine.
 import asyncio
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TypeVar
@@ -24,17 +25,20 @@ from scalpdesk.core.events import (
     MarketEvent,
     OperatorEvent,
     OrderFilled,
+    OrderNotFound,
     PositionChanged,
     QuoteEvent,
 )
 from scalpdesk.core.intents import CancelOrder, MultiLegOrder, SubmitOrder, VenueCommand
-from scalpdesk.core.units import DAY_NS, NANOS_PER_MS, NEVER_NS, ZERO, InstrumentId
+from scalpdesk.core.units import DAY_NS, NANOS_PER_MS, NEVER_NS, ZERO, InstrumentId, count_text, number_text
 from scalpdesk.instruments.contract import OptionContract, Settlement
 from scalpdesk.instruments.deadlines import ExpiryRule, takes_notices
+from scalpdesk.instruments.fees import NO_FEES, FeeModel
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.live.account_mode import WaitingCommand
 from scalpdesk.live.consumer import Consumer, Ended, Item, ItemQueue, Operation, OperationResult
 from scalpdesk.live.core import LiveCore
+from scalpdesk.live.doubt import Testimony, making_room
 from scalpdesk.live.reconciliation import (
     AccountQueries,
     Reconciler,
@@ -65,7 +69,7 @@ from scalpdesk.live.supervision import (
     is_fault,
 )
 from scalpdesk.live.watchdog import WatchdogSupervisor
-from scalpdesk.orders.order import OrderState
+from scalpdesk.orders.order import Order, OrderState
 from scalpdesk.risk.limits import check_account
 from scalpdesk.venues.contract import Gateway, Notice, NoticeKind, TakesNotices, VenueView
 
@@ -82,6 +86,8 @@ _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 10.0
 """Between two tries of a step of the start that the venue did not answer."""
 _MOST_LOOKS = 5
 """Looks in a row at a start that show the same holdings, after which cash may differ between the last two."""
+_SHOW_SECONDS = 4.0
+"""Longest wait for the account's cash before a person's word is booked."""
 _CANCEL_AGAIN_SECONDS = 2.0
 """Between two cancels of an order at the end: a venue may drop one that it took."""
 _FINAL_LOOK_SECONDS = 30.0
@@ -158,6 +164,7 @@ class LiveRunner:
         watchdog: WatchdogSupervisor | None = None,
         daily_update: DailyUpdate | None = None,
         splits: DailyUpdate | None = None,
+        fees: FeeModel = NO_FEES,
     ) -> None:
         self.core = core
         self.gateway = gateway
@@ -176,11 +183,13 @@ class LiveRunner:
         self.supervisor = Supervisor(self._notify, self._queue.fail, self.state.counters)
         self._throttle = self.supervisor.throttle
         core.on_refused = self._on_refused
-        self.reconciler = Reconciler(core, self._notify)
+        self.reconciler = Reconciler(core, self._notify, fees)
         self.queries = AccountQueries(
             gateway=gateway, reconciler=self.reconciler, supervisor=self.supervisor, put=self.put
         )
-        self._unknown = UnknownOrders(core.engine.desk.orders.live, self.options.resolve_seconds)
+        self._unknown = UnknownOrders(
+            core.engine.desk.orders.live, self.options.resolve_seconds, self.options.absent_after_seconds
+        )
         self._stale_streams = StaleStreamMonitor(gateway, self.options.silent_seconds)
         self._stale_quotes = StaleQuoteMonitor(self.options.silent_seconds)
         self._standstill = StandstillMonitor(gateway, clock, self._on_wake, self._on_set_back)
@@ -490,14 +499,32 @@ class LiveRunner:
             return self._on_notice(item)
         if isinstance(item, Operation):
             return self._on_operation(item)
+        if isinstance(item, Testimony):
+            return self._on_testimony(item)
         if isinstance(item, Viewed):
             return self._on_view(item)
         if isinstance(item, Ended):
             is_late = item.end is RunEnd.NOT_FLAT
             self._stop.finish(item.why + (self._shown() if is_late else ""), item.end)
             return []
-        fired = self._fire(item.ts_recv_ns)
-        return fired if self._is_over() else [*fired, *self._feed(item)]
+        commands = self._fire(item.ts_recv_ns)
+        if self._is_over():
+            return commands
+        if type(item) is OrderFilled:
+            commands += self._make_room(item)
+        elif type(item) is OrderNotFound:
+            self.reconciler.absent.append(item.client_order_id)
+        return [*commands, *self._feed(item)]
+
+    def _make_room(self, fill: OrderFilled) -> list[VenueCommand]:
+        """Take back what was settled without the venue, where its own execution comes after all."""
+        desk = self.core.engine.desk
+        order = desk.orders.orders.get(fill.client_order_id)
+        if order is None or not order.settled:
+            return []
+        booked = {name: desk.positions.booking(f"{fill.client_order_id}/{name}") for name in order.settled}
+        fees = {name: -trade.income for name, trade in booked.items() if trade is not None}
+        return [command for event in making_room(order, fill, fees) for command in self._feed(event)]
 
     def _shown(self) -> str:
         """Return what the venue showed last of the account, in words."""
@@ -667,6 +694,7 @@ class LiveRunner:
             return commands
         self.queries.take(view)
         now = asyncio.get_running_loop().time()
+        self.reconciler.overdue = self._unknown.overdue(now)
         verdict = self.reconciler.judge(view, viewed.since_ns, asked_at=viewed.asked_at, now=now)
         commands += verdict.commands
         for name in verdict.query:
@@ -759,6 +787,102 @@ class LiveRunner:
             loop.call_later(self.options.flatten_seconds, self.put, Ended(NOT_FLAT, RunEnd.NOT_FLAT))
         elif mode is StopMode.HOLD:
             loop.call_later(self.options.hold_seconds, self.put, Ended(_UNCONFIRMED, RunEnd.UNCONFIRMED))
+
+    # a person's word on an order --------------------------------------------------------------------
+
+    async def settle(
+        self, order: str, filled: Decimal, price: Decimal | None, fee: Decimal | None, reason: str, who: str
+    ) -> dict[str, str]:
+        """Book what a person saw at the broker of an order in doubt; return what became of it.
+
+        ``order``: Its id, or the end of it.
+        ``filled``: Quantity filled of what is open, 0 where nothing was, or it never arrived.
+
+        Raises StopError when the order is not in doubt, or the words cannot be true of it.
+        """
+        if self._is_over():
+            raise self._too_late()
+        if not self.has_begun:
+            raise StopError(
+                "the desk is starting and asks the venue for its orders first",
+                fix="give the command again in a few seconds",
+            )
+        cash: Decimal | None = None
+        if fee is None and filled:
+            with suppress(RetryError, TimeoutError):
+                async with asyncio.timeout(_SHOW_SECONDS):
+                    cash = (await self.gateway.snapshot()).account.cash
+        answer: asyncio.Future[dict[str, str]] = asyncio.get_running_loop().create_future()
+        self.put(Testimony(order, filled, price, fee, reason, who, answer, cash))
+        return await answer
+
+    def _on_testimony(self, item: Testimony) -> list[VenueCommand]:
+        now_ns = max(self._clock.now_ns(), self.core.engine.now_ns)
+        commands = self._fire(now_ns)
+        desk = self.core.engine.desk
+        try:
+            order = self._in_doubt(item.order)
+            events = item.events(order, self.reconciler.market, desk.cash(), now_ns)
+        except StopError as error:
+            item.answer.set_exception(error)
+            return commands
+        for event in events:
+            commands += self._feed(event)
+        name, symbol = order.client_order_id, desk.instruments[order.submitted.instrument_id].symbol
+        self._notify_later("warning", f"order {name} in {symbol} settled by {item.who}: {item.reason}")
+        result = {"order": name, "state": order.state.value, "filled": number_text(order.filled)}
+        item.answer.set_result(result | {"average": number_text(order.average_price)})
+        self.queries.ask_anew()
+        return commands
+
+    def _in_doubt(self, wanted: str) -> Order:
+        """Return the order that is meant; refuse one that is not in doubt."""
+        orders, doubtful = self.core.engine.desk.orders, self._unknown.doubts()
+        named = ", ".join(doubtful) or "none is in doubt"
+        found = [orders.orders[wanted]] if wanted in orders.orders else []
+        found = found or [order for name, order in orders.orders.items() if wanted and name.endswith(wanted)]
+        if len(found) != 1:
+            what = "more than one order goes" if found else "no order goes"
+            raise StopError(
+                f"{what} by {wanted}", where="ORDER", fix=f"name one that is in doubt by its id: {named}"
+            )
+        if found[0].client_order_id not in doubtful:
+            state = found[0].state.value
+            raise StopError(
+                f"order {found[0].client_order_id} is not in doubt: it is {state}",
+                where="ORDER",
+                fix=f"a person's word counts only where the venue gives none; in doubt: {named}",
+            )
+        return found[0]
+
+    def unsellable(self) -> list[str]:
+        """Return the parts of holdings that no order over the API can sell, in words."""
+        view = self.queries.latest
+        return [] if view is None else [str(part) for part in view.unsellable]
+
+    def doubt_rows(self) -> list[dict[str, str | float]]:
+        """Return the orders in doubt for ``status``: for how long, why, and what a person does."""
+        return [
+            {"order": name, "seconds": round(seconds, 1), "text": self._doubt_text(name, seconds)}
+            for name, seconds in self._unknown.doubts().items()
+        ]
+
+    def _doubt_text(self, name: str, seconds: float) -> str:
+        """Return an order in doubt with the question that fails, and what a person does beyond its bound."""
+        desk = self.core.engine.desk
+        order = desk.orders.live[name]
+        sent = order.submitted
+        symbol, why = desk.instruments[sent.instrument_id].symbol, order.reason
+        what = f"{sent.side.value} {number_text(sent.quantity)} {symbol}"
+        text = f"order {name} ({what}) for {seconds:.0f} s: {why or 'the venue does not show it'}"
+        if seconds < self._unknown.bound_seconds:
+            return text
+        times = count_text(self._unknown.times(name), "time")
+        return (
+            f"{text}; asked {times} for the order and its executions, the venue gives no proof. Look at the"
+            f" broker's own page: scalpdesk settle {name} --filled QUANTITY --price PRICE --reason TEXT books"
+            " what was filled, --never-arrived in their place strikes it"
+        )
 
     # housekeeping ---------------------------------------------------------------------------------
 

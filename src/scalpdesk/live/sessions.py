@@ -348,6 +348,8 @@ class OrderlyStop:
                 return
             foreign = ", ".join(f"{order.symbol} {order.client_order_id}" for order in view.open_orders)
             left = f"; open orders from elsewhere are left: {foreign}" if foreign else ""
+            parts = ", ".join(map(str, view.unsellable))
+            left += f"; the API cannot sell {parts}" if parts else ""
             self.finish(f"stopped: flat, and the venue shows it{left}")
 
 

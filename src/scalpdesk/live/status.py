@@ -84,6 +84,8 @@ def status(header: JournalHeader, runner: LiveRunner) -> dict[str, Any]:
         "events": core.events,
         "decisions": [_decision(number, decision) for number, decision in list(core.decisions)[-_NEWEST:]],
         "reconciled": None if not reconciler.last_ns else from_ns(reconciler.last_ns).isoformat(),
+        "doubts": runner.doubt_rows(),
+        "unsellable": runner.unsellable(),
         "differences": [str(difference) for difference in reconciler.unexplained],
         "adopted": reconciler.adopted[-_NEWEST:],
         "quarantine": [unmatched.why for unmatched in desk.orders.unmatched[-_NEWEST:]],

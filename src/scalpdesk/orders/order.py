@@ -25,6 +25,10 @@ class OrderState(StrEnum):
     EXPIRED = "expired"
 
 
+SETTLED = "settled/"
+"""Begins the id of an execution that no message of the venue has brought: the account's position and cash
+show it, or a person has seen it at the broker. The venue's own execution takes its place if it comes at last.
+"""
 TERMINAL = frozenset({OrderState.FILLED, OrderState.CANCELLED, OrderState.REJECTED, OrderState.EXPIRED})
 """States that only a bust or a late fill may touch."""
 UNCERTAIN = (OrderState.PENDING_CANCEL, OrderState.UNKNOWN)
@@ -100,6 +104,11 @@ class Order(Leaf, gc=False):
     def signed_leaves(self) -> Decimal:
         """Leaves with the sign of the side."""
         return self.leaves * self.submitted.side.sign
+
+    @property
+    def settled(self) -> dict[str, tuple[Decimal, Decimal]]:
+        """Quantity and price of the executions that no message of the venue has brought, by id."""
+        return {name: each for name, each in self.executions.items() if name.startswith(SETTLED)}
 
     @property
     def was_filled(self) -> bool:

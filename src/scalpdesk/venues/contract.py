@@ -365,6 +365,12 @@ class VenueView(msgspec.Struct, frozen=True):
     """Shares of the run that may be sold short now; None where the venue does not say."""
     estimates_fees: bool = False
     """Whether the desk's fees are estimates: the venue charges them at the end of the day, or never."""
+    over: dict[str, Decimal] = {}
+    """Filled quantity, by the desk's ids, of orders that are over at the venue, while not all of their
+    executions have come although it was asked for them.
+    """
+    unsellable: tuple[VenuePosition, ...] = ()
+    """Parts of holdings that no order over the API can sell; they are not among the positions."""
 
     def as_event(self) -> AccountSnapshot:
         """Return cash and the positions in known instruments as an event for the engine."""

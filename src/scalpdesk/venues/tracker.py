@@ -427,6 +427,14 @@ class OrderTracker:
         """Client order ids of the orders whose status is unknown."""
         return tuple(name for name, order in self.orders.items() if order.unknown)
 
+    def over(self) -> dict[str, Decimal]:
+        """Return the filled quantity of the orders that are over at the venue and not accounted for."""
+        return {
+            name: order.over.filled
+            for name, order in self.orders.items()
+            if order.over is not None and not order.ended
+        }
+
     # what becomes of an order ---------------------------------------------------------------------
 
     def accept(self, order: TrackedOrder, venue_order_id: str, at_ns: int, now_ns: int) -> list[OrderEvent]:

@@ -7,6 +7,7 @@ line or whole, raises :class:`~scalpdesk_alpaca.fields.Malformed`.
 from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
+from typing import NamedTuple
 from urllib.parse import quote
 
 import msgspec
@@ -88,6 +89,16 @@ class _Asset(msgspec.Struct):
     tradable: bool = False
     shortable: bool = False
     easy_to_borrow: bool = False
+    fractionable: bool = True
+
+
+class ShareRules(NamedTuple):
+    """What the venue takes in a share."""
+
+    may_be_shorted: bool
+    """Whether it is tradable, shortable and easy to borrow."""
+    in_fractions: bool
+    """Whether an order may be for a fraction of a share."""
 
 
 class _Contract(msgspec.Struct):
@@ -157,15 +168,16 @@ def asset_request(symbol: str) -> RestRequest:
     return RestRequest("GET", f"/v2/assets/{quote(symbol, safe='')}")
 
 
-def read_may_short(raw: bytes, symbol: str) -> bool:
-    """Return whether a share may be sold short: tradable, shortable and easy to borrow.
+def read_share_rules(raw: bytes, symbol: str) -> ShareRules:
+    """Return what the venue takes in a share.
 
     Raises Malformed when the answer cannot be believed, or is about another share.
     """
     row = decode(_ASSET, raw, "malformed_asset")
     if row.symbol != symbol:
         raise Malformed("wrong_symbol", row.symbol)
-    return row.status == "active" and row.tradable and row.shortable and row.easy_to_borrow
+    is_easy = row.status == "active" and row.tradable and row.shortable and row.easy_to_borrow
+    return ShareRules(is_easy, row.fractionable)
 
 
 def read_clock(raw: bytes) -> VenueClock:

@@ -27,6 +27,7 @@ from scalpdesk.venues.contract import (
 from scalpdesk.venues.event_queue import EventPublisher
 from scalpdesk.venues.gateway_base import GatewayBase
 from scalpdesk.venues.network import Network
+from scalpdesk.venues.residues import Residues
 from scalpdesk.venues.tracker import OrderTracker
 from scalpdesk_alpaca.account_messages import ACCOUNT, CLOCK, read_account
 from scalpdesk_alpaca.market_data import MSGPACK_HEADERS, MarketReader, MarketStream, MarketStreams
@@ -142,6 +143,7 @@ class AlpacaGateway(GatewayBase):
             for name, url in (("stocks", endpoints.stocks_url), ("options", endpoints.options_url))
         )
         self._data = MarketStreams(stocks, options_stream, instruments)
+        self._residues = Residues(publisher, self._queries.least_order)
         self._viewed_connections = 0
         """Connections of the order stream that had come up before the latest whole view began."""
         self._warmer: asyncio.Task[None] | None = None
@@ -215,12 +217,14 @@ class AlpacaGateway(GatewayBase):
             ts_recv_ns=self._publisher.timestamp(clock.now_ns),
             account=account,
             clock=clock,
-            positions=positions,
+            positions=self._residues.without(positions),
             open_orders=tuple(shown for order in orders for shown in self._reports.shown(order)),
             fills=tuple(self._reports.tracker.with_fee(fill) for fill in fills),
             activities=activities,
             shortable=shortable,
             estimates_fees=True,
+            over=self._reports.tracker.over(),
+            unsellable=self._residues.held,
         )
 
     async def subscribe(self, instrument_ids: Sequence[InstrumentId]) -> None:

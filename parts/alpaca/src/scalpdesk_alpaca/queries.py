@@ -3,12 +3,13 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import date
+from decimal import Decimal
 from typing import TypeVar
 
 from scalpdesk.core.clock import Clock, FollowingClock
 from scalpdesk.core.errors import ConfigError, RetryError, StopError
 from scalpdesk.core.events import QuoteEvent
-from scalpdesk.core.units import DAY_NS, MINUTE_NS, NANOS_PER_SECOND, InstrumentId
+from scalpdesk.core.units import DAY_NS, MINUTE_NS, NANOS_PER_SECOND, ZERO, InstrumentId
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.corporate_actions import CorporateAction
 from scalpdesk.instruments.sessions import rfc3339
@@ -44,8 +45,8 @@ from scalpdesk_alpaca.account_messages import (
     read_contracts,
     read_dividends,
     read_latest_quotes,
-    read_may_short,
     read_positions,
+    read_share_rules,
     read_splits,
     splits_request,
 )
@@ -182,6 +183,7 @@ class Queries:
         self._publisher = publisher
         self._shortable: dict[str, tuple[int | None, bool]] = {}
         """By symbol: when it was asked (loop time) and whether it may be sold short."""
+        self._in_fractions: dict[str, bool] = {}
 
     async def ask(self, request: RestRequest) -> Reply:
         """Return the answer of the trading host."""
@@ -395,14 +397,20 @@ class Queries:
                 try:
                     request = asset_request(share.symbol)
                     reply = self.checked(await self._ask_account(request), request)
-                    may = read_may_short(reply.body, share.symbol)
+                    rules = read_share_rules(reply.body, share.symbol)
                 except (RetryError, Malformed):
                     may = False  # asked again with the next view of the account
                 else:
+                    may = rules.may_be_shorted
                     self._shortable[share.symbol] = (loop_ns(), may)
+                    self._in_fractions[share.symbol] = rules.in_fractions
             if may:
                 found.append(InstrumentId(number))
         return tuple(found)
+
+    def least_order(self, held: VenuePosition) -> Decimal:
+        """Return the least order in a holding: one where the venue takes no fraction, else 0."""
+        return ZERO if self._in_fractions.get(held.symbol, True) else Decimal(1)
 
     async def positions(self) -> tuple[VenuePosition, ...]:
         """Return all holdings."""

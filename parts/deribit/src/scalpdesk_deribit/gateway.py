@@ -29,6 +29,7 @@ from scalpdesk.venues.contract import (
 from scalpdesk.venues.event_queue import EventPublisher
 from scalpdesk.venues.gateway_base import GatewayBase
 from scalpdesk.venues.network import Network
+from scalpdesk.venues.residues import Residues
 from scalpdesk_deribit import wire
 from scalpdesk_deribit.orders import DeribitOrders
 from scalpdesk_deribit.queries import FAILURES, MOST_CLOCK_SKEW_MS, AccountAndMarket
@@ -99,6 +100,7 @@ class DeribitGateway(GatewayBase):
         self._orders = connection("orders", self._on_account, orders=True)
         self._quotes = connection("quotes", self._on_market, orders=False)
         self._queries = AccountAndMarket(self._orders, setup, self._publisher, self.currency)
+        self._residues = Residues(self._publisher)
         self._order_wire = DeribitOrders(self._orders, self._queries, setup, self._publisher)
         self._path = self._order_wire.path
 
@@ -252,11 +254,13 @@ class DeribitGateway(GatewayBase):
             ts_recv_ns=self._publisher.timestamp(clock.now_ns),
             account=account,
             clock=clock,
-            positions=tuple(line.position for line in held),
+            positions=self._residues.without(line.position for line in held),
             open_orders=open_orders,
             fills=fills,
             activities=() if fills_since_ns is None else await self._queries.activities(fills_since_ns),
             shortable=self._shortable,
+            over=self._order_wire.tracker.over(),
+            unsellable=self._residues.held,
         )
 
     async def _venue_clock(self) -> VenueClock:

@@ -61,6 +61,7 @@ NAMES = {
     10186: "no_data_subscription",
     10197: "competing_session",
     10225: "line_ended_by_bust",
+    10243: "fraction_refused",
     10349: "lifetime_preset",
 }
 """Names by code (TWS API, "Message codes"); see also reference/tws_messages, 8."""
@@ -72,7 +73,7 @@ FARMS_LOST = {2103: "quotes", 2105: "history", 2157: "contracts"}
 FARMS_OK = {2104: "quotes", 2106: "history", 2107: "history", 2108: "quotes", 2158: "contracts"}
 NO_CANCEL = frozenset({135, 136, 161, 10147, 10148})
 """A cancel that TWS refuses."""
-REFUSALS = frozenset({103, 104, 110, 163, 200, 201, 203, 321, 387, 388, 434, 460})
+REFUSALS = frozenset({103, 104, 110, 163, 200, 201, 203, 321, 387, 388, 434, 460, 10243})
 """Reasons for which TWS refuses an order. None of them proves that it is over: a change may be meant, and a
 refused order has been seen at work. Proof is its absence from the open orders, or ``Inactive`` among them.
 """

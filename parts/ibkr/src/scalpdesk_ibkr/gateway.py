@@ -35,6 +35,7 @@ from scalpdesk.venues.contract import (
 )
 from scalpdesk.venues.event_queue import EventPublisher
 from scalpdesk.venues.gateway_base import GatewayBase
+from scalpdesk.venues.residues import Residues
 from scalpdesk_ibkr.connection import TwsConnection
 from scalpdesk_ibkr.contracts import CURRENCY, INDEX_EXCHANGE, SMART, Contracts, future_named
 from scalpdesk_ibkr.history import History
@@ -75,6 +76,7 @@ class IbkrGateway(GatewayBase):
             settings,
             in_use=self._orders.in_use,
         )
+        self._residues = Residues(self._publisher)
         self._history = History(self._connection, self._contracts)
         self._account = settings.account
         self._currency = ""
@@ -188,15 +190,17 @@ class IbkrGateway(GatewayBase):
         clock = await self._venue_clock()
         # what the stream brings during the question stands in the answer, too: of a contract the last counts
         lines = {line.contract.conId: line for line in held if line.account == self._account}
-        positions = [await self._position(line) for line in lines.values()]
+        positions = self._residues.without([await self._position(line) for line in lines.values()])
         return VenueView(
             ts_event_ns=clock.now_ns,
             ts_recv_ns=self._publisher.timestamp(clock.now_ns),
             account=self._facts(),
             clock=clock,
-            positions=tuple(positions),
+            positions=positions,
             open_orders=open_orders,
             fills=fills,
+            over=self._orders.tracker.over(),
+            unsellable=self._residues.held,
         )
 
     def _facts(self) -> AccountFacts:

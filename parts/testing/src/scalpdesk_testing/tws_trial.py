@@ -56,6 +56,8 @@ class TwsLine(Line):
             latency_seconds=trial.schedule.latency_seconds,
         )
         self.market = TwsMarket(world=trial.world, codes={_CODE: ACCOUNT})
+        self.rule: Callable[[list[str]], list[list[str]]] = lambda fields: [fields]
+        """Takes the fields of a message of TWS; returns the messages that go out in its place."""
         self.executions: dict[str, str] = {}
         """The exchange's own ids of executions by those that TWS sends: a correction keeps its root."""
         self._vendor_ids: dict[str, str] = {}
@@ -206,7 +208,14 @@ class _TwsSocket(Socket):
             self.session = None
 
     def _write(self, data: bytes) -> None:
-        """Put a message of the exchange on its way, subject to the faults of a stream."""
+        """Put a message of the exchange on its way, as the line's rule changes it."""
+        fields = data[4:].decode("utf-8", "surrogateescape").split("\0")[:-1]
+        for changed in self.line.rule(fields):
+            body = "".join(f"{field}\0" for field in changed).encode("utf-8", "surrogateescape")
+            self._put_out(struct.pack(">I", len(body)) + body)
+
+    def _put_out(self, data: bytes) -> None:
+        """Put a message on its way, subject to the faults of a stream."""
         if self.is_mute or self.closed:
             return
         kind = data[4:].partition(b"\0")[0].decode()

@@ -331,6 +331,8 @@ class TwsOrders:
             raise TwsError(321, f"{INVALID} the side {wanted.action} is not BUY or SELL")
         if wanted.quantity <= 0:
             raise TwsError(434, "The order size cannot be zero")
+        if wanted.quantity % 1:
+            raise TwsError(10243, "Fractional-sized order cannot be placed via API.")
         if lifetime is None:
             raise TwsError(321, f"{INVALID} the time in force is not served")
         if code not in self._names:
