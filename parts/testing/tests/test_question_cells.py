@@ -3,6 +3,7 @@
 import pytest
 
 from scalpdesk.exchange import Question
+from scalpdesk.simulation.faults import OF_ANSWERS
 from scalpdesk_testing.question_cells import (
     QUESTIONS,
     VENUES,
@@ -17,6 +18,7 @@ from scalpdesk_testing.question_cells import (
     verdict,
 )
 from scalpdesk_testing.question_matrix import Tried, in_virtual_time, table_of
+from scalpdesk_testing.schedule import FAULTS, draw_schedule
 
 FLATTEN = Cell("alpaca", Question.ACCOUNT, How.SILENT, When.CUT, Road.FLATTEN)
 CONTROL = Seen(held=True, flat_seconds=2.0)
@@ -112,3 +114,13 @@ def test_questions_that_no_road_needs_hold_up_no_road(venue):
     whole = list(cells((venue,), (Question.CONTRACTS,), roads=[road for road in Road if road.leaves]))
     tried = in_virtual_time(whole)
     assert [(str(each.cell), each.why) for each in tried if each.outcome is Verdict.FAILED] == []
+
+
+def test_some_seeds_leave_questions_without_an_answer_and_no_other_dice_know_of_it():
+    drawn = [draw_schedule(seed) for seed in range(400)]
+    with_bad = [schedule for schedule in drawn if schedule.bad_answers]
+    assert 0.10 < len(with_bad) / len(drawn) < 0.20
+    assert not set(FAULTS) & set(OF_ANSWERS)
+    for schedule in drawn:
+        assert not {rule.name for rule in schedule.rules} & set(OF_ANSWERS)
+        assert all(bad.at + bad.seconds <= schedule.heal_at + 1e-6 for bad in schedule.bad_answers)

@@ -17,7 +17,16 @@ from scalpdesk.live.runner import KEPT, LiveRunner
 from scalpdesk_testing.invariants import BY_HAND
 from scalpdesk_testing.line import Line
 from scalpdesk_testing.market import CALL, OTHER, SHARE, SmallMarket
-from scalpdesk_testing.schedule import ASSIGNED, CALLED, CORRECTION, STRAY, TRANSFER, CountingPlan, Moment
+from scalpdesk_testing.schedule import (
+    ASSIGNED,
+    CALLED,
+    CORRECTION,
+    STRAY,
+    TRANSFER,
+    BadAnswer,
+    CountingPlan,
+    Moment,
+)
 from scalpdesk_testing.small_desk import MortalJournal
 
 _RESUME_AFTER_SECONDS = 12.0
@@ -108,6 +117,14 @@ class Mishaps:
             self.operate(kind, "rehearsed")
         else:
             self._strike_market(moment)
+
+    def answer_badly(self, bad: BadAnswer) -> None:
+        """Let a question be answered badly for a while."""
+        self._say("fault", f"{bad.fault.name} {bad.fault.match} {bad.seconds:g} s")
+        self.plan.inject(bad.fault)
+        self.loop.call_later(bad.seconds, self.plan.lift, bad.fault)
+        if bad.is_cut:
+            self.line.cut()
 
     def _strike_market(self, moment: Moment) -> None:
         if moment.kind == "trading_halt":

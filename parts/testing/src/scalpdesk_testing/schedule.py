@@ -9,14 +9,14 @@ import msgspec
 import numpy as np
 
 from scalpdesk.core.intents import LegOrders
-from scalpdesk.simulation.faults import PLACES, Fault, FaultPlan
+from scalpdesk.simulation.faults import OF_ANSWERS, PLACES, Fault, FaultPlan
 from scalpdesk_testing.market import DAYS
 
 _REJECTIONS = (
     "insufficient_buying_power", "insufficient_quantity", "options_level", "wash_trade", "account_blocked",
     "shorting_not_allowed", "inactive_asset", "outside_hours", "malformed",
 )  # fmt: skip
-_BY_RULE = tuple(name for name in PLACES if name != "assignment")
+_BY_RULE = tuple(name for name in PLACES if name != "assignment" and name not in OF_ANSWERS)
 """Faults that strike by chance where the exchange asks for them."""
 MOMENTS = (
     "kill", "power_cut", "outage", "cut", "freeze", "clock_jump", "disk_full", "halt", "reduce", "flatten",
@@ -33,6 +33,11 @@ ASSIGNED, CALLED = "leg_assigned", "called"
 LINE_FAULTS = ("held_request", "double_request", "double_answer")
 """Requests that lie on the way, that arrive twice (only the second answer comes), that are answered twice."""
 FAULTS = tuple(dict.fromkeys((*_BY_RULE, *MOMENTS, *LINE_FAULTS)))
+_UNANSWERED_SHARE = 0.15
+"""Share of the drawn trials in which the venue does not answer a question or two for a while."""
+_QUESTIONS = ("account", "positions", "open_orders", "order_by_id", "executions", "contracts", "clock")
+_UNANSWERED = ("answer_refused", "answer_missing", "answer_late")
+"""The questions, and what becomes of them; false answers are tried by the matrix of questions."""
 _FEES_SHARE = 0.5
 """Share of the drawn trials whose venue charges fees."""
 STATES = ("no_order", "pending_new", "working", "partially_filled", "pending_cancel", "unknown")
@@ -108,6 +113,16 @@ class Aim(msgspec.Struct, frozen=True):
     seconds: float = 1.0
 
 
+class BadAnswer(msgspec.Struct, frozen=True):
+    """A question that the venue answers badly from ``at`` on for ``seconds``, both since the beginning."""
+
+    at: float
+    seconds: float
+    fault: Fault
+    is_cut: bool = False
+    """Whether every connection breaks as it begins, so that the desk has to ask."""
+
+
 class Crash(msgspec.Struct, frozen=True):
     """The desk's process dies at its ``write``-th journal write that holds a command."""
 
@@ -156,6 +171,7 @@ class Schedule(msgspec.Struct, frozen=True):
     0: it does not.
     ``halted_after``: From the beginning of a next life to a person's halt, until all is healed; None without
     one.
+    ``bad_answers``: Questions that the venue does not answer for a while.
     """
 
     seed: int
@@ -188,6 +204,7 @@ class Schedule(msgspec.Struct, frozen=True):
     restart_seconds: float = 3.0
     dies_at_order: int = 0
     halted_after: float | None = None
+    bad_answers: tuple[BadAnswer, ...] = ()
 
     def without(self, names: frozenset[str]) -> "Schedule":
         """Return the schedule less the faults and moments of these names."""
@@ -202,6 +219,7 @@ class Schedule(msgspec.Struct, frozen=True):
     def faults(self) -> set[str]:
         """Names of all that may go wrong."""
         aimed = set() if self.aim is None else {self.aim.fault}
+        aimed |= {bad.fault.name for bad in self.bad_answers}
         return aimed | {rule.name for rule in self.rules} | {moment.kind for moment in self.moments}
 
 
@@ -264,7 +282,23 @@ def impossible(fault: str, state: str) -> str | None:
 
 def draw_schedule(seed: int) -> Schedule:
     """Draw a trial: its faults, and the story that the seed comes to; the same seed draws the same."""
-    return _with_sold(with_story(draw_faults(seed), STORIES[seed % len(STORIES)]))
+    return _with_bad_answers(_with_sold(with_story(draw_faults(seed), STORIES[seed % len(STORIES)])))
+
+
+def _with_bad_answers(drawn: Schedule) -> Schedule:
+    """Return a schedule with questions that are not answered for a while, by dice of their own."""
+    dice = np.random.Generator(np.random.PCG64(np.random.SeedSequence([drawn.seed, 43])))
+    if dice.random() >= _UNANSWERED_SHARE:
+        return drawn
+    found = []
+    for _ in range(int(dice.integers(1, 3))):
+        question, name = str(dice.choice(_QUESTIONS)), str(dice.choice(_UNANSWERED))
+        at, seconds = float(dice.uniform(6.0, drawn.heal_at - 10.0)), float(dice.uniform(4.0, 40.0))
+        late_seconds = round(float(dice.uniform(3.0, 25.0)), 3)
+        fault = Fault(name, times=0, match=question, seconds=late_seconds)
+        lasts = round(min(seconds, drawn.heal_at - at), 3)
+        found.append(BadAnswer(round(at, 3), lasts, fault, is_cut=bool(dice.random() < 0.5)))
+    return msgspec.structs.replace(drawn, bad_answers=tuple(found))
 
 
 def _with_sold(drawn: Schedule) -> Schedule:

@@ -37,7 +37,7 @@ from scalpdesk.live.supervision import FaultError
 from scalpdesk.orders.order import OrderState
 from scalpdesk.plugins import JournalReader
 from scalpdesk.simulation.accounts import AccountTerms, BrokerAccount
-from scalpdesk.simulation.faults import PLACES
+from scalpdesk.simulation.faults import OF_ANSWERS, PLACES
 from scalpdesk.simulation.orders import BrokerOrder, OrderUpdate
 from scalpdesk.strategies.contract import ReportsPhase, members_of
 from scalpdesk.venues.contract import EmergencyGateway
@@ -159,6 +159,7 @@ EXCUSES: dict[str, frozenset[int]] = {
     "bust": frozenset({11, 14}),
     "correct": frozenset({14}),
     "assignment": frozenset({4, 6, 7}),  # somebody else's contract, and the shares that it becomes
+    **dict.fromkeys(OF_ANSWERS, frozenset({6, 7, 14})),  # a comparison that does not come holds orders up
 }
 """Laws that a fault outside the desk's power suspends."""
 ACCOUNT = "drill"
@@ -409,6 +410,8 @@ class Trial(ABC):
         loop.call_at(_JUDGED_AFTER, self._second)
         for moment in self.schedule.moments:
             loop.call_at(moment.at, self.mishaps.strike, moment)
+        for bad in self.schedule.bad_answers:
+            loop.call_at(bad.at, self.mishaps.answer_badly, bad)
         loop.call_at(self.schedule.heal_at, self.mishaps.heal)
         loop.call_at(self.schedule.heal_at + _LIVENESS_SECONDS, self._all_over)
         lives = 0
