@@ -67,9 +67,9 @@ if TYPE_CHECKING:
     from scalpdesk.datasets.daily_history import DailyHistory
 
 
-def fee_facts(config: DeskConfig, first: date, last: date) -> dict[str, Any]:
-    """Return the dated schedule of fees that a simulated run is charged by, for its header."""
-    fees = fees_named(config.simulation.fees)
+def fee_facts(config: DeskConfig, first: date, last: date, venue: str = "simulated") -> dict[str, Any]:
+    """Return the dated schedule by which a run is charged, or its desk estimates fees, for its header."""
+    fees = charged_fees(venue, config.simulation.fees)
     return {"fees": schedule_used(fees, first, last)} if isinstance(fees, DatedFees) else {}
 
 

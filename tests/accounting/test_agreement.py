@@ -14,7 +14,16 @@ from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.events import AccountSnapshot, FillBusted, HeldPosition, OrderAccepted
 from scalpdesk.core.units import DAY_NS
 from scalpdesk.instruments.settlement import delivery
-from scalpdesk_testing.kit.journaled_run import CALL, OPTION, SHARE, START_NS, Run
+from scalpdesk.journal.log import JournalWriter
+from scalpdesk_testing.kit.journaled_run import (
+    CALL,
+    OPTION,
+    SHARE,
+    START_NS,
+    Equity,
+    Run,
+    journal_header,
+)
 
 D = Decimal
 WEEK = ComparedSpan(START_NS - DAY_NS, START_NS + 6 * DAY_NS)
@@ -260,6 +269,85 @@ def test_positions_and_cash_at_the_end_are_compared_where_the_statement_has_them
         ("cash", LineVerdict.DIFFERS, {"cash": D("-0.01")}),
     ]
     assert [each[0] for each in told(check(run, **ends))] == ["cash"]
+
+
+@pytest.mark.rows(
+    "symbol", ["KO240315P00060000", "KO240315C00065000", "KO240419C00060000", "KO", "QQQ240315C00060000"]
+)
+def test_the_right_id_on_another_contract_is_a_difference(run, symbol):
+    """Put for call, strike, expiry, the share itself, another name: units, price and cash are the same."""
+    filled = run.fill(CALL, "buy", 2, "1.20", "0.10")
+    line = trade(filled, 2, symbol=symbol)
+    (found,) = check(run, trades=[line]).lines
+    assert (found.verdict, found.unlike["contract"]) == (
+        LineVerdict.DIFFERS, f"{symbol}, journal {OPTION.symbol}",
+    )  # fmt: skip
+
+
+@pytest.mark.rows(
+    ("changes", "unlike"),
+    [
+        ({"cause": ChangeCause.EXPIRED_WORTHLESS}, "cause"),
+        ({"cause": ChangeCause.EXERCISE}, "cause"),
+        ({"cause": None}, "cause"),
+        ({"symbol": "KO240315P00060000", "reference": "expiry-KO240315C00060000"}, "contract"),
+        ({"currency": "EUR"}, "currency"),
+    ],
+)
+def test_an_end_that_the_broker_calls_otherwise_is_a_difference(run, changes, unlike):
+    end = delivery(OPTION, CALL, SHARE, D(-2), *run.stamps())
+    for event in end:
+        run.event(event)
+    lines = [
+        Movement(
+            reference=f"b{at}",
+            kind="line",
+            cause=event.cause,
+            symbol="KO" if at else OPTION.symbol,
+            units=event.quantity_change,
+            cash=event.cash_change,
+            currency="USD",
+            ts_ns=event.ts_event_ns,
+        )
+        for at, event in enumerate(end)
+    ]
+    assert check(run, movements=lines).agrees
+    lines[0] = msgspec.structs.replace(lines[0], **changes)
+    again = compare(Statement(movements=lines), read_lines([run.folder]), WEEK)
+    (differs,) = [line for line in again.lines if line.verdict is LineVerdict.DIFFERS]
+    assert list(differs.unlike) == [unlike]
+
+
+def test_a_settlement_at_nothing_and_a_worthless_end_are_the_same(run):
+    run.change(CALL, ChangeCause.EXPIRED_WORTHLESS, -2, 0, 0, "expiry-x")
+    settled = paid(ChangeCause.CASH_SETTLEMENT, "0", symbol=OPTION.symbol, units=D(-2))
+    assert check(run, movements=[settled]).agrees
+
+
+def test_the_cash_of_a_backtest_is_compared_from_what_it_begins_with(tmp_path):
+    header = journal_header(
+        (Equity("KO"), OPTION), config={"simulation": {"starting_cash": "5000.00"}}, started_ns=START_NS
+    )
+    run = Run(tmp_path, "b")
+    run.folder = tmp_path / "backtest"
+    run.writer.close({})
+    run.writer = JournalWriter.create(run.folder, header, durability="none")
+    filled = run.fill(SHARE, "buy", 10, "60.00", "0.35")
+    run.end()
+
+    def cash(amount):
+        statement = Statement(trades=[trade(filled, 10)], cash={"USD": D(amount)})
+        return compare(statement, read_lines([run.folder]), WEEK)
+
+    assert cash("4399.65").agrees
+    assert told(cash("4399.66")) == [("cash", LineVerdict.DIFFERS, {"cash": D("0.01")})]
+
+
+def test_what_is_not_compared_at_the_end_is_said(run):
+    filled = run.fill(SHARE, "buy", 10, "60.00", "0.35")
+    notes = check(run, trades=[trade(filled, 10)]).notes
+    assert [" ".join(note.split()[:2]) for note in notes] == ["positions at", "cash at"]
+    assert check(run, positions={"KO": D(13)}, cash={"USD": D("9399.65")}).notes == []
 
 
 def test_a_line_that_could_not_be_read_is_never_an_agreement(run):

@@ -1,5 +1,5 @@
 from datetime import date
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import ROUND_HALF_UP, ROUND_UP, Decimal
 
 import pytest
 from hypothesis import given
@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.intents import Side
 from scalpdesk.instruments.classes import FUTURES, us_option
+from scalpdesk.instruments.deribit import DERIBIT_FEES
 from scalpdesk.instruments.fees import (
     ALPACA_FEES,
     IBKR_FEES,
@@ -69,7 +70,7 @@ PAGE_2014, PAGE_2016, PAGE_2024 = date(2014, 6, 2), date(2016, 6, 1), date(2024,
 def test_tiered_commissions_are_those_of_the_page(day, volume, contracts, premium, commission):
     terms = option("C"), BUY, D(contracts), D(premium)
     schedule = BrokerFees("ibkr_tiered", volume).on(day)
-    passed = schedule.passed_on(terms[0], *terms[1:]).quantize(D("0.01"), ROUND_HALF_UP)
+    passed = schedule.rounded(schedule.passed_on(terms[0], *terms[1:]))
     assert schedule.fee(*terms) - passed == D(commission)
 
 
@@ -109,9 +110,16 @@ def test_index_options_pay_the_surcharge_of_the_fixed_page(contract, premium, su
         (date(2025, 1, 2), option("C"), BUY, 3_000, "1", "149.35"),  # 55 + 80.55 + 13.80
         # Alpaca support, the page with SEC 0 and CAT .0000265; OCC .025, ORF .02815
         (date(2025, 7, 7), share(), SELL, 1_000, "10", "0.20"),  # .0265 + .166
-        (date(2025, 7, 7), option("C"), SELL, 10, "5", "0.59"),  # .25 + .2815 + .0265 + .0279
+        (date(2025, 7, 7), option("C"), SELL, 10, "5", "0.60"),  # .25 + .2815 + .0265 + .0279, each up
+        # CAT NMS plan: .000035 from September 2024, with .000013 from October
+        (date(2024, 9, 30), share(), BUY, 10_000, "10", "0.35"),
+        (date(2024, 10, 1), share(), BUY, 10_000, "10", "0.48"),
+        # Alpaca Securities, fee schedule of 2026-07-20 (SEC 20.60, CAT .000003)
+        (date(2026, 7, 20), share(), SELL, 100_000, "1", "12.15"),  # 9.79 + 2.06 + .30
+        (date(2026, 7, 20), option("C"), BUY, 1, "5", "0.06"),  # .015 + .025 + .0003, each up
+        (date(2026, 7, 20), option("C"), SELL, 100, "1", "4.57"),  # 1.50 + 2.50 + .03 + .329 + .206
         # FINRA, 2018-05-07: 23.10 before 22 May 2018, then 13.00
-        (date(2018, 5, 21), share(), SELL, 100, "500", "1.17"),  # 1.155 + .0119
+        (date(2018, 5, 21), share(), SELL, 100, "500", "1.18"),  # 1.155 + .0119, each up
         (date(2018, 5, 22), share(), SELL, 100, "500", "0.67"),  # .65 + .0119
     ],
 )
@@ -120,13 +128,13 @@ def test_alpaca_passes_on_the_rates_of_the_day(day, instrument, side, quantity, 
 
 
 def test_two_weekly_index_options_at_47_cost_the_published_sum():
-    """Two at .65, Cboe .45 (.58 as the fixed page's surcharge), OCC .02 (.055), ORF .02685 (.0388)."""
+    """Two at .65, Cboe .45 and its surcharge of .14 (.58 in 2020), OCC .02 (.055), ORF .02685 (.0388)."""
     for schedule, day, published in (
-        (IBKR_TIERED_FEES, date(2024, 3, 4), "2.2937"),
+        (IBKR_TIERED_FEES, date(2024, 3, 4), "2.5737"),
         (IBKR_FEES, date(2020, 10, 1), "2.6476"),
     ):
         fees = schedule.on(day)
-        passed_on = fees.passed_on(SPXW, BUY, D(2), D(47))
+        passed_on = sum(fees.passed_on(SPXW, BUY, D(2), D(47)).values())
         assert fees.commission(SPXW, D(2), D(47)) + passed_on == D(published)
         assert fees.fee(SPXW, BUY, D(2), D(47)) == D(published).quantize(D("0.01"), ROUND_HALF_UP)
 
@@ -155,6 +163,46 @@ def test_an_order_in_pieces_pays_its_minimum_and_the_days_rounding_once(pieces, 
     assert min(paid) >= 0
 
 
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([share(), option("C")]),
+            st.sampled_from(Side),
+            st.integers(1, 300),
+            st.integers(1, 60_000),
+        ),
+        min_size=1,
+        max_size=30,
+    ),
+    st.dates(date(2014, 3, 18), date(2027, 1, 1)),
+)
+def test_a_day_at_alpaca_costs_the_sum_of_its_kinds_each_rounded_up(trades, day):
+    """One line a kind, as its statement has them: worked out by the rates, not by the schedule's own sums."""
+    schedule, so_far = ALPACA_FEES.on(day), FeesSoFar()
+    paid, kinds = D(0), dict.fromkeys(("REG", "TAF", "CAT", "ORF", "OCC"), D(0))
+    for instrument, side, quantity, cents in trades:
+        price, units, contracts = D(cents) / 100, D(quantity) * instrument.multiplier, D(0)
+        paid += schedule.fee(instrument, side, D(quantity), price, so_far=so_far)
+        kinds["CAT"] += units * schedule.cat_per_share
+        if instrument.is_option:
+            contracts = D(quantity)
+            kinds["ORF"] += contracts * schedule.orf_per_contract
+            kinds["OCC"] += contracts * schedule.occ_per_contract
+        if side is SELL:
+            kinds["REG"] += units * price * schedule.section_31_per_million / 1_000_000
+            per_share = min(D(quantity) * schedule.taf_per_share, schedule.taf_cap)
+            kinds["TAF"] += contracts * schedule.taf_per_contract or per_share
+    assert paid == sum(total.quantize(D("0.01"), ROUND_UP) for total in kinds.values())
+
+
+def test_ten_iron_condors_in_and_out_twice_cost_what_the_schedule_of_today_says():
+    """160 contracts, half of them sold for 12,900 USD: 2.40 + 4.00 + .048 + .2632 + .2657, each kind up."""
+    schedule, so_far, paid = ALPACA_FEES.on(date(2026, 11, 30)), FeesSoFar(), D(0)
+    for side, price in ((SELL, "2.10"), (BUY, "0.40"), (SELL, "1.125"), (BUY, "0.35")) * 4:
+        paid += schedule.fee(option("C"), side, D(10), D(price), so_far=so_far)
+    assert paid == D("6.99")
+
+
 def test_another_order_pays_its_own_minimum():
     so_far, schedule = FeesSoFar(), FeeSchedule(per_contract=D("0.65"), minimum_per_order=D(1))
     paid = [schedule.fee(option("C"), BUY, D(1), D(2), order=name, so_far=so_far) for name in "aaba"]
@@ -164,7 +212,7 @@ def test_another_order_pays_its_own_minimum():
 def test_options_on_an_index_pay_no_section_31():
     sold = ALPACA.fee(SPX, SELL, D(1), D(50))
     assert sold - ALPACA.fee(SPX, BUY, D(1), D(50)) <= D("0.01")
-    assert ALPACA.fee(option("C"), SELL, D(1), D(50)) - sold == D("0.13")  # .139, rounded with the rest
+    assert ALPACA.fee(option("C"), SELL, D(1), D(50)) - sold == D("0.14")  # .139
 
 
 @given(st.dates(date(2000, 1, 1), date(2030, 1, 1)), st.sampled_from([ALPACA_FEES, IBKR_TIERED_FEES]))
@@ -173,7 +221,22 @@ def test_every_row_that_stands_in_is_named(day, fees):
     assumed = schedule_used(fees, day, day)["assumed"]
     assert assumed.keys() == {name for name, row in rows.items() if not row.is_in_force}
     assert all(row.source for row in rows.values())
-    assert (fees.name in assumed) == (fees is ALPACA_FEES and day < date(2024, 1, 1)) or fees.name != "alpaca"
+    if fees is ALPACA_FEES:
+        assert (fees.name in assumed) is not (date(2024, 1, 1) <= day <= date(2026, 7, 20))
+
+
+@given(st.dates(date(2026, 7, 21), date(2040, 1, 1)), st.sampled_from([ALPACA_FEES, IBKR_FEES, DERIBIT_FEES]))
+def test_after_the_day_on_which_its_page_was_read_no_row_is_in_force(day, fees):
+    """Nobody knows today what is charged tomorrow: each row says until when it is known."""
+    assert not any(row.is_in_force for row in fees.rows(day))
+    assert schedule_used(fees, day, day)["assumed"].keys() == {row.name for row in fees.rows(day)}
+
+
+def test_the_orf_of_a_broker_is_that_of_no_other():
+    """From July 2026 only the executing exchange charges: Alpaca's sum is its own."""
+    day = date(2026, 7, 20)
+    assert [fees.on(day).orf_per_contract for fees in (ALPACA_FEES, IBKR_FEES)] == [D("0.015"), D("0.02815")]
+    assert "orf" in schedule_used(IBKR_FEES, day, day)["assumed"]
 
 
 def test_a_schedule_says_its_newest_row_and_what_it_assumes():

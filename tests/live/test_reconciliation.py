@@ -1,5 +1,6 @@
 """The desk against single views of its account: what is booked, asked for and said."""
 
+from datetime import timedelta
 from decimal import Decimal
 
 import msgspec
@@ -19,6 +20,7 @@ from scalpdesk.core.events import (
 from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side, SubmitOrder, TimeInForce
 from scalpdesk.core.units import HOUR_NS, MINUTE_NS, NANOS_PER_SECOND
 from scalpdesk.instruments.contract import Instruments
+from scalpdesk.instruments.fees import trade_date
 from scalpdesk.instruments.futures import future_contract
 from scalpdesk.live.core import LiveCore
 from scalpdesk.live.reconcile import BookedFill, OpenOrder
@@ -490,6 +492,49 @@ def test_fees_that_the_desk_estimates_are_no_difference_whenever_the_venue_charg
     for _ in range(2):
         bench.judge(held={"SPY": 4}, cash=taken_back, **left)
     assert [type(event) for event in bench.events] == [FillBusted]
+
+
+def _charge(name, cash, day):
+    return msgspec.structs.replace(activity(name, "", cash=cash), charges_day=day)
+
+
+@pytest.mark.rows(
+    ("booked", "charged"),
+    [("9.42", ["-6.99"]), ("9.42", ["-2.40", "-4.00", "-0.05", "-0.27", "-0.27"]), ("0.40", ["-0.43"])],
+)
+def test_fees_of_a_day_that_the_desk_booked_otherwise_become_what_the_venues_lines_charge(booked, charged):
+    """Booked too high, cash comes back: the gap alone would be fees not charged yet, for ever."""
+    bench = Bench(10)
+    day, stamps = trade_date(bench.hand.now_ns), (bench.hand.now_ns, bench.hand.now_ns)
+    bench.hand.handle(OrderFilled(bench.orders[0].client_order_id, *stamps, "x1", D(4), BUY, D(booked)))
+    bought = CASH - 4 * BUY
+    left = {"open_orders": (bench.order_at_venue(filled=4),), "estimates_fees": True}
+    assert bench.judge(cash=bought, **left) == ([], (), False)  # not charged yet
+    lines = tuple(_charge(f"a{at}", cash, day) for at, cash in enumerate(charged))
+    left |= {"cash": bought + sum(map(D, charged)), "activities": lines}
+    assert bench.judge(**left).look_again
+    bench.judge(**left)
+    (back,) = bench.events
+    assert (back.cause, back.reference) == (ChangeCause.FEE, f"day-fees/{day}")
+    assert back.cash_change == D(booked) + sum(map(D, charged))
+    assert bench.desk.account.cash == left["cash"]
+    for _ in range(3):  # once: another view of the same lines brings nothing more
+        assert bench.judge(**left) == ([], (), False)
+    assert len(bench.events) == 1
+
+
+def test_lines_of_a_day_that_the_cash_does_not_confirm_change_nothing():
+    """A line of another day's trades, or of a run before, is no proof that this desk's fees are wrong."""
+    bench = Bench(10, 4)
+    bench.desk.positions.positions[0].fees = D("0.60")
+    bench.desk.account.cash -= D("0.60")
+    day = trade_date(bench.hand.now_ns)
+    left = {"open_orders": (bench.order_at_venue(filled=4),), "estimates_fees": True}
+    for lines in ((_charge("a", "-0.20", day),), (_charge("b", "-0.20", day - timedelta(days=1)),)):
+        for _ in range(2):
+            view = bench.judge(cash=CASH - 4 * BUY, activities=lines, **left)
+            assert view == ([], (), False)
+    assert bench.events == []
 
 
 # differences without a cause ----------------------------------------

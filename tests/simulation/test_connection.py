@@ -67,9 +67,9 @@ def test_an_option_moves_cash_by_its_multiplier_and_its_fee(exchange, order):
     venue.on_quote(quote(1, T, 5.00, 5.10))
     venue.send(order(1, Side.SELL, 2), T)
     filled = venue.take_due(T)[1]
-    # 1970, the rates of 2014: 2 x (0.05 + 0.0401) + 1000 x 22.10 / 1e6 + 2 x 0.002 = 0.2063, up to the cent
-    assert (filled.price, filled.fee) == (D("5.00"), D("0.21"))
-    assert venue.account.cash == D("100999.79")
+    # 1970, the rates of 2014, each up to the cent: 2 x 0.05, 2 x 0.0401, 1000 x 22.10 / 1e6, 2 x 0.002
+    assert (filled.price, filled.fee) == (D("5.00"), D("0.23"))
+    assert venue.account.cash == D("100999.77")
     assert holdings(venue) == {1: D(3)}
 
 

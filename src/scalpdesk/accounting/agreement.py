@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -15,11 +15,12 @@ import msgspec
 from scalpdesk.accounting.files import instrument_named
 from scalpdesk.accounting.journals import JournalChange, JournalFill, JournalLines
 from scalpdesk.accounting.statements import Movement, Statement, StatementTrade
-from scalpdesk.core.enums import ChangeCause
+from scalpdesk.core.enums import ENDED, ChangeCause
 from scalpdesk.core.errors import ArgumentError, DataError
 from scalpdesk.core.units import DAY_NS, NANOS_PER_SECOND, ZERO, count_text, money_decimals
 from scalpdesk.instruments.contract import Instrument
 from scalpdesk.instruments.deribit import deribit_option, inverse_perpetual
+from scalpdesk.instruments.postings import DAY_FEES
 from scalpdesk.instruments.sessions import to_new_york, to_ns
 
 _FOREIGN_TRADES = frozenset({ChangeCause.MANUAL_TRADE, ChangeCause.AUTO_LIQUIDATION})
@@ -62,6 +63,8 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     journal_cash: Decimal = ZERO
     differences: dict[str, Decimal] = {}
     """The broker's less the journal's: ``units``, ``price``, ``fee``, ``cash``, ``seconds``."""
+    unlike: dict[str, str] = {}
+    """What is another thing on each side, ``broker, journal X``: ``contract``, ``cause``, ``currency``."""
 
     @property
     def cash(self) -> Decimal:
@@ -248,7 +251,9 @@ class _Comparison:
         }
         foreign = [_as_fill(each) for each in journal.changes.values() if each.event.cause in _FOREIGN_TRADES]
         self._fills = [*journal.fills.values(), *foreign]
-        self._changes = [each for each in journal.changes.values() if _moves(each)]
+        moves = [each for each in journal.changes.values() if _moves(each)]
+        self._day_fees = [each.event for each in moves if _is_day_fees(each) and statement.fees_apart]
+        self._changes = [each for each in moves if not (_is_day_fees(each) and statement.fees_apart)]
         unread = [*statement.unread, *(f"{name}: {why}" for name, why in journal.unread.items())]
         lines: list[StatementTrade | Movement] = [*statement.trades, *statement.movements]
         self._found = Agreement(notes=list(statement.notes), unread=unread)
@@ -325,9 +330,13 @@ class _Comparison:
         mine = _sum(self._cash_of(each) for each in some)
         theirs = _sum(self._journal_cash_of(each) for each in others)
         differences = self._trade_differences(some, others, currency) if some and others else {}
+        unlike: dict[str, str] = {}
+        if some and others:
+            _note_unlike(unlike, "contract", symbol, others[0].instrument.symbol)
+            _note_unlike(unlike, "currency", currency, others[0].instrument.currency)
         return Line(
             kind="trade",
-            verdict=_verdict(bool(some), bool(others), differences),
+            verdict=_verdict(bool(some), bool(others), differences, unlike),
             what=symbol,
             ts_ns=_first_ns(some, others),
             currency=currency,
@@ -336,6 +345,7 @@ class _Comparison:
             broker_cash=mine,
             journal_cash=theirs,
             differences=differences,
+            unlike=unlike,
         )
 
     def _cash_of(self, trade: StatementTrade) -> Decimal:
@@ -415,9 +425,12 @@ class _Comparison:
         differences = {name: value for name, value in apart.items() if value} if some and others else {}
         names = [f"{each.kind} {each.symbol}" for each in some]
         names += [f"{each.event.cause} {each.instrument.symbol}" for each in others]
+        unlike: dict[str, str] = {}
+        if some and others:
+            _compare_kinds(unlike, some[0], others[0])
         return Line(
             kind="movement",
-            verdict=_verdict(bool(some), bool(others), differences),
+            verdict=_verdict(bool(some), bool(others), differences, unlike),
             what=names[0].strip(),
             ts_ns=_first_ns(some, others),
             currency=currency,
@@ -426,6 +439,7 @@ class _Comparison:
             broker_cash=mine,
             journal_cash=theirs,
             differences=differences,
+            unlike=unlike,
         )
 
     def _compare_fees(self, charges: Sequence[Movement]) -> None:
@@ -438,8 +452,10 @@ class _Comparison:
             key = to_new_york(fill.ts_ns).date(), fill.instrument.currency
             if fill.fee and (self._is_in(fill) or key in days):
                 days.setdefault(key, ([], []))[1].append(fill)
+        corrected = {each.reference.removeprefix(DAY_FEES): each.cash_change for each in self._day_fees}
         for (day, currency), (some, others) in days.items():
-            mine, theirs = _sum(each.cash for each in some), -_sum(each.fee for each in others)
+            mine = _sum(each.cash for each in some)
+            theirs = corrected.get(str(day), ZERO) - _sum(each.fee for each in others)
             apart = _beyond(mine - theirs, self._tolerances.of(currency))
             differences = {"fee": -apart} if apart and some and others else {}
             self._found.lines.append(
@@ -462,6 +478,7 @@ class _Comparison:
     def _compare_positions(self) -> None:
         stated = self._statement.positions
         if not stated and not self._statement.has_all_positions:
+            self._found.notes.append("positions at the end are not compared: the statement states none")
             return
         held: dict[str, Decimal] = defaultdict(Decimal)
         begun: dict[str, int] = {}
@@ -489,15 +506,19 @@ class _Comparison:
         return found
 
     def _compare_cash(self) -> None:
-        if not self._statement.cash or self._journal.cash is None or not self._journal.held:
+        if not self._statement.cash:
+            self._found.notes.append("cash at the end is not compared: the statement states none")
+            return
+        if self._journal.cash is None:
+            text = "cash at the end is not compared: the first run has no account of what it began with"
+            self._found.notes.append(text)
             return
         if any(each.instrument.is_future for each in self._fills):
             self._found.notes.append("cash at the end is not compared: the desk books futures at their value")
             return
-        began_ns = min(each.ts_ns for each in self._journal.held.values())
+        began_ns = min((each.ts_ns for each in self._journal.held.values()), default=0)
         cash: dict[str, Decimal] = defaultdict(Decimal)
-        (currency, *_) = [each.instrument.currency for each in self._journal.held.values()]
-        cash[currency] = self._journal.cash
+        cash[self._journal.currency] = self._journal.cash
         for fill in self._journal.fills.values():
             if began_ns <= fill.ts_ns < self._span.end_ns:
                 cash[fill.instrument.currency] += fill.instrument.cash_flow(fill.units, fill.price) - fill.fee
@@ -540,6 +561,30 @@ def _first_ns(some: Sequence[_AnyLine], others: Sequence[_AnyLine]) -> int:
 def _venue_order(fill: JournalFill) -> str:
     """Return the venue's id of an order, of a combo's leg that of the whole; else the desk's own."""
     return fill.venue_order.partition("/")[0] or fill.order
+
+
+def _is_day_fees(change: JournalChange) -> bool:
+    """Return whether it is what a venue charged otherwise for the trades of a day."""
+    return change.event.cause is ChangeCause.FEE and change.event.reference.startswith(DAY_FEES)
+
+
+def _note_unlike(unlike: dict[str, str], name: str, mine: str, theirs: str) -> None:
+    if mine != theirs:
+        unlike[name] = f"{mine}, journal {theirs}"
+
+
+def _compare_kinds(unlike: dict[str, str], mine: Movement, theirs: JournalChange) -> None:
+    """Note where a line of the broker is of another instrument, or another thing, than the journal's.
+
+    A broker may pay, and charge for, the account as a whole; what ends an option for nothing may be called
+    a settlement at 0. A word that no reader knows agrees with nothing.
+    """
+    event, cause = theirs.event, "unknown" if mine.cause is None else mine.cause.value
+    if mine.symbol:
+        _note_unlike(unlike, "contract", mine.symbol, theirs.instrument.symbol)
+    _note_unlike(unlike, "currency", mine.currency, theirs.instrument.currency)
+    if not {mine.cause, event.cause} <= ENDED:
+        _note_unlike(unlike, "cause", cause, event.cause.value)
 
 
 def _moves(change: JournalChange) -> bool:
@@ -596,9 +641,14 @@ def _beyond(apart: Decimal, most: Decimal) -> Decimal:
     return apart if abs(apart) > most else ZERO
 
 
-def _verdict(has_broker: bool, has_journal: bool, differences: dict[str, Decimal]) -> LineVerdict:
+def _verdict(
+    has_broker: bool,
+    has_journal: bool,
+    differences: Mapping[str, Decimal],
+    unlike: Mapping[str, str] | None = None,
+) -> LineVerdict:
     if not has_broker:
         return LineVerdict.JOURNAL_ONLY
     if not has_journal:
         return LineVerdict.BROKER_ONLY
-    return LineVerdict.DIFFERS if differences else LineVerdict.AGREES
+    return LineVerdict.DIFFERS if differences or unlike else LineVerdict.AGREES

@@ -20,7 +20,7 @@ from scalpdesk.core.events import (
     UnmatchedOrderEvent,
 )
 from scalpdesk.core.intents import MultiLegOrder, SubmitOrder
-from scalpdesk.core.units import ZERO, InstrumentId
+from scalpdesk.core.units import ZERO, InstrumentId, run_currency
 from scalpdesk.instruments.contract import Instrument
 from scalpdesk.instruments.postings import LATE_FEE
 from scalpdesk.instruments.sessions import to_new_york
@@ -88,6 +88,8 @@ class JournalLines:
     """What a run begins with: of every instrument, nothing too."""
     cash: Decimal | None = None
     """Cash that the first run begins with; None where it does not say."""
+    currency: str = "USD"
+    """Of that cash."""
     unread: dict[str, str] = field(default_factory=dict)
     """Executions of orders that no run knows, and why each was not read."""
     last_ns: int = 0
@@ -228,8 +230,13 @@ def _entry_of_change(instrument: Instrument, event: PositionChanged, source: Ins
 
 def _run_book(reader: JournalReader) -> _RunBook:
     """Return the lines of one run."""
-    found = _RunBook(reader.header.venue, reader.header.instruments)
+    header = reader.header
+    found = _RunBook(header.venue, header.instruments)
     found.read(reader.steps())
+    found.lines.currency = run_currency(header.config)
+    begins_with = header.config.get("simulation", {}).get("starting_cash")
+    if found.lines.cash is None and header.venue == "simulated" and begins_with is not None:
+        found.lines.cash = Decimal(str(begins_with))  # a backtest that holds nothing shows no account
     return found
 
 
@@ -259,7 +266,8 @@ def together(runs: Iterable[_RunBook]) -> JournalLines:
         found.fills = run.lines.fills | found.fills
         found.changes = run.lines.changes | found.changes
         found.held = run.lines.held | found.held
-        found.cash = run.lines.cash if number == 0 else found.cash
+        if number == 0:
+            found.cash, found.currency = run.lines.cash, run.lines.currency
         found.unread |= run.lines.unread
         known.update(f"{fill.order}/{fill.execution}" for fill in run.lines.fills.values())
         found.last_ns = max(found.last_ns, run.lines.last_ns)

@@ -165,6 +165,7 @@ def _row(line: "Line") -> dict[str, Any]:
         "broker_cash": number_text(line.broker_cash),
         "journal_cash": number_text(line.journal_cash),
         "differences": {name: number_text(value) for name, value in line.differences.items()},
+        "unlike": line.unlike,
     }
 
 
@@ -196,10 +197,11 @@ def _print(found: "Agreement", document: dict[str, Any], *, shows_all: bool) -> 
 def _apart(line: "Line") -> str:
     """Return what differs, money in the currency's smallest coins."""
     digits = money_decimals(line.currency)
-    if not line.differences:
+    if not line.differences and not line.unlike:
         return rounded_text(line.cash, digits, "+,") if line.cash else ""
-    return ", ".join(
+    amounts = (
         f"{name} {rounded_text(value, digits, '+,') if name in ('fee', 'cash') else number_text(value)}"
         for name, value in line.differences.items()
         if value != ZERO
     )
+    return ", ".join([*(f"{name} {values}" for name, values in line.unlike.items()), *amounts])

@@ -212,8 +212,8 @@ def _show_parts(out: "Console", summary: dict[str, Any], pnl: dict[str, float]) 
     table = new_table("where it came from", currency, "", text=("",))
     schedule = summary.get("fee_schedule", "none")
     rows = summary.get("fee_rows")
-    if rows is not None:
-        schedule = f"{schedule}, {rows['until'] or 'no row for the day'}"
+    if rows is not None and schedule != "none":
+        schedule = f"{rows['name']}, {'assumed' if rows['assumed'] else rows['until']}"
     is_charged = schedule != "none" or not pnl["fees"]  # a live venue states its own
     theta = f"theta ({'received' if pnl['theta'] > 0 else 'paid'})"
     labels = _LABELS | {"theta": theta} | ({"fees": f"fees ({schedule})"} if is_charged else {})

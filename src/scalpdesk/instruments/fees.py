@@ -1,13 +1,14 @@
 """Commissions and regulatory fees by date, as exact amounts in the quote currency.
 
-The figures are rows of ``fees.toml``, each with its dates and its page. A model of fees answers by date:
+The figures are rows of ``fees.toml``, each with its page and the days for which that is known. A model of
+fees answers by date:
 ``ALPACA_FEES.on(day)`` is the schedule of that day, which charges executions.
 """
 
 import tomllib
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from datetime import date
+from datetime import date, timedelta
 from decimal import ROUND_HALF_UP, ROUND_UP, Decimal
 from functools import cache, lru_cache
 from importlib.resources import files
@@ -20,7 +21,7 @@ from scalpdesk.core.intents import Side
 from scalpdesk.core.units import CENT, ZERO
 from scalpdesk.instruments.classes import INDICES
 from scalpdesk.instruments.contract import Instrument
-from scalpdesk.instruments.sessions import LAST_DAY, to_new_york
+from scalpdesk.instruments.sessions import to_new_york
 
 Prices = tuple[tuple[Decimal | None, Decimal], ...]
 """Amounts by premium: each holds below the first figure, the last one (None) from there on."""
@@ -34,8 +35,8 @@ class FeesSoFar:
     def __init__(self) -> None:
         self.commissions: dict[str, Decimal] = {}
         """Commissions of orders before their minimum, by order."""
-        self.passed_on = ZERO
-        """Regulatory and clearing fees before rounding."""
+        self.passed_on: dict[str, Decimal] = {}
+        """Regulatory and clearing fees before rounding, by kind."""
 
 
 class DayFees(Protocol):
@@ -119,7 +120,9 @@ class FeeSchedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cat_per_share: Decimal = ZERO
     """Consolidated audit trail in USD a share or share of the underlying, both sides."""
     rounds_up: bool = True
-    """Whether the day's regulatory fees of an account are rounded up to the cent, or to the nearest one."""
+    """Whether each kind of an account's passed-on fees of a day is rounded up to the cent, or their sum to
+    the nearest one.
+    """
 
     def on(self, day: date) -> Self:
         """Return itself: it holds on every day."""
@@ -132,21 +135,24 @@ class FeeSchedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             return quantity * (_at(self.by_premium, price) if self.by_premium else self.per_contract)
         return quantity * self.per_share
 
-    def passed_on(self, instrument: Instrument, side: Side, quantity: Decimal, price: Decimal) -> Decimal:
-        """Return the regulatory, clearing and exchange fees of an execution before rounding."""
-        passed = quantity * instrument.multiplier * self.cat_per_share
+    def passed_on(
+        self, instrument: Instrument, side: Side, quantity: Decimal, price: Decimal
+    ) -> dict[str, Decimal]:
+        """Return the regulatory, clearing and exchange fees of an execution before rounding, by kind."""
+        found = {"CAT": quantity * instrument.multiplier * self.cat_per_share}
         is_option = instrument.is_option
         if instrument.is_option:
             occ = quantity * self.occ_per_contract
-            passed += quantity * self.orf_per_contract + (min(occ, self.occ_cap) if self.occ_cap else occ)
-            passed += quantity * _at(self.surcharges.get(instrument.root, ()), price)
+            found["OCC"] = min(occ, self.occ_cap) if self.occ_cap else occ
+            found["ORF"] = quantity * self.orf_per_contract
+            found["exchange"] = quantity * _at(self.surcharges.get(instrument.root, ()), price)
         if side is Side.SELL:
             if not (instrument.is_option and instrument.underlying in INDICES):
                 notional = quantity * price * instrument.multiplier
-                passed += notional * self.section_31_per_million / 1_000_000
+                found["REG"] = notional * self.section_31_per_million / 1_000_000
             taf = quantity * (self.taf_per_contract if is_option else self.taf_per_share)
-            passed += min(taf, self.taf_cap) if self.taf_cap and not is_option else taf
-        return passed
+            found["TAF"] = min(taf, self.taf_cap) if self.taf_cap and not is_option else taf
+        return found
 
     def fee(
         self,
@@ -161,8 +167,8 @@ class FeeSchedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ) -> Decimal:
         """Return the fee of one execution in USD.
 
-        An order's first execution pays its minimum, the day's first executions the rounding up to the cent;
-        each later execution pays the difference of the totals.
+        An order's first execution pays its minimum, the day's first executions the rounding up of each kind
+        to the cent; each later execution pays the difference of the totals.
         """
         del is_maker
         if instrument.is_future:
@@ -176,13 +182,17 @@ class FeeSchedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         before = book.commissions.get(order)
         after = (before or ZERO) + self.commission(instrument, quantity, price)
         charged = max(after, least) - (ZERO if before is None else max(before, least))
-        passed = book.passed_on + self.passed_on(instrument, side, quantity, price)
-        charged += self._rounded(passed) - self._rounded(book.passed_on)
+        added = self.passed_on(instrument, side, quantity, price)
+        passed = book.passed_on | {kind: book.passed_on.get(kind, ZERO) + fee for kind, fee in added.items()}
+        charged += self.rounded(passed) - self.rounded(book.passed_on)
         book.commissions[order], book.passed_on = after, passed
         return charged
 
-    def _rounded(self, total: Decimal) -> Decimal:
-        return total.quantize(CENT, rounding=ROUND_UP if self.rounds_up else ROUND_HALF_UP)
+    def rounded(self, by_kind: Mapping[str, Decimal]) -> Decimal:
+        """Return what an account pays of a day's passed-on fees, which are given by kind."""
+        if self.rounds_up:
+            return sum((total.quantize(CENT, rounding=ROUND_UP) for total in by_kind.values()), ZERO)
+        return sum(by_kind.values(), ZERO).quantize(CENT, rounding=ROUND_HALF_UP)
 
     def delivery(self, instrument: Instrument, payoff: Decimal) -> Decimal:
         """Return 0: an exercise or settlement is free."""
@@ -216,7 +226,8 @@ class CoinRates(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     taker: Decimal
     source: str
     since: date
-    until: date = LAST_DAY
+    until: date
+    """Last day for which the row is known: its end, or when its page was last read."""
     daily_delivery_is_free: bool = False
     nets_combos: bool = False
 
@@ -229,8 +240,8 @@ class _Volume(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class _Broker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: str
     since: date
+    until: date
     source: str
-    until: date = LAST_DAY
     tiers: tuple[_Volume, ...] = ()
     minimum: Decimal = ZERO
     per_share: Decimal = ZERO
@@ -239,16 +250,27 @@ class _Broker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     surcharges: dict[str, tuple[tuple[str, Decimal], ...]] = {}
 
 
+class _Amount(msgspec.Struct, frozen=True, array_like=True):
+    since: date
+    amount: Decimal
+    source: str
+    until: date | None = None
+    """None: the day before the next amount, of the last one the end of its rate."""
+
+
 class _Rate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: str
-    amounts: tuple[tuple[date, Decimal, str], ...]
-    until: date = LAST_DAY
+    amounts: tuple[_Amount, ...]
+    until: date
+    broker: str = ""
+    """The one that charges it; empty: all."""
 
 
 class _Futures(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     brokers: str
     roots: str
     since: date
+    until: date
     future: Decimal
     option: Decimal
     source: str
@@ -260,6 +282,17 @@ class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     brokers: tuple[_Broker, ...]
     futures: tuple[_Futures, ...]
     coins: tuple[CoinRates, ...]
+
+    def amounts(self, rate: str, broker: str) -> list[tuple[date, date, _Amount]]:
+        """Return the amounts of a rate that a broker charges, each with its first and last day, by date."""
+        found = []
+        for row in self.rates:
+            if row.name == rate and row.broker in {"", broker}:
+                ends = [each.since - timedelta(days=1) for each in row.amounts[1:]] + [row.until]
+                found += [
+                    (each.since, each.until or end, each) for each, end in zip(row.amounts, ends, strict=True)
+                ]
+        return sorted(found, key=lambda each: each[0])
 
 
 @cache
@@ -339,11 +372,16 @@ def _schedule(name: str, volume: int, day: date) -> tuple[FeeSchedule, tuple[Row
     row, holds = _row_of(rows, day)
     used = [RowUsed(name, row.since, row.source, holds)]
     fields: dict[str, Decimal] = {}
-    for rate in table.rates:
-        at = max(bisect_right([since for since, _, _ in rate.amounts], day) - 1, 0)
-        since, fields[_FIELDS[rate.name]], source = rate.amounts[at]
-        used.append(RowUsed(rate.name, since, source, since <= day <= rate.until))
+    for rate, field in _FIELDS.items():
+        amounts = table.amounts(rate, name)
+        since, until, each = amounts[max(bisect_right([first for first, _, _ in amounts], day) - 1, 0)]
+        fields[field] = each.amount
+        used.append(RowUsed(rate, since, each.source, since <= day <= until))
     futures = [each for each in table.futures if name in each.brokers.split()]
+    used += [
+        RowUsed(f"futures {each.roots}", each.since, each.source, each.since <= day <= each.until)
+        for each in futures
+    ]
     tiers = [tier.prices for tier in row.tiers if tier.volume <= volume]
     schedule = FeeSchedule(
         per_share=row.per_share,

@@ -23,6 +23,8 @@ OF_HOLDERS = frozenset({ChangeCause.DIVIDEND, ChangeCause.FUNDING})
 WHOLE = Decimal(1)
 LATE_FEE = "fee/"
 """Before an execution's id: the reference of what its venue charged otherwise than was booked with it."""
+DAY_FEES = "day-fees/"
+"""Before a date: the reference of what a venue that charges by the day charged otherwise for its trades."""
 
 
 class Posting(msgspec.Struct, frozen=True, gc=False):

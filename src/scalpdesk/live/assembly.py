@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from scalpdesk.assembly import (
     connect_broker,
     engine_from_header,
+    fee_facts,
     gamma_events,
     implied_vol_recorders,
     load_market,
@@ -590,6 +591,8 @@ def live_header(
         count += 1
         run_id = f"{first_id}+{count}"
     data["venue"] = plan.venue
+    today = to_new_york(started_ns).date()
+    data |= fee_facts(settings.config, today, today, plan.venue)
     if not plan.is_played:  # a replay needs no package of the venue
         cutoff = find_venue(plan.market_venue).cutoff
         data["cutoff"] = [cutoff.minutes, cutoff.minutes_broad_funds]

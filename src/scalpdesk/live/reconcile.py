@@ -12,6 +12,7 @@ that give the difference are booked, and nothing is put together from lines that
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import date
 from decimal import Decimal
 from itertools import chain
 from typing import NamedTuple
@@ -23,6 +24,7 @@ from scalpdesk.core.events import DividendEvent, FillBusted, OrderFilled, Positi
 from scalpdesk.core.units import CENT, HOUR_NS, ZERO, InstrumentId, number_text
 from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.instruments.corporate_actions import dividend
+from scalpdesk.instruments.postings import DAY_FEES
 from scalpdesk.instruments.sessions import expiry_instant_ns, final_close_ns, from_ns
 from scalpdesk.instruments.settlement import delivery, lapse
 from scalpdesk.venues.contract import VenueActivity, VenueFill
@@ -152,6 +154,16 @@ def of_change(change: VenueActivity, number: InstrumentId, now_ns: int) -> Expla
         f"activity-{change.activity_id}",
     )
     return _booking(event, f"{change.cause}: {change}")
+
+
+def of_day_fees(day: date, booked: Decimal, charged: Decimal, number: InstrumentId, now_ns: int) -> Explained:
+    """Return the booking of what a venue charged otherwise for the trades of a day: back where it was less.
+
+    ``booked``, ``charged``: What the desk has charged, and the venue, both above 0.
+    """
+    change, reference = booked - charged, f"{DAY_FEES}{day}"
+    event = PositionChanged(number, now_ns, now_ns, ChangeCause.FEE, ZERO, ZERO, change, reference)
+    return _booking(event, f"fees of {day}: the venue charged {charged:f} for {booked:f}")
 
 
 def of_fill(fill: VenueFill, instruments: Instruments, now_ns: int) -> Explained:
@@ -408,6 +420,7 @@ def reconcile(
     foreign_fills: Sequence[VenueFill] = (),
     changes: Sequence[VenueActivity] = (),
     missing: Sequence[BookedFill] = (),
+    day_fees: Sequence[Explained] = (),
     dividends: Sequence[DividendEvent] = (),
     is_booked: Callable[[str], bool] = lambda _: False,
     known: Gap = NO_GAP,
@@ -421,6 +434,8 @@ def reconcile(
     ``foreign_fills``: Executions of the account that belong to no order of the desk, oldest first.
     ``changes``: Other lines of the venue's history, oldest first; cash alone is booked at what is held.
     ``missing``: Executions of the desk that the venue's history should list and does not.
+    ``day_fees``: What the venue's lines charge for the trades of a day less what the desk has charged, oldest
+    first: the cash is their proof.
     ``dividends``: Declared dividends that the desk knows.
     ``is_booked``: Whether the desk has booked a reference before: it explains nothing a second time.
     ``known``: Gap that an alarm has named: what happens beside it still finds its cause.
@@ -438,6 +453,7 @@ def reconcile(
         busts = list(chain.from_iterable(taken_back(fill, instruments, now_ns) for fill in missing))
         confirmed = [[*parts, *lapses] for parts in ends or [[]]]
         confirmed.append(_expected_assignments(desk, wanted, instruments, now_ns))
+        confirmed += [[*day_fees[start:]] for start in range(len(day_fees))]
         confirmed += [*_expected_dividends(desk, dividends, is_booked, now_ns), busts]
         return _explanation(wanted, lines, ends, confirmed, within)
 

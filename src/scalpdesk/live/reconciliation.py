@@ -11,6 +11,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from decimal import Decimal
 from itertools import islice
 from typing import NamedTuple
@@ -40,8 +41,8 @@ from scalpdesk.core.units import (
     number_text,
 )
 from scalpdesk.engine.trading_engine import TradingEngine
-from scalpdesk.instruments.fees import NO_FEES, FeeModel
-from scalpdesk.instruments.postings import LATE_FEE
+from scalpdesk.instruments.fees import FeeModel, NO_FEES, trade_date
+from scalpdesk.instruments.postings import DAY_FEES, LATE_FEE
 from scalpdesk.instruments.sessions import ex_instant_ns, to_new_york
 from scalpdesk.live.core import LiveCore
 from scalpdesk.live.doubt import Doubt, Market, fills_shown
@@ -55,6 +56,7 @@ from scalpdesk.live.reconcile import (
     OpenOrder,
     Reconciliation,
     Tolerance,
+    of_day_fees,
     reconcile,
     side_by_side,
 )
@@ -204,6 +206,8 @@ class Reconciler:
         """Difference of the last view, with the desk's cash and holdings."""
         self._pending_since = 0.0
         """When a view showed that difference first, the event loop's time."""
+        self._charged: dict[date, dict[str, Decimal]] = {}
+        """What the venue's lines charge for the trades of a day, by line."""
         self._accounted: set[str] = set()
         """Activities that equal views showed: the desk's books hold what they did, one way or another."""
         self._shown: set[str] = set()
@@ -322,6 +326,7 @@ class Reconciler:
             foreign_fills=foreign,
             changes=changes,
             missing=missing_fills(self._core.engine, view.fills, since_ns),
+            day_fees=self._day_fees(view) if view.estimates_fees else (),
             dividends=desk.market.dividends,
             is_booked=desk.positions.already_applied,
             known=self._left,
@@ -334,6 +339,30 @@ class Reconciler:
             if position.instrument_id is None and position.quantity
         )
         return msgspec.structs.replace(found, unexplained=found.unexplained + strangers)
+
+    def _day_fees(self, view: VenueView) -> list[Explained]:
+        """Return what the venue's lines charge for trades of a day less what the desk estimated, by day."""
+        desk = self._core.engine.desk
+        for activity in view.activities:
+            if activity.charges_day is not None:
+                lines = self._charged.setdefault(activity.charges_day, {})
+                lines[activity.activity_id] = -activity.cash_change
+        stands = desk.positions.already_applied
+        days = [day for day in sorted(self._charged) if not stands(f"{DAY_FEES}{day}")]
+        booked = dict.fromkeys(days, ZERO)
+        for name, order in desk.orders.orders.items() if days else ():
+            for execution_id in order.executions:
+                trade = desk.positions.booking(f"{name}/{execution_id}")
+                if trade is not None and (day := trade_date(trade.ts_ns)) in booked:
+                    booked[day] -= trade.income
+        number = next(iter(sorted(held.instrument_id for held in desk.positions.held())), InstrumentId(0))
+        now_ns = max(view.ts_recv_ns, self._core.engine.now_ns)
+        charged = {day: sum(self._charged[day].values(), ZERO) for day in days}
+        return [
+            of_day_fees(day, booked[day], charged[day], number, now_ns)
+            for day in days
+            if booked[day] and booked[day] != charged[day]
+        ]
 
     def _is_carried(self, activity: VenueActivity) -> bool:
         """Return whether it is the split of a share that the desk booked at its open."""

@@ -107,9 +107,9 @@ def _dividends(desk: Desk) -> dict[str, Any]:
 
 
 def _fees(header: JournalHeader) -> dict[str, Any]:
-    if header.venue != "simulated":
-        return {}
     named = {"fee_rows": header.data["fees"]} if "fees" in header.data else {}
+    if header.venue != "simulated":
+        return named
     return {"fee_schedule": header.config.get("simulation", {}).get("fees", "none"), **named}
 
 

@@ -77,6 +77,8 @@ class VenueActivity(msgspec.Struct, frozen=True):
     """Signed currency."""
     ts_event_ns: int
     """When it happened, UTC nanoseconds; the start of its day where the venue only says the day."""
+    charges_day: date | None = None
+    """Of a fee for trades that stands apart from them: their day."""
 
     def __str__(self) -> str:
         units = f"{self.quantity_change:+f} " if self.quantity_change else ""

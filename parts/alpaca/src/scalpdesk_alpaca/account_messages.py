@@ -4,6 +4,7 @@ Pure: bytes in, values out (docs.alpaca.markets, Trading API v2). An answer that
 line or whole, raises :class:`~scalpdesk_alpaca.fields.Malformed`.
 """
 
+import re
 from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
@@ -12,7 +13,16 @@ from urllib.parse import quote
 
 import msgspec
 
-from scalpdesk.base import ZERO, ArgumentError, ChangeCause, Equity, Instrument, QuoteEvent, us_option
+from scalpdesk.base import (
+    ZERO,
+    ArgumentError,
+    ChangeCause,
+    Equity,
+    Instrument,
+    QuoteEvent,
+    to_new_york,
+    us_option,
+)
 from scalpdesk.instruments.classes import MultiplierError
 from scalpdesk.instruments.contract import parse_occ
 from scalpdesk.instruments.corporate_actions import ActionKind, CorporateAction
@@ -407,6 +417,10 @@ PAYMENTS = {
 """Kinds that move cash alone; the quantity they name is what the payment was made on."""
 
 
+_CHARGES = frozenset({"FEE", "CFEE"})
+"""Kinds under which the venue charges fees of trades: a line a day and kind of fee, each rounded up."""
+_CHARGED_DAY = re.compile(r"\bon (\d{4}-\d\d-\d\d)\b")
+"""``TAF fee for proceed of 48 shares (9 trades) on 2024-07-19 by …``: the day of the trades."""
 NOT_HAPPENED = frozenset({"canceled", "rejected", "pending", "queued"})
 """Statuses of an activity that moved nothing, or nothing yet."""
 
@@ -432,6 +446,7 @@ class _Other(msgspec.Struct):
     price: Decimal | None = None
     status: str | None = None
     created_at: str | None = None
+    description: str | None = None
 
 
 _FILL = msgspec.json.Decoder(_Fill).decode
@@ -507,6 +522,7 @@ def _activity(row: _Other, cause: ChangeCause) -> VenueActivity:
     elif row.activity_type == "OPEXC":
         quantity = -abs(quantity)
     at = row.created_at or f"{day_of(row.date, 'date')}T00:00:00Z"
+    ts_ns = ns_of_text(at)
     return VenueActivity(
         # an exercise or assignment and the delivery that it causes may share their id
         activity_id=f"{row.id}/{row.activity_type}",
@@ -516,5 +532,13 @@ def _activity(row: _Other, cause: ChangeCause) -> VenueActivity:
         quantity_change=quantity,
         price=not_negative(row.price, "price") if moves and row.price is not None else ZERO,
         cash_change=amount(row.net_amount or ZERO, "net_amount"),
-        ts_event_ns=ns_of_text(at),
+        ts_event_ns=ts_ns,
+        charges_day=_charged_day(row, ts_ns) if row.activity_type in _CHARGES else None,
     )
+
+
+def _charged_day(row: _Other, ts_ns: int) -> date:
+    """Return the day of the trades that a fee is for: its text may name an earlier one than its own."""
+    named = _CHARGED_DAY.search(row.description or "")
+    day = named[1] if named is not None else row.date
+    return to_new_york(ts_ns).date() if day is None else day_of(day, "date")

@@ -4,22 +4,16 @@ The venue charges fees of trades by the day, rounded up once for each kind, in l
 """
 
 import json
-import re
 from collections.abc import Mapping
 from datetime import date, datetime, time
 from decimal import Decimal, InvalidOperation
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from scalpdesk.base import NANOS_PER_SECOND, ZERO, to_ns
+from scalpdesk.base import ZERO, to_ns
 from scalpdesk.venues import Movement, Statement, StatementSpec, StatementTrade, json_rows
 from scalpdesk_alpaca.account_messages import MOVES, NOT_HAPPENED, PAYMENTS, read_activities, read_fills
 from scalpdesk_alpaca.fields import Malformed, ns_of_text
-
-_CHARGED_DAY = re.compile(r"\bon (\d{4}-\d\d-\d\d)\b")
-"""``TAF fee for proceed of 48 shares (9 trades) on 2024-07-19 by …``: the day of the trades."""
-_CHARGES = frozenset({"FEE", "CFEE"})
-"""Kinds under which the venue charges fees of trades."""
 
 Row = Mapping[str, Any]
 
@@ -89,16 +83,8 @@ def _movement(row: Row, kind: str, zone: ZoneInfo) -> Movement:
         currency=str(row.get("currency") or "USD"),
         ts_ns=ts_ns,
         has_time=bool(row.get("created_at")),
-        charges_day=_charged_day(row, ts_ns, zone) if kind in _CHARGES else None,
+        charges_day=activity.charges_day,
     )
-
-
-def _charged_day(row: Row, ts_ns: int, zone: ZoneInfo) -> date:
-    """Return the day of the trades that a fee is for: its text may name an earlier one than its own."""
-    named = _CHARGED_DAY.search(str(row.get("description") or ""))
-    if named is not None:
-        return date.fromisoformat(named[1])
-    return datetime.fromtimestamp(ts_ns // NANOS_PER_SECOND, zone).date()
 
 
 def _unknown(row: Row, kind: str, zone: ZoneInfo) -> Movement:

@@ -77,7 +77,7 @@ def test_it_buys_at_the_ask_for_the_day_and_says_why(st0cka):
     assert decision.taken
     assert decision.reasons[0] == "buy 2 at 500.01, target 500.03"
     assert decision.reasons[1].startswith("size and target: volatility 17.5% by har")
-    assert decision.reasons[2].startswith("viable: expected net 0.020 USD (target 0.04 - half-spread 0.010")
+    assert decision.reasons[2].startswith("viable: expected net 0.010 USD (target 0.04 - half-spread 0.010")
     assert decision.facts["target_usd_per_share"] == 0.0175
 
 
@@ -169,11 +169,11 @@ def test_what_does_not_pay_is_bought_and_said_or_not_bought(st0cka):
     desk = st0cka(use_volatility_sizing=False)
     (decision,) = decisions(tick(desk, 500.0))
     assert decision.facts["viable"] == "no"
-    assert decision.reasons[2].startswith("unviable: expected net -0.005 USD")
+    assert decision.reasons[2].startswith("unviable: expected net -0.015 USD")
     strict = st0cka(use_volatility_sizing=False, require_viable=True)
     outputs = tick(strict, 500.0)
     assert orders(outputs) == []
-    assert reasons(outputs)[0].startswith("unviable: expected net -0.005 USD")
+    assert reasons(outputs)[0].startswith("unviable: expected net -0.015 USD")
     assert decisions(tick(strict.wait(5), 501.0)) == []
 
 

@@ -94,10 +94,10 @@ def test_a_limit_is_whole_cents_and_never_less_than_the_target(entry, target):
 def test_a_one_cent_target_does_not_pay_a_one_cent_spread_and_the_fees_of_the_sale():
     schedule = ALPACA_FEES.on(date(2024, 6, 3))
     worth = viability(Equity("SPY"), D(3), D("167.00"), D("167.01"), D("167.02"), schedule)
-    # sale: 501.06 USD * 27.80 a million + 3 * 0.000166 = 0.0144, rounded up to the cent
-    assert (worth.target, worth.half_spread, worth.fees) == (D("0.03"), D("0.015"), D("0.02"))
-    assert worth.net == D("-0.005")
-    assert worth.in_words().startswith("unviable: expected net -0.005 USD")
+    # sale: 501.06 USD * 27.80 a million and 3 * 0.000166, each rounded up to the cent
+    assert (worth.target, worth.half_spread, worth.fees) == (D("0.03"), D("0.015"), D("0.03"))
+    assert worth.net == D("-0.015")
+    assert worth.in_words().startswith("unviable: expected net -0.015 USD")
 
 
 def test_without_fees_half_a_cent_a_share_is_left():
