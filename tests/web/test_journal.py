@@ -1,6 +1,7 @@
 """The journal: page, API, terminal, SQL and Python have the same figures, those of the report."""
 
 import json
+import shutil
 import sqlite3
 from decimal import Decimal
 
@@ -88,3 +89,88 @@ def test_a_search_sums_runs_and_names_none_twice(ended_runs):
     assert (nothing["runs"], nothing["days"], nothing["currency"]) == ([], [], "")
     assert journal_of(folder / "nothing", [])["runs"] == []
     assert main(["journal", "last", "--search", "x", "--set", f"desk.runs_dir={folder}"]) == 2
+
+
+def add_run(folder, of, run_id, pnl, *, session=None, **changes):
+    """Add a run to the store: that of ``of`` with other columns, session and P&L."""
+    with sqlite3.connect(folder / STORE_FILE) as connection:
+        for table in ("runs", "sessions", "trades"):
+            cursor = connection.execute(f"SELECT * FROM {table} WHERE run_id = ?", [of])
+            names = [column[0] for column in cursor.description]
+            for values in cursor.fetchall():
+                row = dict(zip(names, values, strict=True)) | {"run_id": run_id}
+                row |= changes if table == "runs" else {"pnl": pnl}
+                row |= {"session": session} if session and table == "sessions" else {}
+                row |= {"hours": json.dumps({"10": pnl})} if table == "sessions" else {}
+                marks = ", ".join("?" * len(row))
+                connection.execute(f"INSERT INTO {table} VALUES ({marks})", list(row.values()))
+
+
+@pytest.fixture
+def desks(ended_runs, tmp_path):
+    """A folder of runs of several accounts beside a backtest that was written last."""
+    folder, summary = ended_runs
+    journal_of(folder, ["last"])
+    own = tmp_path / "runs"
+    shutil.copytree(folder, own)
+    of = summary["run_id"]
+    live = {"mode": "live", "venue": "alpaca", "data_name": None}
+    for number, (day, pnl) in enumerate([("2026-11-02", "100.25"), ("2026-11-03", "68.91")]):
+        add_run(own, of, f"live-{number}", pnl, session=day, **live)
+    add_run(own, of, "live-again", "0.09", session="2026-11-03", **live)
+    add_run(own, of, "paper-1", "397.33", session="2026-11-02", mode="paper", venue="alpaca")
+    add_run(own, of, "ibkr-1", "-50.00", session="2026-11-02", mode="live", venue="ibkr")
+    for number in range(3):
+        add_run(own, of, f"backtest-{number}", "7.00")
+    return own, summary
+
+
+def test_live_paper_and_backtest_are_never_added_and_each_that_is_left_out_is_named(desks):
+    """`--search alpaca` finds a backtest by its fees, and runs of three accounts by their venue."""
+    folder, summary = desks
+    found = journal_of(folder, [], "gamma-scalper")
+    assert (found["runs"], found["total"]) == ([summary["run_id"]], summary["pnl"]["total"])
+    assert found["left_out"].keys() >= {"live-0", "paper-1", "ibkr-1"}
+    assert found["account"] == "backtest, USD"
+    live = journal_of(folder, [], "live- alpaca")
+    assert sorted(live["runs"]) == ["live-0", "live-1", "live-again"]
+    assert live["total"] == "169.25"
+    assert live["said"] == "live at alpaca, USD: 3 runs, 2 sessions, 2026-11-02 to 2026-11-03"
+    assert journal_of(folder, [], "paper-1")["total"] == "397.33"
+
+
+def test_a_session_that_was_played_again_counts_once_and_parts_of_a_live_one_are_summed(desks):
+    folder, summary = desks
+    found = journal_of(folder, [], "gamma-scalper")
+    assert [row["pnl"] for row in found["days"]] == [summary["pnl"]["total"]]
+    assert {run: why for run, why in found["left_out"].items() if run.startswith("backtest")} == {
+        f"backtest-{number}": f"2017-07-03: counted from {summary['run_id']}" for number in range(3)
+    }
+    assert len(found["trades"]) == 1
+    (_, second) = journal_of(folder, [], "live-")["days"]
+    assert (second["name"], second["pnl"]) == ("2026-11-03", "69.00")
+
+
+@pytest.mark.rows(
+    ("search", "total", "days"),
+    [
+        ("live- 2026-11-02", "100.25", 1),
+        ("live- 2026-11", "169.25", 2),
+        ("live- 2026-11-03..", "69.00", 1),
+        ("live- ..2026-11-02", "100.25", 1),
+        ("live- 2026-10..2026-11-02", "100.25", 1),
+        ("live- 2026-12", "0", 0),
+    ],
+)
+def test_dates_of_a_search_bound_the_sessions(desks, search, total, days):
+    found = journal_of(desks[0], [], search)
+    assert (found["total"], len(found["days"])) == (total, days)
+    assert bool(found["runs"]) is bool(days)
+
+
+def test_the_terminal_says_which_runs_are_summed_in_its_first_line(desks, capsys):
+    folder, _ = desks
+    capsys.readouterr()
+    assert main(["journal", "--search", "live-", "--set", f"desk.runs_dir={folder}"]) == 0
+    first, *_ = capsys.readouterr().out.splitlines()
+    assert first == journal_of(folder, [], "live-")["said"]

@@ -27,7 +27,7 @@ _TITLES = {
     "journal",
     example=(
         "scalpdesk journal last",
-        "scalpdesk journal --search 'gamma-scalper paper'",
+        "scalpdesk journal --search 'gamma-scalper paper 2026-11..2026-12'",
         "scalpdesk journal last --json",
         "scalpdesk journal --note last 'held through the auction' --tag fomc",
         "scalpdesk journal --note last 'exit was late' --trade 2 --tag mistake",
@@ -36,7 +36,12 @@ _TITLES = {
     ),
 )
 @click.argument("runs", metavar="[RUN ...]", nargs=-1)
-@click.option("--search", default="", metavar="WORDS", help="All runs that have every word, as `runs` does.")
+@click.option(
+    "--search",
+    default="",
+    metavar="WORDS",
+    help="Runs of one account with every word; dates are bounds.",
+)
 @click.option("--note", is_flag=True, help="Note TEXT on RUN (--note RUN TEXT), or list what is noted.")
 @click.option("--day", metavar="YYYY-MM-DD", help="--note: of a day of the run.")
 @click.option("--trade", type=int, metavar="N", help="--note: a trade by its number in `report`.")
@@ -56,8 +61,9 @@ def journal(
 ) -> None:
     """Show P&L by day, month, weekday, hour, days to expiry and regime, each trade's edge, and notes.
 
-    RUN is an id, its beginning, or last; without one it is the run written last. TEXT of --note replaces the
-    note. Notes are in the store of the runs, in no journal.
+    RUN is an id, its beginning, or last; without one it is the run written last. Of several runs those of
+    one account are summed, a session that was played again once. TEXT of --note replaces the note. Notes are
+    in the store of the runs, in no journal.
     """
     if note and len(runs) <= 2 and not search:
         run, text = (*runs, None, None)[:2]
@@ -79,6 +85,7 @@ def journal(
     if not found["runs"]:
         click.echo("no run; scalpdesk demo makes the first, scalpdesk runs lists them")
         return
+    click.echo(found["said"])
     for name, title in _TITLES.items():
         if found[name]:
             _show(title, found[name], found["currency"])

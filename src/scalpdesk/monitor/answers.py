@@ -930,11 +930,13 @@ class JournalTrade(TypedDict):
 
 
 class JournalPage(TypedDict):
-    """Calendar of P&L, trades and notes of runs of one currency; ``left_out`` says why others are not in."""
+    """Calendar of P&L, trades and notes of runs of one account; ``left_out`` says why others are not in."""
 
     runs: list[str]
     left_out: dict[str, str]
     currency: str
+    account: str
+    said: str
     decimals: int
     total: str
     days: list[CalendarRow]

@@ -11,7 +11,7 @@ export function create(main) {
   const sentence = h("p", { class: "verdict" }, "Loading the journal.");
   const days = h("div"), trades = h("div"), notes = h("div"), note = h("div");
   const hosts = Object.fromEntries(TABLES.map(([name]) => [name, h("div")]));
-  const field = h("input", { type: "search", id: "search", "aria-label": "Runs of the journal by words", placeholder: "all runs with these words: live, #tag, SPY" });
+  const field = h("input", { type: "search", id: "search", "aria-label": "Runs of the journal by words", placeholder: "all runs with these words: live, #tag, 2026-11..2026-12" });
   main.replaceChildren(
     h("section", { class: "card wide" }, h("h2", {}, "When does it earn?"), sentence, h("div", { class: "controls-row" }, field)),
     card("w8", "P&L by day", days, note),
@@ -36,7 +36,7 @@ export function create(main) {
     const left = Object.keys(found.left_out).length;
     sentence.replaceChildren(
       tinted(signedText(found.total), tone(found.total), true),
-      ` ${found.currency} in ${found.days.length} session${found.days.length === 1 ? "" : "s"} of ${found.runs.length === 1 ? `run ${found.runs[0]}` : `${found.runs.length} runs`}${left ? `; ${left} of another currency left out` : ""}.`,
+      ` ${found.currency} in ${found.days.length} session${found.days.length === 1 ? "" : "s"} of ${found.runs.length === 1 ? `run ${found.runs[0]}` : `${found.runs.length} runs`} (${found.account})${left ? `; left out: ${Object.entries(found.left_out).map(([run, why]) => `${run}, ${why}`).join("; ")}` : ""}.`,
     );
     days.replaceChildren(...months(found.days));
     for (const [name, title] of TABLES) hosts[name].replaceChildren(byName(found[name], title));
