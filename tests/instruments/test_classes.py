@@ -29,6 +29,7 @@ from scalpdesk.instruments.sessions import (
     expiry_instant_ns,
     final_close_ns,
     from_ns,
+    hours_table,
     is_session,
     new_york_ns,
     session_on,
@@ -237,6 +238,41 @@ def spans(contract, day):
 )
 def test_options_trade_in_the_hours_of_their_class(symbol, day, hours):
     assert spans(us_option(symbol), date(2026, 3, day)) == hours
+
+
+@pytest.mark.rows(
+    ("symbol", "day", "hours"),
+    [
+        # the trade date decides, not the expiry: none before 2015, 3:00 to 9:15 until November 2021
+        ("SPXW150117C02000000", date(2015, 1, 15), ["Thu 09:30-16:15"]),
+        ("VIX150318C00020000", date(2015, 3, 2), ["Mon 03:00-09:15", "Mon 09:30-16:15"]),
+        ("SPX150320C02000000", date(2015, 3, 2), ["Mon 09:30-16:15"]),
+        ("SPX150320C02000000", date(2015, 3, 9), ["Mon 03:00-09:15", "Mon 09:30-16:15"]),
+        ("SPX211217C04500000", date(2021, 11, 19), ["Fri 03:00-09:15", "Fri 09:30-16:15"]),
+        ("SPX211217C04500000", date(2021, 11, 22), ["Sun 20:15-09:15", "Mon 09:30-16:15"]),
+        ("SPXW220520C04500000", date(2022, 4, 22), ["Thu 20:15-09:15", "Fri 09:30-16:15"]),
+        ("SPXW220520C04500000", date(2022, 4, 25), ["Sun 20:15-09:15", "Mon 09:30-16:15", "Mon 16:15-17:00"]),
+        ("XSP221216C00400000", date(2022, 12, 9), ["Fri 09:30-16:15"]),
+        ("XSP221216C00400000", date(2022, 12, 12), ["Sun 20:15-09:15", "Mon 09:30-16:15", "Mon 16:15-17:00"]),
+        # an option of March 2026 had no night in January
+        ("RUTW260331C02000000", date(2026, 1, 15), ["Thu 09:30-16:15"]),
+        ("RUTW260331C02000000", date(2026, 2, 9), ["Sun 20:15-09:25", "Mon 09:30-16:15", "Mon 16:15-17:00"]),
+    ],
+)
+def test_hours_of_index_options_are_those_of_the_trade_date(symbol, day, hours):
+    assert spans(us_option(symbol), day) == hours
+
+
+def test_a_class_of_the_settings_that_trades_at_night_has_the_hours_of_spx(own_rows):
+    terms = {"underlying": "NDX", "kind": Kind.BROAD_INDEX, "settlement": Settlement.CASH_PM}
+    own_rows({"NDXP": OptionClass(nights=True, **terms)})
+    assert spans(us_option("NDXP260331C20000000"), date(2026, 3, 19))[0] == "Wed 20:15-09:25"
+
+
+def test_every_row_of_hours_names_its_page():
+    table = hours_table()
+    used = {row.source for row in (*table.globex, *table.cboe)}
+    assert used <= table.sources.keys()
 
 
 def test_hours_of_a_half_day_and_of_other_products():

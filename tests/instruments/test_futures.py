@@ -1,6 +1,6 @@
 """Futures and the options on them: CME's specifications, names, sessions, settlement, margin and fees."""
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from itertools import pairwise
 
@@ -27,6 +27,9 @@ from scalpdesk.instruments.sessions import (
     from_ns,
     globex_session,
     globex_sessions,
+    is_session,
+    session_on,
+    to_new_york,
 )
 from scalpdesk.instruments.settlement import settle_option
 from scalpdesk.margin.capital import capital_of, cash_of
@@ -125,11 +128,50 @@ def test_a_share_with_the_root_of_a_future_keeps_its_options():
         (date(2013, 10, 7), "2013-10-06T22:00:00", "2013-10-07T21:15:00"),  # from Sunday evening
         (date(2021, 1, 4), "2021-01-03T23:00:00", "2021-01-04T22:00:00"),
         (date(2021, 1, 18), "2021-01-17T23:00:00", "2021-01-18T18:00:00"),  # a US holiday: to noon
+        (date(2013, 7, 4), "2013-07-03T22:00:00", "2013-07-04T15:30:00"),  # to 10:30 Chicago then
+        (date(2024, 7, 3), "2024-07-02T22:00:00", "2024-07-03T17:15:00"),  # half days: to 13:15 New York
+        (date(2024, 11, 29), "2024-11-28T23:00:00", "2024-11-29T18:15:00"),
+        (date(2024, 12, 24), "2024-12-23T23:00:00", "2024-12-24T18:15:00"),
+        (date(2025, 6, 19), "2025-06-18T22:00:00", "2025-06-19T17:00:00"),  # Juneteenth: to 13:00
+        (date(2023, 4, 7), "2023-04-06T22:00:00", "2023-04-07T13:15:00"),  # Good Friday with payrolls
+        (date(2026, 4, 3), "2026-04-02T22:00:00", "2026-04-03T13:15:00"),
+        (date(2018, 12, 5), "2018-12-04T23:00:00", "2018-12-05T14:30:00"),  # days of mourning
+        (date(2025, 1, 9), "2025-01-08T23:00:00", "2025-01-09T14:30:00"),
+        (date(2012, 10, 30), "2012-10-29T22:00:00", "2012-10-30T13:15:00"),  # Sandy
     ],
 )
 def test_globex_is_open_around_the_clock_but_for_an_hour(day, opens, closes):
     session = globex_session(day)
     assert (session.open_ns, session.close_ns) == (at(opens), at(closes))
+
+
+def test_a_good_friday_without_payrolls_and_christmas_have_no_session():
+    for day in (
+        date(2024, 3, 29),
+        date(2025, 4, 18),
+        date(2022, 4, 15),
+        date(2021, 12, 24),
+        date(2025, 12, 25),
+    ):
+        with pytest.raises(ArgumentError):
+            globex_session(day)
+        assert globex_sessions(day, day) == ()
+
+
+@given(st.dates(date(2014, 5, 1), date(2030, 12, 30)))
+def test_globex_ends_early_where_the_stock_exchanges_do(day):
+    """Half days to 12:15 Chicago, holidays to noon or some minutes into them, others to 16:00 or 16:15."""
+    (session,) = globex_sessions(day, day) or (None,)
+    if session is None:
+        assert not is_session(day)
+        return
+    ends = to_new_york(session.close_ns).time()
+    if not is_session(day):
+        assert ends in {time(13, 0), time(9, 15), time(9, 30)}
+    elif session_on(day).is_half_day:
+        assert ends == time(13, 15)
+    else:
+        assert ends in {time(17, 0), time(17, 15)}
 
 
 def test_no_two_sessions_of_globex_overlap():

@@ -31,6 +31,7 @@ from scalpdesk.instruments.sessions import (
     effective_day,
     final_close_ns,
     globex_sessions,
+    hours_table,
     is_session,
     new_york_ns,
     session_on,
@@ -71,7 +72,7 @@ class OptionClass(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     closes: time = REGULAR_CLOSE
     """End of the regular trading hours, New York; of half days as much later than the close of the shares."""
     nights: bool = False
-    """Whether it also trades in Cboe's global hours (20:15 to 09:25) and curb (16:15 to 17:00)."""
+    """Whether it trades in Cboe's global hours and curb as SPX does; roots of ``hours.toml`` do anyhow."""
     since: date = FIRST_DAY
     until: date = LAST_DAY
     """``since``, ``until``: First and last expiry to which the row applies."""
@@ -343,8 +344,19 @@ def _unknown(root: str, day: date) -> UnknownClassError:
 
 # hours --------------------------------------------------------------------------------------------------
 
-_NIGHT_OPENS, _NIGHT_CLOSES, _CURB_CLOSES = time(20, 15), time(9, 25), time(17, 0)
-"""Cboe's global hours, from the evening before, and the end of its curb (24x5 page, 2026); New York."""
+_LIKE_SPX = "SPX"
+"""Root whose hours a class of the settings has that trades at night."""
+
+
+def _beside_regular(root: str, day: date, *, is_half_day: bool) -> list[tuple[int, int]]:
+    """Return a root's sessions beside the regular one on a trade date, UTC ns; a half day has no curb."""
+    found = []
+    for row in hours_table().cboe:
+        if root in row.roots.split() and row.since <= day <= row.until:
+            begins = day - timedelta(days=1) if row.opens > row.closes else day
+            if row.name != "curb" or not is_half_day:
+                found.append((new_york_ns(begins, row.opens), new_york_ns(day, row.closes)))
+    return found
 
 
 def _minutes_longer(closes: time) -> int:
@@ -379,11 +391,8 @@ def trading_hours(contract: OptionContract, day: date) -> tuple[tuple[int, int],
         if is_session(day):
             session = session_on(day)
             found = [(session.open_ns, session.close_ns + _minutes_longer(row.closes) * MINUTE_NS)]
-            if row.nights:
-                evening = new_york_ns(day - timedelta(days=1), _NIGHT_OPENS)
-                found.insert(0, (evening, new_york_ns(day, _NIGHT_CLOSES)))
-                if not session.is_half_day:
-                    found.append((found[-1][1], new_york_ns(day, _CURB_CLOSES)))
+            root = _LIKE_SPX if row.nights else contract.root
+            found = sorted(found + _beside_regular(root, day, is_half_day=session.is_half_day))
     ends_ns = last_trading_ns(contract)
     return tuple((opens, min(closes, ends_ns)) for opens, closes in found if opens < ends_ns)
 

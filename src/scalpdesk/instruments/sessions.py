@@ -1,15 +1,19 @@
 """Trading sessions, half days and expiry instants.
 
 The exchange calendar is ``exchange_calendars``, which only this module uses (imported late: it brings
-pandas).
+pandas). What it does not have, by date: ``hours.toml``.
 """
 
+import tomllib
 import warnings
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from functools import lru_cache
+from functools import cache, lru_cache
+from importlib.resources import files
 from typing import Any
 from zoneinfo import ZoneInfo
+
+import msgspec
 
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND
@@ -101,6 +105,50 @@ FIRST_DAY, LAST_DAY = date(1995, 1, 1), date(2030, 12, 31)
 """Reach of the calendar."""
 
 
+class GlobexHours(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Row of an early close of CME's electronic session of index futures."""
+
+    on: str
+    """``half day`` or ``holiday`` of the stock exchanges, or days by date."""
+    closes: time
+    """Chicago."""
+    source: str
+    since: date = FIRST_DAY
+    until: date = LAST_DAY
+
+    @property
+    def dates(self) -> tuple[str, ...]:
+        """Its days, where it names them."""
+        return tuple(self.on.split()) if self.on[0].isdigit() else ()
+
+
+class CboeHours(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Row of a session of index options beside the regular one, New York."""
+
+    name: str
+    """``global`` or ``curb``."""
+    roots: str
+    opens: time
+    """In the evening before, where it is later than ``closes``."""
+    closes: time
+    source: str
+    since: date
+    until: date = LAST_DAY
+
+
+class _HoursTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    sources: dict[str, str]
+    globex: tuple[GlobexHours, ...]
+    cboe: tuple[CboeHours, ...]
+
+
+@cache
+def hours_table() -> _HoursTable:
+    """Return the hours by date, each row with what says so."""
+    text = files(__package__).joinpath("hours.toml").read_text("utf-8")
+    return msgspec.convert(tomllib.loads(text), _HoursTable)
+
+
 @lru_cache(maxsize=2)
 def _calendar(exchange: str = "XNYS") -> Any:
     import exchange_calendars  # noqa: PLC0415 - brings pandas, half a second that --help must not pay
@@ -169,26 +217,38 @@ def coin_session(day: date) -> Session:
 def globex_session(day: date) -> Session:
     """Return CME's electronic session of index futures on a trade date: around the clock but for an hour.
 
-    From 17:00 Chicago on the evening before (Sunday's for Monday) to 16:00; to noon on most US holidays.
+    From 17:00 Chicago on the evening before (Sunday's for Monday) to 16:00; to 12:15 on half days of the
+    stock exchanges, to noon on most of their holidays, some minutes into others (rows of ``hours.toml``).
     Raises ArgumentError when the exchange does not trade on that day.
 
     >>> session = globex_session(date(2013, 10, 7))
     >>> str(from_ns(session.open_ns)), str(from_ns(session.close_ns))
     ('2013-10-06 22:00:00+00:00', '2013-10-07 21:15:00+00:00')
     """
-    exchange, label = _calendar("CMES"), day.isoformat()
-    if not exchange.is_session(label):
+    label, early = day.isoformat(), _globex_early_close(day)
+    if early is None and not _calendar("CMES").is_session(label):
         raise ArgumentError("CME does not trade index futures on this day", where="session", value=label)
     opens = to_ns(datetime.combine(day - timedelta(days=1), _GLOBEX_OPEN, tzinfo=_CHICAGO))
     usual = _LATER_CLOSE if day <= _LATER_UNTIL else _GLOBEX_CLOSE
-    ends = to_ns(datetime.combine(day, usual, tzinfo=_CHICAGO))
-    return Session(day, opens, min(ends, int(exchange.session_close(label).value)))
+    return Session(day, opens, to_ns(datetime.combine(day, early or usual, tzinfo=_CHICAGO)))
+
+
+@lru_cache(maxsize=4096)
+def _globex_early_close(day: date) -> time | None:
+    """Return when the electronic session of a day ends early, Chicago; None on others."""
+    rows = hours_table().globex
+    own = next((row.closes for row in rows if day.isoformat() in row.on.split()), None)
+    if own is not None or not _calendar("CMES").is_session(day.isoformat()):
+        return own
+    kind = "holiday" if not is_session(day) else "half day" if session_on(day).is_half_day else ""
+    return next((row.closes for row in rows if row.on == kind and row.since <= day <= row.until), None)
 
 
 def globex_sessions(start: date, end: date) -> tuple[Session, ...]:
     """Return CME's electronic sessions from ``start`` to ``end``, both included."""
-    days = _calendar("CMES").sessions_in_range(start.isoformat(), end.isoformat())
-    return tuple(globex_session(day.date()) for day in days)
+    days = {day.date() for day in _calendar("CMES").sessions_in_range(start.isoformat(), end.isoformat())}
+    dated = (date.fromisoformat(text) for row in hours_table().globex for text in row.dates)
+    return tuple(globex_session(day) for day in sorted(days | {day for day in dated if start <= day <= end}))
 
 
 def account_day(ts_ns: int) -> date:

@@ -69,19 +69,20 @@ def _journal(store: Store, runs_dir: Path, names: Sequence[str], search: str) ->
     sessions: list[SessionRow] = []
     trades: list[dict[str, Any]] = []
     counted: dict[str, str] = {}
-    for row in kept:  # the run written last first
-        days, own = of_run[row["run_id"]]
+    runs = []
+    for name in [row["run_id"] for row in kept]:  # the run written last first
+        days, own = of_run[name]
         twice = [day.session for day in days if day.session in counted]
         if twice and account is not None and account.is_played:
             span = twice[0] if len(twice) == 1 else f"{len(twice)} sessions from {twice[0]}"
-            left_out[row["run_id"]] = f"{span}: counted from {counted[twice[0]]}"
+            left_out[name] = f"{span}: counted from {counted[twice[0]]}"
             days = [day for day in days if day.session not in counted]
-            own = [each for each in own if to_new_york(each["opened_ns"]).date().isoformat() not in twice]
-        counted |= {day.session: row["run_id"] for day in days if day.session not in counted}
+            own = [each for each in own if _day(each) not in twice]
+        if days or not of_run[name][0]:
+            runs.append(name)
+        counted |= {day.session: name for day in days if day.session not in counted}
         sessions += days
         trades += own
-    empty = {name for name, (days, _) in of_run.items() if not days}
-    runs = [row["run_id"] for row in kept if row["run_id"] in {*counted.values(), *empty}]
     days_of = [
         DayResult(
             row.session,
@@ -140,6 +141,10 @@ def _said(account: str, runs: Sequence[str], days: Sequence[str]) -> str:
     return f"{account}: {count_text(len(runs), 'run')}, {count_text(len(days), 'session')}, {span}"
 
 
+def _day(trade: Mapping[str, Any]) -> str:
+    return to_new_york(trade["opened_ns"]).date().isoformat()
+
+
 _DATE = r"\d{4}-\d\d(?:-\d\d)?"
 _BOUND = re.compile(rf"(?P<first>{_DATE})?(?P<dots>\.\.)?(?P<last>{_DATE})?")
 
@@ -177,7 +182,7 @@ def _rows_of(
     first, last = bounds
     return (
         [row for row in sessions if first <= row.session <= last],
-        [row for row in trades if first <= to_new_york(row["opened_ns"]).date().isoformat() <= last],
+        [row for row in trades if first <= _day(row) <= last],
     )
 
 
