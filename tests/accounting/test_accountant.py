@@ -322,13 +322,14 @@ def test_what_has_no_lot_is_refused(days, lines):
           ("2024-02-01", "KO 240315 P 60", -1), ("2024-06-03", "KO", -100)], {"KO": "1233(b)?"}),
         # shares that are bought while the put is held
         ([("2023-04-03", "KO 240621 P 60", 1), ("2023-04-04", "KO", 100), ("2024-06-03", "KO", -100)],
-         {"KO": "1233(b)?"}),
+         {"KO": "1092(a)? 1233(b)?"}),
         # shares of more than a year: the put's loss
         ([("2022-04-01", "KO", 100), ("2024-01-02", "KO 240621 P 60", 1),
           ("2024-03-01", "KO 240621 P 60", -1)],
-         {"KO 06/21/2024 60 P": "1233(d)?"}),
+         {"KO 06/21/2024 60 P": "1092(a)? 1233(d)?"}),
         # sold within the year: short-term either way; a call, a put of another share, a sold put
-        ([("2024-01-02", "KO", 100), ("2024-01-03", "KO 240621 P 60", 1), ("2024-03-01", "KO", -100)], {}),
+        ([("2024-01-02", "KO", 100), ("2024-01-03", "KO 240621 P 60", 1), ("2024-03-01", "KO", -100)],
+         {"KO": "1092(a)?"}),
         ([("2023-01-03", "KO", 100), ("2023-02-01", "KO 240621 C 60", 1),
           ("2023-02-01", "PEP 240621 P 60", 1), ("2023-02-01", "KO 240621 P 60", -1),
           ("2024-06-03", "KO", -100)], {}),
@@ -343,6 +344,59 @@ def test_a_put_beside_shares_flags_the_lines_whose_term_it_may_change(days, line
     assert {what: note for what, note in found.items() if "?" in note} == notes
     told = [flag for year, flag in books.flags if year == 2024 and "1233" in flag]
     assert bool(notes) <= bool(told)
+
+
+PERIOD, LOSS, DEFERRED = "1.1092(b)-2T(a)?", "1.1092(b)-2T(b)?", "1092(a)?"
+
+
+@pytest.mark.rows(
+    ("lines", "notes"),
+    [
+        # a deep call written beside shares of eight months: their year begins when it is bought back
+        ([("2023-04-03", "KO", 100, 60), ("2023-12-01", "KO 240315 C 40", -1, 20),
+          ("2024-02-01", "KO 240315 C 40", 1, 19), ("2024-06-03", "KO", -100, 61)], {"KO": PERIOD}),
+        # the same, the shares called away
+        ([("2023-04-03", "KO", 100, 60), ("2023-12-01", "KO 240920 C 40", -1, 20),
+          ("2024-09-20", "KO 240920 C 40", 1, EntryKind.EXERCISE), ("2024-09-20", "KO", -100, 40)],
+         {"KO": PERIOD}),
+        # sold more than a year after the call ended: long-term either way
+        ([("2022-04-01", "KO", 100, 60), ("2022-12-01", "KO 230317 C 40", -1, 20),
+          ("2023-02-01", "KO 230317 C 40", 1, 19), ("2024-06-03", "KO", -100, 61)], {}),
+        # two calls, one of them still held a month before
+        ([("2022-04-01", "KO", 100, 60), ("2022-12-01", "KO 230317 C 40", -1, 20),
+          ("2022-12-01", "KO 240517 C 40", -1, 20), ("2023-02-01", "KO 230317 C 40", 1, 19),
+          ("2024-05-01", "KO 240517 C 40", 1, 19), ("2024-06-03", "KO", -100, 61)], {"KO": PERIOD}),
+        # beside shares of more than a year they stay long-term, and the call's loss may be
+        ([("2022-04-01", "KO", 100, 60), ("2023-12-01", "KO 240315 C 40", -1, 20),
+          ("2024-02-01", "KO 240315 C 40", 1, 25), ("2024-06-03", "KO", -100, 61)],
+         {"KO 03/15/2024 40 C": LOSS}),
+        # a bought straddle: the put's loss while the call gains over the year's end
+        ([("2024-11-01", "KO 250321 C 60", 1, 3), ("2024-11-01", "KO 250321 P 60", 1, 3),
+          ("2024-12-20", "KO 250321 P 60", -1, 1)], {"KO 03/21/2025 60 P": DEFERRED}),
+        ([("2024-11-01", "KO 250321 C 60", 1, 3), ("2024-11-01", "KO 250321 P 60", 1, 3),
+          ("2024-12-20", "KO 250321 P 60", -1, 1), ("2024-12-23", "KO 250321 C 60", -1, 5)], {}),
+        # a vertical, and shares sold short against a bought call
+        ([("2024-11-01", "KO 250321 C 60", 1, 3), ("2024-11-01", "KO 250321 C 65", -1, 1),
+          ("2024-12-20", "KO 250321 C 65", 1, 2)], {"KO 03/21/2025 65 C": DEFERRED}),
+        ([("2024-11-01", "KO 250321 C 60", 1, 3), ("2024-11-01", "KO", -100, 60),
+          ("2024-12-20", "KO", 100, 62)], {"KO": DEFERRED}),
+        # a call and a sold put gain alike; another share offsets nothing; SPX is marked
+        ([("2024-11-01", "KO 250321 C 60", 1, 3), ("2024-11-01", "KO 250321 P 60", -1, 3),
+          ("2024-11-01", "PEP", -100, 60), ("2024-12-20", "KO 250321 C 60", -1, 1)], {}),
+    ],
+)  # fmt: skip
+def test_the_straddle_rules_stand_on_the_lines_that_they_may_change(days, lines, notes):
+    for day, symbol, units, price in lines:
+        if isinstance(price, EntryKind):
+            days.line(day, symbol, units, 0, price)
+        elif lines[-2][3] is EntryKind.EXERCISE and (day, symbol, units, price) == lines[-1]:
+            days.line(day, symbol, units, -units * price, EntryKind.DELIVERY)
+        else:
+            days.trade(day, symbol, units, price)
+    rows = tax_year(books_of(days), (), 2024).form_8949
+    found = {row["description"].removeprefix("100 ").removeprefix("1 "): row["note"] for row in rows}
+    marked = {what: " ".join(word for word in note.split() if "1092" in word) for what, note in found.items()}
+    assert {what: note for what, note in marked.items() if note} == notes
 
 
 def test_shares_of_an_exercised_call_that_replaced_a_loss_are_flagged(days):

@@ -12,20 +12,24 @@ import msgspec
 from scalpdesk.accounting.disposals import Disposal, Ending
 from scalpdesk.accounting.entries import BookEntry, EntryKind
 from scalpdesk.accounting.law import (
+    DEFERRED,
     NOT_COMPUTED,
     PUT_BESIDE_NEW,
     PUT_BESIDE_OLD,
     REPLACED,
     SETTLEMENT_DAYS,
+    STRADDLE_LOSS,
+    STRADDLE_PERIOD,
     WASH_DAYS,
     is_long_term,
     is_section_1256,
+    law_text,
 )
 from scalpdesk.accounting.lots import Chosen, Lot, LotMethod, picks, total_units
 from scalpdesk.accounting.wash_sales import Loss, WashSales
 from scalpdesk.core.errors import DataError
 from scalpdesk.core.units import ZERO, number_text, to_cents
-from scalpdesk.instruments.contract import underlying_of
+from scalpdesk.instruments.contract import Instrument, underlying_of
 from scalpdesk.instruments.sessions import next_session
 
 _YearEndMark = Callable[[str, int], Decimal | None]
@@ -107,12 +111,15 @@ class _Accountant:
         self.lots: dict[str, list[Lot]] = {}
         self._method, self._chosen, self._marks, self._until = method, chosen, marks, until
         self._wash = WashSales()
+        self._offsets: list[tuple[Disposal, list[Lot]]] = []
+        """Losses, with the lots that offset what was sold and were held then."""
         self._premiums: dict[str, list[_AwaitedDelivery]] = {}
         """By underlying."""
 
     def hold(self, lot: Lot) -> None:
-        """Put a lot to the others, and flag puts and shares that are held together (IRC 1233)."""
+        """Put a lot to the others, and flag what is held together: puts and shares, straddles."""
         new, item = lot, lot.instrument
+        self._flag_straddle(new)
         pairs: list[tuple[Lot, Lot]] = []
         if item.is_share:
             pairs = [
@@ -129,6 +136,44 @@ class _Accountant:
                 put.doubts |= {PUT_BESIDE_NEW}
                 share.doubts |= {PUT_BESIDE_NEW}
         self.lots.setdefault(item.symbol, []).append(new)
+
+    def _flag_straddle(self, new: Lot) -> None:
+        """Flag a new lot and those that it offsets (Reg. 1.1092(b)-2T); of puts and shares 1233 says it."""
+        for other in self._offsetting(new):
+            other.straddled_until = None
+            kinds = {new.instrument.is_share, other.instrument.is_share}
+            put = next((lot for lot in (new, other) if lot.instrument.is_option), new)
+            if kinds == {True, False} and _is_put(put, underlying_of(put.instrument)):
+                continue
+            if is_long_term(other.held_since, new.acquired) and other.units > 0:
+                new.doubts |= {STRADDLE_LOSS}
+            else:
+                other.doubts |= {STRADDLE_PERIOD}
+            new.doubts |= {STRADDLE_PERIOD}
+
+    def _offsetting(self, lot: Lot) -> list[Lot]:
+        """Return the open lots that gain where a lot loses, in one share and its options (IRC 1092(c))."""
+        if not _may_straddle(lot.instrument):
+            return []
+        name = underlying_of(lot.instrument)
+        return [
+            each
+            for lots in self.lots.values()
+            for each in lots
+            if each.units and each.direction != lot.direction
+            if _may_straddle(each.instrument) and underlying_of(each.instrument) == name
+        ]
+
+    def _end_straddles(self, entry: BookEntry) -> None:
+        """Note which lots nothing offsets any more."""
+        if not _may_straddle(entry.instrument):
+            return
+        name = underlying_of(entry.instrument)
+        for lots in self.lots.values():
+            for lot in lots:
+                is_open = STRADDLE_PERIOD in lot.doubts and lot.straddled_until is None
+                if is_open and underlying_of(lot.instrument) == name and not self._offsetting(lot):
+                    lot.straddled_until = entry.day
 
     def book(self, entry: BookEntry) -> None:
         kind = entry.kind
@@ -189,6 +234,7 @@ class _Accountant:
         for lot, units in picks(opposite, abs(entry.units), self._method, self._chosen, entry.reference):
             losses += self._end(lot.take(units), rest.take(units).cash, entry, ending)
         lots[:] = [lot for lot in lots if lot.units]
+        self._end_straddles(entry)
         if rest.units:
             if ending is not Ending.CLOSED:
                 raise _unknown_lots(entry, rest.units)
@@ -213,12 +259,15 @@ class _Accountant:
             lot=part.reference,
             reference=entry.reference,
             doubts=part.doubts,
+            straddled_until=part.straddled_until,
         )
         if disposal.is_short and part.instrument.is_share and disposal.result < 0:
             disposal.recognised = _settlement_day(entry.day)
         self.books.disposals.append(disposal)
         if disposal.result >= 0 or disposal.is_section_1256:
             return []
+        if offsets := self._offsetting(part):
+            self._offsets.append((disposal, offsets))
         return [Loss(disposal, abs(part.units), -disposal.result, part.purchase)]
 
     def _exercise(self, entry: BookEntry) -> None:
@@ -234,6 +283,7 @@ class _Accountant:
             if option.is_call and lot.held_since < lot.acquired:
                 doubts = frozenset({REPLACED})
         lots[:] = [lot for lot in lots if lot.units]
+        self._end_straddles(entry)
         delivered = -entry.units * (1 if option.is_call else -1) * option.deliverable
         premium = _AwaitedDelivery(delivered, cash + entry.cash, entry, doubts)
         self._premiums.setdefault(underlying_of(option), []).append(premium)
@@ -272,6 +322,9 @@ class _Accountant:
             for lot in lots:
                 if is_section_1256(lot.instrument):
                     self._mark(lot, year)
+        for disposal, offsets in self._offsets:
+            if disposal.recognised.year == year and any(lot.units for lot in offsets):
+                disposal.doubts |= {DEFERRED}
         everything = list(chain.from_iterable(self.lots.values()))
         self.books.lots_at[year] = [replace(lot) for lot in everything]
 
@@ -320,6 +373,13 @@ class _Accountant:
             books.flags += [(year, flag) for flag in _doubtful_terms(books.disposals, lots, year)]
 
 
+def _may_straddle(instrument: Instrument) -> bool:
+    """Return whether it is a share, or an option that delivers one."""
+    return instrument.is_share or (
+        instrument.is_option and instrument.delivers and not instrument.is_on_future
+    )
+
+
 def _is_put(lot: Lot, symbol: str) -> bool:
     """Return whether a lot is of bought puts that deliver a share."""
     item = lot.instrument
@@ -364,7 +424,7 @@ def _doubtful_terms(disposals: Iterable[Disposal], lots: Iterable[Lot], year: in
         for law in each.term_doubts
     }
     found |= {(law, lot.instrument.symbol) for lot in lots for law in lot.doubts}
-    return [f"IRC {law}, not computed: {symbol}: {NOT_COMPUTED[law]}" for law, symbol in sorted(found)]
+    return [f"{law_text(law)}, not computed: {symbol}: {NOT_COMPUTED[law]}" for law, symbol in sorted(found)]
 
 
 def _settlement_day(traded: date) -> date:

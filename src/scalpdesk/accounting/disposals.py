@@ -6,9 +6,12 @@ from decimal import Decimal
 from enum import StrEnum
 
 from scalpdesk.accounting.law import (
+    DEFERRED,
     PUT_BESIDE_NEW,
     PUT_BESIDE_OLD,
     REPLACED,
+    STRADDLE_LOSS,
+    STRADDLE_PERIOD,
     is_long_term,
     is_section_1256,
 )
@@ -51,7 +54,9 @@ class Disposal:
     replaced_by: list[str] = field(default_factory=list)
     """Lots that the disallowed loss went to."""
     doubts: frozenset[str] = frozenset()
-    """Sections of the law by which the holding period may be another one."""
+    """Sections of the law by which the holding period may be another one, or the loss be deferred."""
+    straddled_until: date | None = None
+    """When the last position that offset it ended, before it ended itself."""
 
     @property
     def is_short(self) -> bool:
@@ -90,7 +95,15 @@ class Disposal:
 
     @property
     def term_doubts(self) -> list[str]:
-        """Sections of the law by which it may count to the other term."""
-        is_long = self.is_long_term
-        may = {PUT_BESIDE_NEW: is_long, PUT_BESIDE_OLD: not is_long and self.gain < 0, REPLACED: not is_long}
+        """Sections of the law by which it may count to the other term, or to another year."""
+        is_long, since = self.is_long_term, self.straddled_until
+        may = {
+            PUT_BESIDE_NEW: is_long,
+            PUT_BESIDE_OLD: not is_long and self.gain < 0,
+            REPLACED: not is_long,
+            # held for more than a year since the straddle ended, it is long-term either way
+            STRADDLE_PERIOD: is_long and (since is None or not is_long_term(since, self.day)),
+            STRADDLE_LOSS: not is_long and self.gain < 0,
+            DEFERRED: self.gain < 0,
+        }
         return sorted(each for each in self.doubts if may[each])

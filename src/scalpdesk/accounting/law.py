@@ -36,6 +36,9 @@ FACTS = (
     Fact("wash sale", "no loss if replaced within 30 days before or after", "IRC 1091(a), (d)"),
     Fact("wash option", "a contract or option to acquire the share replaces it", "IRC 1091(a)"),
     Fact("wash short", "no loss of a short sale closed, if another is entered", "IRC 1091(e)"),
+    Fact("straddle", "offsetting positions in one share and its options", "IRC 1092(c)"),
+    Fact("straddle period", "of young positions it begins when the other side ended", "Reg. 1.1092(b)-2T(a)"),
+    Fact("straddle loss", "long-term where the other side was", "Reg. 1.1092(b)-2T(b)"),
     Fact(
         "wash basis",
         "the loss goes to the replacement's cost, its holding period too",
@@ -54,12 +57,30 @@ FACTS = (
 """What the tables follow."""
 
 PUT_BESIDE_NEW, PUT_BESIDE_OLD, REPLACED = "1233(b)", "1233(d)", "1223(3)"
+STRADDLE_PERIOD, STRADDLE_LOSS, DEFERRED = "1.1092(b)-2T(a)", "1.1092(b)-2T(b)", "1092(a)"
 NOT_COMPUTED = {
     PUT_BESIDE_NEW: "a put was held beside shares of a year or less, whose holding period may begin anew",
     PUT_BESIDE_OLD: "a put was bought beside shares of more than a year: its loss may be long-term",
     REPLACED: "a call that replaced a loss was exercised: its shares may have the replaced holding period",
+    STRADDLE_PERIOD: "part of a straddle before it was held for more than a year: its holding period may"
+    " begin when the other side ended, unless a written call was qualified (1092(c)(4), then see 1092(f))",
+    STRADDLE_LOSS: "entered beside an offsetting position of more than a year: its loss may be long-term",
+    DEFERRED: "its loss may be deferred by the gain of an offsetting position that is open at the year's end",
 }
-"""Rules that may change a term and are not computed, by section of the IRC: what they touch is flagged."""
+"""Rules that may change a line and are not computed, by section of the IRC or the regulations: what they
+touch is flagged.
+"""
+
+
+def law_text(law: str) -> str:
+    """Return a section with the book that it stands in.
+
+    >>> law_text("1233(b)"), law_text("1.1092(b)-2T(a)")
+    ('IRC 1233(b)', 'Reg. 1.1092(b)-2T(a)')
+    """
+    return f"{'Reg.' if law.startswith('1.') else 'IRC'} {law}"
+
+
 WASH_DAYS = 30
 """Days before and after: with the day itself a window of 61 (IRC 1091(a))."""
 _LONG_PART = Decimal("0.60")

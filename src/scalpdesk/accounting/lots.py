@@ -39,6 +39,14 @@ class Lot:
     """Whether a disallowed loss has gone to it: each share replaces once."""
     doubts: frozenset[str] = frozenset()
     """Sections of the law by which its holding period may be another one."""
+    straddled_until: date | None = None
+    """When the last position that offset it ended; None while one is held, or none ever was."""
+
+    @property
+    def direction(self) -> int:
+        """Whether it gains when the underlying rises: 1, or −1."""
+        sign = 1 if self.units > 0 else -1
+        return -sign if self.instrument.is_option and not self.instrument.is_call else sign
 
     def take(self, units: Decimal) -> "Lot":
         """Take a part off (unsigned units); its cash is to the cent, and the rest stays in the lot."""
