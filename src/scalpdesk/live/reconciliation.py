@@ -41,7 +41,7 @@ from scalpdesk.core.units import (
     number_text,
 )
 from scalpdesk.engine.trading_engine import TradingEngine
-from scalpdesk.instruments.fees import FeeModel, NO_FEES, trade_date
+from scalpdesk.instruments.fees import NO_FEES, FeeModel
 from scalpdesk.instruments.postings import DAY_FEES, LATE_FEE
 from scalpdesk.instruments.sessions import ex_instant_ns, to_new_york
 from scalpdesk.live.core import LiveCore
@@ -353,7 +353,7 @@ class Reconciler:
         for name, order in desk.orders.orders.items() if days else ():
             for execution_id in order.executions:
                 trade = desk.positions.booking(f"{name}/{execution_id}")
-                if trade is not None and (day := trade_date(trade.ts_ns)) in booked:
+                if trade is not None and (day := to_new_york(trade.ts_ns).date()) in booked:
                     booked[day] -= trade.income
         number = next(iter(sorted(held.instrument_id for held in desk.positions.held())), InstrumentId(0))
         now_ns = max(view.ts_recv_ns, self._core.engine.now_ns)
