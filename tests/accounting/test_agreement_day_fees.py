@@ -104,7 +104,7 @@ def test_what_the_venue_charged_otherwise_for_a_day_is_in_that_days_fees(days):
         charges_day=first.charges_day,
     )
     run.now_ns = START_NS + 4 * DAY_NS
-    run.change(SHARE, ChangeCause.FEE, 0, 0, "0.02", f"day-fees/{first.charges_day}")
+    run.change(SHARE, ChangeCause.FEE, 0, 0, "0.02", f"fee/{first.charges_day}")
     found = compared(run, trades, lines)
     assert found.agrees
     assert first.charges_day == date(2024, 3, 4)

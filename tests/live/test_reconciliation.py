@@ -515,7 +515,7 @@ def test_fees_of_a_day_that_the_desk_booked_otherwise_become_what_the_venues_lin
     assert bench.judge(**left).look_again
     bench.judge(**left)
     (back,) = bench.events
-    assert (back.cause, back.reference) == (ChangeCause.FEE, f"day-fees/{day}")
+    assert (back.cause, back.reference) == (ChangeCause.FEE, f"fee/{day}")
     assert back.cash_change == D(booked) + sum(map(D, charged))
     assert bench.desk.account.cash == left["cash"]
     for _ in range(3):  # once: another view of the same lines brings nothing more

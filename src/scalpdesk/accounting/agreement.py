@@ -20,7 +20,7 @@ from scalpdesk.core.errors import ArgumentError, DataError
 from scalpdesk.core.units import DAY_NS, NANOS_PER_SECOND, ZERO, count_text, money_decimals
 from scalpdesk.instruments.contract import Instrument
 from scalpdesk.instruments.deribit import deribit_option, inverse_perpetual
-from scalpdesk.instruments.postings import DAY_FEES
+from scalpdesk.instruments.postings import LATE_FEE
 from scalpdesk.instruments.sessions import to_new_york, to_ns
 
 _FOREIGN_TRADES = frozenset({ChangeCause.MANUAL_TRADE, ChangeCause.AUTO_LIQUIDATION})
@@ -31,6 +31,7 @@ _FOREIGN_PREFIX, _ACTIVITY_PREFIX = "foreign-", "activity-"
 """Begin the references of bookings that the desk took from the venue's history."""
 NAME = re.compile(r"[A-Z][A-Z0-9._-]*")
 """Symbols of the desk have no blanks; an option on a future at IBKR has."""
+_DAY = re.compile(r"\d{4}-\d\d-\d\d")
 _MOST_PRICE_ROUNDING = Decimal("0.0000005")
 """Statements print prices with six decimals or more."""
 _MOVE_DAYS, _PAYMENT_DAYS = 5, 60
@@ -452,7 +453,7 @@ class _Comparison:
             key = to_new_york(fill.ts_ns).date(), fill.instrument.currency
             if fill.fee and (self._is_in(fill) or key in days):
                 days.setdefault(key, ([], []))[1].append(fill)
-        corrected = {each.reference.removeprefix(DAY_FEES): each.cash_change for each in self._day_fees}
+        corrected = {each.reference.removeprefix(LATE_FEE): each.cash_change for each in self._day_fees}
         for (day, currency), (some, others) in days.items():
             mine = _sum(each.cash for each in some)
             theirs = corrected.get(str(day), ZERO) - _sum(each.fee for each in others)
@@ -565,7 +566,8 @@ def _venue_order(fill: JournalFill) -> str:
 
 def _is_day_fees(change: JournalChange) -> bool:
     """Return whether it is what a venue charged otherwise for the trades of a day."""
-    return change.event.cause is ChangeCause.FEE and change.event.reference.startswith(DAY_FEES)
+    name = change.event.reference.removeprefix(LATE_FEE)
+    return change.event.cause is ChangeCause.FEE and bool(_DAY.fullmatch(name))
 
 
 def _note_unlike(unlike: dict[str, str], name: str, mine: str, theirs: str) -> None:

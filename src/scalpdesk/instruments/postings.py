@@ -22,9 +22,10 @@ OF_HOLDERS = frozenset({ChangeCause.DIVIDEND, ChangeCause.FUNDING})
 """Causes whose cash goes with the holdings."""
 WHOLE = Decimal(1)
 LATE_FEE = "fee/"
-"""Before an execution's id: the reference of what its venue charged otherwise than was booked with it."""
-DAY_FEES = "day-fees/"
-"""Before a date: the reference of what a venue that charges by the day charged otherwise for its trades."""
+"""Before an execution's id: the reference of what its venue charged otherwise than was booked with it.
+
+Before a date: of what a venue that charges by the day charged otherwise for the trades of that day.
+"""
 
 
 class Posting(msgspec.Struct, frozen=True, gc=False):

@@ -24,7 +24,7 @@ from scalpdesk.core.events import DividendEvent, FillBusted, OrderFilled, Positi
 from scalpdesk.core.units import CENT, HOUR_NS, ZERO, InstrumentId, number_text
 from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.instruments.corporate_actions import dividend
-from scalpdesk.instruments.postings import DAY_FEES
+from scalpdesk.instruments.postings import LATE_FEE
 from scalpdesk.instruments.sessions import expiry_instant_ns, final_close_ns, from_ns
 from scalpdesk.instruments.settlement import delivery, lapse
 from scalpdesk.venues.contract import VenueActivity, VenueFill
@@ -161,7 +161,7 @@ def of_day_fees(day: date, booked: Decimal, charged: Decimal, number: Instrument
 
     ``booked``, ``charged``: What the desk has charged, and the venue, both above 0.
     """
-    change, reference = booked - charged, f"{DAY_FEES}{day}"
+    change, reference = booked - charged, f"{LATE_FEE}{day}"
     event = PositionChanged(number, now_ns, now_ns, ChangeCause.FEE, ZERO, ZERO, change, reference)
     return _booking(event, f"fees of {day}: the venue charged {charged:f} for {booked:f}")
 

@@ -42,7 +42,7 @@ from scalpdesk.core.units import (
 )
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.fees import NO_FEES, FeeModel
-from scalpdesk.instruments.postings import DAY_FEES, LATE_FEE
+from scalpdesk.instruments.postings import LATE_FEE
 from scalpdesk.instruments.sessions import ex_instant_ns, to_new_york
 from scalpdesk.live.core import LiveCore
 from scalpdesk.live.doubt import Doubt, Market, fills_shown
@@ -348,7 +348,7 @@ class Reconciler:
                 lines = self._charged.setdefault(activity.charges_day, {})
                 lines[activity.activity_id] = -activity.cash_change
         stands = desk.positions.already_applied
-        days = [day for day in sorted(self._charged) if not stands(f"{DAY_FEES}{day}")]
+        days = [day for day in sorted(self._charged) if not stands(f"{LATE_FEE}{day}")]
         booked = dict.fromkeys(days, ZERO)
         for name, order in desk.orders.orders.items() if days else ():
             for execution_id in order.executions:
