@@ -11,9 +11,8 @@ from sqlalchemy import select
 
 from scalpdesk.core.units import count_text, money_decimals, number_text, run_currency
 from scalpdesk.datasets.daily_history import vix_before
-from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.journal.reader import peek_header, run_dirs, run_named
-from scalpdesk.live.options import SIMULATED_ACCOUNTS, venue_name
+from scalpdesk.live.options import SIMULATED_ACCOUNTS
 from scalpdesk.monitor import answers
 from scalpdesk.monitor.texts import clock, day_of
 from scalpdesk.records.notes import list_notes
@@ -124,7 +123,7 @@ class AccountOfRun(NamedTuple):
 
 def account_of(row: Mapping[str, Any], runs_dir: Path) -> AccountOfRun:
     """Return the account of a stored run."""
-    venue, currency = venue_name(row["venue"]), run_currency(row["config"])
+    venue, currency = row["venue"], run_currency(row["config"])
     if venue in SIMULATED_ACCOUNTS:
         is_backtest = row["mode"] in {"backtest", "demo"}
         return AccountOfRun("backtest" if is_backtest else venue, venue, "", currency)
@@ -142,7 +141,7 @@ def _said(account: str, runs: Sequence[str], days: Sequence[str]) -> str:
 
 
 def _day(trade: Mapping[str, Any]) -> str:
-    return to_new_york(trade["opened_ns"]).date().isoformat()
+    return day_of(trade["opened_ns"])
 
 
 _DATE = r"\d{4}-\d\d(?:-\d\d)?"
