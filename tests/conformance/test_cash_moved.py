@@ -30,10 +30,12 @@ from scalpdesk.core.intents import (
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.orders.order_manager import OrderManager
 from scalpdesk_testing.campaign import trial_of
+from scalpdesk_testing.kit.served import SimulatedBench
 from scalpdesk_testing.market import CALL, PUT, SHARE
 from scalpdesk_testing.schedule import quiet_schedule
 from scalpdesk_testing.small_desk import scratch_folder
 from scalpdesk_testing.trial import Trial
+from scalpdesk_testing.venue_conformance import connected
 
 D = Decimal
 BUY, SELL = Side.BUY, Side.SELL
@@ -238,3 +240,36 @@ def test_a_replacement_moves_the_cash_of_its_executions(protocol):
 
     with account_at(protocol) as account:
         account.run(trade)
+
+
+def test_a_session_that_is_played_moves_the_cash_of_executions_of_every_type():
+    async def trade(bench, desk):
+        kinds = [OrderType.MARKET, OrderType.LIMIT, Stop(D("500.01")), Stop(D("500.01"))]
+        for kind, limit in zip(kinds, (None, D("501.50"), None, D("501.50")), strict=True):
+            cash, before = bench.truth().cash, len(desk.of(OrderFilled))
+            intent = OrderIntent(SHARE, BUY, D(3), Purpose.HEDGE, "the law of cash", kind, limit)
+            sent = desk.orders.submit(intent, 0)
+            desk.gateway.send(sent)
+            await desk.over(desk.orders.order(sent.client_order_id))
+            fills = desk.of(OrderFilled)[before:]
+            assert bench.truth().cash - cash == -sum(3 * fill.price + fill.fee for fill in fills)
+            assert all(fill.price != limit for fill in fills)
+        cash, before = bench.truth().cash, len(desk.of(OrderFilled))
+        legs = [
+            OrderIntent(number, BUY, D(2), Purpose.OPEN, "the law of cash", OrderType.LIMIT, D("12.00"))
+            for number in (CALL, PUT)
+        ]
+        combo = desk.orders.submit_combo(legs, D("24.00"), 0)
+        desk.gateway.send(combo)
+        await desk.over(*(desk.orders.order(leg.client_order_id) for leg in combo.legs))
+        fills = desk.of(OrderFilled)[before:]
+        assert bench.truth().cash - cash == -sum(200 * fill.price + fill.fee for fill in fills)
+        assert all(fill.price < 12 for fill in fills)
+
+    async def scenario():
+        bench = SimulatedBench()
+        desk = await connected(bench)
+        await trade(bench, desk)
+        await desk.close()
+
+    asyncio.run(scenario())
