@@ -272,7 +272,7 @@ def of_desk(opened: Any, name: str, pictures: Sequence[Picture], folder: Path) -
     desk.wait_there()
     server = PageProcess(runs_dir, 0)
     try:
-        found = re.search(r"(http://localhost:\d+/)(#token=[\w-]+)", server.where())
+        found = re.search(r"(http://localhost:\d+/)(#token=[\w-]+)", server.where(with_token=True))
         if found is None:
             raise SystemExit(server.where())
         time.sleep(12)  # the page measures the speed of the market over its last seconds

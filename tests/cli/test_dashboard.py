@@ -10,6 +10,8 @@ import sys
 import pytest
 
 from scalpdesk.cli.dashboard import PageProcess
+from scalpdesk.core.owner_only import state_dir
+from scalpdesk.web.access import load_tokens
 
 pytestmark = pytest.mark.enable_socket
 
@@ -47,3 +49,45 @@ def test_a_port_that_is_taken_is_named(tmp_path):
     assert line.startswith("no page: the dashboard cannot listen here")
     assert "--port chooses another port" in line
     assert not page.is_up
+
+
+@pytest.mark.slow
+def test_no_token_goes_where_no_terminal_is(tmp_path):
+    """The address with the operator's token stood in logs of services and in files."""
+    token = load_tokens(state_dir(os.environ)).operator
+    words = [sys.executable, "-m", "scalpdesk", "dashboard"]
+    for options in (["--show-token"], ["--show-token", "--json"]):
+        told = subprocess.run([*words, *options], capture_output=True, text=True, env=os.environ, check=False)
+        assert told.returncode == 2
+        assert token not in told.stdout + told.stderr
+        assert "terminal" in told.stdout + told.stderr
+    for options in ([], ["--json"]):
+        page = subprocess.Popen(
+            [*words, "--port", "0", "--runs-dir", str(tmp_path), *options],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=os.environ,
+        )
+        said = ""
+        while "http://localhost:" not in said:
+            said += (line := page.stdout.readline())
+            assert line
+        page.send_signal(signal.SIGINT)
+        said += page.communicate(timeout=60)[0]
+        assert token not in said
+
+
+@pytest.mark.slow
+def test_a_terminal_shows_the_token_and_the_parent_of_a_page_knows_it(tmp_path):
+    token = load_tokens(state_dir(os.environ)).operator
+    ours, theirs = os.openpty()
+    words = [sys.executable, "-m", "scalpdesk", "dashboard", "--show-token"]
+    assert subprocess.run(words, stdout=theirs, env=os.environ, check=False).returncode == 0
+    os.close(theirs)
+    assert token in os.read(ours, 4096).decode()
+    os.close(ours)
+    page = PageProcess(tmp_path, 0)
+    assert token not in page.where()
+    assert page.where(with_token=True).endswith(f"#token={token}")
+    page.end()

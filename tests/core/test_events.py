@@ -55,6 +55,7 @@ SAMPLES = {
     ev.AccountLimits: (1, 2, True, False, 3, Decimal("1000.01"), Decimal("500.00"), (3,)),
     ev.AccountComparison: (1, 2, False),
     ev.ExerciseNotice: (3, 1, 2, Decimal(2)),
+    ev.VenueWords: (1, 2, "orders", "your account is set to liquidation only", True, 3),
     ev.TimerEvent: (1, 2, "mark"),
     ev.OperatorEvent: (1, 2, "halt", "why", "who", "person"),
     ev.ModeKept: (

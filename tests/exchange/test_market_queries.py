@@ -4,12 +4,15 @@ from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
 
+import numpy as np
 import pytest
 
+from scalpdesk.core.events import TradeEvent
 from scalpdesk.core.units import NEVER_NS
+from scalpdesk.exchange.market import ClosedBar, StatusChange
 from scalpdesk.exchange.source import TapeSource
 from scalpdesk.instruments.corporate_actions import ActionKind, CorporateAction
-from scalpdesk.marketdata.tape import CashDividend
+from scalpdesk.marketdata.tape import BarColumns, CashDividend
 from scalpdesk.simulation.accounts import AccountTerms
 from scalpdesk_testing.kit.exchange import DAY_TEXT, Bench, generated
 from scalpdesk_testing.kit.tape import TapeBuilder, at
@@ -237,3 +240,20 @@ def test_bars_adjusted_for_splits_have_the_scale_of_today():
     bench.world.advance_to(at("09:33", tuesday))
     assert closes() == closes(adjustment="raw") == [400.0, 101.0]
     assert closes(adjustment="split") == closes(adjustment="all") == [100.0, 101.0]
+
+
+def test_nothing_is_printed_in_a_halt_though_its_minute_began_before():
+    """The bar of the minute in which a halt began came with a trade at its end, within the halt."""
+    ends, ones = np.array([at("09:36"), at("09:37")]), np.full(2, 500.0)
+    bars = BarColumns(ends, np.zeros(2, np.int32), np.full(2, 60, np.int32), *([ones] * 5))
+    tape = replace(TapeBuilder().spot("09:30", 500.0).spot("09:50", 501.0).build(), bars=bars)
+    bench = Bench(TapeSource(tape), data_limit=0)
+    seen = []
+    bench.world.on_market(seen.append)
+    bench.world.advance_to(at("09:35:30"))
+    bench.world.halt(bench.world.ledger.instruments.id_of("SPY"))
+    bench.world.advance_to(at("09:40"))
+    begun = next(place for place, each in enumerate(seen) if isinstance(each, StatusChange))
+    assert not any(isinstance(each, TradeEvent) for each in seen[begun:])
+    closed = [each for each in seen[begun:] if isinstance(each, ClosedBar)]
+    assert len(closed) == 1  # of the minute in which it began

@@ -365,3 +365,25 @@ def test_beside_an_exit_in_doubt_no_more_is_sold_than_is_left_of_the_holding():
     (at, *first), (later, *rest) = venue.orders()
     assert (at, first, rest) == (0.2, ["sell", 6, "wd-flat-SPY-1"], ["sell", 4, "wd-flat-SPY-2"])
     assert later > 50.0
+
+
+def test_a_second_order_under_the_name_of_one_placed_here_is_cancelled():
+    """Of two open orders with one name both counted as placed here, and none was cancelled."""
+    venue = EmergencyVenue(SPY=10)
+
+    def twice(order):
+        name = order.client_order_id
+        for venue_id in ("v-one", "v-second"):
+            venue.rest(name, order.side, order.quantity, venue_id=venue_id)
+        venue.tell(OrderAccepted(name, 0, 0, "v-one"))
+
+        def fill():
+            venue.open.pop("v-one")
+            venue.fill(order)
+
+        venue.loop.call_later(3.0, fill)
+
+    venue.on_send = twice
+    assert venue.clear(flatten=True) is True
+    assert {venue_id for _, venue_id in venue.cancels} == {"v-second"}
+    assert not any(venue.held.values())

@@ -343,6 +343,7 @@ def test_a_desk_that_has_not_begun_shows_what_it_is():
         },
         "counters": {"stopped": 1, "both": 4, "late": 2},
         "notices": [],
+        "told": [],
         "recovered_seconds": 1.5,
     }
     assert status.status(header(), runner_of(desk))["account"] == ""

@@ -17,8 +17,10 @@ from decimal import Decimal
 import pytest
 
 from scalpdesk.cli.dashboard import PageProcess
+from scalpdesk.core.owner_only import state_dir
 from scalpdesk.monitor.texts import per_cent, plain, signed
 from scalpdesk.strategies.registry import find_strategy
+from scalpdesk.web.access import load_tokens
 from scalpdesk.web.tear_sheet import read_run, sheet_document, tear_sheet
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -46,7 +48,7 @@ def browser():
 @pytest.fixture(scope="module")
 def address(held_runs, held):
     page = PageProcess(held_runs, 0)
-    line = page.where()
+    line = page.where(with_token=True)
     assert page.is_up, line
     url, deadline = re.search(r"http://localhost:\d+/", line).group(), time.monotonic() + 60
     while document(url, "api/metrics")["run"]["events"] < held.events:  # it reads the run in its own time
@@ -152,12 +154,12 @@ def test_a_page_that_needs_a_token_is_read_after_a_login_or_with_the_printed_add
     server = subprocess.Popen([sys.executable, "-m", "scalpdesk", *words], stdout=subprocess.PIPE)
     try:
         told = json.loads("".join(line.decode() for line in iter(server.stdout.readline, b"}\n")) + "}")
-        url, token = told["url"].replace("0.0.0.0", "localhost"), told["operator_url"].partition("#token=")[2]
-        for address in (url, f"{url}orders", told["operator_url"].replace("0.0.0.0", "localhost")):
+        url, token = told["url"].replace("0.0.0.0", "localhost"), load_tokens(state_dir(os.environ)).operator
+        for address in (url, f"{url}orders", f"{url}#token={token}"):
             context = browser.new_context()
             page = context.new_page()
             page.goto(address)
-            if address != told["operator_url"].replace("0.0.0.0", "localhost"):
+            if "#" not in address:
                 playwright.expect(page.locator("#panel")).to_contain_text("Log in to read this desk")
                 playwright.expect(page.locator("#badge")).to_have_text("UNKNOWN ACCOUNT")
                 page.locator("#panel input").fill(token)
@@ -200,7 +202,7 @@ def test_a_run_picked_in_the_header_stays_on_every_page_and_the_list_is_searched
 
 def test_a_day_and_a_trade_are_noted_on_the_journal_page(browser, ended_runs):
     server = PageProcess(ended_runs[0], 0)
-    url = re.search(r"http://localhost:\d+/#token=[\w-]+", server.where()).group()
+    url = re.search(r"http://localhost:\d+/#token=[\w-]+", server.where(with_token=True)).group()
     with opened(browser, url.replace("/#", "/journal#"), size="phone") as page:
         page.wait_for_selector('html[data-role="operator"]', state="attached")
         found = document(url.partition("#")[0], "api/journal")
@@ -264,9 +266,9 @@ def demo(folder, speed, command=("demo",)):
         text=True,
     )
     try:
-        while not (found := re.search(r"http://localhost:\d+/#token=[\w-]+", desk.stdout.readline())):
+        while not (found := re.search(r"http://localhost:\d+/", desk.stdout.readline())):
             assert desk.poll() is None
-        yield found.group()
+        yield f"{found.group()}#token={load_tokens(state_dir(os.environ)).operator}"
     finally:
         desk.terminate()
         desk.wait(10)
@@ -347,7 +349,7 @@ def test_a_desk_that_is_killed_is_said_everywhere_and_its_alarm_acknowledged(bro
     runs = tmp_path / "runs"
     words = (*LIVE, "--no-dashboard", "--speed", "120", "--set", f"desk.runs_dir={runs}")
     page = PageProcess(runs, 0)
-    url = re.search(r"http://localhost:\d+/#token=[\w-]+", page.where()).group()
+    url = re.search(r"http://localhost:\d+/#token=[\w-]+", page.where(with_token=True)).group()
     desk = subprocess.Popen([sys.executable, "-m", "scalpdesk", *words], stdout=subprocess.DEVNULL)
     try:
         with opened(browser, url) as shown:
@@ -564,7 +566,7 @@ def test_a_table_and_a_chart_are_saved_as_files(browser, address):
 
 def test_a_run_is_made_again_from_the_runs_page(browser, ended_runs):
     server = PageProcess(ended_runs[0], 0)
-    url = re.search(r"http://localhost:\d+/#token=[\w-]+", server.where()).group()
+    url = re.search(r"http://localhost:\d+/#token=[\w-]+", server.where(with_token=True)).group()
     with opened(browser, url.replace("/#", "/runs#"), size="phone") as page:
         page.wait_for_selector('html[data-role="operator"]', state="attached")
         page.locator(".runs summary").click()

@@ -18,7 +18,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from scalpdesk.web.access import WRONG_TOKENS
+from scalpdesk.core.owner_only import state_dir
+from scalpdesk.web.access import WRONG_TOKENS, load_tokens
 
 pytestmark = pytest.mark.enable_socket
 
@@ -119,7 +120,7 @@ def visit(request, certificate, held_runs) -> Iterator:
         line.close()
         return found
 
-    token = told["operator_url"].partition("#token=")[2]
+    token = load_tokens(state_dir(os.environ)).operator
     try:
         yield send, token
     finally:

@@ -39,6 +39,7 @@ class Server:
     def __init__(self, loop, name="stocks", frames=([CONNECTED], [WELCOME])):
         self.loop, self.frames, self.sent, self.starts = loop, list(frames), [], []
         self.is_up = self.is_closed = False
+        self.failure = ""
         self.publisher = EventPublisher(ManualClock(samples.AT_NS + 2_000_000))
         self.stream = MarketStream(
             StreamTarget(name, "wss://data.test"),
@@ -149,7 +150,7 @@ def test_a_refused_subscription_is_a_matter_of_the_configuration(serve):
     with pytest.raises(ConfigError, match="refuses this connection") as caught:
         server.subscribe(["A"], (0.5, [fault(405, "too many")]))
     assert (caught.value.where, caught.value.value) == ("stream of stocks", "405 too many")
-    refusal = (NoticeKind.REFUSED, "stream_fault_405", "too many")
+    refusal = (NoticeKind.TOLD, "stream_fault_405", "405 too many")
     assert server.notices() == [(NoticeKind.CONNECTED, "connected", ""), refusal]
     # an old fault does not end the next try
     server.stream.wanted = ()
@@ -161,6 +162,35 @@ def test_a_confirmation_that_does_not_come_in_time_may_be_asked_for_again(serve)
     with pytest.raises(RetryError, match="does not confirm") as caught:
         server.subscribe(["A"], (1.0, [subscribed()]), (3.5, [subscribed("A")]))
     assert (caught.value.where, server.loop.time()) == ("stream of stocks", 3.0)
+
+
+@pytest.mark.rows("wanted", [["A", "RENAMED"], ["RENAMED", "A", "B"]])
+def test_a_symbol_that_the_server_does_not_confirm_is_named_and_the_others_go_on(serve, wanted):
+    server = serve()
+    known = [symbol for symbol in wanted if symbol != "RENAMED"]
+    assert server.subscribe(wanted, (0.5, [subscribed(*known)])) == 3.0
+    (_, (kind, name, words)) = server.notices()
+    assert (kind, name) == (NoticeKind.TOLD, "not_confirmed")
+    assert "RENAMED" in words
+    assert server.stream.wanted == tuple(wanted)
+
+
+def test_while_the_stream_does_not_come_up_the_refusal_says_why(serve):
+    server = serve()
+    server.failure = "refused: 406 connection limit exceeded"
+    with pytest.raises(RetryError, match="does not confirm") as caught:
+        server.subscribe(["A"])
+    assert "406 connection limit exceeded" in str(caught.value.value)
+
+
+def test_a_stream_that_is_lost_after_a_fault_names_it_and_no_earlier_one(serve):
+    server = serve()
+    server.subscribe(["A"], (0.1, [subscribed("A")]))
+    server.come(fault(407, "slow client"))
+    server.stream.on_down("connection_lost", "closed", is_final=False)
+    server.stream.on_down("connection_lost", "closed again", is_final=False)
+    lost = [words for kind, _, words in server.notices() if kind is NoticeKind.DISCONNECTED]
+    assert lost == ["407 slow client; closed", "closed again"]
 
 
 def test_the_events_of_a_frame_are_published_in_their_order(serve):

@@ -14,8 +14,8 @@ from scalpdesk_testing.virtual_time import VirtualLoop
 TEXT, BINARY, CLOSED = aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY, aiohttp.WSMsgType.CLOSED
 
 
-def frame(kind, data=None):
-    return SimpleNamespace(type=kind, data=data)
+def frame(kind, data=None, extra=None):
+    return SimpleNamespace(type=kind, data=data, extra=extra)
 
 
 class Socket:
@@ -56,7 +56,7 @@ class Handler:
     """Notes what it is told; its hello may fail."""
 
     def __init__(self, hellos=()):
-        self.hellos, self.told = list(hellos), []
+        self.hellos, self.told, self.failed = list(hellos), [], []
 
     async def hello(self, send, receive):
         del receive
@@ -73,6 +73,9 @@ class Handler:
 
     def on_down(self, name, why, *, is_final):
         self.told.append((name, why, is_final))
+
+    def on_failed(self, name, why):
+        self.failed.append((name, why))
 
 
 class Line:
@@ -157,8 +160,18 @@ def test_frames_come_as_bytes_and_go_out_as_the_stream_wants_them_while_it_is_up
     ("socket", "cause"),
     [
         (lambda: made(code=1006), HALF_OPEN),
-        (lambda: made(code=1000), ("connection_lost", "ClientConnectionError", False)),
-        (lambda: made(ConnectionResetError()), ("connection_lost", "ConnectionResetError", False)),
+        (
+            lambda: made(code=1000),
+            ("connection_lost", "ClientConnectionError: closed with code 1000", False),
+        ),
+        (
+            lambda: made(frame(aiohttp.WSMsgType.CLOSE, 1001, "restarting"), code=1001),
+            ("connection_lost", "ClientConnectionError: closed with code 1001: restarting", False),
+        ),
+        (
+            lambda: made(ConnectionResetError("reset")),
+            ("connection_lost", "ConnectionResetError: reset", False),
+        ),
         (lambda: made(ValueError("x" * 400)), ("internal_fault", ("ValueError: " + "x" * 400)[:200], False)),
     ],
 )
@@ -201,6 +214,8 @@ def test_pauses_double_up_to_ten_seconds_while_the_line_stays_down():
     waits = [round(after - before, 3) for before, after in pairwise(line.opened)]
     assert waits == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0, 10.0]
     assert line.handler.told == ["up"]  # what never stood is not reported as lost
+    assert line.handler.failed == [("handshake", "HTTP 500")] * 9
+    assert line.connection.failure == ""
 
 
 @pytest.mark.rows(
@@ -226,6 +241,36 @@ def test_a_refusal_in_the_hello_may_pass_or_be_final(hellos, told, is_up):
     assert line.handler.told == told
 
 
+@pytest.mark.rows(
+    ("faults", "hellos", "why"),
+    [
+        (
+            [],
+            [StreamRefused("406 connection limit exceeded", is_final=False)] * 3,
+            "406 connection limit exceeded",
+        ),
+        ([handshake(503)] * 3, [], "HTTP 503"),
+        ([handshake(429)] * 3, [], "HTTP 429"),
+        ([OSError("no route to host")] * 3, [], "OSError: no route to host"),
+    ],
+)
+def test_why_a_stream_does_not_come_back_is_told_with_the_servers_words(faults, hellos, why):
+    """Only the cause of the first cut was told, or at the start that nothing is confirmed."""
+    line = Line(made(code=1006), *faults, hellos=[None, *hellos])
+
+    async def scenario(connection):
+        await connection.start()
+        await asyncio.sleep(0.6)
+        missing = connection.failure
+        await asyncio.sleep(5.0)
+        return missing, connection.failure, connection.is_up
+
+    missing, failure, is_up = line.run(scenario)
+    assert why in missing
+    assert [why in text for _, text in line.handler.failed] == [True] * 3
+    assert (failure, is_up) == ("", True)
+
+
 def test_a_connection_that_is_dropped_reports_the_reason_that_it_was_given():
     line = Line()
 
@@ -238,7 +283,7 @@ def test_a_connection_that_is_dropped_reports_the_reason_that_it_was_given():
         await asyncio.sleep(1.0)
 
     line.run(scenario)
-    lost = ("connection_lost", "ClientConnectionError", False)
+    lost = ("connection_lost", "ClientConnectionError: closed with code 1000", False)
     assert line.handler.told == ["up", ("silent", "no message for 30 s", False), "up", lost, "up"]
 
 

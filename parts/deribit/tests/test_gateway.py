@@ -51,7 +51,7 @@ class Answering(Line):
 
     def __init__(self, name, done, *, fault=None, now_ms=NOW_MS, subscribing=None, answers=None):
         super().__init__(name, done)
-        self.fault, self.subscribing = fault, subscribing
+        self.fault, self.subscribing, self.failure = fault, subscribing, ""
         self.answers = {
             "public/get_time": now_ms,
             "private/get_account_summary": SUMMARY,

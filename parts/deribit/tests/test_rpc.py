@@ -31,7 +31,7 @@ class Socket:
     """One websocket: the venue answers each method as its table says, at once."""
 
     def __init__(self, venue):
-        self.venue, self.frames = venue, asyncio.Queue()
+        self.venue, self.frames, self.close_code = venue, asyncio.Queue(), None
 
     async def __aenter__(self):
         if self.venue.faults and (fault := self.venue.faults.pop(0)) is not None:
@@ -91,6 +91,7 @@ class Venue:
                 on_up=note("up"),
                 on_down=note("down"),
                 on_refused=note("refused"),
+                on_failed=note("failed"),
             ),
             self,
         )
@@ -271,6 +272,28 @@ def test_the_cause_of_an_end_is_named_and_another_connection_follows(venue, end,
     assert [at for at, _, _ in made.connects] == [0.0, 0.1]
     assert (found[1:], made.connection.reconnects) == ([False, True], 1)
     assert "private/x" not in made.methods()
+
+
+def test_why_a_connection_does_not_come_back_is_told_with_the_venues_words(venue):
+    made = venue()
+    made.answers[AUTH] = ["usual", error(BUSY), error(BUSY), "usual"]
+    made.run(made.come(None), 3.0, lambda: made.connection.is_up)
+    failed = [what for _, kind, *what in made.said if kind == "failed"]
+    assert [name for name, _ in failed] == ["refused", "refused"]
+    assert all("10028" in why for _, why in failed)
+    assert made.connection.failure == ""
+
+
+def test_the_code_with_which_the_venue_closes_is_named(venue):
+    made = venue()
+
+    def close():
+        made.sockets[-1].close_code = 1012
+        made.sockets[-1].frames.put_nowait(None)
+
+    made.run(close, 1.0)
+    ((_, name, text, _),) = made.ends()
+    assert (name, "1012" in text) == ("connection_lost", True)
 
 
 @pytest.mark.rows(("heartbeat", "at"), [(30, 76.0), (12, 31.0), (1, 3.125)])

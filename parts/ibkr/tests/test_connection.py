@@ -9,10 +9,12 @@ import pytest
 from scalpdesk.base import DAY_NS, ConfigError, QuoteEvent
 from scalpdesk.core.events import OpenInterestEvent, OrderNotFound
 from scalpdesk.core.intents import CancelOrder
+from scalpdesk.instruments.classes import us_option
 from scalpdesk.journal.codec import encode_events
 from scalpdesk.orders.order import OrderState
 from scalpdesk.venues import EventPublisher, KnownOrder, LiveToken, NoticeKind
 from scalpdesk.venues.bounds import LARGEST_COUNT, LARGEST_FIGURE
+from scalpdesk.venues.words import is_severe
 from scalpdesk_ibkr.connection import TwsConnection
 from scalpdesk_ibkr.gateway import IbkrGateway
 from scalpdesk_ibkr.served.protocol import Restart, SystemMessage
@@ -297,3 +299,148 @@ def test_paper_needs_no_arming():
             await VENUE.live_account(bench.setup(), IbkrSettings(port=bench.server.protocol.port))
 
     against(asked)
+
+
+# the broker's words ---------------------------------------------------------------------------------------
+
+
+def words_of(desk):
+    return [each.detail for each in desk.notices if each.kind is NoticeKind.TOLD]
+
+
+URGENT = "URGENT: equity with loan value no longer meets the margin requirement; positions may be liquidated."
+
+
+def test_what_no_table_lists_is_told_and_everyday_messages_are_not():
+    """A code from 2100 to 2199 counted as noise: a warning of margin reached nobody."""
+
+    async def warned(bench):
+        desk = await connected(bench)
+        sent = [
+            (2148, URGENT),
+            (2148, "ALERT: the cushion above the margin requirement is 5 %."),
+            (2148, "The account does not comply with Regulation T."),
+            (2199, "a message of this range that no table lists"),
+            (2100, "API client has been unsubscribed from account data"),
+            (10_999, "a message beyond all ranges"),
+        ]
+        for code, text in sent:
+            message(bench, code, text)
+        for code in (2104, 2106, 2108, 2119, 2158):
+            message(bench, code, "Market data farm connection is OK:usfarm")
+        await desk.until(lambda: len(words_of(desk)) >= len(sent))
+        assert words_of(desk) == [f"{code} {text}" for code, text in sent]
+        assert [is_severe(words) for words in words_of(desk)] == [True] * 3 + [False] * 3
+        order = await desk.submit(bench.share, 1)
+        await desk.over(order)  # none stops the desk
+        await desk.close()
+
+    against(warned)
+
+
+@pytest.mark.rows(
+    ("said", "why"),
+    [
+        ([(2158, "Sec-def data farm connection is OK:secdefnj"), (10148, "OrderId 7 …")], "the socket ended"),
+        ([(2148, URGENT)], "the socket ended"),
+        ([], "the socket ended"),
+        (
+            [(1300, "TWS socket port has been reset"), (2158, "OK:secdefnj")],
+            "1300 TWS socket port has been reset",
+        ),
+        ([(507, "Bad message length")], "507 Bad message length"),
+    ],
+)
+def test_a_lost_socket_has_its_own_reason_and_no_other_messages(said, why):
+    async def lost(bench):
+        desk = await connected(bench)
+        for code, text in said:
+            message(bench, code, text)
+        loud = [code for code, _ in said if code != 2158]
+        await desk.until(lambda: len(words_of(desk)) >= len(loud))
+        bench.server.protocol.restart(Restart())
+        await desk.until(lambda: named(desk, NoticeKind.DISCONNECTED) != [])
+        lost = {each.detail for each in desk.notices if each.kind is NoticeKind.DISCONNECTED}
+        assert lost == {why}
+        await desk.close()
+
+    against(lost)
+
+
+def test_why_a_connection_does_not_come_back_is_told():
+    async def lost(bench):
+        desk = await connected(bench)
+        bench.server.protocol.restart(Restart(down_seconds=1.0))
+        await desk.until(lambda: any("does not come up" in words for words in words_of(desk)))
+        await desk.until(lambda: desk.gateway._connection.is_up)
+        await desk.close()
+
+    against(lost)
+
+
+def test_a_remark_on_an_order_is_told_and_the_order_goes_on():
+    async def remarked(bench):
+        desk = await connected(bench)
+        order = await resting(bench, desk)
+        decoder = desk.gateway._connection.ib.client.decoder
+        (request_id,) = [key[1] for key in desk.gateway._connection.ib.wrapper.trades]
+        texts = {
+            399: "Order Message: your order will not be placed at the exchange until 09:30",
+            2161: "the price is capped",
+        }
+        for code, text in texts.items():
+            decoder.interpret(["4", "2", str(request_id), str(code), text, ""])
+        await desk.until(lambda: len(words_of(desk)) >= 2)
+        for text in texts.values():
+            assert any(text in words for words in words_of(desk))
+        assert order.state is OrderState.WORKING
+        await desk.close()
+
+    against(remarked)
+
+
+# a contract that TWS does not name ------------------------------------------------------------------------
+
+
+def quoted(desk, since=0):
+    return {each.instrument_id for each in desk.of(QuoteEvent)[since:]}
+
+
+def test_one_contract_that_was_renamed_overnight_takes_no_quotes_from_the_others():
+    """The whole desk was without quotes, and the contract not named."""
+
+    async def renamed(bench):
+        desk = await connected(bench)
+        known = bench.book[bench.call]
+        number = bench.book.add(us_option("SPY291221C00123000", ["SPY"]))
+        await desk.gateway.subscribe([number, bench.share, bench.call])
+        await desk.until(
+            lambda: {each.instrument_id for each in desk.of(QuoteEvent)} >= {bench.share, bench.call}
+        )
+        assert any("SPY291221C00123000" in words for words in words_of(desk))
+        quotes = await desk.gateway.quotes([number, bench.share])
+        assert [each.instrument_id for each in quotes] == [bench.share]
+        assert known.symbol not in "".join(words_of(desk))
+        await desk.close()
+
+    against(renamed)
+
+
+def test_a_line_whose_contract_is_gone_is_told_and_its_name_asked_for_anew():
+    async def gone(bench):
+        desk = await connected(bench)
+        await desk.gateway.subscribe([bench.share, bench.call])
+        await desk.until(lambda: bench.call in quoted(desk))
+        connection, market = desk.gateway._connection, desk.gateway._market
+        ticker = market._lines[bench.call].ticker
+        request_id = next(key for key, each in connection.ib.wrapper.reqId2Ticker.items() if each is ticker)
+        text = "No security definition has been found for the request"
+        connection.ib.client.decoder.interpret(["4", "2", str(request_id), "200", text, ""])
+        symbol = bench.book[bench.call].symbol
+        await desk.until(lambda: any(symbol in words and text in words for words in words_of(desk)))
+        came = len(desk.of(QuoteEvent))
+        await market._name_again(1e12)
+        await desk.until(lambda: bench.call in {each.instrument_id for each in desk.of(QuoteEvent)[came:]})
+        await desk.close()
+
+    against(gone)

@@ -192,6 +192,17 @@ class DeskRules:
                         "Look at it: scalpdesk why.",
                     )
                 )
+            elif decision.kind is DecisionKind.VENUE and decision.facts.get("severe"):
+                text = "; ".join(decision.reasons)[:_MOST_TEXT]
+                found.append(
+                    Alert(
+                        f"venue {text[:40]}",
+                        Level.ALARM,
+                        f"{clock(decision.ts_ns)} ET, the venue says: {text}",
+                        "goes on under its own limits.",
+                        "Look at the account at the venue; reduce, or scalpdesk flatten.",
+                    )
+                )
             elif decision.kind is DecisionKind.EXIT:
                 if decision.taken:
                     self._watch.refused_exits.clear()

@@ -60,15 +60,15 @@ class PageProcess:
             self._answer = json.loads(text)
         self._is_ready.set()
 
-    def where(self) -> str:
-        """Return the page's address as a line for the operator, or why it does not answer."""
+    def where(self, *, with_token: bool = False) -> str:
+        """Return the page's address as a line for the operator, or why it does not answer.
+
+        ``with_token``: With the operator's token: for a terminal, never for a file.
+        """
         self._is_ready.wait(_READY_SECONDS)
         if "url" in self._answer:
-            # each on a line of its own: a terminal would break the second, and the token be lost with a click
-            return (
-                f"the desk's page: {self._answer['url']}\n"
-                f"with halt and flatten:\n{self._answer['operator_url']}"
-            )
+            url = self._answer["url"]
+            return f"the desk's page: {url}\n{_for_operators(url, with_token=with_token)}"
         error = self._answer.get("error") or {"what": "it did not start in time"}
         return f"no page: {error['what']}" + (f"; {error['fix']}" if error.get("fix") else "")
 
@@ -101,6 +101,17 @@ def runs_shown(finder: "DeskFinder") -> Path:
     return folders.pop() if len(folders) == 1 else finder.folder
 
 
+def _for_operators(url: str, *, with_token: bool) -> str:
+    """Return how halt and flatten are reached from the page; what is no terminal is read by others later."""
+    from scalpdesk.core.owner_only import state_dir
+    from scalpdesk.web.access import load_tokens
+
+    if not with_token:
+        return "with halt and flatten: log in with what scalpdesk dashboard --show-token shows in a terminal"
+    # on a line of its own: a terminal would break it, and the token be lost with a click
+    return f"with halt and flatten:\n{url}#token={load_tokens(state_dir(os.environ)).operator}"
+
+
 class PageOptions(Options, frozen=True, kw_only=True):
     """Where the page is served, and what it shows."""
 
@@ -120,7 +131,7 @@ class PageOptions(Options, frozen=True, kw_only=True):
 )
 @options(PageOptions)
 @click.option("--beside-desk", is_flag=True, hidden=True, help="End with the process that started it.")
-@click.option("--show-token", is_flag=True, help="Show the tokens and end.")
+@click.option("--show-token", is_flag=True, help="Show the tokens, in a terminal, and end.")
 def dashboard(
     *,
     as_json: bool,
@@ -141,12 +152,18 @@ def dashboard(
     from scalpdesk.core.owner_only import state_dir
     from scalpdesk.journal.reader import find_run_dir
     from scalpdesk.live.finding import DeskFinder
-    from scalpdesk.web.access import Access, in_address, load_tokens
+    from scalpdesk.web.access import Access, in_address, load_tokens, tokens_file
     from scalpdesk.web.app import listener_of, serve
     from scalpdesk.web.feed import DeskFeed
 
     tokens = load_tokens(state_dir(os.environ))
     if show_token:
+        if not sys.stdout.isatty():
+            raise ConfigError(
+                "tokens are shown in a terminal alone",
+                where="--show-token",
+                fix=f"type it in a terminal; a program of yours reads {tokens_file(state_dir(os.environ))}",
+            )
         text = f"operator {tokens.operator}\nviewer   {tokens.viewer}"
         print_answer({"operator": tokens.operator, "viewer": tokens.viewer}, text, as_json=as_json)
         return
@@ -166,11 +183,11 @@ def dashboard(
     port = int(listener.getsockname()[1])
     address = f"http://{'localhost' if host in _LOCAL else in_address(host)}:{port}/"
     if as_json:
-        print_json({"url": address, "operator_url": f"{address}#token={tokens.operator}", "pid": os.getpid()})
+        print_json({"url": address, "pid": os.getpid()})
     else:
         address = f"{proxied.origins[0]}/" if proxied.origins else address
         click.echo(f"the desk's page: {address}")
-        click.echo(f"with halt and flatten:\n{address}#token={tokens.operator}")
+        click.echo(_for_operators(address, with_token=sys.stdout.isatty()))
         click.echo("Ctrl-C ends the page; a desk goes on")
     sys.stdout.flush()
     if beside_desk:

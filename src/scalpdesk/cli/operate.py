@@ -244,6 +244,10 @@ def status(*, as_json: bool, watch: bool, run_id: str | None, runs_dir: str | No
     return None
 
 
+_SHOWN_WORDS = 3
+"""The venue's latest words in a status."""
+
+
 def _print_status(found: dict[str, Any]) -> None:
     from scalpdesk.engine.exposure import exposure_text
     from scalpdesk.live.sessions import RunPhase
@@ -291,6 +295,9 @@ def _print_status(found: dict[str, Any]) -> None:
         click.echo(f"  cannot be sold over the API, sell it by hand: {part}")
     for difference in found["differences"]:
         click.echo(f"  difference: {difference}")
+    for told in found.get("told", ())[-_SHOWN_WORDS:]:
+        often = f", {told['times']} times" if told["times"] > 1 else ""
+        click.echo(f"  {told['stream']} at {moment_of(told['time'])}{often}: {told['words']}")
     for decision in found["decisions"][-1:]:
         click.echo(
             f"last decision {decision['number']}: {decision['kind']}: {'; '.join(decision['reasons'])}"

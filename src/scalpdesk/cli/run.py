@@ -93,7 +93,9 @@ def run(
     shows_page = sys.stderr.isatty() if dashboard is None else dashboard
     page = PageProcess(plan.runs_dir, port, settings.config.records_url) if shows_page else None
     if page is not None:  # no order waits for it
-        threading.Thread(target=lambda: _say("info", page.where()), daemon=True).start()
+        threading.Thread(
+            target=lambda: _say("info", page.where(with_token=sys.stderr.isatty())), daemon=True
+        ).start()
     desks: list[LiveDesk] = []
     try:
         summary = _carry_out(plan, line, watcher, desks)

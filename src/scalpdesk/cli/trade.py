@@ -106,7 +106,7 @@ def demo(
         with compiling_kernels():
             tape = tape_of(settings, span, drawn)
         if page is not None:
-            click.echo(page.where(), err=as_json)
+            click.echo(page.where(with_token=(sys.stderr if as_json else sys.stdout).isatty()), err=as_json)
         pace = pace if is_shown else None
         result = _run(settings, tape, mode="demo", seed=path_seed, live=is_shown, pace=pace, as_json=as_json)
         _show(result, as_json=as_json)

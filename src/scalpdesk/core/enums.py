@@ -118,5 +118,7 @@ class DecisionKind(StrEnum):
     SESSION = "session"
     SUMMARY = "summary"
     ALERT = "alert"
+    VENUE = "venue"
+    """What the venue said; the desk decides nothing by it."""
     RIGHT_OF_WAY = "right_of_way"
     """A hedge or exit that waits for another strategy's order to be off the book, or has waited."""

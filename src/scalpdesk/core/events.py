@@ -463,6 +463,21 @@ class ExerciseNotice(msgspec.Struct, frozen=True, array_like=True, tag=44, gc=Fa
 
 
 @final
+class VenueWords(msgspec.Struct, frozen=True, array_like=True, tag=45, gc=False):
+    """The venue said something that a person is to hear; nothing follows from it."""
+
+    ts_event_ns: int
+    ts_recv_ns: int
+    stream: str
+    """``orders``, ``quotes`` … that it is about."""
+    words: str
+    is_severe: bool
+    """Of margin, liquidation or a blocked account."""
+    times: int = 1
+    """How often it was said since it was recorded last."""
+
+
+@final
 class TimerEvent(msgspec.Struct, frozen=True, array_like=True, tag=50, gc=False):
     """A timer that the engine asked for is due."""
 
@@ -533,7 +548,9 @@ MarketEvent = (
     | ImpliedVolEvent
     | TradingHalt
 )
-AccountEvent = PositionChanged | AccountSnapshot | AccountLimits | AccountComparison | ExerciseNotice
+AccountEvent = (
+    PositionChanged | AccountSnapshot | AccountLimits | AccountComparison | ExerciseNotice | VenueWords
+)
 _HandledEvent = (
     MarketEvent
     | OrderEvent

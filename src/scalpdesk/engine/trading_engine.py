@@ -105,6 +105,7 @@ class TradingEngine:
             events.AccountLimits: desk.take_limits,
             events.AccountComparison: self._on_comparison,
             events.ExerciseNotice: desk.take_notice,
+            events.VenueWords: self._on_words,
             events.OperatorEvent: modes.operate,
             events.ModeKept: modes.restore,
             events.TradingHalt: self._halts.note_status,
@@ -284,6 +285,15 @@ class TradingEngine:
         self.desk.take_comparison(event)
         if not event.is_compared:
             self._take_over()
+
+    def _on_words(self, event: events.VenueWords) -> None:
+        facts: dict[str, str | float | int] = {
+            "stream": event.stream,
+            "severe": float(event.is_severe),
+            "times": float(event.times),
+        }
+        words = f"{event.stream}: {event.words}"
+        self._turn.out.append(Decision(self.now_ns, DecisionKind.VENUE, True, (words,), facts))
 
     def _on_bar(self, event: events.BarEvent) -> Wake | None:
         self.desk.market.apply_bar(event)

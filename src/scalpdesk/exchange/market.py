@@ -291,9 +291,10 @@ class SimulatedMarket:
         trades = max(int(event.volume // 100), 1)
         bar = Bar.of_prices(start_ns, event.bar_seconds, prices, event.volume, trades)
         self.bars.add_bar(number, bar)
-        trade = TradeEvent(number, event.ts_event_ns, event.ts_recv_ns, event.close, event.volume)
-        self.last_trades[number] = trade
-        self._publish(trade)
+        if not self.ledger.is_halted(number):  # of the minute in which the halt began no trade is as late
+            trade = TradeEvent(number, event.ts_event_ns, event.ts_recv_ns, event.close, event.volume)
+            self.last_trades[number] = trade
+            self._publish(trade)
         self._publish(ClosedBar(number, event.ts_recv_ns, bar))
 
     def _halted_since(self, number: InstrumentId) -> int:

@@ -294,7 +294,7 @@ class EmergencyTrader:
         due = [
             order
             for order in view.open_orders
-            if not (self._is_own(order.client_order_id) or self._is_left(order))
+            if not (self._is_own(order) or self._is_left(order))
             and now >= self._cancelled.get(order.venue_order_id, -1e9) + _REPEAT_CANCEL_SECONDS
         ]
         for order in due:
@@ -309,9 +309,16 @@ class EmergencyTrader:
             if result is not True:
                 self._log(f"the cancel of {order.client_order_id} was not taken: trying again")
 
-    def _is_own(self, client_order_id: str) -> bool:
+    def _is_placed(self, client_order_id: str) -> bool:
+        """Return whether an order was placed here."""
         order = self._orders.live.get(client_order_id)
         return order is not None and bool(order.created_ns)
+
+    def _is_own(self, shown: VenueOrder) -> bool:
+        """Return whether an open order was placed here, and is no second one under its name."""
+        if not self._is_placed(shown.client_order_id):
+            return False
+        return self._orders.live[shown.client_order_id].venue_order_id in ("", shown.venue_order_id)
 
     def _is_left(self, order: VenueOrder) -> bool:
         """Return whether an open order is from elsewhere and such orders are left."""
@@ -326,7 +333,11 @@ class EmergencyTrader:
         view = await self._gateway.snapshot()
         await self._cancel_open(view)
         shown = frozenset(order.client_order_id for order in view.open_orders)
-        own = [self._orders.live[name].submitted for name in shown if self._is_own(name)]
+        own = [
+            self._orders.live[order.client_order_id].submitted
+            for order in view.open_orders
+            if self._is_own(order)
+        ]
         if view.clock.is_open and any(sent.order_type is OrderType.MARKET for sent in own):
             # trading is halted: left alone, it would be filled after the halt, and what it hedged would stay
             self._ends_at = asyncio.get_running_loop().time() + CLEAR_SECONDS
@@ -392,7 +403,7 @@ class EmergencyTrader:
             self._log_once(f"trading is halted in {names}: nothing is sent until it resumes")
         shown = {order.client_order_id for order in view.open_orders}
         working = [
-            order for name, order in self._orders.live.items() if self._is_own(name) or name not in shown
+            order for name, order in self._orders.live.items() if self._is_placed(name) or name not in shown
         ]
         working += [one for order in view.open_orders if (one := self._stand_in(order, view.ts_recv_ns))]
         step = self._flattener.step(view.ts_recv_ns, lines, working, quotes, limits, is_halted=is_halted)
@@ -418,7 +429,7 @@ class EmergencyTrader:
 
     def _stand_in(self, order: VenueOrder, now_ns: int) -> Order | None:
         """Return an order from elsewhere as one that works: it may still close part of a position."""
-        if order.instrument_id is None or self._is_own(order.client_order_id):
+        if order.instrument_id is None or self._is_own(order):
             return None
         terms = order.client_order_id, order.instrument_id, order.side, order.quantity, OrderType.MARKET, None
         sent = SubmitOrder(*terms, TimeInForce.DAY, Purpose.CLOSE)

@@ -11,7 +11,7 @@ The books hold the history up to some line. The lines after it are what they lac
 that give the difference are booked, and nothing is put together from lines that do not follow one another.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from itertools import chain
@@ -550,7 +550,7 @@ def side_by_side(
         if ours or theirs:
             rows.append((instruments[instrument_id].symbol, number_text(ours), number_text(theirs)))
     ours_open = {order.client_order_id: order for order in desk.open_orders}
-    theirs_open = {order.client_order_id: order for order in venue.open_orders}
+    theirs_open = first_and_second(venue.open_orders, ours_open)[0]
     rows += [
         (f"order {name}", _shown(ours_open.get(name)), _shown(theirs_open.get(name)))
         for name in sorted({*ours_open, *theirs_open})
@@ -567,16 +567,48 @@ def _orders(
     desk: AccountPicture, venue: AccountPicture
 ) -> tuple[tuple[str, ...], tuple[OpenOrder, ...], tuple[Difference, ...]]:
     ours = {order.client_order_id: order for order in desk.open_orders}
-    theirs = {order.client_order_id: order for order in venue.open_orders}
+    theirs, seconds = first_and_second(venue.open_orders, ours)
     missing = tuple(name for name in ours if name not in theirs)
     shown = tuple(theirs[name] for name, order in ours.items() if order.is_unknown and name in theirs)
     foreign = tuple(
         Difference(
-            f"order {name or order.venue_order_id}",
+            f"order {name}",
             "over" if order.is_over else "never sent by this desk",
             f"open, {order.symbol}",
         )
         for name, order in theirs.items()
         if name not in ours
     )
-    return missing, shown, foreign
+    twice = tuple(
+        Difference(
+            f"order {order.client_order_id}",
+            "one order",
+            f"a second one, {order.venue_order_id}, {order.symbol}",
+        )
+        for order in seconds
+    )
+    return missing, shown, foreign + twice
+
+
+def first_and_second(
+    shown: Sequence[OpenOrder], ours: Mapping[str, OpenOrder]
+) -> tuple[dict[str, OpenOrder], list[OpenOrder]]:
+    """Return the venue's open orders by their names, and those that have the name of another one.
+
+    A request that was sent twice, or changed while the connection broke, may come to two real orders under
+    one reference (nautechsystems/nautilus_trader 4564): the desk follows the one whose id it knows. An order
+    without a name of its sender goes by the venue's.
+    """
+    first: dict[str, OpenOrder] = {}
+    seconds = []
+    for order in shown:
+        name = order.client_order_id or order.venue_order_id
+        known, mine = first.get(name), ours.get(name)
+        if known is None or known.symbol != order.symbol:
+            first[name] = order
+        elif mine is not None and mine.venue_order_id == order.venue_order_id:
+            first[name] = order
+            seconds.append(known)
+        elif known.venue_order_id != order.venue_order_id:
+            seconds.append(order)
+    return first, seconds

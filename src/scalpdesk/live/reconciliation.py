@@ -56,6 +56,7 @@ from scalpdesk.live.reconcile import (
     OpenOrder,
     Reconciliation,
     Tolerance,
+    first_and_second,
     of_day_fees,
     reconcile,
     side_by_side,
@@ -194,6 +195,10 @@ class Reconciler:
         self.last_ns = 0
         """When a view was last found equal or acted on, UTC nanoseconds."""
         self.unexplained: tuple[Difference, ...] = ()
+        self.unwanted: tuple[str, ...] = ()
+        """Venue's ids of orders that are still to be cancelled there: second ones under a name of the desk's,
+        and those that it holds to be over.
+        """
         self.adopted: list[str] = []
         """Differences that were booked, in words."""
         self.begins_ns = 0
@@ -266,6 +271,7 @@ class Reconciler:
         self._pending = None
         commands += self._act(found, ours, theirs, now_ns)
         commands += self._end_rest(view, now_ns)
+        self.unwanted = _unwanted(ours, theirs)
         self._settle(view)
         return Verdict(commands, query, look_again=bool(found.explained))
 
@@ -403,6 +409,20 @@ class Reconciler:
         self.is_settled = True
         self.last_ns = view.ts_recv_ns
         self.fills_since_ns = max(self.fills_since_ns, view.ts_event_ns - MINUTE_NS)
+
+
+def _unwanted(ours: AccountPicture, theirs: AccountPicture) -> tuple[str, ...]:
+    """Return the venue's ids of open orders under names of the desk's that nobody wants any more."""
+    first, seconds = first_and_second(
+        theirs.open_orders, {order.client_order_id: order for order in ours.open_orders}
+    )
+    live = {order.client_order_id for order in ours.open_orders}
+    over = {name for name, order in first.items() if order.is_over}
+    return tuple(
+        order.venue_order_id
+        for order in (*seconds, *(first[name] for name in over))
+        if order.client_order_id in live | over
+    )
 
 
 def _exceeds(left: Gap, known: Gap, least_cash: Decimal) -> bool:

@@ -24,10 +24,13 @@ from scalpdesk.core.events import (
     ExerciseNotice,
     MarketEvent,
     OperatorEvent,
+    OrderCancelled,
     OrderFilled,
     OrderNotFound,
+    OrderRejected,
     PositionChanged,
     QuoteEvent,
+    VenueWords,
 )
 from scalpdesk.core.intents import CancelOrder, MultiLegOrder, SubmitOrder, VenueCommand
 from scalpdesk.core.units import DAY_NS, NANOS_PER_MS, NEVER_NS, ZERO, InstrumentId, count_text, number_text
@@ -68,10 +71,12 @@ from scalpdesk.live.supervision import (
     describe,
     is_fault,
 )
+from scalpdesk.live.told import ToldWords
 from scalpdesk.live.watchdog import WatchdogSupervisor
 from scalpdesk.orders.order import Order, OrderState
 from scalpdesk.risk.limits import check_account
-from scalpdesk.venues.contract import Gateway, Notice, NoticeKind, TakesNotices, VenueView
+from scalpdesk.venues.contract import EmergencyGateway, Gateway, Notice, NoticeKind, TakesNotices, VenueView
+from scalpdesk.venues.words import is_severe, likeness, readable
 
 T = TypeVar("T")
 NOT_FLAT = "not flat in time"
@@ -147,6 +152,7 @@ class RunnerState:
     closes: int = 0
     counters: Counter[str] = field(default_factory=Counter)
     notices: deque[Notice] = field(default_factory=lambda: deque(maxlen=50))
+    told: ToldWords = field(default_factory=ToldWords)
     recovered_seconds: float | None = None
 
 
@@ -457,7 +463,8 @@ class LiveRunner:
                 return await ask()
             except RetryError as error:
                 now = asyncio.get_running_loop().time()
-                self._throttle.warn(f"still starting, {what}:", f"{error.what}; asking again", now)
+                why = f"{error.what} ({error.value})" if error.value else error.what
+                self._throttle.warn(f"still starting, {what}:", f"{why}; asking again", now)
             await asyncio.sleep(pauses.pause())
             if gives_up():
                 return None
@@ -510,11 +517,12 @@ class LiveRunner:
         commands = self._fire(item.ts_recv_ns)
         if self._is_over():
             return commands
+        words = self._words_on_order(item)
         if type(item) is OrderFilled:
             commands += self._make_room(item)
         elif type(item) is OrderNotFound:
             self.reconciler.absent.append(item.client_order_id)
-        return [*commands, *self._feed(item)]
+        return [*commands, *self._feed(item), *([] if words is None else self._hear(words))]
 
     def _make_room(self, fill: OrderFilled) -> list[VenueCommand]:
         """Take back what was settled without the venue, where its own execution comes after all."""
@@ -650,8 +658,10 @@ class LiveRunner:
     def _on_notice(self, notice: Notice) -> list[VenueCommand]:
         name = f"{notice.kind}/{notice.stream}/{notice.name}"
         self.state.counters[name] += 1
-        self.state.notices.append(notice)
         commands = self._fire(notice.ts_recv_ns)
+        if notice.kind is NoticeKind.TOLD:
+            return commands if self._is_over() else [*commands, *self._hear(notice)]
+        self.state.notices.append(notice)
         if notice.kind in (NoticeKind.DISCONNECTED, NoticeKind.DEAD):
             self._standstill.ended(notice.stream)
         of_orders = notice.kind is NoticeKind.REFUSED and notice.stream == "orders"
@@ -677,6 +687,37 @@ class LiveRunner:
             commands += self._feed(OperatorEvent(now_ns, now_ns, OperatorAction.HALT, reason, who.value, who))
         return commands
 
+    def _hear(self, notice: Notice) -> list[VenueCommand]:
+        """Tell what the venue says: on standard error, in status and in the journal, the same summed up."""
+        self.state.told.note(notice)
+        words, severe = notice.detail, is_severe(notice.detail)
+        times = self._throttle.warn(
+            f"{notice.stream}:",
+            words,
+            asyncio.get_running_loop().time(),
+            level="alarm" if severe else "warning",
+            key=f"{notice.stream} {notice.name} {likeness(words)}",
+        )
+        if times is None:
+            return []
+        self.state.notices.append(notice)
+        now_ns = max(notice.ts_recv_ns, self.core.engine.now_ns)
+        return self._feed(VenueWords(now_ns, now_ns, notice.stream, words, severe, times + 1))
+
+    def _words_on_order(self, event: Event) -> Notice | None:
+        """Return why the venue refuses an order, or takes one off the book that nobody has cancelled."""
+        if not isinstance(event, OrderRejected | OrderCancelled) or not event.reason:
+            return None
+        order = self.core.engine.desk.orders.live.get(event.client_order_id)
+        is_refused = type(event) is OrderRejected
+        if order is None or (not is_refused and order.state is OrderState.PENDING_CANCEL):
+            return None
+        sent = order.submitted
+        symbol = self.core.engine.desk.instruments[sent.instrument_id].symbol
+        what, name = ("refused", "order_refused") if is_refused else ("cancelled", "order_cancelled")
+        words = f"{sent.purpose} to {sent.side} {symbol} is {what} by the venue: {event.reason}"
+        return Notice(NoticeKind.TOLD, event.ts_recv_ns, "orders", name, readable(words))
+
     def _on_refused(self, event: Event, why: str) -> None:
         """Tell of an event that was refused; one that moved the account is looked for there."""
         of_market = isinstance(event, MarketEvent)
@@ -699,6 +740,9 @@ class LiveRunner:
         commands += verdict.commands
         for name in verdict.query:
             self._unknown.add(name)
+        unwanted, self.reconciler.unwanted = self.reconciler.unwanted, ()
+        for venue_order_id in unwanted:
+            self.supervisor.spawn(f"the cancel of {venue_order_id}", self._cancel_at_venue(venue_order_id))
         if verdict.look_again:
             self.queries.ask(self.options.confirm_seconds)
         self._look_finally(is_equal=not verdict.look_again)
@@ -706,6 +750,15 @@ class LiveRunner:
         self.calendar.plan(view)
         self._stop.check(view)
         return commands
+
+    async def _cancel_at_venue(self, venue_order_id: str) -> None:
+        """Cancel an order that goes by another one's name; the next look at the account tells what came."""
+        if not isinstance(self.gateway, EmergencyGateway):
+            return
+        is_taken = await self.gateway.cancel_at_venue(venue_order_id)
+        done = "is cancelled" if is_taken else "could not be cancelled, and is tried again"
+        self._notify("alarm", f"an order that nobody wants is open at the venue: {venue_order_id} {done}")
+        self.queries.ask(self.options.confirm_seconds)
 
     def _note_limits(self, view: VenueView) -> list[VenueCommand]:
         """Feed the account's limits to the engine when they have changed; first that it has been compared."""

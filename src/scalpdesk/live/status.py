@@ -95,6 +95,16 @@ def status(header: JournalHeader, runner: LiveRunner) -> dict[str, Any]:
             f"{notice.kind} {notice.stream} {notice.name} {notice.detail}".rstrip()
             for notice in list(state.notices)[-_NEWEST:]
         ],
+        "told": [
+            {
+                "time": from_ns(each.last_ns).isoformat(),
+                "stream": each.stream,
+                "words": each.words,
+                "times": each.times,
+                "severe": each.is_severe,
+            }
+            for each in state.told.latest(_NEWEST)
+        ],
         "recovered_seconds": state.recovered_seconds,
     }
 

@@ -110,17 +110,26 @@ class LogThrottle:
         self._logged: dict[str, tuple[float, float, int, float]] = {}
         """When a message was logged last and came last, how often since, and the pause before the next."""
 
-    def warn(self, what: str, detail: str, now: float) -> None:
-        """Log a warning, unless ``what`` was logged lately; ``now`` is the event loop's time."""
+    def warn(
+        self, what: str, detail: str, now: float, *, level: str = "warning", key: str = ""
+    ) -> int | None:
+        """Log a message, unless it was logged lately; ``now`` is the event loop's time.
+
+        ``key``: By what it is known again; empty: ``what``.
+
+        Returns how often it was kept back since it was logged last; None while it is kept back.
+        """
+        key = key or what
         never = -math.inf, -math.inf, 0, _REPEAT_SECONDS
-        since, last, suppressed, pause = self._logged.get(what, never)
+        since, last, suppressed, pause = self._logged.get(key, never)
         if now - since < pause:
-            self._logged[what] = since, now, suppressed + 1, pause
-            return
+            self._logged[key] = since, now, suppressed + 1, pause
+            return None
         pause = min(2.0 * pause, _LONGEST_REPEAT_SECONDS) if now - last < pause else _REPEAT_SECONDS
-        self._logged[what] = now, now, 0, pause
+        self._logged[key] = now, now, 0, pause
         again = f" ({suppressed} times more since)" if suppressed else ""
-        self._notify("warning", f"{what} {detail}{again}".rstrip())
+        self._notify(level, f"{what} {detail}{again}".rstrip())
+        return suppressed
 
 
 class Supervisor:

@@ -98,6 +98,8 @@ class NoticeKind(StrEnum):
     """Something was missed: ask for a snapshot and reconcile."""
     REFUSED = "refused"
     """A message could not be read, or concerns an order or symbol that the desk does not know."""
+    TOLD = "told"
+    """The venue's words on what the desk has no rule for, or why a stream does not come up: for a person."""
     LIMITED = "limited"
     """The venue's rate limit or the desk's own budget held a request back."""
     DEAD = "dead"
@@ -569,6 +571,7 @@ class Gateway(Protocol):
         ...
 
 
+@runtime_checkable
 class EmergencyGateway(Gateway, Protocol):
     """A gateway that can take over an account from a desk that died."""
 

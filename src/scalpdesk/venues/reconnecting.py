@@ -17,6 +17,7 @@ class ReconnectingConnection(ABC):
     ``name``: For notices and the task.
     ``on_up``: Called when a connection stands.
     ``on_down``: Called with a name and a text when one is lost, and whether there will be no other.
+    ``on_failed``: Called with a name and a text when an attempt fails and another follows.
     ``refusal``: Makes what :meth:`start` raises when the first connection is refused for good.
     ``steady_seconds``: An attempt that took and stood so long resets the pauses.
     """
@@ -29,12 +30,16 @@ class ReconnectingConnection(ABC):
         on_down: Callable[[str, str, bool], None],
         refusal: Callable[[str], Exception],
         steady_seconds: float,
+        on_failed: Callable[[str, str], None] = lambda *_: None,
     ) -> None:
         self.name = name
         self.is_up = False
         self.connections = self.reconnects = 0
         """Number of connections that came up, and of further attempts."""
+        self.failure = ""
+        """Why the last attempt failed; empty while a connection stands."""
         self._on_up, self._on_down, self._refusal = on_up, on_down, refusal
+        self._on_failed = on_failed
         self._steady_seconds = steady_seconds
         self._task: asyncio.Task[None] | None = None
         self._first: asyncio.Future[None] | None = None
@@ -79,7 +84,7 @@ class ReconnectingConnection(ABC):
 
     def _stand(self) -> None:
         """Report a connection that stands, and let :meth:`start` return."""
-        self.is_up = True
+        self.is_up, self.failure = True, ""
         self.connections += 1
         self._on_up()
         if self._first is not None and not self._first.done():
@@ -100,6 +105,9 @@ class ReconnectingConnection(ABC):
                 self._on_down(name, why, is_final)
             if is_final:
                 return
+            if not was_up:
+                self.failure = f"{name}: {why}"
+                self._on_failed(name, why)
             if loop.time() - began > self._steady_seconds:
                 pauses.succeed()
             await asyncio.sleep(pauses.pause())

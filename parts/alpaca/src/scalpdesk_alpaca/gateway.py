@@ -169,6 +169,7 @@ class AlpacaGateway(GatewayBase):
             raise RetryError(
                 "the order stream does not come up",
                 where=self._endpoints.orders_url,
+                value=self._stream.failure or None,
                 fix=how_to_reach(self._endpoints.orders_url),
             ) from None
         self._path.is_open = True

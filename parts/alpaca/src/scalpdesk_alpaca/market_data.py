@@ -303,8 +303,7 @@ class MarketStream:
                     await self.connection.send(self._message("unsubscribe", gone))
                 if fresh:
                     await self.connection.send(self._message("subscribe", fresh))
-            async with asyncio.timeout(timeout_seconds):
-                await self._confirmed()
+            await self._follow_confirmed(timeout_seconds)
         except StreamRefused as refused:
             raise ConfigError(
                 "the data stream refuses this connection",
@@ -314,7 +313,9 @@ class MarketStream:
             ) from None
         except TimeoutError:
             raise RetryError(
-                "the data stream does not confirm the subscription in time", where=where
+                "the data stream does not confirm the subscription in time",
+                where=where,
+                value=self.connection.failure or None,
             ) from None
 
     async def renew(self, symbols: Sequence[str]) -> None:
@@ -324,6 +325,18 @@ class MarketStream:
             self._publisher.count(f"{self.name}_asked_again")
             for action in ("unsubscribe", "subscribe"):
                 await self.connection.send(self._message(action, again))
+
+    async def _follow_confirmed(self, timeout_seconds: float) -> None:
+        """Wait until the server confirms; what it leaves out is named, and the others are followed."""
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                await self._confirmed()
+        except TimeoutError:
+            missing = [symbol for symbol in self.wanted if symbol not in self.confirmed]
+            if not self.connection.is_up or len(missing) == len(self.wanted):
+                raise
+            names = ", ".join(missing)
+            self._publisher.tell(self.name, "not_confirmed", f"no quotes are confirmed of {names}")
 
     async def _confirmed(self) -> None:
         while not self.confirmed >= set(self.wanted):
@@ -371,7 +384,7 @@ class MarketStream:
         elif isinstance(item, StreamFault):
             self._fault = item
             self._changed.set()
-            publisher.refuse(name, f"stream_fault_{item.code}", item.message)
+            publisher.tell(name, f"stream_fault_{item.code}", f"{item.code} {item.message}")
         elif isinstance(item, TradingStatus):
             number = self._reader.lookup(item.symbol)
             if number is not None and item.is_trading is not None:
@@ -389,7 +402,13 @@ class MarketStream:
         """Publish that the stream is down."""
         self._publisher.count(f"{self.name}_{name}")
         kind = NoticeKind.DEAD if is_final else NoticeKind.DISCONNECTED
-        self._publisher.notice(kind, self.name, name, why)
+        said = "" if self._fault is None else f"{self._fault.code} {self._fault.message}; "
+        self._fault = None
+        self._publisher.notice(kind, self.name, name, said + why)
+
+    def on_failed(self, name: str, why: str) -> None:
+        """Tell why the stream does not come up."""
+        self._publisher.tell(self.name, f"{self.name}_not_up", f"the stream does not come up: {name} {why}")
 
 
 class MarketStreams:

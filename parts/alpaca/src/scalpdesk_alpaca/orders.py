@@ -418,6 +418,8 @@ class OrderStream:
         self._keys = keys
         self._reports = reports
         self._publisher = publisher
+        self._said = ""
+        """What the server said before it hangs up."""
 
     async def hello(self, send: Send, receive: Receive) -> None:
         """Authenticate and listen to trade updates."""
@@ -447,7 +449,8 @@ class OrderStream:
                 if item.name != "unknown_stream":  # whatever it was about is looked for in the account
                     self._reports.gap(item.name, item.detail)
             case StreamError():  # the server hangs up: the connection comes back by itself
-                self._reports.refuse("stream_error", item.message)
+                self._said = item.message
+                self._publisher.tell("orders", "stream_error", item.message)
             case Authorized(is_authorized=False):
                 # "listen" was answered before the authentication: a slip of the connection, not of the keys
                 is_final = item.action != "listen"
@@ -463,4 +466,9 @@ class OrderStream:
         """Publish that the stream is down."""
         self._publisher.count(f"orders_{name}")
         kind = NoticeKind.DEAD if is_final else NoticeKind.DISCONNECTED
-        self._publisher.notice(kind, "orders", name, why)
+        said, self._said = f"{self._said}; " if self._said else "", ""
+        self._publisher.notice(kind, "orders", name, said + why)
+
+    def on_failed(self, name: str, why: str) -> None:
+        """Tell why the stream does not come up."""
+        self._publisher.tell("orders", "orders_not_up", f"the stream does not come up: {name} {why}")

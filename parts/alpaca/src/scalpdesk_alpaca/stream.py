@@ -62,6 +62,10 @@ class StreamHandler(Protocol):
         """Handle the loss of a connection; ``is_final`` when there will be no other."""
         ...
 
+    def on_failed(self, name: str, why: str) -> None:
+        """Handle an attempt that did not come to a connection; another follows."""
+        ...
+
 
 class StreamConnection(ReconnectingConnection):
     """Keeps one websocket open until it is closed or refused for good."""
@@ -73,6 +77,7 @@ class StreamConnection(ReconnectingConnection):
             on_down=lambda name, why, is_final: handler.on_down(name, why, is_final=is_final),
             refusal=partial(StreamRefused, is_final=True),
             steady_seconds=_STEADY_SECONDS,
+            on_failed=handler.on_failed,
         )
         self._target = target
         self._handler = handler
@@ -147,7 +152,7 @@ class StreamConnection(ReconnectingConnection):
         except aiohttp.WSServerHandshakeError as error:  # its repr holds the request's headers
             return "handshake", f"HTTP {error.status}", error.status in (401, 403)
         except (aiohttp.ClientError, OSError) as error:
-            return "connection_lost", type(error).__name__, False
+            return "connection_lost", f"{type(error).__name__}: {error}"[:200], False
         except Exception as error:  # noqa: BLE001 - a fault of our own: reported, and the connection comes back
             return "internal_fault", f"{type(error).__name__}: {error}"[:200], False
 
@@ -163,7 +168,8 @@ class StreamConnection(ReconnectingConnection):
         code = socket.close_code
         if code == aiohttp.WSCloseCode.ABNORMAL_CLOSURE:
             raise TimeoutError
-        raise aiohttp.ClientConnectionError(f"closed with code {code}")
+        said = f": {message.extra}" if message.type is aiohttp.WSMsgType.CLOSE and message.extra else ""
+        raise aiohttp.ClientConnectionError(f"closed with code {code}{said}")
 
     async def _send(self, socket: aiohttp.ClientWebSocketResponse, message: bytes) -> None:
         if self._target.is_binary:

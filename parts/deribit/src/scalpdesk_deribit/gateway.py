@@ -93,6 +93,9 @@ class DeribitGateway(GatewayBase):
                 on_notification=take,
                 on_up=lambda: self._publisher.notice(NoticeKind.CONNECTED, name, "connected"),
                 on_down=lambda cause, why, is_final: self._on_down(name, cause, why, is_final),
+                on_failed=lambda cause, why: self._publisher.tell(
+                    name, f"{name}_not_up", f"the connection does not come up: {cause} {why}"
+                ),
                 on_refused=lambda cause, why: self._publisher.refuse(name, cause, why),
             )
             return RpcConnection(target, events, network)
@@ -124,6 +127,7 @@ class DeribitGateway(GatewayBase):
             raise RetryError(
                 "the connection does not come up",
                 where=self._url,
+                value=self._orders.failure or None,
                 fix=how_to_reach(self._url),
             ) from None
         self._queries.begin(await self._queries.venue_time_ms())
@@ -280,9 +284,8 @@ class DeribitGateway(GatewayBase):
                 "the venue does not accept these keys any more", where=self._url, value=str(refused)
             ) from None
         except FAILURES as problem:
-            raise RetryError(
-                "the quotes do not come up", where=self._url, value=repr(problem)[:200]
-            ) from None
+            why = self._quotes.failure or repr(problem)[:200]
+            raise RetryError("the quotes do not come up", where=self._url, value=why) from None
 
     def _channels(self, instrument_ids: Sequence[InstrumentId]) -> list[str]:
         return [f"ticker.{self._instruments[number].symbol}.100ms" for number in instrument_ids]

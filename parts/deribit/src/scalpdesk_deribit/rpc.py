@@ -81,6 +81,8 @@ class RpcEvents:
     """With a name and a text when one is lost; ``is_final`` when there will be no other."""
     on_refused: Callable[[str, str], None]
     """With a name and a text for what cannot be read."""
+    on_failed: Callable[[str, str], None] = lambda *_: None
+    """With a name and a text when an attempt fails and another follows."""
 
 
 def _give_up(answer: asyncio.Future[Any]) -> None:
@@ -102,6 +104,7 @@ class RpcConnection(ReconnectingConnection):
             on_down=events.on_down,
             refusal=KeysRefused,
             steady_seconds=_STEADY_SECONDS,
+            on_failed=events.on_failed,
         )
         self._target = target
         self._events = events
@@ -111,6 +114,8 @@ class RpcConnection(ReconnectingConnection):
         self._ids = count(1)
         self._waiting: dict[int, asyncio.Future[Any]] = {}
         self._channels: dict[str, None] = {}
+        self._closed_with: int | None = None
+        """Code with which the venue closed the last connection."""
         self._refresh_token = ""
         self._renew_at = 0.0
         self._helpers: set[asyncio.Task[Any]] = set()
@@ -204,7 +209,8 @@ class RpcConnection(ReconnectingConnection):
             return "connection_lost", f"{type(error).__name__}: {error}"[:200], False
         except Exception as error:  # noqa: BLE001 - a fault of our own: reported, and the connection comes back
             return "internal_fault", f"{type(error).__name__}: {error}"[:200], False
-        return "connection_lost", "closed by the venue", False
+        code = "" if self._closed_with is None else f" with code {self._closed_with}"
+        return "connection_lost", f"closed by the venue{code}", False
 
     async def _hello(self) -> None:
         if self._target.key is not None:
@@ -230,6 +236,7 @@ class RpcConnection(ReconnectingConnection):
         reader.result()
 
     async def _read(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        self._closed_with = None
         async for message in socket:
             if message.type is aiohttp.WSMsgType.ERROR:
                 raise aiohttp.ClientConnectionError(str(message.data))
@@ -238,6 +245,7 @@ class RpcConnection(ReconnectingConnection):
                 self._take(decode_frame(message.data))
             except WireError as problem:
                 self._events.on_refused("malformed_frame", str(problem)[:200])
+        self._closed_with = socket.close_code
 
     def _take(self, frame: RpcReply | Notification | Heartbeat) -> None:
         if isinstance(frame, Notification):

@@ -39,6 +39,7 @@ NAMES = {
     492: "order_warning",
     502: "not_connected",
     504: "not_connected",
+    507: "socket_broken",
     1100: "broker_link_lost",
     1101: "broker_link_back_data_lost",
     1102: "broker_link_back",
@@ -50,6 +51,8 @@ NAMES = {
     2107: "history_farm_idle",
     2108: "quote_farm_idle",
     2110: "broker_link_lost",
+    2119: "quote_farm_connecting",
+    2148: "margin_warning",
     2157: "contract_farm_lost",
     2158: "contract_farm_ok",
     10089: "no_data_subscription",
@@ -71,6 +74,10 @@ PACING = frozenset({100, 420})
 LINK_LOST, BACK_DATA_LOST, BACK = frozenset({1100, 2110}), 1101, 1102
 FARMS_LOST = {2103: "quotes", 2105: "history", 2157: "contracts"}
 FARMS_OK = {2104: "quotes", 2106: "history", 2107: "history", 2108: "quotes", 2158: "contracts"}
+OF_CONNECTION = frozenset({ID_IN_USE, 502, 504, 507, 1100, 1300})
+"""Errors that may say why a socket ends; no other message does."""
+QUIET = frozenset({2119}) | FARMS_OK.keys()
+"""Messages of every day that name no request, and that nobody needs to hear. What is not listed is told."""
 NO_CANCEL = frozenset({135, 136, 161, 10147, 10148})
 """A cancel that TWS refuses."""
 REFUSALS = frozenset({103, 104, 110, 163, 200, 201, 203, 321, 387, 388, 434, 460, 10243})
@@ -87,8 +94,8 @@ USED_IDS = frozenset({103, 104})
 """A new order has the id of another one, which is over; 104 where that one was filled."""
 _INFORMATION = frozenset({399, 404, 481, 492, 10167, 10349})
 """Remarks on an order or a line that goes on."""
-WARNINGS = range(2100, 2200)
-"""Codes of warnings: all of them remarks."""
+_WARNINGS = range(2100, 2200)
+"""Codes of warnings: an order or a line that they name goes on; what they say is told."""
 
 
 def is_remark(code: int) -> bool:
@@ -97,7 +104,7 @@ def is_remark(code: int) -> bool:
     >>> [is_remark(code) for code in (399, 2109, 201)]
     [True, True, False]
     """
-    return code in _INFORMATION or code in WARNINGS
+    return code in _INFORMATION or code in _WARNINGS
 
 
 def name_of(code: int) -> str:

@@ -298,7 +298,8 @@ class TwsConnection:
         """Called when a farm of quotes is back: some of its lines may stay dead."""
         self.last_at = 0.0
         """Time of the last message, by the loop's clock."""
-        self._last_error = 0, ""
+        self._why_lost = ""
+        """What TWS, or this side, said of the connection that ends; empty where nobody said anything."""
         self._is_started = self._is_closed = False
         self.is_synced = False
         """Whether the login has listed orders and positions."""
@@ -347,7 +348,7 @@ class TwsConnection:
         return list(self.ib.managedAccounts())
 
     async def _log_in(self) -> None:
-        settings, self._last_error = self._settings, (0, "")
+        settings, self._why_lost = self._settings, ""
         self._greeting = b""
         try:
             await log_in(self.ib, settings.host, settings.port, self.client_id, self._setup.timeout_seconds)
@@ -431,7 +432,8 @@ class TwsConnection:
 
     def _on_error(self, request_id: int, code: int, text: str, contract: Contract | None) -> None:
         del contract
-        self._last_error = code, text
+        if code in codes.OF_CONNECTION:
+            self._why_lost = f"{code} {text}"
         if request_id in self._asked and not codes.is_remark(code):
             self._refusals[request_id] = code, text
             if not self._asked[request_id].done():
@@ -459,9 +461,13 @@ class TwsConnection:
         elif code in codes.PACING:
             self._publisher.count("pacing")
             self._publisher.notice(NoticeKind.LIMITED, "requests", "pacing", text)
-        elif request_id == -1 and code not in codes.WARNINGS:
-            self._publisher.count(codes.name_of(code))
-            self._publisher.notice(NoticeKind.LIMITED, "requests", codes.name_of(code), text)
+        elif (request_id == -1 and code not in codes.QUIET) or code not in codes.NAMES:
+            stream = "orders" if self.is_of_order(request_id) else "requests"
+            self._publisher.tell(stream, codes.name_of(code), f"{code} {text}")
+
+    def is_of_order(self, request_id: int) -> bool:
+        """Return whether a request of this client sends, changes or cancels an order."""
+        return (self.ib.client.clientId, request_id) in self._wrapper.trades
 
     def _lose_link(self, name: str, text: str) -> None:
         self._publisher.count(name)
@@ -476,7 +482,7 @@ class TwsConnection:
         self._publisher.count("disconnected")
         self._is_coming_back = True
         if self.has_link:
-            self._go_down("disconnected", self._last_error[1])
+            self._go_down("disconnected", self._why_lost or "the socket ended")
         self._run(self._come_back())
 
     def _go_down(self, name: str, text: str) -> None:
@@ -497,6 +503,8 @@ class TwsConnection:
                 self._publisher.count("reconnect_failed")
                 if isinstance(error, ConfigError):
                     self._publisher.count(codes.name_of(codes.ID_IN_USE))
+                why = self._why_lost or f"{error.what} {error.value or ''}"
+                self._publisher.tell("orders", "orders_not_up", f"the connection does not come up: {why}")
                 continue
             self._is_coming_back, self.is_synced = False, True
             await self._up(has_lost_data=True, name="connected")
@@ -514,6 +522,7 @@ class TwsConnection:
         self._publisher.count("renewed")
         if self.ib.isConnected():
             self._publisher.notice(NoticeKind.GAP, "orders", name, detail)
+            self._why_lost = f"replaced by the desk: {name} {detail}"
         self._cut()
 
     def _cut(self) -> None:

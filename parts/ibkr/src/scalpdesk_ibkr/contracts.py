@@ -205,18 +205,29 @@ class Contracts:
             await self.find(Contract(conId=con_id))
         return self._by_id.get(con_id)
 
-    async def qualify(self, numbers: Sequence[InstrumentId]) -> list[Contract]:
-        """Return the contracts of instruments with their ids.
+    async def qualify(self, numbers: Sequence[InstrumentId]) -> list[InstrumentId]:
+        """Ask for the ids of instruments; return those that TWS does not name, renamed or adjusted since.
 
-        Raises RetryError when TWS does not name one.
+        Raises RetryError when TWS does not answer.
         """
+        unnamed = []
         for number in numbers:
             contract = self.of(number)
             if not contract.conId:
                 await self.find(contract)
             if not self.of(number).conId:
-                raise RetryError("TWS does not name a contract", where=self._instruments[number].symbol)
-        return [self.of(number) for number in numbers]
+                unnamed.append(number)
+        return unnamed
+
+    async def named(self, number: InstrumentId) -> Contract:
+        """Return the contract of an instrument with its id. Raises RetryError where TWS does not name it."""
+        if await self.qualify([number]):
+            raise RetryError("TWS does not name a contract", where=self._instruments[number].symbol)
+        return self.of(number)
+
+    def forget(self, number: InstrumentId) -> None:
+        """Drop the id of an instrument that TWS does not know any more: it may have another one by now."""
+        self._by_symbol.pop(self._instruments[number].symbol, None)
 
     def combo(self, legs: Iterable[tuple[InstrumentId, int, str]]) -> Contract:
         """Return the contract of a combo (BAG) of instruments, ratios and actions."""

@@ -70,7 +70,7 @@ class History:
 
         Raises RetryError when TWS refuses, or does not answer.
         """
-        (contract,) = await self._contracts.qualify([number])
+        contract = await self._contracts.named(number)
         end = datetime.combine(last + timedelta(days=1), time(0), UTC)
         client, pauses = self._connection.client, BackOff(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)
 

@@ -8,6 +8,7 @@ own rule for old quotes keeps orders away from them.
 """
 
 import asyncio
+import contextlib
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -17,6 +18,7 @@ from typing import NamedTuple
 
 from ib_async import OptionComputation, Ticker
 
+from scalpdesk.core.errors import RetryError
 from scalpdesk.core.events import Event, OpenInterestEvent, QuoteEvent, TradingHalt
 from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, InstrumentId
 from scalpdesk.instruments.contract import Instruments
@@ -32,6 +34,8 @@ _CHANGES_A_SECOND = 8
 _OPENS_A_SECOND = 20
 _RETRY_SECONDS = 30.0
 """Until a line that brings nothing (10197, 354) is asked for again."""
+_NAME_SECONDS = 60.0
+"""Until TWS is asked again for the name of a contract that it does not know."""
 _OPTION_TICKS = "101"
 """Generic tick of the open interest of an option."""
 _DELAY_NS = 15 * MINUTE_NS
@@ -124,6 +128,10 @@ class QuoteLines:
         self._lines: dict[InstrumentId, _QuoteLine] = {}
         self._by_ticker: dict[int, _QuoteLine] = {}
         """Lines by their tickers' identity: tickers compare by what they show."""
+        self._unnamed: list[InstrumentId] = []
+        """Instruments that are wanted and that TWS does not name."""
+        self._name_at = 0.0
+        """When TWS is asked for their names again, the loop's time."""
         self._turn: deque[InstrumentId] = deque()
         """Wanted instruments without a line, the next one first."""
         self._named: set[str] = set()
@@ -146,14 +154,37 @@ class QuoteLines:
 
     async def subscribe(self, numbers: Sequence[InstrumentId]) -> None:
         """Follow exactly these instruments, as far as lines allow at a time."""
-        wanted = tuple(dict.fromkeys(numbers))
-        await self._contracts.qualify(wanted)
-        self._wanted = wanted
+        every = tuple(dict.fromkeys(numbers))
+        self._wanted = await self._known_among(every)
+        self._unnamed = [number for number in every if number not in set(self._wanted)]
+        self._name_at = asyncio.get_running_loop().time() + _NAME_SECONDS
         for number in [number for number in self._lines if number not in self._wanted]:
             self._end(number)
         await self._fill()
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._take_turns())
+
+    async def _known_among(self, numbers: Sequence[InstrumentId]) -> tuple[InstrumentId, ...]:
+        """Return the instruments that TWS names; the others, renamed overnight for one, are told."""
+        unnamed = await self._contracts.qualify(numbers)
+        if unnamed:
+            symbols = ", ".join(self._instruments[number].symbol for number in unnamed)
+            self._publisher.tell(
+                "quotes", "unknown_contract", f"TWS does not name {symbols}: no quotes of it"
+            )
+        return tuple(number for number in numbers if number not in set(unnamed))
+
+    async def _name_again(self, now: float) -> None:
+        """Ask again for what TWS did not name: it may have been loading its list of contracts."""
+        if not self._unnamed or now < self._name_at:
+            return
+        self._name_at = now + _NAME_SECONDS
+        with contextlib.suppress(RetryError):  # it does not answer: asked again in time
+            found = await self._known_among(self._unnamed)
+            self._unnamed = [number for number in self._unnamed if number not in found]
+            self._wanted += found
+            self._turn.extend(found)
+            self.need(found)
 
     async def resume(self, *, has_lost_data: bool) -> None:
         """Open the lines again after a connection came back; those that TWS kept go on."""
@@ -247,6 +278,7 @@ class QuoteLines:
             if not self._connection.ib.isConnected():
                 continue
             self._ask_again(loop.time())
+            await self._name_again(loop.time())
             if not self._turn or self._opening.locked():
                 continue
             kept = set(self._first())
@@ -415,11 +447,12 @@ class QuoteLines:
 
     def _on_error(self, request_id: int, code: int, text: str, contract: object) -> None:
         del contract
-        if code not in codes.NO_DATA and code != codes.DELAYED:
-            return
         ticker = self._connection.ib.wrapper.reqId2Ticker.get(request_id)
-        line = self._by_ticker.get(id(ticker))
-        name = codes.name_of(code)
+        line, name = self._by_ticker.get(id(ticker)), codes.name_of(code)
+        if code not in codes.NO_DATA and code != codes.DELAYED:
+            if line is not None and not codes.is_remark(code):
+                self._refuse_line(line, code, text)
+            return
         self._publisher.count(name)
         if line is not None and code in codes.NO_DATA:
             line.is_refused, line.again_at = True, asyncio.get_running_loop().time() + _RETRY_SECONDS
@@ -427,6 +460,18 @@ class QuoteLines:
             self._named.add(name)
             symbol = "" if line is None else f"{self._instruments[line.number].symbol}: "
             self._publisher.notice(NoticeKind.LIMITED, "quotes", name, symbol + text)
+
+    def _refuse_line(self, line: _QuoteLine, code: int, text: str) -> None:
+        """Tell of a line that TWS refuses; a contract that it does not know any more is named anew."""
+        number, symbol = line.number, self._instruments[line.number].symbol
+        if code in codes.NAMES:  # the connection tells what no table lists
+            self._publisher.tell("quotes", codes.name_of(code), f"{symbol}: {code} {text}")
+        line.is_refused, line.again_at = True, asyncio.get_running_loop().time() + _RETRY_SECONDS
+        if code == codes.UNKNOWN_CONTRACT:
+            self._end(number)
+            self._contracts.forget(number)
+            self._wanted = tuple(each for each in self._wanted if each != number)
+            self._unnamed.append(number)
 
     # by query ---------------------------------------------------------------------------------------
 
@@ -441,8 +486,8 @@ class QuoteLines:
         missing = [number for number in numbers if number not in found]
         ib, free = self._connection.ib, max(self._most - len(self._lines), 1)
         for begin in range(0, len(missing), free):
-            some = missing[begin : begin + free]
-            contracts = await self._contracts.qualify(some)
+            some = await self._known_among(missing[begin : begin + free])
+            contracts = [self._contracts.of(number) for number in some]
             tickers = await self._connection.question(partial(ib.reqTickersAsync, *contracts), "quotes")
             for number, ticker in zip(some, tickers, strict=True):
                 quote = self.quote_of(number, ticker)

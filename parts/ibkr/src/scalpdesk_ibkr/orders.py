@@ -657,6 +657,8 @@ class IbkrOrders:
         perm_id = str(trade.order.permId)
         orders = [order for order, _, _ in self._orders_of(trade) if not order.ended]
         if codes.is_remark(code):
+            if code in codes.NAMES:  # the connection tells what no table lists
+                self._publisher.tell("orders", name, why)
             for order in orders[:1]:
                 self._ask_for(order)
             return
