@@ -55,7 +55,7 @@ def test_words_of_the_venue_reach_every_place_at_once(words, level):
 
     bench.play(play)
     assert [text for _, text in bench.said if words in text] == bench.notified(level) != []
-    assert [each.words for each in bench.runner.state.told.latest(5)] == [words]
+    assert [each.notice.detail for each in bench.runner.state.told.latest(5)] == [words]
     assert [notice.detail for notice in bench.runner.state.notices] == [words]
     assert journaled(bench) == [(words, 1)]
     assert [words in reason for reason in decided(bench)] == [True]
@@ -96,7 +96,7 @@ def test_a_refused_order_is_told_with_the_venues_reason():
     bench.play(play)
     assert any(LIQUIDATION_ONLY in text for text in bench.notified("alarm"))
     assert any(LIQUIDATION_ONLY in reason for reason in decided(bench))
-    assert any(LIQUIDATION_ONLY in each.words for each in bench.runner.state.told.latest(5))
+    assert any(LIQUIDATION_ONLY in each.notice.detail for each in bench.runner.state.told.latest(5))
 
 
 @pytest.mark.parametrize("is_asked", [False, True])

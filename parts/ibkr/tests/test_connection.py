@@ -304,6 +304,18 @@ def test_paper_needs_no_arming():
 # the broker's words ---------------------------------------------------------------------------------------
 
 
+_PLACE_ORDER, _MARKET_DATA = "3", "1"
+
+
+def _unchanged(fields):
+    return [fields]
+
+
+def sent_last(bench, kind, place):
+    """Return a field of the last message of a kind that the gateway has sent: the id of its request."""
+    return next(fields[place] for fields in reversed(bench.line.asked) if fields[0] == kind)
+
+
 def words_of(desk):
     return [each.detail for each in desk.notices if each.kind is NoticeKind.TOLD]
 
@@ -372,7 +384,7 @@ def test_why_a_connection_does_not_come_back_is_told():
         desk = await connected(bench)
         bench.server.protocol.restart(Restart(down_seconds=1.0))
         await desk.until(lambda: any("does not come up" in words for words in words_of(desk)))
-        await desk.until(lambda: desk.gateway._connection.is_up)
+        await desk.until(lambda: desk.gateway.health().streams["orders"])
         await desk.close()
 
     against(lost)
@@ -382,21 +394,20 @@ def test_a_remark_on_an_order_is_told_and_the_order_goes_on():
     async def remarked(bench):
         desk = await connected(bench)
         order = await resting(bench, desk)
-        decoder = desk.gateway._connection.ib.client.decoder
-        (request_id,) = [key[1] for key in desk.gateway._connection.ib.wrapper.trades]
+        request_id = sent_last(bench, _PLACE_ORDER, 1)
         texts = {
             399: "Order Message: your order will not be placed at the exchange until 09:30",
             2161: "the price is capped",
         }
         for code, text in texts.items():
-            decoder.interpret(["4", "2", str(request_id), str(code), text, ""])
+            bench.line.tell("4", "2", request_id, code, text, "")
         await desk.until(lambda: len(words_of(desk)) >= 2)
         for text in texts.values():
             assert any(text in words for words in words_of(desk))
         assert order.state is OrderState.WORKING
         await desk.close()
 
-    against(remarked)
+    against(remarked, _unchanged)
 
 
 # a contract that TWS does not name ------------------------------------------------------------------------
@@ -431,16 +442,13 @@ def test_a_line_whose_contract_is_gone_is_told_and_its_name_asked_for_anew():
         desk = await connected(bench)
         await desk.gateway.subscribe([bench.share, bench.call])
         await desk.until(lambda: bench.call in quoted(desk))
-        connection, market = desk.gateway._connection, desk.gateway._market
-        ticker = market._lines[bench.call].ticker
-        request_id = next(key for key, each in connection.ib.wrapper.reqId2Ticker.items() if each is ticker)
         text = "No security definition has been found for the request"
-        connection.ib.client.decoder.interpret(["4", "2", str(request_id), "200", text, ""])
+        bench.line.tell("4", "2", sent_last(bench, _MARKET_DATA, 2), 200, text, "")
         symbol = bench.book[bench.call].symbol
         await desk.until(lambda: any(symbol in words and text in words for words in words_of(desk)))
         came = len(desk.of(QuoteEvent))
-        await market._name_again(1e12)
+        await desk.gateway.subscribe([bench.share, bench.call])
         await desk.until(lambda: bench.call in {each.instrument_id for each in desk.of(QuoteEvent)[came:]})
         await desk.close()
 
-    against(gone)
+    against(gone, _unchanged)

@@ -152,7 +152,7 @@ def dashboard(
     from scalpdesk.core.owner_only import state_dir
     from scalpdesk.journal.reader import find_run_dir
     from scalpdesk.live.finding import DeskFinder
-    from scalpdesk.web.access import Access, in_address, load_tokens, tokens_file
+    from scalpdesk.web.access import Access, in_address, load_tokens
     from scalpdesk.web.app import listener_of, serve
     from scalpdesk.web.feed import DeskFeed
 
@@ -162,7 +162,7 @@ def dashboard(
             raise ConfigError(
                 "tokens are shown in a terminal alone",
                 where="--show-token",
-                fix=f"type it in a terminal; a program of yours reads {tokens_file(state_dir(os.environ))}",
+                fix=f"type it in a terminal; a program of yours reads their file in {state_dir(os.environ)}",
             )
         text = f"operator {tokens.operator}\nviewer   {tokens.viewer}"
         print_answer({"operator": tokens.operator, "viewer": tokens.viewer}, text, as_json=as_json)

@@ -76,7 +76,6 @@ from scalpdesk.live.watchdog import WatchdogSupervisor
 from scalpdesk.orders.order import Order, OrderState
 from scalpdesk.risk.limits import check_account
 from scalpdesk.venues.contract import EmergencyGateway, Gateway, Notice, NoticeKind, TakesNotices, VenueView
-from scalpdesk.venues.words import is_severe, likeness, readable
 
 T = TypeVar("T")
 NOT_FLAT = "not flat in time"
@@ -690,13 +689,13 @@ class LiveRunner:
     def _hear(self, notice: Notice) -> list[VenueCommand]:
         """Tell what the venue says: on standard error, in status and in the journal, the same summed up."""
         self.state.told.note(notice)
-        words, severe = notice.detail, is_severe(notice.detail)
+        words, severe = notice.detail, notice.is_severe
         times = self._throttle.warn(
             f"{notice.stream}:",
             words,
             asyncio.get_running_loop().time(),
             level="alarm" if severe else "warning",
-            key=f"{notice.stream} {notice.name} {likeness(words)}",
+            key=notice.likeness,
         )
         if times is None:
             return []
@@ -716,7 +715,7 @@ class LiveRunner:
         symbol = self.core.engine.desk.instruments[sent.instrument_id].symbol
         what, name = ("refused", "order_refused") if is_refused else ("cancelled", "order_cancelled")
         words = f"{sent.purpose} to {sent.side} {symbol} is {what} by the venue: {event.reason}"
-        return Notice(NoticeKind.TOLD, event.ts_recv_ns, "orders", name, readable(words))
+        return Notice.told(event.ts_recv_ns, "orders", name, words)
 
     def _on_refused(self, event: Event, why: str) -> None:
         """Tell of an event that was refused; one that moved the account is looked for there."""

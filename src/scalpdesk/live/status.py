@@ -97,13 +97,13 @@ def status(header: JournalHeader, runner: LiveRunner) -> dict[str, Any]:
         ],
         "told": [
             {
-                "time": from_ns(each.last_ns).isoformat(),
-                "stream": each.stream,
-                "words": each.words,
-                "times": each.times,
-                "severe": each.is_severe,
+                "time": from_ns(notice.ts_recv_ns).isoformat(),
+                "stream": notice.stream,
+                "words": notice.detail,
+                "times": times,
+                "severe": notice.is_severe,
             }
-            for each in state.told.latest(_NEWEST)
+            for notice, times in state.told.latest(_NEWEST)
         ],
         "recovered_seconds": state.recovered_seconds,
     }

@@ -3,40 +3,30 @@
 from typing import NamedTuple
 
 from scalpdesk.venues.contract import Notice
-from scalpdesk.venues.words import is_severe, likeness
 
 _MOST_WORDS = 50
 
 
-class Told(NamedTuple):
-    """Words of the venue; UTC nanoseconds."""
+class WordsOfVenue(NamedTuple):
+    """What the venue said last of its kind, and how often."""
 
-    stream: str
-    words: str
-    last_ns: int
+    notice: Notice
     times: int
-
-    @property
-    def is_severe(self) -> bool:
-        """Whether they speak of margin, liquidation or a blocked account."""
-        return is_severe(self.words)
 
 
 class ToldWords:
     """Words of the venue, those said last at the end."""
 
     def __init__(self) -> None:
-        self._told: dict[tuple[str, str], Told] = {}
+        self._told: dict[str, WordsOfVenue] = {}
 
     def note(self, notice: Notice) -> None:
         """Take in what the venue said."""
-        key = notice.stream, likeness(notice.detail)
-        before = self._told.pop(key, None)
-        times = 1 if before is None else before.times + 1
-        self._told[key] = Told(notice.stream, notice.detail, notice.ts_recv_ns, times)
+        before = self._told.pop(notice.likeness, None)
+        self._told[notice.likeness] = WordsOfVenue(notice, 1 if before is None else before.times + 1)
         if len(self._told) > _MOST_WORDS:
             self._told.pop(next(iter(self._told)))
 
-    def latest(self, most: int) -> list[Told]:
+    def latest(self, most: int) -> list[WordsOfVenue]:
         """Return what was said last, the newest at the end."""
         return list(self._told.values())[-most:]

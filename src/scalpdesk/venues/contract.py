@@ -56,6 +56,7 @@ from scalpdesk.instruments.deadlines import CAUTIOUS, VenueCutoff
 from scalpdesk.instruments.fees import NO_FEES, FeeModel
 from scalpdesk.instruments.sessions import is_session, session_on, to_new_york
 from scalpdesk.marketdata.tape import CashDividend, MarketTape
+from scalpdesk.venues.words import is_severe, likeness, readable
 
 
 class VenueActivity(msgspec.Struct, frozen=True):
@@ -119,6 +120,21 @@ class Notice(msgspec.Struct, frozen=True):
     """The named condition, for counters: ``half_open``, ``malformed_json``, ``unknown_order`` …"""
     detail: str = ""
     """Text for the operator. Never holds a key."""
+
+    @property
+    def is_severe(self) -> bool:
+        """True where it speaks of margin, liquidation or a blocked account."""
+        return is_severe(self.detail)
+
+    @property
+    def likeness(self) -> str:
+        """What is equal of notices that differ in their figures alone."""
+        return f"{self.stream} {self.name} {likeness(self.detail)}"
+
+    @classmethod
+    def told(cls, ts_recv_ns: int, stream: str, name: str, words: str) -> "Notice":
+        """Return the venue's words on one line that every journal and terminal takes."""
+        return cls(NoticeKind.TOLD, ts_recv_ns, stream, name, readable(words))
 
     @property
     def asks_for_reconciliation(self) -> bool:

@@ -10,7 +10,6 @@ from scalpdesk.core.clock import Clock, Stamper
 from scalpdesk.core.events import Event, QuoteEvent
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.venues.contract import Notice, NoticeKind
-from scalpdesk.venues.words import readable
 
 _BREATHE_EVERY = 64
 _MOST_WAITING = 50_000
@@ -135,7 +134,7 @@ class EventPublisher:
     def tell(self, stream: str, name: str, words: str) -> None:
         """Count and publish the venue's own words; the same ones again are summed up where they are shown."""
         self.count(name)
-        self.notice(NoticeKind.TOLD, stream, name, readable(words))
+        self.queue.publish(Notice.told(self.timestamp(), stream, name, words))
 
     def refuse(self, stream: str, name: str, detail: str) -> None:
         """Count and publish a message that was not believed."""

@@ -79,11 +79,6 @@ class Tokens(msgspec.Struct, frozen=True):
         return "Tokens(…)"
 
 
-def tokens_file(folder: Path) -> Path:
-    """Return where the tokens are kept, readable by their owner alone."""
-    return folder / _SECRETS_FILE
-
-
 def load_tokens(folder: Path) -> Tokens:
     """Return the tokens in a folder; made at the first start.
 
