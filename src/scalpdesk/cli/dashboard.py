@@ -1,5 +1,6 @@
 """``scalpdesk dashboard``: the web page of the desks in a folder of runs, and its API."""
 
+import ctypes
 import json
 import os
 import subprocess
@@ -112,6 +113,20 @@ def _for_operators(url: str, *, with_token: bool) -> str:
     return f"with halt and flatten:\n{url}#token={load_tokens(state_dir(os.environ)).operator}"
 
 
+_M_ARENA_MAX, _ARENAS = -8, 2
+"""Option of glibc's mallopt(3), and the heaps that all threads of the page share."""
+
+
+def share_heaps() -> None:
+    """Let the threads that make documents share two heaps, where the C library is glibc.
+
+    Each thread has one of its own otherwise, and keeps the memory of its largest document: after a minute of
+    sixty readers the page had 563 MB, with two heaps 423 (364 before the first reader).
+    """
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, _ARENAS)
+
+
 class PageOptions(Options, frozen=True, kw_only=True):
     """Where the page is served, and what it shows."""
 
@@ -192,6 +207,7 @@ def dashboard(
     sys.stdout.flush()
     if beside_desk:
         threading.Thread(target=end_with_parent, name="parent", daemon=True).start()
+    share_heaps()
     clock = SystemClock()
     watch = PageWatch(config.alerts, clock)
     access = Access(
