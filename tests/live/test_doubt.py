@@ -202,9 +202,14 @@ def test_an_order_in_doubt_holds_up_the_comparison_no_longer_than_its_bound():
         bench.gateway.notice("gap")
         await bench.wait(8.0)
         assert not bench.engine.desk.gate.is_compared
+        assert bench.engine.desk.gate.mode is Mode.ACTIVE
         await bench.wait(12.0)
         assert bench.engine.desk.gate.is_compared
         assert bench.engine.desk.orders.orders[order.client_order_id].state is OrderState.UNKNOWN
+        assert bench.engine.desk.gate.mode is Mode.REDUCING
+        (alarm,) = bench.notified("alarm")
+        assert order.client_order_id in alarm
+        assert "scalpdesk settle" in alarm
 
     bench.play(play)
 

@@ -60,7 +60,12 @@ class Ended:
     end: RunEnd = RunEnd.STOPPED
 
 
-Item = Event | Notice | Operation | Testimony | Viewed | Ended
+@dataclass(slots=True)
+class Doubted:
+    """Orders have become doubtful beyond their bound: they are looked at in their turn."""
+
+
+Item = Event | Notice | Operation | Testimony | Viewed | Doubted | Ended
 """Items of the queue."""
 
 

@@ -39,7 +39,7 @@ from scalpdesk.instruments.deadlines import ExpiryRule, takes_notices
 from scalpdesk.instruments.fees import NO_FEES, FeeModel
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.live.account_mode import WaitingCommand
-from scalpdesk.live.consumer import Consumer, Ended, Item, ItemQueue, Operation, OperationResult
+from scalpdesk.live.consumer import Consumer, Doubted, Ended, Item, ItemQueue, Operation, OperationResult
 from scalpdesk.live.core import LiveCore
 from scalpdesk.live.doubt import Testimony, making_room
 from scalpdesk.live.reconciliation import (
@@ -221,6 +221,8 @@ class LiveRunner:
         """Whether the account was adopted, or the journal's is compared with it."""
         self._kept: set[InstrumentId] = set()
         """Expiring options that were reported as kept."""
+        self._told_doubts: set[str] = set()
+        """Orders of which an alarm has said that they are in doubt beyond their bound."""
         self._noticed: set[InstrumentId] = set()
         """Options whose notice is on its way to the venue."""
         self._reported_orders = set(() if watchdog is None else watchdog.reported_orders)
@@ -505,8 +507,8 @@ class LiveRunner:
             return self._on_notice(item)
         if isinstance(item, Operation):
             return self._on_operation(item)
-        if isinstance(item, Testimony):
-            return self._on_testimony(item)
+        if isinstance(item, Testimony | Doubted):
+            return self._on_doubted() if isinstance(item, Doubted) else self._on_testimony(item)
         if isinstance(item, Viewed):
             return self._on_view(item)
         if isinstance(item, Ended):
@@ -907,6 +909,23 @@ class LiveRunner:
             )
         return found[0]
 
+    def _on_doubted(self) -> list[VenueCommand]:
+        """Reduce, with an alarm, once orders are in doubt beyond their bound; look at the account anew."""
+        overdue = self._unknown.overdue(asyncio.get_running_loop().time())
+        new = [name for name in overdue if name not in self._told_doubts]
+        self._told_doubts = set(overdue)
+        if not new:
+            return []
+        seconds = self._unknown.doubts()
+        for name in new:
+            self._notify_later("alarm", f"in doubt: {self._doubt_text(name, seconds[name])}")
+        self.queries.ask()
+        if not self.core.engine.desk.gate.desk_mode.state.is_free:
+            return []
+        now_ns, who = max(self._clock.now_ns(), self.core.engine.now_ns), OperatorCause.RECONCILIATION
+        reason = f"the venue does not say what became of {', '.join(new)}"
+        return self._feed(OperatorEvent(now_ns, now_ns, OperatorAction.REDUCE, reason, who.value, who))
+
     def unsellable(self) -> list[str]:
         """Return the parts of holdings that no order over the API can sell, in words."""
         view = self.queries.latest
@@ -953,6 +972,8 @@ class LiveRunner:
         self._standstill.tick()
         for name in self._unknown.due(now):
             self.supervisor.spawn(f"the query of order {name}", self._resolve(name))
+        if self.has_begun and not self._told_doubts.issuperset(self._unknown.overdue(now)):
+            self.put(Doubted())
         is_open = self.core.engine.desk.view.session is not None
         for stream, seconds in self._stale_streams.due(now, is_open=is_open):
             detail = f"no message for {seconds:.0f} s in an open session; reconnecting"
