@@ -195,8 +195,7 @@ def test_deposits_shift_the_levels_that_gains_are_measured_from(desk):
     assert desk.explain.nav_change == D("-1000.60")
 
 
-def test_what_was_bought_at_a_mid_below_the_payoff_is_explained_by_the_volatility_of_its_quote():
-    """The share has left the call's quote behind: only what the mid lacked is residual."""
+def test_what_was_bought_at_a_quote_that_the_share_has_left_behind_is_explained_from_its_mark_of_now():
     desk = Desk()
     desk.quote(0, 500.0)
     desk.quote(1, 2.0)
@@ -204,14 +203,16 @@ def test_what_was_bought_at_a_mid_below_the_payoff_is_explained_by_the_volatilit
     desk.quote(0, 502.5, NOON + S)
     desk.explain.begin(NOON + S)
     seen = desk.engine.state(1, NOON + S)
-    assert seen.mark_vol is None
+    assert seen.mark == pytest.approx(seen.greeks.price, abs=1e-6)
     desk.trade(1, 1, 2.0, NOON + S)
     desk.quote(0, 503.5, NOON + 2 * S)
     desk.quote(1, 4.2, NOON + 2 * S)
     learn(desk.engine, NOON + 2 * S, 1)
     mark = desk.explain.mark(NOON + 2 * S)
     assert mark.nav_change == 220
-    assert float(mark.parts["residual"]) == pytest.approx(100 * (seen.greeks.price - 2.0), abs=0.01)
+    below = float(mark.parts["spread"] + mark.parts["slippage"])
+    assert below == pytest.approx(100 * (seen.mark - 2.0), abs=0.01)
+    assert float(mark.parts["residual"]) == pytest.approx(0.0, abs=0.01)
     assert float(mark.parts["delta"]) == pytest.approx(100 * seen.greeks.delta, abs=0.01)
 
 

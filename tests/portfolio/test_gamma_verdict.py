@@ -97,13 +97,10 @@ def test_hedging_costs_are_those_of_the_shares_and_the_rest_is_entry_and_exit(se
     def watch(event):
         if isinstance(event, OrderFilled):
             sent = engine.desk.orders.orders[event.client_order_id].submitted
-            contract, quote = (
-                engine.desk.instruments[sent.instrument_id],
-                engine.desk.market.quotes[sent.instrument_id],
-            )
+            contract = engine.desk.instruments[sent.instrument_id]
             signed = event.quantity if sent.side is Side.BUY else -event.quantity
-            mid = D(f"{0.5 * (quote.bid + quote.ask):.6f}")
-            over = signed * contract.multiplier * (event.price - mid)
+            mark = D(f"{engine.desk.delta_engine.mark(sent.instrument_id):.6f}")
+            over = signed * contract.multiplier * (event.price - mark)
             paid[isinstance(contract, OptionContract)] -= over + event.fee
         return handle(event)
 

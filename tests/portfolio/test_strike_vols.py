@@ -63,7 +63,10 @@ def test_a_quote_is_inverted_with_the_spot_of_its_own_instant(market):
     assert market.vol == pytest.approx(VOL, abs=1e-6)
     state = market.engine.state(CALL, NOON + 10 * NANOS_PER_SECOND)
     assert state.vol == pytest.approx(VOL, abs=1e-6)
-    assert abs(state.mark_vol - VOL) > 0.01
+    assert state.mark_vol == pytest.approx(VOL, abs=1e-6)
+    strike, now_ns = market.strike, NOON + 10 * NANOS_PER_SECOND
+    carried = model_price(market.book[CALL], strike - 4.0, VOL, now_ns)  # some dollars below its waiting mid
+    assert state.mark == pytest.approx(carried, abs=1e-4)
 
 
 def test_an_option_quoted_before_its_share_at_one_instant_is_inverted_with_it(market):
@@ -80,9 +83,7 @@ def test_one_volatility_of_a_smile_is_that_of_the_array_to_the_last_digit():
 
 
 class Smile:
-    """Volatility 0.2 at the forward, and 0.1 more for each unit of ln(strike)."""
-
-    years = variance_years = 0.1
+    """Volatility 0.2 on the variance clock at the forward, and 0.1 more for each unit of ln(strike)."""
 
     def vol(self, log_moneyness):
         return 0.2 + 0.1 * log_moneyness
@@ -96,8 +97,11 @@ def test_a_strike_without_a_quote_takes_level_and_slope_from_the_smile_renewed_o
     market.engine.vols.smile = lambda _, now_ns, **_keeps: asked.append(now_ns) or Smile()
     market.share(market.strike * 1.02)
     level = 0.2 + 0.1 * np.log(1.0 / 1.02)
+    contract, later = market.book[CALL], NOON + 60 * NANOS_PER_SECOND - 1
+    level /= market.engine.to_clock(contract, NOON)
     assert observed_strike_vol(market.engine, CALL, NOON).vol == pytest.approx(level, abs=1e-12)
-    assert observed_skew(market.engine, PUT, NOON + 60 * NANOS_PER_SECOND - 1) == pytest.approx(0.1, abs=1e-9)
+    slope = 0.1 / market.engine.to_clock(contract, later)
+    assert observed_skew(market.engine, PUT, later) == pytest.approx(slope, abs=1e-9)
     assert asked == [NOON]
     observed_skew(market.engine, PUT, NOON + 60 * NANOS_PER_SECOND)
     assert asked == [NOON, NOON + 60 * NANOS_PER_SECOND]
@@ -112,6 +116,7 @@ def test_the_skew_is_the_slope_of_the_smile_at_the_strike_however_it_bends(marke
     variance = svi.a + svi.b * (svi.rho * y + np.sqrt(y * y + svi.s * svi.s))
     slope = svi.b * (svi.rho + y / np.sqrt(y * y + svi.s * svi.s)) / (2.0 * np.sqrt(variance * 0.1))
     assert abs(slope) > 0.03
+    slope *= np.sqrt(0.1 / 0.08) / market.engine.to_clock(market.book[CALL], NOON)
     assert observed_skew(market.engine, CALL, NOON) == pytest.approx(slope, rel=2e-3)
 
 

@@ -8,8 +8,10 @@ import pytest
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.marketdata.state import MarketState
+from scalpdesk.portfolio.time_and_rate import TimeAndRate
 from scalpdesk.portfolio.strike_vols import ExpirySmile, StrikeVols, _is_wide
 from scalpdesk.pricing.svi import SviSmile
+from scalpdesk.volatility.variance_time import CALENDAR
 from scalpdesk_testing.kit.instruments import EXPIRY, option, share, straddle_book
 from scalpdesk_testing.kit.tape import at, model_price, quote
 
@@ -27,7 +29,8 @@ class Chain:
         self.state = MarketState(self.book)
         self.state.keep_quotes(0)
         self.asked, self.legs, self.vega = [], None, 50.0
-        self.vols = StrikeVols(self.book, self.state, self._vol, self._vols)
+        terms = TimeAndRate(self.state, floor_seconds=1.0, flat_rate=0.0, clock=CALENDAR)
+        self.vols = StrikeVols(self.book, self.state, terms, self._vol, self._vols)
 
     def _vol(self, leg, quoted):
         self.asked.append(leg)
@@ -102,13 +105,13 @@ def test_a_measurement_is_good_for_two_minutes_and_then_only_the_last_one(chain)
     contract = option("C", 500)
     assert chain.vol(contract, NOON) is None  # nothing is quoted
     chain.quote(0, 500.0, half=0.01)
-    assert (chain.vol(contract, NOON), chain.vols.last(contract)) == (None, 0.0)
+    assert (chain.vol(contract, NOON), chain.vols.last(contract, NOON)) == (None, 0.0)
     chain.quote(chain.number(500), 20.0)
     found = chain.vol(contract, NOON + 120 * S)
     assert found.vol == 0.2
     assert found.deviation == pytest.approx(0.1 / (2.0 * math.sqrt(3.0) * 50.0))
     assert chain.vol(contract, NOON + 120 * S + 1) is None
-    assert chain.vols.last(contract) == found.vol
+    assert chain.vols.last(contract, NOON + 3600 * S) == found.vol  # by the calendar: it is this chain's clock
 
 
 @pytest.mark.rows(("vega", "measured"), [(1.5, True), (1.4, False), (0.0, False)])
@@ -328,7 +331,7 @@ def test_a_quote_that_leaves_its_volatility_open_is_uncertain_by_nine_tenths_of_
         chain = Chain()
         vega = np.full(len(vols), 0.05 / 0.02)
         vega[-1] = 0.05 / (uncertainty * vols[-1])
-        chain.vols = StrikeVols(chain.book, chain.state, chain._vol, lambda *_: (vols, vega))
+        chain.vols = StrikeVols(chain.book, chain.state, chain.vols._terms, chain._vol, lambda *_: (vols, vega))
         chain.all()
         return chain.smile().vol(math.log(STRIKES[-1] / 500.0))
 

@@ -47,6 +47,15 @@ def test_one_wild_quote_is_passed_over_and_a_new_level_is_taken():
     assert state.vol == 0.19
 
 
+def test_after_a_night_the_first_quotes_are_the_level_until_one_agrees_with_the_one_before():
+    state = VolFilter()
+    for vol in (0.16, 0.161, 0.16):
+        state.update(MINUTE, vol, 0.001)
+    state.begin_session()
+    assert [state.update(MINUTE, vol, 0.001) for vol in (0.3, 0.24, 0.241, 0.16)] == [True, True, True, False]
+    assert state.vol == pytest.approx(0.2405, abs=6e-4)
+
+
 def test_a_tighter_quote_weighs_more():
     tight, wide = VolFilter(), VolFilter()
     for state, deviation in ((tight, 0.001), (wide, 0.01)):

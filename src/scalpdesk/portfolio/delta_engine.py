@@ -169,7 +169,10 @@ class OptionValuer(Protocol):
 
 
 class ModelMarks:
-    """Values options by the model: those whose quote is lost or lacks a side, and those deep in the money.
+    """Values options by the model, all of them at one spot and one instant: those of its latest quote.
+
+    Of a quote older than that, its volatility counts; of one that is lost or lacks a side that of others; deep in
+    the money that of its strike's other leg.
 
     ``pricer``, ``terms``, ``vols``, ``state``: The pricing model; time to expiry and rates; the volatilities
     of options; the latest market.
@@ -193,9 +196,7 @@ class ModelMarks:
         money at that of its strike's other leg. Within the side that is known, and not below its payoff. None
         without a volatility.
         """
-        contract, now_ns, spot = option.contract, spot_quote.ts_recv_ns, mark_price(spot_quote)
-        if option.carry.dividends:
-            now_ns = self._vols.after_open(now_ns)
+        contract, spot, now_ns = option.contract, mark_price(spot_quote), self._as_of(option, spot_quote)
         (vol, deviation), (other, part) = (
             self._vols.unseen(option, now_ns),
             self._parity(option, spot, now_ns),
@@ -227,20 +228,40 @@ class ModelMarks:
         Its own drowns in the width and the age of its quote. From :data:`DEEP_FROM` to :data:`DEEP_WHOLLY`
         deviations in the money the mark goes over from the mid to what parity says.
         """
-        spot, now_ns = mark_price(spot_quote), spot_quote.ts_recv_ns
-        if option.carry.dividends:
-            now_ns = self._vols.after_open(now_ns)
+        spot, now_ns = mark_price(spot_quote), self._as_of(option, spot_quote)
         vol, part = self._parity(option, spot, now_ns)
         if not part > 0.0:
             return None
         found = self._at(option, spot, now_ns, dividend_yield, vol)
         found.vol_is_fresh = True
         if part < 1.0:
-            found = self._priced(found, part * found.mark + (1.0 - part) * mark_price(quote))
-            own = self._vols.quoted.of(option, quote)
-            if own is not None:  # at the spot of its own instant: at that of now a move would be volatility
-                found.own_vol = part * vol + (1.0 - part) * own.vol
+            own = self.carried(option, quote, spot_quote, dividend_yield)
+            mid = mark_price(quote) if own is None else own.mark
+            found = self._priced(found, part * found.mark + (1.0 - part) * mid)
+            if own is not None:
+                found.own_vol = part * vol + (1.0 - part) * own.own_vol
         return found
+
+    def carried(
+        self, option: OptionFacts, quote: QuoteEvent, spot_quote: QuoteEvent, dividend_yield: float
+    ) -> OptionState | None:
+        """Value an option whose quote is older than the spot; None where the quote gives no volatility.
+
+        Its mid is a price at the spot of its own instant. Of two legs of a strike one would count at the spot of
+        now and the other at that of seconds ago.
+        """
+        own, now_ns = self._vols.quoted.of(option, quote), self._as_of(option, spot_quote)
+        if own is None or not option.expires_ns > now_ns:
+            return None
+        vol = self._terms.carried(own.vol, option.expires_ns, quote.ts_event_ns, now_ns)
+        found = self._at(option, mark_price(spot_quote), now_ns, dividend_yield, vol)
+        found.vol_is_fresh, found.own_mark_vol = True, vol
+        return found
+
+    def _as_of(self, option: OptionFacts, spot_quote: QuoteEvent) -> int:
+        """Return the instant of a model's price: that of the spot, at an open after its dividend."""
+        now_ns = spot_quote.ts_recv_ns
+        return self._vols.after_open(now_ns) if option.carry.dividends else now_ns
 
     def _parity(self, option: OptionFacts, spot: float, now_ns: int) -> tuple[float, float]:
         """Return the volatility of a strike's other leg, and to what part it counts; 0 near the money."""
@@ -437,10 +458,10 @@ class DeltaEngine:
         return self._pricer.implied_vol(then.contract, *terms) or then.own_vol
 
     def state(self, instrument_id: InstrumentId, now_ns: int) -> OptionState | None:
-        """Return what an option is worth: by its mid, or by the model where no quote tells it.
+        """Return what an option is worth: by its mid, or by the model where no quote of now tells it.
 
-        The model values an option whose quote is lost or shows no price, and one deep in the money. None for
-        what is no option, and while it or its underlying was never quoted. ``now_ns`` in UTC nanoseconds.
+        The model values an option whose quote is older than the spot, lost or shows no price, and one deep in the
+        money: every leg counts at one spot and one instant. None for what is no option, and while it or its underlying was never quoted. ``now_ns`` in UTC nanoseconds.
         """
         known, rests_on = self._states.get(instrument_id), (now_ns, self._state.version, self.vols.learnt)
         if known is not None and known[0] == rests_on:
@@ -460,10 +481,14 @@ class DeltaEngine:
         # nearly always it is followed: a call less
         dividend_yield = carry.dividend_yield if carry.is_followed else vols.yield_of(option, now_ns)
         found: OptionState | None = None
-        if now_ns < option.expires_ns and not self._is_worth_its_mid(option, quote, spot_quote):
-            is_lost = spot_quote.ts_recv_ns - quote.ts_recv_ns > self._state.lost_ns[instrument_id]
-            value = self.models.unseen if is_lost or not self._state.shows_price(quote) else self.models.deep
-            found = value(option, quote, spot_quote, dividend_yield)
+        if now_ns < option.expires_ns:
+            if not self._is_worth_its_mid(option, quote, spot_quote):
+                is_lost = spot_quote.ts_recv_ns - quote.ts_recv_ns > self._state.lost_ns[instrument_id]
+                is_seen = not is_lost and self._state.shows_price(quote)
+                value = self.models.deep if is_seen else self.models.unseen
+                found = value(option, quote, spot_quote, dividend_yield)
+            if found is None and quote.ts_event_ns < spot_quote.ts_event_ns:
+                found = self.models.carried(option, quote, spot_quote, dividend_yield)
         if found is None:
             contract, ahead, own = option.contract, carry.dividends, vols.quoted.of(option, quote)
             years, vol = self.terms.years(option.expires_ns, now_ns), None if own is None else own.vol
@@ -471,7 +496,7 @@ class DeltaEngine:
             if vol is None and years > 0.0:
                 vol = self._pricer.implied_vol(contract, mark, spot, years, rate, dividend_yield, ahead)
             is_fresh = vol is not None and years > 0.0
-            vol = vols.strikes.last(contract) if vol is None else vol
+            vol = vols.strikes.last(contract, now_ns) if vol is None else vol
             terms = mark, spot, years, rate, vol
             found = OptionState(*terms, is_fresh, contract, self._pricer, dividend_yield, dividends=ahead)
         found.strike_vol, found.is_forward_assumed = vols.strike_vol(option, now_ns), carry.is_assumed
@@ -481,19 +506,13 @@ class DeltaEngine:
         return found
 
     def to_clock(self, contract: OptionContract, now_ns: int) -> float:
-        """Return what turns an option's volatility by the calendar into that on the variance clock.
-
-        By the calendar the last hour of trading shows a multiple of the volatility that the underlying has.
-        1 from the expiry instant on.
-        """
-        expires_ns = expiry_instant_ns(contract)
-        by_clock = self.terms.variance_left(expires_ns, now_ns)
-        return math.sqrt(self.terms.years(expires_ns, now_ns) / by_clock) if by_clock > 0.0 else 1.0
+        """Return what turns an option's volatility by the calendar into that on the variance clock."""
+        return self.terms.to_clock(expiry_instant_ns(contract), now_ns)
 
     def mark(self, instrument_id: InstrumentId) -> float | None:
         """Return the mark of one unit, currency per unit, as of the underlying's latest quote.
 
-        The mid; an option's is that of its :meth:`state`. None when never quoted.
+        The mid; an option's is that of its :meth:`state`, at the spot of that quote. None when never quoted.
         """
         market, quotes = self._state, self._state.quotes
         quote, option = quotes[instrument_id], self.vols.options.get(instrument_id)
@@ -503,8 +522,12 @@ class DeltaEngine:
         if option is None:
             return mark_price(quote)
         spot = quotes[option.underlying]
-        if spot is not None and self._is_worth_its_mid(option, quote, spot):
-            return 0.5 * (quote.bid + quote.ask)  # the common case first
+        if (
+            spot is not None
+            and not quote.ts_event_ns < spot.ts_event_ns
+            and self._is_worth_its_mid(option, quote, spot)
+        ):
+            return 0.5 * (quote.bid + quote.ask)
         now_ns = 0 if spot is None else spot.ts_recv_ns
         if option.carry.dividends:
             now_ns = self.vols.after_open(now_ns)

@@ -92,7 +92,7 @@ class OptionVols:
         """Logarithm of a strike's own volatility over the smile's, with the instant of that own quote."""
         self.quoted: Final = QuotedVols(instruments, state, pricer, terms, self.yield_of)
         legs = self._vol_of_leg, self._vols_of_legs
-        self.strikes: Final = StrikeVols(instruments, state, *legs, half_life_seconds)
+        self.strikes: Final = StrikeVols(instruments, state, terms, *legs, half_life_seconds)
         self.carry: Final = CarryMeter(
             instruments, state, self.strikes, terms, configured_yield, by_parity=by_parity
         )
@@ -262,13 +262,7 @@ class OptionVols:
         of_expiry = self._smiles.get(option.carry) if is_lost else None
         if of_expiry is not None and (last is None or of_expiry.fitted_ns > last[1]):
             moved = self._off_smile(option, of_expiry.smile, now_ns)  # the rest of the expiry knows it later
-            left = self._terms.variance_years(now_ns, option.expires_ns)
-            then = of_expiry.smile
-            if moved is not None and then is not None and left > 0.0:
-                years = self._terms.years(option.expires_ns, now_ns)
-                moved *= math.sqrt(
-                    left / years * then.years / then.variance_years
-                )  # over a night both change
+            if moved is not None:
                 return moved, LEAST_DEVIATION + self._drift(of_expiry.fitted_ns, now_ns)
         if last is None:
             return None, LEAST_DEVIATION
@@ -292,33 +286,24 @@ class OptionVols:
             return None
         if not self._state.is_valid(other.instrument_id):
             return self.unseen(other, now_ns)[0]
-        known = self._when_quoted(other)  # of a minute ago: no clock between
-        return None if known is None or not known[0].vol > 0.0 else known[0].vol
+        return self._last(other, now_ns) or None
 
     def without_quotes(self, option: OptionFacts, now_ns: int) -> float:
         """Return the volatility of an option never quoted: the smile's, else its strike's last one; or 0."""
         smile = self.smile(option, now_ns)
         on_smile = self._smile_vols(option, smile, now_ns, 0.0)
-        return self.strikes.last(option.contract) if on_smile is None else on_smile[0]
+        return self.strikes.last(option.contract, now_ns) if on_smile is None else on_smile[0]
 
     def _last(self, option: OptionFacts, now_ns: int) -> float | None:
-        """Return the volatility of an option's last quote with both sides, at the spot of its own instant.
+        """Return the volatility of an option's last quote with both sides, by the calendar of now.
 
-        Kept on the variance clock: by the calendar it falls through a session. None without one.
+        At the spot of the quote's own instant. None without one.
         """
         known = self._when_quoted(option)
         if known is None:
             return None
         found, then_ns = known
-        left, left_then = (
-            self._terms.variance_years(at_ns, option.expires_ns) for at_ns in (now_ns, then_ns)
-        )
-        if not left > 0.0 or not left_then > 0.0:
-            return found.vol
-        years_then = self._terms.years(option.expires_ns, then_ns)
-        return found.vol * math.sqrt(
-            years_then / left_then * left / self._terms.years(option.expires_ns, now_ns)
-        )
+        return self._terms.carried(found.vol, option.expires_ns, then_ns, now_ns)
 
     def _when_quoted(self, option: OptionFacts) -> tuple[QuotedVol, int] | None:
         """Return the volatility of an option's last quote that showed a price, and when; None without one."""
@@ -377,8 +362,8 @@ class OptionVols:
         k = math.log(option.strike / self.forward(option, spot, now_ns))
         if not smile.reaches(k):  # the fit of a session's first quotes says nothing about strikes beyond them
             return None
-        by_calendar = math.sqrt(smile.variance_years / smile.years)
-        return [smile.vol(k + step) * by_calendar for step in steps]
+        to_clock = self._terms.to_clock(option.expires_ns, now_ns)
+        return [smile.vol(k + step) / to_clock for step in steps]
 
     def _vol_of_leg(self, instrument_id: InstrumentId, quote: QuoteEvent) -> QuotedVol | None:
         option = self.facts(instrument_id)

@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.instruments.contract import Instruments, OptionContract
+from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.marketdata.chain_surface import ForwardStatus, ImpliedForward, implied_forward
 from scalpdesk.marketdata.quotes import TRADABLE, mark_price
 from scalpdesk.marketdata.state import MarketState
+from scalpdesk.portfolio.time_and_rate import TimeAndRate
 from scalpdesk.portfolio.vol_filter import VolAverage, VolFilter
 from scalpdesk.pricing.base import Floats, Schedule
 from scalpdesk.pricing.svi import SmileFit, SviSmile
-from scalpdesk.volatility.variance_time import US_SESSIONS
 
 _WIDEST_SPREAD = 0.25
 """Fraction of the mid: a wider quote is no measurement, unless it is a few ticks of a cheap option."""
@@ -48,7 +49,7 @@ _QuoteVols = Callable[[OptionContract, "LegQuotes"], tuple[Floats, Floats]]
 
 
 class StrikeVol(NamedTuple):
-    """Filtered volatility of a strike and its standard deviation, fractions a year."""
+    """Filtered volatility of a strike by the calendar and its standard deviation, fractions a year."""
 
     vol: float
     deviation: float
@@ -127,11 +128,12 @@ class _Chain(NamedTuple):
 class _Strike:
     __slots__ = (
         "call",
+        "expires_ns",
         "few_ticks",
         "filter",
-        "found",
         "half_life_seconds",
         "is_assumed",
+        "measured_ns",
         "price",
         "put",
         "seen",
@@ -139,9 +141,19 @@ class _Strike:
     )
 
     def __init__(
-        self, price: float, underlying: InstrumentId, few_ticks: float, half_life_seconds: float | None
+        self,
+        price: float,
+        underlying: InstrumentId,
+        expires_ns: int,
+        few_ticks: float,
+        half_life_seconds: float | None,
     ) -> None:
-        self.price, self.underlying, self.few_ticks = price, underlying, few_ticks
+        self.price, self.underlying, self.expires_ns, self.few_ticks = (
+            price,
+            underlying,
+            expires_ns,
+            few_ticks,
+        )
         self.call: InstrumentId | None = None
         self.put: InstrumentId | None = None
         self.half_life_seconds = half_life_seconds
@@ -152,8 +164,9 @@ class _Strike:
         half_life = self.half_life_seconds
         self.is_assumed = is_assumed
         self.filter = VolFilter() if half_life is None else VolAverage(half_life)
-        self.found: StrikeVol | None = None
-        """The filter's state at the last measurement."""
+        """Per root year of the variance clock: by the calendar a volatility that stands still changes."""
+        self.measured_ns = 0
+        """Instant of the last measurement, UTC nanoseconds; 0 before the first."""
         self.seen: QuoteEvent | None = None
 
 
@@ -164,6 +177,7 @@ class StrikeVols:
     older than the spot, and inverted with a later one it shows a move of volatility that never was.
 
     ``instruments``, ``state``: Instruments of the run and the latest market.
+    ``terms``: Time to expiry on both clocks.
     ``quote_vol``, ``quote_vols``: Invert a quote, and those of an expiry.
     ``half_life_seconds``: Of an exponentially weighted mean in the filter's place; None filters.
     """
@@ -172,13 +186,14 @@ class StrikeVols:
         self,
         instruments: Instruments,
         state: MarketState,
+        terms: TimeAndRate,
         quote_vol: _QuoteVol,
         quote_vols: _QuoteVols,
         half_life_seconds: float | None = None,
     ) -> None:
         self._half_life_seconds = half_life_seconds
         self._instruments = instruments
-        self._state = state
+        self._state, self._terms = state, terms
         self._quote_vol = quote_vol
         self._quote_vols = quote_vols
         self._strikes: dict[tuple[str, str, date, Decimal], _Strike] = {}
@@ -212,20 +227,23 @@ class StrikeVols:
         return True
 
     def measured(self, contract: OptionContract, now_ns: int) -> StrikeVol | None:
-        """Return the volatility of a contract's strike as of its last measurement.
+        """Return the volatility of a contract's strike as of its last measurement, by the calendar of now.
 
         None without any, and where it is older than two minutes: then the smile of the expiry knows better.
         """
         strike = self._by_symbol.get(contract.symbol)
-        found = None if strike is None else strike.found
-        return None if found is None or now_ns > found.until_ns else found
+        if strike is None or not strike.measured_ns or now_ns > strike.measured_ns + OLDEST_NS:
+            return None
+        scale, known = 1.0 / self._terms.to_clock(strike.expires_ns, now_ns), strike.filter
+        return StrikeVol(scale * known.vol, scale * known.deviation, strike.measured_ns + OLDEST_NS)
 
-    def last(self, contract: OptionContract) -> float:
-        """Return the volatility of a contract's strike as of its last measurement, however old; 0 without."""
+    def last(self, contract: OptionContract, now_ns: int) -> float:
+        """Return the last volatility of a contract's strike, however old, by the calendar of now; 0 without."""
         if self._known != len(self._instruments):
             self._learn()
-        found = self._strikes[_key(contract)].found
-        return 0.0 if found is None else found.vol
+        strike = self._strikes[_key(contract)]
+        known_ns, to_clock = strike.measured_ns, self._terms.to_clock(strike.expires_ns, now_ns)
+        return strike.filter.vol / to_clock if known_ns else 0.0
 
     def other_leg(self, contract: OptionContract) -> InstrumentId | None:
         """Return the put of a call's strike and expiry, the call of a put's; None where it is not listed."""
@@ -378,6 +396,7 @@ class StrikeVols:
                     self._strikes[key] = _Strike(
                         float(instrument.strike),
                         underlying,
+                        expiry_instant_ns(instrument),
                         _FEW_TICKS * float(instrument.tick_rule.below),
                         self._half_life_seconds,
                     )
@@ -400,14 +419,18 @@ class StrikeVols:
         vol, vega = found
         deviation = (quote.ask - quote.bid) / (2.0 * math.sqrt(3.0) * vega) if vega > 0.0 else math.inf
         at_ns = quote.ts_event_ns
-        since = at_ns if strike.found is None else strike.found.until_ns - OLDEST_NS
+        since = strike.measured_ns or at_ns
         if deviation > _LARGEST_DEVIATION or at_ns < since:
             return
+        to_clock = self._terms.to_clock(strike.expires_ns, at_ns)
+        by_clock = vol * to_clock, deviation * to_clock
         if isinstance(strike.filter, VolAverage):
-            strike.filter.average((at_ns - since) / NANOS_PER_SECOND, vol, deviation)
+            strike.filter.average((at_ns - since) / NANOS_PER_SECOND, *by_clock)
         else:
-            strike.filter.update(US_SESSIONS.years(since, at_ns), vol, deviation)
-        strike.found = StrikeVol(strike.filter.vol, strike.filter.deviation, at_ns + OLDEST_NS)
+            if since < self._state.opened_ns <= at_ns:
+                strike.filter.begin_session()
+            strike.filter.update(self._terms.variance_years(since, at_ns), *by_clock)
+        strike.measured_ns = at_ns
 
 
 def _is_wide(quote: QuoteEvent, few_ticks: float) -> bool:

@@ -57,6 +57,20 @@ class TimeAndRate:
             self._left[expires_ns] = now_ns, years
         return years
 
+    def to_clock(self, expires_ns: int, at_ns: int) -> float:
+        """Return what turns an option's volatility by the calendar into that on the variance clock.
+
+        By the calendar the last hour of trading shows a multiple of the volatility that the underlying has, and
+        a weekend a part of it: from one instant to another a volatility is carried on the variance clock. 1
+        from the expiry instant on.
+        """
+        by_clock = self.variance_left(expires_ns, at_ns)
+        return math.sqrt(self.years(expires_ns, at_ns) / by_clock) if by_clock > 0.0 else 1.0
+
+    def carried(self, vol: float, expires_ns: int, then_ns: int, now_ns: int) -> float:
+        """Return the volatility by the calendar of now that has the variance of one of ``then_ns``."""
+        return vol * self.to_clock(expires_ns, then_ns) / self.to_clock(expires_ns, now_ns)
+
     def rate(self, years: float) -> float:
         """Return the continuous rate for a maturity, a fraction a year."""
         if self._flat_rate is not None:

@@ -18,6 +18,9 @@ REPEATS = 3
 class VolFilter:
     """Kalman filter of one volatility.
 
+    A level that leaps is an outlier only where it follows another of the same session: from :meth:`begin_session`
+    on, until a measurement agrees with the one before, each beyond the gate is a new start.
+
     ``vol_of_vol``: Of its logarithm, per root year.
     ``gate``: Standard deviations of an innovation beyond which a measurement is passed over.
     ``repeats``: Measurements beyond the gate in a row of which the last is taken as a new start.
@@ -25,15 +28,20 @@ class VolFilter:
     measurement.
     """
 
-    __slots__ = ("_beyond", "_gate", "_repeats", "_variance", "_vol_of_vol", "vol")
+    __slots__ = ("_beyond", "_gate", "_is_open", "_repeats", "_variance", "_vol_of_vol", "vol")
 
     def __init__(self, vol_of_vol: float = VOL_OF_VOL, gate: float = _GATE, repeats: int = REPEATS) -> None:
         self._vol_of_vol = vol_of_vol
         self._gate = gate
         self._repeats = repeats
         self._beyond = 0
+        self._is_open = False
         self._variance = 0.0
         self.vol = math.nan
+
+    def begin_session(self) -> None:
+        """Let the level move as far as the next measurements say: over a night much may have happened."""
+        self._is_open = True
 
     @property
     def deviation(self) -> float:
@@ -54,11 +62,11 @@ class VolFilter:
         innovation = vol - self.vol
         if innovation * innovation > self._gate**2 * (self._variance + noise):
             self._beyond += 1
-            if self._beyond < self._repeats:
+            if self._beyond < self._repeats and not self._is_open:
                 return False
             self.vol, self._variance, self._beyond = vol, noise, 0
             return True
-        self._beyond = 0
+        self._beyond, self._is_open = 0, False
         total = self._variance + noise
         gain = self._variance / total if total > 0.0 else 0.0
         self.vol += gain * innovation
