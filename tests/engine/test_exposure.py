@@ -127,7 +127,7 @@ def test_one_underlying_has_the_plain_sum_and_no_exposure():
     desk.open()
     inner = desk.engine.desk
     assert exposure(inner, desk.now_ns) is None
-    assert account_greeks(inner, desk.now_ns) == PositionGreeks(0.0, 0.0, 0.0, 0.0, 0.0)
+    assert account_greeks(inner, desk.now_ns) == PositionGreeks(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 
 
 def test_the_line_names_each_delta_and_each_pair():

@@ -61,7 +61,7 @@ def account_greeks(desk: Desk, now_ns: int) -> PositionGreeks:
     """
     if desk.by_underlying is None:
         return desk.delta_engine.position_greeks(desk.positions.held(), now_ns)
-    weights, total = _in_main_shares(desk), PositionGreeks(0.0, 0.0, 0.0, 0.0, 0.0)
+    weights, total = _in_main_shares(desk), PositionGreeks(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
     for symbol, own in _greeks_by_underlying(desk, now_ns).items():
         weight = weights.get(symbol, 1.0)
         total = PositionGreeks(
@@ -70,6 +70,7 @@ def account_greeks(desk: Desk, now_ns: int) -> PositionGreeks:
             total.gamma_shares_per_usd + weight * weight * own.gamma_shares_per_usd,
             total.theta_usd_per_day + own.theta_usd_per_day,
             total.vega_usd_per_point + own.vega_usd_per_point,
+            total.weighted_vega_usd_per_point + own.weighted_vega_usd_per_point,
         )
     return total
 

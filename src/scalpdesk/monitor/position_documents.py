@@ -342,7 +342,7 @@ def position_page(
     first expiry of the book.
     ``legs``: Added to what is held for a look, see :func:`added_legs`.
     ``smile``: Whether the smile goes with the spot (``sticky-delta``) or stays with the strikes.
-    ``vol_points``: Change of every volatility that the curves are of; the ladder has its own.
+    ``vol_points``: Change of 30-day volatility that the curves are of; the ladder has its own.
     Raises ArgumentError when a leg cannot be added.
     """
     if follower.engine is None:
@@ -470,7 +470,7 @@ def _position_sentence(
         filled = ", once the working orders are filled" if worst.orders_filled else ""
         text += (
             f"; the worst case is {signed(worst.pnl, places)}: spot {signed(100 * worst.move, 0)} %,"
-            f" volatility {signed(100 * worst.vol_points, 0)} points, now{filled}."
+            f" 30-day volatility {signed(100 * worst.vol_points, 0)} points, now{filled}."
         )
     if evens:
         text += (

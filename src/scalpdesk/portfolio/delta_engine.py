@@ -576,7 +576,7 @@ class DeltaEngine:
             state = self.state(position.instrument_id, now_ns)
             instrument = self._instruments[position.instrument_id]
             if state is not None:
-                total.add(units, state.greeks)
+                total.add(units, state.greeks, state.years)
             elif not instrument.is_option:
                 mark = self.mark(position.instrument_id)
                 if mark is None and not instrument.is_inverse:

@@ -396,7 +396,7 @@ class PnlExplain:
                     greeks.shares += instrument.delta(position.float_quantity, float(price))
                 continue
             units = position.float_quantity * position.multiplier
-            greeks.add(units, valuation.greeks)
+            greeks.add(units, valuation.greeks, valuation.years)
             if valuation.tells_vol and (not self.legs.has_guesses or engine.knows_forward(number, now_ns)):
                 vol_sum += abs(units) * valuation.vol * engine.to_clock(valuation.contract, now_ns)
                 vol_weight += abs(units)

@@ -3,6 +3,7 @@
 from scalpdesk.core.structs import FrozenLeaf, Leaf
 from scalpdesk.core.units import DAYS_PER_YEAR
 from scalpdesk.pricing.base import OptionGreeks
+from scalpdesk.volatility.filtered_moves import vega_weight
 
 
 class PositionGreeks(FrozenLeaf, frozen=True, gc=False):
@@ -13,6 +14,9 @@ class PositionGreeks(FrozenLeaf, frozen=True, gc=False):
     gamma_shares_per_usd: float
     theta_usd_per_day: float
     vega_usd_per_point: float
+    weighted_vega_usd_per_point: float
+    """For a point of 30-day volatility, each expiry by its :func:`~scalpdesk.volatility.filtered_moves.vega_weight`:
+    vegas of several expiries sum to a risk only so."""
 
     @property
     def net_delta_shares(self) -> float:
@@ -48,15 +52,18 @@ class GreekSum(Leaf, gc=False):
     gamma: float = 0.0
     theta: float = 0.0
     vega: float = 0.0
+    weighted_vega: float = 0.0
 
-    def add(self, units: float, greeks: OptionGreeks) -> None:
-        """Add ``units`` (contracts times multiplier, signed) of an option."""
+    def add(self, units: float, greeks: OptionGreeks, years: float) -> None:
+        """Add ``units`` (contracts times multiplier, signed) of an option with so many calendar years to go."""
         self.delta += units * greeks.delta
         self.gamma += units * greeks.gamma
         self.theta += units * greeks.theta
         self.vega += units * greeks.vega
+        self.weighted_vega += units * greeks.vega * vega_weight(years)
 
     def total(self) -> PositionGreeks:
         """Return the sum."""
         theta, vega = self.theta / DAYS_PER_YEAR, self.vega / 100.0
-        return PositionGreeks(self.delta, self.shares, self.gamma, theta, vega)
+        weighted = self.weighted_vega / 100.0
+        return PositionGreeks(self.delta, self.shares, self.gamma, theta, vega, weighted)

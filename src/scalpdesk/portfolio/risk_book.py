@@ -19,16 +19,17 @@ from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.sessions import expiry_instant_ns, new_york_ns, next_session, to_new_york
 from scalpdesk.pricing.base import Dividends, Floats, Greeks
 from scalpdesk.pricing.models import greeks
-from scalpdesk.volatility.filtered_moves import term_loading
+from scalpdesk.volatility.filtered_moves import term_loading, vega_weight
 
 SMILES = ("sticky-delta", "sticky-strike")
 """Whether the smile goes with the spot, or stays with the strikes."""
 GRID_MOVES = tuple(round(0.02 * step, 2) for step in range(-5, 6))
 """Moves of the spot in the ladder, fractions."""
 GRID_POINTS = (-0.10, -0.05, -0.02, 0.0, 0.02, 0.05, 0.10)
-"""Changes of every volatility in the ladder, 0.01 a point."""
+"""Changes of 30-day volatility in the ladder, 0.01 a point; each expiry moves by its :func:`vega_weight`."""
 WORST_CASE = (
-    "lowest P&L of the ladder now, {smile}: spot within 10 %, every volatility within 10 points, nothing"
+    "lowest P&L of the ladder now, {smile}: spot within 10 %, 30-day volatility within 10 points and every"
+    " expiry by the root of time, nothing"
     " hedged or closed; with what is held, or with working orders filled as well, whichever is lower"
 )
 """What the worst case is, wherever it is shown."""
@@ -89,7 +90,8 @@ class RiskLeg:
             there = (here - np.log(spots / spot)) / math.sqrt(left)
             vol *= self.smile(there) / self.smile(np.array([here]))[0]
         loading = term_loading(self.years[0], _VARIANCE_REVERSION_PER_YEAR)
-        return np.clip(vol * np.exp(loading * vol_moves) + vol_points, _LEAST_VOL, _LARGEST_VOL)
+        points = vega_weight(self.years[0]) * vol_points
+        return np.clip(vol * np.exp(loading * vol_moves) + points, _LEAST_VOL, _LARGEST_VOL)
 
     def values(self, spots: Floats, vols: Floats, step: int) -> Floats:
         """Return the value of the position in each scenario, in its currency."""
@@ -174,7 +176,7 @@ class RiskPart:
         of it.
         ``step``: 0 for now, else the place of the time in the legs' ``years``.
         ``smile``: One of :data:`SMILES`.
-        ``vol_points``: Added to every volatility, 0.01 for a point.
+        ``vol_points``: Change of 30-day volatility, 0.01 for a point, by its expiry's weight on each leg's.
 
         Raises ArgumentError when a spot is not above 0, or the smile is unknown.
         """
@@ -195,7 +197,7 @@ class RiskPart:
         return total
 
     def greeks(self, step: int, smile: str) -> tuple[float, float, float, float]:
-        """Return delta and gamma in units of the underlying, theta a calendar day, vega a point."""
+        """Return delta and gamma in units of the underlying, theta a calendar day, vega a point of 30 days."""
         dollars = self.inverse_usd / self.spot
         delta, gamma, theta, vega = self.shares + dollars, -dollars / self.spot, 0.0, 0.0
         for leg in self.legs:
@@ -203,7 +205,7 @@ class RiskPart:
             delta += leg.units * float(found.delta[0])
             gamma += leg.units * float(found.gamma[0])
             theta += leg.units * float(found.theta[0]) / DAYS_PER_YEAR
-            vega += leg.units * float(found.vega[0]) / 100.0
+            vega += leg.units * float(found.vega[0]) * vega_weight(leg.years[step]) / 100.0
         return delta, gamma, theta, vega
 
 
@@ -245,7 +247,7 @@ class RiskBook:
         step: int = 0,
         smile: str = SMILES[0],
     ) -> Floats:
-        """Return the P&L at each move of every spot (rows) and change of every volatility (columns)."""
+        """Return the P&L at each move of every spot (rows) and change of 30-day volatility (columns)."""
         axes = np.meshgrid(np.asarray(moves), np.asarray(vol_points), indexing="ij")
         spots, points = (axis.ravel() for axis in axes)
         returns = [np.log1p(spots)] * len(self.parts)
@@ -253,7 +255,7 @@ class RiskBook:
         return found.reshape(axes[0].shape)
 
     def greeks(self, step: int, main: float, smile: str = SMILES[0]) -> tuple[float, float, float, float]:
-        """Return delta and gamma in units of what costs ``main``, theta a calendar day, vega a point."""
+        """Return delta and gamma in units of what costs ``main``, theta a calendar day, vega a point of 30 days."""
         total = np.zeros(4)
         for part in self.parts:
             scale = main / part.spot

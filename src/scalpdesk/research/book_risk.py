@@ -395,7 +395,7 @@ def stress_rows(book: RiskBook, smile: str = _USUAL.smile) -> list[dict[str, Any
 
 
 def _grid_document(book: RiskBook, smile: str = _USUAL.smile) -> dict[str, Any]:
-    """Return the ladder at each time: P&L at moves of the spot and changes of every volatility.
+    """Return the ladder at each time: P&L at moves of the spot and changes of 30-day volatility.
 
     Every underlying moves by the same fraction. The centre of the first time is the book as it stands.
     """

@@ -225,7 +225,7 @@ def exposure_of(
             total, spots[underlying] = sums.setdefault(underlying, GreekSum()), valued.spot
             # in coin a delta is an amount already
             worth[underlying] = 1.0 if instrument.is_inverse else valued.spot
-        total.add(units, valued.greeks)
+        total.add(units, valued.greeks, valued.years)
         if delta_only:
             continue
         # near expiry a rate per day promises more than there is to lose
@@ -238,7 +238,7 @@ def exposure_of(
             continue
         # a move of 1 % of the index moves the underlying by beta times 1 %, and its delta counts beta times
         gamma += total.gamma * worth[underlying] * spot * _ONE_PERCENT * beta * beta
-        vega += total.vega / 100.0
+        vega += total.weighted_vega / 100.0
     found = GreekExposure(delta, gamma, vega, theta)
     if math.isfinite(delta + gamma + vega + theta):
         return found
@@ -269,7 +269,7 @@ def rooms(limits: RiskLimits, equity: float, *, only_buys_options: bool) -> tupl
     return (
         CapRoom(-delta, delta, "net delta", f"risk.{delta_key}"),
         CapRoom(-written, bought, "gamma per 1 %", f"risk.{gamma_key}"),
-        CapRoom(-vega, vega, "vega per point", "risk.max_vega_fraction"),
+        CapRoom(-vega, vega, "vega per point of 30 days", "risk.max_vega_fraction"),
         CapRoom(-theta, math.inf, "theta per day", "risk.max_theta_fraction"),
     )
 

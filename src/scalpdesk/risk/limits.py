@@ -96,7 +96,8 @@ class RiskLimits(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_on
     """The same after an order that leaves the book long gamma."""
     max_vega_fraction: Fraction | None = 0.01
     max_theta_fraction: Fraction | None = 0.01
-    """``max_vega_fraction``, ``max_theta_fraction``: Vega of one volatility point, and theta of one calendar
+    """``max_vega_fraction``, ``max_theta_fraction``: Vega of one point of 30-day volatility
+    (an expiry of a week moves by two points then, by the root of time), and theta of one calendar
     day, at most what time value is left.
     """
     max_margin_fraction: _MarginFraction | None = 0.5

@@ -10,11 +10,14 @@ import math
 import numpy as np
 
 from scalpdesk.core.errors import ArgumentError
+from scalpdesk.core.units import DAYS_PER_YEAR
 from scalpdesk.volatility.garch import estimate_garch
 from scalpdesk.volatility.ohlc import Array
 
 FILTERS = ("ewma", "garch", "gjr")
 _EWMA_DECAY = 0.94
+_WEIGHT_DAYS = 30.0
+"""Expiry whose volatility is the one that a weighted vega is for, days."""
 """Weight of yesterday's variance for daily moves: RiskMetrics Technical Document (J.P. Morgan 1996)."""
 SEED_MOVES = 30
 """First moves, whose mean square starts the EWMA; they are no scenarios, as they know their own variance."""
@@ -95,6 +98,20 @@ def ewma_correlation(moves: Array, decay: float = _EWMA_DECAY) -> Array:
     products = (moves * weights[:, None]).T @ moves
     deviations = np.sqrt(np.diag(products))
     return np.asarray(products / np.outer(deviations, deviations))
+
+
+def vega_weight(years: float) -> float:
+    """Return how many points the volatility of an expiry moves for one of 30 days: the root of 30 over its days.
+
+    Vegas of several expiries are a sum of like things only with it: a short expiry moves by more points than a
+    long one. Within the last day it is that of a day. A prior (Taleb 1997, *Dynamic Hedging*, chapter 9).
+
+    ``years``: Calendar years to expiry.
+
+    >>> [round(vega_weight(days / 365), 2) for days in (0.2, 1, 7, 30, 90, 365)]
+    [5.48, 5.48, 2.07, 1.0, 0.58, 0.29]
+    """
+    return math.sqrt(_WEIGHT_DAYS / max(years * DAYS_PER_YEAR, 1.0))
 
 
 def term_loading(years: float, reversion_per_year: float, years_of_index: float = 30.0 / 365.0) -> float:

@@ -52,6 +52,7 @@ from scalpdesk.strategies.gamma_scalper.horizon import HorizonForecast, days_a_y
 from scalpdesk.strategies.toolkit.exits import LAST_HOUR_NS, NO_GAIN
 from scalpdesk.strategies.toolkit.hedger import FINE, TRADING_YEARS, DeltaHedger
 from scalpdesk.strategies.toolkit.sizing import StraddleRisk, pnl_deviation
+from scalpdesk.volatility.filtered_moves import vega_weight
 from scalpdesk.volatility.forecast import VolForecast
 
 _RATIO_NS = 300 * NANOS_PER_SECOND
@@ -413,7 +414,9 @@ class StraddleEdge:
         spot = lead.spot
         premium = units * _capital(view, best.structure, spot)
         gamma = units * best.structure.total(_paid_gamma(view, each.greeks, spot) for each in best.states)
-        vega = units * best.structure.total(each.greeks.vega for each in best.states)
+        vega = units * best.structure.total(
+            each.greeks.vega * vega_weight(each.years) for each in best.states
+        )
         left = view.delta_engine.variance_years(view.now_ns, expiry_instant_ns(contract))
         by_clock = lead.years / left if left > 0.0 else 1.0
         variance = best.vol**2 * by_clock

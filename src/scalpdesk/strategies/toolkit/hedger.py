@@ -463,7 +463,7 @@ class DeltaHedger:
             if valuation.is_modelled:
                 modelled.append(_by_model(view, leg, vol))
             units = float(view.positions.quantity(leg)) * multiplier
-            total.add(units, greeks)
+            total.add(units, greeks, valuation.years)
             bent += units * greeks.delta
             if model.dynamics != "sticky_strike":
                 total.delta += units * self._by_dynamics(view, leg, greeks, valuation, vol)

@@ -127,7 +127,7 @@ class StraddleRisk(NamedTuple):
 
     premium: float
     vega: float
-    """A point of volatility."""
+    """A point of 30-day volatility, each leg by its expiry's weight."""
     theta: float
     """A session's, signed."""
     edge: float = 0.0

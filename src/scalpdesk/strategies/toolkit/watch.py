@@ -201,7 +201,12 @@ class _ExposureAlerts:
                 config.max_gamma_shares_per_usd,
                 "shares per USD",
             ),
-            ("vega", exposure.greeks.vega_usd_per_point, config.max_vega_usd_per_point, "USD per point"),
+            (
+                "vega",
+                exposure.greeks.weighted_vega_usd_per_point,
+                config.max_vega_usd_per_point,
+                "USD per point of 30-day volatility",
+            ),
             ("theta", exposure.greeks.theta_usd_per_day, config.max_theta_usd_per_day, "USD per day"),
         ):
             if limit is not None and abs(value) > limit:
@@ -304,6 +309,7 @@ def _with_greeks(hedge: Proposal, exposure: HedgedPosition, options: int) -> Pro
         "half_spread": inputs.own_cost_fraction * inputs.spot,
         "theta_usd_per_day": greeks.theta_usd_per_day,
         "vega_usd_per_point": greeks.vega_usd_per_point,
+        "weighted_vega_usd_per_point": greeks.weighted_vega_usd_per_point,
         "options": options,
     }
     return msgspec.structs.replace(hedge, facts=hedge.facts | facts)

@@ -14,7 +14,7 @@ export function create(main) {
   const legend = h("div", { class: "legend" }, at, h("span", { class: "up dash" }, "at the first expiry"), keptKey);
   const date = h("input", { type: "range", min: "0", max: "0", step: "any", value: "0", "aria-label": "Date" });
   const dateText = h("b", {}, "now");
-  const vol = h("input", { type: "range", min: "-10", max: "20", step: "0.5", value: "0", "aria-label": "Change of every volatility, points" });
+  const vol = h("input", { type: "range", min: "-10", max: "20", step: "0.5", value: "0", "aria-label": "Change of 30-day volatility, points" });
   const volText = h("b", {}, "0 pts");
   let /** @type {Curve | null} */ kept = null;
   const keep = h("button", { type: "button", "aria-pressed": "false", onclick: () => { kept = kept ? null : latest; keep.setAttribute("aria-pressed", String(Boolean(kept))); stop.now(); } }, "Keep this curve to compare");
@@ -234,7 +234,7 @@ export function ladderTable({ moves, vol_points: points, pnl, heat }, spot, curr
 /** @param {Answer<"/api/risk">} page */
 export function riskSentence({ measures, worst_case: worst, currency }) {
   const decimals = places(currency);
-  const lowest = `worst case is ${signed(worst.pnl, decimals)} ${currency}: spot ${signed(100 * worst.move, 0)} %, volatility ${signed(100 * worst.vol_points, 0)} points, now.`;
+  const lowest = `worst case is ${signed(worst.pnl, decimals)} ${currency}: spot ${signed(100 * worst.move, 0)} %, 30-day volatility ${signed(100 * worst.vol_points, 0)} points, now.`;
   const tail = measures.filter((row) => row.confidence === 0.99).at(-1);
   if (!tail) return `The ${lowest}`;
   return `One session in a hundred loses ${plain(tail.var, decimals)} ${currency} or more, on average ${plain(tail.es, decimals)}. The ${lowest}`;
