@@ -60,7 +60,9 @@ def test_pnl_is_that_of_the_options_priced_there(style, is_call):
             found = part(option, shares=-300.0).pnl(
                 spots, np.zeros(1), step=step, smile="sticky-strike", vol_points=change
             )
-            expected = worth(spots, YEARS[step], 0.2 + change) - worth(np.array(100.0), 0.1, 0.2)
+            expected = worth(spots, YEARS[step], 0.2 + change * (30.0 / 365.0 / YEARS[0]) ** 0.5) - worth(
+                np.array(100.0), 0.1, 0.2
+            )
             assert found == pytest.approx(expected, abs=1e-6)
 
 

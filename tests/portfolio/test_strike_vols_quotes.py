@@ -8,8 +8,8 @@ import pytest
 from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.marketdata.state import MarketState
-from scalpdesk.portfolio.time_and_rate import TimeAndRate
 from scalpdesk.portfolio.strike_vols import ExpirySmile, StrikeVols, _is_wide
+from scalpdesk.portfolio.time_and_rate import TimeAndRate
 from scalpdesk.pricing.svi import SviSmile
 from scalpdesk.volatility.variance_time import CALENDAR
 from scalpdesk_testing.kit.instruments import EXPIRY, option, share, straddle_book
@@ -111,7 +111,9 @@ def test_a_measurement_is_good_for_two_minutes_and_then_only_the_last_one(chain)
     assert found.vol == 0.2
     assert found.deviation == pytest.approx(0.1 / (2.0 * math.sqrt(3.0) * 50.0))
     assert chain.vol(contract, NOON + 120 * S + 1) is None
-    assert chain.vols.last(contract, NOON + 3600 * S) == found.vol  # by the calendar: it is this chain's clock
+    assert (
+        chain.vols.last(contract, NOON + 3600 * S) == found.vol
+    )  # by the calendar: it is this chain's clock
 
 
 @pytest.mark.rows(("vega", "measured"), [(1.5, True), (1.4, False), (0.0, False)])
@@ -331,7 +333,9 @@ def test_a_quote_that_leaves_its_volatility_open_is_uncertain_by_nine_tenths_of_
         chain = Chain()
         vega = np.full(len(vols), 0.05 / 0.02)
         vega[-1] = 0.05 / (uncertainty * vols[-1])
-        chain.vols = StrikeVols(chain.book, chain.state, chain.vols._terms, chain._vol, lambda *_: (vols, vega))
+        chain.vols = StrikeVols(
+            chain.book, chain.state, chain.vols._terms, chain._vol, lambda *_: (vols, vega)
+        )
         chain.all()
         return chain.smile().vol(math.log(STRIKES[-1] / 500.0))
 

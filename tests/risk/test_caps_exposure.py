@@ -43,14 +43,14 @@ LIMITS = st.builds(
 )
 
 
-def valued(delta=0.5, gamma=0.01, theta=-20.0, vega=60.0, *, mark=10.0, spot=500.0):
+def valued(delta=0.5, gamma=0.01, theta=-20.0, vega=60.0, *, mark=10.0, spot=500.0, years=0.1):
     greeks = OptionGreeks(
         price=mark, delta=delta, gamma=gamma, theta=theta, vega=vega, rho=0.0, vanna=0.0, volga=0.0, charm=0.0
     )
     return OptionState(
         mark,
         spot,
-        0.1,
+        years,
         0.0,
         0.2,
         vol_is_fresh=True,
@@ -72,8 +72,20 @@ def test_options_and_shares_are_added_up_in_currency():
     found = exposure([(1, CALL, 2.0), (0, SHARE, -40.0)], valued())
     assert found.delta_usd == pytest.approx(2 * 100 * 0.5 * 500 - 40 * 500)
     assert found.gamma_usd_per_percent == pytest.approx(2 * 100 * 0.01 * 500**2 / 100)
-    assert found.vega_usd_per_point == pytest.approx(2 * 100 * 0.60)
+    assert found.vega_usd_per_point == pytest.approx(
+        2 * 100 * 0.60 * (30.0 / 36.5) ** 0.5
+    )  # of 36.5 days to 30
     assert found.theta_usd_per_day == pytest.approx(-2 * 100 * 20 / 365)
+
+
+@pytest.mark.rows(
+    ("days", "weight"), [(120.0, 0.5), (30.0, 1.0), (7.5, 2.0), (1.0, 30.0**0.5), (0.1, 30.0**0.5)]
+)
+def test_vegas_of_unlike_expiries_are_summed_by_the_root_of_time(days, weight):
+    far, near = valued(vega=60.0, years=days / 365), valued(vega=60.0, years=30 / 365)
+    lines = [(1, CALL, 3.0), (2, PUT, -1.0)]
+    found = exposure_of(lines, Marks({1: far, 2: near}.get, lambda _: 500.0), {})
+    assert found.vega_usd_per_point == pytest.approx(100 * 0.60 * (3.0 * weight - 1.0))
 
 
 def test_a_beta_weighs_delta_once_and_gamma_twice():
@@ -91,7 +103,7 @@ def test_an_account_in_coin_counts_coins():
     found = exposure([(1, inverse, 2.0), (0, perpetual("BTC"), -4_500.0)], of_call, mark=90_000.0)
     assert found.delta_usd == pytest.approx(2 * 0.45 - 0.5)
     assert found.gamma_usd_per_percent == pytest.approx(2 * 5e-6 * 900.0)
-    assert found.vega_usd_per_point == pytest.approx(2 * 0.001)
+    assert found.vega_usd_per_point == pytest.approx(2 * 0.001 * (30.0 / 36.5) ** 0.5)
     assert found.theta_usd_per_day == pytest.approx(-2 * 0.4 / 365)
 
 

@@ -76,8 +76,12 @@ def test_sizes_are_bounded_by_kind(context, on_share, quantity, reason, ask):
 @pytest.mark.rows("verdict", QuoteVerdict)
 def test_risk_is_opened_on_good_quotes_only(context, verdict, ask):
     reason = ask(checks.quote_is_good, context(verdict=verdict))
-    good = verdict in (QuoteVerdict.GOOD, QuoteVerdict.LOCKED)
+    # a far wing that is bought needs an ask alone
+    good = verdict in (QuoteVerdict.GOOD, QuoteVerdict.LOCKED, QuoteVerdict.ZERO_BID)
     assert reason == (None if good else f"the quote of SPY240419C00500000 is {verdict}")
+    sold = context(verdict=verdict, intent=intent(side=Side.SELL))
+    is_two_sided = verdict in (QuoteVerdict.GOOD, QuoteVerdict.LOCKED)
+    assert (ask(checks.quote_is_good, sold) is None) is is_two_sided
 
 
 @pytest.mark.rows("purpose", LOWERING)

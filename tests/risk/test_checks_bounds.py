@@ -350,12 +350,17 @@ def test_the_reasons_of_a_cut_name_each_cap_that_binds():
     ]
     short = rooms(RiskLimits(), 100_000.0, only_buys_options=False)
     assert [room.key for room in short[:2]] == ["risk.max_net_delta_fraction", "risk.max_gamma_fraction"]
-    assert [room.name for room in caps] == ["net delta", "gamma per 1 %", "vega per point", "theta per day"]
+    assert [room.name for room in caps] == [
+        "net delta",
+        "gamma per 1 %",
+        "vega per point of 30 days",
+        "theta per day",
+    ]
     cut = cut_exposure(GreekExposure(100.0), GreekExposure(-40_000.0, 0.0, 1_600.0), 4, short)
     assert cut == SizeCut(
         2,
         "net delta would be -39900 (now 100), cap 20000 (risk.max_net_delta_fraction);"
-        " vega per point would be 1600 (now 0), cap 1000 (risk.max_vega_fraction)",
+        " vega per point of 30 days would be 1600 (now 0), cap 1000 (risk.max_vega_fraction)",
     )
     assert cut_exposure(GreekExposure(), GreekExposure(20_000.0), 1, short) is None
 

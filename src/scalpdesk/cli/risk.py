@@ -282,7 +282,9 @@ def _print_risk(document: dict[str, Any]) -> None:
         print_table(table_of(document["stress"], columns, moves, left=4))
     grid = document["grid"]
     for place, name in enumerate(grid["times"][:2]):
-        click.echo(f"P&L {name}, spot by change of 30-day volatility in points (each expiry by the root of time)")
+        click.echo(
+            f"P&L {name}, spot by change of 30-day volatility in points (each expiry by the root of time)"
+        )
         table = new_table("spot", *(f"{100 * points:+.0f}" for points in grid["vol_points"]))
         for move, cells in zip(grid["moves"], grid["pnl"][place], strict=True):
             table.add_row(f"{move:+.0%}", *(f"{value:+,.{places}f}" for value in cells))

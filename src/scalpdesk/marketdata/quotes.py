@@ -75,6 +75,17 @@ def judge_quote(bid: float, ask: float) -> QuoteVerdict:
     return QuoteVerdict.ZERO_BID if bid == 0 else QuoteVerdict.CROSSED
 
 
+def may_open(verdict: QuoteVerdict, *, buys_option: bool) -> bool:
+    """Return whether a position may be opened on a quote, unless it :func:`is_stub`.
+
+    An option that is bought needs an ask alone: the far wing of a structure often has no bidder.
+
+    >>> may_open(QuoteVerdict.ZERO_BID, buys_option=True), may_open(QuoteVerdict.ZERO_BID, buys_option=False)
+    (True, False)
+    """
+    return verdict in TRADABLE or (buys_option and verdict is QuoteVerdict.ZERO_BID)
+
+
 def is_stub(quote: QuoteEvent, widest: float) -> bool:
     """Return whether an option's sides lie so far apart that its price lies anywhere between.
 

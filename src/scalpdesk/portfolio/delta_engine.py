@@ -171,8 +171,8 @@ class OptionValuer(Protocol):
 class ModelMarks:
     """Values options by the model, all of them at one spot and one instant: those of its latest quote.
 
-    Of a quote older than that, its volatility counts; of one that is lost or lacks a side that of others; deep in
-    the money that of its strike's other leg.
+    Of a quote older than that, its volatility counts; of one that is lost or lacks a side that of others;
+    deep in the money that of its strike's other leg.
 
     ``pricer``, ``terms``, ``vols``, ``state``: The pricing model; time to expiry and rates; the volatilities
     of options; the latest market.
@@ -247,8 +247,8 @@ class ModelMarks:
     ) -> OptionState | None:
         """Value an option whose quote is older than the spot; None where the quote gives no volatility.
 
-        Its mid is a price at the spot of its own instant. Of two legs of a strike one would count at the spot of
-        now and the other at that of seconds ago.
+        Its mid is a price at the spot of its own instant. Of two legs of a strike one would count at the spot
+        of now and the other at that of seconds ago.
         """
         own, now_ns = self._vols.quoted.of(option, quote), self._as_of(option, spot_quote)
         if own is None or not option.expires_ns > now_ns:
@@ -460,8 +460,9 @@ class DeltaEngine:
     def state(self, instrument_id: InstrumentId, now_ns: int) -> OptionState | None:
         """Return what an option is worth: by its mid, or by the model where no quote of now tells it.
 
-        The model values an option whose quote is older than the spot, lost or shows no price, and one deep in the
-        money: every leg counts at one spot and one instant. None for what is no option, and while it or its underlying was never quoted. ``now_ns`` in UTC nanoseconds.
+        The model values an option whose quote is older than the spot, lost or shows no price, and one deep in
+        the money: every leg counts at one spot and one instant. None for what is no option, and while it or
+        its underlying was never quoted. ``now_ns`` in UTC nanoseconds.
         """
         known, rests_on = self._states.get(instrument_id), (now_ns, self._state.version, self.vols.learnt)
         if known is not None and known[0] == rests_on:

@@ -15,8 +15,9 @@ class PositionGreeks(FrozenLeaf, frozen=True, gc=False):
     theta_usd_per_day: float
     vega_usd_per_point: float
     weighted_vega_usd_per_point: float
-    """For a point of 30-day volatility, each expiry by its :func:`~scalpdesk.volatility.filtered_moves.vega_weight`:
-    vegas of several expiries sum to a risk only so."""
+    """For a point of 30-day volatility, each expiry by its
+    :func:`~scalpdesk.volatility.filtered_moves.vega_weight`: only so vegas of several expiries are one risk.
+    """
 
     @property
     def net_delta_shares(self) -> float:
@@ -55,7 +56,7 @@ class GreekSum(Leaf, gc=False):
     weighted_vega: float = 0.0
 
     def add(self, units: float, greeks: OptionGreeks, years: float) -> None:
-        """Add ``units`` (contracts times multiplier, signed) of an option with so many calendar years to go."""
+        """Add ``units`` (contracts times multiplier, signed) of an option with ``years`` to its expiry."""
         self.delta += units * greeks.delta
         self.gamma += units * greeks.gamma
         self.theta += units * greeks.theta

@@ -197,7 +197,7 @@ class RiskPart:
         return total
 
     def greeks(self, step: int, smile: str) -> tuple[float, float, float, float]:
-        """Return delta and gamma in units of the underlying, theta a calendar day, vega a point of 30 days."""
+        """Return delta and gamma in units of the underlying, theta a calendar day, weighted vega a point."""
         dollars = self.inverse_usd / self.spot
         delta, gamma, theta, vega = self.shares + dollars, -dollars / self.spot, 0.0, 0.0
         for leg in self.legs:
@@ -255,7 +255,7 @@ class RiskBook:
         return found.reshape(axes[0].shape)
 
     def greeks(self, step: int, main: float, smile: str = SMILES[0]) -> tuple[float, float, float, float]:
-        """Return delta and gamma in units of what costs ``main``, theta a calendar day, vega a point of 30 days."""
+        """Return delta and gamma in units of what costs ``main``, theta a day, weighted vega a point."""
         total = np.zeros(4)
         for part in self.parts:
             scale = main / part.spot

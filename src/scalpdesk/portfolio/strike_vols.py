@@ -238,7 +238,7 @@ class StrikeVols:
         return StrikeVol(scale * known.vol, scale * known.deviation, strike.measured_ns + OLDEST_NS)
 
     def last(self, contract: OptionContract, now_ns: int) -> float:
-        """Return the last volatility of a contract's strike, however old, by the calendar of now; 0 without."""
+        """Return a strike's last volatility, however old, by the calendar of now; 0 without any."""
         if self._known != len(self._instruments):
             self._learn()
         strike = self._strikes[_key(contract)]

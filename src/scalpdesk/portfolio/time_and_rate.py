@@ -60,9 +60,9 @@ class TimeAndRate:
     def to_clock(self, expires_ns: int, at_ns: int) -> float:
         """Return what turns an option's volatility by the calendar into that on the variance clock.
 
-        By the calendar the last hour of trading shows a multiple of the volatility that the underlying has, and
-        a weekend a part of it: from one instant to another a volatility is carried on the variance clock. 1
-        from the expiry instant on.
+        By the calendar the last hour of trading shows a multiple of the volatility that the underlying has,
+        and a weekend a part of it: from one instant to another a volatility is carried on the variance clock.
+        1 from the expiry instant on.
         """
         by_clock = self.variance_left(expires_ns, at_ns)
         return math.sqrt(self.years(expires_ns, at_ns) / by_clock) if by_clock > 0.0 else 1.0

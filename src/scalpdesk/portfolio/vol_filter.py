@@ -18,8 +18,9 @@ REPEATS = 3
 class VolFilter:
     """Kalman filter of one volatility.
 
-    A level that leaps is an outlier only where it follows another of the same session: from :meth:`begin_session`
-    on, until a measurement agrees with the one before, each beyond the gate is a new start.
+    A level that leaps is an outlier only where it follows another of the same session: from
+    :meth:`begin_session` on, until a measurement agrees with the one before, each beyond the gate is a new
+    start.
 
     ``vol_of_vol``: Of its logarithm, per root year.
     ``gate``: Standard deviations of an innovation beyond which a measurement is passed over.

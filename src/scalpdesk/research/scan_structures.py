@@ -91,19 +91,22 @@ def scan_structures(
 ) -> list[dict[str, Any]]:
     """Rank the structures of a chain, the largest net edge first, ready for JSON; amounts in USD a set.
 
+    The same signed legs are one row, by the first name: a ratio that is bought is a back ratio that is sold.
+
     ``chain``: The chain and the forecast.
     ``structures``: Shapes with side, right and distances.
     """
-    quotes, rows = _ScannedQuotes(chain), list[dict[str, Any]]()
+    quotes, rows = _ScannedQuotes(chain), dict[frozenset[tuple[InstrumentId, int]], dict[str, Any]]()
     days = to_new_york(chain.now_ns).date(), date.max
     for wanted in structures:
         lister = ShapeLister(wanted)
         lister.learn(quotes.options())
         for structure in _nearest(lister.list_now(quotes, chain.now_ns, days, centres=1), quotes):
-            row = _row(chain, quotes, config, wanted, structure)
+            legs = frozenset(structure.ratios.items())
+            row = None if legs in rows else _row(chain, quotes, config, wanted, structure)
             if row is not None:
-                rows.append(row)
-    return sorted(rows, key=lambda row: -row["edge_usd"])
+                rows[legs] = row
+    return sorted(rows.values(), key=lambda row: -row["edge_usd"])
 
 
 def _nearest(structures: Sequence[Structure], quotes: _ScannedQuotes) -> list[Structure]:

@@ -16,7 +16,7 @@ from scalpdesk.instruments.contract import Instrument
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.margin.capital import capital_of, cash_of
 from scalpdesk.margin.regulation_t import LONG_OPTIONS
-from scalpdesk.marketdata.quotes import TRADABLE, QuoteVerdict
+from scalpdesk.marketdata.quotes import TRADABLE, QuoteVerdict, may_open
 from scalpdesk.risk.context import Check, OrderContext, Scope, TradePart, Working, concerns
 
 BUY, OPEN, MARKET = Side.BUY, Purpose.OPEN, OrderType.MARKET
@@ -122,9 +122,9 @@ def _unit(context: OrderContext) -> str:
 
 
 def quote_is_good(context: OrderContext) -> str | None:
-    """Risk is opened only on a good quote; lowering it needs any usable one."""
+    """Risk is opened only on a good quote, an option bought on its ask; lowering it needs any usable one."""
     verdict = context.verdict
-    if verdict in TRADABLE:
+    if may_open(verdict, buys_option=context.is_option and context.intent.side is BUY):
         return None
     if context.intent.purpose in OPENING or verdict in _UNUSABLE:
         return f"the quote of {context.instrument.symbol} is {verdict}"

@@ -101,10 +101,10 @@ def ewma_correlation(moves: Array, decay: float = _EWMA_DECAY) -> Array:
 
 
 def vega_weight(years: float) -> float:
-    """Return how many points the volatility of an expiry moves for one of 30 days: the root of 30 over its days.
+    """Return how many points the volatility of an expiry moves for one of 30 days, the root of 30 / days.
 
-    Vegas of several expiries are a sum of like things only with it: a short expiry moves by more points than a
-    long one. Within the last day it is that of a day. A prior (Taleb 1997, *Dynamic Hedging*, chapter 9).
+    Vegas of several expiries are a sum of like things only with it: a short expiry moves by more points than
+    a long one. Within the last day it is that of a day. A prior (Taleb 1997, *Dynamic Hedging*, chapter 9).
 
     ``years``: Calendar years to expiry.
 
