@@ -49,9 +49,9 @@ def test_a_carried_week_of_the_index_earned_its_gamma_and_paid_its_theta(recorde
         "total": 661,
         "delta": 449,
         "gamma": 3999,
-        "theta": -4323,
-        "vega": 1517,
-        "higher_order": -797,
+        "theta": -4301,
+        "vega": 1480,
+        "higher_order": -780,
         "residual": 0,
     }
     explain = engine.desk.attribution
@@ -64,12 +64,12 @@ def test_a_day_of_the_last_hours_is_gamma_and_delta_and_leaves_no_residual():
     """2018-02-05, an option of the day."""
     engine = play_day("embedded", "2018-02-05", "entry.max_straddle_delta=none").engine
     assert parts_of(engine) == {
-        "total": 111,
-        "delta": 47,
-        "gamma": 84,
-        "theta": -28,
-        "vega": 43,
-        "higher_order": -31,
+        "total": 112,
+        "delta": 51,
+        "gamma": 83,
+        "theta": -26,
+        "vega": 36,
+        "higher_order": -28,
         "residual": 0,
     }
     explain = engine.desk.attribution

@@ -142,7 +142,7 @@ def test_the_caps_are_shares_of_equity():
     delta, gamma, vega, theta = caps()
     assert (delta.low, delta.high) == (-20_000, 20_000)
     assert (gamma.low, gamma.high) == (-10_000, 1_000_000)
-    assert (vega.low, vega.high) == (-1_000, 1_000)
+    assert (vega.low, vega.high) == (-2_000, 2_000)
     assert (theta.low, theta.high) == (-1_000, math.inf)  # only a long book pays theta
     assert caps(only_buys=True)[0].high == 500_000
 
@@ -155,7 +155,7 @@ def test_a_cap_that_is_none_bounds_nothing_and_an_account_without_equity_allows_
 
 
 def test_the_tightest_cap_is_the_one_that_is_named():
-    found = largest_within(GreekExposure(), GreekExposure(1_000.0, 0.0, 500.0, 0.0), 50, caps())
+    found = largest_within(GreekExposure(), GreekExposure(1_000.0, 0.0, 1_000.0, 0.0), 50, caps())
     assert (found[0], [one.key for one in found[1]]) == (2, ["risk.max_vega_fraction"])
 
 

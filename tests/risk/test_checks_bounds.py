@@ -345,7 +345,7 @@ def test_the_reasons_of_a_cut_name_each_cap_that_binds():
     assert [(room.low, room.high, room.key) for room in caps] == [
         (-500_000.0, 500_000.0, "risk.max_bought_delta_fraction"),
         (-10_000.0, 1_000_000.0, "risk.max_bought_gamma_fraction"),
-        (-1_000.0, 1_000.0, "risk.max_vega_fraction"),
+        (-2_000.0, 2_000.0, "risk.max_vega_fraction"),
         (-1_000.0, float("inf"), "risk.max_theta_fraction"),
     ]
     short = rooms(RiskLimits(), 100_000.0, only_buys_options=False)
@@ -356,11 +356,11 @@ def test_the_reasons_of_a_cut_name_each_cap_that_binds():
         "vega per point of 30 days",
         "theta per day",
     ]
-    cut = cut_exposure(GreekExposure(100.0), GreekExposure(-40_000.0, 0.0, 1_600.0), 4, short)
+    cut = cut_exposure(GreekExposure(100.0), GreekExposure(-40_000.0, 0.0, 3_200.0), 4, short)
     assert cut == SizeCut(
         2,
         "net delta would be -39900 (now 100), cap 20000 (risk.max_net_delta_fraction);"
-        " vega per point of 30 days would be 1600 (now 0), cap 1000 (risk.max_vega_fraction)",
+        " vega per point of 30 days would be 3200 (now 0), cap 2000 (risk.max_vega_fraction)",
     )
     assert cut_exposure(GreekExposure(), GreekExposure(20_000.0), 1, short) is None
 

@@ -94,7 +94,7 @@ class RiskLimits(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_on
     """Change of the net delta (currency) for a move of 1 %, after an order that leaves it short."""
     max_bought_gamma_fraction: Annotated[float, above(0, 1_000, "a multiple of equity")] | None = 10.0
     """The same after an order that leaves the book long gamma."""
-    max_vega_fraction: Fraction | None = 0.01
+    max_vega_fraction: Fraction | None = 0.02
     max_theta_fraction: Fraction | None = 0.01
     """``max_vega_fraction``, ``max_theta_fraction``: Vega of one point of 30-day volatility
     (an expiry of a week moves by two points then, by the root of time), and theta of one calendar

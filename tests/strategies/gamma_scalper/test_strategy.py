@@ -134,7 +134,7 @@ def test_an_entry_buys_both_legs_at_the_ask(scalper):
 @pytest.mark.parametrize(
     ("sizing", "size", "straddles", "why"),
     [
-        # at 500 and 20 % both legs cost 28.2 together, a point is 141 and a session 42
+        # at 500 and 20 % both legs cost 28.2 together, a point is 141, one of 30-day volatility 114, and a session 42
         ("premium_fraction", {"fraction": 0.10, "max_premium_fraction": 0.5}, 3, "bound by size"),
         ("premium_fraction", {"fraction": 0.10}, 1, "bound by premium"),
         ("vega", {"max_premium_fraction": 0.5}, 1, "bound by size"),
@@ -152,7 +152,7 @@ def test_the_number_of_straddles_follows_the_equity_and_the_decision_says_why(
     assert decision.reasons[1].startswith(f"size: {straddles} straddles by {sizing.replace('_', ' ')}")
     facts = decision.facts
     assert facts["premium_usd"] == pytest.approx(2_830.0, rel=0.02)
-    assert facts["vega_usd_per_point"] == pytest.approx(141.0, rel=0.02)
+    assert facts["vega_usd_per_point"] == pytest.approx(114.0, rel=0.02)
     # a session's theta by the session's clock is the break-even variance of a day times half the gamma
     assert facts["theta_usd_per_session"] == pytest.approx(-2_830.0 / (2 * 46 * 252 / 365), rel=0.10)
 
