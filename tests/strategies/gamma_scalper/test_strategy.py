@@ -134,7 +134,7 @@ def test_an_entry_buys_both_legs_at_the_ask(scalper):
 @pytest.mark.parametrize(
     ("sizing", "size", "straddles", "why"),
     [
-        # at 500 and 20 % both legs cost 28.2 together, a point is 141, one of 30-day volatility 114, and a session 42
+        # at 500 and 20 % both legs cost 28.2 together, a point of 30-day volatility is 114 and a session 42
         ("premium_fraction", {"fraction": 0.10, "max_premium_fraction": 0.5}, 3, "bound by size"),
         ("premium_fraction", {"fraction": 0.10}, 1, "bound by premium"),
         ("vega", {"max_premium_fraction": 0.5}, 1, "bound by size"),
