@@ -3,8 +3,7 @@
 import json
 import os
 import signal
-import subprocess
-import sys
+import threading
 import time
 import urllib.request
 from contextlib import suppress
@@ -15,16 +14,19 @@ from typing import Any
 import msgspec
 
 from scalpdesk.live.status import ask, running_desks
+from scalpdesk_testing.kit.forked import Command
 from scalpdesk_testing.question_cells import Cell, How, Road, Seen, When
 
 SLACK_SECONDS = 6.0
 """What a busy machine may add to the time of a road: commands are processes of their own."""
 _NOTICED_SECONDS = 18.0
 """From the beginning of bad answers to the road: the next comparison, its time-outs, and ten seconds."""
-_ENTRY_SECONDS, _START_SECONDS = 90.0, 12.0
+_ENTRY_SECONDS, _START_SECONDS, _END_SECONDS = 240.0, 20.0, 10.0
 _LEAVE_SECONDS, _HEALED_SECONDS = 45.0, 60.0
 """Waits for a flat account: while questions are answered badly, and once they no longer are."""
 _WATCH_SECONDS = 15.0
+_STARTING = threading.Lock()
+"""Commands are started one after the other: the process that forks them takes its surroundings from here."""
 _TRADES = (
     "entry.gate=off",
     "entry.not_before=00:01",
@@ -81,7 +83,6 @@ class Bench:
         folder = folder.resolve()
         self.folder, self.venue = folder, venue
         self.environ = {**os.environ, "XDG_STATE_HOME": str(folder / "state"), "NO_COLOR": "1"}
-        self._files: list[Any] = []
         self.exchange = self._start(["exchange", *_MARKETS[venue], "--rate-limit", "0"], "exchange")
         line = self._first_line(folder / "exchange.out")
         ready = json.loads(line)
@@ -89,22 +90,21 @@ class Bench:
         self.url = ready["urls"]["tws"] if venue == "tws" else self.admin.removesuffix("/admin")
         key, secret = ready["keys"][venue] or ("none", "none")
         self.environ |= {"TRADING_API_KEY": key, "TRADING_API_SECRET": secret}
-        self.desk: subprocess.Popen[bytes] | None = None
+        self.desk: Command | None = None
         self.starts = 0
         if venue == "deribit":
             (folder / "params.yaml").write_text(_COIN_SETTINGS)
 
-    def _start(self, words: list[str], name: str) -> "subprocess.Popen[bytes]":
+    def _start(self, words: list[str], name: str) -> Command:
         out, err = ((self.folder / f"{name}.{end}").open("ab") for end in ("out", "err"))
-        self._files += [out, err]
-        return subprocess.Popen(  # noqa: S603 - a command of our own
-            [sys.executable, "-m", "scalpdesk", *words],
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=err,
-            env=self.environ,
-            cwd=self.folder,
-        )
+        with out, err, _STARTING:
+            return Command(
+                words,
+                stdout=out.fileno(),
+                stderr=err.fileno(),
+                environ=self.environ,
+                folder=self.folder,
+            )
 
     def _first_line(self, path: Path) -> str:
         until = time.monotonic() + _ENTRY_SECONDS
@@ -137,7 +137,7 @@ class Bench:
         self.starts += 1
         self.desk = self._start(words, f"desk{self.starts}")
 
-    def typed(self, *words: str) -> "subprocess.Popen[bytes]":
+    def typed(self, *words: str) -> Command:
         """Type a command, which goes on beside the caller."""
         return self._start(list(words), words[0])
 
@@ -172,18 +172,15 @@ class Bench:
 
     def end(self) -> None:
         """End all processes of this bench."""
-        for process in (self.desk, self.exchange):
-            if process is not None and process.poll() is None:
-                with suppress(OSError):
-                    process.send_signal(signal.SIGCONT)
-                process.terminate()
-        for process in (self.desk, self.exchange):
-            if process is not None:
-                with suppress(subprocess.TimeoutExpired):
-                    process.wait(8.0)
-                process.kill()
-        for file in self._files:
-            file.close()
+        running = [process for process in (self.desk, self.exchange) if process is not None]
+        for process in running:
+            process.send_signal(signal.SIGCONT)
+            process.terminate()
+        ends = time.monotonic() + _END_SECONDS
+        while time.monotonic() < ends and any(process.poll() is None for process in running):
+            time.sleep(0.2)
+        for process in running:
+            process.kill()
 
 
 def _is_option(symbol: str) -> bool:
@@ -207,14 +204,13 @@ def _reversals(fills: list[dict[str, Any]], held: dict[str, Decimal]) -> str:
     return ""
 
 
-def try_cell(cell: Cell, folder: Path, *, keep: bool = False) -> Seen:
+def try_cell(cell: Cell, folder: Path) -> Seen:
     """Run one cell."""
     bench = Bench(folder, cell.venue)
     try:
         return _try(bench, cell)
     finally:
         bench.end()
-        del keep
 
 
 def _try(bench: Bench, cell: Cell) -> Seen:
@@ -296,20 +292,13 @@ def _leave(bench: Bench, cell: Cell, said_before: int) -> Seen:
     flat = healed = None
     if bench.until(lambda: not bench.held(), _LEAVE_SECONDS):
         flat = time.monotonic() - began
-    else:
+    mode, alarm = str((bench.status() or {}).get("mode", "")), _alarm_in(bench.said()[said_before:])
+    if flat is None:
         bench.post("heal", {})
         began = time.monotonic()
         if bench.until(lambda: not bench.held(), _HEALED_SECONDS):
             healed = time.monotonic() - began
-    status = bench.status() or {}
     for command in commands:
-        if command.poll() is None:
-            command.kill()
-    return Seen(
-        held=True,
-        flat_seconds=flat,
-        healed_seconds=healed,
-        reversed_=_reversals(bench.get("fills")[fills:], held),
-        mode=str(status.get("mode", "")),
-        alarm=_alarm_in(bench.said()[said_before:]),
-    )
+        command.kill()
+    reversal = _reversals(bench.get("fills")[fills:], held)
+    return Seen(True, flat, healed, reversal, mode, alarm)

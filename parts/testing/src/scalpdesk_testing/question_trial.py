@@ -16,6 +16,7 @@ import msgspec
 from scalpdesk.core.enums import OperatorAction
 from scalpdesk.core.errors import ScalpdeskError
 from scalpdesk.core.units import InstrumentId
+from scalpdesk.exchange import Question
 from scalpdesk.live.account_mode import WaitingCommand
 from scalpdesk.live.emergency import EmergencyTrader
 from scalpdesk.live.watchdog_program import LATE_ORDER_SECONDS
@@ -36,6 +37,8 @@ _NOTICED_SECONDS = 42.0
 """From the beginning of bad answers to the road: the next comparison is due within thirty seconds."""
 _LEAVE_SECONDS, _HEALED_SECONDS = 36.0, 36.0
 _WATCH_SECONDS = 20.0
+_SILENCE_SECONDS = 40.0
+"""Longer until a desk says that its quotes have ended: it takes a minute (``venue.silent_seconds``)."""
 _STALL_SECONDS = 3.0
 """Without a heartbeat for so long the watchdog takes a desk for hanging."""
 _TOLD = frozenset({"alarm", "ended", "watchdog"})
@@ -109,6 +112,8 @@ class _QuestionTrial(Trial):
             if road is Road.KILL_NOTHING:
                 self.mishaps._kill(is_power_cut=False)  # noqa: SLF001
                 await asyncio.sleep(_NOTICED_SECONDS)
+            if cell.question is Question.QUOTES:
+                await asyncio.sleep(_SILENCE_SECONDS)
             orders = len(self.account.by_client_id)
             await asyncio.sleep(_WATCH_SECONDS)
             self.seen = self._state(held, orders)
@@ -150,6 +155,7 @@ class _QuestionTrial(Trial):
         self._take(self.cell.road)
         flat = await self._flat_within(_LEAVE_SECONDS)
         flat_seconds, healed_seconds = None if flat is None else flat - began, None
+        state = self._state(held, 0)
         if flat is None:
             self.plan.lift(self.cell.fault)
             began = self.loop.time()
@@ -157,7 +163,7 @@ class _QuestionTrial(Trial):
             healed_seconds = None if healed is None else healed - began
         else:
             await asyncio.sleep(12.0)  # it stays so
-        self.seen = self._state(held, 0)._replace(
+        self.seen = state._replace(
             flat_seconds=flat_seconds, healed_seconds=healed_seconds, reversed_=self._reversal(since, held)
         )
         if flat is not None and self._held():
