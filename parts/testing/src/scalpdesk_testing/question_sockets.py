@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 import urllib.request
+from collections import Counter
 from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
@@ -24,7 +25,9 @@ _NOTICED_SECONDS = 18.0
 _ENTRY_SECONDS, _START_SECONDS, _END_SECONDS = 240.0, 20.0, 10.0
 _LEAVE_SECONDS, _HEALED_SECONDS = 45.0, 60.0
 """Waits for a flat account: while questions are answered badly, and once they no longer are."""
-_WATCH_SECONDS = 15.0
+_WATCH_SECONDS = {"alpaca": 15.0, "deribit": 75.0, "tws": 15.0}
+"""How long a desk that is left alone is looked at: the coin market's perpetual is quoted each half minute."""
+_FOR_A_PERSON = ("desk*.err", "flatten.*", "runs/*.log")
 _STARTING = threading.Lock()
 """Commands are started one after the other: the process that forks them takes its surroundings from here."""
 _TRADES = (
@@ -137,18 +140,21 @@ class Bench:
         self.starts += 1
         self.desk = self._start(words, f"desk{self.starts}")
 
+    def start_again(self, *options: str) -> None:
+        """Start the desk with ``--resume``, and wait until it answers or has ended."""
+        self.run("--resume", *options)
+        desk = self.desk
+        assert desk is not None
+        self.until(lambda: desk.poll() is not None or self.status() is not None, _ENTRY_SECONDS)
+
     def typed(self, *words: str) -> Command:
         """Type a command, which goes on beside the caller."""
         return self._start(list(words), words[0])
 
-    def said(self) -> str:
-        """Return all that desks and commands have written to their standard error, and the watchdog's log."""
-        files = [
-            *self.folder.glob("desk*.err"),
-            *self.folder.glob("flatten.*"),
-            *self.folder.glob("runs/*.log"),
-        ]
-        return "\n".join(path.read_text(errors="replace") for path in files)
+    def said(self) -> Counter[str]:
+        """Return the lines that desks and commands have written for a person, and the watchdog's log."""
+        files = [path for form in _FOR_A_PERSON for path in sorted(self.folder.glob(form))]
+        return Counter(line for path in files for line in path.read_text(errors="replace").splitlines())
 
     def status(self) -> dict[str, Any] | None:
         """Return what the desk says of itself, None without one."""
@@ -226,44 +232,46 @@ def _try(bench: Bench, cell: Cell) -> Seen:
     desk = bench.desk
     assert desk is not None
     if not bench.until(lambda: desk.poll() is not None or has_entered(), _ENTRY_SECONDS) or not has_entered():
-        return Seen(held=False, alarm=bench.said()[-500:])
+        return Seen(held=False, alarm=_alarm_in(bench.said()))
     assert bench.desk is not None
     if cell.when is When.STARTING:
         bench.desk.kill()
         bench.desk.wait()
         if guarded:  # the watchdog of the first life has acted; hold what is left of the position
             return Seen(held=False)
-    said_before = len(bench.said())
+    said_before = bench.said()
     if not is_well:
         bench.post("faults", cell.fault)
     if cell.when is When.CUT:
         bench.post("disconnect", {})
     if cell.when is When.STARTING:
-        bench.run("--resume", *options)
-    time.sleep(_START_SECONDS if cell.when is When.STARTING else _NOTICED_SECONDS)
+        bench.start_again(*options)
+        time.sleep(_START_SECONDS)
+    else:
+        time.sleep(_NOTICED_SECONDS)
     if road is Road.NOTHING:
         return _watch(bench, said_before, len(bench.get("orders")))
     return _leave(bench, cell, said_before)
 
 
-def _alarm_in(text: str) -> str:
-    lines = [line for line in text.splitlines() if "alarm" in line.lower() or "error" in line.lower()]
+def _alarm_in(said: Counter[str]) -> str:
+    lines = [line for line in said if line.lower().startswith(("alarm", "error")) or "ALARM" in line]
     return lines[-1][:200] if lines else ""
 
 
-def _watch(bench: Bench, said_before: int, orders: int) -> Seen:
+def _watch(bench: Bench, said_before: Counter[str], orders: int) -> Seen:
     """Look whether the desk trades, or says why it does not."""
-    time.sleep(_WATCH_SECONDS)
+    time.sleep(_WATCH_SECONDS[bench.venue])
     status = bench.status() or {}
     return Seen(
         held=bool(bench.held()),
         mode=str(status.get("mode", "")),
-        alarm=_alarm_in(bench.said()[said_before:]),
+        alarm=_alarm_in(bench.said() - said_before),
         orders=len(bench.get("orders")) - orders,
     )
 
 
-def _leave(bench: Bench, cell: Cell, said_before: int) -> Seen:
+def _leave(bench: Bench, cell: Cell, said_before: Counter[str]) -> Seen:
     """Leave by a road and wait for a flat account."""
     road = cell.road
     held, fills = bench.held(), len(bench.get("fills"))
@@ -284,15 +292,15 @@ def _leave(bench: Bench, cell: Cell, said_before: int) -> Seen:
     if road in (Road.KILL_FLATTEN, Road.KILL_NOTHING):
         for command in commands:
             command.wait()
+        bench.start_again("--no-watchdog")
         began = time.monotonic()
-        bench.run("--resume", "--no-watchdog")
     if road is Road.KILL_NOTHING:
         time.sleep(_NOTICED_SECONDS)
         return _watch(bench, said_before, len(bench.get("orders")))
     flat = healed = None
     if bench.until(lambda: not bench.held(), _LEAVE_SECONDS):
         flat = time.monotonic() - began
-    mode, alarm = str((bench.status() or {}).get("mode", "")), _alarm_in(bench.said()[said_before:])
+    mode, alarm = str((bench.status() or {}).get("mode", "")), _alarm_in(bench.said() - said_before)
     if flat is None:
         bench.post("heal", {})
         began = time.monotonic()
