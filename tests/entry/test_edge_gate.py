@@ -79,6 +79,46 @@ def vega_of(inputs, vol):
     return (value([vol + 1e-4]) - value([vol - 1e-4])) / 2e-4
 
 
+# too good -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.rows("is_given", (False, True))
+def test_an_edge_that_is_a_multiple_of_the_premium_is_no_edge(is_given):
+    """Of a straddle over the whole horizon the premium grows with the forecast: at twice it the edge is it."""
+    inputs, gate = straddle(horizon_years=None), EdgeGate()
+    for vol, passes in ((1.9 * VOL, True), (2.1 * VOL, is_given), (20.0 * VOL, is_given)):
+        forecast = msgspec.structs.replace(forecast_of(vol), is_given=is_given)
+        verdict = gate.judge(inputs, forecast)
+        edge = verdict.edge
+        assert verdict.passed is passes
+        assert (edge.gross_usd > edge.premium_usd) is (vol > 2.0 * VOL)
+        column = gate.passes(
+            *(np.array([each]) for each in (edge.net_usd, edge.stderr_usd, verdict.vol_ratio)),
+            np.array([edge.gross_usd / edge.premium_usd]),
+            is_given=is_given,
+        )
+        assert column.tolist() == [passes]
+
+
+def test_wings_that_cost_nothing_have_no_edge_of_ten_premiums():
+    def value(vols):
+        return option_greeks(SPOT, 640.0, YEARS, vols[0], True, american=False).price
+
+    far = straddle(
+        expiries=(EdgeExpiry(flat, YEARS, np.array([math.log(640.0 / SPOT)]), value),), horizon_years=None
+    )
+    verdict = EdgeGate(EdgeGateConfig(min_edge_usd=0.0)).judge(
+        msgspec.structs.replace(far, half_spreads=0.0, hedge_cost_usd=0.0), forecast_of(1.9 * VOL)
+    )
+    assert verdict.edge.gross_usd > 10.0 * verdict.edge.premium_usd
+    assert verdict.failed == ("multiple",)
+
+
+def test_a_forecast_that_is_held_to_a_bound_says_so_where_it_is_refused():
+    verdict = EdgeGate().judge(straddle(), forecast_of(0.10, reason="har says 676.3%: held"))
+    assert verdict.reasons[-1] == "har says 676.3%: held"
+
+
 # the edge -----------------------------------------------------------------------------------------
 
 

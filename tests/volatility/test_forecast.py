@@ -5,10 +5,13 @@ import pytest
 
 from scalpdesk import volatility
 from scalpdesk.core.errors import ArgumentError
+from scalpdesk.datasets.daily_history import packaged_history
 from scalpdesk.volatility import forecast_vol
 from scalpdesk.volatility.base import ratios_of
 from scalpdesk.volatility.forecast import ewma_path
 from scalpdesk.volatility.garch import egarch_path, garch_long_run, garch_path
+from scalpdesk.volatility.ohlc import read_ohlc
+from scalpdesk.volatility.rolling import rolling_forecasts
 
 MODELS = ("ewma", "garch", "gjr", "egarch", "har", "combined")
 FITTED = ("garch", "gjr", "egarch")
@@ -241,6 +244,92 @@ def test_ranges_without_moves_from_close_to_close_are_no_forecast():
     got = forecast_vol(days, "har")
     assert not got.known
     assert got.reason == "the closes never moved"
+
+
+# bounds -------------------------------------------------------------------------------------------
+
+
+def with_day(bars, low, close):
+    """The bars and one day more, which opens at the last close and has these as parts of it."""
+    last = bars["close"][-1]
+    day = {
+        "open": last,
+        "high": last * max(1.0, close),
+        "low": last * min(1.0, low, close),
+        "close": last * close,
+    }
+    return {name: np.append(column, day[name]) for name, column in bars.items()}
+
+
+@pytest.fixture(scope="module")
+def calm(bars):
+    return {name: column[:900] for name, column in bars.items()}
+
+
+@pytest.mark.rows("model", MODELS)
+@pytest.mark.rows("close", (0.93, 0.88, 0.76, 1.3, 0.4))
+def test_no_model_leaves_its_sample_after_a_crash(model, close, calm):
+    """The S&P 500 fell 20.5 % on 1987-10-19, SPY 10.9 % on 2020-03-16: har said 676 % beside an EWMA of 81."""
+    torn = with_day(calm, close - 0.002, close)
+    got, average = forecast_vol(torn, model), forecast_vol(torn, "ewma")
+    assert 0.5 * average.vol <= got.vol <= 2.0001 * average.vol
+    if got.held_from is not None:
+        assert got.reason
+        assert got.held_from > got.vol
+        # known no better than the distance to what it said itself
+        assert got.stderr >= 0.999 * got.vol * math.log(got.held_from / got.vol)
+
+
+def test_a_bad_low_is_no_crash(calm):
+    """Closes do not confirm it."""
+    got = forecast_vol(with_day(calm, 0.72, 0.999), "har")
+    plain = forecast_vol(with_day(calm, 0.99, 0.999), "har")
+    assert got.held_from > 2.0 * got.vol
+    assert got.vol < 2.5 * plain.vol
+
+
+def test_a_day_without_a_range_is_no_calm(calm):
+    still = calm
+    for _ in range(22):
+        still = with_day(still, 1.0, 1.0)
+    got, average = forecast_vol(still, "har"), forecast_vol(still, "ewma")
+    assert got.vol >= 0.4999 * average.vol
+
+
+@pytest.mark.rows("model", MODELS)
+def test_within_its_sample_a_model_says_its_own(model, calm):
+    got = forecast_vol(calm, model)
+    assert got.held_from is None
+    assert got.reason is None
+
+
+def test_a_rolled_forecast_is_held_as_the_desks_is(calm):
+    torn = with_day(calm, 0.75, 0.76)
+    for _ in range(7):
+        torn = with_day(torn, 0.99, 1.005)
+    rolled = rolling_forecasts(read_ohlc(torn), ("har", "ewma"), (5,), first=900)
+    har, average = (rolled.variances[name][5] for name in ("har", "ewma"))
+    assert rolled.origins[0] == 900
+    assert har[0] <= 4.0 * average[0]
+    upto = {name: column[:901] for name, column in torn.items()}
+    assert har[0] == pytest.approx(forecast_vol(upto, "har", 5).vol ** 2 / 252)
+
+
+@pytest.mark.rows("model", FITTED)
+@pytest.mark.rows("unit", (100.0, 0.01, 3.7, 1 / 7))
+def test_the_unit_of_the_price_changes_nothing(model, unit, calm):
+    """700 closes of the S&P 500 gave egarch .087 to .099, by the currency they were written in."""
+    closes = packaged_history("sp500").bars["close"][1028:1728]
+    one, other = (forecast_vol(np.array(closes) * by, model) for by in (1.0, unit))
+    assert (one.model, one.reason) == (other.model, other.reason)
+    assert other.vol == pytest.approx(one.vol, rel=1e-6)
+
+
+def test_a_model_without_a_bound_is_not_used(monkeypatch, calm):
+    monkeypatch.setattr("scalpdesk.volatility.garch._mean_of_shock", lambda *_: math.exp(1e4))
+    got = forecast_vol(calm, "egarch")
+    assert got.model == "ewma"
+    assert "without bound" in got.reason
 
 
 def test_the_package_has_only_the_names_it_says():

@@ -313,6 +313,8 @@ def _forecasts(document: dict[str, Any]) -> "Table":
     def remark(row: dict[str, Any]) -> str:
         if row["made_by"] != row["model"]:
             return f"by {row['made_by']}"
+        if row["held_from"] is not None:
+            return f"held, own {row['held_from']:.1%}"
         return "desk default" if row["model"] == document["desk_default"] else ""
 
     columns = "model|vol %={vol:.1p}|90 % from={low:.1p}|to={high:.1p}|std. error={stderr:.1p}|={remark}"

@@ -25,6 +25,10 @@ from scalpdesk.pricing.smile_level import Level, Shift, Smile, horizon_level, le
 from scalpdesk.volatility.forecast import VolForecast
 
 _VOL_STEP = 1e-4
+MOST_VOL_RATIO = 2.0
+"""Forecast over the market's level from which the forecast is taken to be wrong."""
+MOST_OF_PREMIUM = 1.0
+"""Gross edge as a part of what bought options cost, from which the forecast is taken to be wrong."""
 LOOK_SECONDS = 600.0
 """A window counts one more independent look for so long each (docs/strategies/gamma-scalper-entry.md)."""
 
@@ -54,6 +58,8 @@ class Edge(msgspec.Struct, frozen=True):
     """
     is_long_vol: bool = True
     """Whether a higher forecast makes it worth more."""
+    premium_usd: float | None = None
+    """Cost of the options on the market's smiles where all are bought; else None."""
 
 
 class EdgeExpiry(NamedTuple):
@@ -243,10 +249,11 @@ def shifted_edge(inputs: EdgeInputs, forecast_vol: float, stderr: float = 0.0) -
                 for by in (move.step, -move.step)
             )
             slope += (up - down) / (2.0 * move.step) * move.to_target
+    mid = _worth(inputs, market) if inputs.mid is None else inputs.mid
     amounts = edge_amounts(
         inputs.multiplier,
         shifted=_worth(inputs, moved),
-        mid=_worth(inputs, market) if inputs.mid is None else inputs.mid,
+        mid=mid,
         half_spreads=inputs.half_spreads,
         fees=inputs.fees,
         hedge_cost=inputs.hedge_cost_usd,
@@ -266,6 +273,7 @@ def shifted_edge(inputs: EdgeInputs, forecast_vol: float, stderr: float = 0.0) -
         implied_vol=float(market[0][0]),
         shifted_vol=float(moved[0][0]),
         is_long_vol=slope >= 0.0,
+        premium_usd=inputs.multiplier * mid if inputs.all_bought else None,
     )
 
 
@@ -455,6 +463,17 @@ class EdgeCourse:
         return f"edge from {first} to {last}: nearest to its bar {texts[highest]} at {highest}", texts
 
 
+def _too_good(edge: Edge, ratio: float, compared: str, currency: str) -> dict[str, str]:
+    """Return why a forecast is taken to be wrong: its edge is a multiple of what the market charges."""
+    fix = "look at the daily history, or set entry.forecast_vol"
+    if ratio > MOST_VOL_RATIO:
+        return {"multiple": f"{compared} = {ratio:.3f} is above {MOST_VOL_RATIO:g}: {fix}"}
+    if edge.premium_usd is not None and edge.gross_usd > MOST_OF_PREMIUM * edge.premium_usd:
+        gross, premium = (money_text(each, currency) for each in (edge.gross_usd, edge.premium_usd))
+        return {"multiple": f"edge before costs {gross} is above the premium of {premium}: {fix}"}
+    return {}
+
+
 class EdgeGate:
     """Passes an entry whose edge exceeds its thresholds; refuses others with reasons."""
 
@@ -469,15 +488,20 @@ class EdgeGate:
         """Return what an edge must be, in currency."""
         return max(self.config.min_edge_usd, self.bar_stderr * edge.stderr_usd)
 
-    def passes(self, net: Floats, stderr: Floats, vol_ratio: Floats) -> NDArray[np.bool_]:
+    def passes(
+        self, net: Floats, stderr: Floats, vol_ratio: Floats, of_premium: Floats, *, is_given: bool
+    ) -> NDArray[np.bool_]:
         """Return which of a column of edges pass: net edge and its standard error in currency, vol ratio.
+
+        ``of_premium``: Gross edge as a part of the premium.
+        ``is_given``: Whether the trader set the forecast.
 
         The tests are those of :meth:`judge`; a figure that is not a number fails.
         """
         found = np.ones(np.shape(net), dtype=np.bool_)
         for value, least in self._tests(net, stderr, vol_ratio):
             found &= value >= least
-        return found
+        return found if is_given else found & (vol_ratio <= MOST_VOL_RATIO) & (of_premium <= MOST_OF_PREMIUM)
 
     def _tests(self, net: N, stderr: N, vol_ratio: N) -> tuple[tuple[N, N | float], ...]:
         """Return each figure with what it must reach."""
@@ -525,5 +549,8 @@ class EdgeGate:
             for (value, needed), (name, (what, bound)) in zip(tests, texts.items(), strict=True)
             if not value >= needed
         }
+        if edge.is_long_vol and not forecast.is_given:
+            failed |= _too_good(edge, ratio, compared, inputs.currency)
         met = [f"{what} is at least {bound}" for what, bound in texts.values()]
-        return EdgeVerdict(not failed, tuple(failed.values() or met), edge, ratio, tuple(failed))
+        why = (forecast.reason,) if failed and forecast.reason else ()
+        return EdgeVerdict(not failed, (*(failed.values() or met), *why), edge, ratio, tuple(failed))

@@ -217,7 +217,11 @@ def rank(
         stderr=1.0,
     )
     ratio = np.array([vol / move.implied_level for vol, move in zip(vols, moves, strict=True)])[expiry]
-    passes = entry.make_gate().passes(amounts.net, amounts.stderr, ratio)
+    with np.errstate(divide="ignore", invalid="ignore"):  # options that cost nothing: a multiple of it
+        of_premium = amounts.gross / (multiplier * on_smile)
+    passes = entry.make_gate().passes(
+        amounts.net, amounts.stderr, ratio, of_premium, is_given=forecast.made.is_given
+    )
     if entry.max_straddle_delta is not None:
         passes &= 100.0 * np.abs(delta) <= entry.max_straddle_delta
     return _Ranking(
@@ -386,7 +390,7 @@ def _desk_forecast(
     if entry.forecast_vol is not None:
         made = VolForecast(
             entry.forecast_vol, math.nan, math.nan, 0.0, math.nan, 0,
-            "given", "given", None, {}, 0, (),
+            "given", "given", None, {}, 0, (), is_given=True,
         )  # fmt: skip
         return DeskForecast(made, None, 0.0), {"model": "given in entry.forecast_vol", "vol": made.vol}
     made = forecast_vol(bars, DESK_DEFAULT, _FORECAST_DAYS)

@@ -106,6 +106,7 @@ def _forecast(history: DailyHistory, model: str, horizon: int, a_year: float) ->
         "high": finite(got.high),
         "stderr": finite(got.stderr),
         "confidence": got.confidence,
+        "held_from": got.held_from,
         "reason": got.reason,
     }
 

@@ -14,7 +14,14 @@ from scipy.special import chdtri
 
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.sockets import FORECASTS
-from scalpdesk.volatility.base import ForecastModel, VarianceFit, ratios_of
+from scalpdesk.volatility.base import (
+    MOST_TIMES_AVERAGE,
+    ForecastModel,
+    VarianceFit,
+    bounds_of,
+    ratios_of,
+    trailing_mean,
+)
 from scalpdesk.volatility.garch import fit_garch
 from scalpdesk.volatility.har import fit_har
 from scalpdesk.volatility.ohlc import Array, DroppedBar, Ohlc, read_ohlc
@@ -27,6 +34,8 @@ _PARTS_OF_COMBINED = ("gjr", "har")
 _NEEDS_CLOSES = {"ewma", "garch", "gjr", "egarch"}
 """Models that read closes alone; any other gets open, high, low and close."""
 _LEAST_RATIOS = 60
+_FARTHEST = 100.0
+"""Distance of a log variance that stands for one of 0 or without bound."""
 EWMA_DECAY = 0.94
 EWMA_LEAST_RETURNS = 20
 """Returns that seed the average. The decay is RiskMetrics' for daily returns."""
@@ -56,13 +65,17 @@ class VolForecast(msgspec.Struct, frozen=True):
     requested: str
     """The requested model; differs from ``model`` when it had too little data."""
     reason: str | None
-    """Why another model was used, or why there is no forecast; None when the request was met."""
+    """Why another model was used, why its number is held to a bound, or why there is no forecast; else None."""
     fit: dict[str, float]
     """The fitted parameters by name."""
     observations: int
     """Periods that went into the fit."""
     dropped: tuple[DroppedBar, ...]
     """Bars that were left out, with the reason for each."""
+    held_from: float | None = None
+    """The model's own number, fraction a year, where ``vol`` is the bound that it is held to."""
+    is_given: bool = False
+    """Whether the trader set ``vol`` by hand: then nothing is held against it."""
 
     @property
     def known(self) -> bool:
@@ -113,7 +126,9 @@ def forecast_vol(
 
     Notes
     -----
-    Deterministic and without look-ahead: equal bars give equal numbers.
+    Deterministic and without look-ahead: equal bars give equal numbers. Outside what its sample has realised, or
+    further than :data:`~scalpdesk.volatility.base.MOST_TIMES_AVERAGE` from ``ewma``, a model is not known: its
+    number is held to that bound, ``stderr`` is at least the distance, and ``reason`` says so.
     """
     fit_model: ForecastModel = FORECASTS.find_argument(model)
     if horizon_days < 1 or horizon_days % 1:
@@ -130,11 +145,22 @@ def forecast_vol(
         )
     ohlc = read_ohlc(bars, closes_only=model in _NEEDS_CLOSES)
     made_by, fit, reason = model, fit_model(ohlc, horizon_days), None
+    if not isinstance(fit, str) and math.isnan(fit.variance):
+        fit = f"{model} gave no number"
     if isinstance(fit, str) and model != "ewma":
         made_by, reason, fit = "ewma", fit, _fit_ewma(ohlc, horizon_days)
+    held_from = None
     if isinstance(fit, str):
         reason = f"{reason}; {fit}" if reason not in (None, fit) else fit
         fit = VarianceFit(math.nan, math.nan, np.empty(0), len(ohlc.close), {})
+    elif made_by != "ewma":
+        own, fit = fit, _held(fit, ohlc, horizon_days)
+        if fit is not own:
+            held_from, to = (math.sqrt(periods_per_year * each.variance) for each in (own, fit))
+            reason = (
+                f"{model} says {held_from:.1%}: held to {to:.1%}, as its {own.observations} days have not "
+                f"realised it, or it lies further than {MOST_TIMES_AVERAGE:g} times from the moving average"
+            )
     vol = math.sqrt(periods_per_year * fit.variance)
     low, high = _interval(fit, horizon_days, confidence)
     return VolForecast(
@@ -150,6 +176,24 @@ def forecast_vol(
         fit=fit.parameters,
         observations=fit.observations,
         dropped=ohlc.dropped,
+        held_from=held_from,
+    )
+
+
+def _held(fit: VarianceFit, bars: Ohlc, horizon: int) -> VarianceFit:
+    """Return the fit within its bounds; held to one, it is known no better than the distance to it."""
+    average = _fit_ewma(bars, horizon)
+    squares = np.square(_returns(bars))
+    if isinstance(average, str) or len(squares) < horizon:
+        return fit
+    seen = trailing_mean(squares, horizon)
+    low, high = bounds_of(average.variance, float(seen.min()), float(seen.max()))
+    if low <= fit.variance <= high:
+        return fit
+    variance = high if fit.variance > high else low
+    distance = abs(math.log(fit.variance / variance)) if fit.variance > 0.0 else math.inf
+    return msgspec.structs.replace(
+        fit, variance=float(variance), log_error=max(fit.log_error, min(distance, _FARTHEST))
     )
 
 

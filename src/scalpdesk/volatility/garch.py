@@ -23,6 +23,12 @@ _PERCENT = 100.0
 """Returns are fitted in percent: the optimiser is then well scaled."""
 
 _STEP = 1e-4
+_SAME_FIT = 0.25
+"""Log likelihoods so near are of one fit: where no two starts come so near, the optimiser found no best one."""
+_DIGITS = 8
+"""Decimals of a return that a fit reads: the digits after them depend on the unit of the price."""
+_NORMAL_TAILS = 8.0
+"""Degrees of freedom of the t shocks to begin with."""
 _MEAN_ABS_NORMAL = math.sqrt(2.0 / math.pi)
 
 
@@ -143,14 +149,29 @@ class _Recipe(msgspec.Struct, frozen=True):
     settings: dict[str, Any]
     step: Callable[[Array, float, float], float]
     mean: Callable[[Array, Numbers, int], Array]
+    shapes: tuple[tuple[float, float, float], ...]
+    """α, γ and β that the optimiser is begun at too."""
 
 
 # Student-t shocks for GJR (better out of sample); normal for EGARCH, where t has no mean variance.
 _RECIPES = {
-    "garch": _Recipe({"vol": "GARCH", "p": 1, "o": 0, "q": 1, "dist": "normal"}, _garch_next, _garch_mean),
-    "gjr": _Recipe({"vol": "GARCH", "p": 1, "o": 1, "q": 1, "dist": "t"}, _gjr_next, _gjr_mean),
+    "garch": _Recipe(
+        {"vol": "GARCH", "p": 1, "o": 0, "q": 1, "dist": "normal"},
+        _garch_next,
+        _garch_mean,
+        ((0.05, 0.0, 0.93), (0.15, 0.0, 0.75)),
+    ),
+    "gjr": _Recipe(
+        {"vol": "GARCH", "p": 1, "o": 1, "q": 1, "dist": "t"},
+        _gjr_next,
+        _gjr_mean,
+        ((0.02, 0.1, 0.91), (0.05, 0.2, 0.75)),
+    ),
     "egarch": _Recipe(
-        {"vol": "EGARCH", "p": 1, "o": 1, "q": 1, "dist": "normal"}, _egarch_next, _egarch_mean
+        {"vol": "EGARCH", "p": 1, "o": 1, "q": 1, "dist": "normal"},
+        _egarch_next,
+        _egarch_mean,
+        ((0.1, -0.15, 0.97), (0.25, -0.15, 0.9)),
     ),
 }
 
@@ -200,12 +221,32 @@ def _estimate(
     if float(returns.std()) <= 0.0:
         return "the closes never moved"
     backcast = None if presample_variance is None else presample_variance * _PERCENT**2
-    fitted = _process(returns, model).fit(
-        disp="off", show_warning=False, starting_values=start, backcast=backcast
-    )
-    if fitted.convergence_flag != 0:
-        return f"{model} did not converge on {len(returns)} returns"
-    return fitted
+    returns = returns.round(_DIGITS)
+    process, fits = _process(returns, model), list[Any]()
+    for values in (start, *_starts(returns, model)):
+        fitted = process.fit(disp="off", show_warning=False, starting_values=values, backcast=backcast)
+        if fitted.convergence_flag == 0:
+            fits.append(fitted)
+        # one start alone may end on a slope or a lesser top, and elsewhere for one cent in one close
+        best = max(fits, key=lambda each: float(each.loglikelihood), default=None)
+        if best is not None and sum(best.loglikelihood - each.loglikelihood <= _SAME_FIT for each in fits) > 1:
+            return best
+    why = "has no one best fit" if fits else "did not converge"
+    return f"{model} {why} on {len(returns)} returns"
+
+
+def _starts(returns: Array, model: str) -> list[Array]:
+    """Return parameters to begin the optimiser at, for percent returns: two shapes at the sample's variance."""
+    mean, variance = float(returns.mean()) * _PERCENT, float(returns.var()) * _PERCENT**2
+    starts = []
+    for alpha, sign, beta in _RECIPES[model].shapes:
+        if model == "egarch":
+            values = [mean, math.log(variance) * (1.0 - beta), alpha, sign, beta]
+        else:
+            slopes = [alpha, sign] if model == "gjr" else [alpha]
+            values = [mean, variance * (1.0 - alpha - 0.5 * sign - beta), *slopes, beta]
+        starts.append(np.array([*values, _NORMAL_TAILS] if model == "gjr" else values))
+    return starts
 
 
 def estimate_garch(
@@ -218,7 +259,7 @@ def estimate_garch(
     ``presample_variance``: Variance before the first return (decimal); an average of the first 75 squares
     when None. Published benchmarks take the mean squared residual.
 
-    Where it fails, the reason: too few returns, no convergence.
+    Where it fails, the reason: too few returns, no convergence, several best fits.
     """
     fitted = _estimate(returns, model, start, presample_variance)
     return fitted if isinstance(fitted, str) else _as_process(fitted, model)
@@ -233,7 +274,7 @@ def fit_garch(returns: Array, model: str, horizon: int) -> VarianceFit | str:
 
     ``returns`` are decimal log returns, oldest first.
 
-    Where it fails, the reason: too few returns, no convergence, no long-run variance.
+    Where it fails, the reason: too few returns, no convergence, several best fits, no long-run variance.
     """
     fitted = _estimate(returns, model)
     if isinstance(fitted, str):
@@ -253,6 +294,8 @@ def fit_garch(returns: Array, model: str, horizon: int) -> VarianceFit | str:
         expected = process.mean_ahead(path, horizon)
     except ArgumentError as refusal:
         return f"{model}: {refusal.what}"
+    except OverflowError:
+        return f"{model}: its variance grows without bound"
     return VarianceFit(
         float(expected[-1]),
         math.sqrt(max(float(slopes @ np.asarray(fitted.param_cov) @ slopes), 0.0)),

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scalpdesk.core.errors import ArgumentError, nearest_name
-from scalpdesk.volatility.base import trailing_mean
+from scalpdesk.volatility.base import bounds_of, trailing_mean
 from scalpdesk.volatility.forecast import EWMA_DECAY, EWMA_LEAST_RETURNS, MODELS, ewma_path
 from scalpdesk.volatility.garch import GarchProcess, estimate_garch
 from scalpdesk.volatility.har import MONTH, estimate_har
@@ -76,13 +76,14 @@ def rolling_forecasts(
     wanted = set(models)
     parts = wanted - {"combined"} | (set(_PARTS_OF_COMBINED) if "combined" in wanted else set())
     rolled: dict[str, dict[int, list[Array]]] = {name: {h: [] for h in horizons} for name in sorted(parts)}
-    previous: dict[str, Array] = {}
+    previous: dict[str, GarchProcess] = {}
     for start in range(first, last + 1, REFIT_EVERY):
         end = min(start + REFIT_EVERY, last + 1)
         known, seen = _first_bars(bars, start + 1), _first_bars(bars, end)
+        bounds = {horizon: _bounds(seen, len(known.close), horizon) for horizon in horizons}
         for name, by_horizon in rolled.items():
             for horizon, made in zip(horizons, _block(name, known, seen, horizons, previous), strict=True):
-                by_horizon[horizon].append(made)
+                by_horizon[horizon].append(made if name == "ewma" else np.clip(made, *bounds[horizon]))
         if progress is not None:
             progress(end - first, last + 1 - first)
     variances = {name: {h: np.concatenate(its) for h, its in by.items()} for name, by in rolled.items()}
@@ -132,7 +133,7 @@ def _first_bars(bars: Ohlc, count: int) -> Ohlc:
 
 
 def _block(
-    name: str, known: Ohlc, seen: Ohlc, horizons: Sequence[int], previous: dict[str, Array]
+    name: str, known: Ohlc, seen: Ohlc, horizons: Sequence[int], previous: dict[str, GarchProcess]
 ) -> list[Array]:
     """Forecast each horizon from the last bar of ``known`` and from every later bar of ``seen``."""
     count = len(seen.close) - len(known.close) + 1
@@ -140,14 +141,34 @@ def _block(
         return [_fitted(_regress(name, known, h)).expected(seen)[-count:] for h in horizons]
     returns = np.diff(np.log(seen.close))
     if name == "ewma":
-        start = float(np.square(returns[:EWMA_LEAST_RETURNS]).mean())
-        path = np.asarray(ewma_path(returns[EWMA_LEAST_RETURNS:], start, EWMA_DECAY))[-count:]
+        path = _average(returns)[-count:]
         return [path for _ in horizons]
-    fitted = estimate_garch(np.diff(np.log(known.close)), name, previous.get(name))
+    fitted = estimate_garch(np.diff(np.log(known.close)), name, _parameters(previous.get(name)))
+    if isinstance(fitted, str) and name in previous:
+        fitted = previous[name]  # as a desk keeps the model that it has
     process: GarchProcess = _fitted(fitted)
-    previous[name] = process.parameters
+    previous[name] = process
     path = process.next_variances(returns)[-count:]
     return [process.mean_ahead(path, horizon) for horizon in horizons]
+
+
+def _parameters(process: GarchProcess | None) -> Array | None:
+    return None if process is None else process.parameters
+
+
+def _average(returns: Array) -> Array:
+    """Return the moving average's variance before each return from the 21st on, and after the last."""
+    start = float(np.square(returns[:EWMA_LEAST_RETURNS]).mean())
+    return np.asarray(ewma_path(returns[EWMA_LEAST_RETURNS:], start, EWMA_DECAY))
+
+
+def _bounds(seen: Ohlc, known: int, horizon: int) -> tuple[Array, Array]:
+    """Return the bounds of the forecasts from the last of so many ``known`` bars and from each later one."""
+    returns = np.diff(np.log(seen.close))
+    count = len(returns) - known + 2
+    realised = trailing_mean(np.square(returns), horizon)
+    least, most = np.minimum.accumulate(realised)[-count:], np.maximum.accumulate(realised)[-count:]
+    return bounds_of(_average(returns)[-count:], least, most)
 
 
 def _regress(name: str, known: Ohlc, horizon: int) -> _Regression | str:

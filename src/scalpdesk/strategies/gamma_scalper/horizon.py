@@ -57,7 +57,7 @@ class HorizonForecast:
         """
         given = self._config.forecast_vol
         if given is not None:
-            return _as_forecast(given, 0.0, "given in entry.forecast_vol", None)
+            return _as_forecast(given, 0.0, "given in entry.forecast_vol", None, is_given=True)
         event = view.market.forecasts.get(view.underlying)
         if event is None:
             reason = "this market comes with no daily history; set entry.forecast_vol, or entry.gate=off"
@@ -125,7 +125,9 @@ def days_a_year(view: DeskView) -> float:
     return DAYS_PER_YEAR if view.instruments[view.underlying].is_coin else SESSIONS_PER_YEAR
 
 
-def _as_forecast(vol: float, stderr: float, model: str, reason: str | None) -> VolForecast:
+def _as_forecast(
+    vol: float, stderr: float, model: str, reason: str | None, *, is_given: bool = False
+) -> VolForecast:
     return VolForecast(
         vol=vol,
         low=math.nan,
@@ -139,4 +141,5 @@ def _as_forecast(vol: float, stderr: float, model: str, reason: str | None) -> V
         fit={},
         observations=0,
         dropped=(),
+        is_given=is_given,
     )
