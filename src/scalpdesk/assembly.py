@@ -513,13 +513,23 @@ def forecasts(
 
             history = packaged_history(index_share(symbol).series)
         for session in tape.sessions:
-            bars = (
-                bars_before(tape, settings, symbol, session.day)
-                if history is None
-                else history.before(session.day, FORECAST_HISTORY_DAYS).bars
-            )
-            events.append(forecast_event(number, bars, session.open_ns, periods_per_year=a_year))
+            stale = None
+            if history is None:
+                bars = bars_before(tape, settings, symbol, session.day)
+            else:
+                known = history.before(session.day, FORECAST_HISTORY_DAYS)
+                bars, stale = known.bars, known.why_stale(session.day)
+            if stale is None:
+                events.append(forecast_event(number, bars, session.open_ns, periods_per_year=a_year))
+            else:
+                events.append(_no_forecast(number, session.open_ns, stale))
     return tuple(events)
+
+
+def _no_forecast(number: InstrumentId, at_ns: int, reason: str) -> ForecastEvent:
+    """Return the event that says why there is no forecast."""
+    nothing = math.nan
+    return ForecastEvent(number, at_ns, at_ns, "none", _FORECAST_DAYS, nothing, nothing, nothing, 0.0, reason)
 
 
 def _coin_forecasts(tape: MarketTape, number: InstrumentId, seed: int) -> tuple[Event, ...]:
@@ -546,7 +556,10 @@ def bars_before(tape: MarketTape, settings: RunSettings, symbol: str, day: date)
         from scalpdesk.datasets.embedded.market import daily_bars_before
 
         return daily_bars_before(day, FORECAST_HISTORY_DAYS, symbol)
-    return daily_history(settings, tape.name, symbol).before(day, FORECAST_HISTORY_DAYS).bars
+    known = daily_history(settings, tape.name, symbol).before(day, FORECAST_HISTORY_DAYS)
+    if stale := known.why_stale(day):
+        raise DataError(stale, where=known.source, fix="add the days since then to the history")
+    return known.bars
 
 
 def daily_history(settings: RunSettings, data: str, symbol: str) -> "DailyHistory":

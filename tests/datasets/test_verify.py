@@ -238,6 +238,23 @@ def test_rows_on_days_without_a_session_are_counted(tmp_path):
     assert "2 of them on days without a session" in hours.detail
 
 
+@pytest.mark.rows(
+    ("days", "found", "verdict"),
+    [
+        (("2024-01-16", "2024-01-17", "2024-01-18"), 0, CheckVerdict.OK),
+        (("2024-01-12", "2024-01-16"), 0, CheckVerdict.OK),  # Martin Luther King
+        (("2024-01-16", "2024-01-18"), 1, CheckVerdict.WARNING),
+        (("2024-01-16", "2024-02-06"), 14, CheckVerdict.FAILED),
+    ],
+)
+def test_sessions_that_are_missing_are_found_by_the_exchanges_calendar(days, found, verdict, tmp_path):
+    """A straddle was held over three weeks without a hedge, on data that was fit to trade on."""
+    body = "".join(f"{day}T15:0{minute}:00Z,XYZ,470.00,470.02,5,5\n" for day in days for minute in (1, 2))
+    catalog = import_rows(tmp_path, body)
+    got = check(verify_data_set(catalog, "mine", "XYZ"), "no session is missing")
+    assert (got.found, got.verdict) == (found, verdict)
+
+
 def test_repeated_rows_and_another_bar_length_are_counted(tmp_path):
     body = "2015-12-23T14:31:00Z,XYZ,100.0,100.2,10,10\n" * 2
     catalog = import_rows(tmp_path, body)

@@ -84,7 +84,7 @@ def vega_of(inputs, vol):
 
 @pytest.mark.rows("is_given", (False, True))
 def test_an_edge_that_is_a_multiple_of_the_premium_is_no_edge(is_given):
-    """Of a straddle over the whole horizon the premium grows with the forecast: at twice it the edge is it."""
+    """Of a straddle over the whole horizon the premium grows with the forecast: at twice it, by itself."""
     inputs, gate = straddle(horizon_years=None), EdgeGate()
     for vol, passes in ((1.9 * VOL, True), (2.1 * VOL, is_given), (20.0 * VOL, is_given)):
         forecast = msgspec.structs.replace(forecast_of(vol), is_given=is_given)

@@ -269,7 +269,7 @@ def calm(bars):
 @pytest.mark.rows("model", MODELS)
 @pytest.mark.rows("close", (0.93, 0.88, 0.76, 1.3, 0.4))
 def test_no_model_leaves_its_sample_after_a_crash(model, close, calm):
-    """The S&P 500 fell 20.5 % on 1987-10-19, SPY 10.9 % on 2020-03-16: har said 676 % beside an EWMA of 81."""
+    """The S&P 500 fell 20.5 % on 1987-10-19, SPY 10.9 % on 2020-03-16: har said 676 %, EWMA 81."""
     torn = with_day(calm, close - 0.002, close)
     got, average = forecast_vol(torn, model), forecast_vol(torn, "ewma")
     assert 0.5 * average.vol <= got.vol <= 2.0001 * average.vol

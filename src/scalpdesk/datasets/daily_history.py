@@ -9,10 +9,11 @@ from typing import Any
 
 from scalpdesk.core.errors import DataError
 from scalpdesk.core.units import DAY_SECONDS, count_text
+from scalpdesk.datasets.daily_checks import bar_day, sound_bars
 from scalpdesk.datasets.embedded.days import index_rows, us_date
 from scalpdesk.datasets.manifests import read_manifest
 from scalpdesk.datasets.store import connect, day_file, day_files, duckdb_error, read_columns
-from scalpdesk.instruments.deribit import coin_of, is_perpetual
+from scalpdesk.instruments.deribit import coin_of, is_perpetual, lists_coin
 from scalpdesk.volatility.ohlc import COLUMNS
 
 PACKAGED = {"sp500": "S&P 500", "nasdaq": "NASDAQ Composite"}
@@ -38,6 +39,12 @@ class DailyHistory:
         kept = slice(0 if count is None else max(high - count, 0), high)
         bars = {name: column[kept] for name, column in self.bars.items()}
         return DailyHistory(self.source, self.days[kept], bars, self.notes)
+
+    def why_stale(self, day: date) -> str | None:
+        """Return why the last bar is too old to forecast ``day`` from; None where it is not."""
+        if not self.days or (day - self.days[-1]).days <= STALE_DAYS:
+            return None
+        return f"the daily history ends on {self.days[-1]}, {(day - self.days[-1]).days} days before {day}"
 
 
 NO_HISTORY = DailyHistory("none", (), {name: [] for name in COLUMNS})
@@ -104,7 +111,7 @@ def find_history(catalog: Path, data_set: str, symbol: str, given: str | None) -
     got = read(path, symbol)
     if not len(got["day"]):
         raise DataError(f"the file has no daily bar of {symbol}", where=str(path))
-    return _adjusted(path.name, got, [])
+    return _adjusted(path.name, symbol, got, [])
 
 
 def _key(symbol: str) -> str:
@@ -132,7 +139,7 @@ def _from_catalog(catalog: Path, name: str, symbol: str) -> DailyHistory:
             [symbol, is_perpetual(symbol)],
         )
         splits = _splits(connection, catalog, name, symbol)
-    return _adjusted(f"{name} ({symbol})", got, splits)
+    return _adjusted(f"{name} ({symbol})", symbol, got, splits)
 
 
 def _splits(connection: Any, catalog: Path, name: str, symbol: str) -> list[tuple[date, float]]:
@@ -150,7 +157,10 @@ def _splits(connection: Any, catalog: Path, name: str, symbol: str) -> list[tupl
     ]
 
 
-def _adjusted(source: str, got: dict[str, Any], splits: list[tuple[date, float]]) -> DailyHistory:
+def _adjusted(
+    source: str, symbol: str, got: dict[str, Any], splits: list[tuple[date, float]]
+) -> DailyHistory:
+    """Return the bars adjusted for the booked splits, and checked."""
     days = tuple(date.fromisoformat(str(day)[:10]) for day in got["day"])
     factors = [1.0] * len(days)
     for ex_date, factor in splits:
@@ -160,7 +170,8 @@ def _adjusted(source: str, got: dict[str, Any], splits: list[tuple[date, float]]
         for name in COLUMNS
     }
     notes = (f"adjusted for {count_text(len(splits), 'split')}; dividends are not",) if splits else ()
-    return DailyHistory(source, days, bars, notes)
+    sound = sound_bars(symbol, source, days, bars, trades_daily=lists_coin(coin_of(symbol)))
+    return DailyHistory(source, sound.days, sound.bars, (*notes, *sound.notes))
 
 
 def _from_parquet(path: Path, symbol: str) -> dict[str, Any]:
@@ -192,7 +203,7 @@ def _from_csv(path: Path, symbol: str) -> dict[str, Any]:
             if row.get("symbol", symbol).upper() != symbol:
                 continue
             try:
-                got["day"].append(date.fromisoformat(row["date"].strip()).isoformat())
+                got["day"].append(bar_day(row["date"]).isoformat())
                 for name in COLUMNS:
                     got[name].append(float(row[name]))
             except (ValueError, TypeError, AttributeError) as problem:

@@ -24,6 +24,7 @@ from scalpdesk.core.plugins import resolved
 from scalpdesk.core.units import DAY_SECONDS, NANOS_PER_SECOND, SECONDS_PER_YEAR, count_text
 from scalpdesk.datasets.booked_actions import known_actions, unbooked_action
 from scalpdesk.datasets.catalog import COIN_TAPE, find_underlying, load_tape
+from scalpdesk.datasets.daily_history import find_history
 from scalpdesk.datasets.store import (
     COIN_TABLES,
     DATED_TABLES,
@@ -36,7 +37,14 @@ from scalpdesk.datasets.store import (
     read_columns,
 )
 from scalpdesk.instruments.contract import OptionContract, Style
-from scalpdesk.instruments.sessions import expiry_instant_ns, from_ns, is_known, is_session, session_on
+from scalpdesk.instruments.sessions import (
+    expiry_instant_ns,
+    from_ns,
+    is_known,
+    is_session,
+    session_on,
+    sessions_between,
+)
 from scalpdesk.instruments.ticks import TickRule
 from scalpdesk.marketdata.tape import FLAT_ZERO, MarketTape
 from scalpdesk.pricing.kernels.triggers import are_tradable
@@ -511,6 +519,8 @@ def verify_data_set(
     stocked = {table.partition("/")[0] for table, rows in coverage.tables.items() if rows}
     uses = tuple(use for table, use in _RESEARCH.items() if table in stocked)
     missing = f"{'tickers' if in_coin else 'quotes'} within a session"
+    if not stored.unreadable and manifest.bar_seconds >= DAY_SECONDS and "trades" in stocked:
+        checks.append(_daily_check(catalog, name, underlying))
     if stored.unreadable or manifest.bar_seconds >= DAY_SECONDS:  # a day's bar is known too late for a tape
         return VerifyReport(name, base, days, tuple(checks), uses, missing)
     found: list[tuple[date, Check]] = []
@@ -532,12 +542,40 @@ def verify_data_set(
             uses, missing = (_TRADING, *uses), ""
         found.extend((day, check) for check in verify_tape(tape).checks)
     if len(days) > 1 and not in_coin:
+        checks.append(_missing_sessions(days))
         jump = unbooked_action(catalog, name, base, coverage.keys, min(days), max(days))
         detail = "" if jump is None else jump.words
         checks.append(
             _hard("splits and special dividends are booked", len(days) - 1, int(jump is not None), detail)
         )
     return VerifyReport(name, base, days, (*checks, *_summed(found)), uses, missing)
+
+
+def _daily_check(catalog: Path, name: str, symbol: str) -> Check:
+    """Return whether the daily bars make a history."""
+    title = "daily bars make a history"
+    try:
+        history = find_history(catalog, name, symbol.upper(), name)
+    except DataError as error:
+        return _hard(title, 1, 1, f"{error.what}: {error.value}")
+    return _soft(title, len(history.days), len(history.notes), "; ".join(history.notes))
+
+
+def _missing_sessions(days: Sequence[date]) -> Check:
+    """Return how many sessions of the exchange lie between those that are there."""
+    known = [day for day in days if is_known(day)]
+    wanted = sessions_between(min(known), max(known)) if len(known) > 1 else ()
+    there = set(days)
+    missing = [each.day not in there for each in wanted]
+    at = np.flatnonzero(missing)
+    if not len(at):
+        return _soft("no session is missing", len(wanted), 0)
+    holes = np.split(at, np.flatnonzero(np.diff(at) > 1) + 1)
+    longest = max(holes, key=len)
+    first, last = wanted[longest[0]].day, wanted[longest[-1]].day
+    detail = f"{count_text(len(holes), 'hole')}, the longest from {first} to {last}: no hedge in it"
+    verdict = _hard if len(longest) > 1 else _soft
+    return verdict("no session is missing", len(wanted), len(at), detail)
 
 
 def _stored_checks(stored: _StoredFindings) -> list[Check]:

@@ -56,6 +56,11 @@ def is_perpetual(symbol: str) -> bool:
     return symbol == perpetual_symbol(symbol.partition("-")[0])
 
 
+def lists_coin(coin: str) -> bool:
+    """Return whether the venue lists contracts of a coin: its market never closes."""
+    return coin in _CONTRACT_USD
+
+
 def perpetual(coin: str) -> Perpetual:
     """Return the inverse perpetual of a coin. Raises ArgumentError when the venue lists no such contract."""
     if coin not in _CONTRACT_USD:

@@ -294,6 +294,13 @@ def sessions_between(start: date, end: date) -> tuple[Session, ...]:
     return tuple(session_on(day.date()) for day in days)
 
 
+@lru_cache(maxsize=8)
+def session_days(start: date, end: date) -> tuple[date, ...]:
+    """Return the days of all sessions from ``start`` to ``end``, both included."""
+    days = _calendar().sessions_in_range(start.isoformat(), end.isoformat())
+    return tuple(day.date() for day in days)
+
+
 @lru_cache(maxsize=8192)
 def previous_session(day: date) -> Session:
     """Return the last session before ``day``."""

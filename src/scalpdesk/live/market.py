@@ -22,7 +22,7 @@ from scalpdesk.assembly import (
 )
 from scalpdesk.config.settings import DeskConfig, LoadedSettings
 from scalpdesk.core.clock import Clock
-from scalpdesk.core.errors import ConfigError, Notify, RetryError
+from scalpdesk.core.errors import ConfigError, DataError, Notify, RetryError
 from scalpdesk.core.events import (
     DividendEvent,
     Event,
@@ -32,11 +32,13 @@ from scalpdesk.core.events import (
     RateEvent,
 )
 from scalpdesk.core.units import InstrumentId
+from scalpdesk.datasets.daily_checks import sound_bars
 from scalpdesk.datasets.dealer_gamma import ExposureSource
 from scalpdesk.datasets.implied_vols import implied_vol_event
 from scalpdesk.instruments.classes import INDICES
 from scalpdesk.instruments.contract import Instrument, Instruments, underlying_of
 from scalpdesk.instruments.corporate_actions import price_scale
+from scalpdesk.instruments.deribit import coin_of, lists_coin
 from scalpdesk.instruments.sessions import (
     ex_instant_ns,
     is_session,
@@ -270,7 +272,10 @@ async def _bars(
     """Return the daily bars before today that a forecast is fitted to, None for no forecast; and a note."""
     if plan.settings.config.data.daily_history is not None:
         history = daily_history(plan.settings, plan.venue, symbol).before(today, FORECAST_HISTORY_DAYS)
-        return history.bars, f"forecast from {len(history.days)} daily bars: {history.source}"
+        if stale := history.why_stale(today):
+            return None, f"no forecast: {stale}"
+        note = f"forecast from {len(history.days)} daily bars: {history.source}"
+        return history.bars, "; ".join((note, *history.notes))
     if not plan.settings.config.venue.forecast:
         return None, "no forecast (venue.forecast)"
     first = today - timedelta(days=int(_CALENDAR_DAYS_A_BAR * FORECAST_HISTORY_DAYS))
@@ -281,7 +286,18 @@ async def _bars(
     if not found:
         return None, f"no forecast: the venue has no daily bars of {symbol}"
     kept = found[-FORECAST_HISTORY_DAYS:]
-    return columns_of(kept), f"forecast from {len(kept)} daily bars of the venue, to {kept[-1].day}"
+    try:
+        sound = sound_bars(
+            symbol,
+            plan.venue,
+            [bar.day for bar in kept],
+            columns_of(kept),
+            trades_daily=lists_coin(coin_of(symbol)),
+        )
+    except DataError as error:
+        return None, f"no forecast: {error.what}"
+    note = f"forecast from {len(sound.days)} daily bars of the venue, to {sound.days[-1]}"
+    return sound.bars, "; ".join((note, *sound.notes))
 
 
 def columns_of(bars: tuple[DailyBar, ...]) -> dict[str, list[float]]:

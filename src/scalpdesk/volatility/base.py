@@ -28,8 +28,8 @@ class VarianceFit(msgspec.Struct, frozen=True):
 MOST_TIMES_AVERAGE = 2.0
 """A forecast volatility lies within this factor of the moving average's, upwards and downwards.
 
-Measured on the S&P 500, SPY, QQQ and the VIX, 1994 to 2026 (docs/evidence/forecasts.md): of 1.5, 2, 2.5 and 3 it
-has the least loss over five days, no more than without a bound on calm days, and less in weeks of a crash.
+Measured on the S&P 500, SPY, QQQ and the VIX (docs/evidence/forecasts.md): over five days the loss is no more
+than without a bound on calm days, and less in weeks of a crash.
 """
 
 V = TypeVar("V", float, Array)
@@ -40,7 +40,7 @@ def bounds_of(average: V, least: V, most: V) -> tuple[V, V]:
 
     A model fitted to logs has no bound outside its sample: two points more of a fall multiply it.
 
-    ``average``: The moving average's variance, which nothing but returns near today moves; it is always inside.
+    ``average``: The moving average's variance, which is always inside.
     ``least``, ``most``: Mean variances that a horizon of the sample realised.
     """
     square = MOST_TIMES_AVERAGE**2

@@ -65,7 +65,7 @@ class VolForecast(msgspec.Struct, frozen=True):
     requested: str
     """The requested model; differs from ``model`` when it had too little data."""
     reason: str | None
-    """Why another model was used, why its number is held to a bound, or why there is no forecast; else None."""
+    """Why another model was used, its number is held to a bound, or there is no forecast; else None."""
     fit: dict[str, float]
     """The fitted parameters by name."""
     observations: int
@@ -126,9 +126,9 @@ def forecast_vol(
 
     Notes
     -----
-    Deterministic and without look-ahead: equal bars give equal numbers. Outside what its sample has realised, or
-    further than :data:`~scalpdesk.volatility.base.MOST_TIMES_AVERAGE` from ``ewma``, a model is not known: its
-    number is held to that bound, ``stderr`` is at least the distance, and ``reason`` says so.
+    Deterministic and without look-ahead: equal bars give equal numbers. Outside what its sample has realised,
+    or further than :data:`~scalpdesk.volatility.base.MOST_TIMES_AVERAGE` from ``ewma``, a model is not known:
+    its number is held to that bound, ``stderr`` is at least the distance, and ``reason`` says so.
     """
     fit_model: ForecastModel = FORECASTS.find_argument(model)
     if horizon_days < 1 or horizon_days % 1:

@@ -24,7 +24,7 @@ _PERCENT = 100.0
 
 _STEP = 1e-4
 _SAME_FIT = 0.25
-"""Log likelihoods so near are of one fit: where no two starts come so near, the optimiser found no best one."""
+"""Log likelihoods so near are of one fit; without two of them the optimiser has found no best one."""
 _DIGITS = 8
 """Decimals of a return that a fit reads: the digits after them depend on the unit of the price."""
 _NORMAL_TAILS = 8.0
@@ -229,14 +229,17 @@ def _estimate(
             fits.append(fitted)
         # one start alone may end on a slope or a lesser top, and elsewhere for one cent in one close
         best = max(fits, key=lambda each: float(each.loglikelihood), default=None)
-        if best is not None and sum(best.loglikelihood - each.loglikelihood <= _SAME_FIT for each in fits) > 1:
+        if (
+            best is not None
+            and sum(best.loglikelihood - each.loglikelihood <= _SAME_FIT for each in fits) > 1
+        ):
             return best
     why = "has no one best fit" if fits else "did not converge"
     return f"{model} {why} on {len(returns)} returns"
 
 
 def _starts(returns: Array, model: str) -> list[Array]:
-    """Return parameters to begin the optimiser at, for percent returns: two shapes at the sample's variance."""
+    """Return parameters of percent returns to begin at: two shapes at the sample's variance."""
     mean, variance = float(returns.mean()) * _PERCENT, float(returns.var()) * _PERCENT**2
     starts = []
     for alpha, sign, beta in _RECIPES[model].shapes:
