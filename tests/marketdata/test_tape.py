@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from scalpdesk.assembly import describe
 from scalpdesk.core.errors import DataError
+from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.corporate_actions import ActionKind, CorporateAction
-from scalpdesk.marketdata.tape import BarColumns, RateCurve
+from scalpdesk.marketdata.tape import BarColumns, QuoteColumns, RateCurve
 from scalpdesk_testing.kit.tape import TapeBuilder
 
 
@@ -94,3 +95,18 @@ def test_rates_are_linear_between_points_and_flat_outside():
     assert [curve.rate_at(days) for days in (1, 30, 60, 90, 400)] == pytest.approx(
         [0.04, 0.04, 0.045, 0.05, 0.05]
     )
+
+
+def test_a_mid_is_never_half_an_ask():
+    """The low and the close of a run's summary were, of quotes whose bid had gone."""
+    columns = QuoteColumns(
+        np.arange(3, dtype=np.int64),
+        np.zeros(3, np.int32),
+        np.array([470.0, 0.0, 470.2]),
+        np.array([470.2, 470.3, np.inf]),
+        np.ones(3),
+        np.ones(3),
+    )
+    stamps, mids = columns.mids(InstrumentId(0))
+    assert stamps.tolist() == [0]
+    assert mids.tolist() == [pytest.approx(470.1)]

@@ -101,7 +101,7 @@ class QuoteColumns(Columns):
         """Return instants (UTC nanoseconds) and mids of an instrument's two-sided quotes."""
         rows = self.instrument_id == number
         mids = 0.5 * (self.bid[rows] + self.ask[rows])
-        known = np.isfinite(mids)
+        known = np.isfinite(mids) & (self.bid[rows] > 0.0)  # without a bid it would be half an ask
         return self.ts_ns[rows][known], mids[known]
 
     def digest(self) -> str:

@@ -302,7 +302,7 @@ def test_of_rows_that_come_again_the_last_counts_and_is_said(tmp_path: Path) -> 
     assert _quotes(tape, CALL) == [(at, 7.1, 7.14)]
     assert _quotes(tape, "SPY") == [(at, 470.49, 470.51)]
     notes = " ".join(report.notes)
-    assert "2 rows of SPY that come again" in notes
+    assert "2 rows of another's symbol and time with other figures" in notes
     assert "up to 1.00" in notes
     assert "0.02 wide" in notes
 
@@ -313,7 +313,45 @@ def test_rows_of_the_share_that_come_again_are_one_quote(tmp_path: Path) -> None
     lines += ["2024-01-17 10:00,2024-02-16,470,C,7.1,7.14,12,12"]
     report, tape = _import(tmp_path, "\n".join(lines), underlying="SPY")
     assert _quotes(tape, "SPY") == [(to_ns(KNOWN[0]), 470.49, 470.51)]
-    assert "2 rows of SPY that come again" in " ".join(report.notes)
+    assert "2 rows of another's symbol and time with other figures" in " ".join(report.notes)
+
+
+def test_rows_that_repeat_another_in_full_are_no_contradiction(tmp_path: Path) -> None:
+    rows = [ROW.format(at="2024-01-17 10:00", spot=470.5, bid=bid) for bid in (7.0, 7.1, 7.1, 7.1)]
+    report, tape = _import(tmp_path, "\n".join([HEAD, *rows]))
+    assert _quotes(tape, CALL) == [(to_ns(KNOWN[0]), 7.1, 7.14)]
+    notes = " ".join(report.notes)
+    assert "2 rows of another's symbol, time and figures" in notes
+    assert "1 row of another's symbol and time with other figures" in notes
+
+
+@pytest.mark.rows("blank", (" ", "   ", "<empty>", " -- "))
+def test_a_cell_of_blanks_is_empty(blank: str, tmp_path: Path) -> None:
+    rows = [
+        ROW.format(at=f"2024-01-17 {hour}:00", spot=470.5, bid=bid) for hour, bid in ((10, blank), (11, 7.1))
+    ]
+    _, tape = _import(tmp_path, "\n".join([HEAD, *rows]))
+    assert _quotes(tape, CALL)[-1][1:] == (7.1, 7.14)
+
+
+@pytest.mark.rows(
+    "symbol",
+    ("BTC-29MAR24-64000-C", "BTC-USD-240329-64000-P", "ETH-240329-3200-C", "XRP_USDC-29MAR24-0d55-C"),
+)
+def test_a_chain_of_coin_options_never_becomes_options_on_shares(symbol: str, tmp_path: Path) -> None:
+    head = "exchange,symbol,timestamp,type,strike_price,expiration,bid_price,ask_price,underlying_price"
+    line = f"deribit,{symbol},1709596800000000,call,64000,1711699200000000,0.08,0.081,66000"
+    with pytest.raises(DataError, match="on a coin"):
+        _import(tmp_path, f"{head}\n{line}\n{line}", underlying="BTC", default_size=10)
+
+
+def test_yahoos_regular_contract_is_the_classs_own(tmp_path: Path) -> None:
+    head = "quote_datetime,underlying_price,contractSymbol,strike,bid,ask,bid_size,ask_size,contractSize"
+    line = "2024-01-17 10:00,470.5,SPY240216C00470000,470.0,7.1,7.14,12,12,{}"
+    _, tape = _import(tmp_path, "\n".join([head, line.format("REGULAR")]))
+    assert _quotes(tape, CALL) == [(to_ns(KNOWN[0]), 7.1, 7.14)]
+    with pytest.raises(DataError, match="MINI"):
+        _import(tmp_path, "\n".join([head, line.format("MINI")]))
 
 
 def test_a_second_file_of_a_day_says_what_it_replaced(tmp_path: Path) -> None:

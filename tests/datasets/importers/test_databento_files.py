@@ -234,3 +234,76 @@ def test_without_the_vendors_library_an_import_names_the_extra(tmp_path, monkeyp
     with pytest.raises(ConfigError) as refusal:
         put(tmp_path, path)
     assert "scalpdesk[databento]" in refusal.value.fix
+
+
+def define(number: int, symbol: str, ns: int, action=dbn.SecurityUpdateAction.ADD):
+    right = dbn.InstrumentClass.CALL if symbol[12] == "C" else dbn.InstrumentClass.PUT
+    return dbn.InstrumentDefMsg(
+        publisher_id=30,
+        instrument_id=number,
+        ts_event=ns,
+        ts_recv=ns,
+        min_price_increment=nano(0.01),
+        display_factor=nano(1.0),
+        raw_symbol=symbol,
+        asset="SPY",
+        security_type="OPT",
+        instrument_class=right,
+        security_update_action=action,
+        expiration=1_705_622_400 * SECOND,  # midnight UTC of the 19th: the evening of the 18th in New York
+        strike_price=nano(470.0),
+        contract_multiplier=100,
+        currency="USD",
+        underlying="SPY",
+    )
+
+
+def bids(folder: Path, day: str) -> dict[str, float]:
+    path = day_file(folder / "cat", "databento", "option_quotes", "SPY", day)
+    query = "SELECT symbol, bid FROM read_parquet(?)"
+    return dict(connect().execute(query, [str(path)]).fetchall())
+
+
+def numbers_of_days(folder: Path, *days: dict[int, str], defined: int = 99) -> Path:
+    """Quotes at a bid of their number, and definitions of the first days."""
+    files = folder / "files"
+    files.mkdir()
+    for place, symbols in enumerate(days):
+        ns = OPEN_NS + place * 86_400 * SECOND
+        quotes = [quote(number, ns, float(number), number + 0.1) for number in symbols]
+        write(files / f"{place}.cmbp-1.dbn", "cmbp-1", quotes, {}, is_mapped=False)
+        if place < defined:
+            defs = [define(number, symbol, ns - 5 * 3_600 * SECOND) for number, symbol in symbols.items()]
+            write(files / f"{place}.definition.dbn", "definition", defs, {}, is_mapped=False)
+    return files
+
+
+def test_a_number_means_what_its_own_day_says(tmp_path):
+    """Two days of definitions swapped call and put of the first."""
+    files = numbers_of_days(tmp_path, {1: CALL, 2: PUT}, {2: CALL, 1: PUT})
+    put(tmp_path, files, underlying=("SPY",))
+    call, put_ = CALL.replace(" ", ""), PUT.replace(" ", "")
+    assert bids(tmp_path, "2024-01-16") == {call: 1.0, put_: 2.0}
+    assert bids(tmp_path, "2024-01-17") == {call: 2.0, put_: 1.0}
+    (expires,) = {row[0] for row in stored(tmp_path, "listings", "SPY", "expires", "symbol")}
+    assert str(expires).startswith("2024-01-19 21:00")
+
+
+def test_a_day_without_definitions_has_no_numbers_once_they_were_given_anew(tmp_path):
+    files = numbers_of_days(tmp_path, {1: CALL, 2: PUT}, {2: CALL, 1: PUT}, {1: CALL}, defined=2)
+    report = put(tmp_path, files, underlying=("SPY",))
+    assert ["2.cmbp-1.dbn" in str(each.where) for each in report.unreadable] == [True]
+
+
+def test_numbers_that_never_change_serve_a_day_without_definitions(tmp_path):
+    put(tmp_path, numbers_of_days(tmp_path, {1: CALL}, {1: CALL}, defined=1), underlying=("SPY",))
+    assert bids(tmp_path, "2024-01-17") == {CALL.replace(" ", ""): 1.0}
+
+
+def test_a_deleted_definition_names_nothing_on_later_days(tmp_path):
+    files = numbers_of_days(tmp_path, {1: CALL}, {1: CALL}, defined=1)
+    gone = define(1, CALL, OPEN_NS + 3_600 * SECOND, dbn.SecurityUpdateAction.DELETE)
+    write(files / "9.definition.dbn", "definition", [gone], {}, is_mapped=False)
+    report = put(tmp_path, files, underlying=("SPY",))
+    assert bids(tmp_path, "2024-01-16") == {CALL.replace(" ", ""): 1.0}
+    assert len(report.unreadable) == 1

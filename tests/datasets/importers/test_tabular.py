@@ -1,4 +1,4 @@
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -45,6 +45,43 @@ def test_rows_are_keyed_by_the_time_they_are_known(tmp_path):
     put(tmp_path, "bar_start,seconds,symbol,bid,ask,bid_size,ask_size\n2015-12-23T14:30:00Z,60,XYZ,1,2,3,4\n")
     assert stored(tmp_path / "cat", "quotes", "XYZ", TIMES) == [("14:31:00", "14:30:00")]
     assert read_manifest(tmp_path / "cat", "mine").bar_seconds == 60
+
+
+def bars_of(step: int, count: int = 12) -> str:
+    """Quotes by bars that bear their start, so many seconds apart."""
+    start = datetime(2015, 12, 23, 14, 30, tzinfo=UTC)
+    rows = [f"{start + timedelta(seconds=step * n):%Y-%m-%dT%H:%M:%SZ},XYZ,1,2,3,4" for n in range(count)]
+    return "\n".join(["bar_start,symbol,bid,ask,bid_size,ask_size", *rows]) + "\n"
+
+
+@pytest.mark.rows(("apart", "said"), [(300, 60), (60, 300), (60, 59), (3600, 60), (1, 60)])
+def test_a_bars_length_is_that_of_its_rows_and_not_of_a_flag(apart, said, tmp_path):
+    """Five-minute bars taken for minutes are known four minutes early."""
+    with pytest.raises(DataError, match=f"{apart} s apart"):
+        put(tmp_path, bars_of(apart), bar_seconds=said)
+    put(tmp_path, bars_of(apart), bar_seconds=apart)
+    known = stored(tmp_path / "cat", "quotes", "XYZ", TIMES)[0][0]
+    ends = datetime(2015, 12, 23, 14, 30, tzinfo=UTC) + timedelta(seconds=apart)
+    assert known == f"{ends:%H:%M:%S}"
+
+
+def test_bars_of_a_minute_with_gaps_are_still_of_a_minute(tmp_path):
+    lines = bars_of(60, 40).splitlines()
+    put(tmp_path, "\n".join([lines[0], *lines[1::5], lines[3]]) + "\n", bar_seconds=60)
+
+
+@pytest.mark.rows("blank", (" ", "    "))
+def test_a_cell_of_blanks_is_empty(blank, tmp_path):
+    text = HEADER + ROW + ROW.replace("14:31", "14:32").replace("100.0", blank, 1)
+    put(tmp_path, text)
+    assert stored(tmp_path / "cat", "quotes", "XYZ", "bid") == [(100.0,), (None,)]
+
+
+def test_equal_and_contradicting_rows_are_told_apart(tmp_path):
+    report = put(tmp_path, HEADER + ROW + ROW + ROW.replace("100.2", "100.3"))
+    notes = " ".join(report.notes)
+    assert "1 row of another's symbol, time and figures" in notes
+    assert "1 row of another's symbol and time with other figures" in notes
 
 
 def test_without_a_bar_length_the_commonest_gap_is_taken(tmp_path):

@@ -496,3 +496,54 @@ def test_a_workbook_is_called_one_whatever_its_ending(tmp_path, vendor):
     for name in ("quotes.xlsx", "renamed.csv", "old.csv"):
         with pytest.raises(DataError, match="Excel"):
             put(tmp_path, vendor, tmp_path / name, **flags)
+
+
+def share_quotes(tmp_path, sizes, day_ns=OPEN_NS, header=SHARE_QUOTES):
+    rows = [
+        f"SPY,11,470.02,{size},11,470.00,{size},1,,{day_ns},{n},{day_ns + n * 60_000_000_000},1,0"
+        for n, size in enumerate(sizes, 1)
+    ]
+    return put(tmp_path, "polygon", lines(tmp_path / "day.csv", header, *rows), underlying=("SPY",))
+
+
+def test_sizes_of_shares_are_round_lots_until_november_2025(tmp_path):
+    """The tapes have given shares since; a file whose sizes are all whole lots has them already."""
+    report = share_quotes(tmp_path, (5, 12, 3), header=SHARE_QUOTES.replace("ticker", "Ticker"))
+    assert stored(tmp_path, "polygon", "quotes", "SPY", "bid_size") == [(500,), (1200,), (300,)]
+    assert "round lots" in " ".join(report.notes)
+
+
+def test_sizes_that_are_whole_lots_are_shares_already(tmp_path):
+    report = share_quotes(tmp_path, (500, 1200, 300))
+    assert stored(tmp_path, "polygon", "quotes", "SPY", "bid_size") == [(500,), (1200,), (300,)]
+    assert "in shares" in " ".join(report.notes)
+
+
+def test_sizes_of_shares_after_november_2025_are_shares(tmp_path):
+    at = OPEN_NS + 658 * 86_400_000_000_000  # 2025-11-04
+    share_quotes(tmp_path, (5, 12, 3), at)
+    path = day_file(tmp_path / "cat", "polygon", "quotes", "SPY", "2025-11-04")
+    assert connect().execute("SELECT max(bid_size) FROM read_parquet(?)", [str(path)]).fetchall() == [(12,)]
+
+
+def test_of_two_quotes_of_one_instant_the_higher_sequence_counts(tmp_path):
+    rows = [f"O:{CALL},302,5.{n},12,303,5.0,7,{n},{OPEN_NS}" for n in (20, 11)]
+    put(tmp_path, "polygon", lines(tmp_path / "day.csv", QUOTES, *rows), underlying=("SPY",))
+    assert stored(tmp_path, "polygon", "option_quotes", "SPY", "ask") == [(5.20,)]
+
+
+def test_a_file_without_contract_columns_is_refused_where_an_underlying_is_asked_for(tmp_path):
+    header = "timestamp,bid_size,bid_exchange,bid,bid_condition,ask_size,ask_exchange,ask,ask_condition"
+    path = lines(tmp_path / "q.csv", header, '"2024-01-16T09:31:00.000",3,46,470.00,50,4,46,470.02,50')
+    with pytest.raises(DataError, match="without a column"):
+        put(tmp_path, "thetadata", path, underlying=("SPY",))
+    put(tmp_path, "thetadata", path, symbol="SPY")
+    assert stored(tmp_path, "thetadata", "quotes", "SPY", "bid") == [(470.0,)]
+
+
+def test_a_blank_cell_of_a_vendor_is_empty(tmp_path):
+    rows = [
+        f"O:{CALL},302,5.1,12,303,{bid},7,1,{OPEN_NS + n}" for n, bid in ((0, "5.0"), (60_000_000_000, "  "))
+    ]
+    put(tmp_path, "polygon", lines(tmp_path / "day.csv", QUOTES, *rows), underlying=("SPY",))
+    assert [bid for (bid,) in stored(tmp_path, "polygon", "option_quotes", "SPY", "bid")] == [5.0, None]

@@ -59,6 +59,10 @@ _VENDORS = (
 """Columns by which vendors are known whose bid of 0 is the exchange's own: OptionsDX, ORATS, Cboe, ThetaData
 (the old and the new interface), Polygon."""
 _OCC = rf"^(O:)?[A-Z]{{1,6}}\d?\s*{OCC_TAIL}"
+_COIN_OPTION = r"[A-Z0-9]+([-_]USD[CT]?)?-(\d{1,2}[A-Z]{3}\d{2}|\d{6}|\d{8})-[\dD.]+-[CP]"
+"""Symbols of coin options on Deribit, OKX, Binance and Bybit."""
+_STANDARD = "REGULAR"
+"""Contract size of Yahoo's for the class's own."""
 _FEW = 3
 """Known columns by which a line is taken for the heading."""
 
@@ -123,7 +127,7 @@ def import_chain(
     for base in symbols:
         _say_what_is_made(table, base, choices, report)
         own = ImportChoices(choices.name, base, is_share=base not in INDICES)
-        for kind, select in _parts(table, base, choices, report):
+        for kind, select in _parts(table, base, choices):
             known = {"bid", "ask", "bid_size", "ask_size"} if kind == "quotes" else set(VALUE_COLUMNS[kind])
             typed = ", ".join(
                 f"{name if name in known else 'NULL'}::{SCHEMAS[kind][name]} AS {sql_name(name)}"
@@ -178,21 +182,45 @@ def _read(path: Path, file: Path, choices: ChainChoices) -> _ChainTable:
     if not is_parquet:
         above, options = _layout(connection, path, file, choices)
     source = TableSource(path, "Parquet" if is_parquet else "CSV")
+    nothing = ", ".join(map(sql_text, NO_VALUE))
     reader = "read_parquet(?)" if is_parquet else f"read_csv(?, {options})"
     try:
         connection.execute(
             f"CREATE TEMP TABLE wide AS SELECT row_number() OVER () + {above} AS file_row, "  # noqa: S608 - our own reader
-            f"COLUMNS(*)::VARCHAR FROM {reader}",
+            f"CASE WHEN trim(COLUMNS(*)::VARCHAR) NOT IN ({nothing}) THEN trim(COLUMNS(*)::VARCHAR) END "
+            f"FROM {reader}",
             [str(file)],
         )
     except duckdb_error() as error:
         raise unreadable(source, error) from error
     found = [row[0] for row in connection.execute("DESCRIBE wide").fetchall()][1:]
+    _refuse_coins(connection, found, path)
     heading, unread = _columns(connection, found, choices.columns)
     sides = tuple(
         f"{side}_" for side in ("call", "put") if f"{side}_bid" in heading or f"{side}_ask" in heading
     )
     return _ChainTable(connection, source, heading, sides or ("",), above, unread)
+
+
+def _refuse_coins(connection: Any, found: Sequence[str], path: Path) -> None:
+    """Refuse a chain of options on a coin: it would become options on 100 shares.
+
+    Raises DataError with the first contract.
+    """
+    for column in found:
+        row, cell, share = connection.execute(
+            f"SELECT min(file_row) FILTER (is_coin), arg_min(cell, file_row) FILTER (is_coin), "  # noqa: S608 - quoted names
+            f"avg(is_coin::INTEGER) FROM (SELECT file_row, {sql_name(column)} AS cell, "
+            f"regexp_full_match(upper(trim({sql_name(column)})), {sql_text(_COIN_OPTION)}) AS is_coin "
+            "FROM wide LIMIT 1000) WHERE cell IS NOT NULL"
+        ).fetchone()
+        if share is not None and share > 0.5:
+            raise DataError(
+                "these are options on a coin; this reader makes options on 100 shares of what it reads",
+                where=f"{path}:{row}",
+                value=cell,
+                fix="take coin data by scalpdesk data download deribit, or record it: scalpdesk data record",
+            )
 
 
 def _layout(connection: Any, path: Path, file: Path, choices: ChainChoices) -> tuple[int, str]:
@@ -313,6 +341,7 @@ def _stage(
             values[name] = cell.get(
                 f"{side}{name}", cell.get(name, "NULL") if name not in SIDED or not side else "NULL"
             )
+        values["multiplier"] = f"nullif(upper(trim({values['multiplier']})), {sql_text(_STANDARD)})"
         if side:
             values["right"] = sql_text(side[0].upper())
         sizes = cell.get(f"{side}sizes")
@@ -719,13 +748,8 @@ def _say_what_is_made(table: _ChainTable, base: str, choices: ChainChoices, repo
         )
 
 
-def _parts(
-    table: _ChainTable, base: str, choices: ChainChoices, report: ImportReport
-) -> Iterator[tuple[str, str]]:
-    """Yield the kind of rows and their SQL: the underlying first, so that its options have a class.
-
-    The last row of an instrument and a time counts.
-    """
+def _parts(table: _ChainTable, base: str, choices: ChainChoices) -> Iterator[tuple[str, str]]:
+    """Yield the kind of rows and their SQL: the underlying first, so that its options have a class."""
     rows = f"FROM chain WHERE base = {sql_text(base)}"
     price = "underlying_price" in table.heading
     has_sides = {"underlying_bid", "underlying_ask"} <= set(table.heading)
@@ -738,18 +762,6 @@ def _parts(
     own = f"{sql_text(base)} AS written, file_row"
     last = f"{rows} AND {middle} > 0 QUALIFY row_number() OVER (PARTITION BY ts ORDER BY file_row DESC) = 1"
     quote = "bid, ask, bid_size, ask_size"
-    latest = "QUALIFY row_number() OVER (PARTITION BY ts, written ORDER BY file_row DESC) = 1"
-    again, row = table.connection.execute(
-        f"SELECT count(*), min(file_row) FROM (SELECT file_row, row_number() OVER "  # noqa: S608 - our own words
-        f"(PARTITION BY ts, written ORDER BY file_row DESC) AS nth {rows}"
-        f"{' AND is_option' if price or has_sides else ''}) WHERE nth > 1"
-    ).fetchone()
-    if again:
-        report.count(
-            f"of {base} that come again for their time: the last of the file counts",
-            again,
-            table.source.place(row),
-        )
     if (price or has_sides) and base in INDICES:
         level = ", ".join(f"{middle} AS {name}" for name in ("open", "high", "low", "close"))
         yield "trades", f"SELECT ts, {own}, {level}, 0 AS volume {last}"
@@ -757,8 +769,8 @@ def _parts(
         sizes = f"{size} AS bid_size, {size} AS ask_size"
         yield "quotes", f"SELECT ts, {own}, {bid} AS bid, {ask} AS ask, {sizes} {last}"
     elif base not in INDICES:
-        yield "quotes", f"SELECT ts, {own}, {quote} {rows} AND NOT is_option {latest}"
-    yield "quotes", f"SELECT ts, written, file_row, {quote} {rows} AND is_option {latest}"
+        yield "quotes", f"SELECT ts, {own}, {quote} {rows} AND NOT is_option"
+    yield "quotes", f"SELECT ts, written, file_row, {quote} {rows} AND is_option"
     at = f"((ts AT TIME ZONE '{EXCHANGE_ZONE}')::DATE + TIME {INTEREST_TIME}) AT TIME ZONE '{EXCHANGE_ZONE}'"
     first = f"QUALIFY row_number() OVER (PARTITION BY written, {at} ORDER BY file_row) = 1"
     known = "is_option AND open_interest IS NOT NULL"

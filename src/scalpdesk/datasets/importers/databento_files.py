@@ -23,6 +23,7 @@ from scalpdesk.datasets.importers.staged import TableSource
 from scalpdesk.datasets.importers.vendor_files import VendorChoices
 from scalpdesk.datasets.importers.vendor_formats import OCC_TAIL, FileFormat, RowKind, utc_instant
 from scalpdesk.instruments.classes import us_option
+from scalpdesk.instruments.sessions import expiry_instant_ns
 
 _ZSTD = b"\x28\xb5\x2f\xfd"
 """First bytes of a file compressed with zstd."""
@@ -60,7 +61,7 @@ def _format(schema: str) -> FileFormat:
     rows = []
     if schema in _BOOK_SCHEMAS:
         sides = {side: side for side in ("bid", "ask", "bid_size", "ask_size")}
-        rows.append(RowKind(kind="quotes", symbol="written", at=at, values=sides, latest="ns"))
+        rows.append(RowKind(kind="quotes", symbol="written", at=at, values=sides, latest="(ns + 999) % 1000"))
     if schema in _PRINT_SCHEMAS:
         values = {"price": "price", "size": "size"}
         rows.append(
@@ -94,7 +95,7 @@ class DbnStage:
         self._failures = (library.BentoError, BentoWarning, DBNError, ValueError, OSError)
         self.listings: dict[str, dict[str, dict[str, Any]]] = {}
         """Terms of options by root and symbol."""
-        self._names: dict[int, str] = {}
+        self._names = _NumberedNames()
         paths = [folder] if folder.is_file() else sorted(folder.rglob("*"))
         for path in paths:
             if path.is_file() and path.name.lower().endswith(ENDINGS):
@@ -196,14 +197,23 @@ class DbnStage:
         found = symbols.resolve_many(
             (unique // 65_536).astype(np.uint64), (unique % 65_536).astype("datetime64[D]")
         )
-        names = [name or self._names.get(int(n), "") for name, n in zip(found, unique // 65_536, strict=True)]
+        numbers, on = (unique // 65_536).tolist(), (unique % 65_536).tolist()
+        names = [
+            name or self._names.name_on(number, day)
+            for name, number, day in zip(found, numbers, on, strict=True)
+        ]
         return codes.astype(np.int64), np.array(names, dtype=object)
 
     def _add_definitions(self, store: Any, path: Path) -> None:
         for records in self._chunks(store, path):
             for record in records:
                 symbol = _text(record["raw_symbol"])
-                self._names[int(record["instrument_id"])] = symbol
+                deleted = record["security_update_action"] in (b"D", "D")
+                self._names.add(
+                    int(record["instrument_id"]), int(record["ts_recv"]), "" if deleted else symbol
+                )
+                if deleted:
+                    continue
                 root = re.sub(OCC_TAIL, "", symbol).strip()
                 if root == symbol or (self._wanted and root not in self._wanted):
                     continue
@@ -211,15 +221,51 @@ class DbnStage:
                     option = us_option(symbol, [root])
                 except ScalpdeskError:
                     continue
-                self.listings.setdefault(option.root, {})[option.symbol] = _terms(record, option.symbol)
+                self.listings.setdefault(option.root, {})[option.symbol] = _terms(
+                    record, option.symbol, expiry_instant_ns(option)
+                )
+
+
+class _NumberedNames:
+    """Symbols of instruments by number and day: the venue may give a number anew with each day."""
+
+    def __init__(self) -> None:
+        self._by_number: dict[int, dict[int, list[tuple[int, str]]]] = {}
+        self._days: set[int] = set()
+        self._given_anew = False
+        """Whether any number has had two symbols: then each day needs its own definitions."""
+
+    def add(self, number: int, ns: int, symbol: str) -> None:
+        """Keep a definition as of an instant (UTC nanoseconds); an empty symbol deletes the number."""
+        day = ns // DAY_NS
+        of_number = self._by_number.setdefault(number, {})
+        others = {each for found in of_number.values() for _, each in found if each}
+        self._given_anew |= bool(symbol and others - {symbol})
+        of_number.setdefault(day, []).append((ns, symbol))
+        self._days.add(day)
+
+    def name_on(self, number: int, day: int) -> str:
+        """Return the symbol of a number on a day (since 1970); empty where it is not known."""
+        of_number = self._by_number.get(number)
+        if not of_number:
+            return ""
+        if day in of_number:  # what is deleted within a day was quoted before
+            return next((symbol for _, symbol in sorted(of_number[day], reverse=True) if symbol), "")
+        if self._given_anew or day in self._days:
+            return ""
+        before = max((each for each in of_number if each < day), default=None)
+        return max(of_number[min(of_number) if before is None else before])[1]
 
 
 def _text(value: bytes) -> str:
     return value.decode("ascii", "replace").rstrip("\x00").strip()
 
 
-def _terms(record: Mapping[str, Any], symbol: str) -> dict[str, Any]:
-    """Return the terms of an option with the columns of the catalogue's listings."""
+def _terms(record: Mapping[str, Any], symbol: str, expires_ns: int) -> dict[str, Any]:
+    """Return the terms of an option with the columns of the catalogue's listings.
+
+    ``expires_ns``: By its class; the venue's ``expiration`` is midnight UTC, the evening before in New York.
+    """
 
     def price(name: str) -> float | None:
         value = int(record[name])
@@ -236,7 +282,7 @@ def _terms(record: Mapping[str, Any], symbol: str) -> dict[str, Any]:
         "currency": _text(record["currency"]) or "USD",
         "right": _text(record["instrument_class"]),
         "created": instant("activation"),
-        "expires": instant("expiration"),
+        "expires": expires_ns,
         "strike": price("strike_price"),
         "tick_size": price("min_price_increment"),
         "contract_size": float(multiplier) if 0 < multiplier < np.iinfo(np.int32).max else None,

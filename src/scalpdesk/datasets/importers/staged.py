@@ -14,10 +14,12 @@ from typing import Any
 import numpy as np
 
 from scalpdesk.core.errors import DataError
+from scalpdesk.core.units import DAY_SECONDS
 from scalpdesk.datasets.importers.base import ImportReport, UnreadableFileError
 from scalpdesk.datasets.store import (
     NO_PRICE,
     SCHEMAS,
+    VALUE_COLUMNS,
     day_file,
     impossible_figures,
     sql_name,
@@ -30,8 +32,13 @@ from scalpdesk.instruments.sessions import FIRST_DAY, LAST_DAY, why_closed
 
 EXCHANGE_ZONE = "America/New_York"
 
-NO_VALUE = ("", "N/A", "n/a", "#N/A", "null", "NULL", "None", "-", "--")
-"""Texts of a CSV file for a missing value."""
+NO_VALUE = (
+    *("", "N/A", "n/a", "#N/A", "null", "NULL", "None", "-", "--", "<empty>"),
+    *(" " * length for length in range(1, 33)),
+)
+"""Texts of a CSV file for a missing value; a cell of blanks is one."""
+_FEW_BARS = 8
+"""Starts of bars from which on the space between them says how long they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +141,61 @@ def leave_out(connection: Any, source: TableSource, condition: str, words: str, 
             where=str(source.path),
             fix="correct the file and import it again",
         )
+
+
+def refuse_other_length(connection: Any, source: TableSource, seconds: int) -> None:
+    """Refuse bars that bear their start and are longer or shorter than ``seconds``, by their own spacing.
+
+    A bar of five minutes that is taken for one of a minute is known four minutes early.
+    """
+    found = connection.execute(
+        "SELECT gap, count(*), min(file_row) FROM (SELECT file_row, epoch(bar_start)::BIGINT - lag("
+        "epoch(bar_start)::BIGINT) OVER (PARTITION BY written ORDER BY bar_start) AS gap FROM incoming "
+        "WHERE bar_start IS NOT NULL) WHERE gap > 0 GROUP BY gap"
+    ).fetchall()
+    if seconds >= DAY_SECONDS or sum(count for _, count, _ in found) < _FEW_BARS:
+        return
+    usual, _, row = max(found, key=lambda each: (each[1], each[0]))
+    step = int(np.gcd.reduce([gap for gap, _, _ in found]))
+    if usual >= seconds >= step:
+        return
+    apart = min(usual, step) if usual < seconds else step
+    raise UnreadableFileError(
+        f"starts of bars lie {apart} s apart and a bar is to last {seconds} s: it would be known too "
+        f"{'early' if apart > seconds else 'late'}",
+        where=source.place(row),
+        value=seconds,
+        fix=f"--bar-seconds {apart}, if bars bear their start; else name the column of their end ts",
+    )
+
+
+def leave_out_repeats(
+    connection: Any, source: TableSource, kind: str, report: ImportReport, *, is_snapshot: bool
+) -> None:
+    """Leave out rows that repeat another in full; of rows that contradict one another the last counts.
+
+    Each is noted by its own number: one is a file read twice, the other a price that is not known.
+
+    ``is_snapshot``: Whether an instrument has one row an instant; ticks of one instant all stay.
+    """
+    values = ", ".join(map(sql_name, VALUE_COLUMNS[kind]))
+    connection.execute(
+        "CREATE OR REPLACE TEMP TABLE incoming AS SELECT *, "  # noqa: S608 - our own columns
+        f"row_number() OVER (PARTITION BY written, ts, {values} ORDER BY file_row DESC) AS nth_equal, "
+        "row_number() OVER (PARTITION BY written, ts ORDER BY file_row DESC) AS nth FROM incoming"
+    )
+    repeats = "of another's symbol, time and figures: left out"
+    others = "of another's symbol and time with other figures: the last of the file counts"
+    for found, words in (("nth_equal > 1", repeats), ("nth > 1 AND nth_equal = 1", others)):
+        count, row = connection.execute(
+            f"SELECT count(*), min(file_row) FROM incoming WHERE {found}"  # noqa: S608 - our own words
+        ).fetchall()[0]
+        if count:
+            report.count(words, count, source.place(row))
+    gone = "nth > 1" if is_snapshot else "nth_equal > 1"
+    connection.execute(f"DELETE FROM incoming WHERE {gone}")  # noqa: S608 - the same
+    connection.execute("ALTER TABLE incoming DROP COLUMN nth_equal")
+    connection.execute("ALTER TABLE incoming DROP COLUMN nth")
 
 
 def mark_absent_sides(connection: Any, report: ImportReport) -> None:

@@ -31,8 +31,10 @@ from scalpdesk.datasets.importers.staged import (
     TableSource,
     leave_out_closed_days,
     leave_out_impossible,
+    leave_out_repeats,
     mark_absent_sides,
     refuse_impossible_times,
+    refuse_other_length,
     shown_shares,
     unreadable,
     write_days,
@@ -137,6 +139,8 @@ def import_table(
     if unread:
         without = " and ".join(_MARKS[kind])
         report.note(f"not read: {', '.join(unread)}; import them as a file of their own, without {without}")
+    if choices.bar_seconds is not None:
+        refuse_other_length(connection, source, choices.bar_seconds)
     store_rows(connection, catalog, source, choices, kind, report, progress)
     return report
 
@@ -165,6 +169,7 @@ def store_rows(
     placed = _place_symbols(connection, source, base, kind, shares)
     underlying_type = _type_of(base, placed)
     leave_out_impossible(connection, source, kind, report)
+    leave_out_repeats(connection, source, kind, report, is_snapshot=not whole_days)
     # a future trades on Sundays; the bar of a Friday may end on Saturday
     if bar_seconds % DAY_SECONDS and underlying_type != "future":
         leave_out_closed_days(connection, source, report)

@@ -10,7 +10,7 @@ import shlex
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -31,17 +31,26 @@ from scalpdesk.datasets.importers.base import (
 )
 from scalpdesk.datasets.importers.chain_columns import prices_of_underlying
 from scalpdesk.datasets.importers.staged import (
+    NO_VALUE,
     TableSource,
     leave_out,
     leave_out_closed_days,
     leave_out_impossible,
+    leave_out_repeats,
     mark_absent_sides,
     refuse_impossible_times,
+    refuse_other_length,
     shown_shares,
     unreadable,
     write_days,
 )
-from scalpdesk.datasets.importers.vendor_formats import OCC_TAIL, FileFormat, RowKind
+from scalpdesk.datasets.importers.vendor_formats import (
+    NEW_YORK,
+    OCC_TAIL,
+    ROUND_LOT,
+    FileFormat,
+    RowKind,
+)
 from scalpdesk.datasets.manifests import manifest_bar_seconds, manifest_to_extend, update_manifest
 from scalpdesk.datasets.store import (
     SCHEMAS,
@@ -60,6 +69,8 @@ MEMORY = "2GB"
 """Memory of DuckDB in an import; what does not fit goes to the folder of temporary files."""
 _CSV_ENDINGS = (".csv", ".csv.gz", ".csv.zst", ".zip")
 _SHARE = re.compile(r"[A-Z][A-Z0-9.]{0,11}\Z")
+_ALL_SHARES = 0.95
+"""Part of the sizes that are whole lots, from which sizes are shares."""
 _LATER = 1_000_000_000_000
 """More than the rows of a file."""
 
@@ -262,12 +273,43 @@ class _VendorImport:
         if kind == "quotes":
             connection.execute("UPDATE incoming SET bid_size = 0 WHERE bid = 0 AND bid_size <> 0")
             mark_absent_sides(connection, report)
+        if rows.is_start and form.seconds is None:
+            refuse_other_length(connection, source, seconds)
         leave_out_impossible(connection, source, kind, report)
+        if kind == "quotes" and rows.latest is None and self._choices.every is None:
+            leave_out_repeats(connection, source, kind, report, is_snapshot=True)
+        if rows.lots_until is not None:
+            self._read_lots(rows, placed)
         leave_out_closed_days(connection, source, report)
         written = write_days(
             connection, self._catalog, self._choices.name, kind, seconds, placed, report, whole_days=False
         )
         return {base: keys & written for base, keys in bases.items() if keys & written}
+
+    def _read_lots(self, rows: RowKind, placed: Mapping[str, OptionContract | str]) -> None:
+        """Turn round lots of shares into shares, as the day and the file's own sizes say, and note it."""
+        shares = ", ".join(sql_text(written) for written, what in placed.items() if isinstance(what, str))
+        if not shares:
+            return
+        early = f"written IN ({shares}) AND (ts AT TIME ZONE {NEW_YORK})::DATE < '{rows.lots_until}'"
+        whole = f"(bid_size % {ROUND_LOT} = 0 AND ask_size % {ROUND_LOT} = 0)::INTEGER"
+        in_lots, count = self._connection.execute(
+            f"SELECT avg({whole}) < {_ALL_SHARES}, count(*) FROM incoming "  # noqa: S608 - our own words
+            f"WHERE {early} AND greatest(bid_size, ask_size) > 0"
+        ).fetchall()[0]
+        if not count:
+            return
+        if in_lots:
+            self._connection.execute(
+                f"UPDATE incoming SET bid_size = bid_size * {ROUND_LOT}, ask_size = ask_size * {ROUND_LOT} "  # noqa: S608 - the same
+                f"WHERE {early}"
+            )
+        what = (
+            f"in round lots, read as {ROUND_LOT} shares each"
+            if in_lots
+            else "in shares, as all are whole lots"
+        )
+        self._report.note(f"sizes of shares before {rows.lots_until} are {what}")
 
     def _bar_seconds(self, form: FileFormat, rows: RowKind) -> int:
         """Return the length of the bars: the format's, as chosen, the data set's or the most frequent gap."""
@@ -313,7 +355,7 @@ def _incoming(rows: RowKind, seconds: int, every: int | None) -> str:
     Prints become bars of so many seconds. The last row of a symbol and an instant remains, and with ``every``
     the last quote of a symbol in each interval.
     """
-    latest = f"({rows.latest})::HUGEINT * {_LATER} + file_row"
+    latest = f"({rows.latest or 'file_row'})::HUGEINT * {_LATER} + file_row"
     if rows.kind == "prints":
         start = f"time_bucket(to_seconds({seconds}), moment)"
         price, size = rows.values["price"], rows.values["size"]
@@ -336,10 +378,13 @@ def _incoming(rows: RowKind, seconds: int, every: int | None) -> str:
         of = f"time_bucket(to_seconds({every}), ts - to_microseconds(1))"
     if rows.kind == "open_interest":
         of = "ts::DATE"
+    one = f" QUALIFY row_number() OVER (PARTITION BY written, {of} ORDER BY ts DESC, latest DESC) = 1"
+    if rows.kind == "quotes" and rows.latest is None and every is None:
+        one = ""  # equal and contradicting rows are told apart
     return (
         f"SELECT * EXCLUDE (latest) FROM (SELECT {stamp} AS ts, {start} AS bar_start, "  # noqa: S608 - the same
         f"{rows.symbol} AS written, file_row, {latest} AS latest, {values} FROM file_rows "
-        f"WHERE {rows.where}) QUALIFY row_number() OVER (PARTITION BY written, {of} ORDER BY latest DESC) = 1"
+        f"WHERE {rows.where}){one}"
     )
 
 
@@ -430,21 +475,22 @@ def csv_stage(formats: Sequence[FileFormat]) -> _Stage:
                     fix=f"scalpdesk data import chain {shlex.quote(str(path))} --name {choices.name} reads"
                     " it; or take the file as the vendor delivers it",
                 )
-            types = {
-                column: kind for column, kind in {**form.columns, **form.optional}.items() if column in header
-            }
-            picked = [sql_name(column) for column in types]
-            picked += [
-                f"NULL::{kind} AS {sql_name(column)}"
-                for column, kind in form.optional.items()
-                if column not in header
+            own = {name.lower(): name for name in header}
+            read = {**form.columns, **form.optional}
+            types = {own[column.lower()]: kind for column, kind in read.items() if column.lower() in own}
+            picked = [
+                f"{sql_name(own[column.lower()])} AS {sql_name(column)}"
+                if column.lower() in own
+                else f"NULL::{kind} AS {sql_name(column)}"
+                for column, kind in read.items()
             ]
             given = "NULL" if choices.symbol is None else sql_text(choices.symbol.upper())
+            nulls = ", ".join(map(sql_text, NO_VALUE))
             typed = ", ".join(f"{sql_text(column)}: {sql_text(kind)}" for column, kind in types.items())
             select = (
                 f"SELECT row_number() OVER () AS file_row, {given}::VARCHAR AS given, {', '.join(picked)} "  # noqa: S608 - quoted names
                 f"FROM read_csv(?, header = true, delim = ',', "
-                f"auto_type_candidates = ['VARCHAR'], types = {{{typed}}})"
+                f"auto_type_candidates = ['VARCHAR'], nullstr = [{nulls}], types = {{{typed}}})"
             )
             kept = f"{form.root} IN (FROM wanted)" if choices.wanted else "true"
             try:
@@ -452,11 +498,31 @@ def csv_stage(formats: Sequence[FileFormat]) -> _Stage:
                     f"CREATE OR REPLACE TEMP TABLE file_rows AS FROM ({select}) WHERE {kept}",
                     [str(file)],
                 )
+                if choices.wanted:
+                    _refuse_no_contract(connection, form, source, select, file)
             except duckdb_error() as error:
                 raise _damaged(source, error) from error
         return form, source
 
     return stage
+
+
+def _refuse_no_contract(
+    connection: Any, form: FileFormat, source: TableSource, select: str, file: Path
+) -> None:
+    """Refuse a file of which no row is wanted because its rows do not say what they are of."""
+    if connection.execute("SELECT count(*) FROM file_rows").fetchall()[0][0]:
+        return
+    nameless, row = connection.execute(
+        f"SELECT count(*), min(file_row) FROM ({select}) WHERE {form.root} IS NULL",  # noqa: S608 - a format's own SQL
+        [str(file)],
+    ).fetchall()[0]
+    if nameless:
+        raise UnreadableFileError(
+            f"{count_text(nameless, 'row')} without a column that says of which option or share",
+            where=source.place(row),
+            fix="name it: --symbol SYMBOL",
+        )
 
 
 def _damaged(source: TableSource, error: Exception) -> UnreadableFileError:
@@ -510,11 +576,12 @@ def _header(connection: Any, file: Path, source: TableSource) -> list[str]:
 
 def _format_of(header: Sequence[str], formats: Sequence[FileFormat], source: TableSource) -> FileFormat:
     """Return the first format whose columns the file has."""
+    titles = {name.lower() for name in header}
     for form in formats:
-        if set(form.columns) <= set(header) and not set(form.without) & set(header):
+        if set(form.columns) <= titles and not set(form.without) & titles:
             return form
     missing = {
-        form.name: [column for column in form.columns if column not in header]
+        form.name: [column for column in form.columns if column not in titles]
         or [f"none of {', '.join(form.without)}"]
         for form in formats
     }

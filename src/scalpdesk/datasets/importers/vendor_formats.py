@@ -14,11 +14,17 @@ Sources of the columns and their meaning:
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Literal
 
 NEW_YORK = "'America/New_York'"
 INTEREST_TIME = "'06:30:00'"
 """New York time at which OPRA publishes open interest."""
+SIZES_IN_SHARES = date(2025, 11, 3)
+"""Day from which the consolidated tapes give sizes of shares in shares; until then in round lots of 100 (SEC,
+Market Data Infrastructure rule, 89 FR 81620).
+"""
+ROUND_LOT = 100
 OCC_TAIL = r"\d{6}[CP]\d{8}$"
 """End of an OCC symbol: what follows its root."""
 
@@ -37,8 +43,14 @@ class RowKind:
     values: Mapping[str, str]
     """SQL by column of the catalogue; prints have ``price`` and ``size``."""
     where: str = "true"
-    latest: str = "file_row"
-    """Whole number by which the later of two rows of one instant is known."""
+    latest: str | None = None
+    """Whole number below 10¹⁸ by which the later of two rows of one instant is known; None where rows are
+    snapshots, of which a symbol has one an instant.
+    """
+    lots_until: date | None = None
+    """First day on which sizes of shares are shares; before it they are round lots, where the file does not
+    show otherwise. None where they are shares always.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +116,9 @@ POLYGON = (
                 symbol=_TICKER,
                 at=utc_instant("sip_timestamp"),
                 values=_quotes("bid_price", "ask_price"),
-                latest="sip_timestamp",
+                latest="(sip_timestamp + 999) % 1000 * 1000000000000 "
+                "+ coalesce(sequence_number, 0) % 1000000000000",
+                lots_until=SIZES_IN_SHARES,
             ),
         ),
         refusals=_not_nanoseconds("sip_timestamp"),
@@ -205,7 +219,13 @@ def _theta(version: int) -> tuple[FileFormat, ...]:
         )
 
     prints = RowKind(kind="prints", symbol=symbol, at=at, values=_PRINT, where=_THETA_CANCELLED)
-    quotes = RowKind(kind="quotes", symbol=symbol, at=at, values=_quotes("bid", "ask"))
+    quotes = RowKind(
+        kind="quotes",
+        symbol=symbol,
+        at=at,
+        values=_quotes("bid", "ask"),
+        lots_until=SIZES_IN_SHARES,
+    )
     bars = RowKind(
         kind="trades", symbol=symbol, at=at, is_start=True, values=_BAR, where="volume > 0 AND open > 0"
     )
@@ -280,6 +300,7 @@ CBOE = (
                 at=_CBOE_INSTANT,
                 values=_quotes("underlying_bid", "underlying_ask", "NULL", "NULL"),
                 where="underlying_ask > 0 AND NOT starts_with(underlying_symbol, '^')",
+                latest="file_row",
             ),
             RowKind(
                 kind="trades",
