@@ -128,6 +128,39 @@ def test_an_unbooked_split_is_refused_on_its_day(ratio, place):
     assert refused.value.value == str(days[place])
 
 
+def bars_of(*rows):
+    """Bars of sessions from 2024-03-18 on, of open, high, low and close."""
+    days = session_days(date(2024, 3, 18), date(2024, 6, 28))[: len(rows)]
+    columns = np.array(rows).T
+    return list(days), dict(zip(("open", "high", "low", "close"), columns, strict=True))
+
+
+def test_a_reverse_split_of_190_on_a_wild_day_is_no_move():
+    """BCAN of 2024-03-22, as yfinance issue 2002 has it."""
+    cents = [(0.021, 0.021, 0.018, 0.02), (0.024, 0.028, 0.019, 0.021), (0.021, 0.021, 0.018, 0.019)]
+    days, bars = bars_of(*cents, (2.5, 2.69, 2.06, 2.51), (2.31, 2.43, 1.85, 1.96))
+    with pytest.raises(DataError, match=r"131\.579"):
+        sound(days, bars, "BCAN")
+
+
+def test_a_day_in_pence_among_pounds_is_named():
+    """PNL.L of 2021-10-25, as yfinance issue 1106 has it: high and close a hundred times the rest."""
+    near = [(485.0 + n, 487.0 + n, 484.0 + n, 486.0 + n) for n in range(4)]
+    days, bars = bars_of(*near, (488.5, 48754.21, 488.5, 48754.21), (496.0, 504.95, 493.0, 504.0))
+    with pytest.raises(DataError, match="another unit"):
+        sound(days, bars, "PNL")
+
+
+def test_the_last_day_twice_in_single_precision_is_one_day():
+    """IXIC of 2026-03-20, as FinanceDataReader issue 272 has it."""
+    days, bars = bars_of(
+        (21871.039062, 22187.060547, 21851.050781, 22090.689453),
+        (21989.330078, 21997.089844, 21522.75, 21647.609375),
+        (21989.332031, 21997.089844, 21522.75, 21647.611328),
+    )
+    assert len(sound([days[0], days[1], days[1]], bars, "IXIC").days) == 2
+
+
 @pytest.mark.rows("fall", (0.5, 0.667, 0.75))
 def test_a_crash_is_no_split(fall, history):
     """Its day is wild on the other side."""

@@ -24,6 +24,8 @@ _MOST_APART = 1.5
 """Median of the days between two daily bars, from which they are of more than a day."""
 _FEW = 5
 """Bars too few to tell how far apart they lie."""
+_EQUAL = 1e-6
+"""Part of a price by which equal ones may differ that were once of single precision."""
 _LONG_HOLE = 5
 """Sessions missing in a row, after which a history begins anew."""
 _MOST_MISSING = 0.05
@@ -34,6 +36,8 @@ _BOOKED_MOVE = 0.12
 """Log move of a night beside a split of the built-in table."""
 _NIGHTS, _RANGES, _LEAST_NIGHT = 4.0, 3.0, 0.02
 """Usual nights and ranges of a day within which a jump is the ratio's alone; and the least such night."""
+_NO_MOVE = 8
+"""Ratio over a night that no market makes."""
 _NEAR = 0.15
 """Part of a ratio's log by which a jump is off it at most."""
 _USUAL = 60
@@ -112,7 +116,7 @@ def _once(
     if not again.any():
         return single
     first = np.maximum.accumulate(np.where(again, 0, np.arange(len(at))))
-    differ = again & ~np.isclose(prices, prices[:, first], rtol=1e-9, equal_nan=True).all(axis=0)
+    differ = again & ~np.isclose(prices, prices[:, first], rtol=_EQUAL, equal_nan=True).all(axis=0)
     if differ.any():
         row = int(np.argmax(differ))
         raise DataError(
@@ -216,7 +220,10 @@ def _refuse_jump(symbol: str, where: str, at: NDArray[np.int64], prices: NDArray
         usual_range = float(np.median(ranges[since : place + 1]))
         near = min(max(_NIGHTS * usual_night, _LEAST_NIGHT), _NEAR * math.log(ratio))
         is_near = abs(abs(night) - math.log(ratio)) <= near
-        if is_near and ranges[place + 1] <= max(_RANGES * usual_range, _LEAST_NIGHT):
+        is_usual_day = ranges[place + 1] <= max(_RANGES * usual_range, _LEAST_NIGHT)
+        if abs(night) > math.log(_NO_MOVE):
+            ratio, is_near, is_usual_day = round(math.exp(abs(night)), 3), True, True
+        if is_near and is_usual_day:
             day, verb = _day(at[place + 1]), "divide" if night < 0.0 else "multiply"
             raise DataError(
                 f"{symbol} goes from {prices[3, place]:g} to {prices[0, place + 1]:g} over a night: as by a "
