@@ -256,7 +256,7 @@ def test_sessions_that_are_missing_are_found_by_the_exchanges_calendar(days, fou
 
 
 def test_repeated_rows_and_another_bar_length_are_counted(tmp_path):
-    body = "2015-12-23T14:31:00Z,XYZ,100.0,100.2,10,10\n" * 2
+    body = "".join(f"2015-12-23T14:31:00Z,XYZ,100.0,{ask},10,10\n" for ask in (100.2, 100.3))
     catalog = import_rows(tmp_path, body)
     assert check(verify_data_set(catalog, "mine", "XYZ"), "stored rows are unique").found == 1
     manifest = catalog / "mine" / "manifest.json"

@@ -178,7 +178,7 @@ def _after_holes(
         return first
     row = first + int(np.argmax(short > 0))
     where_first = f"the first after {_day(at[row])}"
-    if lacking > _MOST_MISSING * total:
+    if len(at) > _USUAL and lacking > _MOST_MISSING * total:
         raise DataError(
             f"{lacking} of {total} sessions of {symbol} are missing",
             where=where,
