@@ -42,6 +42,7 @@ def test_held_forecasts_lose_nothing_on_calm_days_and_less_in_a_crash(tmp_path):
     wild = {name: round(float(np.array(each)[weeks].mean()), 3) for name, each in losses.items()}
     assert len(ratios) == 5244
     assert max(ratios) < 2.0001
-    assert calm == {"own": 0.908, "held": 0.907, "ewma": 0.919}
+    assert calm == pytest.approx({"own": 0.908, "held": 0.907, "ewma": 0.919}, abs=0.0015)
+    assert calm["held"] <= calm["own"]
     assert wild["held"] < wild["own"] - 0.1
     assert wild["held"] < wild["ewma"]
