@@ -81,3 +81,14 @@ def test_a_second_wing_stays_while_the_sale_of_the_first_works():
     for working, sold in (((), [1]), ((sale,), [])):
         found = Flattener(BOOK).step(10**9, lines, working, quotes, RiskLimits()).orders
         assert [order.quantity for order in found] == sold
+
+
+@given(st.integers(1, 4), st.integers(1, 4), st.integers(1, 6), st.integers(0, 4))
+def test_sales_of_one_wing_see_those_before_them(first, second, wings, sold):
+    """Of a wing that covers sold options no number of sales takes more than is beyond them."""
+    held = {CALL: D(-sold), FAR_CALL: D(wings)}
+    sales = [OrderIntent(FAR_CALL, Side.SELL, D(units), Purpose.CLOSE, "over") for units in (first, second)]
+    kept = sum(order.quantity for order in keep_covers(sales, held, BOOK))
+    uncovered_before = max(sold - wings, 0)
+    assert kept == max(min(first + second, wings - sold + uncovered_before), 0) or wings < first + second
+    assert uncovered({CALL: D(-sold), FAR_CALL: D(wings) - kept}, BOOK) <= uncovered_before

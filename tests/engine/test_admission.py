@@ -375,6 +375,15 @@ def test_an_entry_is_cut_to_the_target_volatility_over_the_forecast(desk, vol, s
     assert {reason.rsplit(": ", 1)[1] for reason in reasons(outputs)} == set(why)
 
 
+def test_of_two_cuts_the_narrower_counts(desk):
+    """At twice the target volatility two of four straddles are left, by the cap on vega one or all."""
+    for fraction, sent in ((0.002, 1), (0.01, 2)):
+        one = desk(target_vol=0.15, max_daily_loss=D(50_000), max_vega_fraction=fraction)
+        one.handle(ForecastEvent(0, one.now_ns, one.now_ns, "har", 5, 0.3, 0.3, 0.3, 0.01, ""))
+        outputs = propose(one, *(intent(leg, 4, Purpose.OPEN) for leg in (1, 2)))
+        assert [int(order.quantity) for order in orders(outputs)] == [sent, sent]
+
+
 def test_a_share_that_was_never_quoted_is_not_traded_at_all():
     one = HandDesk(Scripted(triggers=[EveryQuote(0)]), straddle_book(500))
     one.open()

@@ -16,6 +16,7 @@ from scalpdesk.entry.edge_gate import (
     EdgeGateConfig,
     EdgeInputs,
     bar_over_looks,
+    edge_amounts,
     shifted_edge,
 )
 from scalpdesk.instruments.sessions import session_on
@@ -322,3 +323,20 @@ def test_the_course_of_the_edge_is_reported_each_quarter_of_an_hour():
     assert "09:30" in reason
     assert "12.00 USD of 71.45 USD" in reason
     assert course.take("USD") is None
+
+
+@given(*[st.floats(0.0, 10.0)] * 5)
+def test_every_cost_lowers_the_edge(shifted, mid, half_spreads, fees, hedge_cost):
+    costs = {"half_spreads": half_spreads, "fees": fees, "hedge_cost": hedge_cost}
+    found = edge_amounts(100, shifted=shifted, mid=mid, **costs, slope=1.0, stderr=0.01)
+    by_hand = 100.0 * (shifted - mid) - 100.0 * half_spreads - 100.0 * fees - hedge_cost
+    assert found.net == pytest.approx(by_hand, abs=1e-9)
+
+
+def test_the_nearest_look_is_that_nearest_to_its_own_bar():
+    course, open_ns = EdgeCourse(), session_on(date(2024, 3, 20)).open_ns
+    for minutes, edge, needed in ((0, 10.0, 90.0), (30, 40.0, 200.0), (60, 5.0, 50.0)):
+        course.note(open_ns + minutes * 60 * 10**9, edge, needed)
+    sentence, texts = course.take("USD")
+    assert len(texts) == 3
+    assert sentence.endswith("at 10:30")

@@ -174,6 +174,24 @@ def test_what_a_late_fee_changed_goes_with_the_execution_that_was_busted():
     assert (bench.desk.account.cash, bench.reconciler.unexplained) == (CASH, ())
 
 
+@pytest.mark.parametrize(("quantity", "is_instead"), [(4, True), (3, False), (6, False)])
+def test_an_execution_stands_in_for_a_missing_one_of_its_own_size_alone(quantity, is_instead):
+    """A bust beside an execution of another size is no correction: both are booked as what they are."""
+    bench = Bench(10, 4)
+    bench.hand.accept(bench.orders[0])
+    (missing,) = missing_fills(bench.engine, (foreign("x9", "v", quantity=quantity),), 0)
+    assert (missing.execution_id, missing.corrected is not None) == ("x1", is_instead)
+
+
+def test_of_two_missing_executions_of_one_size_one_replacement_corrects_one():
+    """The other one was busted: a bust beside a correction of one size."""
+    bench = Bench(10, 4, 4)
+    bench.hand.accept(bench.orders[0])
+    found = missing_fills(bench.engine, (foreign("x9", "v", quantity=4),), 0)
+    assert len(found) == 2
+    assert [each.corrected is not None for each in found].count(True) == 1
+
+
 def test_two_views_that_show_other_executions_busted_book_neither():
     bench = Bench(10, 4, 6)
     for quantity, listed in ((4, "x1"), (6, "x2"), (4, "x1")):

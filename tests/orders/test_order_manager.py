@@ -361,3 +361,16 @@ def test_a_combo_is_forgotten_once_none_of_its_legs_may_fill_any_more():
     forgotten = manager.forget(9)
     assert [order.client_order_id for order in forgotten] == names
     assert manager.legs_with(forgotten[0]) == (forgotten[0],)
+
+
+def test_an_order_keeps_whose_it_is_and_a_combo_its_limit_of_nothing():
+    """A roll at a net price of zero is a limit: at the market it could cost any price."""
+    manager = OrderManager("run")
+    intents = [
+        OrderIntent(number, side, D(2), Purpose.OPEN, "", OrderType.LIMIT, D(3), owner="first")
+        for number, side in ((1, Side.BUY), (2, Side.SELL))
+    ]
+    sent = manager.submit_combo(intents, D(0), 5)
+    assert sent.net_limit_price == D(0)
+    assert {leg.owner for leg in sent.legs} == {"first"}
+    assert {order.submitted.owner for order in manager.live.values()} == {"first"}

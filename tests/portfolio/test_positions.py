@@ -94,6 +94,15 @@ def test_a_trade_after_a_split_that_is_taken_back_leaves_the_lots_of_the_split()
     assert lots.realized == 40
 
 
+def test_of_equal_trades_the_latest_is_taken_back():
+    """Two bought at 10, two at 20, two sold at 30 and two bought at 10 again, which is taken back."""
+    position = Position(0, Equity("SPY"))
+    for quantity, price in ((2, 10), (2, 20), (-2, 30), (2, 10)):
+        position.apply(D(quantity), D(price))
+    position.take_back(D(2), D(10))
+    assert (position.quantity, position.average_price, position.realized) == (D(2), D(15), D(30))
+
+
 @given(TRADES)
 def test_lots_give_the_same_sum_however_often_it_is_read(trades):
     once, often = FifoLots(), FifoLots()

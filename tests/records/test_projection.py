@@ -13,7 +13,7 @@ from scalpdesk.journal.cut import cut_short
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.portfolio.explain import PARTS
 from scalpdesk.records import projection
-from scalpdesk.records.projection import project_journal, project_missing
+from scalpdesk.records.projection import project_if_new, project_journal, project_missing
 from scalpdesk.records.store import load_run, load_tables, open_store
 from scalpdesk.records.tables import CHILD_TABLES, DecisionRow, FillRow, MarkRow, OrderRow, PositionRow
 from tests.records.stores import all_rows, differs_from_the_models
@@ -117,6 +117,18 @@ def test_projecting_again_and_into_a_new_store_gives_the_same_rows(projected, tm
     with open_store(f"sqlite:///{tmp_path / 'again.sqlite'}") as again:
         project_journal(tmp_path / "demo-1", again)
         assert all_rows(again) == before
+
+
+@pytest.mark.parametrize("parts", [(1, 3), (2, 5, 6), (4,)])
+def test_a_run_that_goes_on_has_at_each_request_the_rows_of_all_so_far(
+    tmp_path, header, story, store, write, parts
+):
+    for count in (*parts, len(story)):
+        run_dir = write(tmp_path / str(count), header, story[:count], seal=count == len(story))
+        project_if_new(run_dir, store)
+        with open_store(f"sqlite:///{tmp_path / str(count)}.sqlite") as fresh:
+            project_journal(run_dir, fresh)
+            assert all_rows(store) == all_rows(fresh)
 
 
 def test_another_run_is_not_touched(projected, tmp_path, header, story, write):

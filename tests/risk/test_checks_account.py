@@ -8,7 +8,7 @@ import pytest
 from scalpdesk.core.events import AccountLimits
 from scalpdesk.core.intents import EXITS, OrderIntent, OrderType, Purpose, Side
 from scalpdesk.risk import checks
-from scalpdesk.risk.context import Held, Working
+from scalpdesk.risk.context import Held, TradePart, Working
 from scalpdesk.risk.gate import RiskGate
 from scalpdesk_testing.kit.instruments import EXPIRY, option, share
 from scalpdesk_testing.kit.tape import quote
@@ -394,6 +394,19 @@ def test_the_worst_case_of_the_book_stays_below_the_capital_threshold(context, b
     )
     assert reason(2, 35_000) is None
     assert reason(3, 35_000) is not None
+
+
+@pytest.mark.parametrize(("part", "is_let"), [(TradePart.SPEAKER, True), (TradePart.ALONE, False)])
+def test_the_premium_of_an_option_that_is_written_is_no_premium_at_risk(context, ask, part, is_let):
+    """Ten calls at 10: 10,000 of premium where they are bought, a tenth of 50,000 at most."""
+    one = context(
+        limits={"max_premium_fraction": 0.1, "max_capital_fraction": 1.0},
+        quote=quote(0, 0, 9.9, 10.0),
+        equity=D(50_000),
+        intent=intent(quantity=10),
+        trade=part,
+    )
+    assert (ask(checks.capital_within_threshold, one) is None) is is_let
 
 
 @pytest.mark.parametrize("mark", [None, math.nan])

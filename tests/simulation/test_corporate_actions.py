@@ -13,6 +13,7 @@ from scalpdesk.core.enums import Mode, OperatorAction, OperatorCause
 from scalpdesk.core.errors import DataError
 from scalpdesk.core.events import OperatorEvent, OrderCancelled, PositionChanged
 from scalpdesk.core.intents import Mark, OrderType, Purpose, Side, SubmitOrder, TimeInForce
+from scalpdesk.instruments.classes import us_option
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.corporate_actions import ActionKind, CorporateAction
 from scalpdesk.instruments.sessions import session_on
@@ -208,6 +209,20 @@ def test_a_distribution_too_large_for_a_dividend_stops_who_holds_the_share():
         ):
             run_tape(tape, Scripted(), positions=held, mark_seconds=3_600.0)
     assert run_tape(tape, Scripted(), mark_seconds=3_600.0).engine.desk.account.cash == 100_000
+
+
+def test_a_split_leaves_options_and_shares_of_another_underlying_as_they_are():
+    book = split_book()
+    for right in "CP":
+        book.add(us_option(f"KID240419{right}00040000", ["KID"]))
+    book.add(share("KID"))
+    others = [number for number in range(len(book)) if "KID" in book[number].symbol]
+    held = {1: -3, **dict.fromkeys(others, 5)}
+    before = {0: 500.0, 1: 12.0, **dict.fromkeys(others, 4.0)}
+    tape = two_days(book, before, {0: 250.0, 2: 6.0}, action(ratio="2"))
+    run = run_tape(tape, Scripted(), positions=held)
+    changes = [event for event in run.events if isinstance(event, PositionChanged)]
+    assert {change.instrument_id for change in changes} | {change.source for change in changes} == {1, 2}
 
 
 def test_orders_that_rest_are_cancelled_by_an_action_and_left_by_a_dividend():

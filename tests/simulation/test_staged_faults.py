@@ -47,6 +47,16 @@ def test_a_refusal_on_request_has_the_cause_that_was_asked_for(reason, cause):
     assert venue.order(SHARE, 1).status is Status.FILLED  # once
 
 
+@pytest.mark.parametrize(("struck", "spared"), [(CALL, SHARE), (PUT, CALL), (CALL, PUT)])
+def test_a_refusal_of_one_symbol_leaves_every_other_alone(struck, spared):
+    symbol = straddle_book(500)[struck].symbol
+    venue = market(Fault("reject", reason="wash_trade", match=symbol), positions={CALL: 1, PUT: 1})
+    assert venue.order(spared, 1).status is Status.FILLED
+    with pytest.raises(Refused):
+        venue.order(struck, 1)
+    assert venue.order(struck, 1).status is Status.FILLED
+
+
 def test_another_fault_of_an_order_refuses_nothing():
     venue = market(Fault("late_reject", reason="wash_trade"))
     order = venue.order(SHARE, 1)

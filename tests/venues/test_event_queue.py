@@ -128,3 +128,16 @@ def test_a_quote_that_the_shortcut_refuses_waits_in_the_queue():
     outbox.shortcut = lambda _quote: False
     outbox.publish(quote(0, 1))
     assert drain(outbox) == [quote(0, 1)]
+
+
+def test_a_quote_does_not_overtake_those_that_wait_merged():
+    outbox = EventQueue(most_waiting=1)
+    taken = []
+    outbox.shortcut = lambda quote: taken.append(quote) is None
+    outbox.publish(OrderAccepted("a", 1, 1, "v"))
+    outbox.publish(quote(0, 2))
+    while outbox._items:  # noqa: SLF001 - the reader has taken what is not merged
+        outbox.take()
+    outbox.publish(quote(0, 3, bid=7.0))
+    assert taken == []
+    assert [one.bid for one in drain(outbox)] == [7.0]

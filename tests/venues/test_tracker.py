@@ -421,6 +421,17 @@ def test_fees_come_from_the_schedule(side):
     assert fill.fee == ALPACA_FEES.on(trade_date(5)).fee(BOOK[InstrumentId(0)], side, D(12), D(500))
 
 
+@given(st.integers(0, 50), st.sampled_from([Side.BUY, Side.SELL]))
+def test_a_fee_reported_late_leaves_the_cash_at_what_the_venue_charged(cents, side):
+    tracker = OrderTracker(BOOK, ALPACA_FEES)
+    one = tracker.track(submit(side=side), 0)
+    (fill,) = fills(tracker.execution(one, "e1", D(12), D(500), D(12), 5, 9))
+    charged = D(cents) / 100
+    late = tracker.fee_reported(one, "e1", charged, 6, 9)
+    assert fill.fee - sum(change.cash_change for change in late) == charged
+    assert tracker.fee_reported(one, "e1", charged, 7, 9) == []
+
+
 # one order ------------------------------------------------------------------------------------------
 
 

@@ -62,6 +62,18 @@ def test_what_cannot_be_read_of_an_answer_is_left_out_and_named(talk):
         assert made.health().counters["malformed_quote"] == 1
 
 
+@pytest.mark.rows(
+    ("number", "host", "feed"),
+    [(SHARE, "/v2/stocks", "iex"), (CALL, "/v1beta1/options", "indicative")],
+)
+def test_quotes_are_asked_of_the_feed_of_their_kind(talk, number, host, feed):
+    made = talk({f"GET {host}/quotes/latest": (200, {"quotes": {}})})
+    assert made.run(lambda: made.gateway.quotes([number])) == ()
+    assert [asked.query["feed"] for asked in made.venue.asked if asked.line.endswith("/quotes/latest")] == [
+        feed
+    ]
+
+
 def test_open_orders_are_asked_page_by_page_and_each_comes_once(talk, account):
     def page(asked):
         after = asked.query.get("after")

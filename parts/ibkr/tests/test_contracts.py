@@ -29,6 +29,13 @@ def test_options_are_told_apart_by_their_class(local, settlement, style):
     assert option.underlying == ("SPY" if local.startswith("SPY") else "SPX")
 
 
+@pytest.mark.parametrize("multiplier", ["10", "150"])
+def test_an_option_of_another_multiplier_is_not_taken_for_the_listed_one(multiplier):
+    local = "SPY   210115P00370000"
+    contract = Contract(secType="OPT", localSymbol=local, multiplier=multiplier, currency="USD")
+    assert getattr(instrument_of(contract), "multiplier", None) in (None, int(multiplier))
+
+
 def test_a_future_has_its_month_in_its_name_and_its_terms_from_the_broker():
     details = Contract(
         secType="FUT",
