@@ -136,7 +136,7 @@ def test_a_quote_does_not_overtake_those_that_wait_merged():
     outbox.shortcut = lambda quote: taken.append(quote) is None
     outbox.publish(OrderAccepted("a", 1, 1, "v"))
     outbox.publish(quote(0, 2))
-    while outbox._items:  # noqa: SLF001 - the reader has taken what is not merged
+    while outbox._items:  # the reader has taken what is not merged
         outbox.take()
     outbox.publish(quote(0, 3, bid=7.0))
     assert taken == []
