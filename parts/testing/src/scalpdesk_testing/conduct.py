@@ -147,11 +147,15 @@ class Conduct:
         """A starting desk has taken a person's command, and has it on disk."""
         self._noted = mode
 
-    def operated(self, mode: Mode) -> None:
-        """A person's command was carried out and the desk answered with its mode."""
+    def operated(self, mode: Mode, asked: Mode) -> None:
+        """A person's command was carried out and the desk answered with its mode.
+
+        After a resume the desk may reduce for a reason of its own, and trade again once that is gone.
+        """
         self._unanswered.clear()
         self._noted = None
-        self.asked, self.is_stated = mode, self.is_stated and mode is not Mode.ACTIVE
+        self.asked = asked if asked is Mode.ACTIVE else mode
+        self.is_stated = self.is_stated and mode is not Mode.ACTIVE
 
     def venue_reported(self, update: OrderUpdate) -> None:
         """Follow what the venue reports, whether it reaches the desk or not."""

@@ -75,8 +75,8 @@ class Mishaps:
         """Called with the mode that a person asks for, before there is an answer."""
         self.on_noted: Callable[[Mode], None] = lambda _mode: None
         """Called with that mode where a starting desk has taken the command and carries it out later."""
-        self.on_operated: Callable[[Mode], None] = lambda _mode: None
-        """Called with the desk's mode after a person's command."""
+        self.on_operated: Callable[[Mode, Mode], None] = lambda _mode, _asked: None
+        """Called with the desk's mode after a person's command, and the mode that was asked for."""
         self.ends_at = 0.0
         self._acts: list[asyncio.Task[None]] = []
 
@@ -304,7 +304,7 @@ class Mishaps:
         with suppress(StopError):  # the run ended first, or hears nothing of its orders yet
             answer = await runner.operate(action, reason, "person")
             if "note" not in answer:
-                self.on_operated(Mode(answer["mode"]))
+                self.on_operated(Mode(answer["mode"]), OperatorAction(action).mode)
             elif answer["note"] == KEPT:
                 self.on_noted(OperatorAction(action).mode)
 

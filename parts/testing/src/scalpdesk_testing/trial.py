@@ -554,8 +554,8 @@ class Trial(ABC):
         self.conduct.commanded(mode)
         self.judge.asked(mode, is_answered=False)
 
-    def _operated(self, mode: Mode) -> None:
-        self.conduct.operated(mode)
+    def _operated(self, mode: Mode, asked: Mode) -> None:
+        self.conduct.operated(mode, asked)
         self.judge.asked(mode, is_answered=True)
 
     def _noted(self, mode: Mode) -> None:
