@@ -37,7 +37,7 @@ def tape():
 def contracts(expiry="180316", root="SPXW"):
     """Return European calls and puts around a spot of 100."""
     return [
-        us_option(f"{root}{expiry}{right}{strike * 1000:08d}", [root], multiplier=10)
+        replace(us_option(f"{root}{expiry}{right}{strike * 1000:08d}", [root]), multiplier=10)
         for strike in STRIKES
         for right in "CP"
     ]

@@ -70,7 +70,7 @@ max_bought_delta_fraction    100         5
 max_underlying_fraction      1           1
 max_gamma_fraction           10          0.1
 max_bought_gamma_fraction    1000        10
-max_vega_fraction            1           0.01
+max_vega_fraction            1           0.02
 max_theta_fraction           1           0.01
 max_margin_fraction          1           0.5
 reduce_margin_fraction       1           0.6

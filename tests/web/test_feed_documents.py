@@ -140,7 +140,7 @@ def test_ladder_has_zero_where_nothing_moves_and_greeks_for_small_moves(held):
     step = 0.001 * page["spot"]
     expected = book.net_delta_shares * step + 0.5 * book.gamma_shares_per_usd * step**2
     assert small[2, 0] == pytest.approx(expected, abs=0.05)
-    assert small[1, 1] == pytest.approx(book.vega_usd_per_point, rel=0.02)
+    assert small[1, 1] == pytest.approx(book.weighted_vega_usd_per_point, rel=0.03)
 
 
 @pytest.fixture
@@ -195,7 +195,7 @@ def test_a_later_date_and_an_added_leg_move_ladder_and_greeks_as_the_pricing_mod
         expected["delta"] += units * float(then.delta)
         expected["gamma"] += units * float(then.gamma)
         expected["theta"] += units * float(then.theta) / 365
-        expected["vega"] += units * float(then.vega) / 100
+        expected["vega"] += units * float(then.vega) / 100 * math.sqrt(30 / max(365 * left, 1.0))
     assert page["greeks"]["net_delta_shares"] == pytest.approx(expected["delta"] + shares, abs=0.006)
     names = ("gamma_shares_per_usd", "theta_usd_per_day", "vega_usd_per_point")
     for name, short in zip(names, ("gamma", "theta", "vega"), strict=True):

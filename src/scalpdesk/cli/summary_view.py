@@ -515,13 +515,13 @@ class LiveView:
         attribution = desk.attribution
         decimals = -int(attribution.unit.as_tuple().exponent)
         greeks = account_greeks(desk, now_ns)
-        spot, nav = desk.market.mark(desk.view.underlying), float(attribution.current_nav())
+        spot, nav = desk.market.mark(desk.view.underlying), attribution.current_nav()
         unit, n = delta_unit(desk.instruments[desk.view.underlying].symbol)
         width = math.nan if decision is None else decision.facts.get("half_width_shares", math.nan)
         self._band = float(width) if isinstance(width, float | int) and math.isfinite(width) else self._band
         if spot is not None:
             band = self._band if desk.positions.held() else math.nan
-            self.remember(spot, nav - float(desk.session_equity), greeks.net_delta_shares, band)
+            self.remember(spot, float(nav - desk.session_equity), greeks.net_delta_shares, band)
         head = Table.grid(padding=(0, 2))
         clock = f"{to_new_york(now_ns):%Y-%m-%d %H:%M:%S} ET"
         mode = desk.gate.mode.value
@@ -567,7 +567,7 @@ class LiveView:
         self.live.update(
             Panel(
                 Group(*shown),
-                title=f"scalpdesk  {strategy}  NAV {nav:,.{decimals}f}  P&L {earned}",
+                title=f"scalpdesk  {strategy}  NAV {rounded_text(nav, decimals)}  P&L {earned}",
                 subtitle=self._footer,
                 width=columns,
             )
@@ -588,7 +588,9 @@ class LiveView:
         for name, digits, values in (("spot", 2, spots), ("P&L today", decimals, pnls)):
             low, top, last = min(values), max(values), values[-1]
             colour = "cyan" if name == "spot" else "green" if last > 0 else "red"
-            title = f"{name} [bold]{last:,.{digits}f}[/] [dim]{low:,.{digits}f} to {top:,.{digits}f}[/]"
+            title = (
+                f"{name} [bold]{rounded_text(last, digits)}[/] [dim]{low:,.{digits}f} to {top:,.{digits}f}[/]"
+            )
             body = "\n".join(_area_chart(values, each, high))
             cells.append(f"{title}\n[{colour}]{body}[/]")
         edge = "no band" if math.isnan(bands[-1]) else f"band ±{bands[-1]:.{max(places, 1)}f}"
