@@ -60,7 +60,7 @@ def test_the_risk_of_the_book_is_in_coin_and_that_of_the_ladder(coin):
     found = book.ladder(moves, changes, smile="sticky-strike")
     spot = book.parts[0].spot
     expected = [[coin_pnl(coin, spot * (1 + move), change) for change in changes] for move in moves]
-    assert found == pytest.approx(np.array(expected), abs=2e-6)  # legs are valued as of the last quote of the spot
+    assert found == pytest.approx(np.array(expected), abs=2e-6)
     assert abs(found).max() > 1e-3
     answer = risk_answer("run", risk_document(book, None))
     assert (answer["currency"], answer["stress"], answer["measures"]) == ("BTC", [], [])
