@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scalpdesk.core.errors import ArgumentError
-from scalpdesk.instruments.classes import us_option
+from scalpdesk.instruments.classes import MultiplierError, us_option
 from scalpdesk.instruments.contract import (
     Equity,
     Instruments,
@@ -91,8 +91,12 @@ def test_each_root_brings_the_rules_of_its_class(symbol, underlying, style, sett
     assert contract.multiplier == 100
 
 
-def test_the_multiplier_is_the_instruments_own():
-    assert us_option("SPY240419C00500000", multiplier=10).multiplier == 10
+@pytest.mark.parametrize(("symbol", "stated"), [("SPY240419C00500000", 10), ("SPXW240419C05000000", 1)])
+def test_the_multiplier_is_that_of_the_class_and_another_is_refused(symbol, stated):
+    assert us_option(symbol, multiplier=Decimal(100)).multiplier == 100
+    with pytest.raises(MultiplierError) as caught:
+        us_option(symbol, multiplier=Decimal(stated))
+    assert (caught.value.where, caught.value.value) == ("multiplier", symbol)
     assert share().multiplier == 1
     assert option("C").is_call
     assert not option("P").is_call

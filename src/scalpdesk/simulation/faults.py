@@ -203,7 +203,7 @@ def check_in_coin(fault: Fault) -> None:
 
 
 def seeded_faults(seed: int, count: int = 12) -> list[Fault]:
-    """Draw ``count`` rules from the whole table; the same seed draws the same."""
+    """Draw ``count`` rules from the table without faults of answers; the same seed draws the same."""
     dice = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, 11])))
     names = [
         str(name) for name in dice.choice(sorted(PLACES.keys() - set(OF_ANSWERS)), size=count, replace=False)

@@ -86,6 +86,7 @@ class TrialOutcome:
     ``edges``, ``pairs``: How often each edge of the order machine and each pair of fault and state was met.
     ``says``: Notices of the desk to a person, with their time (seconds after the beginning).
     ``seconds_judged``: In which a delta was due by the outside judge.
+    ``seconds_outside``: Those of them in which it was outside the band.
     """
 
     seed: int
@@ -99,6 +100,7 @@ class TrialOutcome:
     pairs: Counter[str] = field(default_factory=Counter)
     says: list[tuple[float, str, str]] = field(default_factory=list)
     seconds_judged: int = 0
+    seconds_outside: int = 0
 
     def note(self, invariant: str, detail: str) -> None:
         """Add a violation at the end."""
@@ -775,6 +777,7 @@ class Trial(ABC):
         outcome.faults = sum(self.plan.hits.values()) + len(self.journal.deaths)
         outcome.pairs = self.plan.pairs
         outcome.seconds_judged = self.judge.seconds_judged
+        outcome.seconds_outside = self.judge.seconds_outside
         return outcome
 
 
