@@ -385,6 +385,17 @@ def test_the_hash_follows_the_values_not_their_sources(load, tmp_path):
     assert load(environ={"TRADING_API_KEY": "x"}).config_hash == plain
 
 
+def test_a_default_that_has_changed_keeps_the_hash_of_an_earlier_version_and_a_value_does_not(load):
+    """With today's default set by hand it is the same configuration; with another one it is another."""
+    section, key, former, today = settings._CHANGED_DEFAULTS[0]
+    now, before = load().hashes
+    assert now == load().config_hash == load(overrides=[f"{section}.{key}={today}"]).config_hash
+    kept = load(overrides=[f"{section}.{key}={former}"])
+    assert kept.config_hash == before != now  # who had set the former default goes on too
+    assert now not in kept.hashes
+    assert not {now, before} & set(load(overrides=[f"{section}.{key}={former / 2}"]).hashes)
+
+
 @pytest.mark.rows(
     ("strategy", "section", "first"),
     [

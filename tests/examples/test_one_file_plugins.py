@@ -216,8 +216,9 @@ def test_a_certification_asks_a_venue_of_shares_each_step_in_the_share():
     assert steps["contracts"].seen == "none, and the account may trade none: the orders are for SPY"
     for name in ("login", "account", "contracts", "quotes", "stream", "queried", "history", "limits"):
         assert (name, steps[name].verdict) == (name, "ok")
-    # this venue fills every order at once, at whatever limit: the certification says so
-    assert "OrderFilled" in steps["order"].seen
+    # this venue fills every order at once, at whatever limit: the certification says so, and the desk holds
+    # such an execution in doubt
+    assert {"OrderStatusUnknown", "100.01,", "49.99,"} <= set(steps["order"].seen.split())
     assert steps["order"].verdict == steps["compared"].verdict == "differs"
 
 

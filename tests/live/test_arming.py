@@ -191,6 +191,9 @@ def test_an_arming_is_found_by_its_configuration_and_a_lapsed_one_is_named(tmp_p
     assert armed(tmp_path, "alpaca") == [TOKEN, OTHER]
     assert token_for(tmp_path, "alpaca", HASH) == TOKEN
     assert token_for(tmp_path, "alpaca", OTHER.config_hash) == OTHER
+    assert (
+        token_for(tmp_path, "alpaca", "d" * 16, OTHER.config_hash) == OTHER
+    )  # as an earlier version hashed it
     with pytest.raises(ConfigError, match="armed for another configuration") as refused:
         token_for(tmp_path, "alpaca", "c" * 16)
     error = refused.value

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from scalpdesk.core.errors import StopError
-from scalpdesk.live.run import answer
+from scalpdesk.live.run import answer, whose
 from scalpdesk.live.sessions import StopMode
 from scalpdesk.simulation.faults import Fault
 from scalpdesk_alpaca.served.requests import Answer, Request
@@ -127,7 +127,8 @@ def test_a_desk_whose_order_stream_was_refused_for_good_is_not_resumed(tmp_path)
         with pytest.raises(StopError, match="the venue's order stream is down") as refused:
             await desk.desk.runner.operate("resume", "the keys are fine again", "me")
         answered = await answer(desk.desk, {"do": "resume", "reason": "the keys are fine again"})
-        assert answered == {"error": refused.value.what, "where": "orders", "fix": refused.value.fix}
+        said = {"error": refused.value.what, "where": "orders", "fix": refused.value.fix}
+        assert answered == said | whose(desk.desk.header, desk.desk.run_dir)
         assert desk.engine.desk.gate.mode == "HALTED"
         assert (await desk.desk.runner.operate("flatten", "out", "me"))["mode"] == "FLATTENING"
 

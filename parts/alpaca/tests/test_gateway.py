@@ -31,7 +31,7 @@ TOKEN = LiveToken("acc", "ab" * 32, 1, "me")
 class Stream:
     """A stream's connection that keeps what is done to it."""
 
-    is_up, connections, reconnects = True, 1, 2
+    is_up, connections, reconnects, failure = True, 1, 2, ""
 
     def __init__(self, done, name="orders", fault=None):
         self.name, self.done, self.fault = name, done, fault

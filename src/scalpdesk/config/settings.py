@@ -68,6 +68,8 @@ _MOVED_KEYS = {"stock_feed": "iex", "option_feed": "indicative", "data_requests_
 """Alpaca's keys that were in the section of all venues, with the defaults that they had there."""
 MOVED = {("venue", key): ("venues", "alpaca", key) for key in _MOVED_KEYS}
 """Where such a key is now; both places are read."""
+_CHANGED_DEFAULTS: tuple[tuple[str, str, object, object], ...] = (("risk", "max_vega_fraction", 0.01, 0.02),)
+"""Keys whose default is another one than in earlier versions: section, key, the former, today's."""
 LATER: tuple[tuple[str, str, object], ...] = (
     ("data", "hedge_set", None),
     ("data", "hours", "regular"),
@@ -577,7 +579,19 @@ class RunSettings:
         Where files lie, who is alerted and how a page is reached does not change what a run does: it is left
         out.
         """
+        return self._hashed(self.effective())
+
+    @property
+    def hashes(self) -> tuple[str, ...]:
+        """Hash of this version, and of an earlier one: a default changed since counts as it was there."""
         tree = self.effective()
+        for section, key, former, default in _CHANGED_DEFAULTS:
+            if tree[section][key] == default:
+                tree[section][key] = former
+        return self.config_hash, self._hashed(tree)
+
+    def _hashed(self, tree: dict[str, Any]) -> str:
+        """Return the hash of a tree of every value, which it takes apart."""
         for section in ("credentials", "alerts", "dashboard"):
             tree.pop(section)
         for section, key in _FOLDERS:

@@ -296,14 +296,16 @@ def armed(folder: Path, venue: str) -> list[LiveToken]:
     return tokens
 
 
-def token_for(folder: Path, venue: str, config_hash: str) -> LiveToken:
+def token_for(folder: Path, venue: str, config_hash: str, *earlier: str) -> LiveToken:
     """Return the arming of this configuration; the gateway compares it with the account.
+
+    ``earlier``: The same configuration's hashes in earlier versions: an upgrade ends no arming.
 
     Raises ConfigError when nothing is armed, or only another configuration.
     """
     tokens = armed(folder, venue)
     for token in tokens:
-        if token.config_hash == config_hash:
+        if token.config_hash in (config_hash, *earlier):
             return token
     if not tokens:
         raise ConfigError(

@@ -136,7 +136,7 @@ def _live_token(plan: LivePlan) -> LiveToken | None:
             fix="set desk.paper = false (IS_PAPER_TRADING=false) and arm again, or leave out --live",
         )
     folder = plan.state or state_dir(os.environ)
-    return token_for(folder, plan.venue, plan.settings.config_hash)
+    return token_for(folder, plan.venue, *plan.settings.hashes)
 
 
 def _sandbox_gateway(
@@ -395,7 +395,7 @@ def resume_run(plan: LivePlan, clock: Clock, notify: Notify) -> _AssembledRun | 
     if found is None:
         return None
     header = peek_header(found)
-    if header.config_hash != plan.settings.config_hash and not _is_blank(found):
+    if header.config_hash not in plan.settings.hashes and not _is_blank(found):
         raise ConfigError(
             "the configuration is not the one that this run began with; nothing was sent",
             where=f"{header.run_id}: {header.config_hash[:8]}",
