@@ -483,9 +483,10 @@ def test_strategies_close_together_what_the_account_holds(account, a, b, lines):
         desk.adopt({0: (units, "500")} if units else {})
         return desk.engine.desk.positions
 
-    found = closing_lines(book(account), {"a": book(a), "b": book(b)})
+    held = {0: D(account)} if account else {}
+    found = closing_lines(held, {"a": book(a), "b": book(b)})
     assert found == [TargetLine(owner, 0, D(units)) for owner, units in lines]
-    alone = closing_lines(book(account), None)
+    alone = closing_lines(held, None)
     assert alone == ([TargetLine("", 0, D(account))] if account else [])
 
 

@@ -9,7 +9,7 @@ from scalpdesk.core.intents import SubmitOrder
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.live.emergency import EmergencyTrader
 from scalpdesk.risk.limits import RiskLimits
-from scalpdesk.venues.contract import AccountFacts, VenueClock, VenueOrder, VenuePosition, VenueView
+from scalpdesk.venues.contract import AccountFacts, HoldingsView, VenueClock, VenueOrder, VenuePosition
 from scalpdesk_testing.kit.instruments import straddle_book
 from scalpdesk_testing.virtual_time import VirtualLoop
 
@@ -69,6 +69,9 @@ class EmergencyVenue:
         self.log.append("connected")
         return self.facts()
 
+    async def connect_to_leave(self):
+        return (await self.connect()).account_id
+
     async def close(self, *, graceful):
         self.log.append(f"closed, graceful {graceful}")
 
@@ -82,7 +85,7 @@ class EmergencyVenue:
         while True:
             yield await self._events.get()
 
-    async def snapshot(self):
+    async def shown_positions(self):
         self.looks.append(self.now)
         if self.failures:
             raise self.failures.pop(0)
@@ -92,7 +95,7 @@ class EmergencyVenue:
         )
         now_ns = S + int(self.loop.time() * S)
         clock = VenueClock(now_ns, True, now_ns, now_ns)
-        return VenueView(now_ns, now_ns, self.facts(), clock, positions, tuple(self.open.values()), ())
+        return HoldingsView(now_ns, now_ns, positions, tuple(self.open.values()), clock)
 
     async def cancel_at_venue(self, venue_id):
         self.cancels.append((self.now, venue_id))

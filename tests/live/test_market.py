@@ -21,7 +21,7 @@ from scalpdesk.core.events import (
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.classes import us_option
 from scalpdesk.instruments.contract import Equity, Instruments, Right, occ_symbol
-from scalpdesk.instruments.sessions import session_on
+from scalpdesk.instruments.sessions import is_session, session_on
 from scalpdesk.live.assembly import simulated_gateway
 from scalpdesk.live.market import (
     ExposureWatch,
@@ -313,7 +313,8 @@ def test_without_daily_bars_there_is_no_forecast_and_the_note_says_why(begin, ba
 
 
 def test_a_forecast_is_fitted_to_the_venues_newest_1500_bars(begin, monkeypatch):
-    bars = [bar(DAY - timedelta(days=n), 270.0 + n % 7) for n in range(1_700, 0, -1)]
+    days = [DAY - timedelta(days=n) for n in range(2_500, 0, -1)]
+    bars = [bar(day, 270.0 + place % 7) for place, day in enumerate(filter(is_session, days))]
     fitted = []
     monkeypatch.setattr(
         "scalpdesk.live.market.forecast_event",

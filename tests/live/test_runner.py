@@ -272,10 +272,10 @@ def test_no_session_follows_the_last_where_the_market_never_closes(tmp_path):
     assert bench.engine.desk.view.session is None
     at_ns = bench.engine.now_ns
     view = venue_view(at_ns, clock=clock_of(at_ns // 1_000_000, coin_session(DAY).close_ns))
-    calendar.plan(view)
+    calendar.plan(view.clock, view.ts_event_ns)
     assert calendar.due_ns == NEVER_NS
     calendar.is_at_end = False
-    calendar.plan(view)
+    calendar.plan(view.clock, view.ts_event_ns)
     assert calendar.due_ns <= at_ns
 
 

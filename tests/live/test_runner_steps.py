@@ -848,11 +848,11 @@ def test_an_order_of_a_timer_that_a_look_finds_due_is_sent():
     waiting.set(SetTimer("x", bench.started_ns + 5 * NANOS_PER_SECOND))
 
     async def play():
-        await bench.wait()
+        await bench.wait(1.5)  # the start has looked twice
         bench.gateway.quote(499.99, 500.01)
-        bench.gateway.answer_seconds = 10.0
+        bench.gateway.answer_seconds = 6.0
         bench.runner.queries.ask()
-        await bench.wait(9.9)
+        await bench.wait(5.9)
         assert bench.gateway.sent == []
         await bench.wait(0.2)
         assert [order.quantity for order in bench.gateway.sent] == [10]

@@ -42,7 +42,6 @@ from scalpdesk_testing.kit.desk import Scripted, build_engine
 from scalpdesk_testing.kit.live import KeptJournal, until
 from scalpdesk_testing.kit.live_session import Played, Wanted, backtest, differing, rows
 from scalpdesk_testing.kit.tape import quote
-from tests.live.venue_views import venue_view
 
 pytestmark = [pytest.mark.allow_hosts(["127.0.0.1"]), pytest.mark.usefixtures("socket_enabled")]
 DAYS = date(2016, 3, 10), date(2016, 3, 11)
@@ -263,7 +262,7 @@ class Morning:
             margin_seconds=300.0,
         )
         clock = VenueClock(TUESDAY.open_ns - 1, False, TUESDAY.open_ns, TUESDAY.close_ns)
-        calendar.plan(venue_view(clock.now_ns, clock=clock))
+        calendar.plan(clock, clock.now_ns)
         calendar.fire(TUESDAY.open_ns)
 
     def reconciled(self):

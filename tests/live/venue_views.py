@@ -100,7 +100,7 @@ class CalendarDesk(HandDesk):
 
     def plan(self, clock: VenueClock, at_ns: int = 0) -> "CalendarDesk":
         """Look at the venue's clock."""
-        self.calendar.plan(venue_view(at_ns or clock.now_ns, clock=clock))
+        self.calendar.plan(clock, at_ns or clock.now_ns)
         return self
 
     def fire(self, at_ns: int) -> list[Any]:

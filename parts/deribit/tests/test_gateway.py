@@ -147,7 +147,7 @@ def test_a_view_that_cannot_be_read_may_be_asked_for_again():
     made, _ = gateway(answers={"private/get_positions": [{"instrument_name": "X", "size": "much"}]})
     with pytest.raises(RetryError, match="the venue's answer cannot be read") as refused:
         asyncio.run(made.snapshot())
-    assert (refused.value.where, refused.value.value) == ("snapshot", "size is no number: 'much'")
+    assert (refused.value.where, refused.value.value) == ("account", "size is no number: 'much'")
 
 
 def test_the_end_closes_the_order_path_before_its_connections():

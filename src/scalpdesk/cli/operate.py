@@ -381,7 +381,14 @@ def _operation(name: str, text: str, *, needs_reason: bool) -> Any:
 
 
 def _operate_desks(
-    name: str, reason: str, run_id: str | None, finder: "DeskFinder", *, every: bool, as_json: bool
+    name: str,
+    reason: str,
+    run_id: str | None,
+    finder: "DeskFinder",
+    *,
+    every: bool,
+    as_json: bool,
+    now: bool = False,
 ) -> int | None:
     """Give a command to the desk that is meant, to a desk that starts, or to an account without a desk."""
     from scalpdesk.live.account_mode import AskedWhileStarting
@@ -390,7 +397,7 @@ def _operate_desks(
     starting = finder.starting() if run_id is None or not found else []
     if len(found) + len(starting) > 1 and not every:
         raise _several_desks(found, finder, name, starting)
-    request = {"do": name, "reason": reason or None}
+    request = {"do": name, "reason": reason or None} | ({"now": True} if now else {})
     pids = [holder.pid for holder in starting]
     if len(found) == 1 and not pids:
         return _show_answers({found[0].name: ask_desk(found[0], request)}, as_json=as_json)
@@ -561,7 +568,8 @@ def settle(
 @click.option(
     "--now",
     is_flag=True,
-    help="Without a desk: cancel every order of the account and close its positions at the venue.",
+    help="Wait for no comparison with the account: cancel every order, close what the venue's positions"
+    " show. Needs no desk; one that does not answer is ended first.",
 )
 @click.option("--config", "config_file", metavar="FILE", help="With --now: brings the keys.")
 @which_desk
@@ -576,10 +584,15 @@ def flatten(
     config_file: str | None,
 ) -> int | None:
     """Cancel all orders, close the options, unwind the hedge."""
-    finder = desk_finder(runs_dir)
+    finder, why = desk_finder(runs_dir), (reason or "").strip()
     if not now or finder.running(run_id):
-        return _operate_desks("flatten", (reason or "").strip(), run_id, finder, every=every, as_json=as_json)
-    return _flatten_now((reason or "").strip(), run_id, finder, config_file, as_json=as_json)
+        try:
+            return _operate_desks("flatten", why, run_id, finder, every=every, as_json=as_json, now=now)
+        except RetryError as error:
+            if not now:
+                raise
+            click.echo(f"{error.what}: it is ended, and the account closed without it", err=True)
+    return _flatten_now(why, run_id, finder, config_file, as_json=as_json)
 
 
 def _flatten_now(
@@ -587,12 +600,13 @@ def _flatten_now(
 ) -> int | None:
     import asyncio
 
-    from scalpdesk.live.without_desk import close_everything, command_account
+    from scalpdesk.live.without_desk import close_everything, command_account, end_desk
 
     runs = _last_runs(finder, run_id, "flatten --now")
     if len(runs) > 1:
         raise _several_desks([run.run_dir for run in runs], finder, "flatten --now")
     run, command = runs[0], _command("flatten", reason)
+    end_desk(run, _state_folder(), lambda text: click.echo(text, err=True))
     command_account(run, _state_folder(), command.action, command.reason, command.who)
     settings = settings_from(config_file, (), run.header.strategy, simulated_account=False)
     done = asyncio.run(

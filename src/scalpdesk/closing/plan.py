@@ -24,6 +24,7 @@ from scalpdesk.core.intents import (
 )
 from scalpdesk.core.units import NANOS_PER_SECOND, ZERO, InstrumentId
 from scalpdesk.instruments.contract import Instruments
+from scalpdesk.instruments.postings import UNASSIGNED
 from scalpdesk.orders.order import Order, OrderState
 from scalpdesk.portfolio.positions import PositionManager
 
@@ -324,17 +325,18 @@ def _key(order: OrderIntent | SubmitOrder) -> tuple[str, InstrumentId]:
 
 
 def closing_lines(
-    positions: PositionManager, books: Mapping[str, PositionManager] | None
+    held: Mapping[InstrumentId, Decimal], books: Mapping[str, PositionManager] | None
 ) -> list[TargetLine]:
     """Return what is to be closed: the account's positions, by strategy where several share it.
 
     What two strategies hold against each other is not at the venue: selling it for one and buying it
-    for the other would only open what is to be closed.
+    for the other would only open what is to be closed. What no book holds belongs to no strategy.
+
+    ``held``: Signed units by instrument.
     """
-    held = positions.held()
     if books is None:
-        return [TargetLine("", position.instrument_id, position.quantity) for position in held]
-    left = {position.instrument_id: position.quantity for position in held}
+        return [TargetLine("", number, units) for number, units in held.items()]
+    left = dict(held)
     lines = []
     for owner, book in books.items():
         for position in book.held():
@@ -343,4 +345,4 @@ def closing_lines(
                 part = min(position.quantity, at_venue, key=abs)
                 left[position.instrument_id] = at_venue - part
                 lines.append(TargetLine(owner, position.instrument_id, part))
-    return lines
+    return lines + [TargetLine(UNASSIGNED, number, units) for number, units in left.items() if units]

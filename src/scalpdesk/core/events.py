@@ -444,11 +444,23 @@ class AccountLimits(msgspec.Struct, frozen=True, array_like=True, tag=42, gc=Fal
 
 @final
 class AccountComparison(msgspec.Struct, frozen=True, array_like=True, tag=43, gc=False):
-    """A resumed run is to compare its account with the journal, or has done so: no order goes before."""
+    """The desk is to compare its account with the venue's, or has done so: no order goes before."""
 
     ts_event_ns: int
     ts_recv_ns: int
     is_compared: bool
+    overdue: str = ""
+    """Why the comparison is overdue, in words; empty while it is not. The desk reduces until it comes."""
+
+
+@final
+class HoldingsShown(msgspec.Struct, frozen=True, array_like=True, tag=47, gc=False):
+    """The venue's positions alone, by which a flattening desk leaves while no comparison comes."""
+
+    ts_event_ns: int
+    ts_recv_ns: int
+    positions: tuple[HeldPosition, ...]
+    """All of them in instruments of the run."""
 
 
 @final
@@ -549,7 +561,13 @@ MarketEvent = (
     | TradingHalt
 )
 AccountEvent = (
-    PositionChanged | AccountSnapshot | AccountLimits | AccountComparison | ExerciseNotice | VenueWords
+    PositionChanged
+    | AccountSnapshot
+    | AccountLimits
+    | AccountComparison
+    | HoldingsShown
+    | ExerciseNotice
+    | VenueWords
 )
 _HandledEvent = (
     MarketEvent

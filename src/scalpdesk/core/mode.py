@@ -112,7 +112,7 @@ def _is_stricter(mode: Mode, other: Mode) -> bool:
 class DeskMode:
     """The one place of a desk's mode: risk gate, views of strategies, status and record read it here."""
 
-    __slots__ = ("mode", "state", "stop")
+    __slots__ = ("mode", "overdue", "state", "stop")
 
     def __init__(self) -> None:
         self.mode = Mode.ACTIVE
@@ -121,21 +121,34 @@ class DeskMode:
         """The account's mode, which outlives the run."""
         self.stop: Mode | None = None
         """While the run stops in order: the mode that the stop asked for; the next start forgets it."""
+        self.overdue: ModeEntry | None = None
+        """Why the desk reduces while the comparison with the venue's account is overdue."""
 
     @property
     def kept(self) -> Mode:
-        """The account's mode, whether its run is stopping or not."""
-        return self.state.mode
+        """The account's mode, whether its run is stopping or not; reducing while a comparison is overdue."""
+        return self._at_least(self.state.mode)
 
     def keep(self, state: AccountMode) -> None:
         """Take a state of the account; a stop under way stays at least as strict."""
         self.state = state
-        if self.stop is None:
-            self.mode = state.mode
-        elif state.mode is not Mode.ACTIVE:  # it is kept for the next start, and counts now if stricter
-            self.stop = self.mode = max(self.stop, state.mode, key=STRICTNESS.index)
+        if self.stop is not None and state.mode is not Mode.ACTIVE:
+            # it is kept for the next start, and counts now if stricter
+            self.stop = max(self.stop, state.mode, key=STRICTNESS.index)
+        self._settle()
 
     def stop_with(self, mode: Mode | None) -> None:
         """Take the mode that a stop asks for; None ends the stop."""
         self.stop = mode
-        self.mode = self.state.mode if mode is None else mode
+        self._settle()
+
+    def await_comparison(self, why: ModeEntry | None) -> None:
+        """Reduce while a comparison is overdue; None ends it, and the account's own mode counts again."""
+        self.overdue = why
+        self._settle()
+
+    def _settle(self) -> None:
+        self.mode = self._at_least(self.state.mode if self.stop is None else self.stop)
+
+    def _at_least(self, mode: Mode) -> Mode:
+        return mode if self.overdue is None else max(mode, self.overdue.mode, key=STRICTNESS.index)

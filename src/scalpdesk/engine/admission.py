@@ -138,6 +138,8 @@ class _ProposalFacts:
     def held_by(self, owner: str, instrument_id: InstrumentId) -> Decimal | None:
         """Return the owner's signed units of an instrument; None where no strategies share the account."""
         books = self._desk.books
+        if books is not None and self._desk.leaves_by_positions:  # whose it is does not matter any more
+            return self._desk.to_close(instrument_id)
         return None if books is None else books.of(owner).quantity(instrument_id)
 
     def mark(self, instrument_id: InstrumentId) -> float | None:
@@ -254,7 +256,11 @@ class OrderAdmission:
             facts.trade, part = (*opened, intent), TradePart.SPEAKER
         gate, session = desk.gate, desk.view.session
         market = desk.market
-        quote, position = market.quotes[instrument_id], desk.positions.positions.get(instrument_id)
+        quote, is_exit = market.quotes[instrument_id], intent.purpose in EXITS
+        position = desk.positions.positions.get(instrument_id)
+        held, is_compared = ZERO if position is None else position.quantity, gate.is_compared
+        if not is_compared and is_exit and desk.leaves_by_positions:
+            held, is_compared = desk.to_close(instrument_id), True
         return OrderContext(
             intent,
             instrument,
@@ -264,7 +270,7 @@ class OrderAdmission:
             gate.desk_mode.mode,
             quote,
             market.verdict(instrument_id, now_ns),
-            ZERO if position is None else position.quantity,
+            held,
             len(desk.orders.live) + len(before),
             len(before),
             session is not None and session.open_ns <= now_ns <= session.close_ns,
@@ -273,7 +279,7 @@ class OrderAdmission:
             gate.venue_limits,
             facts,
             desk.view.is_halted(instrument_id) if gate.halted else False,
-            gate.is_compared,
+            is_compared,
             part,
         )
 

@@ -13,6 +13,7 @@ from scalpdesk.core.events import (
     AccountSnapshot,
     ExerciseNotice,
     FillBusted,
+    HoldingsShown,
     OrderFilled,
     PositionChanged,
     PriceAdjustmentEvent,
@@ -105,6 +106,9 @@ class Desk:
         """When the latest corporate action in units of an instrument went ex, UTC nanoseconds."""
         self.lapsing: dict[InstrumentId, Decimal] = {}
         """Bought contracts that the venue is told not to exercise at their expiry."""
+        self.shown: dict[InstrumentId, Decimal] | None = None
+        """What the venue's positions showed, moved by the executions since: a flattening desk leaves by it
+        while no comparison comes. None otherwise."""
         self.is_margined = False
         """Whether positions may be closed for want of margin: in coin, of an account that ever sold an option
         short, or where the venue says so."""
@@ -402,13 +406,18 @@ class Desk:
                 instrument, number, signed, price, fee, purpose, reference, event.ts_recv_ns, command.owner
             )
         )
+        if self.shown is not None:
+            self.shown[number] = self.shown.get(number, ZERO) + signed
         if signed < 0 and instrument.is_option and not self.is_margined:
             self.is_margined = self.positions.quantity(number) < 0
 
     def book_bust(self, event: FillBusted) -> None:
         """Take back exactly the execution that the venue took back, with what its late fee changed."""
         posting = self.positions.execution(f"{event.client_order_id}/{event.execution_id}")
-        self._post(of_bust(posting, event.ts_recv_ns))
+        bust = of_bust(posting, event.ts_recv_ns)
+        self._post(bust)
+        if self.shown is not None:
+            self.shown[bust.instrument_id] = self.shown.get(bust.instrument_id, ZERO) + bust.units
         late = self.positions.booking(LATE_FEE + event.execution_id)
         if late is not None:
             self._post(of_late_fee_gone(late, event.ts_recv_ns))
@@ -483,6 +492,26 @@ class Desk:
     def take_comparison(self, event: AccountComparison) -> None:
         """Note whether the book is being compared with the venue's account."""
         self.gate.is_compared = self.view.is_compared = event.is_compared
+        if event.is_compared:
+            self.shown = None
+
+    def take_holdings(self, event: HoldingsShown) -> None:
+        """Leave by the venue's positions from now on, until the book has been compared with the account."""
+        self.shown = {}
+        for held in event.positions:
+            if held.quantity:
+                self.shown[held.instrument_id] = self.shown.get(held.instrument_id, ZERO) + held.quantity
+
+    @property
+    def leaves_by_positions(self) -> bool:
+        """Whether the desk closes what the venue's positions show, whatever its own book says."""
+        return self.shown is not None and self.gate.desk_mode.mode is Mode.FLATTENING
+
+    def to_close(self, number: InstrumentId) -> Decimal:
+        """Return the signed units of an instrument that an exit may close."""
+        if self.shown is not None and self.leaves_by_positions:
+            return self.shown.get(number, ZERO)
+        return self.positions.quantity(number)
 
     def _begin(self, now_ns: int) -> None:
         self.book.begin(now_ns)

@@ -1,10 +1,12 @@
 """Flattening: the strategy's time for its own exit, then step after step of the last resort."""
 
+from decimal import Decimal
+
 from scalpdesk.closing.last_resort import GRACE_SECONDS, STEP_SECONDS, Flattener
 from scalpdesk.closing.plan import closing_lines
 from scalpdesk.core.enums import DecisionKind, Mode
 from scalpdesk.core.intents import SetTimer
-from scalpdesk.core.units import NANOS_PER_SECOND
+from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.engine.decisions import Decisions
 from scalpdesk.engine.desk import Desk
 from scalpdesk.engine.turn import Turn
@@ -22,11 +24,22 @@ class Flattening:
         self._decisions = decisions
         self._flattener = Flattener(desk.instruments)
         self._is_planned = False
+        self._is_leaving = False
+        """Whether the steps so far went by the venue's positions."""
 
     def begin(self) -> None:
         """Give the strategy time for its own exit, then close what it leaves."""
         self._flattener.begin()
         self._plan(GRACE_SECONDS)
+
+    def leave(self) -> None:
+        """Close what the venue's positions show; the strategy, which waits for the book, has had its time."""
+        if not self._desk.leaves_by_positions or self._desk.view.session is None:
+            return
+        if not self._is_leaving:
+            self._is_leaving = True
+            self._flattener.begin()
+        self._act()
 
     def open_session(self) -> None:
         """Begin a session: the last session's planned step ended with it."""
@@ -51,12 +64,20 @@ class Flattening:
         self._is_planned = False
         if desk.gate.mode is not Mode.FLATTENING or desk.view.session is None:
             return
+        if not desk.gate.is_compared and desk.shown is None:
+            self._plan(STEP_SECONDS)  # nothing may leave yet: what is refused would count as tried
+            return
+        self._act()
+
+    def _act(self) -> None:
+        desk = self._desk
+        self._is_leaving = desk.leaves_by_positions
         books = None
         if desk.books is not None:
             books = {owner: book.positions for owner, book in desk.books.books.items()}
         step = self._flattener.step(
             self._turn.now_ns,
-            closing_lines(desk.positions, books),
+            closing_lines(self._held(), books),
             tuple(desk.orders.live.values()),
             desk.market.quotes,
             desk.gate.limits,
@@ -70,3 +91,10 @@ class Flattening:
             exit_ = Proposal(DecisionKind.EXIT, step.reasons, {}, intents, all_or_none=False)
             self._decisions.decide(exit_)
         self._plan(STEP_SECONDS)
+
+    def _held(self) -> dict[InstrumentId, Decimal]:
+        """Return what is to be closed: the book, or the venue's positions where it waits for a comparison."""
+        desk = self._desk
+        if desk.shown is not None:
+            return {number: units for number, units in desk.shown.items() if units}
+        return {position.instrument_id: position.quantity for position in desk.positions.held()}

@@ -3,7 +3,7 @@
 from decimal import Decimal
 
 from scalpdesk.core.enums import DecisionKind, Mode, OperatorAction, OperatorCause
-from scalpdesk.core.events import ModeKept, OperatorEvent
+from scalpdesk.core.events import AccountComparison, ModeKept, OperatorEvent
 from scalpdesk.core.intents import Decision
 from scalpdesk.core.mode import AccountMode, ModeEntry
 from scalpdesk.core.units import InstrumentId
@@ -64,8 +64,9 @@ class Modes:
         desk_mode = self._desk.gate.desk_mode
         mode, account = desk_mode.mode, desk_mode.state.account
         if mode is was:
-            if account.mode is not own:  # it counts once the flattening, or the stop, is over
-                self._report(f"{mode}, then {account.mode} until resumed: {account.reason}", account.who)
+            if account.mode is not own:  # it counts once the flattening, the stop or the wait is over
+                until = "" if account.mode is Mode.ACTIVE else " until resumed"
+                self._report(f"{mode}, then {account.mode}{until}: {account.reason}", account.who)
             return
         self._report(f"{was} to {mode}: {why.reason}", why.who)
         if mode in LOSS_MODES:
@@ -118,6 +119,20 @@ class Modes:
                 self._pass(why)
             else:
                 self.tighten(mode, why)
+
+    def await_comparison(self, event: AccountComparison) -> None:
+        """Reduce while the comparison with the venue's account is overdue; go on once it has come."""
+        desk_mode, who = self._desk.gate.desk_mode, OperatorCause.RECONCILIATION.value
+        was, own, overdue = desk_mode.mode, desk_mode.state.account.mode, desk_mode.overdue
+        if self._turn.is_led or not (event.overdue or overdue):
+            return
+        if event.overdue:
+            since_ns = self._turn.now_ns if overdue is None else overdue.since_ns
+            why = ModeEntry(Mode.REDUCING, event.overdue, who, since_ns)
+        else:
+            why = ModeEntry(reason="the comparison with the venue's account has come", who=who)
+        desk_mode.await_comparison(why if event.overdue else None)
+        self._follow(was, own, why)
 
     def restore(self, event: ModeKept) -> Wake | None:
         """Begin in the mode that the account was left in."""

@@ -104,6 +104,7 @@ class TradingEngine:
             events.AccountSnapshot: self._on_account,
             events.AccountLimits: desk.take_limits,
             events.AccountComparison: self._on_comparison,
+            events.HoldingsShown: self._on_holdings,
             events.ExerciseNotice: desk.take_notice,
             events.VenueWords: self._on_words,
             events.OperatorEvent: modes.operate,
@@ -283,6 +284,7 @@ class TradingEngine:
 
     def _on_comparison(self, event: events.AccountComparison) -> None:
         self.desk.take_comparison(event)
+        self._modes.await_comparison(event)
         if not event.is_compared:
             self._take_over()
 
@@ -294,6 +296,11 @@ class TradingEngine:
         }
         words = f"{event.stream}: {event.words}"
         self._turn.out.append(Decision(self.now_ns, DecisionKind.VENUE, True, (words,), facts))
+
+    def _on_holdings(self, event: events.HoldingsShown) -> None:
+        if not self.desk.gate.is_compared:
+            self.desk.take_holdings(event)
+            self._flattening.leave()
 
     def _on_bar(self, event: events.BarEvent) -> Wake | None:
         self.desk.market.apply_bar(event)

@@ -151,6 +151,19 @@ def place_of(folder: Path) -> str:
     return ""
 
 
+def account_holder(folder: Path, venue: str, account_id: str) -> DeskHolder | None:
+    """Return the process that holds an account; None where nothing holds it, or it has not said yet."""
+    with (
+        suppress(OSError, msgspec.MsgspecError),
+        account_file(folder, venue, account_id, ".lock").open("rb") as file,
+    ):
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return msgspec.json.decode(file.read(), type=DeskHolder)
+    return None
+
+
 def marked_as_starting(folder: Path, runs_dir: Path) -> AbstractContextManager[DeskMark]:
     """Mark this process as a desk that starts, which has no run and no control socket yet.
 

@@ -14,6 +14,7 @@ from scalpdesk.core.events import Event, QuoteEvent
 from scalpdesk.core.intents import VenueCommand
 from scalpdesk.live.account_mode import WaitingCommand
 from scalpdesk.live.doubt import Testimony
+from scalpdesk.live.leaving import HoldingsSeen
 from scalpdesk.live.reconciliation import Viewed
 from scalpdesk.live.sessions import RunEnd, StopMode
 from scalpdesk.venues.contract import Notice
@@ -50,6 +51,8 @@ class Operation:
     answer: "asyncio.Future[OperationResult] | None" = None
     waits_as: WaitingCommand | None = None
     """Its entry in the account's record until it is carried out."""
+    at_once: bool = False
+    """Whether a flatten waits for no comparison with the account."""
 
 
 @dataclass(slots=True)
@@ -65,7 +68,12 @@ class Doubted:
     """Orders have become doubtful beyond their bound: they are looked at in their turn."""
 
 
-Item = Event | Notice | Operation | Testimony | Viewed | Doubted | Ended
+@dataclass(slots=True)
+class Overdue:
+    """The comparison with the venue's account may have become overdue: it is looked at in its turn."""
+
+
+Item = Event | Notice | Operation | Testimony | Viewed | HoldingsSeen | Doubted | Overdue | Ended
 """Items of the queue."""
 
 
@@ -111,6 +119,18 @@ class ItemQueue:
         """Wait until something is put in, fails or has become due."""
         self._wake.clear()
         await self._wake.wait()
+
+    async def events(self) -> AsyncIterator[Event | Notice]:
+        """Yield what the gateway put in, in place of the consumer; operator commands are left out."""
+        while True:
+            while self.items:
+                item = self.items.popleft()
+                self.make_room()
+                if not isinstance(
+                    item, Operation | Testimony | Viewed | HoldingsSeen | Doubted | Overdue | Ended
+                ):
+                    yield item
+            await self.wait()
 
     async def follow(self, events: AsyncIterator[Event | Notice]) -> None:
         """Put the gateway's events in; wait while the consumer is behind."""

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from decimal import Decimal
 from types import MappingProxyType
@@ -40,12 +40,13 @@ from scalpdesk.orders.order_manager import OrderManager
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.venues.contract import (
     EmergencyGateway,
+    HoldingsView,
     KnownOrder,
     Notice,
     VenueOrder,
     VenuePosition,
-    VenueView,
 )
+from scalpdesk.venues.questions import BRIEF_SECONDS
 
 Log = Callable[[str], None]
 _FIRST_PAUSE_SECONDS = 0.2
@@ -73,6 +74,8 @@ class _Believed:
         self.held: dict[InstrumentId, Decimal] | None = None
         """None before the venue was believed."""
         self._is_moved = False
+        self._before: dict[InstrumentId, Decimal] | None = None
+        """The positions believed last as the venue showed them, before the executions since."""
         self._shown: tuple[dict[InstrumentId, Decimal], float] | None = None
         """The positions shown last, and since when they have been the same; the loop's time."""
 
@@ -98,9 +101,9 @@ class _Believed:
             self._shown = held, now
         known = None if self.held is None else {number: units for number, units in self.held.items() if units}
         wait = _LAG_SECONDS if self._is_moved else _CONFIRM_SECONDS
-        if held != known and now - self._shown[1] < wait:
-            return False
-        self.held, self._is_moved = dict(held), False
+        if held != known and (now - self._shown[1] < wait or (self._is_moved and held == self._before)):
+            return False  # a list that stands still although executions were reported is an old one
+        self.held, self._before, self._is_moved = dict(held), held, False
         return True
 
 
@@ -163,6 +166,7 @@ class EmergencyTrader:
     ``name``: Begins the ids of its orders; unique to the account and the life of the run.
     ``only_ids``: Beginning of the ids of the run's orders: open orders with other ids are left. None: all
     orders.
+    ``events``: What the gateway tells, where somebody else reads it; None: read here.
     """
 
     def __init__(
@@ -174,7 +178,9 @@ class EmergencyTrader:
         limits: RiskLimits,
         log: Log,
         only_ids: str | None = None,
+        events: AsyncIterator[Event | Notice] | None = None,
     ) -> None:
+        self._told = events
         self._gateway = gateway
         self._instruments = instruments
         self._flattener = Flattener(instruments, name)
@@ -195,6 +201,12 @@ class EmergencyTrader:
         """Until when an order of the desk that was not found may still come; the loop's time."""
         self._ends_at = 0.0
         """When it gives up; the loop's time."""
+        self._began = 0.0
+        """When it began, the loop's time."""
+        self._cancelled_all_at: float | None = None
+        """When all orders were cancelled by one request, for want of a list; the loop's time."""
+        self._is_at_its_end = False
+        """Whether nothing is left but what nothing here can close."""
         self._logged: set[str] = set()
 
     async def clear(
@@ -220,9 +232,10 @@ class EmergencyTrader:
         )
         following = loop.create_task(self._follow_events())
         began, pause = loop.time(), _FIRST_PAUSE_SECONDS
+        self._began, self._is_at_its_end = began, False
         self._ends_at, self._late_until = began + CLEAR_SECONDS, began + _LATE_SECONDS
         try:
-            while loop.time() < self._ends_at:
+            while loop.time() < self._ends_at and not self._is_at_its_end:
                 try:
                     if await self._round(flatten=flatten):
                         return True
@@ -244,7 +257,7 @@ class EmergencyTrader:
         self._orders.orders[name] = self._orders.live[name] = order
 
     async def _follow_events(self) -> None:
-        async for item in self._gateway.events():
+        async for item in self._told or self._gateway.events():
             self._halts.note(item)
             if not is_order_event(item):
                 continue
@@ -276,7 +289,12 @@ class EmergencyTrader:
     async def _query_missing(self, shown: frozenset[str]) -> None:
         """Ask what became of the orders that are not over and that the venue does not show as open."""
         for name, order in [(name, order) for name, order in self._orders.live.items() if name not in shown]:
-            await self._gateway.query_order(name, self._again(order))
+            try:
+                async with asyncio.timeout(BRIEF_SECONDS):
+                    await self._gateway.query_order(name, self._again(order))
+            except (TimeoutError, RetryError):  # what may still fill counts so until it is known
+                self._log_once(f"the venue does not say what became of {name}")
+                break
         await settle_queue()
 
     def _again(self, order: Order) -> SubmitOrder | MultiLegOrder | None:
@@ -288,12 +306,31 @@ class EmergencyTrader:
         legs = [each for each in live if each.parent_id == parent] if parent else [order]
         return closing_again(legs, lambda number: held.get(number, ZERO), live)
 
-    async def _cancel_open(self, view: VenueView) -> None:
+    async def _cancel_unlisted(self) -> None:
+        """Cancel all orders by one request where the venue lists none, or those of the desk one by one."""
+        now = asyncio.get_running_loop().time()
+        if self._cancelled_all_at is not None and now < self._cancelled_all_at + _REPEAT_CANCEL_SECONDS:
+            return
+        if self._only_ids is None and not any(map(self._is_placed, self._orders.live)):
+            self._log_once("the venue does not list the open orders: all are cancelled by one request")
+            if not await self._gateway.cancel_all():
+                self._log("the cancel of all orders was not taken: trying again")
+                return
+        else:
+            for name in [name for name in self._orders.live if not self._is_placed(name)]:
+                command = self._orders.cancel(name, again=True)
+                if command is not None:
+                    self._gateway.send(command)
+        self._cancelled_all_at = self._cancelled_all_at or now
+
+    async def _cancel_open(self, view: HoldingsView) -> None:
         """Cancel all that is open but the orders placed here."""
+        if view.open_orders is None:
+            await self._cancel_unlisted()
         now = asyncio.get_running_loop().time()
         due = [
             order
-            for order in view.open_orders
+            for order in view.open_orders or ()
             if not (self._is_own(order) or self._is_left(order))
             and now >= self._cancelled.get(order.venue_order_id, -1e9) + _REPEAT_CANCEL_SECONDS
         ]
@@ -330,15 +367,15 @@ class EmergencyTrader:
     async def _round(self, *, flatten: bool) -> bool:
         """Look at the account and do what is next; return whether all is done."""
         events = self._events
-        view = await self._gateway.snapshot()
+        view = await self._gateway.shown_positions()
+        for text in view.missing:
+            self._log_once(f"going on without an answer: {text}")
         await self._cancel_open(view)
-        shown = frozenset(order.client_order_id for order in view.open_orders)
-        own = [
-            self._orders.live[order.client_order_id].submitted
-            for order in view.open_orders
-            if self._is_own(order)
-        ]
-        if view.clock.is_open and any(sent.order_type is OrderType.MARKET for sent in own):
+        listed = view.open_orders or ()
+        shown = frozenset(order.client_order_id for order in listed)
+        own = [self._orders.live[order.client_order_id].submitted for order in listed if self._is_own(order)]
+        is_open = view.clock is not None and view.clock.is_open
+        if is_open and any(sent.order_type is OrderType.MARKET for sent in own):
             # trading is halted: left alone, it would be filled after the halt, and what it hedged would stay
             self._ends_at = asyncio.get_running_loop().time() + CLEAR_SECONDS
         await self._query_missing(shown)
@@ -354,15 +391,18 @@ class EmergencyTrader:
         await self._close(self._holdings.held or {}, view)
         return False
 
-    def _is_clear(self, view: VenueView) -> bool:
+    def _is_clear(self, view: HoldingsView) -> bool:
         """Return whether no order is open but those from elsewhere that are left."""
+        if view.open_orders is None:
+            at, now = self._cancelled_all_at, asyncio.get_running_loop().time()
+            return at is not None and now >= at + _REPEAT_CANCEL_SECONDS and not self._orders.live
         left = [order for order in view.open_orders if self._is_left(order)]
         if left:
             names = ", ".join(f"{order.symbol} {order.client_order_id}" for order in left)
             self._log_once(f"open orders from elsewhere are left (--foreign-orders leave): {names}")
         return len(left) == len(view.open_orders) and not self._orders.live
 
-    def _add_held(self, view: VenueView) -> bool:
+    def _add_held(self, view: HoldingsView) -> bool:
         """Add what is held and the run did not know; True when there was any."""
         new = [
             held.instrument
@@ -373,25 +413,27 @@ class EmergencyTrader:
             self._instruments.add(instrument)
         return bool(new)
 
-    def _knows(self, view: VenueView) -> bool:
+    def _knows(self, view: HoldingsView) -> bool:
         """Return whether the positions shown are believed, and a halt in them would be known."""
         now = asyncio.get_running_loop().time()
         held = (line.instrument_id for line in view.positions if line.quantity)
         knows_halts = self._halts.are_known((number for number in held if number is not None), now)
         return self._holdings.believes(view.positions, now) and knows_halts
 
-    def _is_flat(self, view: VenueView) -> bool:
+    def _is_flat(self, view: HoldingsView) -> bool:
         """Return whether an account of which nothing is left to close is flat."""
-        if asyncio.get_running_loop().time() < self._may_be_flat_at:
+        now = asyncio.get_running_loop().time()
+        if now < self._may_be_flat_at:
             return False
         others = ", ".join(str(held) for held in view.positions if held.quantity)
         if others:
             self._log_once(f"not flat, and nothing here can close it: {others}")
+            self._is_at_its_end = now >= self._began + _LATE_SECONDS  # it may be known at the next look
             return False
         self._log("the account is flat")
         return True
 
-    async def _close(self, held: Mapping[InstrumentId, Decimal], view: VenueView) -> None:
+    async def _close(self, held: Mapping[InstrumentId, Decimal], view: HoldingsView) -> None:
         """Send the next closing orders."""
         quotes, limits = await self._quotes(held), self._limits  # meanwhile executions move what is held
         lines = [TargetLine("", number, units) for number, units in held.items() if units]
@@ -401,11 +443,12 @@ class EmergencyTrader:
             self._ends_at = asyncio.get_running_loop().time() + CLEAR_SECONDS
             names = ", ".join(self._instruments[number].symbol for number in halted)
             self._log_once(f"trading is halted in {names}: nothing is sent until it resumes")
-        shown = {order.client_order_id for order in view.open_orders}
+        listed = view.open_orders or ()
+        shown = {order.client_order_id for order in listed}
         working = [
             order for name, order in self._orders.live.items() if self._is_placed(name) or name not in shown
         ]
-        working += [one for order in view.open_orders if (one := self._stand_in(order, view.ts_recv_ns))]
+        working += [one for order in listed if (one := self._stand_in(order, view.ts_recv_ns))]
         step = self._flattener.step(view.ts_recv_ns, lines, working, quotes, limits, is_halted=is_halted)
         if step is not None:
             self._send(step.cancels, step.orders, view.ts_recv_ns)
@@ -439,9 +482,10 @@ class EmergencyTrader:
         """Return quotes where limits are needed; a market order goes without."""
         quotes: defaultdict[InstrumentId, QuoteEvent] = defaultdict(lambda: _NO_QUOTE)
         if OrderType.MARKET not in self._limits.allowed_order_types:
-            with suppress(RetryError):
-                for quote in await self._gateway.quotes(list(numbers)):
-                    quotes[quote.instrument_id] = quote
+            with suppress(RetryError, TimeoutError):
+                async with asyncio.timeout(BRIEF_SECONDS):
+                    for quote in await self._gateway.quotes(list(numbers)):
+                        quotes[quote.instrument_id] = quote
         return quotes
 
     def _log_once(self, text: str) -> None:

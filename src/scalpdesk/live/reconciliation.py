@@ -65,6 +65,7 @@ from scalpdesk.live.supervision import Supervisor
 from scalpdesk.orders.order import Order, OrderState
 from scalpdesk.orders.order_manager import command_of
 from scalpdesk.venues.contract import Gateway, VenueActivity, VenueFill, VenueView
+from scalpdesk.venues.questions import text_of
 
 _MOST_ABSENT = 20
 _LATEST_ORDERS = 200
@@ -194,6 +195,8 @@ class Reconciler:
         """A view that was asked for before this does not count; the event loop's time."""
         self.last_ns = 0
         """When a view was last found equal or acted on, UTC nanoseconds."""
+        self.doubtful: tuple[str, ...] = ()
+        """Orders whose ends the latest view waits for."""
         self.unexplained: tuple[Difference, ...] = ()
         self.unwanted: tuple[str, ...] = ()
         """Venue's ids of orders that are still to be cancelled there: second ones under a name of the desk's,
@@ -244,6 +247,7 @@ class Reconciler:
                 OrderAccepted(shown.client_order_id, view.ts_event_ns, now_ns, shown.venue_order_id)
             )
         query = found.missing_orders
+        self.doubtful = tuple(query)
         if self._waits(found, view):
             # what became of them may be the very difference: first their end, then the sums
             self._pending = None
@@ -584,6 +588,10 @@ class AccountQueries:
     """When a view arrived last, or was asked for by the timer; the event loop's time."""
     latest: VenueView | None = None
     """The view that came out of the queue last."""
+    wanted_at: float | None = None
+    """Since when a view is wanted that has not come, the event loop's time."""
+    failure: str = ""
+    """The question that failed last, and what came in place of its answer; empty once a view comes."""
 
     async def first(self, since_ns: int | None) -> VenueView:
         """Ask now, and wait for it; raises RetryError when the venue does not answer."""
@@ -600,11 +608,14 @@ class AccountQueries:
         """Ask, after a while, unless a query is under way."""
         if not self.is_asking:
             self.is_asking = True
+            if self.wanted_at is None:
+                self.wanted_at = asyncio.get_running_loop().time() + wait_seconds
             self.supervisor.spawn("the query of the account", self._query(wait_seconds))
 
     def take(self, view: VenueView) -> None:
         """Keep a view that has come out of the queue."""
         self.latest = view
+        self.wanted_at, self.failure = None, ""
         self.last_at = asyncio.get_running_loop().time()
 
     async def _query(self, wait_seconds: float) -> None:
@@ -625,7 +636,8 @@ class AccountQueries:
                 view = await self.gateway.snapshot(fills_since_ns=since_ns)
             except RetryError as error:
                 self.supervisor.counters["no_view"] += 1
-                now, detail = asyncio.get_running_loop().time(), f"{error.what}; asking again"
+                self.failure = text_of(error)
+                now, detail = asyncio.get_running_loop().time(), f"{self.failure}; asking again"
                 self.supervisor.throttle.warn("the venue shows no account:", detail, now)
                 wait_seconds = _RETRY_SECONDS
             else:

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -362,7 +363,9 @@ async def answer(desk: LiveDesk, request: dict[str, Any]) -> dict[str, Any]:
         what = request.get("what")
         return why(desk.runner, None if what is None else str(what))
     if do in _ACTIONS:
-        return await operate(request, desk.runner.operate) | whose(desk.header, desk.run_dir)
+        at_once = request.get("do") == "flatten" and bool(request.get("now"))
+        act = partial(desk.runner.operate, at_once=at_once)
+        return await operate(request, act) | whose(desk.header, desk.run_dir)
     if do == "settle":
         return await settle(desk, request) | whose(desk.header, desk.run_dir)
     if do == "stop":

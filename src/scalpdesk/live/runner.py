@@ -5,6 +5,8 @@ follows from each is on disk before it is sent. Nothing else touches the engine.
 """
 
 import asyncio
+import math
+import os
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
@@ -33,15 +35,35 @@ from scalpdesk.core.events import (
     VenueWords,
 )
 from scalpdesk.core.intents import CancelOrder, MultiLegOrder, SubmitOrder, VenueCommand
-from scalpdesk.core.units import DAY_NS, NANOS_PER_MS, NEVER_NS, ZERO, InstrumentId, count_text, number_text
+from scalpdesk.core.units import (
+    DAY_NS,
+    NANOS_PER_MS,
+    NANOS_PER_SECOND,
+    NEVER_NS,
+    ZERO,
+    InstrumentId,
+    count_text,
+    number_text,
+)
 from scalpdesk.instruments.contract import OptionContract, Settlement
 from scalpdesk.instruments.deadlines import ExpiryRule, takes_notices
 from scalpdesk.instruments.fees import NO_FEES, FeeModel
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.live.account_mode import WaitingCommand
-from scalpdesk.live.consumer import Consumer, Doubted, Ended, Item, ItemQueue, Operation, OperationResult
+from scalpdesk.live.consumer import (
+    Consumer,
+    Doubted,
+    Ended,
+    Item,
+    ItemQueue,
+    Operation,
+    OperationResult,
+    Overdue,
+)
 from scalpdesk.live.core import LiveCore
 from scalpdesk.live.doubt import Testimony, making_room
+from scalpdesk.live.emergency import EmergencyTrader
+from scalpdesk.live.leaving import LEAVE_SECONDS, OVERDUE_SECONDS, ComparisonWatch, HoldingsSeen, Leaver
 from scalpdesk.live.reconciliation import (
     AccountQueries,
     Reconciler,
@@ -60,6 +82,7 @@ from scalpdesk.live.sessions import (
     RunPhase,
     SessionCalendar,
     StopMode,
+    calendar_clock,
 )
 from scalpdesk.live.supervision import (
     RESTART_ONCE,
@@ -94,6 +117,10 @@ _SHOW_SECONDS = 4.0
 """Longest wait for the account's cash before a person's word is booked."""
 _CANCEL_AGAIN_SECONDS = 2.0
 """Between two cancels of an order at the end: a venue may drop one that it took."""
+_WHAT_TO_DO = (
+    "Look at the venue's status page and at the account there. scalpdesk flatten closes what the venue's"
+    " positions show, whatever else it does not answer"
+)
 _FINAL_LOOK_SECONDS = 30.0
 """Longest wait at the end of the last session until the venue shows a settled account."""
 
@@ -192,6 +219,14 @@ class LiveRunner:
         self.queries = AccountQueries(
             gateway=gateway, reconciler=self.reconciler, supervisor=self.supervisor, put=self.put
         )
+        self._comparison = ComparisonWatch(gateway=gateway, reconciler=self.reconciler, queries=self.queries)
+        self._leaver = Leaver(
+            engine=core.engine,
+            gateway=gateway,
+            supervisor=self.supervisor,
+            put=self.put,
+            notify=self._notify,
+        )
         self._unknown = UnknownOrders(
             core.engine.desk.orders.live, self.options.resolve_seconds, self.options.absent_after_seconds
         )
@@ -230,6 +265,8 @@ class LiveRunner:
         self._unanswered: set[asyncio.Future[OperationResult]] = set()
         """Answers to operator commands that are still to be carried out."""
         self._last_flush_at = 0.0
+        self._leaves_at = math.inf
+        """When a desk that starts leaves by the venue's positions alone, the event loop's time."""
         self._began_ns = core.engine.now_ns
         """Orders sent before are those of an earlier life of the run, UTC nanoseconds."""
         self._looks_before_stop: int | None = None
@@ -241,8 +278,10 @@ class LiveRunner:
         """Add an item to the queue."""
         self._queue.put(item)
 
-    async def operate(self, action: str, reason: str, who: str) -> OperationResult:
+    async def operate(self, action: str, reason: str, who: str, *, at_once: bool = False) -> OperationResult:
         """Carry out an operator command (``halt``, ``reduce``, ``resume``, ``flatten``).
+
+        ``at_once``: A flatten waits for no comparison with the account, but closes what the positions show.
 
         Raises StopError for a resume while the order stream is down: a desk that hears of no fill does not
         trade. When the run ends before it gets to the command.
@@ -269,7 +308,8 @@ class LiveRunner:
         answer.add_done_callback(self._unanswered.discard)
         if self._watchdog is not None:
             self._watchdog.flatten_asked(flatten=action == OperatorAction.FLATTEN)
-        operation = Operation(action, reason, who, answer=answer)
+        operation = Operation(action, reason, who, answer=answer, at_once=at_once)
+        self._note_leaving(action == OperatorAction.FLATTEN, at_once=at_once)
         if modes is not None:  # on disk before it is acknowledged, whether it waits or not
             waiting = WaitingCommand(OperatorAction(action), reason, who, self._clock.now_ns())
             modes.waiting.append(waiting)
@@ -284,6 +324,16 @@ class LiveRunner:
                 note = KEPT if modes is None or not modes.problem else f"{KEPT}; {modes.problem}"
                 return OperationResult(was=mode, mode=mode, cancels=0, note=note)
         return await answer
+
+    def _note_leaving(self, is_leaving: bool, *, at_once: bool) -> None:
+        """Note whether a person wants to leave: a desk that starts then waits no longer than others."""
+        loop = asyncio.get_running_loop()
+        if not is_leaving:
+            self._leaves_at = math.inf
+        elif at_once:
+            self._leaves_at = loop.time()
+        else:
+            self._leaves_at = min(self._leaves_at, loop.time() + LEAVE_SECONDS)
 
     def _too_late(self) -> StopError:
         return StopError(
@@ -301,6 +351,7 @@ class LiveRunner:
     def stop(self, mode: StopMode, who: str = "operator") -> None:
         """End the run in order."""
         self.state.stop_asked = mode
+        self._note_leaving(mode is StopMode.FLATTEN, at_once=False)
         self.put(Operation(mode.action, f"stop: {mode}", who, mode))
 
     # the run --------------------------------------------------------------------------------------
@@ -315,6 +366,7 @@ class LiveRunner:
         """
         began = asyncio.get_running_loop().time()
         self._unknown.may_prove_absence_at = began + self.options.absent_after_seconds
+        self._comparison.began_at = began
         self.supervisor.start(
             "the venue's event stream",
             lambda: self._queue.follow(self.gateway.events()),
@@ -356,7 +408,12 @@ class LiveRunner:
         """Adopt the account when the run is fresh; compare it with the journal when it is resumed."""
         engine = self.core.engine
         since_ns = None if start.is_fresh else max(engine.now_ns - DAY_NS, 0)
-        looked = await self._first_looks(since_ns, is_fresh=start.is_fresh)
+        if start.kept is not None and start.kept.mode is Mode.FLATTENING:
+            self._note_leaving(True, at_once=False)
+        looked = await self._taken_over(since_ns, is_fresh=start.is_fresh)
+        if looked is None and self._leaves_at <= asyncio.get_running_loop().time():
+            await self._leave_without_a_start()
+            return
         if looked is None:
             assert self.state.stop_asked is not None
             self._stop.mode = self.state.stop_asked
@@ -425,6 +482,71 @@ class LiveRunner:
                 asyncio.get_running_loop().time(),
             )
             view = again
+
+    async def _taken_over(self, since_ns: int | None, *, is_fresh: bool) -> tuple[VenueView, int] | None:
+        """Return the account as :meth:`_first_looks`; None once a person wants to leave without it, too."""
+        loop = asyncio.get_running_loop()
+        began, is_said = loop.time(), False
+        asking = asyncio.ensure_future(self._first_looks(since_ns, is_fresh=is_fresh))
+        try:
+            while not asking.done() and loop.time() < self._leaves_at:
+                await asyncio.wait({asking}, timeout=LOOK_SECONDS)
+                if not asking.done() and not is_said and loop.time() >= began + OVERDUE_SECONDS:
+                    is_said = True
+                    asked = self.queries.failure or ", ".join(self.gateway.waits_for()) or "account"
+                    text = f"the venue does not show the account, nothing is sent: {asked}"
+                    self._notify("alarm", f"{text}. {_WHAT_TO_DO}")
+            if not asking.done():
+                return None
+            return asking.result()
+        finally:
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+
+    async def _leave_without_a_start(self) -> None:
+        """Close what the venue's positions show, though the account was never seen; the run ends with that.
+
+        The desk has sent nothing in this life, and sends nothing: one seller is left.
+        """
+        desk, gateway = self.core.engine.desk, self.gateway
+        if not isinstance(gateway, EmergencyGateway):
+            self._stop.finish("stopped while starting: the venue does not show the account", RunEnd.NOT_FLAT)
+            return
+        self._notify("alarm", "the venue does not show the account: closing what its positions show")
+        life = f"{os.getpid():x}{self._clock.now_ns() // NANOS_PER_SECOND:x}"
+        trader = EmergencyTrader(
+            gateway=gateway,
+            instruments=desk.instruments,
+            name=f"{desk.orders.next_id.rpartition('-')[0]}-{life}",
+            limits=desk.gate.limits,
+            log=lambda text: self._notify("info", text),
+            events=self._queue.events(),
+        )
+        live = tuple(desk.orders.live.values())
+        parents = {order.client_order_id: order.parent_id for order in live if order.parent_id}
+        sent = [order.submitted for order in live]
+        is_flat = await self._until_stopped(trader.clear(sent, flatten=True, parents=parents))
+        text = "the venue shows it flat" if is_flat else "NOT flat: act by hand on the venue's own pages"
+        self._notify("warning" if is_flat else "alarm", f"left without a start: {text}")
+        keeps = self.state.stop_asked in (StopMode.HOLD, StopMode.LEAVE)
+        end = RunEnd.STOPPED if is_flat or keeps else RunEnd.NOT_FLAT
+        self._stop.finish(f"stopped while starting: {self.state.stop_asked or 'flatten'}; {text}", end)
+
+    async def _until_stopped(self, leaving: Awaitable[bool]) -> bool:
+        """Return whether all was closed: a stop ends it, one that flattens only in time."""
+        loop = asyncio.get_running_loop()
+        working, ends = asyncio.ensure_future(leaving), loop.time() + self.options.flatten_seconds
+        try:
+            while not working.done():
+                await asyncio.wait({working}, timeout=LOOK_SECONDS)
+                stop = self.state.stop_asked
+                is_late = stop is StopMode.FLATTEN and loop.time() >= ends
+                if is_late or stop in (StopMode.HOLD, StopMode.LEAVE):
+                    break
+            return working.done() and working.result()
+        finally:
+            working.cancel()
+            await asyncio.gather(working, return_exceptions=True)
 
     def _note_holdings(self, view: VenueView) -> None:
         """Report what the account holds at the start; refuse what came since the run's market was loaded."""
@@ -509,8 +631,8 @@ class LiveRunner:
             return self._on_operation(item)
         if isinstance(item, Testimony | Doubted):
             return self._on_doubted() if isinstance(item, Doubted) else self._on_testimony(item)
-        if isinstance(item, Viewed):
-            return self._on_view(item)
+        if isinstance(item, Viewed | HoldingsSeen | Overdue):
+            return self._on_look(item)
         if isinstance(item, Ended):
             is_late = item.end is RunEnd.NOT_FLAT
             self._stop.finish(item.why + (self._shown() if is_late else ""), item.end)
@@ -547,6 +669,7 @@ class LiveRunner:
         if (
             type(event) is OrderFilled or type(event) is PositionChanged
         ):  # a look at the account may come late
+            self._leaver.note_move()
             self.calendar.plan_deadline()
         if self._watchdog is not None and self._reported_orders:
             live = self.core.engine.desk.orders.live
@@ -727,6 +850,11 @@ class LiveRunner:
             Notice(kind, self.core.engine.now_ns, stream, "refused_event", f"{type(event).__name__}: {why}")
         )
 
+    def _on_look(self, item: Viewed | HoldingsSeen | Overdue) -> list[VenueCommand]:
+        if isinstance(item, Viewed):
+            return self._on_view(item)
+        return self._on_holdings(item) if isinstance(item, HoldingsSeen) else self._on_overdue()
+
     def _on_view(self, viewed: Viewed) -> list[VenueCommand]:
         view = viewed.view
         commands = self._fire(view.ts_recv_ns)
@@ -748,7 +876,7 @@ class LiveRunner:
             self.queries.ask(self.options.confirm_seconds)
         self._look_finally(is_equal=not verdict.look_again)
         commands += self._note_limits(view)
-        self.calendar.plan(view)
+        self.calendar.plan(view.clock, view.ts_event_ns)
         self._stop.check(view)
         return commands
 
@@ -766,10 +894,16 @@ class LiveRunner:
         gate = self.core.engine.desk.gate
         now_ns = max(view.ts_recv_ns, self.core.engine.now_ns)
         commands: list[VenueCommand] = []
-        if not gate.is_compared:  # a resumed run, or a connection that was lost: nothing is sent until then
+        overdue = gate.desk_mode.overdue
+        if not gate.is_compared or overdue is not None:
+            # a resumed run, or a connection that was lost: nothing is sent until then
             if not self.reconciler.is_settled:
                 return []
             commands += self.core.feed(AccountComparison(view.ts_event_ns, now_ns, is_compared=True))
+        if overdue is not None:
+            seconds = (now_ns - overdue.since_ns) / NANOS_PER_SECOND
+            text = f"the comparison with the venue's account has come, {seconds:.0f} s after the alarm"
+            self._notify_later("warning", f"{text}; the desk is {gate.kept_mode}")
         known, limits = gate.venue_limits, view.limits(now_ns)
         if limits is None:
             return commands
@@ -777,6 +911,34 @@ class LiveRunner:
         if known is not None and limits == msgspec.structs.replace(known, **stamps):
             return commands
         return [*commands, *self.core.feed(limits)]
+
+    def _on_overdue(self) -> list[VenueCommand]:
+        """Reduce, with an alarm, while the comparison with the venue's account is overdue."""
+        now = asyncio.get_running_loop().time()
+        gate, seconds = self.core.engine.desk.gate, self._comparison.seconds(now)
+        if seconds < OVERDUE_SECONDS or gate.desk_mode.overdue is not None or not self.has_begun:
+            return []
+        now_ns, why = max(self._clock.now_ns(), self.core.engine.now_ns), self._comparison.why(now)
+        reason = f"the comparison with the venue's account is overdue: {why}"
+        sends = "hedges and exits go out" if gate.is_compared else "nothing is sent until it comes"
+        self._notify_later("alarm", f"{reason}; {sends}. {_WHAT_TO_DO}")
+        return self._feed(AccountComparison(now_ns, now_ns, is_compared=gate.is_compared, overdue=reason))
+
+    def _on_holdings(self, seen: HoldingsSeen) -> list[VenueCommand]:
+        """Leave by the venue's positions: the comparison has not come in time."""
+        desk, view, now = self.core.engine.desk, seen.view, asyncio.get_running_loop().time()
+        now_ns = max(view.ts_recv_ns, self.core.engine.now_ns)
+        commands = self._fire(now_ns)
+        if self._is_over() or desk.gate.is_compared or not self._leaver.believes(seen, now):
+            return commands
+        if desk.view.session is None:
+            is_coin = any(item.is_perpetual for item in desk.instruments)
+            clock = view.clock or calendar_clock(now_ns, is_coin=is_coin)
+            self.calendar.plan(clock, view.ts_event_ns)
+            commands += self._fire(now_ns)
+        commands += self._feed(view.as_event(now_ns))
+        self._stop.check_left(view, self._comparison.why(now))
+        return commands
 
     def _on_wake(self, seconds: float, streams: tuple[str, ...]) -> None:
         text = f"the process stood still, or the clock was set forward, for {seconds:.0f} s"
@@ -819,6 +981,8 @@ class LiveRunner:
             commands += self._feed(
                 OperatorEvent(now_ns, now_ns, OperatorAction(item.action), item.reason, item.who, cause)
             )
+        if item.at_once:
+            self._leaver.is_at_once = True
         if item.stop is StopMode.FLATTEN and self.calendar.is_at_end:
             self.calendar.is_at_end = False  # closing needs a session, where the market has another at once
             self.queries.ask()
@@ -970,6 +1134,10 @@ class LiveRunner:
             if not self._watchdog.is_alive:
                 self._throttle.warn("no watchdog runs:", "nothing cancels orders if this desk fails", now)
         self._standstill.tick()
+        is_said = self.core.engine.desk.gate.desk_mode.overdue is not None
+        if self.has_begun and not is_said and self._comparison.seconds(now) >= OVERDUE_SECONDS:
+            self.put(Overdue())
+        self._leaver.tick(now)
         for name in self._unknown.due(now):
             self.supervisor.spawn(f"the query of order {name}", self._resolve(name))
         if self.has_begun and not self._told_doubts.issuperset(self._unknown.overdue(now)):
@@ -1051,8 +1219,10 @@ class LiveRunner:
             self._queue.make_room()
             try:
                 async with asyncio.timeout(max(ends - loop.time(), LOOK_SECONDS)):
-                    view = await self.gateway.snapshot()
+                    view = await self.gateway.shown_positions()
             except (RetryError, TimeoutError):
+                continue
+            if view.open_orders is None:
                 continue
             shown = {name for order in view.open_orders for name in (order.client_order_id, order.parent_id)}
             # what was never acknowledged may still arrive

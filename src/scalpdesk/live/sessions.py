@@ -24,13 +24,14 @@ from scalpdesk.instruments.sessions import (
     final_close_ns,
     from_ns,
     is_session,
+    next_session,
     session_on,
     to_new_york,
     whole_session,
 )
 from scalpdesk.live.supervision import Supervisor
 from scalpdesk.strategies.toolkit.pursuit import sight_of
-from scalpdesk.venues.contract import VenueClock, VenueView
+from scalpdesk.venues.contract import HoldingsView, VenueClock, VenueView
 
 _OWNERS_SHARE = 0.2
 """Part of the margin before the venue's cut-off in which strategies that share a desk leave by themselves."""
@@ -68,6 +69,23 @@ def session_of(clock: VenueClock) -> Session:
     if known is not None and abs(known.open_ns - clock.next_open_ns) < NANOS_PER_SECOND:
         return known
     return Session(day, clock.next_open_ns, max(clock.next_close_ns, clock.next_open_ns + 1))
+
+
+def calendar_clock(now_ns: int, *, is_coin: bool) -> VenueClock:
+    """Return what the exchange calendar says of now, in place of a venue that does not tell the time.
+
+    ``is_coin``: Whether it is a market that never closes.
+    """
+    if is_coin:
+        moment = from_ns(now_ns)
+        session = coin_session(moment.date() - timedelta(days=moment.hour < COIN_EXPIRY.hour))
+        return VenueClock(now_ns, True, session.close_ns, session.close_ns)
+    day = to_new_york(now_ns).date()
+    today, following = _on_calendar(day), next_session(day)
+    if today is None or now_ns >= today.close_ns:
+        return VenueClock(now_ns, False, following.open_ns, following.close_ns)
+    is_open = now_ns >= today.open_ns
+    return VenueClock(now_ns, is_open, following.open_ns if is_open else today.open_ns, today.close_ns)
 
 
 def _on_calendar(day: date) -> Session | None:
@@ -123,13 +141,16 @@ class SessionCalendar:
                 return []
         return self._at_deadline(due_ns)
 
-    def plan(self, view: VenueView) -> None:
-        """Set the session's appointments from the venue's clock, and the deadline of what is held."""
-        found = session_of(view.clock)
+    def plan(self, clock: VenueClock, at_ns: int) -> None:
+        """Set the session's appointments from the venue's clock, and the deadline of what is held.
+
+        ``at_ns``: When the account was asked for, by the venue's clock, UTC nanoseconds.
+        """
+        found = session_of(clock)
         current = self.engine.desk.view.session
         if current is not None:
             self._agenda["close"] = current.close_ns + 1
-            if view.ts_event_ns < current.close_ns:
+            if at_ns < current.close_ns:
                 found = current
         elif self.is_at_end:
             return
@@ -329,6 +350,16 @@ class OrderlyStop:
         """End the run; the first reason stands."""
         if not self.reason:
             self.reason, self.end = why, end
+
+    def check_left(self, view: HoldingsView, why: str) -> None:
+        """Finish a stop that flattens once the venue's positions show nothing, though no comparison came.
+
+        ``why``: What the comparison waits for.
+        """
+        if self.mode is not StopMode.FLATTEN or self._engine.desk.orders.live:
+            return
+        if not any(held.quantity for held in view.positions):
+            self.finish(f"stopped: flat by the venue's positions; not compared with the account: {why}")
 
     def check(self, view: VenueView | None) -> None:
         """Finish once the stop is complete; ``view`` is the latest of the account."""

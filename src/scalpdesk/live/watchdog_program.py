@@ -304,7 +304,7 @@ async def guard(settings: WatchdogSettings, reader: asyncio.StreamReader, proces
     instruments = Instruments()
     clock = FollowingClock() if settings.url is not None else SystemClock()
     gateway = process.gateway(plan, instruments, clock)
-    facts = await gateway.connect()
+    account_id = await gateway.connect_to_leave()
     process.answer(b"ready\n")
     watched = Watched()
     try:
@@ -315,10 +315,10 @@ async def guard(settings: WatchdogSettings, reader: asyncio.StreamReader, proces
             process.log(f"no run had begun, nothing to cancel ({trouble})")
             return 0
         run_id, where = Path(watched.run_dir).name, str(plan.runs_dir.resolve() / LOG_FILE)
+        if not account_id and watched.header is not None:  # the venue did not say it
+            account_id = str(watched.header.data.get("account_id", ""))
         holding = asyncio.get_running_loop().create_task(
-            hold_account(
-                lambda: lock_account(plan, facts.account_id, run_id, watchdog_log=where), process.log
-            )
+            hold_account(lambda: lock_account(plan, account_id, run_id, watchdog_log=where), process.log)
         )
         try:
             limits = loaded.config.risk

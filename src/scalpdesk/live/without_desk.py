@@ -2,28 +2,44 @@
 
 import asyncio
 import os
+import signal
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 
 from scalpdesk.config.settings import LoadedSettings
+from scalpdesk.core.backoff import BackOff
 from scalpdesk.core.clock import Clock, FollowingClock, SystemClock
 from scalpdesk.core.enums import OperatorAction
-from scalpdesk.core.errors import ConfigError, JournalError
+from scalpdesk.core.errors import ConfigError, InvariantError, JournalError, RetryError, StopError
+from scalpdesk.core.events import AccountSnapshot, OrderEvent, OrderFilled, is_order_event
+from scalpdesk.core.intents import MultiLegOrder, SubmitOrder
 from scalpdesk.core.mode import AccountMode
+from scalpdesk.core.units import ZERO, InstrumentId
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.journal.codec import JournalHeader
 from scalpdesk.journal.reader import JournalReader, peek_header, run_dirs
 from scalpdesk.live.account_mode import ModeRecord, WaitingCommand, record_of
-from scalpdesk.live.arming import AccountLock, DeskHolder
+from scalpdesk.live.arming import AccountLock, DeskHolder, account_holder
 from scalpdesk.live.assembly import life_of, lock_account, venue_at, venue_gateway
-from scalpdesk.live.emergency import EmergencyTrader, Log
+from scalpdesk.live.emergency import CLEAR_SECONDS, EmergencyTrader, Log
 from scalpdesk.live.options import SIMULATED_ACCOUNTS, RunOptions, venue_name
 from scalpdesk.live.plan import LivePlan, plan_of
 from scalpdesk.live.watchdog_program import LATE_ORDER_SECONDS
+from scalpdesk.orders.order_manager import OrderManager
 from scalpdesk.venues.contract import EmergencyGateway
+from scalpdesk.venues.questions import BRIEF_SECONDS
+
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 10.0
+"""Between two tries to connect."""
+_FREE_SECONDS, _LOOK_SECONDS = 30.0, 0.2
+"""Longest wait until nothing holds the account, and between two looks."""
+_ORDERS_SHOWN = 5
+"""Latest orders of a run by which the account is known, where the venue does not name it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +109,27 @@ def command_account(run: LastRun, state: Path, action: OperatorAction, reason: s
     return after
 
 
+def end_desk(run: LastRun, state: Path, log: Log) -> None:
+    """End a desk that holds the account and does not answer, or only starts; wait until nothing holds it.
+
+    A watchdog that acts is waited for: it cancels, and closes where it is set to. A desk of another run is
+    left alone, and the account's lock refuses what follows.
+    """
+    ended, deadline = False, time.monotonic() + _FREE_SECONDS
+    while (holder := account_holder(state, run.venue_at, run.account_id)) is not None:
+        if time.monotonic() >= deadline:
+            return
+        is_of_run = holder.run_id == run.run_dir.name and not holder.watchdog_log
+        if is_of_run and not ended:
+            ended = True
+            log(f"the desk that does not answer (process {holder.pid}) is ended")
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(holder.pid, signal.SIGKILL)
+        elif not is_of_run and not holder.watchdog_log:
+            return
+        time.sleep(_LOOK_SECONDS)
+
+
 async def close_everything(
     run: LastRun,
     settings: LoadedSettings,
@@ -116,24 +153,106 @@ async def close_everything(
     plan = plan_of(settings, RunOptions(venue=header.venue, live=is_live, url=url, exchange_time=False))
     plan = replace(plan, state=state)
     gateway_of = gateway_of or partial(venue_gateway, is_watchdog=True)
-    instruments = Instruments()
-    gateway = gateway_of(plan, instruments, FollowingClock() if plan.url is not None else SystemClock())
-    facts = await gateway.connect()
+    journaled = _journaled(run.run_dir)
+    lock = lock_account(plan, run.account_id, "scalpdesk flatten --now")
     try:
-        if facts.account_id != run.account_id:
-            raise ConfigError(
-                "the keys belong to another account than the run; nothing was sent",
-                where=f"run {header.run_id}: account {run.account_id}",
-                value=facts.account_id,
-                fix="put in the keys of that account",
-            )
-        lock = lock_account(plan, facts.account_id, "scalpdesk flatten --now")
+        gateway, instruments, account_id = await _connected(partial(gateway_of, plan), plan, log)
         try:
-            return await _clear(gateway, instruments, settings, header, log)
+            for instrument in header.instruments:
+                instruments.add(instrument)
+            await _check_account(gateway, run, account_id, journaled)
+            return await _clear(gateway, instruments, settings, header, journaled, log)
         finally:
-            lock.release()
+            await gateway.close(graceful=False)
     finally:
-        await gateway.close(graceful=False)
+        lock.release()
+
+
+async def _connected(
+    gateway_of: Callable[[Instruments, Clock], EmergencyGateway], plan: LivePlan, log: Log
+) -> tuple[EmergencyGateway, Instruments, str]:
+    """Connect, again and again while no order could be sent; return the account's id as the venue says it."""
+    loop, said = asyncio.get_running_loop(), ""
+    ends, pauses = loop.time() + CLEAR_SECONDS, BackOff(_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS)
+    while True:
+        instruments = Instruments()
+        gateway = gateway_of(instruments, FollowingClock() if plan.url is not None else SystemClock())
+        try:
+            return gateway, instruments, await gateway.connect_to_leave()
+        except RetryError as error:
+            if loop.time() >= ends:
+                raise
+            if error.what != said:
+                said = error.what
+                log(f"{error.what}; trying again for {ends - loop.time():.0f} s")
+        await asyncio.sleep(pauses.pause())
+
+
+@dataclass(slots=True)
+class _Journaled:
+    """What a run's journal says that helps to leave: its orders, and what it took over from the account."""
+
+    orders: OrderManager
+    adopted: dict[InstrumentId, Decimal]
+
+
+def _journaled(run_dir: Path) -> _Journaled:
+    """Return what a run's journal says, as far as it can be read."""
+    found = _Journaled(OrderManager(""), {})
+    with suppress(JournalError, InvariantError):
+        for events, outputs in JournalReader(run_dir).steps():
+            for event in events:
+                if is_order_event(event) and event.client_order_id in found.orders.orders:
+                    _follow(found.orders, event)
+                elif isinstance(event, AccountSnapshot):
+                    found.adopted = {held.instrument_id: held.quantity for held in event.positions}
+            for output in outputs:
+                if isinstance(output, SubmitOrder | MultiLegOrder):
+                    found.orders.restore(output, 0)
+    return found
+
+
+def _follow(orders: OrderManager, event: OrderEvent) -> None:
+    if not isinstance(event, OrderFilled):
+        orders.apply(event)
+    elif not orders.orders[event.client_order_id].has_seen(event.execution_id):
+        orders.fill(orders.orders[event.client_order_id], event)
+
+
+async def _check_account(
+    gateway: EmergencyGateway, run: LastRun, account_id: str, journaled: _Journaled
+) -> None:
+    """Refuse keys of another account than the run's.
+
+    Where the venue does not name it, it is known by an order of the run; by a holding where it sent none.
+
+    Raises ConfigError for those. Raises StopError where nothing shows whose account it is.
+    """
+    where = f"run {run.header.run_id}: account {run.account_id}"
+    if account_id == run.account_id:
+        return
+    if account_id:
+        raise ConfigError(
+            "the keys belong to another account than the run; nothing was sent",
+            where=where,
+            value=account_id,
+            fix="put in the keys of that account",
+        )
+    sent = [order.parent_id or name for name, order in journaled.orders.orders.items()]
+    for name in dict.fromkeys(reversed(sent[-_ORDERS_SHOWN:])):
+        with suppress(RetryError, TimeoutError):
+            async with asyncio.timeout(BRIEF_SECONDS):
+                if await gateway.is_taken(name):
+                    return
+    if not sent:
+        held = {line.instrument_id: line.quantity for line in (await gateway.shown_positions()).positions}
+        if any(held.get(number, ZERO) * units > 0 for number, units in journaled.adopted.items()):
+            return
+    raise StopError(
+        "the venue does not say whose account the keys open, and shows nothing of the run; nothing was sent",
+        where=where,
+        fix="try again, or close the positions on the venue's own pages",
+    )
 
 
 async def _clear(
@@ -141,14 +260,18 @@ async def _clear(
     instruments: Instruments,
     settings: LoadedSettings,
     header: JournalHeader,
+    journaled: _Journaled,
     log: Log,
 ) -> bool:
-    for instrument in header.instruments:
-        instruments.add(instrument)
     name = f"{header.data['order_prefix']}-{life_of(os.getpid(), SystemClock().now_ns())}"
     trader = EmergencyTrader(
         gateway=gateway, instruments=instruments, name=name, limits=settings.config.risk, log=log
     )
-    await trader.clear((), flatten=True)
+    open_still = journaled.orders.live.values()
+    await trader.clear(
+        (order.submitted for order in open_still),
+        flatten=True,
+        parents={order.client_order_id: order.parent_id for order in open_still if order.parent_id},
+    )
     await asyncio.sleep(LATE_ORDER_SECONDS)  # an order that the dead desk sent last arrives within that time
     return await trader.clear((), flatten=True)

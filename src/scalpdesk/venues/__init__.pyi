@@ -5,7 +5,8 @@ from scalpdesk.venues.bounds import (is_amount as is_amount, is_count as is_coun
 from scalpdesk.venues.budget import (RequestBudget as RequestBudget, Urgency as Urgency, loop_ns as loop_ns,
     urgency_of as urgency_of)
 from scalpdesk.venues.contract import (AccountFacts as AccountFacts, DailyBar as DailyBar,
-    EmergencyGateway as EmergencyGateway, Gateway as Gateway, Health as Health, KnownOrder as KnownOrder,
+    EmergencyGateway as EmergencyGateway, Gateway as Gateway, Health as Health,
+    HoldingsView as HoldingsView, KnownOrder as KnownOrder,
     ListedContract as ListedContract, LiveToken as LiveToken, NoSettings as NoSettings, Notice as Notice,
     NoticeKind as NoticeKind, Revealable as Revealable, VenueActivity as VenueActivity,
     VenueClock as VenueClock, VenueFill as VenueFill, VenueMinute as VenueMinute, VenueOrder as VenueOrder,
@@ -17,6 +18,7 @@ from scalpdesk.venues.network import (CLOSE_TIMEOUT as CLOSE_TIMEOUT, Network as
     TcpNetwork as TcpNetwork)
 from scalpdesk.venues.order_path import (Answering as Answering, Found as Found, OrderPath as OrderPath,
     RequestFate as RequestFate, VenueAnswer as VenueAnswer, urgency_of_command as urgency_of_command)
+from scalpdesk.venues.questions import Questions as Questions, UnansweredError as UnansweredError
 from scalpdesk.venues.reconnecting import (HELLO_SECONDS as HELLO_SECONDS,
     ReconnectingConnection as ReconnectingConnection)
 from scalpdesk.venues.tracker import (MAY_FILL as MAY_FILL, OrderReport as OrderReport,

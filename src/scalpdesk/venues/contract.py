@@ -45,6 +45,7 @@ from scalpdesk.core.events import (
     AccountSnapshot,
     Event,
     HeldPosition,
+    HoldingsShown,
     QuoteEvent,
     SessionBarsEvent,
 )
@@ -419,6 +420,35 @@ class VenueView(msgspec.Struct, frozen=True):
         )
 
 
+class HoldingsView(msgspec.Struct, frozen=True):
+    """What leaving needs of an account: its positions. All else may be missing."""
+
+    ts_event_ns: int
+    ts_recv_ns: int
+    positions: tuple[VenuePosition, ...]
+    """Asked for after the open orders: an order that is not among those has moved them, or never will."""
+    open_orders: tuple[VenueOrder, ...] | None
+    """None where the venue does not list them."""
+    clock: VenueClock | None
+    """None where the venue does not tell the time."""
+    missing: tuple[str, ...] = ()
+    """Questions without an answer, and what came in its place."""
+
+    @classmethod
+    def of(cls, view: VenueView) -> "HoldingsView":
+        """Return the part of a whole view that leaving needs."""
+        return cls(view.ts_event_ns, view.ts_recv_ns, view.positions, view.open_orders, view.clock)
+
+    def as_event(self, now_ns: int) -> HoldingsShown:
+        """Return the positions in known instruments as an event for the engine."""
+        lines = (
+            HeldPosition(held.instrument_id, held.quantity, held.average_price)
+            for held in self.positions
+            if held.instrument_id is not None
+        )
+        return HoldingsShown(self.ts_event_ns, now_ns, tuple(lines))
+
+
 class ListedContract(msgspec.Struct, frozen=True):
     """One option that the venue lists."""
 
@@ -520,7 +550,18 @@ class Gateway(Protocol):
         ...
 
     async def snapshot(self, *, fills_since_ns: int | None = None) -> VenueView:
-        """Ask for the whole account."""
+        """Ask for the whole account; a RetryError of one question is an UnansweredError that names it."""
+        ...
+
+    async def shown_positions(self) -> HoldingsView:
+        """Ask for the positions, and briefly for what else helps to close them.
+
+        Raises RetryError when the venue does not show its positions; no other question holds them up.
+        """
+        ...
+
+    def waits_for(self) -> tuple[str, ...]:
+        """Return the names of the questions of a view that is under way, the oldest first."""
         ...
 
     async def subscribe(self, instrument_ids: Sequence[InstrumentId]) -> None:
@@ -595,6 +636,18 @@ class EmergencyGateway(Gateway, Protocol):
     """Whether the venue refuses an order under an id that an earlier order had, however that order ended. A
     refused request made no order, and its id is free.
     """
+
+    async def connect_to_leave(self) -> str:
+        """Connect to cancel and close, whatever else the venue answers; return the account's id.
+
+        The id is empty where the venue does not say it. Raises ConfigError for wrong keys. Raises RetryError
+        when no order could be sent.
+        """
+        ...
+
+    async def cancel_all(self) -> bool:
+        """Cancel all orders of the account by one request, without a list; return whether it was taken."""
+        ...
 
     def adopt(self, orders: Iterable[KnownOrder]) -> None:
         """Follow orders that another process sent, as if they had been known at :meth:`connect`."""

@@ -10,7 +10,7 @@ from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.corporate_actions import CorporateAction
 from scalpdesk.marketdata.tape import CashDividend
 from scalpdesk.venues.budget import loop_ns
-from scalpdesk.venues.contract import AccountFacts, Health, KnownOrder, Notice
+from scalpdesk.venues.contract import AccountFacts, Health, HoldingsView, KnownOrder, Notice, VenueView
 from scalpdesk.venues.event_queue import EventPublisher
 from scalpdesk.venues.order_path import OrderPath
 
@@ -33,7 +33,23 @@ class WithoutCorporateActions:
         return ()
 
 
-class GatewayBase(WithoutCorporateActions, ABC):
+class AnswersTogether(ABC):
+    """The part of a gateway whose venue answers all questions for the account, or none."""
+
+    @abstractmethod
+    async def snapshot(self, *, fills_since_ns: int | None = None) -> VenueView:
+        """Ask for the whole account."""
+
+    async def shown_positions(self) -> HoldingsView:
+        """Return the positions as the whole account shows them."""
+        return HoldingsView.of(await self.snapshot())
+
+    def waits_for(self) -> tuple[str, ...]:
+        """Return nothing: no question is asked by itself."""
+        return ()
+
+
+class GatewayBase(WithoutCorporateActions, AnswersTogether, ABC):
     """The part of a :class:`scalpdesk.venues.contract.EmergencyGateway` that is no venue's own.
 
     A venue's gateway sets both members when it is built.
@@ -54,6 +70,22 @@ class GatewayBase(WithoutCorporateActions, ABC):
         except BaseException:
             await self.close(graceful=False)
             raise
+
+    async def connect_to_leave(self) -> str:
+        """Connect to cancel and close, whatever else the venue answers; see the protocol."""
+        try:
+            return await self._connect_to_leave()
+        except BaseException:
+            await self.close(graceful=False)
+            raise
+
+    async def _connect_to_leave(self) -> str:
+        """Connect and return the account's id, empty where the venue does not say it."""
+        return (await self._connect(())).account_id
+
+    async def cancel_all(self) -> bool:
+        """Cancel all orders of the account by one request; return whether the venue took it."""
+        return False
 
     @abstractmethod
     async def _connect(self, known_orders: Iterable[KnownOrder]) -> AccountFacts: ...

@@ -55,7 +55,7 @@ from scalpdesk.venues.contract import (
     VenueView,
 )
 from scalpdesk.venues.event_queue import EventQueue
-from scalpdesk.venues.gateway_base import WithoutCorporateActions
+from scalpdesk.venues.gateway_base import AnswersTogether, WithoutCorporateActions
 
 _LONGEST_NAP_SECONDS = 1.0
 _UNLIMITED_REQUESTS = 1_000_000
@@ -307,7 +307,7 @@ class PlayedSession:
         return VenueClock(self.now_ns, is_open, following.open_ns, closes_ns)
 
 
-class SimulatedGateway(WithoutCorporateActions):
+class SimulatedGateway(WithoutCorporateActions, AnswersTogether):
     """The gateway to a :class:`PlayedSession`.
 
     ``venue``: The other side.
@@ -488,7 +488,7 @@ class SimulatedGateway(WithoutCorporateActions):
         self._wake.set()
 
 
-class SandboxGateway(WithoutCorporateActions):
+class SandboxGateway(WithoutCorporateActions, AnswersTogether):
     """A simulated account at live prices.
 
     ``data``: Brings quotes, contracts and their discovery; its account is never traded.

@@ -8,6 +8,7 @@ from decimal import Decimal
 from msgspec.structs import replace
 
 from scalpdesk.base import Clock, ConfigError, Equity, InstrumentId, Instruments, QuoteEvent, RetryError
+from scalpdesk.core.clock import FollowingClock
 from scalpdesk.instruments.corporate_actions import CorporateAction
 from scalpdesk.marketdata.tape import CashDividend
 from scalpdesk.venues.budget import RequestBudget, Urgency, loop_ns
@@ -15,9 +16,12 @@ from scalpdesk.venues.contract import (
     AccountFacts,
     DailyBar,
     Health,
+    HoldingsView,
     KnownOrder,
     ListedContract,
     Revealable,
+    VenueActivity,
+    VenueFill,
     VenueMinute,
     VenuePosition,
     VenueSetup,
@@ -27,6 +31,7 @@ from scalpdesk.venues.contract import (
 from scalpdesk.venues.event_queue import EventPublisher
 from scalpdesk.venues.gateway_base import GatewayBase
 from scalpdesk.venues.network import Network
+from scalpdesk.venues.questions import Questions
 from scalpdesk.venues.residues import Residues
 from scalpdesk.venues.tracker import OrderTracker
 from scalpdesk_alpaca.account_messages import ACCOUNT, CLOCK, read_account
@@ -109,12 +114,13 @@ class AlpacaGateway(GatewayBase):
             client=trading,
         )
         self._trading = trading
-        self._path = OrderSender(
+        self._sender = OrderSender(
             orders,
             self._reports,
             timeout_seconds=options.timeout_seconds,
             acceptance_seconds=options.absent_after_seconds,
-        ).path
+        )
+        self._path = self._sender.path
         self._instruments = instruments
         self._queries = Queries(
             trading=trading,
@@ -144,6 +150,7 @@ class AlpacaGateway(GatewayBase):
         )
         self._data = MarketStreams(stocks, options_stream, instruments)
         self._residues = Residues(publisher, self._queries.least_order)
+        self._questions = Questions()
         self._viewed_connections = 0
         """Connections of the order stream that had come up before the latest whole view began."""
         self._warmer: asyncio.Task[None] | None = None
@@ -176,6 +183,32 @@ class AlpacaGateway(GatewayBase):
         self._warmer = asyncio.get_running_loop().create_task(self._keep_warm(), name="keep-warm")
         return account
 
+    async def _connect_to_leave(self) -> str:
+        """Check the keys, and open what comes up: orders are sent, and positions asked for, without it."""
+        missing: list[str] = []
+        self._endpoints.check_key(self._keys.key.reveal())
+        briefly, checks = self._questions.ask_briefly, self._checks
+
+        async def ask_account() -> AccountFacts:
+            return self._queries.read(read_account, await checks.first_reply(self._query_client))
+
+        account = await briefly("account", ask_account(), missing)
+        clock = await briefly("clock", self._queries.clock(), missing)
+        if clock is not None and isinstance(self._clock, FollowingClock):
+            self._clock.follow(clock.now_ns)
+        try:
+            await briefly("order stream", self._stream.start(), missing)
+        except StreamRefused as refused:
+            missing.append(f"order stream: {refused}")
+        if account is None and clock is None and not self._stream.is_up:
+            where = self._endpoints.trading_url
+            what = "the venue cannot be reached; nothing was sent"
+            raise RetryError(what, where=where, value="; ".join(missing), fix=how_to_reach(where))
+        for text in missing:
+            self._publisher.refuse("requests", "unanswered", text)
+        self._path.is_open = True
+        return "" if account is None else account.account_id
+
     async def do_not_exercise(self, instrument_id: InstrumentId, contracts: Decimal) -> None:
         """Tell the venue that an option is not to be exercised at its expiry: here the whole position.
 
@@ -199,19 +232,26 @@ class AlpacaGateway(GatewayBase):
         Live orders of the desk that the view does not show have ended: :meth:`query_order` tells how.
         """
         connections, asked_ns, question = self._stream.connections, loop_ns(), self._reports.tracker.ask()
-        orders = await self._queries.open_orders()
-        fills = [] if fills_since_ns is None else await self._reports.history(fills_since_ns)
+        ask = self._questions.ask
+        orders = await ask("open orders", self._queries.open_orders())
+        fills: list[VenueFill] = []
+        if fills_since_ns is not None:
+            fills = await ask("history of executions", self._reports.history(fills_since_ns))
         self._reports.apply_history(fills, question)
         for order in orders:
-            await self._reports.catch_up(order, asked_ns, question)
+            await ask("history of executions", self._reports.catch_up(order, asked_ns, question))
         account, positions, clock = await asyncio.gather(
-            self._queries.account(), self._queries.positions(), self._queries.clock()
+            ask("account", self._queries.account()),
+            ask("positions", self._queries.positions()),
+            ask("clock", self._queries.clock()),
         )
         # after the positions: what moved them is written down by then, or a second view finds it
         if not any(_is_written(held) for held in positions):
             account = replace(account, margin_fraction=None)
-        activities = () if fills_since_ns is None else await self._queries.activities(fills_since_ns)
-        shortable = await self._queries.shortable()
+        activities: tuple[VenueActivity, ...] = ()
+        if fills_since_ns is not None:
+            activities = await ask("history of activities", self._queries.activities(fills_since_ns))
+        shortable = await ask("shares to borrow", self._queries.shortable())
         self._viewed_connections = connections
         return VenueView(
             ts_event_ns=clock.now_ns,
@@ -227,6 +267,38 @@ class AlpacaGateway(GatewayBase):
             over=self._reports.tracker.over(),
             unsellable=self._residues.held,
         )
+
+    async def shown_positions(self) -> HoldingsView:
+        """Ask for the positions, and briefly for the open orders before them and the clock beside them."""
+        missing: list[str] = []
+        briefly, queries, asked_ns = self._questions.ask_briefly, self._queries, loop_ns()
+        question = self._reports.tracker.ask()
+        orders = await briefly("open orders", queries.open_orders(), missing)
+        for order in orders or ():
+            caught_up = self._reports.catch_up(order, asked_ns, question)
+            await briefly("history of executions", caught_up, missing)
+        positions, clock = await asyncio.gather(
+            self._questions.ask("positions", queries.positions()), briefly("clock", queries.clock(), missing)
+        )
+        now_ns = self._publisher.timestamp(None if clock is None else clock.now_ns)
+        return HoldingsView(
+            ts_event_ns=now_ns if clock is None else clock.now_ns,
+            ts_recv_ns=now_ns,
+            positions=self._residues.without(positions),
+            open_orders=None
+            if orders is None
+            else tuple(shown for order in orders for shown in self._reports.shown(order)),
+            clock=clock,
+            missing=tuple(missing),
+        )
+
+    def waits_for(self) -> tuple[str, ...]:
+        """Return the names of the questions of a view that is under way."""
+        return self._questions.waiting()
+
+    async def cancel_all(self) -> bool:
+        """Cancel all orders of the account by one request; return whether the venue took it."""
+        return await self._sender.cancel_all()
 
     async def subscribe(self, instrument_ids: Sequence[InstrumentId]) -> None:
         """Stream quotes of exactly these instruments; kept over reconnections.

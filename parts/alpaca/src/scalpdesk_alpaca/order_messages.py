@@ -402,6 +402,10 @@ def cancel_request(venue_order_id: str) -> RestRequest:
     return RestRequest("DELETE", f"/v2/orders/{quote(venue_order_id, safe='')}")
 
 
+CANCEL_ALL = RestRequest("DELETE", "/v2/orders")
+"""The request that cancels all open orders of the account."""
+
+
 def let_go_request(symbol: str) -> RestRequest:
     """Return the request by which the whole position in an option is not exercised at its expiry."""
     return RestRequest("POST", f"/v2/positions/{quote(symbol, safe='')}/do-not-exercise")

@@ -149,6 +149,13 @@ class OrderSender:
         verdict = (await self._client.outcome(self._client.start(request))).verdict
         return verdict in (ReplyVerdict.DONE, ReplyVerdict.NOT_FOUND, ReplyVerdict.TOO_LATE)
 
+    async def cancel_all(self) -> bool:
+        """Cancel all open orders of the account by one request; return whether the venue took it."""
+        if not self._client.may_ask(Urgency.CANCEL):
+            return False
+        outcome = await self._client.outcome(self._client.start(order_messages.CANCEL_ALL))
+        return outcome.verdict is ReplyVerdict.DONE
+
     async def replace(
         self, command: ReplaceOrder, old: TrackedOrder | None, new: TrackedOrder
     ) -> VenueAnswer:

@@ -1,8 +1,9 @@
 """The gateway to Deribit: one account in one coin, over JSON-RPC connections for orders and for quotes."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import date, timedelta
+from typing import TypeVar
 
 from scalpdesk.core.clock import Clock
 from scalpdesk.core.errors import ArgumentError, ConfigError, RetryError, nearest_name
@@ -15,12 +16,15 @@ from scalpdesk.venues.contract import (
     AccountFacts,
     DailyBar,
     Health,
+    HoldingsView,
     KnownOrder,
     ListedContract,
     LiveToken,
     NoticeKind,
     Revealable,
+    VenueActivity,
     VenueClock,
+    VenueFill,
     VenueMinute,
     VenueSetup,
     VenueView,
@@ -29,6 +33,7 @@ from scalpdesk.venues.contract import (
 from scalpdesk.venues.event_queue import EventPublisher
 from scalpdesk.venues.gateway_base import GatewayBase
 from scalpdesk.venues.network import Network
+from scalpdesk.venues.questions import Questions
 from scalpdesk.venues.residues import Residues
 from scalpdesk_deribit import wire
 from scalpdesk_deribit.orders import DeribitOrders
@@ -40,6 +45,7 @@ from scalpdesk_deribit.rpc import (
     RpcTarget,
 )
 
+T = TypeVar("T")
 LIVE_URL = "wss://www.deribit.com/ws/api/v2"
 TEST_URL = "wss://test.deribit.com/ws/api/v2"
 _SOCKET_PATH = "/ws/api/v2"
@@ -104,6 +110,7 @@ class DeribitGateway(GatewayBase):
         self._quotes = connection("quotes", self._on_market, orders=False)
         self._queries = AccountAndMarket(self._orders, setup, self._publisher, self.currency)
         self._residues = Residues(self._publisher)
+        self._questions = Questions()
         self._order_wire = DeribitOrders(self._orders, self._queries, setup, self._publisher)
         self._path = self._order_wire.path
 
@@ -112,8 +119,7 @@ class DeribitGateway(GatewayBase):
 
     # connection -------------------------------------------------------------------------------------
 
-    async def _connect(self, known_orders: Iterable[KnownOrder]) -> AccountFacts:
-        self._path.adopt(known_orders)
+    async def _log_in(self) -> None:
         try:
             await self._orders.start()
         except KeysRefused as refused:
@@ -130,6 +136,32 @@ class DeribitGateway(GatewayBase):
                 value=self._orders.failure or None,
                 fix=how_to_reach(self._url),
             ) from None
+
+    async def _connect_to_leave(self) -> str:
+        """Log in, and ask briefly for the time, the account's channel and its name: none is needed."""
+        await self._log_in()
+        missing: list[str] = []
+        briefly = self._questions.ask_briefly
+        now_ms = await briefly("clock", self._queries.venue_time_ms(), missing)
+        self._queries.begin(self._queries.venue_ms() if now_ms is None else now_ms)
+        await briefly("account's channel", self._listen(), missing)
+        found = await briefly("account", self._queries.account(), missing)
+        for text in missing:
+            self._publisher.refuse("requests", "unanswered", text)
+        self._path.is_open = True
+        return "" if found is None else found[0].account_id
+
+    async def _listen(self) -> None:
+        try:
+            await self._orders.subscribe([f"user.changes.any.{self.currency}.raw"])
+        except FAILURES as problem:
+            raise RetryError(
+                "the account's channel does not come up", where=self._url, value=repr(problem)[:200]
+            ) from None
+
+    async def _connect(self, known_orders: Iterable[KnownOrder]) -> AccountFacts:
+        self._path.adopt(known_orders)
+        await self._log_in()
         self._queries.begin(await self._queries.venue_time_ms())
         if abs(self._queries.ahead_ms) > MOST_CLOCK_SKEW_MS:
             raise ConfigError(
@@ -140,12 +172,7 @@ class DeribitGateway(GatewayBase):
             )
         if not self._setup.data_only:
             await self._check_currency()
-            try:
-                await self._orders.subscribe([f"user.changes.any.{self.currency}.raw"])
-            except FAILURES as problem:
-                raise RetryError(
-                    "the account's channel does not come up", where=self._url, value=repr(problem)[:200]
-                ) from None
+            await self._listen()
             self._path.is_open = True
         account, _ = await self._queries.account()
         if self._queries.margin_model != wire.STANDARD_MARGIN and not self._setup.data_only:
@@ -240,19 +267,20 @@ class DeribitGateway(GatewayBase):
 
     async def snapshot(self, *, fills_since_ns: int | None = None) -> VenueView:
         """Ask for the whole account; executions that it reveals come out as events first."""
-        try:
-            return await self._snapshot(fills_since_ns)
-        except wire.WireError as problem:
-            raise RetryError(
-                "the venue's answer cannot be read", where="snapshot", value=str(problem)
-            ) from None
+        return await self._readable(self._snapshot(fills_since_ns))
 
     async def _snapshot(self, fills_since_ns: int | None) -> VenueView:
         # the venue's time goes first: its history ends there, wherever this machine's clock has been set
-        clock = await self._venue_clock()
-        fills = () if fills_since_ns is None else await self._order_wire.history(fills_since_ns)
-        open_orders = await self._order_wire.open_orders()
-        account, held = await self._queries.account()
+        ask, has_history = self._questions.ask, fills_since_ns is not None
+        clock = await ask("clock", self._venue_clock())
+        fills: tuple[VenueFill, ...] = ()
+        activities: tuple[VenueActivity, ...] = ()
+        if has_history:
+            fills = await ask("history of executions", self._order_wire.history(fills_since_ns or 0))
+        open_orders = await ask("open orders", self._order_wire.open_orders())
+        account, held = await ask("account", self._queries.account())
+        if has_history:
+            activities = await ask("history of activities", self._queries.activities(fills_since_ns or 0))
         return VenueView(
             ts_event_ns=clock.now_ns,
             ts_recv_ns=self._publisher.timestamp(clock.now_ns),
@@ -261,11 +289,45 @@ class DeribitGateway(GatewayBase):
             positions=self._residues.without(line.position for line in held),
             open_orders=open_orders,
             fills=fills,
-            activities=() if fills_since_ns is None else await self._queries.activities(fills_since_ns),
+            activities=activities,
             shortable=self._shortable,
             over=self._order_wire.tracker.over(),
             unsellable=self._residues.held,
         )
+
+    async def shown_positions(self) -> HoldingsView:
+        """Ask for the positions, and briefly for the time and the open orders before them."""
+        missing: list[str] = []
+        briefly = self._questions.ask_briefly
+        clock = await briefly("clock", self._readable(self._venue_clock()), missing)
+        listing = self._readable(self._order_wire.open_orders(catches_up=False))
+        orders = await briefly("open orders", listing, missing)
+        held = await self._questions.ask("positions", self._readable(self._queries.positions()))
+        now_ns = self._publisher.timestamp(None if clock is None else clock.now_ns)
+        return HoldingsView(
+            ts_event_ns=now_ns if clock is None else clock.now_ns,
+            ts_recv_ns=now_ns,
+            positions=self._residues.without(line.position for line in held),
+            open_orders=orders,
+            clock=clock,
+            missing=tuple(missing),
+        )
+
+    @staticmethod
+    async def _readable(answer: Awaitable[T]) -> T:
+        """Return an answer; a RetryError where it cannot be read."""
+        try:
+            return await answer
+        except wire.WireError as problem:
+            raise RetryError("the venue's answer cannot be read", value=str(problem)) from None
+
+    def waits_for(self) -> tuple[str, ...]:
+        """Return the names of the questions of a view that is under way."""
+        return self._questions.waiting()
+
+    async def cancel_all(self) -> bool:
+        """Cancel all orders of the account in its currency; return whether the venue took it."""
+        return await self._order_wire.cancel_all()
 
     async def _venue_clock(self) -> VenueClock:
         now_ms = await self._queries.venue_time_ms()

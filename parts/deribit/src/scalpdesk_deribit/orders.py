@@ -583,15 +583,27 @@ class DeribitOrders:
         for order, report in reports:
             self.path.judge_cancel(order, report.outcome, asked_ns)
 
-    async def open_orders(self) -> tuple[VenueOrder, ...]:
-        """Return all open orders of the account; executions that they reveal come out as events."""
+    async def cancel_all(self) -> bool:
+        """Cancel all orders of the account in its currency; return whether the venue took it."""
+        try:
+            await self._connection.request("private/cancel_all_by_currency", {"currency": self._currency})
+        except (wire.RpcError, Disconnected, TimeoutError):
+            return False
+        return True
+
+    async def open_orders(self, *, catches_up: bool = True) -> tuple[VenueOrder, ...]:
+        """Return all open orders of the account; executions that they reveal come out as events.
+
+        ``catches_up``: Ask for those executions; without it nothing but the list is asked for.
+        """
         open_orders: list[VenueOrder] = []
         params, asked_ns, question = {"currency": self._currency}, loop_ns(), self.tracker.ask()
         for message in wire.rows(
             await self._queries.question("private/get_open_orders_by_currency", params), "open orders"
         ):
             reports = self._reports(message)
-            await self._apply_shown(reports, asked_ns, question)
+            if catches_up:
+                await self._apply_shown(reports, asked_ns, question)
             if wire.is_combo(message.get("instrument_name")):
                 open_orders += await self._open_legs(message)
                 continue

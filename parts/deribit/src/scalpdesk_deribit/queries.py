@@ -111,6 +111,16 @@ class AccountAndMarket:
             detail = f"{model}, not {self.margin_model} any more: the desk still computes with the latter"
             self._publisher.notice(NoticeKind.LIMITED, "requests", "margin_model_changed", detail)
         self.margin_model = model
+        held = await self._read_positions(found)
+        return wire.read_account(summary, held), held
+
+    async def positions(self) -> list[wire.HeldAtVenue]:
+        """Return the positions, whatever becomes of the account's other figures."""
+        return await self._read_positions(
+            await self.question("private/get_positions", {"currency": self._currency})
+        )
+
+    async def _read_positions(self, found: Any) -> list[wire.HeldAtVenue]:
         held = []
         for message in wire.rows(found, "positions"):
             instrument = self.instrument(message) or await self._look_up(message)
@@ -119,7 +129,7 @@ class AccountAndMarket:
             line = wire.read_position(message, instrument, number)
             if line is not None:
                 held.append(line)
-        return wire.read_account(summary, held), held
+        return held
 
     async def _look_up(self, message: wire.Message) -> Instrument | None:
         """Return the instrument of a position that no list has named yet; None for what no desk trades."""

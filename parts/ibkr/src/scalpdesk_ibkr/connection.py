@@ -19,7 +19,7 @@ from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
-from ib_async import IB, Contract
+from ib_async import IB, Contract, StartupFetchNONE
 from ib_async.decoder import Decoder
 from ib_async.util import UNSET_DOUBLE
 
@@ -28,6 +28,7 @@ from scalpdesk.core.backoff import BackOff
 from scalpdesk.venues.bounds import is_count, is_figure, is_instant
 from scalpdesk.venues.contract import NoticeKind, VenueSetup, how_to_reach
 from scalpdesk.venues.event_queue import EventPublisher
+from scalpdesk.venues.questions import BRIEF_SECONDS
 from scalpdesk_ibkr import codes
 from scalpdesk_ibkr.settings import IbkrSettings
 
@@ -211,15 +212,53 @@ class QuietClient(IB):
         """Ask for nothing on 1102: its own question for the account would outlive the connection."""
 
 
-async def log_in(ib: IB, host: str, port: int, client_id: int, timeout_seconds: float) -> None:
-    """Connect to TWS under a client id, and read orders, positions and account values.
+async def _within(seconds: float, answer: Awaitable[T]) -> T:
+    """Return an answer; TimeoutError where it does not come in time."""
+    async with asyncio.timeout(seconds):
+        return await answer
 
-    Raises ConfigError when another program has this client id. Raises RetryError when TWS does not answer.
+
+async def _synced(ib: IB, host: str, port: int, client_id: int, timeout_seconds: float) -> tuple[str, ...]:
+    """Connect, and ask for what the library follows; return the names of the questions without an answer."""
+    # the library asks for positions in any case, and reports a line that breaks meanwhile
+    await ib.connectAsync(
+        host, port, client_id, timeout=timeout_seconds, raiseSyncErrors=True, fetchFields=StartupFetchNONE
+    )
+    accounts, most = ib.client.getAccounts(), ib.MaxSyncedSubAccounts
+    asked: dict[str, Awaitable[Any]] = {
+        "open orders": ib.reqOpenOrdersAsync(),
+        "completed orders": ib.reqCompletedOrdersAsync(apiOnly=False),
+    }
+    if len(accounts) == 1:
+        asked["account values"] = ib.reqAccountUpdatesAsync(accounts[0])
+    for account in accounts if len(accounts) <= most else ():
+        asked[f"account values of {account}"] = ib.reqAccountUpdatesMultiAsync(account)
+    patience = min(timeout_seconds, BRIEF_SECONDS)
+    answers = await asyncio.gather(
+        *(_within(patience, answer) for answer in asked.values()), return_exceptions=True
+    )
+    missing = []
+    for name, answer in zip(asked, answers, strict=True):
+        if isinstance(answer, TimeoutError):
+            missing.append(name)
+        elif isinstance(answer, BaseException):
+            raise answer
+    try:  # they name their orders, which come first
+        await _within(patience, ib.reqExecutionsAsync())
+    except TimeoutError:
+        missing.append("executions")
+    return tuple(missing)
+
+
+async def log_in(ib: IB, host: str, port: int, client_id: int, timeout_seconds: float) -> tuple[str, ...]:
+    """Connect to TWS under a client id, and read positions, orders, account values and executions.
+
+    Returns the questions that TWS did not answer: a line on which orders can be sent and positions are shown
+    is none to give up. Raises ConfigError when another program has this client id. Raises RetryError when TWS
+    does not answer, or does not show its positions.
     """
     in_use: list[str] = []
-    task = asyncio.get_running_loop().create_task(
-        ib.connectAsync(host, port, client_id, timeout=timeout_seconds, raiseSyncErrors=True)
-    )
+    task = asyncio.get_running_loop().create_task(_synced(ib, host, port, client_id, timeout_seconds))
 
     def note(request_id: int, code: int, text: str, contract: Contract | None) -> None:
         del request_id, contract
@@ -229,7 +268,7 @@ async def log_in(ib: IB, host: str, port: int, client_id: int, timeout_seconds: 
 
     ib.errorEvent.connect(note, keep_ref=True)
     try:
-        await task
+        return await task
     except (OSError, TimeoutError, asyncio.CancelledError) as problem:
         if in_use:
             raise ConfigError(
@@ -334,14 +373,17 @@ class TwsConnection:
 
     # login ------------------------------------------------------------------------------------------
 
-    async def start(self) -> list[str]:
+    async def start(self, *, needs_time: bool = True) -> list[str]:
         """Log in and return the codes of the accounts.
+
+        ``needs_time``: Whether a TWS that does not tell the time is none to begin with.
 
         Raises ConfigError when another program has this client id. Raises RetryError when TWS does not
         answer.
         """
         await self._log_in()
-        await self.time()
+        if needs_time:
+            await self.time()
         self._is_started = self.is_synced = True
         follows = self._publisher.stamper.follows
         self._run(self._keep_time(_CLOCK_SECONDS if follows else self._setup.heartbeat_seconds))
@@ -351,10 +393,14 @@ class TwsConnection:
         settings, self._why_lost = self._settings, ""
         self._greeting = b""
         try:
-            await log_in(self.ib, settings.host, settings.port, self.client_id, self._setup.timeout_seconds)
+            timeout = self._setup.timeout_seconds
+            missing = await log_in(self.ib, settings.host, settings.port, self.client_id, timeout)
         except BaseException:
             self._cut()
             raise
+        for name in missing:
+            self._publisher.count("login_incomplete")
+            self._publisher.notice(NoticeKind.LIMITED, "requests", "unanswered", f"at the login: {name}")
 
     def use(self, client_id: int) -> None:
         """Log in again under another client id, whose orders are then this connection's own."""
@@ -374,17 +420,20 @@ class TwsConnection:
     # questions --------------------------------------------------------------------------------------
 
     async def question(self, ask: Callable[[], Awaitable[T]], what: str) -> T:
-        """Ask TWS and return its answer; a socket without an answer is replaced.
+        """Ask TWS and return its answer; a socket on which nothing comes any more is replaced.
+
+        One on which other messages come stands: a question that TWS leaves open is none of the socket's.
 
         Raises RetryError when TWS does not answer, or a message about orders or positions cannot be read
         meanwhile: the answer may lack what that is about.
         """
-        unread = self.unread
+        unread, asked_at = self.unread, asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout(_QUESTION_TIMEOUTS * self._setup.timeout_seconds):
                 found = await ask()
         except TimeoutError:
-            self.renew("unanswered", what)
+            if self.last_at <= asked_at:
+                self.renew("unanswered", what)
             raise RetryError("TWS does not answer", where=what) from None
         except ConnectionError as problem:
             raise RetryError("TWS does not answer", where=what, value=repr(problem)[:200]) from None

@@ -23,6 +23,7 @@ from scalpdesk.venues.contract import (
     AccountFacts,
     DailyBar,
     Health,
+    HoldingsView,
     KnownOrder,
     ListedContract,
     NoticeKind,
@@ -35,6 +36,7 @@ from scalpdesk.venues.contract import (
 )
 from scalpdesk.venues.event_queue import EventPublisher
 from scalpdesk.venues.gateway_base import GatewayBase
+from scalpdesk.venues.questions import Questions
 from scalpdesk.venues.residues import Residues
 from scalpdesk_ibkr.connection import TwsConnection
 from scalpdesk_ibkr.contracts import CURRENCY, INDEX_EXCHANGE, SMART, Contracts, future_named
@@ -78,6 +80,7 @@ class IbkrGateway(GatewayBase):
         )
         self._residues = Residues(self._publisher)
         self._history = History(self._connection, self._contracts)
+        self._questions = Questions()
         self._account = settings.account
         self._currency = ""
         """Base currency of the account; empty before it is known."""
@@ -92,8 +95,7 @@ class IbkrGateway(GatewayBase):
 
     async def _connect(self, known_orders: Iterable[KnownOrder]) -> AccountFacts:
         self._path.adopt(known_orders)
-        self._account = _chosen(await self._connection.start(), self._account)
-        self._check_arming()
+        await self._log_in()
         facts = self._facts()
         self._currency = facts.currency
         self._orders.account = self._account
@@ -105,6 +107,18 @@ class IbkrGateway(GatewayBase):
             text = ", ".join(f"{amount:f} {currency}" for currency, amount in foreign.items())
             self._publisher.notice(NoticeKind.LIMITED, "requests", "foreign_cash", f"{text}: not counted")
         return facts
+
+    async def _log_in(self, *, needs_time: bool = True) -> None:
+        self._account = _chosen(await self._connection.start(needs_time=needs_time), self._account)
+        self._check_arming()
+
+    async def _connect_to_leave(self) -> str:
+        """Log in: the login shows positions and takes orders, whatever else TWS leaves unanswered."""
+        await self._log_in(needs_time=False)
+        self._orders.account = self._account
+        self._orders.count_positions()
+        self._path.is_open = True
+        return self._account
 
     def _check_arming(self) -> None:
         token, is_paper = self._setup.live_token, self._account.startswith(PAPER)
@@ -177,20 +191,15 @@ class IbkrGateway(GatewayBase):
 
     async def snapshot(self, *, fills_since_ns: int | None = None) -> VenueView:
         """Ask for the whole account; executions that it reveals come out as events first."""
-        link, fills = self._connection, tuple[VenueFill, ...]()
+        ask, fills = self._questions.ask, tuple[VenueFill, ...]()
         if fills_since_ns is not None:
-            fills = await self._orders.history(fills_since_ns)
-        open_orders = await self._orders.open_orders()
-        held = await link.question(link.ib.reqPositionsAsync, "positions")
-        client = link.client
-        await link.request(
-            lambda request_id: client.reqAccountUpdatesMulti(request_id, self._account, "", False),
-            "account values",
-        )
-        clock = await self._venue_clock()
-        # what the stream brings during the question stands in the answer, too: of a contract the last counts
-        lines = {line.contract.conId: line for line in held if line.account == self._account}
-        positions = self._residues.without([await self._position(line) for line in lines.values()])
+            fills = await ask("executions", self._orders.history(fills_since_ns))
+        open_orders = await ask("open orders", self._orders.open_orders())
+        lines = await ask("positions", self._lines())
+        await ask("account values", self._ask_account_values())
+        clock = await ask("clock", self._venue_clock())
+        described = [await ask("contracts", self._position(line)) for line in lines]
+        positions = self._residues.without(described)
         return VenueView(
             ts_event_ns=clock.now_ns,
             ts_recv_ns=self._publisher.timestamp(clock.now_ns),
@@ -201,6 +210,51 @@ class IbkrGateway(GatewayBase):
             fills=fills,
             over=self._orders.tracker.over(),
             unsellable=self._residues.held,
+        )
+
+    async def shown_positions(self) -> HoldingsView:
+        """Ask for the positions, and briefly for the open orders before them, the time and new contracts."""
+        missing: list[str] = []
+        briefly = self._questions.ask_briefly
+        clock = await briefly("clock", self._venue_clock(), missing)
+        orders = await briefly("open orders", self._orders.open_orders(), missing)
+        lines = await self._questions.ask("positions", self._lines())
+        positions = []
+        for line in lines:
+            known = await briefly("contracts", self._position(line), missing)
+            positions.append(self._unnamed(line) if known is None else known)
+        now_ns = self._publisher.timestamp(None if clock is None else clock.now_ns)
+        return HoldingsView(
+            ts_event_ns=now_ns if clock is None else clock.now_ns,
+            ts_recv_ns=now_ns,
+            positions=self._residues.without(positions),
+            open_orders=orders,
+            clock=clock,
+            missing=tuple(missing),
+        )
+
+    def waits_for(self) -> tuple[str, ...]:
+        """Return the names of the questions of a view that is under way."""
+        return self._questions.waiting()
+
+    async def cancel_all(self) -> bool:
+        """Cancel all orders of all clients; return whether it was sent."""
+        if not self._connection.is_up:
+            return False
+        self._connection.client.reqGlobalCancel()
+        return True
+
+    async def _lines(self) -> list[HeldAtTws]:
+        """Return the positions of the account as TWS sends them."""
+        held = await self._connection.question(self._connection.ib.reqPositionsAsync, "positions")
+        # what the stream brings during the question stands in the answer, too: of a contract the last counts
+        return list({line.contract.conId: line for line in held if line.account == self._account}.values())
+
+    async def _ask_account_values(self) -> None:
+        client = self._connection.client
+        await self._connection.request(
+            lambda request_id: client.reqAccountUpdatesMulti(request_id, self._account, "", False),
+            "account values",
         )
 
     def _facts(self) -> AccountFacts:
@@ -215,6 +269,13 @@ class IbkrGateway(GatewayBase):
         average = exact(line.avgCost) / _multiplier(contract)
         number = self._instruments.find(symbol)
         return VenuePosition(symbol, number, exact(line.position), average, instrument)
+
+    @staticmethod
+    def _unnamed(line: HeldAtTws) -> VenuePosition:
+        """Return a position whose contract TWS does not describe now."""
+        contract = line.contract
+        symbol = contract.localSymbol or contract.symbol
+        return VenuePosition(symbol, None, exact(line.position), exact(line.avgCost) / _multiplier(contract))
 
     async def _venue_clock(self) -> VenueClock:
         now_ns = await self._connection.time()

@@ -271,7 +271,7 @@ class Conduct:
         what = f"{order.side.value} {order.quantity} {desk.instruments[order.instrument_id].symbol}"
         if SHARE in self._halted or order.instrument_id in self._halted:
             return f"5 nothing_in_a_halt: {what}"
-        if not self._is_compared:
+        if not self._is_compared and not desk.leaves_by_positions:
             return f"14 compared_before_trading: {what} before the account was compared"
         limits = scene.plan.limits
         self._sent_ns.append(now_ns)

@@ -55,6 +55,7 @@ from scalpdesk.strategies import EveryQuote, Proposal, Wake
 from scalpdesk.venues import (
     AccountFacts,
     Health,
+    HoldingsView,
     KnownOrder,
     NoSettings,
     Notice,
@@ -513,6 +514,18 @@ class BenchGateway:
 
     async def cancel_at_venue(self, venue_order_id: str) -> bool:
         return True
+
+    async def connect_to_leave(self) -> str:
+        return (await self.connect()).account_id
+
+    async def cancel_all(self) -> bool:
+        return True
+
+    async def shown_positions(self) -> HoldingsView:
+        return HoldingsView.of(await self.snapshot())
+
+    def waits_for(self) -> tuple[str, ...]:
+        return ()
 
     async def no_history(self, *_: object) -> tuple[()]:
         """Return no bar, split or contract."""

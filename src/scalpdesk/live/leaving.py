@@ -1,0 +1,196 @@
+"""A comparison that does not come: when it is overdue, and how a flattening desk leaves without it.
+
+Leaving waits for the comparison with the venue's account for at most :data:`LEAVE_SECONDS`. Then it needs one
+question, the positions, and the order entry.
+"""
+
+import asyncio
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+
+from scalpdesk.core.enums import Mode
+from scalpdesk.core.errors import Notify, RetryError
+from scalpdesk.core.units import InstrumentId
+from scalpdesk.engine.trading_engine import TradingEngine
+from scalpdesk.live.reconciliation import AccountQueries, Reconciler, settle_queue
+from scalpdesk.live.supervision import Supervisor
+from scalpdesk.venues.contract import Gateway, HoldingsView
+from scalpdesk.venues.questions import text_of
+
+OVERDUE_SECONDS = 8.0
+"""A comparison that has not come so long after it was due is overdue."""
+LEAVE_SECONDS = 5.0
+"""Longest wait of a flattening desk for the comparison."""
+_LOOK_SECONDS, _FLAT_LOOK_SECONDS = 1.0, 5.0
+"""Between two looks at the positions, while something is held, and once nothing is."""
+_CONFIRM_SECONDS = 0.2
+"""Positions that are not those expected are believed once they are shown again so much later."""
+_BY_HAND = "asking again, close by hand if it lasts"
+_LAG_SECONDS = 10.0
+"""So much later where they lack executions that were reported: the venue's positions may lag behind them."""
+
+
+@dataclass(slots=True, kw_only=True)
+class ComparisonWatch:
+    """Knows since when a comparison with the venue's account is due, and what it waits for.
+
+    ``began_at``: When the run began, the event loop's time.
+    """
+
+    gateway: Gateway
+    reconciler: Reconciler
+    queries: AccountQueries
+    began_at: float = 0.0
+
+    def due_at(self) -> float | None:
+        """Return since when a comparison is due, the event loop's time; None while none is."""
+        unsettled = [] if self.reconciler.is_settled else [max(self.reconciler.doubted_at, self.began_at)]
+        asked = [] if self.queries.wanted_at is None else [self.queries.wanted_at]
+        return min(unsettled + asked, default=None)
+
+    def seconds(self, now: float) -> float:
+        """Return how long a comparison has been due; 0 while none is."""
+        due_at = self.due_at()
+        return 0.0 if due_at is None else max(now - due_at, 0.0)
+
+    def why(self, now: float) -> str:
+        """Return the question that fails, or what else the comparison waits for, in words."""
+        if self.queries.failure:
+            return self.queries.failure
+        asked = self.gateway.waits_for()
+        if self.queries.wanted_at is not None:
+            return f"{asked[0] if asked else 'account'}: no answer for {now - self.queries.wanted_at:.0f} s"
+        if self.reconciler.doubtful:
+            return f"what became of {', '.join(self.reconciler.doubtful)} is not known"
+        return "the venue's views do not agree with one another"
+
+
+@dataclass(slots=True)
+class HoldingsSeen:
+    """The venue's positions alone, on their way through the runner's queue."""
+
+    view: HoldingsView
+    moves: int
+    """Executions and other movements that were known as they were asked for."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Leaver:
+    """Asks for the positions while a flattening desk waits for a comparison, and says by which it leaves."""
+
+    engine: TradingEngine
+    gateway: Gateway
+    supervisor: Supervisor
+    put: Callable[[HoldingsSeen], None]
+    notify: Notify
+    moves: int = 0
+    """Movements of the account that the desk knows: a look beside one is no ground to sell."""
+    moved_at: float = -math.inf
+    """When the last of them came, the event loop's time."""
+    waits_since: float | None = None
+    """Since when the desk flattens and waits, the event loop's time; None while it does not."""
+    is_at_once: bool = False
+    """Whether a person waits for no comparison at all."""
+    failure: str = ""
+    """Why the positions were not shown last."""
+    _is_asking: bool = False
+    _next_at: float = 0.0
+    _shown: tuple[dict[InstrumentId, Decimal], float] | None = None
+    """The positions shown last, and since when they have been the same; the event loop's time."""
+    _believed: tuple[dict[InstrumentId, Decimal], int] | None = None
+    """The positions believed last, and the movements known then."""
+    _asked_at: float = 0.0
+    """When the positions were asked for, the event loop's time."""
+    _told: str = ""
+
+    def note_move(self) -> None:
+        """Note that something moved the account."""
+        self.moves += 1
+        self.moved_at = asyncio.get_running_loop().time()
+
+    def tick(self, now: float) -> None:
+        """Ask for the positions when it is time to leave by them; ``now`` is the event loop's time."""
+        gate = self.engine.desk.gate
+        if gate.mode is not Mode.FLATTENING or gate.is_compared:
+            if self.waits_since is not None:
+                self.waits_since, self.is_at_once, self._shown, self._believed = None, False, None, None
+                self._told = self.failure = ""
+            return
+        if self.waits_since is None:
+            self.waits_since = now
+        if self._is_asking and now >= self._asked_at + LEAVE_SECONDS:
+            self._tell("alarm", f"nothing can be closed: the venue does not show its positions; {_BY_HAND}")
+        bound = 0.0 if self.is_at_once else LEAVE_SECONDS
+        if not self._is_asking and now >= max(self.waits_since + bound, self._next_at):
+            self._is_asking, self._asked_at = True, now
+            self.supervisor.spawn("the query of the positions", self._ask())
+
+    async def _ask(self) -> None:
+        moves = self.moves
+        try:
+            view = await self.gateway.shown_positions()
+            await settle_queue()
+        except RetryError as error:
+            now, self.failure = asyncio.get_running_loop().time(), text_of(error)
+            self._next_at = now + _LOOK_SECONDS
+            self._tell("alarm", f"nothing can be closed: {self.failure}; {_BY_HAND}")
+        else:
+            self.failure = ""
+            self._next_at = asyncio.get_running_loop().time() + _CONFIRM_SECONDS
+            self.put(HoldingsSeen(view, moves))
+        finally:
+            self._is_asking = False
+
+    def believes(self, seen: HoldingsSeen, now: float) -> bool:
+        """Decide whether the positions seen are the account's, and when to look again.
+
+        They are when they are those that the engine knows, moved by the executions since. Otherwise they must
+        be shown again: shortly after, or for long where executions were reported that they may lack.
+        """
+        shown: dict[InstrumentId, Decimal] = {}
+        for position in seen.view.positions:
+            if position.instrument_id is not None:
+                number = position.instrument_id
+                shown[number] = shown.get(number, Decimal(0)) + position.quantity
+        held = {number: units for number, units in shown.items() if units}
+        self._next_at = now + (_LOOK_SECONDS if held else _FLAT_LOOK_SECONDS)
+        if seen.moves != self.moves:  # an execution came beside the look: it may have counted it or not
+            self._next_at = now + _CONFIRM_SECONDS
+            return False
+        if self._shown is None or self._shown[0] != held:
+            self._shown = held, now
+        desk = self.engine.desk
+        known = {line.instrument_id: line.quantity for line in desk.positions.held()}
+        if desk.shown is not None:
+            known = {number: units for number, units in desk.shown.items() if units}
+        wait = _LAG_SECONDS if now - self.moved_at < _LAG_SECONDS else _CONFIRM_SECONDS
+        # a list that stands still although executions were reported is an old one
+        is_old = self._believed is not None and self._believed[0] == held and self._believed[1] < self.moves
+        if held != known and (is_old or now - self._shown[1] < wait):
+            self._next_at = now + _CONFIRM_SECONDS
+            return False
+        self._believed = held, self.moves
+        self._name(seen.view)
+        return True
+
+    def _name(self, view: HoldingsView) -> None:
+        """Tell what the desk leaves by, and what it cannot close."""
+        strangers = ", ".join(
+            str(held) for held in view.positions if held.quantity and held.instrument_id is None
+        )
+        held = ", ".join(
+            str(held) for held in view.positions if held.quantity and held.instrument_id is not None
+        )
+        text = f"no comparison with the account came: closing what the venue's positions show: {held}"
+        if not held:
+            text = "the venue's positions show nothing that the desk can close"
+        if strangers:
+            text += f"; NOT closed, for it is not in this run's market: {strangers}"
+        self._tell("alarm" if strangers else "warning", text)
+
+    def _tell(self, level: str, text: str) -> None:
+        if text != self._told:
+            self._told = text
+            self.notify(level, text)
