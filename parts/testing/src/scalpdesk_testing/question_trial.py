@@ -180,8 +180,10 @@ class _QuestionTrial(Trial):
 
     def _take(self, road: Road) -> None:
         """Begin a road."""
-        if road in (Road.FLATTEN, Road.NOW):
+        if road is Road.FLATTEN:
             self._flatten()
+        elif road is Road.NOW:
+            self._flatten_now()
         elif road is Road.WATCHDOG:
             self.loop.call_later(_STALL_SECONDS, self._die)
             self._spawn(self._watchdog(_STALL_SECONDS))
@@ -202,6 +204,15 @@ class _QuestionTrial(Trial):
         else:
             self.mishaps.operate("flatten", "tried")
 
+    def _flatten_now(self) -> None:
+        """Type ``flatten --now``: a desk that runs obeys at once, one that does not is ended."""
+        runner, running = self.mishaps.runner, self.mishaps.running
+        if runner is None or running is None or running.done():
+            self._die()
+            self._spawn(self._last_resort())
+        else:
+            self._spawn(runner.operate("flatten", "tried", "person", at_once=True))
+
     def _record_flatten(self) -> None:
         command = WaitingCommand(OperatorAction.FLATTEN, "tried", "person", self.clock.now_ns())
         self.record.write(command.after(self.engine.desk.gate.desk_mode.state))
@@ -216,7 +227,7 @@ class _QuestionTrial(Trial):
     async def _set_guard(self) -> None:
         """Connect as the watchdog does, before anything goes wrong, and pass over what comes."""
         self._guard = gateway = self.make_watchdog_gateway()
-        await gateway.connect()
+        await gateway.connect_to_leave()
 
         async def pass_over() -> None:
             async for _ in gateway.events():
@@ -236,7 +247,7 @@ class _QuestionTrial(Trial):
         """Act as ``flatten --now`` does without a desk."""
         gateway = self.make_watchdog_gateway()
         try:
-            await gateway.connect()
+            await gateway.connect_to_leave()
             trader = self._trader(gateway)
             await trader.clear((), flatten=True)
             await asyncio.sleep(LATE_ORDER_SECONDS)
