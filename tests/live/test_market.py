@@ -330,7 +330,7 @@ def test_a_forecast_is_fitted_to_the_venues_newest_1500_bars(begin, monkeypatch)
     assert (columns["open"][0], columns["high"][0]) == (columns["close"][0] - 1.0, columns["close"][0] + 2.0)
     assert columns["low"][-1] == columns["close"][-1] - 3.0
     assert len(events_of(events, ForecastEvent)) == 1
-    assert "forecast from 1500 daily bars of the venue, to 2018-02-04" in data["notes"]
+    assert "forecast from 1500 daily bars of the venue, to 2018-02-02" in data["notes"]
 
 
 def test_the_iv_rank_comes_from_kept_closes_or_the_note_says_that_there_are_none(begin, tmp_path):

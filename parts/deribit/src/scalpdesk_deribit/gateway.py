@@ -267,11 +267,8 @@ class DeribitGateway(GatewayBase):
 
     async def snapshot(self, *, fills_since_ns: int | None = None) -> VenueView:
         """Ask for the whole account; executions that it reveals come out as events first."""
-        return await self._readable(self._snapshot(fills_since_ns))
-
-    async def _snapshot(self, fills_since_ns: int | None) -> VenueView:
         # the venue's time goes first: its history ends there, wherever this machine's clock has been set
-        ask, has_history = self._questions.ask, fills_since_ns is not None
+        ask, has_history = self._ask, fills_since_ns is not None
         clock = await ask("clock", self._venue_clock())
         fills: tuple[VenueFill, ...] = ()
         activities: tuple[VenueActivity, ...] = ()
@@ -312,6 +309,9 @@ class DeribitGateway(GatewayBase):
             clock=clock,
             missing=tuple(missing),
         )
+
+    async def _ask(self, name: str, answer: Awaitable[T]) -> T:
+        return await self._questions.ask(name, self._readable(answer))
 
     @staticmethod
     async def _readable(answer: Awaitable[T]) -> T:
