@@ -52,8 +52,8 @@ def test_an_order_of_0_1_0_that_the_exchange_had_not_acknowledged_is_known_to_a_
             12,
             "99950.74",
             {CALL: "1", PUT: "1", "SPY": "-4"},
-            {"total": "10.75", "delta": "0.15", "gamma": "0.87", "theta": "-0.25", "vega": "16.52"}
-            | {"spread": "-6.56", "residual": "0.02"},
+            {"total": "11.07", "delta": "0.15", "gamma": "0.87", "theta": "-0.25", "vega": "16.33"}
+            | {"spread": "-13.31", "slippage": "7.25", "residual": "0.03"},
         ),
         (
             "v0.1.0_exchange",
@@ -61,8 +61,8 @@ def test_an_order_of_0_1_0_that_the_exchange_had_not_acknowledged_is_known_to_a_
             8,
             "100521.82",
             {"SPY180316C00275000": "1", "SPY180316P00275000": "1", "SPY": "-6"},
-            {"total": "-2.10", "delta": "0.10", "gamma": "0.12", "theta": "-0.02", "vega": "2.35"}
-            | {"higher_order": "0.02", "spread": "-4.55", "fees": "-0.12"},
+            {"total": "-0.99", "delta": "0.10", "gamma": "0.12", "theta": "-0.02", "vega": "2.97"}
+            | {"spread": "-7.38", "fees": "-0.12", "slippage": "3.35", "residual": "-0.01"},
         ),
         (
             "v0.1.0_sealed",
@@ -70,8 +70,8 @@ def test_an_order_of_0_1_0_that_the_exchange_had_not_acknowledged_is_known_to_a_
             23,
             "99989.93",
             {},
-            {"total": "-10.07", "delta": "0.17", "gamma": "0.60", "theta": "-0.11", "vega": "1.89"}
-            | {"spread": "-12.62"},
+            {"total": "-10.07", "delta": "0.17", "gamma": "0.60", "theta": "-0.11", "vega": "0.89"}
+            | {"spread": "-21.62", "slippage": "10.00"},
         ),
     ],
 )

@@ -41,6 +41,7 @@ def test_while_a_symbol_is_halted_nothing_is_sent_in_it_or_its_options_and_then_
     async def play(desk):
         share = desk.market.instruments.id_of("SPY")
         await desk.following()
+        await desk.until(lambda: desk.desk.runner.state.recovered_seconds is not None)
         desk.world.halt(share)
         desk.line.drive()
         await desk.until(lambda: desk.engine.desk.gate.halted)
@@ -87,6 +88,7 @@ def test_a_halt_takes_off_what_works_in_the_symbol_and_a_bar_made_after_it_ends_
     async def play(desk):
         share, core = desk.market.instruments.id_of("SPY"), desk.desk.runner.core
         await desk.following()
+        await desk.until(lambda: desk.desk.runner.state.recovered_seconds is not None)
         for symbol, limit in (("SPY", "90"), (CALL, "0.05"), ("QQQ", "50")):
             number = core.engine.desk.instruments.id_of(symbol)
             intent = OrderIntent(number, Side.BUY, D(1), Purpose.OPEN, "", OrderType.LIMIT, D(limit))
