@@ -223,7 +223,7 @@ def test_an_enforced_gate_passes_three_times_in_a_row_a_minute_apart(scalper, se
     start_ns = desk.now_ns
     for at, passes in zip(seconds, passing, strict=True):
         desk.now_ns = start_ns + at * 10**9
-        vol = 0.60 if passes else 0.05
+        vol = 0.35 if passes else 0.05
         desk.handle(ForecastEvent(0, desk.now_ns, desk.now_ns, "har", 5, vol, vol, vol, 0.0, ""))
         bought = bool(orders(desk.market(500.0 + 0.06 * (at % 7))))
         assert bought is (at == buys_at)
@@ -299,7 +299,7 @@ def test_without_a_forecast_the_gate_refuses_and_with_the_runs_own_it_judges(sca
     desk = scalper(entry={"gate": "enforce"})
     (decision,) = decisions(desk.market(500.0))
     assert "set entry.forecast_vol, or entry.gate=off" in decision.reasons[0]
-    desk.handle(ForecastEvent(0, desk.now_ns, desk.now_ns, "har", 5, 0.40, 0.35, 0.45, 0.0, ""))
+    desk.handle(ForecastEvent(0, desk.now_ns, desk.now_ns, "har", 5, 0.35, 0.30, 0.40, 0.0, ""))
     assert decisions(desk.wait(1).market(501.0)) == []  # no minute has passed
     outputs = passed_thrice(desk.wait(59), 501.0)
     assert decisions(outputs)[0].facts["forecast_model"] == "har"
