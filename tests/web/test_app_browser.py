@@ -597,7 +597,7 @@ def test_position_moves_its_curve_by_volatility_and_keeps_one_to_compare(browser
         page.get_by_role("button", name="Keep this curve to compare").click()
         page.get_by_text("kept", exact=True).wait_for()
         with page.expect_response(lambda answer: "vol=10" in answer.url):
-            page.get_by_role("slider", name="Change of every volatility, points").fill("10")
+            page.get_by_role("slider", name="Change of 30-day volatility, points").fill("10")
         playwright.expect(page.locator("main")).to_contain_text("+10 pts")
         page.wait_for_timeout(300)
         _, now, _, kept = (line.split()[-1].replace("−", "-") for line in readout_at(page, chart, 0.5))
