@@ -290,3 +290,14 @@ def test_bars_that_cannot_be_read_may_be_asked_for_again():
     with pytest.raises(RetryError, match="bars cannot be read") as caught:
         asyncio.run(account.queries.daily_bars(InstrumentId(0), date(2025, 3, 4), date(2025, 3, 4)))
     assert (caught.value.where, "open" in caught.value.value) == ("bars", True)
+
+
+@pytest.mark.parametrize(
+    ("off_ms", "expected_ms"), [(-90_000, 0), (-1, 0), (0, 0), (250, 250), (3_600_000, 3_600_000)]
+)
+def test_an_answer_of_an_earlier_instant_puts_no_time_limit_into_the_past(off_ms, expected_ms):
+    """Every order was refused (11050) beside a clock that stood still, and nothing could be closed."""
+    account = Account({"public/get_time": [NOW_MS + off_ms]})
+    asyncio.run(account.queries.venue_time_ms())
+    assert account.queries.venue_ms() == NOW_MS + expected_ms
+    assert account.queries.ahead_ms == off_ms

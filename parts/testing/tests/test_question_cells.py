@@ -124,3 +124,18 @@ def test_some_seeds_leave_questions_without_an_answer_and_no_other_dice_know_of_
     for schedule in drawn:
         assert not {rule.name for rule in schedule.rules} & set(OF_ANSWERS)
         assert all(bad.at + bad.seconds <= schedule.heal_at + 1e-6 for bad in schedule.bad_answers)
+
+
+LEAVING = (
+    "tws/clock/silent/running/kill -9, watchdog",
+    "tws/account/silent/running/kill -9, flatten --now",
+    "deribit/open_orders/late/running/kill -9, watchdog",
+    "deribit/clock/old/running/kill -9, watchdog",
+    "alpaca/open_orders/silent/running/kill -9, watchdog",
+)
+
+
+def test_the_last_resort_waits_for_no_question_but_the_positions():
+    """Clock and open orders held it up for three to eight seconds; a clock that stood still for good."""
+    tried = in_virtual_time([cell_named(name) for name in LEAVING], workers=1)
+    assert [(str(each.cell), each.why) for each in tried if each.outcome is Verdict.FAILED] == []

@@ -55,6 +55,8 @@ _LONGEST_PAUSE_SECONDS = 2.0
 CLEAR_SECONDS = 600.0
 """The last resort goes on for so long: a venue that limits requests may take minutes; longer in a halt."""
 _REPEAT_CANCEL_SECONDS = 2.0
+_UNANSWERED_SECONDS = 5.0
+"""From a question for an order that was not answered to the next one."""
 _CONFIRM_SECONDS = 0.15
 """A view of the positions is confirmed by an equal one after so long."""
 HALT_SECONDS = 1.0
@@ -205,6 +207,8 @@ class EmergencyTrader:
         """When it began, the loop's time."""
         self._cancelled_all_at: float | None = None
         """When all orders were cancelled by one request, for want of a list; the loop's time."""
+        self._query_at = 0.0
+        """Not before this is the venue asked for an order again; the loop's time."""
         self._is_at_its_end = False
         """Whether nothing is left but what nothing here can close."""
         self._logged: set[str] = set()
@@ -288,12 +292,16 @@ class EmergencyTrader:
 
     async def _query_missing(self, shown: frozenset[str]) -> None:
         """Ask what became of the orders that are not over and that the venue does not show as open."""
+        loop = asyncio.get_running_loop()
+        if loop.time() < self._query_at:
+            return
         for name, order in [(name, order) for name, order in self._orders.live.items() if name not in shown]:
             try:
                 async with asyncio.timeout(BRIEF_SECONDS):
                     await self._gateway.query_order(name, self._again(order))
             except (TimeoutError, RetryError):  # what may still fill counts so until it is known
                 self._log_once(f"the venue does not say what became of {name}")
+                self._query_at = loop.time() + _UNANSWERED_SECONDS
                 break
         await settle_queue()
 

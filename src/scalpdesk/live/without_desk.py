@@ -239,11 +239,9 @@ async def _check_account(
             fix="put in the keys of that account",
         )
     sent = [order.parent_id or name for name, order in journaled.orders.orders.items()]
-    for name in dict.fromkeys(reversed(sent[-_ORDERS_SHOWN:])):
-        with suppress(RetryError, TimeoutError):
-            async with asyncio.timeout(BRIEF_SECONDS):
-                if await gateway.is_taken(name):
-                    return
+    latest = tuple(dict.fromkeys(reversed(sent[-_ORDERS_SHOWN:])))
+    if any(await asyncio.gather(*(_is_taken(gateway, name) for name in latest))):
+        return
     if not sent:
         held = {line.instrument_id: line.quantity for line in (await gateway.shown_positions()).positions}
         if any(held.get(number, ZERO) * units > 0 for number, units in journaled.adopted.items()):
@@ -253,6 +251,13 @@ async def _check_account(
         where=where,
         fix="try again, or close the positions on the venue's own pages",
     )
+
+
+async def _is_taken(gateway: EmergencyGateway, name: str) -> bool:
+    with suppress(RetryError, TimeoutError):
+        async with asyncio.timeout(BRIEF_SECONDS):
+            return await gateway.is_taken(name)
+    return False
 
 
 async def _clear(

@@ -1,14 +1,14 @@
 """Questions to a venue: each may stay unanswered by itself, and its name says which one does."""
 
 import asyncio
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from scalpdesk.core.errors import RetryError
 
-BRIEF_SECONDS = 2.0
-"""Longest wait for an answer that is welcome and not needed."""
+BRIEF_SECONDS = 1.0
+"""Longest wait for an answer that is welcome and not needed; once, for it is asked beside the looks then."""
 T = TypeVar("T")
 
 
@@ -40,6 +40,8 @@ class Questions:
 
     def __init__(self) -> None:
         self._under_way: list[str] = []
+        self._late: dict[str, asyncio.Future[Any]] = {}
+        """Questions that nobody waits for, because they were not answered at once."""
 
     def waiting(self) -> tuple[str, ...]:
         """Return the names of the questions that are under way, the oldest first."""
@@ -56,20 +58,56 @@ class Questions:
                 raise UnansweredError(name, error) from error
 
     async def ask_briefly(
-        self, name: str, answer: Awaitable[T], missing: list[str], seconds: float = BRIEF_SECONDS
+        self,
+        name: str,
+        ask: Callable[[], Awaitable[T]],
+        missing: list[str],
+        seconds: float = BRIEF_SECONDS,
     ) -> T | None:
         """Return an answer that is not needed; None where it does not come at once.
 
+        A question without an answer goes on beside the caller. While it does, nobody waits for it again; once
+        it is answered, it is asked and waited for anew.
+
         ``missing``: Gets the question and why it was not answered.
         """
+        late = self._late.get(name)
+        if late is not None and not late.done():
+            missing.append(f"{name}: no answer yet")
+            return None
+        answering = asyncio.ensure_future(ask())
         try:
-            async with asyncio.timeout(seconds):
-                return await answer
-        except TimeoutError:
+            await asyncio.wait({answering}, timeout=seconds if late is None or _is_answered(late) else 0.0)
+        except asyncio.CancelledError:
+            answering.cancel()
+            raise
+        if not answering.done():
+            self._late[name] = answering
             missing.append(f"{name}: no answer within {seconds:g} s")
+            return None
+        self._late.pop(name, None)
+        try:
+            return answering.result()
         except RetryError as error:
             missing.append(UnansweredError(name, error).text)
         return None
+
+    async def any_late(self, seconds: float) -> bool:
+        """Wait until one of the questions that were not answered at once is; False when none is in time."""
+        ends = asyncio.get_running_loop().time() + seconds
+        while self._late and not any(late.done() and _is_answered(late) for late in self._late.values()):
+            under_way = [late for late in self._late.values() if not late.done()]
+            left = ends - asyncio.get_running_loop().time()
+            if not under_way or left <= 0.0:
+                return False
+            await asyncio.wait(under_way, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+        return bool(self._late)
+
+    def close(self) -> None:
+        """Give up the questions that go on without anybody who waits for them."""
+        for late in self._late.values():
+            late.cancel()
+        self._late.clear()
 
     @contextmanager
     def _noted(self, name: str) -> Iterator[None]:
@@ -78,3 +116,13 @@ class Questions:
             yield
         finally:
             self._under_way.remove(name)
+
+
+def _is_answered(late: "asyncio.Future[Any]") -> bool:
+    """Return whether a question that came late has an answer; raises what is no failure of the venue's."""
+    if late.cancelled():
+        return False
+    problem = late.exception()
+    if problem is not None and not isinstance(problem, RetryError):
+        raise problem
+    return problem is None

@@ -32,6 +32,7 @@ from scalpdesk.venues.event_queue import EventPublisher
 from scalpdesk.venues.gateway_base import GatewayBase
 from scalpdesk.venues.network import Network
 from scalpdesk.venues.questions import Questions
+from scalpdesk.venues.reconnecting import HELLO_SECONDS
 from scalpdesk.venues.residues import Residues
 from scalpdesk.venues.tracker import OrderTracker
 from scalpdesk_alpaca.account_messages import ACCOUNT, CLOCK, read_account
@@ -192,15 +193,21 @@ class AlpacaGateway(GatewayBase):
         async def ask_account() -> AccountFacts:
             return self._queries.read(read_account, await checks.first_reply(self._query_client))
 
-        account = await briefly("account", ask_account(), missing)
-        clock = await briefly("clock", self._queries.clock(), missing)
+        async def open_stream() -> None:
+            try:
+                await self._stream.start()
+            except (StreamRefused, TimeoutError) as problem:
+                raise RetryError("it does not come up", value=str(problem) or None) from None
+
+        account, clock, _ = await asyncio.gather(
+            briefly("account", ask_account, missing),
+            briefly("clock", self._queries.clock, missing),
+            briefly("order stream", open_stream, missing),
+        )
         if clock is not None and isinstance(self._clock, FollowingClock):
             self._clock.follow(clock.now_ns)
-        try:
-            await briefly("order stream", self._stream.start(), missing)
-        except StreamRefused as refused:
-            missing.append(f"order stream: {refused}")
-        if account is None and clock is None and not self._stream.is_up:
+        is_reached = account is not None or clock is not None or self._stream.is_up
+        if not is_reached and not await self._questions.any_late(HELLO_SECONDS):
             where = self._endpoints.trading_url
             what = "the venue cannot be reached; nothing was sent"
             raise RetryError(what, where=where, value="; ".join(missing), fix=how_to_reach(where))
@@ -273,12 +280,17 @@ class AlpacaGateway(GatewayBase):
         missing: list[str] = []
         briefly, queries, asked_ns = self._questions.ask_briefly, self._queries, loop_ns()
         question = self._reports.tracker.ask()
-        orders = await briefly("open orders", queries.open_orders(), missing)
-        for order in orders or ():
-            caught_up = self._reports.catch_up(order, asked_ns, question)
-            await briefly("history of executions", caught_up, missing)
+        asking_clock = asyncio.ensure_future(briefly("clock", queries.clock, missing))
+        orders = await briefly("open orders", queries.open_orders, missing)
+
+        async def catch_up() -> None:
+            for order in orders or ():
+                await self._reports.catch_up(order, asked_ns, question)
+
+        if orders:
+            await briefly("history of executions", catch_up, missing)
         positions, clock = await asyncio.gather(
-            self._questions.ask("positions", queries.positions()), briefly("clock", queries.clock(), missing)
+            self._questions.ask("positions", queries.positions()), asking_clock
         )
         now_ns = self._publisher.timestamp(None if clock is None else clock.now_ns)
         return HoldingsView(
@@ -365,6 +377,7 @@ class AlpacaGateway(GatewayBase):
 
     async def close(self, *, graceful: bool = True) -> None:
         """End the connections. Graceful waits (bounded) for answers under way; orders stay."""
+        self._questions.close()
         if self._warmer is not None:
             self._warmer.cancel()
             await asyncio.gather(self._warmer, return_exceptions=True)

@@ -1,8 +1,10 @@
 """The gateway to Deribit: one account in one coin, over JSON-RPC connections for orders and for quotes."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import date, timedelta
+from functools import partial
 from typing import TypeVar
 
 from scalpdesk.core.clock import Clock
@@ -142,10 +144,12 @@ class DeribitGateway(GatewayBase):
         await self._log_in()
         missing: list[str] = []
         briefly = self._questions.ask_briefly
-        now_ms = await briefly("clock", self._queries.venue_time_ms(), missing)
+        now_ms, _, found = await asyncio.gather(
+            briefly("clock", partial(self._readable, self._queries.venue_time_ms), missing),
+            briefly("account's channel", self._listen, missing),
+            briefly("account", partial(self._readable, self._queries.account), missing),
+        )
         self._queries.begin(self._queries.venue_ms() if now_ms is None else now_ms)
-        await briefly("account's channel", self._listen(), missing)
-        found = await briefly("account", self._queries.account(), missing)
         for text in missing:
             self._publisher.refuse("requests", "unanswered", text)
         self._path.is_open = True
@@ -205,6 +209,7 @@ class DeribitGateway(GatewayBase):
 
     async def close(self, *, graceful: bool = True) -> None:
         """End the connections; the venue cancels what still works, as it does when one breaks."""
+        self._questions.close()
         await self._path.close(graceful=graceful)
         await self._quotes.close()
         await self._orders.close()
@@ -269,15 +274,16 @@ class DeribitGateway(GatewayBase):
         """Ask for the whole account; executions that it reveals come out as events first."""
         # the venue's time goes first: its history ends there, wherever this machine's clock has been set
         ask, has_history = self._ask, fills_since_ns is not None
-        clock = await ask("clock", self._venue_clock())
+        clock = await ask("clock", self._venue_clock)
         fills: tuple[VenueFill, ...] = ()
         activities: tuple[VenueActivity, ...] = ()
         if has_history:
-            fills = await ask("history of executions", self._order_wire.history(fills_since_ns or 0))
-        open_orders = await ask("open orders", self._order_wire.open_orders())
-        account, held = await ask("account", self._queries.account())
+            fills = await ask("history of executions", partial(self._order_wire.history, fills_since_ns or 0))
+        open_orders = await ask("open orders", self._order_wire.open_orders)
+        account, held = await ask("account", self._queries.account)
         if has_history:
-            activities = await ask("history of activities", self._queries.activities(fills_since_ns or 0))
+            log = partial(self._queries.activities, fills_since_ns or 0)
+            activities = await ask("history of activities", log)
         return VenueView(
             ts_event_ns=clock.now_ns,
             ts_recv_ns=self._publisher.timestamp(clock.now_ns),
@@ -296,10 +302,13 @@ class DeribitGateway(GatewayBase):
         """Ask for the positions, and briefly for the time and the open orders before them."""
         missing: list[str] = []
         briefly = self._questions.ask_briefly
-        clock = await briefly("clock", self._readable(self._venue_clock()), missing)
-        listing = self._readable(self._order_wire.open_orders(catches_up=False))
-        orders = await briefly("open orders", listing, missing)
-        held = await self._questions.ask("positions", self._readable(self._queries.positions()))
+        asking_clock = asyncio.ensure_future(
+            briefly("clock", partial(self._readable, self._venue_clock), missing)
+        )
+        listing = partial(self._order_wire.open_orders, catches_up=False)
+        orders = await briefly("open orders", partial(self._readable, listing), missing)
+        ask_positions = self._readable(self._queries.positions)
+        held, clock = await asyncio.gather(self._questions.ask("positions", ask_positions), asking_clock)
         now_ns = self._publisher.timestamp(None if clock is None else clock.now_ns)
         return HoldingsView(
             ts_event_ns=now_ns if clock is None else clock.now_ns,
@@ -310,14 +319,14 @@ class DeribitGateway(GatewayBase):
             missing=tuple(missing),
         )
 
-    async def _ask(self, name: str, answer: Awaitable[T]) -> T:
-        return await self._questions.ask(name, self._readable(answer))
+    async def _ask(self, name: str, ask: Callable[[], Awaitable[T]]) -> T:
+        return await self._questions.ask(name, self._readable(ask))
 
     @staticmethod
-    async def _readable(answer: Awaitable[T]) -> T:
+    async def _readable(ask: Callable[[], Awaitable[T]]) -> T:
         """Return an answer; a RetryError where it cannot be read."""
         try:
-            return await answer
+            return await ask()
         except wire.WireError as problem:
             raise RetryError("the venue's answer cannot be read", value=str(problem)) from None
 

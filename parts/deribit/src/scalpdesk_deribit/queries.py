@@ -64,8 +64,11 @@ class AccountAndMarket:
             raise RetryError(f"the venue {what}", where=method, value=repr(problem)[:200]) from None
 
     def venue_ms(self) -> int:
-        """Return the venue's time, milliseconds."""
-        return self._clock.now_ns() // NANOS_PER_MS + self.ahead_ms
+        """Return the venue's time, milliseconds: never behind the desk's, whatever the venue answered.
+
+        An answer of an earlier instant would put the time limit of every order into the past.
+        """
+        return self._clock.now_ns() // NANOS_PER_MS + max(self.ahead_ms, 0)
 
     async def venue_time_ms(self) -> int:
         """Ask the venue for its time, milliseconds, and measure the desk's clock against it anew."""

@@ -50,6 +50,8 @@ ABSENT = frozenset({UNSET_DOUBLE, 2.0**127 - 1, 2.0**63 - 1, 2.0**31 - 1})
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 30.0
 _QUESTION_TIMEOUTS = 4.0
 """Time-outs of a request that an answer in many messages may take."""
+LOGIN_SECONDS = 2.0
+"""Longest wait of a login for open orders, account values and executions."""
 _STREAMS = ("orders", "quotes")
 _OF_ORDERS = frozenset({"3", "5", "11", "53", "55", "59", "61", "101"})
 """Messages about orders, executions and positions."""
@@ -212,53 +214,55 @@ class QuietClient(IB):
         """Ask for nothing on 1102: its own question for the account would outlive the connection."""
 
 
-async def _within(seconds: float, answer: Awaitable[T]) -> T:
-    """Return an answer; TimeoutError where it does not come in time."""
-    async with asyncio.timeout(seconds):
-        return await answer
-
-
-async def _synced(ib: IB, host: str, port: int, client_id: int, timeout_seconds: float) -> tuple[str, ...]:
+async def _synced(
+    ib: IB, host: str, port: int, client_id: int, timeout_seconds: float, patience: float
+) -> tuple[str, ...]:
     """Connect, and ask for what the library follows; return the names of the questions without an answer."""
     # the library asks for positions in any case, and reports a line that breaks meanwhile
     await ib.connectAsync(
         host, port, client_id, timeout=timeout_seconds, raiseSyncErrors=True, fetchFields=StartupFetchNONE
     )
     accounts, most = ib.client.getAccounts(), ib.MaxSyncedSubAccounts
-    asked: dict[str, Awaitable[Any]] = {
-        "open orders": ib.reqOpenOrdersAsync(),
-        "completed orders": ib.reqCompletedOrdersAsync(apiOnly=False),
-    }
-    if len(accounts) == 1:
-        asked["account values"] = ib.reqAccountUpdatesAsync(accounts[0])
-    for account in accounts if len(accounts) <= most else ():
-        asked[f"account values of {account}"] = ib.reqAccountUpdatesMultiAsync(account)
-    patience = min(timeout_seconds, BRIEF_SECONDS)
-    answers = await asyncio.gather(
-        *(_within(patience, answer) for answer in asked.values()), return_exceptions=True
-    )
-    missing = []
-    for name, answer in zip(asked, answers, strict=True):
-        if isinstance(answer, TimeoutError):
+    missing: list[str] = []
+    ends = asyncio.get_running_loop().time() + patience
+
+    async def ask(name: str, answer: Awaitable[Any]) -> None:
+        try:
+            async with asyncio.timeout_at(ends):
+                await answer
+        except TimeoutError:
             missing.append(name)
-        elif isinstance(answer, BaseException):
-            raise answer
-    try:  # they name their orders, which come first
-        await _within(patience, ib.reqExecutionsAsync())
-    except TimeoutError:
-        missing.append("executions")
+
+    async def ask_orders() -> None:
+        completed = ib.reqCompletedOrdersAsync(apiOnly=False)
+        await asyncio.gather(ask("open orders", ib.reqOpenOrdersAsync()), ask("completed orders", completed))
+        await ask("executions", ib.reqExecutionsAsync())  # they name their orders, which come first
+
+    asked = [ask_orders()]
+    if len(accounts) == 1:
+        asked.append(ask("account values", ib.reqAccountUpdatesAsync(accounts[0])))
+    asked += [
+        ask(f"account values of {account}", ib.reqAccountUpdatesMultiAsync(account))
+        for account in (accounts if len(accounts) <= most else ())
+    ]
+    await asyncio.gather(*asked)
     return tuple(missing)
 
 
-async def log_in(ib: IB, host: str, port: int, client_id: int, timeout_seconds: float) -> tuple[str, ...]:
+async def log_in(
+    ib: IB, host: str, port: int, client_id: int, timeout_seconds: float, patience: float = LOGIN_SECONDS
+) -> tuple[str, ...]:
     """Connect to TWS under a client id, and read positions, orders, account values and executions.
+
+    ``patience``: Longest wait for all but the positions.
 
     Returns the questions that TWS did not answer: a line on which orders can be sent and positions are shown
     is none to give up. Raises ConfigError when another program has this client id. Raises RetryError when TWS
     does not answer, or does not show its positions.
     """
     in_use: list[str] = []
-    task = asyncio.get_running_loop().create_task(_synced(ib, host, port, client_id, timeout_seconds))
+    login = _synced(ib, host, port, client_id, timeout_seconds, min(timeout_seconds, patience))
+    task = asyncio.get_running_loop().create_task(login)
 
     def note(request_id: int, code: int, text: str, contract: Contract | None) -> None:
         del request_id, contract
@@ -339,6 +343,8 @@ class TwsConnection:
         """Time of the last message, by the loop's clock."""
         self._why_lost = ""
         """What TWS, or this side, said of the connection that ends; empty where nobody said anything."""
+        self._patience = LOGIN_SECONDS
+        """Longest wait at a login for what it can do without."""
         self._is_started = self._is_closed = False
         self.is_synced = False
         """Whether the login has listed orders and positions."""
@@ -381,6 +387,7 @@ class TwsConnection:
         Raises ConfigError when another program has this client id. Raises RetryError when TWS does not
         answer.
         """
+        self._patience = LOGIN_SECONDS if needs_time else BRIEF_SECONDS
         await self._log_in()
         if needs_time:
             await self.time()
@@ -394,7 +401,8 @@ class TwsConnection:
         self._greeting = b""
         try:
             timeout = self._setup.timeout_seconds
-            missing = await log_in(self.ib, settings.host, settings.port, self.client_id, timeout)
+            where = settings.host, settings.port
+            missing = await log_in(self.ib, *where, self.client_id, timeout, self._patience)
         except BaseException:
             self._cut()
             raise

@@ -1,5 +1,6 @@
 """The gateway to Interactive Brokers over TWS: one account, its orders, quotes and history."""
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from datetime import date
 from decimal import Decimal, InvalidOperation
@@ -143,6 +144,7 @@ class IbkrGateway(GatewayBase):
 
     async def close(self, *, graceful: bool = True) -> None:
         """End the connection; orders stay as they are."""
+        self._questions.close()
         self._market.close()
         await self._path.close(graceful=graceful)
         await self._connection.close()
@@ -175,9 +177,10 @@ class IbkrGateway(GatewayBase):
 
     def adopt(self, orders: Iterable[KnownOrder]) -> None:
         """Follow orders that another process sent; a watchdog takes over the dead desk's client id."""
-        super().adopt(orders)
+        known = tuple(orders)
+        super().adopt(known)
         desk_id = self._settings.client_id
-        if self._setup.is_watchdog and self._connection.client_id != desk_id:
+        if known and self._setup.is_watchdog and self._connection.client_id != desk_id:
             self._connection.use(desk_id)
 
     async def do_not_exercise(self, instrument_id: InstrumentId, contracts: Decimal) -> None:
@@ -216,12 +219,12 @@ class IbkrGateway(GatewayBase):
         """Ask for the positions, and briefly for the open orders before them, the time and new contracts."""
         missing: list[str] = []
         briefly = self._questions.ask_briefly
-        clock = await briefly("clock", self._venue_clock(), missing)
-        orders = await briefly("open orders", self._orders.open_orders(), missing)
-        lines = await self._questions.ask("positions", self._lines())
+        asking_clock = asyncio.ensure_future(briefly("clock", self._venue_clock, missing))
+        orders = await briefly("open orders", self._orders.open_orders, missing)
+        lines, clock = await asyncio.gather(self._questions.ask("positions", self._lines()), asking_clock)
         positions = []
         for line in lines:
-            known = await briefly("contracts", self._position(line), missing)
+            known = await briefly(f"contract {line.contract.conId}", partial(self._position, line), missing)
             positions.append(self._unnamed(line) if known is None else known)
         now_ns = self._publisher.timestamp(None if clock is None else clock.now_ns)
         return HoldingsView(
