@@ -84,7 +84,6 @@ def test_a_status_that_is_no_halt_stops_nothing_and_ends_no_halt(tmp_path, monke
         assert bench.live(bench.plan("st0cka"), play) == ({}, 1)
 
 
-@pytest.mark.skip(reason="the strategy withdraws orders by hand: it needs orders of its own")
 def test_a_halt_takes_off_what_works_in_the_symbol_and_a_bar_made_after_it_ends_it(tmp_path):
     async def play(desk):
         share, core = desk.market.instruments.id_of("SPY"), desk.desk.runner.core
@@ -92,7 +91,7 @@ def test_a_halt_takes_off_what_works_in_the_symbol_and_a_bar_made_after_it_ends_
         await desk.until(lambda: desk.desk.runner.state.recovered_seconds is not None)
         for symbol, limit in (("SPY", "90"), (CALL, "0.05"), ("QQQ", "50")):
             number = core.engine.desk.instruments.id_of(symbol)
-            intent = OrderIntent(number, Side.BUY, D(1), Purpose.OPEN, "", OrderType.LIMIT, D(limit))
+            intent = OrderIntent(number, Side.BUY, D(1), Purpose.HEDGE, "", OrderType.LIMIT, D(limit))
             desk.desk.gateway.send(core.engine.desk.orders.submit(intent, core.engine.now_ns))
         await desk.until(lambda: all(order.venue_order_id for order in core.engine.desk.orders.live.values()))
         desk.world.halt(share)
