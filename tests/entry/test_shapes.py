@@ -206,6 +206,25 @@ def test_a_width_is_kept_to_or_refused_and_a_leg_that_is_only_bought_needs_no_bi
     assert f"at {at:g} lacks" in lister.unmet
 
 
+@pytest.mark.parametrize("side", ["long", "short"])
+@pytest.mark.parametrize("name", [name for name in WIDE_SHAPES if SHAPES[name].legs[0].at is At.CENTRE])
+def test_the_first_leg_is_taken_at_the_nearest_strike_at_which_its_side_is_quoted(view, name, side):
+    given = {"wing": "5", "outer": "10", "body": "1%"}
+    settings = {"shape": name, "side": side} | {at.value: given[at] for at in SHAPES[name].places}
+    day = best_of(tools_of(view, **settings), view).structure.first_expiry
+
+    def first_leg(**lacks):
+        lister = ShapeLister(StructureConfig(**settings))
+        lister.learn(options_in_order(view.instruments, "SPY"))
+        found = lister.list_now(Patchy(view, **lacks), view.now_ns, (day, day), centres=1)
+        return found[0].legs[0] if found else None
+
+    usual = first_leg()
+    at = float(usual.contract.strike)
+    is_bought = usual.ratio > 0
+    assert (first_leg(unbid=(at,)) == usual) is is_bought
+
+
 def test_a_distance_that_is_nearly_met_is_named():
     """A delta is met by the next option that is traded, in words; a width beyond the strikes is refused."""
     wild = view_at(date(2018, 2, 5), "15:00")
