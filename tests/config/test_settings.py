@@ -200,6 +200,56 @@ def test_unknown_keys_of_overrides_name_the_nearest(load):
         load(overrides=["latency"])
 
 
+@pytest.mark.rows(
+    ("key", "nearest"),
+    [
+        ("simulation.margin", None),  # not dashboard.origins
+        ("simulation.margin_model", None),  # not simulation.fill_model
+        ("entry.times", None),
+        ("data.symbols", None),
+        ("simulation.cash", "simulation.starting_cash"),
+        ("risk.max_loss", "risk.max_daily_loss"),
+        ("hedge.threshold", "hedge.threshold_shares"),
+        ("hedg.band", "hedge"),
+        ("simulaton.seed", "simulation"),
+        ("threshold_share", "hedge.threshold_shares"),  # no section was meant: any may hold it
+        ("foo", None),
+    ],
+)
+def test_an_unknown_key_is_answered_from_the_section_that_was_meant(load, key, nearest):
+    with pytest.raises(ConfigError) as caught:
+        load(overrides=[f"{key}=1"])
+    assert caught.value.nearest == nearest
+    assert caught.value.fix is not None
+    assert nearest is not None or "known here" in caught.value.fix
+
+
+@pytest.mark.rows(
+    ("override", "wrong", "nearest", "typed"),
+    [
+        ("risk.allowed_order_types=markt", "markt", "market", "market,limit"),
+        ("risk.allowed_order_types=limit, markt", "markt", "market", "market,limit"),
+        ("alerts.telegram_operators=12,me", "me", None, "1,1"),
+        ("simulation.positions=5", "5", None, "simulation.positions.NAME"),
+    ],
+)
+def test_a_value_of_a_list_or_table_is_refused_with_what_to_type(load, override, wrong, nearest, typed):
+    with pytest.raises(ConfigError) as caught:
+        load(overrides=[override])
+    assert (caught.value.value, caught.value.nearest) == (wrong, nearest)
+    assert typed in str(caught.value.fix)
+    key, _, _ = override.partition("=")
+    if "NAME" not in typed:
+        load(overrides=[f"{key}={typed}"])  # what the refusal tells to type is taken
+
+
+def test_a_wrong_item_of_a_file_is_answered_in_the_file_s_own_writing(load):
+    with pytest.raises(ConfigError) as caught:
+        load("[risk]\nallowed_order_types = ['limit', 'stopp']\n")
+    assert (caught.value.value, caught.value.nearest) == ("stopp", "stop")
+    assert '["market", "limit"]' in str(caught.value.fix)
+
+
 def test_unknown_environment_keys_are_refused(load):
     with pytest.raises(ConfigError) as caught:
         load(environ={"SCALPDESK_SIMULATION__LATENCYMS": "1"})

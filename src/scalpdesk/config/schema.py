@@ -5,7 +5,7 @@ import re
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import time
+from datetime import date, time
 from decimal import Decimal
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
@@ -20,6 +20,8 @@ STRATEGIES, VENUES = "strategies", "venues"
 """Sections whose tables are named after a plug-in and checked against its settings."""
 _NONE_WORDS = {"", "none", "null"}
 _MINUTES = re.compile(r"\d?\d:\d\d")
+_LIKELY, _SURELY = 0.7, 0.85
+"""How like a known name of the same section, or of any, an unknown one is to be named in its place."""
 _PERCENT = re.compile(r" *(-?\d+\.?\d*) *% *")
 _T = TypeVar("_T", bound=Struct)
 
@@ -181,11 +183,12 @@ class Schema:
         return name
 
     def _unknown(self, found: KeyPath, word: str, children: Mapping[str, Any], entry: Entry) -> ConfigError:
+        """Return the refusal of a key, with the nearest of the section that it was written in."""
         at = (*found, word)
-        near = nearest_name(word, children)
+        near = _likest(word, children)
         nearest = dotted((*found, near)) if near is not None else None
-        if nearest is None:
-            nearest = self._elsewhere(word)
+        if nearest is None and found in {(), (STRATEGIES, self._strategy)}:  # no known section was named
+            nearest = self._in_any_section(word, alone=len(at) == len(entry.path))
         if nearest is not None and entry.source == OVERRIDE and self._strategy is not None:
             nearest = nearest.removeprefix(f"{STRATEGIES}.{self._strategy}.")
         known = ", ".join(children)
@@ -197,12 +200,15 @@ class Schema:
             fix=f"use {nearest}" if nearest is not None else f"known here: {known}" if known else "remove it",
         )
 
-    def _elsewhere(self, word: str) -> str | None:
-        """Return the path of a key of (nearly) this name in another section."""
+    def _in_any_section(self, word: str, *, alone: bool) -> str | None:
+        """Return the section of (nearly) this name, or of a key that stands alone, the key."""
         by_name: dict[str, str] = {}
-        for path in self.all_paths():
-            by_name.setdefault(path[-1], dotted(path))
-        near = nearest_name(word, by_name)
+        if alone:
+            for path in self.all_paths():
+                by_name.setdefault(path[-1], dotted(path))
+        else:
+            by_name = {name: name for name in _struct_fields(self._root)}
+        near = nearest_name(word, by_name, _SURELY)
         return by_name[near] if near is not None else None
 
     def all_paths(self) -> Iterator[KeyPath]:
@@ -246,6 +252,13 @@ def located(
         nearest=cause.nearest,
         fix=cause.fix,
     )
+
+
+def _likest(word: str, known: Mapping[str, Any]) -> str | None:
+    """Return the key that is meant: the nearest by letters, or the first that has all words of ``word``."""
+    near = nearest_name(word, known, _LIKELY)
+    parts = set(_fold(word).split("_"))
+    return near or next((name for name in known if parts <= set(_fold(name).split("_"))), None)
 
 
 def _struct_types(kind: Any) -> tuple[type[Struct], ...]:
@@ -325,23 +338,65 @@ def _fit(path: KeyPath, kind: Any, entry: Entry) -> Any:
 
 
 def _misfit(path: KeyPath, kind: Any, entry: Entry, problem: msgspec.ValidationError) -> ConfigError:
-    choices = [str(c) for option in _alternatives(kind) for c in _choices(option)]
-    expected = f"one of {', '.join(choices)}" if choices else " or ".join(map(_word, _alternatives(kind)))
+    options = _alternatives(kind)
+    item, length = _item_kind(kind)
+    choices = [str(c) for option in (*options, *_alternatives(item)) for c in _choices(option)]
+    expected = _expected(options, item, length, choices)
     limit = str(problem).partition(" - at ")[0].partition("` ")[2]
-    bound = f" {limit}" if limit[:1] in {"<", ">", "m", "o"} and not limit.startswith("or ") else ""
-    secret = Secret in _alternatives(kind)
+    has_bound = limit[:1] in {"<", ">", "m", "o"} and not limit.startswith("or ") and item is None
+    bound = f" {limit}" if has_bound else ""
+    secret = Secret in options
     # YAML takes 15:45 without quotes for the number 945
-    quoted = ', in "quotes"' if str in _alternatives(kind) and isinstance(entry.value, int) else ""
-    wanted = f"{expected}{bound}{quoted}"
-    if float in _alternatives(kind) and (percent := _PERCENT.fullmatch(str(entry.value))):
+    quoted = ', in "quotes"' if str in options and isinstance(entry.value, int) else ""
+    key, wanted = dotted(path), f"{expected}{bound}{quoted}"
+    if float in options and (percent := _PERCENT.fullmatch(str(entry.value))):
         wanted = f"{float(percent[1]) / 100:g}, a fraction"
+    elif item is not None:
+        sample = choices[:2] or [_SAMPLES.get(_alternatives(item)[0], "A")] * (length or 2)
+        wanted = ",".join(sample) if entry.is_text else str(sample).replace("'", '"')
+        wanted = f"{expected}, such as {wanted}"
+    elif (value_kind := _mapping_value(kind)) is not None:
+        deep = _mapping_value(value_kind) is not None
+        key, wanted = f"{key}.NAME{'.KEY' if deep else ''}", "a value" if deep else _words(value_kind)
+    wrong = _wrong_item(item, entry.value)
     return ConfigError(
         f"this key takes {expected}{bound}",
         where=_where(path, entry.source),
-        value=_shown(path, kind, entry.value),
-        nearest=nearest_name(str(entry.value), choices) if choices and not secret else None,
-        fix=f"set {dotted(path)} to {wanted}",
+        value=_shown(path, kind, wrong),
+        nearest=nearest_name(str(wrong), choices) if choices and not secret else None,
+        fix=f"set {key} to {wanted}",
     )
+
+
+def _expected(options: tuple[Any, ...], item: Any, length: int | None, choices: Sequence[str]) -> str:
+    """Return in words what a key takes: of a list, which items."""
+    if item is None:
+        return f"one of {', '.join(choices)}" if choices else _words(options)
+    items = f"of {', '.join(choices)}" if choices else f"values, each {_words(item)}"
+    return f"a list of {length} {items}" if length else f"one or more {items}, as a list"
+
+
+def _item_kind(kind: Any) -> tuple[Any, int | None]:
+    """Return the type of a list's items and how many it must have; None for anything else than a list."""
+    for option in _alternatives(kind):
+        if (get_origin(option) or option) in {list, tuple, set, frozenset}:
+            items = get_args(option) or (str,)
+            fixed = get_origin(option) is tuple and Ellipsis not in items
+            return items[0], len(items) if fixed else None
+    return None, None
+
+
+def _wrong_item(item: Any, value: Any) -> Any:
+    """Return the first item of a list that does not fit, or the value."""
+    if item is None:
+        return value
+    items = value.split(",") if isinstance(value, str) else value if isinstance(value, list) else []
+    for each in (word.strip() if isinstance(word, str) else word for word in items):
+        try:
+            msgspec.convert(each, item, strict=not isinstance(value, str), dec_hook=_decode)
+        except msgspec.ValidationError:
+            return each
+    return value
 
 
 def _shown(path: KeyPath, kind: Any, value: Any) -> Any:
@@ -355,7 +410,10 @@ def _choices(option: Any) -> tuple[Any, ...]:
     return tuple(member.value for member in members.values()) if isinstance(members, Mapping) else ()
 
 
+_SAMPLES: dict[Any, str] = {int: "1", float: "0.5", time: "10:00", date: "2026-03-20"}
 _WORDS: dict[Any, str] = {
+    Any: "a value",
+    date: "a date, YYYY-MM-DD",
     time: "a time, HH:MM",
     int: "a whole number",
     float: "a number",
@@ -367,13 +425,20 @@ _WORDS: dict[Any, str] = {
 }
 
 
+def _words(kind: Any) -> str:
+    """Return the types among which a value may be, in words."""
+    options = kind if isinstance(kind, tuple) else _alternatives(kind)
+    choices = [str(choice) for option in options for choice in _choices(option)]
+    if choices:
+        return f"one of {', '.join(choices)}"
+    return " or ".join(_word(option) for option in options if option is not msgspec.UnsetType)
+
+
 def _word(option: Any) -> str:
     if option in _WORDS:
         return _WORDS[option]
     origin = get_origin(option) or option
-    if origin in {list, tuple, set, frozenset}:
-        return "a list"
-    return "a table of keys" if origin is dict else str(getattr(origin, "__name__", origin))
+    return "a table of keys" if origin in {dict, Mapping} else str(getattr(origin, "__name__", origin))
 
 
 def _where(path: KeyPath, source: str) -> str:
