@@ -172,3 +172,21 @@ def test_a_result_has_its_tables_without_a_journal(run):
     assert trades["pnl_gamma"].sum() == pytest.approx(float(run.report.pnl["gamma"]), abs=0.01)
     with pytest.raises(ArgumentError, match="no such table"):
         run.to_frame(table="shares")
+
+
+def test_each_flat_session_of_a_run_says_why_it_opened_nothing(run, tmp_path):
+    """Of days on which one gate refuses, the first alone had a reason."""
+    assert [row.no_entry for row in run.report.sessions] == [""] * 5  # in each something was held
+    loaded = load_settings(None, cwd=tmp_path)
+    days = {"start": date(2018, 1, 31), "end": date(2018, 2, 2)}
+    tape = load_market(loaded, "embedded", underlying="SPY", seed=1, **days)
+    short = [replace(each, close_ns=each.open_ns + QUARTER_HOUR_NS) for each in tape.sessions]
+    tape = replace(tape, sessions=tuple(short))
+    settings = {"entry.not_before": "09:31"}
+    flat = backtest(
+        "gamma-scalper", tape, settings=settings, runs_dir=tmp_path, seed=1, clock=ManualClock(10**18)
+    )
+    told = [row.no_entry for row in flat.report.sessions]
+    assert len(told) == 3
+    assert all("min_edge_usd" in words for words in told)
+    assert flat.report.document()["sessions"][1]["no_entry"] == told[1]

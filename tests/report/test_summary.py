@@ -2,6 +2,7 @@ import errno
 from decimal import Decimal
 from io import BytesIO
 from tempfile import gettempdir
+from types import SimpleNamespace
 
 import pytest
 
@@ -16,6 +17,7 @@ from scalpdesk.report.fold import PACKED_ROWS, PackedLog, RunFold
 from scalpdesk.report.summary import run_summary, verdict
 from scalpdesk.strategies.contract import Proposal
 from scalpdesk.strategies.several.strategy import Several
+from scalpdesk.web.tear_sheet import _decision_counts
 from scalpdesk_testing.kit.desk import Puppet, Scripted, run_tape
 from scalpdesk_testing.kit.instruments import straddle_book
 from scalpdesk_testing.kit.journaled_run import journal_header
@@ -179,7 +181,36 @@ def test_a_last_refusal_of_another_kind_comes_with_the_one_before():
     fold.see(AT, (decision(reasons=("of 11 strikes",), refused_by="selection"),))
     assert verdict(fold) == "no trade: of 11 strikes; before: no forecast"
     fold.see(AT, (decision(reasons=("one strike is left",), refused_by="selection"),))
-    assert verdict(fold) == "no trade: one strike is left"
+    assert verdict(fold) == "no trade: one strike is left; before: no forecast"  # however often it refused
+
+
+def test_a_run_without_a_trade_names_the_gate_whatever_refused_after_it():
+    fold = empty()
+    gate = decision(reasons=("edge -3 is below 5",), refused_by="entry gate: min_edge_usd")
+    later = [decision(reasons=(f"{name} is closed",), refused_by=name) for name in ("event", "market")]
+    fold.see(AT, (gate, *later, *later, later[0]))
+    told = verdict(fold)
+    assert told.startswith("no trade: event is closed; before: market is closed")
+    assert told.count("edge -3 is below 5") == 1
+    fold.see(AT, (decision(reasons=("edge -4 is below 5",), refused_by="entry gate: k_stderr"),))
+    assert verdict(fold) == "no trade: edge -4 is below 5"  # its tests are one gate
+
+
+def test_a_hedge_that_the_risk_gate_refused_is_told_as_refused_by_every_reader():
+    fold, refusal = empty(), "sell 20 SPY: larger than the largest order"
+    refused = decision("hedge", ("delta -20: hedge to 0", refusal), refused_by="risk gate")
+    assert refused.headline.index(refusal) < refused.headline.index("hedge to 0")
+    fold.see(AT, (refused, refused))
+    manager = fold._manager
+    (command,) = (manager.submit(BUY, 0),)
+    filled = OrderFilled(command.client_order_id, 1, 1, "e", D(1), D(500), D(0))
+    manager.fill(manager.orders[command.client_order_id], filled)
+    assert "0 hedges" in verdict(fold)
+    assert "2 more refused" in verdict(fold)
+    assert refusal in verdict(fold)
+    (row,) = _decision_counts(SimpleNamespace(decisions=[refused, refused]))
+    assert row[1] == "skipped"
+    assert row[2].startswith("the risk gate refuses")
 
 
 def test_of_a_strategy_that_names_no_rule_equal_reasons_are_told_once():
@@ -190,12 +221,13 @@ def test_of_a_strategy_that_names_no_rule_equal_reasons_are_told_once():
     assert verdict(fold) == "no trade: closed; before: sold out"
 
 
-def test_a_fold_keeps_the_last_five_refusals_and_counts_by_kind():
+def test_a_fold_keeps_the_last_of_eight_kinds_of_refusals_and_counts_by_kind():
     fold = empty()
-    fold.see(AT, tuple(decision(reasons=(str(number),)) for number in range(8)))
+    fold.see(AT, tuple(decision(reasons=(chr(97 + at),)) for at in range(10)))
+    fold.see(AT, (decision(reasons=("d",)),))
     fold.see(AT, (decision("hedge"), CancelOrder("x"), SetTimer("mark", 1)))
-    assert [one.reasons[0] for one in fold.refusals] == ["3", "4", "5", "6", "7"]
-    assert (len(fold.decisions), dict(fold.skipped), dict(fold.taken)) == (9, {"entry": 8, "hedge": 1}, {})
+    assert "".join(one.reasons[0] for one in fold.refusals.values()) == "cefghijd"
+    assert (len(fold.decisions), dict(fold.skipped), dict(fold.taken)) == (12, {"entry": 11, "hedge": 1}, {})
     assert fold.last_decision.kind == "hedge"
 
 

@@ -3,6 +3,7 @@
 import math
 import time
 from array import array
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
@@ -14,6 +15,7 @@ import msgspec
 
 from scalpdesk.cli.output import Made, held_text, money, new_table, print_table, table_of
 from scalpdesk.cli.waiting import progress_bar
+from scalpdesk.core.intents import without_figures
 from scalpdesk.core.units import ZERO, count_text, money_decimals, rounded_text
 from scalpdesk.instruments.deribit import delta_unit
 from scalpdesk.instruments.sessions import moment_text, to_new_york
@@ -374,18 +376,22 @@ def show_performance(
     shown = sessions if len(sessions) <= _LONGEST_TABLE else ()
     n, (unit, places) = money_decimals(currency), delta_unit(underlying)
     names = list(dict.fromkeys(name for each in sessions for name in each.strategies))
-    table = new_table("session", f"P&L {currency}", "largest net delta", "VIX before", *names)
+    words = ("no entry, because",) if any(each.no_entry for each in shown) else ()
+    heads = ("session", f"P&L {currency}", "largest net delta", "VIX before", *names, *words)
+    table = new_table(*heads, text=words)
     for each in shown:
         vix = "" if each.vix_before is None else f"{each.vix_before:.2f}"
         own = [money(float(each.strategies.get(name, 0)), n) for name in names]
         largest = f"{each.largest_net_delta_shares:.{places}f}"
-        table.add_row(each.session, money(float(each.pnl), n), largest, vix, *own)
+        why = (_in_short(each.no_entry),) if words else ()
+        table.add_row(each.session, money(float(each.pnl), n), largest, vix, *own, *why)
     for kind in ("month", "weekday", "vix") if len(sessions) > _LONGEST_TABLE else ():
         for name, group in groups[kind].items():
             rate = "" if group["hit_rate"] is None else f"{group['hit_rate']:.0%} of {group['sessions']} won"
             table.add_row(name, money(float(group["pnl"]), n), rate, "", *("" for _ in names))
         table.add_section()
     out.print(table)
+    _show_idle(out, sessions)
     if not figures:
         out.print("no mean, ratio or interval: the run was cut short, and its last session with it")
         return
@@ -413,6 +419,21 @@ def show_performance(
             f"95 % intervals: mean {low:+.{n}f} to {high:+.{n}f} {currency} a session, Sharpe ratio"
             f" {figures['sharpe']:+.2f} ({from_:+.2f} to {to:+.2f})"
         )
+
+
+def _in_short(no_entry: str) -> str:
+    """Return of each refusal its first clause."""
+    return "; before: ".join(each.partition("; ")[0] for each in no_entry.split("; before: "))
+
+
+def _show_idle(out: "Console", sessions: Sequence["SessionPnl"]) -> None:
+    """Show in how many of several sessions nothing was held or opened, by reason."""
+    idle = Counter(without_figures(_in_short(each.no_entry)) for each in sessions if each.no_entry)
+    if idle and len(sessions) > 1:
+        count = f"{sum(idle.values())} of {count_text(len(sessions), 'session')}"
+        out.print(f"nothing was held or opened in {count}:")
+        for why, number in idle.most_common():
+            out.print(f"  {number} × {why}", markup=False, highlight=False)
 
 
 def show_runs(
@@ -533,7 +554,8 @@ class LiveView:
         head.add_row(prices, clock, self._kind, count_text(hedges, "hedge"), shown_mode)
         state = Table.grid(padding=(0, 2))
         held = "  ".join(f"{each.quantity:+f} {each.instrument.symbol}" for each in desk.positions.held())
-        why = "" if decision is None else f"{decision.kind}: {decision.reasons[0]}"
+        what = "" if decision is None else f"{'' if decision.taken else 'no '}{decision.kind}"
+        why = "" if decision is None else f"{what}: {decision.headline}"
         at = "" if decision is None else f"{to_new_york(decision.ts_ns):%H:%M:%S} "
         money_unit, m = ("$", 2) if n == 1 else (unit, n + 2)
         facts = (

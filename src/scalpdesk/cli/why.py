@@ -13,7 +13,7 @@ from scalpdesk.cli.command import desk_command, settings_from
 from scalpdesk.cli.operate import accepted, ask_desk, desk_finder, running_desk, which_desk
 from scalpdesk.cli.output import print_json
 from scalpdesk.core.enums import DecisionKind
-from scalpdesk.core.intents import Decision, likeness
+from scalpdesk.core.intents import Decision, headline, likeness
 from scalpdesk.core.units import ZERO, count_text, number_text
 from scalpdesk.instruments.sessions import from_ns, moment_text, to_new_york, to_ns
 
@@ -66,9 +66,13 @@ def why(
     decision = found.get("decision", None if order is not None else found)
     if decision is not None:
         moment = moment_text(to_ns(datetime.fromisoformat(decision["time"])))
-        click.echo(f"decision {decision['number']} at {moment}: {decision['kind']}")
-        for reason in decision["reasons"]:
-            click.echo(f"  {'because' if decision['taken'] else 'not, because'} {reason}")
+        taken, reasons = decision["taken"], decision["reasons"]
+        click.echo(f"decision {decision['number']} at {moment}: {'' if taken else 'no '}{decision['kind']}")
+        if not taken and (first := headline(reasons, decision["facts"])) not in reasons:
+            click.echo(f"  not, because {first}")
+            reasons = reasons[1:-1]
+        for reason in reasons:
+            click.echo(f"  {'because' if taken else 'not, because'} {reason}")
         for name, value in decision["facts"].items():
             click.echo(f"  {name} = {value}")
 
@@ -163,7 +167,7 @@ def _lines(decisions: Sequence[Row], orders: Mapping[str, Row]) -> Iterator[str]
             at = f"{to_new_york(row['ts_ns']):%m-%d %H:%M:%S} ET"
             again = f" ({count_text(len(rows), 'time')})" if not taken and len(rows) > 1 else ""
             what = kind if taken else f"no {kind}{again}"
-            yield f"{row['number']:>6}  {at}  {what}: {row['reasons'][0] if row['reasons'] else ''}"
+            yield f"{row['number']:>6}  {at}  {what}: {headline(row['reasons'], row['facts'])}"
             for name in row["client_order_ids"]:
                 if name in orders:
                     yield f"                         {_order_line(orders[name])}"

@@ -233,6 +233,22 @@ def without_figures(reason: str) -> str:
     return re.sub(r"[-+−]?\d[\d,.]*", "…", reason)
 
 
+RISK_GATE = "risk gate"
+"""What refused a decision whose orders the checks on orders did not let go."""
+
+
+def headline(reasons: Sequence[str], facts: Mapping[str, object]) -> str:
+    """Return what a line says of a decision: its first reason, or what refused its orders.
+
+    What was wanted comes after the refusal: read by itself it would pass for what was done.
+    """
+    if not reasons:
+        return ""
+    if facts.get(REFUSED_BY) != RISK_GATE or len(reasons) == 1:
+        return reasons[0]
+    return f"the {RISK_GATE} refuses {reasons[-1]}; wanted: {reasons[0]}"
+
+
 def likeness(reasons: Sequence[str], facts: Mapping[str, object]) -> str:
     """Return what decisions that differ in their figures alone share: what refused them, else the words."""
     return str(facts.get(REFUSED_BY, without_figures(reasons[0]) if reasons else ""))
@@ -248,6 +264,11 @@ class Decision(msgspec.Struct, frozen=True, array_like=True, tag=3, gc=False):
     reasons: tuple[str, ...]
     facts: dict[str, str | float | int]
     client_order_ids: tuple[str, ...] = ()
+
+    @property
+    def headline(self) -> str:
+        """What a line says of it: its first reason, or what refused its orders."""
+        return headline(self.reasons, self.facts)
 
     @property
     def is_counted(self) -> bool:

@@ -5,6 +5,7 @@ from scalpdesk.core.errors import ArgumentError, nearest_name
 from scalpdesk.core.intents import (
     EXITS,
     REFUSED_BY,
+    RISK_GATE,
     CancelIntent,
     Decision,
     LegOrders,
@@ -77,7 +78,7 @@ class Decisions:
         reasons = proposal.reasons + admitted.notes + admitted.refusals
         facts = proposal.facts
         if admitted.refusals and not taken:
-            facts = facts | {REFUSED_BY: "risk gate"}
+            facts = facts | {REFUSED_BY: RISK_GATE}
         out.append(Decision(now_ns, kind, taken, reasons, facts, tuple(ids)))
         out += commands
 

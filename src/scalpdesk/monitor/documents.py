@@ -249,7 +249,7 @@ def verdict(
 def _is_gamma_paying(follower: RunFollower, paying: GammaVerdict | None) -> list[answers.Piece]:
     if not follower.fold.fill_count:
         last = follower.decisions[-1][1] if follower.decisions else None
-        why = f" {last.reasons[0]}." if last is not None and not last.taken else ""
+        why = f" {last.headline}." if last is not None and not last.taken else ""
         if follower.tail.sealed:
             return [{"text": f"Nothing was traded.{why}"}]
         return [{"text": f"Nothing is held yet: the strategy looks for an entry.{why}"}]

@@ -62,7 +62,7 @@ def decision_row(follower: RunFollower, number: int, decision: Decision) -> answ
         "taken": decision.taken,
         "what": what,
         "way": way,
-        "why": decision.reasons[0].replace(" -", " −") if decision.reasons else "",
+        "why": decision.headline.replace(" -", " −"),
         "reasons": list(decision.reasons),
         "spot": spot if isinstance(spot, float | int) else None,
         "orders": list(decision.client_order_ids),

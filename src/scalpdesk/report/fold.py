@@ -31,7 +31,16 @@ from scalpdesk.core.events import (
     QuoteEvent,
     SessionEvent,
 )
-from scalpdesk.core.intents import CancelOrder, Decision, Mark, Output, orders_of
+from scalpdesk.core.intents import (
+    REFUSED_BY,
+    RISK_GATE,
+    CancelOrder,
+    Decision,
+    Mark,
+    Output,
+    likeness,
+    orders_of,
+)
 from scalpdesk.core.units import ZERO
 from scalpdesk.engine.desk import REST, Desk
 from scalpdesk.instruments.contract import Instruments
@@ -47,6 +56,8 @@ from scalpdesk.strategies.toolkit.entry_legs import STRADDLE_DELTA
 from scalpdesk.volatility.variance_time import US_SESSIONS, VarianceClock, clock_of
 
 _LOG = logging.getLogger(__name__)
+_MOST_REFUSALS = 8
+"""Kinds of refused entries that are kept."""
 PACKED_ROWS, PACKED_BYTES = 1_024, 1 << 20
 """Rows in a pack, and bytes of packs that are kept in memory."""
 _ENCODER = msgspec.msgpack.Encoder()
@@ -277,7 +288,11 @@ class RunFold:
         self.taken: Counter[str] = Counter()
         self.skipped: Counter[str] = Counter()
         self.last_decision: Decision | None = None
-        self.refusals: list[Decision] = []
+        self.refusals: dict[str, Decision] = {}
+        """Last of each kind of refused entry since one was taken, the newest at the end."""
+        self.refused_hedges = 0
+        """By the risk gate."""
+        self.refused_hedge: Decision | None = None
         self.straddle: Decision | None = None
         self.decisions: PackedLog[Decision] = PackedLog(Decision, most_bytes)
         self.marks: PackedLog[Mark] = PackedLog(Mark, most_bytes)
@@ -368,13 +383,20 @@ class RunFold:
         if decision.taken:
             self.taken[decision.kind] += decision.is_counted
             if decision.kind == "entry":
-                self.refusals = []
+                self.refusals = {}
                 if STRADDLE_DELTA in decision.facts:
                     self.straddle = decision
             return
         self.skipped[decision.kind] += 1
         if decision.kind == "entry":
-            self.refusals = [*self.refusals[-4:], decision]
+            like = likeness(decision.reasons, decision.facts)
+            self.refusals.pop(like, None)
+            self.refusals[like] = decision
+            if len(self.refusals) > _MOST_REFUSALS:
+                del self.refusals[next(iter(self.refusals))]
+        elif decision.kind == "hedge" and decision.facts.get(REFUSED_BY) == RISK_GATE:
+            self.refused_hedges += 1
+            self.refused_hedge = decision
 
     def _on_mark(self, mark: Mark) -> None:
         self.last_mark = mark

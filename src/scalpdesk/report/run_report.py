@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from scalpdesk.core.intents import Decision, Mark, Side
+from scalpdesk.core.intents import Decision, Mark, Side, likeness
 from scalpdesk.core.units import ZERO, money_decimals, run_currency
 from scalpdesk.engine.desk import REST
 from scalpdesk.hedging.sizing import least_fraction_of
@@ -20,6 +20,7 @@ from scalpdesk.portfolio.explain import parts_in_cents
 from scalpdesk.report.figures import json_safe
 from scalpdesk.report.fold import Fill, RunFold, SentOrder
 from scalpdesk.report.session_tables import SessionPnl, divided_to_cents, performance
+from scalpdesk.report.summary import why_refused
 from scalpdesk.report.trades import BookRecord, Trade, exposure, is_hedge, trades_of
 from scalpdesk.volatility.variance_time import VarianceClock, clock_of
 
@@ -86,8 +87,8 @@ def report_of(
     ``vix_before``: Returns the last close of the VIX that was known on a day, in points.
     """
     maker = _Maker(header, fold, is_shared="strategies" in figures)
-    sessions = maker.sessions(vix_before)
     trades = maker.trades()
+    sessions = maker.with_reasons(maker.sessions(vix_before), trades or ())
     pnl = {name: Decimal(amount) for name, amount in figures["pnl"].items()}
     statistics = figures.get("performance")
     if statistics is None:
@@ -157,6 +158,33 @@ class _Maker:
             )
             for place, each in enumerate(found)
         )
+
+    def with_reasons(
+        self, sessions: Sequence[SessionPnl], trades: Sequence[Trade]
+    ) -> tuple[SessionPnl, ...]:
+        """Return the sessions, each in which nothing was held with why it opened nothing."""
+        spans = {span.day.isoformat(): (span.open_ns, span.close_ns) for span in self._spans}
+        refused: dict[str, dict[str, Decision]] = {}
+        for each in self._fold.decisions:
+            if each.kind == "entry" and not each.taken:
+                day = self._clock.session_day(each.ts_ns).isoformat()
+                kinds = refused.setdefault(day, {})
+                like = likeness(each.reasons, each.facts)
+                kinds.pop(like, None)
+                kinds[like] = each
+
+        def reason(row: SessionPnl) -> str:
+            span = spans.get(row.session)
+            is_held = span is None or any(
+                trade.opened_ns <= span[1] and (trade.closed_ns is None or trade.closed_ns > span[0])
+                for trade in trades
+            )
+            kinds = refused.get(row.session)
+            if is_held:
+                return ""
+            return "the strategy looked for no entry" if kinds is None else why_refused([*kinds.values()])
+
+        return tuple(replace(row, no_entry=reason(row)) for row in sessions)
 
     def trades(self) -> tuple[Trade, ...] | None:
         if self._is_shared and not self.records:

@@ -119,6 +119,8 @@ class SessionPnl(msgspec.Struct, frozen=True):
     """Last close of the VIX before it, in points."""
     strategies: dict[str, Decimal] = {}
     """P&L of each, where several share the desk."""
+    no_entry: str = ""
+    """Why a session in which no option was held opened nothing."""
 
 
 def divided_to_cents(amounts: Mapping[str, Decimal], total: Decimal, unit: Decimal) -> dict[str, Decimal]:

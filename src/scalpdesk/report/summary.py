@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from scalpdesk.core.intents import Mark, likeness
+from scalpdesk.core.intents import Decision, Mark, likeness
 from scalpdesk.core.units import CENT, count_text, rounded_text, to_cents
 from scalpdesk.engine.desk import Desk, by_strategy, by_underlying
 from scalpdesk.engine.exposure import exposure
@@ -17,7 +17,7 @@ from scalpdesk.portfolio.gamma_verdict import gamma_verdict, loss_of
 from scalpdesk.portfolio.positions import PositionManager, exact_price
 from scalpdesk.report.fold import RunFold
 from scalpdesk.strategies.contract import AsksFolders, ReportsHedges, members_of
-from scalpdesk.strategies.toolkit.entry_legs import AGAIN_IN
+from scalpdesk.strategies.toolkit.entry_legs import ENTRY_GATE
 
 
 def run_summary(
@@ -123,20 +123,33 @@ _NEVER_ASKED = "no trade: the strategy never asked for one"
 def verdict(fold: RunFold) -> str:
     """Return the outcome of the run in a sentence; "no trade" carries its reason."""
     if fold.fill_count:
+        refused = fold.refused_hedge
         return (
             f"traded: {fold.taken['entry']} entry, {count_text(fold.taken['hedge'], 'hedge')},"
             f" {fold.taken['exit']} exit"
-        )
+        ) + ("" if refused is None else f"; {fold.refused_hedges:,} more refused, at last {refused.headline}")
     if fold.refusals:
-        *earlier, last = fold.refusals
-        why = "; ".join(last.reasons)
-        likes = [likeness(each.reasons, each.facts) for each in fold.refusals[-2:]]
-        if earlier and (AGAIN_IN in last.facts or likes[0] != likes[1]):
-            why += f"; before: {'; '.join(earlier[-1].reasons)}"
-        return f"no trade: {why}"
+        return f"no trade: {why_refused([*fold.refusals.values()])}"
     if fold.orders:
         return "no trade: orders were sent and none was filled"
     return _NEVER_ASKED
+
+
+def why_refused(refusals: Sequence[Decision]) -> str:
+    """Return why nothing was opened: the last refusal, the one of another kind before it, the entry gate's.
+
+    ``refusals``: The last of each kind, in order.
+    """
+    *earlier, last = refusals
+    told = [last, *earlier[-1:]]
+    told += [each for each in reversed(earlier) if _is_gate(each) and not any(map(_is_gate, told))][:1]
+    if _is_gate(last):  # its other tests are in its own words
+        told = [last]
+    return "; before: ".join("; ".join(each.reasons) for each in told)
+
+
+def _is_gate(decision: Decision) -> bool:
+    return likeness(decision.reasons, decision.facts).startswith(ENTRY_GATE)
 
 
 def with_loss(outcome: str, pnl: Mapping[str, Decimal]) -> str:

@@ -209,7 +209,7 @@ def _parts_row(parts: Mapping[str, Decimal]) -> list[str | None]:
 def _session_row(row: SessionPnl, delta_decimals: int) -> dict[str, Any]:
     largest = plain(row.largest_net_delta_shares, delta_decimals)
     shown = {"day": row.session, "delta": largest, "pnl": signed(row.pnl), "tone": tone(row.pnl)}
-    return shown | {"parts": _parts_row(row.parts)}
+    return shown | {"parts": _parts_row(row.parts), "no_entry": row.no_entry}
 
 
 def _trade_row(trade: Trade) -> dict[str, Any]:
@@ -329,8 +329,8 @@ def _decision_counts(report: RunReport) -> list[list[Any]]:
         if decision.kind is DecisionKind.HEDGE and decision.is_counted:
             continue
         outcome = "taken" if decision.taken else "skipped"
-        row = decision.kind.value, outcome, likeness(decision.reasons, decision.facts)
-        told[row] = without_figures(decision.reasons[0]) if decision.reasons else ""
+        row = str(decision.kind), outcome, likeness(decision.reasons, decision.facts)
+        told[row] = without_figures(decision.headline)
         counts[row] += 1
     return [[*row[:2], told[row], count] for row, count in counts.most_common(60)]
 

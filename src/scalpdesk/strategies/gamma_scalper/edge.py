@@ -49,6 +49,7 @@ from scalpdesk.pricing.smile_level import SviVols, level_between, level_of
 from scalpdesk.strategies.contract import DeskView, Facts
 from scalpdesk.strategies.gamma_scalper.config import EntryConfig
 from scalpdesk.strategies.gamma_scalper.horizon import HorizonForecast, days_a_year
+from scalpdesk.strategies.toolkit.entry_legs import ENTRY_GATE
 from scalpdesk.strategies.toolkit.exits import LAST_HOUR_NS, NO_GAIN
 from scalpdesk.strategies.toolkit.hedger import FINE, TRADING_YEARS, DeltaHedger
 from scalpdesk.strategies.toolkit.sizing import StraddleRisk, pnl_deviation
@@ -82,7 +83,7 @@ class EntryVerdict(FrozenStruct, frozen=True):
     @property
     def refused_by(self) -> str:
         """What of the gate refuses, the same at any figures."""
-        return "entry gate: " + (", ".join(self.failed) or "no edge")
+        return f"{ENTRY_GATE}: " + (", ".join(self.failed) or "no edge")
 
 
 class StraddleEdge:

@@ -176,6 +176,7 @@ class ScalperTools:
         session, deadline = view.session, self.manner.deadline
         assert session is not None
         self.entries = self.again_ns = 0
+        self._refusals.forget()  # each session says anew why it opens nothing
         expiring = []
         if deadline is not None:
             expiring = sorted(
@@ -183,7 +184,6 @@ class ScalperTools:
                 for number, contract in self._listed
                 if session.open_ns < final_close_ns(contract) <= session.close_ns
             )
-            self._refusals.forget()
             self._trade_in(expiring)
         if self.watch is not None:
             self.watch.begin(view.begin_trade((*self.options, view.hedge)))

@@ -7,6 +7,8 @@ ABANDONED = "entry abandoned"
 """Begins the reason of an entry that was given up."""
 AGAIN_IN = "again_in_seconds"
 """Fact of an entry that was given up: when the next one is looked for."""
+ENTRY_GATE = "entry gate"
+"""Begins what refuses an entry that the gate of the edge refuses."""
 
 STRADDLE_DELTA = "straddle_delta_of_100"
 """Fact of a decision to buy a straddle: its delta, shares of 100."""

@@ -60,6 +60,7 @@ add(document.getElementById("main"), [
   withParts("Sessions", data.sessions, [
     { head: "Session", cell: (row) => row.day },
     { head: "Largest net delta", class: "num", cell: (row) => shown(row.delta) },
+    ...(data.sessions.some((row) => row.no_entry) ? [{ head: "No entry, because", cell: (row) => row.no_entry }] : []),
   ]),
   folded("Entries, exits and skipped decisions by reason", [
     { head: "Kind", cell: (row) => row[0] },
