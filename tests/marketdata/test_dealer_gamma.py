@@ -105,6 +105,17 @@ def test_an_option_that_nobody_holds_needs_no_gamma() -> None:
     assert found.coverage == 1.0
 
 
+def test_a_chain_without_open_interest_says_nothing_of_dealers() -> None:
+    """It was a net exposure of 0, and dealers "short"."""
+    rows = [(strike, side, 0.02, 0.0) for strike in (99.0, 100.0, 101.0) for side in "CP"]
+    found = gamma_exposure(chain(rows), 100.0)
+    assert (found.coverage, found.net_usd) == (1.0, None)
+    assert "open interest" in found.reason
+    held = gamma_exposure(chain([*rows[:-1], (101.0, "P", 0.02, 3.0)]), 100.0)
+    assert held.net_usd is not None
+    assert held.net_usd < 0.0
+
+
 def test_an_empty_chain_is_unknown() -> None:
     found = gamma_exposure(chain([]), 600.0)
     assert (found.net_usd, found.reason, found.call_wall, found.put_wall) == (None, "no options", None, None)

@@ -212,10 +212,8 @@ def _print_exposure(document: dict[str, Any], strikes: int) -> None:
             f"{_millions(document['sum_usd'])} M)"
         )
     else:
-        held = "long" if net > 0.0 else "short"
-        click.echo(
-            f"net exposure  {_millions(net)} M USD per 1 %: dealers {held} gamma, if the convention holds"
-        )
+        held = "dealers have no gamma" if not net else f"dealers {'long' if net > 0.0 else 'short'} gamma"
+        click.echo(f"net exposure  {_millions(net)} M USD per 1 %: {held}, if the convention holds")
     relative = document["relative"]
     against = (
         "no history to compare with" if relative is None else f"{relative:+.2f} of what is usually large"

@@ -123,11 +123,13 @@ class _GammaExposure:
             return "no options"
         if self.coverage < _MIN_COVERAGE:
             return f"coverage {self.coverage:.0%} is below {_MIN_COVERAGE:.0%}"
+        if self.call_wall is None and self.put_wall is None:
+            return "no contract has open interest: a chain without it says nothing of dealers"
         return ""
 
     @property
     def net_usd(self) -> float | None:
-        """The sum, or None when the coverage is too small."""
+        """The sum, or None where it is not known: :attr:`reason`."""
         return None if self.reason else self.sum_usd
 
 
