@@ -115,6 +115,16 @@ def test_sentence_reconciles_implied_forecast_and_realised(implied, forecast, re
     assert "nan" not in text
 
 
+def test_options_are_cheap_or_rich_by_what_the_gate_compared():
+    """Options of 15.5 % read cheap beside a forecast of 15.8 %, which the gate had refused against 18.5 %."""
+    alone = volatility_sentence(0.155, 0.158, math.nan, math.nan)
+    by_gate = volatility_sentence(0.155, 0.158, math.nan, math.nan, (0.158, 0.185))
+    assert ("cheap" in alone, "rich" in by_gate, "cheap" in by_gate) == (True, True, False)
+    assert "18.5 %" in by_gate
+    against = volatility_sentence(0.155, 0.158, 0.20, 0.16, (0.158, 0.185))
+    assert "but the day moves more" in against
+
+
 def test_realised_and_charged_volatility_have_the_sign_of_the_sessions_result(held, page):
     meter = held.meter_today()
     assert page["realised"] == meter["realised_vol_weighted"]

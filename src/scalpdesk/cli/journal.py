@@ -116,6 +116,7 @@ def _show_trades(rows: list[dict[str, Any]]) -> None:
         f"{'run={run_id}|' if are_several else ''}trade={{number}}: {{structure}}|opened (New York)"
         "|cash in={cash_in:+,.2f}|worth 1 min={worth_after_1:,.2f}|5 min={worth_after_5:,.2f}"
         "|30 min={worth_after_30:,.2f}|vol in={vol_in:.1p %}|forecast={forecast_vol:.1p %}"
+        "|against={implied_level:.1p %}|edge={edge_usd:+,.2f}"
         "|vol out={vol_out:.1p %}|cash out={cash_out:+,.2f}|P&L={pnl:+,.2f}"
     )
     made: Made = {

@@ -341,7 +341,9 @@ def show_trades(out: "Console", trades: Sequence["Trade"], currency: str = "USD"
     n, is_shared = money_decimals(currency), any(each.strategy for each in trades)
     columns = (
         f"trade{'|strategy' if is_shared else ''}|in (New York)={{opened}}|out|cash in|cash out"
-        "|vol in={vol_in:.1%}|vol out={vol_out:.1%}|realised={realised_vol:.1%}|hedges"
+        "|vol in={vol_in:.1%}|vol out={vol_out:.1%}|realised={realised_vol:.1%}"
+        "|forecast={forecast_vol:.1%}|against={implied_level:.1%}"
+        f"|edge={{edge_usd:+,.{n}f}}|hedges"
         f"|costs:.{n}$|P&L {currency}={{pnl:.{n}$}}|why"
     )
     made: Made = {
@@ -353,7 +355,7 @@ def show_trades(out: "Console", trades: Sequence["Trade"], currency: str = "USD"
         "why": lambda each: (each.why or "").partition(": ")[0],
     }
     table = table_of(shown, columns, made, unknown="", title=title, left=2 + is_shared, text=("why",))
-    print_table(table, out, first_to_go=("costs", "hedges", "realised", "out"))
+    print_table(table, out, first_to_go=("costs", "hedges", "realised", "out", "against", "forecast", "edge"))
 
 
 def _show_words(out: "Console", trades: Sequence["Trade"]) -> None:

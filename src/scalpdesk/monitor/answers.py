@@ -924,6 +924,9 @@ class JournalTrade(TypedDict):
     cash_out: str
     vol_in: float | None
     forecast_vol: float | None
+    implied_level: float | None
+    """The market's level to the forecast's horizon: what the entry's gate compared the forecast with."""
+    edge_usd: float | None
     vol_out: float | None
     worth: list[float | None]
     worth_note: str | None

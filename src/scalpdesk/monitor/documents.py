@@ -231,19 +231,27 @@ def session_verdict(follower: RunFollower, parts: dict[str, Decimal]) -> GammaVe
 
 
 def verdict(
-    follower: RunFollower, parts: dict[str, Decimal], paying: GammaVerdict | None
+    follower: RunFollower,
+    parts: dict[str, Decimal],
+    paying: GammaVerdict | None,
+    *,
+    is_one_session: bool = True,
 ) -> list[answers.Piece]:
-    """Return a loss and where it came from, then the answer to "is gamma paying?", as pieces of text."""
+    """Return a loss and where it came from, then the answer to "is gamma paying?", as pieces of text.
+
+    ``is_one_session``: Whether ``parts`` are of the follower's session: its move of implied volatility is no
+    cause of what several sessions earned.
+    """
+    moved = _implied_moved(follower) if is_one_session else ""
     lost = loss_of(parts)
     answer = _is_gamma_paying(follower, paying)
     if lost is not None:
-        moved = _implied_moved(follower) if lost.causes[0][0] == VEGA else ""
-        between = f"{moved.capitalize()}. " if moved else ""
+        between = f"{moved.capitalize()}. " if moved and lost.causes[0][0] == VEGA else ""
         question = "" if paying is None else f"{paying.question} "
         return [*loss_pieces(lost), {"text": between + question}, *answer]
     if paying is None:
         return answer
-    return [*answer, {"text": _largest_source(follower, parts), "tone": "muted"}]
+    return [*answer, {"text": _largest_source(parts, moved, is_day=is_one_session), "tone": "muted"}]
 
 
 def _is_gamma_paying(follower: RunFollower, paying: GammaVerdict | None) -> list[answers.Piece]:
@@ -258,18 +266,18 @@ def _is_gamma_paying(follower: RunFollower, paying: GammaVerdict | None) -> list
     return verdict_pieces(paying)
 
 
-def _largest_source(follower: RunFollower, parts: dict[str, Decimal]) -> str:
-    """Return a sentence on what moved the day more than gamma and theta did; empty when nothing did."""
+def _largest_source(parts: dict[str, Decimal], moved: str, *, is_day: bool) -> str:
+    """Return a sentence on what moved the P&L more than gamma and theta did; empty when nothing did."""
     name, amount = max(sources(parts).items(), key=lambda item: abs(item[1]))
     if name == GAMMA_AND_THETA or not amount:
         return ""
-    moved = _implied_moved(follower) if name == VEGA else ""
-    return f" Most of the day is {name}, {signed(amount)}{f': {moved}' if moved else ''}."
+    because = f": {moved}" if moved and name == VEGA else ""
+    return f" Most of the {'day' if is_day else 'run'} is {name}, {signed(amount)}{because}."
 
 
 def _implied_moved(follower: RunFollower) -> str:
     before, implied = follower.first_implied, follower.last_implied
-    if not math.isfinite(before):
+    if not math.isfinite(before) or not follower.holds_as_first:
         return ""
     return f"implied {'rose' if implied > before else 'fell'} from {100 * before:.1f} to {per_cent(implied)}"
 

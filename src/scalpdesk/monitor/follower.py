@@ -168,6 +168,9 @@ class RunFollower:
         self.events = 0
         self.first_implied = self.last_implied = math.nan
         """Implied volatility of the book at the session's first and last sample with an option."""
+        self._first_held: frozenset[int] = frozenset()
+        self.holds_as_first = True
+        """Whether the session's samples were all of the options of its first: else the two do not compare."""
         self.mode = Mode.ACTIVE
         self.mode_since_ns = 0
         self.mode_reason = ""
@@ -503,6 +506,7 @@ class RunFollower:
             self.session_nav = self.desk.session_equity
             self.day_low = self.day_high = math.nan
             self.first_implied, self._guessed = math.nan, []
+            self.holds_as_first = True
             self._meter_at_open = self.desk.attribution.legs.meter.total.since(MoveMeter())
         else:
             self._sample()  # while it is open: the curves end where the session does
@@ -574,8 +578,10 @@ class RunFollower:
             self._guessed.append((now_ns / NANOS_PER_SECOND, legs, math.isnan(self.first_implied)))
         if not math.isnan(implied):
             self.last_implied = implied
+            held_now = frozenset(leg.number for leg in legs)
             if math.isnan(self.first_implied):
-                self.first_implied = implied
+                self.first_implied, self._first_held = implied, held_now
+            self.holds_as_first = self.holds_as_first and held_now == self._first_held
         premium = self.premium()
         totals, before = desk.attribution.totals, self.session_totals
         nav = desk.attribution.current_nav()

@@ -139,7 +139,7 @@ def volatility_page(follower: RunFollower) -> answers.VolatilityPage | answers.E
         "forecast_model": known and known.model,
         "forecast_days": known and known.horizon_days,
         "forecast_reason": None if forecast is None or known else forecast.reason,
-        "sentence": volatility_sentence(implied, expected, realised, paid),
+        "sentence": volatility_sentence(implied, expected, realised, paid, follower.fold.compared),
         "day": _day_sentence(follower, spot, implied, expected, realised),
         "smiles": smiles[:_SMILE_EXPIRIES],
         "term": [{"expiry": each["expiry"], "days": each["days"], "atm": each["atm"]} for each in smiles],
@@ -165,27 +165,40 @@ def regime_now(follower: RunFollower) -> answers.VolatilityRegime:
     return {"regime": regime_of(forecast.vol).value, "forecast_vol": forecast.vol, "model": forecast.model}
 
 
-def volatility_sentence(implied: float, forecast: float, realised: float, paid: float) -> str:
+def volatility_sentence(
+    implied: float,
+    forecast: float,
+    realised: float,
+    paid: float,
+    compared: tuple[float, float] | None = None,
+) -> str:
     """Return the answer to "is it cheap?": how implied, forecast and realised volatility go together.
 
     ``implied``, ``forecast``, ``realised``: On the variance clock, fractions a year; NaN for what is not
     known.
     ``paid``: Implied volatility that theta has charged for in this session, on the same clock and with the
     same weights as ``realised``.
+    ``compared``: Forecast and market level to its horizon that the entry's gate compared last: by these, not
+    by the implied volatility of a strike, are options cheap or rich.
     """
     if not math.isfinite(implied):
         return "No option has an implied volatility yet."
     parts, clauses = [f"Implied {per_cent(implied)}"], []
     if math.isfinite(forecast):
         parts.append(f"forecast {per_cent(forecast)}")
-        word = "rich" if implied > forecast else "cheap"
-        clauses.append(f"options are {word} against the forecast")
+        expected, level = compared or (forecast, implied)
+        is_rich = level > expected
+        clause = f"options are {'rich' if is_rich else 'cheap'} against the forecast"
+        if compared is not None:
+            clause += f" (the entry gate compares {per_cent(expected)} with {per_cent(level)} to its horizon)"
+        clauses.append(clause)
     else:
+        is_rich = False
         clauses.append("there is no forecast to compare it with")
     if math.isfinite(realised) and math.isfinite(paid):
         parts.append(f"realised today {per_cent(realised)}")
         moved = "more" if realised > paid else "less"
-        is_against = math.isfinite(forecast) and (implied > forecast) == (realised > paid)
+        is_against = math.isfinite(forecast) and is_rich == (realised > paid)
         clauses.append(
             f"{'but' if is_against else 'and'} the day moves {moved} than the {per_cent(paid)} that theta"
             " has charged for"

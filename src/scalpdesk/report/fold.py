@@ -290,6 +290,8 @@ class RunFold:
         self.last_decision: Decision | None = None
         self.refusals: dict[str, Decision] = {}
         """Last of each kind of refused entry since one was taken, the newest at the end."""
+        self.compared: tuple[float, float] | None = None
+        """What the entry's gate compared last: the forecast, and the market's level to its horizon."""
         self.refused_hedges = 0
         """By the risk gate."""
         self.refused_hedge: Decision | None = None
@@ -378,6 +380,9 @@ class RunFold:
     def _on_decision(self, decision: Decision) -> None:
         self.decisions.append(decision)
         self.last_decision = decision
+        if "implied_level" in decision.facts and "forecast_vol" in decision.facts:
+            facts = decision.facts
+            self.compared = float(facts["forecast_vol"]), float(facts["implied_level"])
         if _LOG.isEnabledFor(logging.DEBUG):
             _LOG.debug("%s", _in_one_line(len(self.decisions), decision))
         if decision.taken:

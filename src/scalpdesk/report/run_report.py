@@ -159,9 +159,7 @@ class _Maker:
             for place, each in enumerate(found)
         )
 
-    def with_reasons(
-        self, sessions: Sequence[SessionPnl], trades: Sequence[Trade]
-    ) -> tuple[SessionPnl, ...]:
+    def with_reasons(self, sessions: Sequence[SessionPnl], trades: Sequence[Trade]) -> tuple[SessionPnl, ...]:
         """Return the sessions, each in which nothing was held with why it opened nothing."""
         spans = {span.day.isoformat(): (span.open_ns, span.close_ns) for span in self._spans}
         refused: dict[str, dict[str, Decision]] = {}

@@ -5,7 +5,7 @@ credit in others, and a plug-in's shape has words without a line of its own.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from itertools import pairwise
 from typing import NamedTuple
@@ -215,6 +215,23 @@ def entry_words(opening: Opening, named: NamedStructure | None, outlook: Outlook
     if opening.cash is not None:
         text += f" for a {_cash(opening.cash, currency)}"
     return text if outlook is None else f"{text}; {_outlook_words(outlook, money_decimals(currency))}"
+
+
+def gate_words(promised: Mapping[str, float | None], currency: str) -> str:
+    """Return what the entry's gate compared, and the edge that it found; empty where it compared nothing.
+
+    The market's level is that to the forecast's horizon, not the volatility of the options that are traded.
+    """
+    names = ("forecast_vol", "implied_level", "edge_usd", "edge_stderr_usd")
+    forecast_vol, implied_level, edge, stderr = map(promised.get, names)
+    if forecast_vol is None or implied_level is None:
+        return ""
+    text = f"forecast {forecast_vol:.1%} against the market's {implied_level:.1%}"
+    if edge is None:
+        return text
+    decimals = money_decimals(currency)
+    error = "" if stderr is None else f" ± {stderr:,.{decimals}f}"
+    return f"{text}: edge {edge:+,.{decimals}f}{error} {currency}"
 
 
 def _outlook_words(outlook: Outlook, decimals: int = 2) -> str:

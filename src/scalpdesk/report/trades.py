@@ -37,6 +37,7 @@ from scalpdesk.report.trade_words import (
     Outlook,
     entry_words,
     exit_words,
+    gate_words,
     outlook_of,
 )
 from scalpdesk.volatility.variance_time import VarianceClock
@@ -160,12 +161,13 @@ def trades_of(
         last = len(hedged) if end_ns is None else bisect_left(hedged, end_ns)
         opening = each.opening(held.contracts, marks.spot_at(each.opened_ns))
         named = structure_of((leg.contract, leg.quantity) for leg in opening.legs)
-        outlook = outlook_of(opening)
+        outlook, promised = outlook_of(opening), _promised(each, entries)
+        compared = gate_words(promised, opening.legs[0].contract.currency)
         trades.append(
             Trade(
                 strategy=strategy,
                 structure=None if named is None else str(named),
-                entry=entry_words(opening, named, outlook),
+                entry="; ".join(filter(None, (entry_words(opening, named, outlook), compared))),
                 exit=None if each.closed_ns is None else exit_words(opening, named, each.cash_out, why),
                 opened_ns=each.opened_ns,
                 closed_ns=each.closed_ns,
@@ -178,7 +180,7 @@ def trades_of(
                 vol_in=marks.vol_in(opening, until_ns),
                 vol_out=marks.vol_out(each.closing(held.contracts), each.opened_ns),
                 realised_vol=marks.realised(each.opened_ns, until_ns, clock, adjustments, dividends),
-                **_promised(each, entries),
+                **promised,
                 outlook=outlook,
                 **marks.worths(each.opened_ns, each.closed_ns),
                 hedges=last - bisect_left(hedged, each.opened_ns),

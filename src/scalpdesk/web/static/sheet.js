@@ -54,7 +54,8 @@ add(document.getElementById("main"), [
     { head: "Closed", class: "why", cell: (row) => (row.closed ? [row.closed, h("br"), h("small", { class: "muted" }, row.exit)] : "held") },
     { head: "Cash in, out", class: "num", cell: (row) => row.cash.join(", ") },
     { head: "Worth after 1, 5, 30 min", class: "num", cell: (row) => h("span", { title: row.worth_note }, row.worth.map(shown).join(", ")) },
-    { head: "Volatility in, forecast, out", class: "num", cell: (row) => row.vols.map(shown).join(", ") },
+    { head: "Volatility in, out", class: "num", cell: (row) => row.vols.map(shown).join(", ") },
+    { head: "Forecast, market to its horizon, edge", class: "num", cell: (row) => row.gate.map(shown).join(", ") },
     { head: "Hedges", class: "num", cell: (row) => row.hedges },
   ]),
   withParts("Sessions", data.sessions, [
