@@ -190,7 +190,7 @@ def test_the_edge_of_two_straddles_is_twice_that_of_one():
     (trade,) = trades([fill(1, C, "buy", 2), fill(2, C, "sell", 2)], decisions=decisions)
     assert (trade.edge_usd, trade.edge_stderr_usd) == (15.0, 6.0)
     assert (trade.forecast_vol, trade.implied_level) == (0.2, 0.1)
-    assert all(figure in trade.entry for figure in ("20.0%", "10.0%", "+15.00", "6.00"))  # every reader has it
+    assert all(figure in trade.entry for figure in ("20.0%", "10.0%", "+15.00", "6.00"))
     (without,) = trades([fill(1, C, "buy", 2), fill(2, C, "sell", 2)])
     assert (without.edge_usd, "forecast" in without.entry) == (None, False)
     assert gate_record([without, trade])["trades"] == 1
