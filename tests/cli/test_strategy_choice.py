@@ -10,6 +10,7 @@ from scalpdesk.cli.strategy_choice import choose_strategy, flag_settings
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.strategies.registry import canonical_name, find_strategy
+from scalpdesk.venues.registry import find_venue
 
 
 @pytest.fixture(autouse=True)
@@ -58,6 +59,22 @@ def test_the_env_file_of_the_seed_chooses_the_strategy_and_its_account(tmp_path)
     keys = load_settings("st0ckg", cwd=tmp_path).venue_keys()
     assert [one.reveal() for one in keys] == ["another_key", "another_secret"]
     assert load_settings("gamma-scalper", cwd=tmp_path).venue_keys() is None
+
+
+@pytest.mark.parametrize("strategy", ["st0cka", "gamma-scalper", "hybrid", "st0ckg"])
+def test_the_keys_of_st0cka_open_the_account_at_alpaca_for_each_that_has_none(tmp_path, strategy):
+    alpaca = find_venue("alpaca").other_keys
+    st0cka = {"ST0CKAKEY": "k", "ST0CKASECRET": "s"}
+    settings = load_settings(strategy, environ=st0cka, cwd=tmp_path)
+    assert [one.reveal() for one in settings.venue_keys(alpaca)] == ["k", "s"]
+    assert settings.keys_taken(find_venue("deribit").other_keys) == (
+        ("st0cka_key", "st0cka_secret") if strategy == "st0cka" else None
+    )
+    common = {"TRADING_API_KEY": "c", "TRADING_API_SECRET": "t"}
+    both = load_settings(strategy, environ=st0cka | common, cwd=tmp_path)
+    assert [one.reveal() for one in both.venue_keys(alpaca)] == (
+        ["k", "s"] if strategy == "st0cka" else ["c", "t"]
+    )
 
 
 def test_without_keys_of_its_own_a_strategy_trades_the_common_account(tmp_path):

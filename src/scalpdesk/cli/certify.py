@@ -14,7 +14,7 @@ from scalpdesk.core.errors import EXIT_FAILED, ConfigError
 from scalpdesk.core.version import BUILD
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.sessions import from_ns, to_new_york
-from scalpdesk.venues.registry import venue_names
+from scalpdesk.venues.registry import find_venue, venue_names
 
 if TYPE_CHECKING:
     from scalpdesk.live.certify import StepResult
@@ -69,7 +69,7 @@ def certify(
     plan = plan_of(settings, RunOptions(venue=venue, url=url, exchange_time=exchange_time))
     clock = FollowingClock() if plan.follows_venue else SystemClock()
     began_ns = SystemClock().now_ns()
-    keys = settings.venue_keys()
+    keys = settings.venue_keys(find_venue(plan.venue).other_keys)
     tap = WireTap([] if keys is None else [key.reveal() for key in keys])
     run = Certification(
         build=lambda instruments: venue_gateway(plan, instruments, clock),

@@ -315,9 +315,20 @@ def opening_of(header: "JournalHeader", plan: "LivePlan") -> str:
             speed = f"at {plan.pace:g} times the market's time, a session in about {minutes:.1f} minutes"
     return (
         f"{header.run_id}: {label}, account"
-        f" {facts.get('account_id', '')}; scalpdesk status --watch shows it live\n"
+        f" {facts.get('account_id', '')}{_keys_taken(plan)}; scalpdesk status --watch shows it live\n"
         f"{speed}; Ctrl-C stops the desk (--on-stop {plan.runner.stop.value})"
     )
+
+
+def _keys_taken(plan: "LivePlan") -> str:
+    """Return which keys open the account, by their names in ``.env``; empty without keys."""
+    from scalpdesk.config.settings import dotenv_names
+
+    if plan.venue not in venue_names():
+        return ""
+    spec = find_venue(plan.venue)
+    pair = plan.settings.keys_taken(spec.other_keys) if spec.needs_keys else None
+    return "" if pair is None else f" by {dotenv_names(pair)[0]}"
 
 
 async def show_progress(

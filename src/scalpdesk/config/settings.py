@@ -57,6 +57,9 @@ from scalpdesk.strategies.registry import (
 from scalpdesk.strategies.toolkit.exits import PremiumExits
 from scalpdesk.venues.registry import find_venue
 
+KeyPair = tuple[str, str]
+"""Fields of ``[credentials]`` that open an account together: key and secret."""
+
 Positive = Annotated[float, Meta(gt=0)]
 _NonNegative = Annotated[float, Meta(ge=0)]
 Requests = Annotated[int, Meta(ge=10)]
@@ -672,17 +675,23 @@ class LoadedSettings(RunSettings):
                     )
         return error
 
-    def venue_keys(self) -> tuple[Secret, Secret] | None:
-        """Return key and secret of the account to trade: the strategy's own, else the trading keys.
+    def venue_keys(self, others: Sequence[KeyPair] = ()) -> tuple[Secret, Secret] | None:
+        """Return key and secret of the account to trade; None without keys. See :meth:`keys_taken`."""
+        pair = self.keys_taken(others)
+        return None if pair is None else self._keys(pair)
 
-        None without keys.
+    def keys_taken(self, others: Sequence[KeyPair] = ()) -> KeyPair | None:
+        """Return which keys are taken: the strategy's own, else the trading keys, else others of the venue.
+
+        ``others``: Pairs of another strategy that open an account at the venue, too.
+        Returns fields of ``[credentials]``; None without keys.
 
         Raises ConfigError when one of a pair is there without the other.
         """
-        for pair in key_pairs(self.strategy):
+        for pair in (*key_pairs(self.strategy), *others):
             key, secret = (getattr(self.config.credentials, name) for name in pair)
             if key is not None and secret is not None:
-                return key, secret
+                return pair
             if key is not None or secret is not None:
                 missing = pair[0] if key is None else pair[1]
                 raise ConfigError(
@@ -692,8 +701,12 @@ class LoadedSettings(RunSettings):
                 )
         return None
 
+    def _keys(self, pair: KeyPair) -> tuple[Secret, Secret]:
+        key, secret = (getattr(self.config.credentials, name) for name in pair)
+        return key, secret
 
-def key_pairs(strategy: str | None) -> list[tuple[str, str]]:
+
+def key_pairs(strategy: str | None) -> list[KeyPair]:
     """Return the fields of ``[credentials]`` that are read: the strategy's own, then the common."""
     own = None if strategy is None else find_strategy(strategy).credentials
     return [*(() if own is None else (own,)), ("trading_api_key", "trading_api_secret")]

@@ -358,7 +358,7 @@ async def live_account(settings: LoadedSettings, venue: str) -> AccountFacts:
         raise ConfigError(
             "this venue has no real money to arm", where="--venue", value=venue, fix="run it without --live"
         )
-    keys = settings.venue_keys() if spec.needs_keys else None
+    keys = settings.venue_keys(spec.other_keys) if spec.needs_keys else None
     if keys is None and spec.needs_keys:
         raise keys_missing("arming needs the live account's key and secret", settings.strategy)
     if settings.config.desk.paper:

@@ -94,7 +94,7 @@ def venue_gateway(
     Raises ConfigError when there is no such venue, keys are missing, or live trading is not armed.
     """
     spec = find_venue(venue or plan.venue)
-    keys = plan.settings.venue_keys() if spec.needs_keys else None
+    keys = plan.settings.venue_keys(spec.other_keys) if spec.needs_keys else None
     if keys is None and spec.needs_keys:
         raise keys_missing("the venue needs a key and a secret; nothing was sent", plan.settings.strategy)
     section = plan.settings.config.venue

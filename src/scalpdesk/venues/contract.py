@@ -742,6 +742,9 @@ class VenueSpec(Generic[S]):
     """Struct of the section ``[venues.NAME]`` of the configuration; :class:`NoSettings` without a section."""
     needs_keys: bool = True
     """Whether its account is opened with a key and a secret."""
+    other_keys: Sequence[tuple[str, str]] = ()
+    """Keys of one strategy, as fields of ``[credentials]``, that open an account here for each other that has
+    none of its own."""
     fees: FeeModel = NO_FEES
     """Its schedule, for real money and paper alike."""
     other_fees: Mapping[str, FeeModel] = field(default_factory=dict)

@@ -24,6 +24,7 @@ VENUE = VenueSpec(
     name="alpaca",
     build=build,
     settings=AlpacaSettings,
+    other_keys=(("st0cka_key", "st0cka_secret"),),
     fees=ALPACA_TERMS.fees,
     cutoff=ALPACA_TERMS.cutoff,
     live_account=live_account,
