@@ -210,7 +210,10 @@ def settings_from(
     *,
     simulated_account: bool = True,
 ) -> "LoadedSettings":
-    """Load the configuration of a command called in this folder, with this environment."""
+    """Load the configuration of a command called in this folder, with this environment.
+
+    Without a strategy the sections of strategies are not read: a wrong key there keeps no record from a reader.
+    """
     from scalpdesk.config.settings import load_settings
     from scalpdesk.instruments.classes import use_classes
 
@@ -221,6 +224,7 @@ def settings_from(
         environ=os.environ,
         cwd=Path(),
         simulated_account=simulated_account,
+        reads_strategies=strategy is not None,
     )
     use_classes(settings.config.classes)
     return settings

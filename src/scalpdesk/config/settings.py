@@ -740,6 +740,7 @@ def load_settings(
     environ: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     simulated_account: bool = True,
+    reads_strategies: bool = True,
 ) -> LoadedSettings:
     """Read all sources and lay them over one another.
 
@@ -750,6 +751,7 @@ def load_settings(
     ``cwd``: Folder of ``scalpdesk.toml`` and ``.env``.
     ``simulated_account``: Whether ``simulation`` describes the account that will be traded, and limits are
     held against it; those of a venue's account are held against its equity as the run begins.
+    ``reads_strategies``: Whether the sections of strategies count; what reads records needs none of them.
     Returns LoadedSettings. Raises ConfigError for an unknown key, a value of the wrong type, a file that does
     not parse: with the key's path, file and line, the nearest known key and the fix. Several come at once, as
     a ``ManyConfigError``.
@@ -769,6 +771,8 @@ def load_settings(
         *read_environment(from_dotenv, ".env", own_names),
         *read_environment(real, members=own_names),
     ]
+    if not reads_strategies:
+        entries = [entry for entry in entries if entry.path[0] != "strategies"]
     errors: list[ConfigError] = []
     for text in overrides:
         try:
