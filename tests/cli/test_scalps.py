@@ -83,7 +83,8 @@ def test_without_scalps_it_says_how_to_get_some(told_by, tmp_path):
 def test_a_wrong_key_of_a_strategy_keeps_no_record_from_a_reader(runs_dir, tmp_path, monkeypatch, words):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "scalpdesk.toml").write_text(
-        f"[desk]\nruns_dir = {str(runs_dir)!r}\n[strategies.ema-scalper]\nnot_a_key = 1\n[strategies.nobodys]\nx = 2\n"
+        f"[desk]\nruns_dir = {str(runs_dir)!r}\n[strategies.ema-scalper]\nnot_a_key = 1\n"
+        "[strategies.nobodys]\nx = 2\n"
     )
     assert main(words.split()) == 0
     assert main(["config", "check", "ema-scalper"]) == 2

@@ -220,3 +220,24 @@ def test_an_exchanges_address_is_never_passed_over_for_the_market_in_process(tol
     told = told_by("run", "st0cka", *given, code=2).err
     assert f"where: {given[0]}" in told
     assert f"fix: --venue alpaca {given[0]}" in told
+
+
+def scalper(found):
+    return found.config.strategies["gamma-scalper"]
+
+
+@pytest.mark.parametrize(("nearest", "least"), [("0", None), (1, 0), ("7", 6), (8, 7), (30, 7)])
+def test_the_days_before_expiry_at_which_options_are_left_follow_a_window_that_begins_sooner(nearest, least):
+    one = load_settings("gamma-scalper", overrides=[f"selection.min_expiration_days={nearest}"])
+    assert scalper(one)["exits"]["min_dte"] == least
+    set_by_hand = ["selection.min_expiration_days=5", "exits.min_dte=2"]
+    assert scalper(load_settings("gamma-scalper", overrides=set_by_hand))["exits"]["min_dte"] == 2
+
+
+def test_the_two_keys_of_the_bitcoin_document_are_enough(tmp_path):
+    (tmp_path / "params.yaml").write_text("hedging_threshold: 0.1\nexpiries: [7, 30]\n")
+    found = load_settings("gamma-scalper", cwd=tmp_path)
+    days, own = scalper(found)["selection"], scalper(found)
+    assert (days["min_expiration_days"], days["max_expiration_days"]) == (7, 30)
+    assert (own["exits"]["min_dte"], own["hedge"]["threshold_shares"]) == (6, 0.1)
+    assert found.sources["strategies.gamma-scalper.exits.min_dte"] == "params.yaml:2"

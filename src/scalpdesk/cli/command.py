@@ -212,7 +212,7 @@ def settings_from(
 ) -> "LoadedSettings":
     """Load the configuration of a command called in this folder, with this environment.
 
-    Without a strategy the sections of strategies are not read: a wrong key there keeps no record from a reader.
+    Without a strategy the sections of strategies are not read: a wrong key there keeps nothing from a reader.
     """
     from scalpdesk.config.settings import load_settings
     from scalpdesk.instruments.classes import use_classes

@@ -915,7 +915,9 @@ def _lay_over(
     simulated_account: bool,
 ) -> LoadedSettings:
     named = dict.fromkeys(path[1] for path in values if path[0] == "strategies" and len(path) > 1)
-    _hand_down_exposure_age(values, schema, [*named, *(member_names(strategy) if strategy else ())])
+    names = dict.fromkeys([*named, *(member_names(strategy) if strategy else ())])
+    _hand_down_exposure_age(values, schema, list(names))
+    _follow_given(values, [name for name in names if SEVERAL not in name])
     tree = _tree(values)
     sections, venues = tree.pop("strategies", {}), tree.pop("venues", {})
     mode = tree.get("desk", {}).get("strategy_mode")
@@ -959,6 +961,18 @@ def _lay_over(
     shares = config.budgets
     own = None if strategy is None else bound_config(strategy, configs, shares.fractions, shares.adopts)
     return LoadedSettings(config, strategy, own, sources, path)
+
+
+def _follow_given(values: dict[KeyPath, Entry], names: Sequence[str]) -> None:
+    """Let keys of strategies that nobody set follow those that were."""
+    for name in names:
+        kind, own = _strategy_config_type(name), ("strategies", name)
+        if not issubclass(kind, BoundedSettings):
+            continue
+        given = {path[2:]: entry.value for path, entry in values.items() if path[:2] == own}
+        for path, (value, after) in kind.follow_given(given).items():
+            if (*own, *path) not in values:
+                values[*own, *path] = replace(values[*own, *after], path=(*own, *path), value=value)
 
 
 def _hand_down_exposure_age(values: dict[KeyPath, Entry], schema: Schema, names: Sequence[str]) -> None:

@@ -52,6 +52,10 @@ def at_least(low: float, high: float, unit: str) -> Bound:
 Seconds = Annotated[float, above(0, 3_600, "seconds, not milliseconds")]
 
 
+KeyPath = tuple[str, ...]
+"""Names of the sections and the key below them."""
+
+
 class BoundedSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Settings whose numbers are held against the bounds of their fields; None passes.
 
@@ -79,6 +83,15 @@ class BoundedSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                     value=str(number) if isinstance(number, Decimal) else number,
                     fix=f"set {key} to {bound.range_text()}",
                 )
+
+    @classmethod
+    def follow_given(cls, given: Mapping[KeyPath, Any]) -> Mapping[KeyPath, tuple[Any, KeyPath]]:
+        """Return keys that follow those given, where nobody set them: each its value, and the key it follows.
+
+        ``given``: Values as they were written, by path within the section.
+        """
+        del cls, given
+        return {}
 
     def key_path(self, name: str) -> str:
         """Return the path of a key of this section, as refusals name it."""

@@ -1,10 +1,11 @@
 """Settings of the gamma scalper: entry, hedge, recentring, and all of them together."""
 
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 
-from scalpdesk.core.bounds import BoundedSettings, Seconds, above, at_least, time_of_day
+from scalpdesk.core.bounds import BoundedSettings, KeyPath, Seconds, above, at_least, time_of_day
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.intents import LegOrders
 from scalpdesk.entry.edge_gate import EdgeGate, EdgeGateConfig
@@ -266,6 +267,18 @@ class GammaScalperConfig(BoundedSettings, frozen=True, forbid_unknown_fields=Tru
     """``structure``, ``selection``, ``entry``, ``triggers``, ``hedge``, ``recentre``, ``scale``, ``exits``,
     ``watch``: See their own fields.
     """
+
+    @classmethod
+    def follow_given(cls, given: Mapping[KeyPath, Any]) -> Mapping[KeyPath, tuple[Any, KeyPath]]:
+        """Let ``exits.min_dte`` lie below a window of expiries that begins at its default or sooner."""
+        nearest_key, usual = ("selection", "min_expiration_days"), ExitConfig().min_dte
+        try:
+            nearest = int(given[nearest_key])
+        except (KeyError, TypeError, ValueError):  # not given, or refused where it is read
+            return {}
+        if usual is None or nearest > usual:
+            return {}
+        return {("exits", "min_dte"): (nearest - 1 if nearest else None, nearest_key)}
 
     def __post_init__(self) -> None:
         """Refuse settings that contradict one another."""
