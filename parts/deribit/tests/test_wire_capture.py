@@ -173,6 +173,25 @@ def test_a_capture_counts_what_it_leaves_out_and_keeps_its_prints(tmp_path):
         read_capture(tmp_path / "nowhere")
 
 
+@pytest.mark.parametrize("is_wrapped", [False, True])
+@pytest.mark.parametrize("indent", [None, 2])
+def test_answers_over_http_are_read_as_they_were_kept(tmp_path, is_wrapped, indent):
+    ticker = {"instrument_name": "BTC-28MAR25-90000-C", "timestamp": 1_741_168_800_123, "open_interest": 3.0}
+    ticker |= {"best_bid_price": 0.05, "best_bid_amount": 1.5, "best_ask_price": 0.0, "best_ask_amount": 0.0}
+    ticker |= {"mark_price": 0.051, "index_price": 9e4, "underlying_price": 9.1e4, "mark_iv": 55.0}
+    trade = {"trade_id": "7", "instrument_name": "BTC-PERPETUAL", "timestamp": 1_741_168_800_124}
+    trade |= {"direction": "buy", "amount": 10.0, "price": 90_000.5, "index_price": 9e4, "mark_price": 9e4}
+    results = [ticker, {"trades": [trade], "has_more": False}]
+    answers = [{"jsonrpc": "2.0", "result": each} for each in results] if is_wrapped else [ticker, trade]
+    (tmp_path / "raw.json").write_text(json.dumps(answers, indent=indent))
+    rows, kinds = read_capture(tmp_path / "raw.json")
+    assert kinds == {"ticker": 1, "trades": 1}
+    assert [row["bid"] for row in rows["tickers"]] == [0.05]
+    assert [row["price"] for row in rows["prints"]] == [90_000.5]
+    (tmp_path / "one.json").write_text(json.dumps(answers[0], indent=indent))
+    assert read_capture(tmp_path / "one.json")[0]["tickers"] == rows["tickers"]
+
+
 def documents(text):
     """Split JSON documents that were printed one after another."""
     decoder, at = json.JSONDecoder(), 0

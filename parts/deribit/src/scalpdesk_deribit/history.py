@@ -370,14 +370,30 @@ def _frames(path: Path) -> Iterable[tuple[int, str]]:
     """Yield number and JSON text of each message that the venue sent; what the client sent is left out."""
     opened: Callable[..., Any] = gzip.open if path.suffix == ".gz" else open
     with opened(path, "rt", encoding="utf-8") as lines:
+        first = lines.readline().strip()
+        lines.seek(0)
+        if first[:1] == "[" or (first[:1] == "{" and not _is_json(first)):
+            document = msgspec.json.decode(lines.read())
+            each = document if isinstance(document, list) else [document]
+            yield from enumerate((msgspec.json.encode(one).decode() for one in each), 1)
+            return
         for number, line in enumerate(lines, 1):
             head, brace, body = line.partition("{")
             if brace and "<-" not in head and not head.startswith("configuration"):
                 yield number, brace + body
 
 
+def _is_json(text: str) -> bool:
+    with suppress(msgspec.DecodeError):
+        msgspec.json.decode(text)
+        return True
+    return False
+
+
 def read_capture(path: Path) -> tuple[Mapping[str, list[Row]], Counter[str]]:
     """Read a raw capture: lines with a JSON-RPC message each, whatever stands before it; gzip or plain.
+
+    Or one JSON document: an answer over HTTP, an array of them, or of what stands in their results.
 
     Returns rows of ``tickers``, ``prints`` and ``listings``; and how many messages of each kind were read.
     Book changes are counted only: the tickers have the best prices. Raises DataError when a message cannot be
@@ -396,7 +412,7 @@ def read_capture(path: Path) -> tuple[Mapping[str, list[Row]], Counter[str]]:
                     value=str(problem)[:200],
                     fix="cut the line off, or import another capture",
                 ) from None
-    except (OSError, EOFError, UnicodeDecodeError) as problem:
+    except (OSError, EOFError, UnicodeDecodeError, msgspec.DecodeError) as problem:
         raise DataError("the capture cannot be read", where=str(path), value=str(problem)) from None
     return found, kinds
 
@@ -407,12 +423,10 @@ def _take_frame(text: str, found: Mapping[str, list[Row]]) -> str:
         message = msgspec.json.decode(text)
     except msgspec.DecodeError as problem:
         raise WireError(f"not JSON: {problem}") from None
+    if not isinstance(message, dict):
+        raise WireError(f"no message: {text[:80]}")
     if "method" not in message:  # an answer; over HTTP it has no id
-        result = message.get("result")
-        if isinstance(result, list) and result and isinstance(result[0], dict) and "kind" in result[0]:
-            found["listings"] += [listing_row(each) for each in result]
-            return "instruments"
-        return "reply"
+        return _take_answer(message.get("result", message), found)
     frame = wire.decode_frame(text)
     if isinstance(frame, wire.Notification):
         kind = frame.channel.partition(".")[0]
@@ -422,3 +436,25 @@ def _take_frame(text: str, found: Mapping[str, list[Row]]) -> str:
             found["prints"] += [print_row(message) for message in wire.rows(frame.data, "trades")]
         return kind
     return "heartbeat"
+
+
+def _take_answer(result: Any, found: Mapping[str, list[Row]]) -> str:
+    """Add the rows of an answer's result; return their kind."""
+    given = result.get("trades", result) if isinstance(result, dict) else result
+    kinds = Counter(_take_result(each, found) for each in (given if isinstance(given, list) else [given]))
+    return kinds.most_common(1)[0][0] if kinds else "reply"
+
+
+def _take_result(row: Any, found: Mapping[str, list[Row]]) -> str:
+    if not isinstance(row, dict) or "instrument_name" not in row:
+        return "reply"
+    if "trade_id" in row:
+        found["prints"].append(print_row(row))
+        return "trades"
+    if "best_bid_price" in row:
+        found["tickers"].append(ticker_row(row))
+        return "ticker"
+    if "kind" in row:
+        found["listings"].append(listing_row(row))
+        return "instruments"
+    return "reply"
