@@ -1,6 +1,7 @@
 import io
 import json
 import re
+import subprocess
 import sys
 
 import pytest
@@ -154,3 +155,13 @@ def test_only_the_external_strategy_asks_a_folder(capsys, command):
 def test_a_backtest_of_the_external_strategy_needs_a_folder(capsys):
     assert main(["backtest", "external", "--no-journal"]) == 2
     assert "no strategy folder is given" in capsys.readouterr().err
+
+
+def test_the_module_of_the_documents_page_answers_with_the_same_flags(tmp_path, capsys):
+    events = lines(tmp_path / "e.ndjson", [event("a")])
+    words = ["--strategy", str(folder(tmp_path, BUY_ONE)), "--events", str(events)]
+    assert harness(*words, HERE) == 0
+    at_home = json.loads(capsys.readouterr().out)
+    module = [sys.executable, "-m", "backend.strategy_runner.harness", *words]
+    done = subprocess.run(module, capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert [one["qty"] for one in json.loads(done.stdout)] == [one["qty"] for one in at_home] != []

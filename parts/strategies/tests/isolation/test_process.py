@@ -201,11 +201,12 @@ def test_writing_to_the_desks_line_ends_the_process(tmp_path):
         assert "wrote to the desk's line" in reply.failure
 
 
-def test_only_the_interpreters_names_and_those_that_a_folder_lists_are_handed_on_and_never_a_key(tmp_path):
+def test_only_the_interpreters_names_and_those_that_a_folder_names_are_handed_on_and_never_a_key(tmp_path):
     given = {
         "PATH": os.environ["PATH"],
         "HEDGING_THRESHOLD": "0.2",
         "GEX_VALUE": "-1",
+        "EXIT_TIME_ET": "15:30",
         "AWS_SECRET_ACCESS_KEY": "s",
         "HOME": "/root",
         "TRADING_API_KEY": "k",
@@ -214,7 +215,8 @@ def test_only_the_interpreters_names_and_those_that_a_folder_lists_are_handed_on
         "ST0CKASECRET": "s",
         "SCALPDESK_CREDENTIALS__TRADING_API_KEY": "k",
     }
-    made = folder(tmp_path, "return {'names': sorted(os.environ)}", before="import os")
+    reads = "import os\nat = os.environ.get('EXIT_TIME_ET'), os.environ.get('ST0CKAKEY')"
+    made = folder(tmp_path, "return {'names': sorted(os.environ)}", before=reads)
     (made / "config.example.env").write_text(
         "# its settings\nHEDGING_THRESHOLD=0.15\n#GEX_VALUE=\nTRADING_API_KEY=\nST0CKASECRET=\n"
         "SCALPDESK_CREDENTIALS__TRADING_API_KEY=\n"
@@ -222,7 +224,7 @@ def test_only_the_interpreters_names_and_those_that_a_folder_lists_are_handed_on
     with FolderProcess(made, environ=given) as process:
         names = process.ask(event()).messages[0]["names"]
     own = {"HOME", "TMPDIR", "NUMBA_CACHE_DIR", "LC_CTYPE"}
-    assert set(names) - own == {"PATH", "HEDGING_THRESHOLD", "GEX_VALUE"}
+    assert set(names) - own == {"PATH", "HEDGING_THRESHOLD", "GEX_VALUE", "EXIT_TIME_ET"}
 
 
 @pytest.mark.parametrize("setting", ["NUMBA_CACHE_DIR", "XDG_CACHE_HOME"])

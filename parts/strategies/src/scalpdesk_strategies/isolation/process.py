@@ -49,7 +49,7 @@ _INHERITED = frozenset(
         "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS",
     }
 )  # fmt: skip
-"""Names of the environment that every folder's process inherits; more it lists in :data:`NAMES_FILE`."""
+"""Names of the environment that every folder's process inherits; more its files name."""
 NAMES_FILE = "config.example.env"
 _PRIVATE = ("TRADING_API_", "ST0CK", "APCA_", "SCALPDESK_", "PGPASS", "DATABASE_PASSWORD")
 """Beginnings of names that are not handed on, whatever a folder lists: it has no orders to send."""
@@ -97,8 +97,8 @@ class FolderProcess:
     """Asks a folder in its own process.
 
     ``path`` is the folder, or its ``strategy.py``. From ``environ`` (the desk's own when None) it gets what
-    the interpreter needs and the names that its own ``config.example.env`` lists, never the keys of the
-    desk's accounts.
+    the interpreter needs and the names that its own ``config.example.env`` lists or its own code has in
+    quotes, never the keys of the desk's accounts.
 
     Raises ConfigError when the folder cannot be loaded.
     """
@@ -112,7 +112,8 @@ class FolderProcess:
         self._path = strategy_file(path).resolve()
         self._limits = limits or FolderLimits()
         given = os.environ if environ is None else environ
-        wanted = _INHERITED | _listed_names(self._path.parent / NAMES_FILE)
+        folder = self._path.parent
+        wanted = _INHERITED | _listed_names(folder / NAMES_FILE) | _quoted_names(folder)
         self._grants = _grants(self._path, self._limits)
         self._scratch = _scratch_folder()
         self._environ = {
@@ -403,6 +404,14 @@ def _listed_names(path: Path) -> frozenset[str]:
         return frozenset()
     text = path.read_text(encoding="utf-8", errors="replace")
     return frozenset(re.findall(r"(?m)^[#\s]*(?:export\s+)?([A-Z][A-Z0-9_]*)\s*=", text))
+
+
+def _quoted_names(folder: Path) -> frozenset[str]:
+    """Return the names in capitals that the code of a folder has in quotes, as it reads the environment."""
+    found = set[str]()
+    for path in sorted(folder.glob("*.py")):
+        found.update(re.findall(r"""["']([A-Z][A-Z0-9_]+)["']""", path.read_text("utf-8", errors="replace")))
+    return frozenset(found)
 
 
 def _frame(event: dict[str, Any]) -> bytes:

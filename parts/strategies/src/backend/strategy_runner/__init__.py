@@ -1,0 +1,1 @@
+"""The module that the 0DTE page starts."""
