@@ -33,6 +33,8 @@ from scalpdesk.core.intents import (
 )
 from scalpdesk.core.units import ZERO, InstrumentId
 from scalpdesk.instruments.contract import Instruments
+from scalpdesk.instruments.sessions import expiry_instant_ns
+from scalpdesk.live.belief import PositionBelief
 from scalpdesk.live.reconciliation import settle_queue
 from scalpdesk.live.supervision import describe
 from scalpdesk.orders.order import Order, OrderState
@@ -44,7 +46,6 @@ from scalpdesk.venues.contract import (
     KnownOrder,
     Notice,
     VenueOrder,
-    VenuePosition,
 )
 from scalpdesk.venues.questions import BRIEF_SECONDS
 
@@ -57,56 +58,12 @@ CLEAR_SECONDS = 600.0
 _REPEAT_CANCEL_SECONDS = 2.0
 _UNANSWERED_SECONDS = 5.0
 """From a question for an order that was not answered to the next one."""
-_CONFIRM_SECONDS = 0.15
-"""A view of the positions is confirmed by an equal one after so long."""
 HALT_SECONDS = 1.0
 """Longest wait for the venue to name a trading halt in what is to be closed."""
 _LATE_SECONDS = 10.0
 """Since it began, an account with an order of the desk that was not found is looked at before it counts as
 flat: the order may be late."""
-_LAG_SECONDS = 10.0
-"""A view that lacks executions which the venue has reported is late; after so long it is believed."""
 _NO_QUOTE = QuoteEvent(InstrumentId(0), 0, 0, float("nan"), float("nan"), 0.0, 0.0)
-
-
-class _Believed:
-    """What the account holds: as the venue showed it, moved by the executions since."""
-
-    def __init__(self) -> None:
-        self.held: dict[InstrumentId, Decimal] | None = None
-        """None before the venue was believed."""
-        self._is_moved = False
-        self._before: dict[InstrumentId, Decimal] | None = None
-        """The positions believed last as the venue showed them, before the executions since."""
-        self._shown: tuple[dict[InstrumentId, Decimal], float] | None = None
-        """The positions shown last, and since when they have been the same; the loop's time."""
-
-    def fill(self, number: InstrumentId, signed: Decimal) -> None:
-        """Move what is held by an execution."""
-        if self.held is not None and signed:
-            self._is_moved = True
-            self.held[number] = self.held.get(number, ZERO) + signed
-
-    def believes(self, positions: Iterable[VenuePosition], now: float) -> bool:
-        """Decide whether the positions shown are the account's, and keep them.
-
-        They are when they are those believed before plus the executions since. Otherwise they must be
-        shown again: shortly after when something from outside moved them, for long when they lack
-        executions that were reported: the venue's positions may lag behind its order stream.
-        """
-        shown = defaultdict[InstrumentId, Decimal](Decimal)
-        for position in positions:
-            if position.instrument_id is not None:
-                shown[position.instrument_id] += position.quantity
-        held = {number: quantity for number, quantity in shown.items() if quantity}
-        if self._shown is None or self._shown[0] != held:
-            self._shown = held, now
-        known = None if self.held is None else {number: units for number, units in self.held.items() if units}
-        wait = _LAG_SECONDS if self._is_moved else _CONFIRM_SECONDS
-        if held != known and (now - self._shown[1] < wait or (self._is_moved and held == self._before)):
-            return False  # a list that stands still although executions were reported is an old one
-        self.held, self._before, self._is_moved = dict(held), held, False
-        return True
 
 
 class _Halts:
@@ -169,6 +126,7 @@ class EmergencyTrader:
     ``only_ids``: Beginning of the ids of the run's orders: open orders with other ids are left. None: all
     orders.
     ``events``: What the gateway tells, where somebody else reads it; None: read here.
+    ``books``: What the run held last by its own account; None where nothing is known of it.
     """
 
     def __init__(
@@ -181,6 +139,7 @@ class EmergencyTrader:
         log: Log,
         only_ids: str | None = None,
         events: AsyncIterator[Event | Notice] | None = None,
+        books: Mapping[InstrumentId, Decimal] | None = None,
     ) -> None:
         self._told = events
         self._gateway = gateway
@@ -190,7 +149,7 @@ class EmergencyTrader:
         self._log = log
         self._only_ids = only_ids
         self._orders = OrderManager("")
-        self._holdings = _Believed()
+        self._holdings = PositionBelief(books)
         self._halts = _Halts(gateway, instruments, self._log_once)
         self._events = 0
         self._refused: dict[tuple[InstrumentId, Side], str] = {}
@@ -288,7 +247,8 @@ class EmergencyTrader:
             self._orders.apply(event)
         if was_new and order.state is OrderState.REJECTED and self._gateway.takes_id_once:
             self._refused[sent.instrument_id, sent.side] = sent.client_order_id
-        self._holdings.fill(sent.instrument_id, (order.filled - before) * sent.side.sign)
+        signed = (order.filled - before) * sent.side.sign
+        self._holdings.fill(sent.instrument_id, signed, is_later=bool(order.created_ns))
 
     async def _query_missing(self, shown: frozenset[str]) -> None:
         """Ask what became of the orders that are not over and that the venue does not show as open."""
@@ -423,15 +383,36 @@ class EmergencyTrader:
 
     def _knows(self, view: HoldingsView) -> bool:
         """Return whether the positions shown are believed, and a halt in them would be known."""
+        instruments = self._instruments
+        self._holdings.forget(
+            [
+                number
+                for number in self._holdings.books
+                if instruments[number].is_option and view.ts_recv_ns >= expiry_instant_ns(instruments[number])
+            ]
+        )
         now = asyncio.get_running_loop().time()
         held = (line.instrument_id for line in view.positions if line.quantity)
         knows_halts = self._halts.are_known((number for number in held if number is not None), now)
-        return self._holdings.believes(view.positions, now) and knows_halts
+        is_believed = self._holdings.believes(view.positions, now)
+        if self._holdings.stands_still and not is_believed:
+            self._log_once("the venue's positions show none of the executions it reported: not believed")
+        return is_believed and knows_halts
 
     def _is_flat(self, view: HoldingsView) -> bool:
         """Return whether an account of which nothing is left to close is flat."""
         now = asyncio.get_running_loop().time()
         if now < self._may_be_flat_at:
+            return False
+        unshown = self._holdings.unshown()
+        if unshown:
+            names = ", ".join(
+                f"{units:+f} {self._instruments[number].symbol}" for number, units in unshown.items()
+            )
+            self._log_once(
+                f"NOT flat for certain: the run holds {names}, and the venue does not show it; asking again"
+                f" for {CLEAR_SECONDS / 60:.0f} minutes. Look at the venue's own page"
+            )
             return False
         others = ", ".join(str(held) for held in view.positions if held.quantity)
         if others:

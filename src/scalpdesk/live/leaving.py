@@ -5,17 +5,19 @@ question, the positions, and the order entry.
 """
 
 import asyncio
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from decimal import Decimal
+
+import msgspec
 
 from scalpdesk.core.enums import Mode
 from scalpdesk.core.errors import Notify, RetryError
-from scalpdesk.core.units import InstrumentId
+from scalpdesk.core.units import ZERO
 from scalpdesk.engine.trading_engine import TradingEngine
+from scalpdesk.live.belief import PositionBelief
 from scalpdesk.live.reconciliation import AccountQueries, Reconciler, settle_queue
 from scalpdesk.live.supervision import Supervisor
+from scalpdesk.orders.order import Order
 from scalpdesk.venues.contract import Gateway, HoldingsView
 from scalpdesk.venues.questions import text_of
 
@@ -26,10 +28,8 @@ LEAVE_SECONDS = 5.0
 _LOOK_SECONDS, _FLAT_LOOK_SECONDS = 1.0, 5.0
 """Between two looks at the positions, while something is held, and once nothing is."""
 _CONFIRM_SECONDS = 0.2
-"""Positions that are not those expected are believed once they are shown again so much later."""
+"""Until the next look at positions that are not believed yet."""
 _BY_HAND = "asking again, close by hand if it lasts"
-_LAG_SECONDS = 10.0
-"""So much later where they lack executions that were reported: the venue's positions may lag behind them."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -87,8 +87,6 @@ class Leaver:
     notify: Notify
     moves: int = 0
     """Movements of the account that the desk knows: a look beside one is no ground to sell."""
-    moved_at: float = -math.inf
-    """When the last of them came, the event loop's time."""
     waits_since: float | None = None
     """Since when the desk flattens and waits, the event loop's time; None while it does not."""
     is_at_once: bool = False
@@ -97,25 +95,25 @@ class Leaver:
     """Why the positions were not shown last."""
     _is_asking: bool = False
     _next_at: float = 0.0
-    _shown: tuple[dict[InstrumentId, Decimal], float] | None = None
-    """The positions shown last, and since when they have been the same; the event loop's time."""
-    _believed: tuple[dict[InstrumentId, Decimal], int] | None = None
-    """The positions believed last, and the movements known then."""
+    _belief: PositionBelief | None = None
+    _began_ns: int = 0
+    """When the first list came, UTC nanoseconds: orders sent later move it."""
     _asked_at: float = 0.0
     """When the positions were asked for, the event loop's time."""
     _told: str = ""
 
-    def note_move(self) -> None:
-        """Note that something moved the account."""
+    def note_move(self, order: Order | None) -> None:
+        """Note that something moved the account; ``order`` is the one that was executed, where it was one."""
         self.moves += 1
-        self.moved_at = asyncio.get_running_loop().time()
+        if order is not None and self._belief is not None and order.created_ns >= self._began_ns:
+            self._belief.has_later = True
 
     def tick(self, now: float) -> None:
         """Ask for the positions when it is time to leave by them; ``now`` is the event loop's time."""
         gate = self.engine.desk.gate
         if gate.mode is not Mode.FLATTENING or gate.is_compared:
             if self.waits_since is not None:
-                self.waits_since, self.is_at_once, self._shown, self._believed = None, False, None, None
+                self.waits_since, self.is_at_once, self._belief = None, False, None
                 self._told = self.failure = ""
             return
         if self.waits_since is None:
@@ -144,36 +142,38 @@ class Leaver:
             self._is_asking = False
 
     def believes(self, seen: HoldingsSeen, now: float) -> bool:
-        """Decide whether the positions seen are the account's, and when to look again.
-
-        They are when they are those that the engine knows, moved by the executions since. Otherwise they must
-        be shown again: shortly after, or for long where executions were reported that they may lack.
-        """
-        shown: dict[InstrumentId, Decimal] = {}
-        for position in seen.view.positions:
-            if position.instrument_id is not None:
-                number = position.instrument_id
-                shown[number] = shown.get(number, Decimal(0)) + position.quantity
-        held = {number: units for number, units in shown.items() if units}
-        self._next_at = now + (_LOOK_SECONDS if held else _FLAT_LOOK_SECONDS)
+        """Decide by :class:`PositionBelief` whether positions are believed, and when to look again."""
+        if self._belief is None:
+            self._belief, self._began_ns = PositionBelief({}), self.engine.now_ns
+        belief, desk = self._belief, self.engine.desk
+        self._next_at = now + _CONFIRM_SECONDS
         if seen.moves != self.moves:  # an execution came beside the look: it may have counted it or not
-            self._next_at = now + _CONFIRM_SECONDS
             return False
-        if self._shown is None or self._shown[0] != held:
-            self._shown = held, now
-        desk = self.engine.desk
-        known = {line.instrument_id: line.quantity for line in desk.positions.held()}
-        if desk.shown is not None:
-            known = {number: units for number, units in desk.shown.items() if units}
-        wait = _LAG_SECONDS if now - self.moved_at < _LAG_SECONDS else _CONFIRM_SECONDS
-        # a list that stands still although executions were reported is an old one
-        is_old = self._believed is not None and self._believed[0] == held and self._believed[1] < self.moves
-        if held != known and (is_old or now - self._shown[1] < wait):
-            self._next_at = now + _CONFIRM_SECONDS
+        belief.books = {line.instrument_id: line.quantity for line in desk.positions.held()}
+        if not belief.believes(seen.view.positions, now):
             return False
-        self._believed = held, self.moves
+        unshown = belief.unshown()
+        if unshown and not belief.held:
+            names = ", ".join(
+                f"{units:+f} {desk.instruments[each].symbol}" for each, units in unshown.items()
+            )
+            text = f"the desk holds {names}, and the venue does not show it: NOT flat for certain; {_BY_HAND}"
+            self._tell("alarm", text)
+            return False
+        self._next_at = now + (_LOOK_SECONDS if belief.held else _FLAT_LOOK_SECONDS)
         self._name(seen.view)
         return True
+
+    def lines(self, view: HoldingsView) -> HoldingsView:
+        """Return a view with no more than may be closed of each instrument that the desk knows."""
+        left = {} if self._belief is None or self._belief.held is None else dict(self._belief.held)
+        lines = []
+        for line in view.positions:
+            if line.instrument_id is None:
+                lines.append(line)
+            elif (units := left.pop(line.instrument_id, ZERO)) != 0:
+                lines.append(msgspec.structs.replace(line, quantity=units))
+        return msgspec.structs.replace(view, positions=tuple(lines))
 
     def _name(self, view: HoldingsView) -> None:
         """Tell what the desk leaves by, and what it cannot close."""

@@ -24,6 +24,7 @@ from scalpdesk.core.events import (
     AccountComparison,
     Event,
     ExerciseNotice,
+    FillBusted,
     MarketEvent,
     OperatorEvent,
     OrderCancelled,
@@ -121,6 +122,8 @@ _WHAT_TO_DO = (
     "Look at the venue's status page and at the account there. scalpdesk flatten closes what the venue's"
     " positions show, whatever else it does not answer"
 )
+_MOVES = frozenset({OrderFilled, FillBusted, PositionChanged})
+"""Events that move what is held."""
 _FINAL_LOOK_SECONDS = 30.0
 """Longest wait at the end of the last session until the venue shows a settled account."""
 
@@ -412,7 +415,7 @@ class LiveRunner:
             self._note_leaving(True, at_once=False)
         looked = await self._taken_over(since_ns, is_fresh=start.is_fresh)
         if looked is None and self._leaves_at <= asyncio.get_running_loop().time():
-            await self._leave_without_a_start()
+            await self._leave_without_a_start(start)
             return
         if looked is None:
             assert self.state.stop_asked is not None
@@ -448,6 +451,7 @@ class LiveRunner:
                     self.gateway.send(CancelOrder(name))
         for event in first:
             await self._consumer.send(self._feed(event))
+        self._report_held()
         self.has_begun = True
         self.put(Viewed(view, NEVER_NS if since_ns is None else since_ns))
 
@@ -503,7 +507,7 @@ class LiveRunner:
             asking.cancel()
             await asyncio.gather(asking, return_exceptions=True)
 
-    async def _leave_without_a_start(self) -> None:
+    async def _leave_without_a_start(self, start: Start) -> None:
         """Close what the venue's positions show, though the account was never seen; the run ends with that.
 
         The desk has sent nothing in this life, and sends nothing: one seller is left.
@@ -521,6 +525,9 @@ class LiveRunner:
             limits=desk.gate.limits,
             log=lambda text: self._notify("info", text),
             events=self._queue.events(),
+            books=None
+            if start.is_fresh
+            else {line.instrument_id: line.quantity for line in desk.positions.held()},
         )
         live = tuple(desk.orders.live.values())
         parents = {order.client_order_id: order.parent_id for order in live if order.parent_id}
@@ -666,10 +673,10 @@ class LiveRunner:
     def _feed(self, event: Event) -> list[VenueCommand]:
         """Feed anything but a quote: it may have moved the account."""
         commands = list(self.core.feed(event))
-        if (
-            type(event) is OrderFilled or type(event) is PositionChanged
-        ):  # a look at the account may come late
-            self._leaver.note_move()
+        if type(event) in _MOVES:  # a look at the account may come late
+            orders = self.core.engine.desk.orders.orders
+            self._leaver.note_move(orders.get(event.client_order_id) if type(event) is OrderFilled else None)
+            self._report_held()
             self.calendar.plan_deadline()
         if self._watchdog is not None and self._reported_orders:
             live = self.core.engine.desk.orders.live
@@ -678,6 +685,15 @@ class LiveRunner:
                 self._watchdog.order_ended(name)
         self._stop.check(self.queries.latest)
         return commands
+
+    def _report_held(self) -> None:
+        """Tell the watchdog what the run holds."""
+        if self._watchdog is not None:
+            desk = self.core.engine.desk
+            held = desk.positions.held()
+            self._watchdog.holds(
+                {desk.instruments[each.instrument_id].symbol: each.quantity for each in held}
+            )
 
     def _keep_to_expiry(self, expiring: Mapping[InstrumentId, OptionContract]) -> None:
         """Leave options to their end; tell the venue if what was bought is not to be exercised."""
@@ -936,7 +952,7 @@ class LiveRunner:
             clock = view.clock or calendar_clock(now_ns, is_coin=is_coin)
             self.calendar.plan(clock, view.ts_event_ns)
             commands += self._fire(now_ns)
-        commands += self._feed(view.as_event(now_ns))
+        commands += self._feed(self._leaver.lines(view).as_event(now_ns))
         self._stop.check_left(view, self._comparison.why(now))
         return commands
 

@@ -9,8 +9,9 @@ import select
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from scalpdesk.core.backoff import BackOff
 from scalpdesk.core.errors import Notify, StopError
 from scalpdesk.core.intents import SubmitOrder
 from scalpdesk.core.owner_only import make_folder, own_file
+from scalpdesk.core.units import ZERO
 from scalpdesk.live.supervision import describe
 
 _BEAT_SECONDS = 0.25
@@ -54,6 +56,8 @@ class MessageKind(StrEnum):
     """``order`` is about to leave."""
     ORDER_ENDED = "over"
     """The order ``name`` has ended."""
+    HELD = "held"
+    """The run holds ``units`` of the instrument ``name``."""
     FLATTEN = "flatten"
     """An operator wants the positions closed (``flatten``), or no longer."""
     END = "end"
@@ -73,6 +77,8 @@ class DeskMessage(msgspec.Struct, frozen=True, omit_defaults=True):
     keeps_positions: bool = False
     """At the end of a run that leaves its positions: only orders are cancelled."""
     flatten: bool = False
+    units: Decimal = ZERO
+    """Signed units held of the instrument ``name``."""
 
 
 class HeartbeatChannel:
@@ -239,6 +245,7 @@ class WatchdogSupervisor:
         self._run: list[DeskMessage] = []
         """Messages that a new watchdog needs of the run."""
         self._live: dict[str, DeskMessage] = {}
+        self._held: dict[str, DeskMessage] = {}
         self._starting: threading.Thread | None = None
         self._new: HeartbeatChannel | None = None
         self._failure = ""
@@ -264,6 +271,7 @@ class WatchdogSupervisor:
         begin = DeskMessage(MessageKind.BEGIN, run_dir=str(run_dir.resolve()))
         kept = [message for message in self._run if message.kind is MessageKind.FLATTEN]
         self._run = [begin, *(kept if begin in self._run else ())]
+        self._held.clear()
         self.line.send(begin)
 
     def started(self) -> None:
@@ -296,6 +304,15 @@ class WatchdogSupervisor:
         """Report the end of an order."""
         self._live.pop(client_order_id, None)
         self.line.send(DeskMessage(MessageKind.ORDER_ENDED, name=client_order_id))
+
+    def holds(self, held: Mapping[str, Decimal]) -> None:
+        """Report what the run holds, signed units by symbol: a list of the venue is held against it."""
+        for symbol in dict.fromkeys((*self._held, *held)):
+            units = held.get(symbol, ZERO)
+            known = self._held.get(symbol)
+            if known is None or known.units != units:
+                self._held[symbol] = message = DeskMessage(MessageKind.HELD, name=symbol, units=units)
+                self.line.send(message)
 
     def end(self, *, clean: bool, keeps_positions: bool = False) -> None:
         """Report the end of the run; the first call stands.
@@ -350,7 +367,7 @@ class WatchdogSupervisor:
         self.line = line
         self.restarts += 1
         self._pauses.succeed()
-        for message in (*self._run, *self._live.values()):
+        for message in (*self._run, *self._held.values(), *self._live.values()):
             line.send(message)
         self._notify("warning", "the watchdog had ended; another one runs now")
 

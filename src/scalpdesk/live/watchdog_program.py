@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import TextIO
@@ -29,6 +30,7 @@ from scalpdesk.core.errors import (
 )
 from scalpdesk.core.intents import SubmitOrder
 from scalpdesk.core.owner_only import hide_memory, own_file
+from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.sessions import from_ns
 from scalpdesk.journal.codec import JournalHeader
@@ -158,6 +160,8 @@ class Watched:
     live: dict[str, SubmitOrder] = field(default_factory=dict)
     parents: dict[str, str] = field(default_factory=dict)
     """Id of the combo by the id of its leg."""
+    held: dict[str, Decimal] = field(default_factory=dict)
+    """Signed units by symbol, complete once the run has started."""
 
     def apply(self, message: DeskMessage) -> None:
         """Follow one message."""
@@ -165,6 +169,7 @@ class Watched:
             case MessageKind.BEGIN:
                 self.flatten = self.flatten and message.run_dir == self.run_dir
                 self.run_dir, self.has_begun, self.has_started = message.run_dir, True, False
+                self.held = {}
                 self.header, _ = _read_header(message.run_dir)
             case MessageKind.STARTED:
                 self.has_started = True
@@ -173,6 +178,8 @@ class Watched:
                 self.parents[message.order.client_order_id] = message.parent
             case MessageKind.ORDER_ENDED:
                 self.live.pop(message.name, None)
+            case MessageKind.HELD:
+                self.held[message.name] = message.units
             case MessageKind.FLATTEN:
                 self.flatten = message.flatten
             case MessageKind.END:
@@ -404,6 +411,7 @@ async def _act(
         await drain(reader, watched)
     prefix, only_ids = _NO_PREFIX, None
     orders: tuple[SubmitOrder, ...] = ()
+    books: dict[InstrumentId, Decimal] | None = None
     header, why = (watched.header, "") if watched.header is not None else _read_header(watched.run_dir)
     if header is None:
         # the desk's numbers of instruments mean nothing without it: its orders are those that the venue shows
@@ -413,6 +421,8 @@ async def _act(
             instruments.add(instrument)
         prefix, orders = header.data["order_prefix"], tuple(watched.live.values())
         only_ids = prefix if settings.leaves_foreign else None
+        if watched.has_started:
+            books = {instruments.id_of(symbol): units for symbol, units in watched.held.items()}
     # of this life of the run alone: the venue would refuse an id that an earlier watchdog gave. In a
     # container every life has the same process id. At most 64 characters with the rest of an id (Deribit)
     life = life_of(settings.desk_pid, settings.started_ns)
@@ -423,6 +433,7 @@ async def _act(
         limits=limits,
         log=log_to_run,
         only_ids=only_ids,
+        books=books,
     )
     flatten = (settings.flatten or watched.flatten) and not watched.keeps_positions
     began = asyncio.get_running_loop().time()

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -16,7 +17,13 @@ from scalpdesk.core.backoff import BackOff
 from scalpdesk.core.clock import Clock, FollowingClock, SystemClock
 from scalpdesk.core.enums import OperatorAction
 from scalpdesk.core.errors import ConfigError, InvariantError, JournalError, RetryError, StopError
-from scalpdesk.core.events import AccountSnapshot, OrderEvent, OrderFilled, is_order_event
+from scalpdesk.core.events import (
+    AccountSnapshot,
+    OrderEvent,
+    OrderFilled,
+    PositionChanged,
+    is_order_event,
+)
 from scalpdesk.core.intents import MultiLegOrder, SubmitOrder
 from scalpdesk.core.mode import AccountMode
 from scalpdesk.core.units import ZERO, InstrumentId
@@ -190,25 +197,37 @@ async def _connected(
 
 @dataclass(slots=True)
 class _Journaled:
-    """What a run's journal says that helps to leave: its orders, and what it took over from the account."""
+    """What a run's journal says that helps to leave: its orders, and what it took over and holds."""
 
     orders: OrderManager
     adopted: dict[InstrumentId, Decimal]
+    held: dict[InstrumentId, Decimal] | None
+    """None where the journal cannot be read to its end."""
 
 
 def _journaled(run_dir: Path) -> _Journaled:
     """Return what a run's journal says, as far as it can be read."""
-    found = _Journaled(OrderManager(""), {})
+    held: dict[InstrumentId, Decimal] = defaultdict(Decimal)
+    found = _Journaled(OrderManager(""), {}, None)
     with suppress(JournalError, InvariantError):
         for events, outputs in JournalReader(run_dir).steps():
             for event in events:
                 if is_order_event(event) and event.client_order_id in found.orders.orders:
+                    order = found.orders.orders[event.client_order_id]
+                    before = order.filled
                     _follow(found.orders, event)
+                    held[order.submitted.instrument_id] += order.submitted.side.sign * (order.filled - before)
+                elif isinstance(event, PositionChanged):
+                    held[event.instrument_id] += event.quantity_change
+                    if event.source is not None:
+                        held[event.source] -= event.source_change
                 elif isinstance(event, AccountSnapshot):
-                    found.adopted = {held.instrument_id: held.quantity for held in event.positions}
+                    found.adopted = {line.instrument_id: line.quantity for line in event.positions}
+                    held = defaultdict(Decimal, found.adopted)
             for output in outputs:
                 if isinstance(output, SubmitOrder | MultiLegOrder):
                     found.orders.restore(output, 0)
+        found.held = held
     return found
 
 
@@ -270,7 +289,12 @@ async def _clear(
 ) -> bool:
     name = f"{header.data['order_prefix']}-{life_of(os.getpid(), SystemClock().now_ns())}"
     trader = EmergencyTrader(
-        gateway=gateway, instruments=instruments, name=name, limits=settings.config.risk, log=log
+        gateway=gateway,
+        instruments=instruments,
+        name=name,
+        limits=settings.config.risk,
+        log=log,
+        books=journaled.held,
     )
     open_still = journaled.orders.live.values()
     await trader.clear(

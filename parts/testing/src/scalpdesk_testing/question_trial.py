@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from scalpdesk.core.enums import OperatorAction
-from scalpdesk.core.errors import ScalpdeskError
+from scalpdesk.core.errors import RetryError, ScalpdeskError
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.exchange import Question
 from scalpdesk.live.account_mode import WaitingCommand
@@ -39,6 +39,7 @@ _LEAVE_SECONDS, _HEALED_SECONDS = 36.0, 36.0
 _WATCH_SECONDS = 20.0
 _SILENCE_SECONDS = 40.0
 """Longer until a desk says that its quotes have ended: it takes a minute (``venue.silent_seconds``)."""
+_CONNECT_PAUSE_SECONDS = 1.0
 _STALL_SECONDS = 3.0
 """Without a heartbeat for so long the watchdog takes a desk for hanging."""
 _TOLD = frozenset({"alarm", "ended", "watchdog"})
@@ -244,10 +245,9 @@ class _QuestionTrial(Trial):
         await self._trader(self._guard).clear(orders, flatten=True)
 
     async def _last_resort(self) -> None:
-        """Act as ``flatten --now`` does without a desk."""
-        gateway = self.make_watchdog_gateway()
+        """Act as ``flatten --now`` does without a desk: connect until it can, then close."""
+        gateway = await self._connected()
         try:
-            await gateway.connect_to_leave()
             trader = self._trader(gateway)
             await trader.clear((), flatten=True)
             await asyncio.sleep(LATE_ORDER_SECONDS)
@@ -257,6 +257,17 @@ class _QuestionTrial(Trial):
         finally:
             await gateway.close(graceful=False)
 
+    async def _connected(self) -> EmergencyGateway:
+        while True:
+            gateway = self.make_watchdog_gateway()
+            try:
+                await gateway.connect_to_leave()
+            except RetryError as error:
+                self.refusal = f"{type(error).__name__}: {error.what}"
+                await asyncio.sleep(_CONNECT_PAUSE_SECONDS)
+            else:
+                return gateway
+
     def _trader(self, gateway: EmergencyGateway) -> EmergencyTrader:
         return EmergencyTrader(
             gateway=gateway,
@@ -264,6 +275,7 @@ class _QuestionTrial(Trial):
             name=f"w{self.schedule.seed}",
             limits=self.desk_plan.limits,
             log=partial(self._say, "watchdog"),
+            books={line.instrument_id: line.quantity for line in self.engine.desk.positions.held()},
         )
 
 

@@ -335,6 +335,10 @@ class BenchWatchdog:
     def order_sent(self, order: SubmitOrder, parent_id: str = "") -> None:
         self.heard.append(("reported", order.client_order_id, parent_id))
 
+    def holds(self, held: dict[str, Decimal]) -> None:
+        """Note what the run holds."""
+        self.held = dict(held)
+
     def order_ended(self, name: str) -> None:
         self.heard.append(("ended", name))
 
