@@ -136,6 +136,14 @@ def test_the_card_has_the_headers_pnl_and_its_bars_end_there(held):
         *bars, total = page["parts"]
         assert head["pnl"] == page["pnl"] == total["pnl"]
         assert sum(Decimal(bar["pnl"]) for bar in bars) == Decimal(total["pnl"])
+        said = "".join(piece["text"] for piece in page["verdict"])
+        lost = -min(Decimal(head["pnl"]), Decimal(0))
+        assert (f"{lost:,}" in said) if lost else "Lost" not in said  # its sentence has the header's P&L
+        performance = documents.performance(follower)
+        assert performance["session_pnl"] == head["pnl"]
+        shown = sum(Decimal(part) for name, part in performance["session_parts"].items() if name != "total")
+        assert shown == Decimal(head["pnl"])
+        assert Decimal(head["pnl"]) == follower.money(follower.desk.session_pnl())
         return bars[-1]["name"]
 
     assert last_row() == "residual"
@@ -143,6 +151,11 @@ def test_the_card_has_the_headers_pnl_and_its_bars_end_there(held):
     spot = follower.desk.market.mark(number)
     follower.take(QuoteEvent(number, now_ns, now_ns, spot + 0.99, spot + 1.01, 1.0, 1.0))
     assert last_row() == "since_last_mark"
+    for _ in range(2):  # to a loss that no mark knows, and back to what one knew
+        shares = max(abs(Decimal(documents.run_head(follower, is_running=True)["pnl"])), Decimal(1))
+        follower.desk.session_equity += 3 * shares
+        assert last_row() == "since_last_mark"
+        follower.desk.session_equity -= 3 * shares
 
 
 def test_round_trips_are_those_of_the_whole_run_and_not_of_the_decisions_kept(held):

@@ -249,7 +249,7 @@ def _end_of(row: dict[str, Any]) -> str:
     """Return how a stored run ended, for a line of the list."""
     if row["sealed"]:
         return "ended"
-    return str(row["summary"].get("verdict", "not over"))
+    return str(row["summary"].get("verdict", "not over, as of its last mark"))
 
 
 def _draw(stored: "StoredRun", path: Path) -> None:

@@ -16,8 +16,8 @@ _MEANING = {
     "fills": "executions when, as much and at the prices that they were",
     "rejects": "orders refused that the venue refused",
     "fees": "fees and bookings of cash as the venue charged them",
-    "choices": "decided otherwise because of those fees",
-    "decisions": "the rest: what the live desk decided otherwise",
+    "choices": "other orders because of those fees",
+    "decisions": "the rest: what the live desk decided otherwise, or marked at another instant",
 }
 
 

@@ -345,7 +345,7 @@ async def show_progress(
     while True:
         session, now_ns = book.view.session, engine.now_ns
         if session is not None:
-            earned = to_cents(book.attribution.nav_change, book.attribution.unit)
+            earned = to_cents(book.attribution.change_now(), book.attribution.unit)
             label = f"{to_new_york(now_ns):%Y-%m-%d %H:%M} New York  P&L {earned:+,f}  Ctrl-C stops"
             done_ns, in_all_ns = now_ns - session.open_ns, session.close_ns - session.open_ns
             messages.show(partial(report, done_ns, in_all_ns, label))

@@ -587,7 +587,7 @@ class LiveView:
         progress = Table.grid()
         progress.add_row(done)
         shown = [head, progress, *charts, state, *(("", parts) if shows_parts else ())]
-        earned = money(float(attribution.nav_change), decimals)
+        earned = money(float(attribution.change_now()), decimals)
         self.live.update(
             Panel(
                 Group(*shown),

@@ -502,6 +502,13 @@ class Desk:
             if held.quantity:
                 self.shown[held.instrument_id] = self.shown.get(held.instrument_id, ZERO) + held.quantity
 
+    def session_pnl(self) -> Decimal:
+        """Return the P&L of the session at the quotes of now: what each reader of a running desk states.
+
+        Parts and stored rows are of the last mark; the difference is :data:`SINCE_MARK`.
+        """
+        return self.attribution.current_nav() - self.session_equity
+
     @property
     def leaves_by_positions(self) -> bool:
         """Whether the desk closes what the venue's positions show, whatever its own book says."""

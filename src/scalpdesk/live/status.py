@@ -63,7 +63,7 @@ def status(header: JournalHeader, runner: LiveRunner) -> dict[str, Any]:
         "currency": run_currency(header.config),
         "nav": str(nav),
         "cash": str(desk.cash()),
-        "session_pnl": str(nav - desk.session_equity),
+        "session_pnl": str(desk.session_pnl()),
         "margin": None
         if distance is None or spot is None
         else distance.row() | {"text": distance.text(spot)},

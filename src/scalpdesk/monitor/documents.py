@@ -40,6 +40,7 @@ from scalpdesk.portfolio.explain import part_names, parts_in_cents
 from scalpdesk.portfolio.gamma_verdict import (
     COSTS,
     GAMMA_AND_THETA,
+    SINCE_MARK,
     VEGA,
     GammaVerdict,
     gamma_verdict,
@@ -139,16 +140,28 @@ def cut_of(follower: RunFollower) -> CutShort | None:
 
 
 def session_parts(follower: RunFollower) -> dict[str, Decimal]:
-    """Return the P&L of the session by part up to the last mark, in cents, with its ``total``."""
-    attribution = follower.desk.attribution
-    before = follower.session_totals
+    """Return the P&L of the session by part up to the last mark, in cents, with its ``total``.
+
+    What was paid in or out since its opening is none of it.
+    """
+    desk = follower.desk
+    attribution, before = desk.attribution, follower.session_totals
     parts = {name: amount - before.get(name, ZERO) for name, amount in attribution.totals.items()}
-    return parts_in_cents(parts, attribution.nav - follower.session_nav, attribution.unit)
+    parts["carry"] -= desk.session_equity - follower.session_nav
+    return parts_in_cents(parts, attribution.nav - desk.session_equity, attribution.unit)
+
+
+def session_parts_now(follower: RunFollower) -> dict[str, Decimal]:
+    """Return the same up to now, with what quotes moved since the last mark."""
+    parts = session_parts(follower)
+    pnl = _pnl_today(follower)
+    moved = pnl - parts["total"]
+    return parts | ({SINCE_MARK: moved} if moved else {}) | {"total": pnl}
 
 
 def _pnl_today(follower: RunFollower) -> Decimal:
     """Return the P&L of the session up to now, in cents."""
-    return follower.money(follower.desk.attribution.current_nav() - follower.session_nav)
+    return follower.money(follower.desk.session_pnl())
 
 
 def desk_page(follower: RunFollower) -> answers.DeskPage | answers.Empty:
@@ -156,8 +169,8 @@ def desk_page(follower: RunFollower) -> answers.DeskPage | answers.Empty:
     if follower.engine is None:
         return {"empty": follower.unread}
     desk = follower.desk
-    parts = session_parts(follower)
-    paying, pnl = session_verdict(follower, parts), _pnl_today(follower)
+    parts = session_parts_now(follower)
+    paying, pnl = session_verdict(follower, parts), parts["total"]
     fold, shared = follower.fold, exposure(desk, follower.now_ns)
     return {
         "question": None if paying is None else paying.question,
@@ -169,7 +182,7 @@ def desk_page(follower: RunFollower) -> answers.DeskPage | answers.Empty:
         "pnl": f"{pnl:f}",
         "hedges": fold.taken["hedge"],
         "fills": fold.fill_count,
-        "parts": waterfall(parts | {_SINCE_MARK: pnl - parts["total"], "total": pnl}),
+        "parts": waterfall(parts),
         "costs": costs_of(parts, paying),
         "residual_share": residual_share(parts),
         "exposure": ""
@@ -186,10 +199,6 @@ def desk_page(follower: RunFollower) -> answers.DeskPage | answers.Empty:
     }
 
 
-_SINCE_MARK = "since_last_mark"
-"""What the book has moved since the mark that the parts are of: with it the bars end at the P&L of now."""
-
-
 def waterfall(parts: dict[str, Decimal]) -> list[answers.Bar]:
     """Return the bars of the P&L by source: each starts where the one before ended; the last is the total.
 
@@ -197,7 +206,7 @@ def waterfall(parts: dict[str, Decimal]) -> list[answers.Bar]:
     """
     rows: list[answers.Bar] = []
     at = ZERO
-    since = (_SINCE_MARK,) if parts.get(_SINCE_MARK) else ()
+    since = (SINCE_MARK,) if parts.get(SINCE_MARK) else ()
     for name in (*part_names(parts), *since, "total"):
         start = ZERO if name == "total" else at
         at = start + parts[name]
@@ -288,12 +297,12 @@ def performance(follower: RunFollower) -> answers.Performance | answers.Unread:
         return {"run_id": follower.run_dir.name, "pnl": None}
     desk, header = follower.desk, follower.header
     summary = run_summary(header, follower.engine, follower.fold, follower.events, 0.0)
-    session = session_parts(follower)
+    session = session_parts_now(follower)
     found = {name: summary[name] for name in answers.Performance.__annotations__ if name in summary} | {
         "account_kind": account_kind(header),
         "currency": currency_of(follower),
         "as_of": from_ns(follower.now_ns).isoformat() if follower.now_ns else None,
-        "nav": f"{follower.money(desk.attribution.nav):f}",
+        "nav": f"{follower.money(desk.attribution.current_nav()):f}",
         "session": follower.session or None,
         "session_pnl": f"{session['total']:f}",
         "session_parts": {name: f"{amount:f}" for name, amount in session.items()},

@@ -589,8 +589,8 @@ class RunFollower:
             {
                 "t": now_ns / NANOS_PER_SECOND,
                 "spot": spot,
-                "pnl": float(nav - self.session_nav),
-                "equity": float(desk.attribution.nav_change + nav - desk.attribution.nav),
+                "pnl": float(nav - desk.session_equity),
+                "equity": float(desk.attribution.change_now()),
                 "net_delta": greeks.net_delta_shares if held else math.nan,
                 "band": self._band if held else math.nan,
                 "realised": 100 * figures["realised_vol_weighted"],

@@ -261,6 +261,10 @@ class PnlExplain:
         """Return the current net asset value."""
         return net_asset_value(self._account, self._positions.held(), self._delta_engine)
 
+    def change_now(self) -> Decimal:
+        """Return the change of net asset value since the run began, at the quotes of now."""
+        return self.current_nav() - self.sums.start_nav
+
     def begin(self, now_ns: int) -> None:
         """Start the explain from the current positions."""
         self.booked.ts_ns = now_ns

@@ -80,6 +80,8 @@ def gamma_verdict(
     )
 
 
+SINCE_MARK = "since_last_mark"
+"""What the book has moved since the mark that its parts are of: with it they sum to the P&L of now."""
 GAMMA_AND_THETA, VEGA = "gamma and theta", "vega and higher order"
 SOURCES = {
     GAMMA_AND_THETA: ("gamma", "theta"),
@@ -88,6 +90,7 @@ SOURCES = {
     "costs": COSTS,
     "carry and basis": ("carry", BASIS),
     "what the model does not explain": ("residual",),
+    "quotes since the last mark": (SINCE_MARK,),
 }
 """Sources of P&L as sentences name them, each with its parts."""
 

@@ -2,8 +2,8 @@
 
 A chain of backtests leads from the one to the other. Each takes one more condition over from the live run, in
 the order of :data:`PARTS`; a part is the change of P&L that its condition makes after those before it. Fees
-are what was booked; what a desk decides otherwise because of them is the part of its choices. The rest, which
-no condition explains, is decisions. All of them end at the last event of the live run's journal.
+are what was booked; other orders that a desk sends because of them are the part of its choices. The rest,
+which no condition explains, is decisions. All of them end at the last event of the live run's journal.
 """
 
 import json
@@ -140,6 +140,8 @@ def compare(
         amounts[-2] + record.paid.total - last_but_one.paid.total,
         amounts[-1] + record.paid.total - with_fees.paid.total,
     ]
+    if _sent(last_but_one) == _sent(with_fees):  # nothing was chosen otherwise: what is left is of the rest
+        amounts[-1] = amounts[-2]
     course = [begun, *amounts, record.pnl]
     parts = {name: course[place + 1] - course[place] for place, name in enumerate(PARTS)}
     difference = record.pnl - begun
@@ -171,6 +173,14 @@ def compare(
         },
         "headline": headline(difference, begun, currency),
     }
+
+
+def _sent(run: Counterfactual) -> list[tuple[object, ...]]:
+    """Return the orders of a backtest: when, what and at which limit."""
+    return [
+        (line.created_ns, line.symbol, line.side, line.quantity, line.order_type, line.limit_price)
+        for line in run.fold.orders
+    ]
 
 
 def headline(difference: Decimal, backtest: Decimal, currency: str) -> str:

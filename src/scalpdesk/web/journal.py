@@ -97,7 +97,9 @@ def _journal(store: Store, runs_dir: Path, names: Sequence[str], search: str) ->
     notes = [note for note in list_notes(store) if note["run_id"] in runs]
     found: dict[str, Any] = {"runs": runs, "left_out": left_out, "currency": currency}
     found |= {"account": "" if account is None else str(account)}
-    found["said"] = _said(found["account"], runs, sorted({row.session for row in sessions}))
+    found["said"] = _said(
+        found["account"], runs, sorted({row.session for row in sessions}), sum(not row["sealed"] for row in kept)
+    )
     return {**found, **calendar_of(days_of, by_expiry, unit), "trades": trades, "notes": notes}
 
 
@@ -132,12 +134,13 @@ def account_of(row: Mapping[str, Any], runs_dir: Path) -> AccountOfRun:
     return AccountOfRun(row["mode"], venue, str(account_id or ""), currency)
 
 
-def _said(account: str, runs: Sequence[str], days: Sequence[str]) -> str:
-    """Return which runs are summed, in a line."""
+def _said(account: str, runs: Sequence[str], days: Sequence[str], unended: int) -> str:
+    """Return which runs are summed, in a line, and that those without an end count up to their last mark."""
     if not runs:
         return ""
     span = "no session" if not days else days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
-    return f"{account}: {count_text(len(runs), 'run')}, {count_text(len(days), 'session')}, {span}"
+    so_far = f"; {unended} not over, as of its last mark" if unended else ""
+    return f"{account}: {count_text(len(runs), 'run')}, {count_text(len(days), 'session')}, {span}{so_far}"
 
 
 def _day(trade: Mapping[str, Any]) -> str:

@@ -132,10 +132,10 @@ class DeskCollector(Collector):
             taken, skipped = dict(fold.taken), dict(fold.skipped)
             greeks, unit = follower.greeks(), currency_of(follower).lower()
             gauges = {
-                f"nav_{unit}": ("Net asset value at the last mark.", float(desk.attribution.nav)),
+                f"nav_{unit}": ("Net asset value.", float(desk.attribution.current_nav())),
                 f"session_pnl_{unit}": (
-                    "P&L of the session at the last mark.",
-                    float(desk.attribution.nav - desk.session_equity),
+                    "P&L of the session.",
+                    float(desk.session_pnl()),
                 ),
                 "net_delta_shares": ("Net delta of the book.", greeks.net_delta_shares),
                 "gamma_shares_per_usd": ("Gamma of the book.", greeks.gamma_shares_per_usd),
