@@ -6,16 +6,21 @@ from decimal import Decimal
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from scalpdesk.core.enums import ChangeCause, DecisionKind
 from scalpdesk.core.intents import MARK_STATE, Decision, Mark
 from scalpdesk.core.units import DAY_NS, ZERO, InstrumentId
 from scalpdesk.entry.shape_names import structure_of
 from scalpdesk.entry.shapes import SHAPES, At
+from scalpdesk.entry.straddle_selector import move_words, straddle_score
 from scalpdesk.instruments.contract import Equity, Right
 from scalpdesk.instruments.deribit import deribit_option
 from scalpdesk.instruments.postings import Posting
 from scalpdesk.instruments.sessions import expiry_instant_ns, session_on
+from scalpdesk.monitor.position_documents import _position_sentence, break_even
+from scalpdesk.portfolio.risk_book import GRID_MOVES, GRID_POINTS
 from scalpdesk.pricing import greeks
 from scalpdesk.report.fold import Fill
 from scalpdesk.report.session_tables import realised_path
@@ -343,6 +348,45 @@ def test_words_of_a_trade_come_from_its_signed_legs(name, verbs, debit, theta, g
         assert ("receives" in words) is (outlook.theta_per_day > 0)
         assert ("at the nearer expiry" in words) is (name in ("calendar", "diagonal"))
         assert ("without a bound" in words) is (None in (outlook.most_loss, outlook.most_gain))
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("name", SHAPES)
+def test_who_receives_theta_is_told_so_by_each_sentence(name, sign):
+    """A move "paid the theta" of who receives it, and 10 % up "earned" a loss."""
+    legs = opened(name, sign).legs
+    gamma = theta = 0.0
+    for contract, units, _ in legs:
+        years = (expiry_instant_ns(contract) - NOW) / DAY_NS / 365
+        found = greeks(SPOT, float(contract.strike), years, 0.2, contract.is_call, style="european")
+        gamma += float(units * D(float(found.gamma)))
+        theta += float(units * D(float(found.theta))) / 365
+    for spread in (0.02, 5.0):  # a narrow one, and one that a day's theta does not pay
+        score = straddle_score(theta, gamma, spread)
+        words = move_words(gamma, theta, score.score, "M")
+        standing, earns_by_moves = theta - spread, gamma > 0.0
+        assert ("pays its theta" in words) is (earns_by_moves and theta <= 0.0)
+        assert ("takes back its theta" in words) is (not earns_by_moves and standing > 0.0)
+        assert ("theta received" in words) <= (theta > 0.0)
+        assert ("M" in words) is (earns_by_moves == (standing < 0.0))
+        if "M" in words:  # the move makes good exactly what standing still costs or earns
+            assert 0.5 * gamma * score.breakeven_move**2 == pytest.approx(-standing)
+    even = break_even(gamma, theta, SPOT)
+    assert (even is not None) is (gamma * theta < 0.0)
+    if even is not None:
+        assert 0.5 * gamma * (even * SPOT) ** 2 == pytest.approx(-theta)
+
+
+@given(up=st.floats(-1e5, 1e5), down=st.floats(-1e5, 1e5), coin=st.booleans())
+def test_a_loss_by_a_move_is_no_earning(up, down, coin):
+    cells = np.zeros((len(GRID_MOVES), len(GRID_POINTS)))
+    cells[-1], cells[0] = up, down
+    page = {"spot": 1e5, "money_decimals": 8 if coin else 2, "at": "now", "currency": "BTC"}
+    text = _position_sentence((), cells, page, None)
+    first, second = text.partition(";")[0].split(", 10 % down ")
+    assert ("loses" in first, "earns" in first) == (up < 0.0, up >= 0.0)
+    assert ("loses" in second, "earns" in second) == (down < 0.0, down >= 0.0)
+    assert "\u2212" not in first + second
 
 
 def test_the_break_evens_of_a_straddle_by_hand():

@@ -169,7 +169,7 @@ def test_a_run_has_one_set_of_figures_on_every_surface(client_of, seen, capsys, 
             "fills": len(sheet["fills"]["t"]),
             "trade": cents(drawn["pnl"]),
             **dict(zip(("cash_in", "cash_out"), map(cents, drawn["cash"]), strict=True)),
-            **dict(zip(("vol_in", "vol_out"), map(tenths, drawn["vols"][::2]), strict=True)),
+            **dict(zip(("vol_in", "vol_out"), map(tenths, drawn["vols"]), strict=True)),
             **{name: drawn[name] for name in ("entry", "exit")},
             **{f"trade's {name}": cents(each) for name, each in zip(PARTS, drawn["parts"], strict=True)},
         },
@@ -192,6 +192,8 @@ def test_a_run_has_one_set_of_figures_on_every_surface(client_of, seen, capsys, 
         "alert": {"total": cents(alert.partition("P&L ")[2].partition(" ")[0])},
         "alert, /status": {"total": cents(status.partition(" ")[0])},
     }
+    curve = feed.follower.series.columns["theta"][-1]
+    assert (curve > 0.0) is (Decimal(summary["pnl"]["theta"]) > 0)
     figures = {name for surface in surfaces.values() for name in surface} - {"since_last_mark"}
     assert len(figures) > 30
     for name in sorted(figures):

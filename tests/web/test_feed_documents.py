@@ -88,7 +88,9 @@ def test_break_even_move_earns_what_theta_costs():
     gamma, theta, spot = 3.13, -15.76, 265.77
     move = break_even(gamma, theta, spot) * spot
     assert 0.5 * gamma * move**2 == pytest.approx(-theta)
-    assert break_even(-1.0, 5.0, 100.0) is None  # short gamma is paid, not paying
+    assert break_even(-gamma, -theta, spot) == break_even(gamma, theta, spot)
+    assert break_even(gamma, -theta, spot) is None  # both earn
+    assert break_even(-gamma, theta, spot) is None
     assert break_even(1.0, -1.0, None) is None
 
 

@@ -104,9 +104,27 @@ def straddle_score(
         return StraddleScore(rank, rank, breakeven_move(max(earned, 0.0), -gamma))
     if not gamma > 0.0:
         return StraddleScore(None, None, None)
-    cost = abs(theta_per_day) * hold_days + spread
+    cost = spread - theta_per_day * hold_days  # below zero where theta is received beside gamma
     legacy = (abs(theta_per_day) * hold_days + spread * straddles * 100) / gamma
-    return StraddleScore(cost / gamma, legacy, breakeven_move(cost, gamma))
+    return StraddleScore(cost / gamma, legacy, breakeven_move(max(cost, 0.0), gamma))
+
+
+def move_words(gamma: float, theta: float, rank: float, move: str) -> str:
+    """Return what a move does for a structure, by who is long gamma and who receives theta.
+
+    ``gamma``, ``theta``: Sums of the legs; only their signs count.
+    ``rank``: By :func:`straddle_score`: a cost per unit of gamma, below zero what is earned.
+    ``move``: Move of the underlying that pays that cost or takes it back, in words.
+    """
+    if gamma > 0.0:
+        if rank <= 0.0:
+            return "it needs no move: the theta received is more than the spread"
+        return f"{move} pays its {'spread less the theta received' if theta > 0.0 else 'theta and spread'}"
+    if rank < 0.0:
+        return f"{move} takes back its theta after the spread"
+    if theta > 0.0:
+        return "the theta received does not pay the spread"
+    return "it pays theta and spread, and loses by each move"
 
 
 N = TypeVar("N", float, Floats)
@@ -166,6 +184,16 @@ class Candidate(msgspec.Struct, frozen=True):
         return math.sqrt(2.0 * abs(self.rank))
 
     @property
+    def words(self) -> str:
+        """What a move of the underlying does for it."""
+        gamma, theta = (
+            self.structure.total(getattr(each.greeks, name) for each in self.states)
+            for name in ("gamma", "theta")
+        )
+        move = f"a move of {self.pays:.2f} ({self.pays / self.states[0].spot:.2%})"
+        return move_words(gamma, theta, self.rank, move)
+
+    @property
     def distance(self) -> float:
         """Between strike and forward, currency per unit."""
         return abs(float(self.structure.lead.contract.strike) - self.forward)
@@ -193,8 +221,7 @@ class Selection(msgspec.Struct, frozen=True):
         return (
             f"{self.name} {best.structure.label} ({self.chosen_by}"
             f" {best.forward:.2f}, delta {100.0 * best.delta:+.1f} of 100), best of {self.candidates}:"
-            f" a move of {best.pays:.2f} ({best.pays / best.states[0].spot:.2%})"
-            f" {'takes back its theta after the spread' if best.rank < 0.0 else 'pays its theta and spread'}"
+            f" {best.words}"
         )
 
     @property

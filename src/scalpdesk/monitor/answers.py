@@ -148,7 +148,8 @@ class Unquoted(TypedDict):
 class PositionBlock(TypedDict):
     """Legs, Greeks, first expiry and the next deadline.
 
-    ``break_even`` is the move of a day, a fraction of spot, at which gamma earns what theta costs.
+    ``break_even`` is the move of a day, a fraction of spot, at which gamma and theta come to
+    nothing.
     """
 
     first_expiry: str | None

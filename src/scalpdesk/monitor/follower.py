@@ -596,7 +596,7 @@ class RunFollower:
                 "realised": 100 * figures["realised_vol_weighted"],
                 "implied": 100 * implied,
                 "gamma": float(totals["gamma"] - before["gamma"]),
-                "theta": -float(totals["theta"] - before["theta"]),
+                "theta": float(totals["theta"] - before["theta"]),
                 "premium": premium.mid,
                 "premium_vwap": premium.vwap,
                 "premium_twap": premium.twap,

@@ -176,7 +176,7 @@ def volatility_sentence(
 
     ``implied``, ``forecast``, ``realised``: On the variance clock, fractions a year; NaN for what is not
     known.
-    ``paid``: Implied volatility that theta has charged for in this session, on the same clock and with the
+    ``paid``: Implied volatility that theta was priced at in this session, on the same clock and with the
     same weights as ``realised``.
     ``compared``: Forecast and market level to its horizon that the entry's gate compared last: by these, not
     by the implied volatility of a strike, are options cheap or rich.
@@ -201,7 +201,7 @@ def volatility_sentence(
         is_against = math.isfinite(forecast) and is_rich == (realised > paid)
         clauses.append(
             f"{'but' if is_against else 'and'} the day moves {moved} than the {per_cent(paid)} that theta"
-            " has charged for"
+            " is priced at"
         )
     return f"{', '.join(parts)}: {', '.join(clauses)}."
 
@@ -214,8 +214,11 @@ def _day_sentence(
         return None
     traded = follower.desk.instruments[follower.desk.view.underlying]
     a_day = 1.0 / math.sqrt(DAYS_PER_YEAR if traded.is_coin else SESSIONS_PER_YEAR)
+    is_short = follower.greeks().gamma_shares_per_usd < 0.0
+    does = "Short gamma keeps its theta" if is_short else "Long gamma earns its theta"
     text = (
-        f"Long gamma earns its theta on a day that moves {traded.symbol} by {per_cent(implied * a_day, 2)}"
+        f"{does} on a day that moves {traded.symbol} by {'less than ' if is_short else ''}"
+        f"{per_cent(implied * a_day, 2)}"
         f" ({plain(implied * a_day * spot)} USD)"
     )
     if math.isfinite(forecast):

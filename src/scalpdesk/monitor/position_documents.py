@@ -182,17 +182,17 @@ def leg_row(follower: RunFollower, position: Position) -> answers.Leg:
 
 
 def break_even(gamma: float, theta: float, spot: float | None) -> float | None:
-    """Return the move of a day, as a fraction of spot, at which gamma earns what theta costs.
+    """Return the move of a day, as a fraction of spot, at which gamma earns what theta costs, or the reverse.
 
     Half gamma times the squared move equals theta of a calendar day, both of one currency; None for a book
-    that is not long gamma and paying.
+    whose gamma and theta are of one sign: no move takes back what both earn, or pays for what both cost.
 
     Examples
     --------
     >>> round(break_even(3.13, -15.76, 265.77), 4)
     0.0119
     """
-    if spot is None or not (gamma > 0.0 > theta):
+    if spot is None or not gamma * theta < 0.0:
         return None
     return math.sqrt(-2.0 * theta / gamma) / spot
 
@@ -456,13 +456,14 @@ def _position_sentence(
 
     def amount(row: int) -> str:
         pnl = float(cells[row, unmoved])
+        verb = "loses" if pnl < 0.0 else "earns"
         if coin_price is None:
-            return str(signed(pnl, 0))
-        dollars = signed(pnl * coin_price * (1.0 + GRID_MOVES[row]), 0)
-        return f"{signed(pnl, 4)} {page['currency']} ({dollars} USD)"
+            return f"{verb} {plain(abs(pnl), 0)}"
+        dollars = plain(abs(pnl) * coin_price * (1.0 + GRID_MOVES[row]), 0)
+        return f"{verb} {plain(abs(pnl), 4)} {page['currency']} ({dollars} USD)"
 
     at = "" if page["at"] == "now" else f"On {page['at']}: "
-    text = f"{at}10 % up earns {amount(-1)}, 10 % down {amount(0)}"
+    text = f"{at}10 % up {amount(-1)}, 10 % down {amount(0)}"
     places = 0 if coin_price is None else 4
     if worst is None:
         text += f"; the lowest cell of this look is {signed(float(cells.min()), places)}."

@@ -97,9 +97,8 @@ def _journal(store: Store, runs_dir: Path, names: Sequence[str], search: str) ->
     notes = [note for note in list_notes(store) if note["run_id"] in runs]
     found: dict[str, Any] = {"runs": runs, "left_out": left_out, "currency": currency}
     found |= {"account": "" if account is None else str(account)}
-    found["said"] = _said(
-        found["account"], runs, sorted({row.session for row in sessions}), sum(not row["sealed"] for row in kept)
-    )
+    unended = sum(not row["sealed"] for row in kept)
+    found["said"] = _said(found["account"], runs, sorted({row.session for row in sessions}), unended)
     return {**found, **calendar_of(days_of, by_expiry, unit), "trades": trades, "notes": notes}
 
 

@@ -66,7 +66,7 @@ export function create(main) {
     h(
       "section",
       { class: "card w4" },
-      h("div", { class: "top" }, h("h2", {}, "Gamma against theta"), legend(key("gamma", "up"), key("theta", "down", true))),
+      h("div", { class: "top" }, h("h2", {}, "Gamma and theta"), legend(key("gamma", "up"), key("theta", "down", true))),
       parts.rent,
     ),
     h(
@@ -111,7 +111,7 @@ export function create(main) {
     rent: new LineChart(
       parts.rent,
       [{ label: "gamma", colour: "up" }, { label: "theta", colour: "down", dash: [5, 3] }],
-      { label: "What gamma earned and what theta cost", sync: "desk", yValues: plainNumber(0), range: fromZero, ySpace: 26 },
+      { label: "What gamma and theta earned", sync: "desk", yValues: signedNumber(0), range: fromZero, ySpace: 26 },
     ),
     premium: new LineChart(
       parts.premium,
@@ -209,7 +209,7 @@ function premiumFoot({ structure, now, amount, mean, mean_name: name, price_deci
   ];
 }
 
-const fromZero = (_, low, high) => [Math.min(0, low ?? 0), (high ?? 1) * 1.08 || 1];
+const fromZero = (_, low, high) => [Math.min(0, low ?? 0), Math.max(0, high ?? 1) * 1.08 || 1];
 
 // A count of contracts, shares or coins with its sign and as many decimals as it has.
 /** @param {string | number} quantity */

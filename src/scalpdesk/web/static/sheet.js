@@ -6,7 +6,7 @@ import { modelTable, pathStrip } from "./reruns.js";
 import { chart, command, data, figures, finish, folded, holder, keyOf, keys, sheetHead, whatWasRun } from "./sheet_parts.js";
 
 const { columns } = data;
-const below = (_, low, high) => [Math.min(0, low ?? 0) * 1.08, (high ?? 1) * 1.08 || 1];
+const below = (_, low, high) => [Math.min(0, low ?? 0) * 1.08, Math.max(0, high ?? 1) * 1.08 || 1];
 
 function withParts(name, rows, columnsBefore) {
   const amounts = [{ head: "P&L", class: "num", cell: (row) => tinted(row.pnl, row.tone) }, ...data.part_names.map((head, place) => ({ head, class: "num", cell: (row) => row.parts[place] }))];
@@ -38,7 +38,7 @@ add(document.getElementById("main"), [
   command(),
   h("section", { class: "card wide" }, h("h2", {}, data.question ?? "Is gamma paying?"), h("p", { class: "verdict" }, pieces(data.verdict)), keys(keyOf("spot", "text"), h("span", { class: "tri" }, h("b", { class: "up" }, "▲ "), "hedge bought"), h("span", { class: "tri" }, h("b", { class: "down" }, "▼ "), "hedge sold"), h("span", { class: "tri" }, h("b", { class: "trade" }, "◆ "), "entry or exit")), price),
   h("section", { class: "card w6" }, h("h2", {}, `Net delta in its band, ${data.delta_unit}`), delta),
-  h("section", { class: "card w6" }, h("div", { class: "top" }, h("h2", {}, "Gamma against theta"), keys(keyOf("gamma", "up"), keyOf("theta", "down", true))), rent),
+  h("section", { class: "card w6" }, h("div", { class: "top" }, h("h2", {}, "Gamma and theta"), keys(keyOf("gamma", "up"), keyOf("theta", "down", true))), rent),
   data.greeks.t.length ? greekNames.map(([, label], place) => h("section", { class: "card w4" }, h("h2", {}, `${label}, through the day`), greeks[place])) : null,
   h("section", { class: "card w6" }, h("h2", {}, `Drawdown, ${data.currency}`), fall, figures(data.drawdown)),
   data.months.length ? h("section", { class: "card w6" }, h("h2", {}, `Months, ${data.currency}`), table([
@@ -82,7 +82,7 @@ chart(equity, [{ label: "P&L", colour: "text" }, { label: "drawdown", colour: "d
 chart(vols, [{ label: "realised", colour: "up" }, { label: "implied", colour: "muted", dash: [5, 3] }], { label: "Realised and implied volatility", yValues: plainNumber(1), range: below, ySpace: 26 }, [columns.t, columns.realised, columns.implied]);
 chart(price, [{ label: "spot", colour: "text" }], { label: "Price with the hedges", yValues: plainNumber(2), draw: triangles(() => data.fills, () => 4) }, [columns.t, columns.spot]);
 chart(delta, [{ colour: "band", width: 0 }, { colour: "band", width: 0 }, { label: "net delta", colour: "text", width: 1 }], { label: "Net delta", yValues: signedNumber(data.delta_decimals), bands: [{ series: [1, 2], fill: "band" }], ySpace: 26 }, [columns.t, columns.band, columns.band.map((value) => (value === null ? null : -value)), columns.net_delta]);
-chart(rent, [{ label: "gamma", colour: "up" }, { label: "theta", colour: "down", dash: [5, 3] }], { label: "Gamma and theta", yValues: plainNumber(0), range: below, ySpace: 26 }, [columns.t, columns.gamma, columns.theta]);
+chart(rent, [{ label: "gamma", colour: "up" }, { label: "theta", colour: "down", dash: [5, 3] }], { label: "What gamma and theta earned", yValues: signedNumber(0), range: below, ySpace: 26 }, [columns.t, columns.gamma, columns.theta]);
 chart(fall, [{ label: "drawdown", colour: "down" }], { label: "Drawdown", yValues: signedNumber(0), ySpace: 26 }, [columns.t, columns.drawdown]);
 if (hasRolling) {
   const stamps = data.sessions.map((row) => Date.parse(`${row.day}T16:00:00Z`) / 1000);

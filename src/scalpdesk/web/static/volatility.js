@@ -46,7 +46,7 @@ export function create(main) {
     figures.replaceChildren(
       facts([
         [`Implied, ${page.implied_days === null ? "of the book" : `at the money in ${page.implied_days} d`}`, page.implied && `${perCent(page.implied)} in session time`],
-        ["Charged by theta today", perCent(page.paid)],
+        ["Priced into theta today", perCent(page.paid)],
         ["Realised today", perCent(page.realised)],
         ["Forecast", page.forecast ? `${perCent(page.forecast)} (${page.forecast_model}, ${page.forecast_days} d)` : page.forecast_reason || null],
         ["Its interval", page.forecast_low && page.forecast_high && `${perCent(page.forecast_low)} to ${perCent(page.forecast_high)}`],
