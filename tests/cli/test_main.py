@@ -15,6 +15,7 @@ from scalpdesk.cli import main as main_module
 from scalpdesk.cli.command import desk_command
 from scalpdesk.cli.main import COMMANDS, EXTRA_OF_MODULE, FORMER, TOPICS, main, root
 from scalpdesk.core.errors import JournalError
+from scalpdesk.core.installing import install_line
 from scalpdesk.journal.frames import segment_path
 
 HEAVY = ("numpy", "numba", "duckdb", "sqlalchemy", "rich", "scipy", "pandas", "msgspec", "arch", "yaml")
@@ -291,20 +292,20 @@ def test_a_missing_extra_says_how_to_install_it(command, told_by, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("words", "fix"),
+    ("words", "target"),
     [
-        (["run", "gamma-scalper", "--venue", "alpaca"], '"scalpdesk[alpaca]"'),
-        (["run", "gamma-scalper", "--venue", "deribit"], '"scalpdesk[deribit]"'),
-        (["exchange"], '"scalpdesk[exchange]"'),
-        (["backtest", "st0cka", "--start", "2018-02-05"], '"scalpdesk-strategies"'),
-        (["data", "import", "deribit", "file"], '"scalpdesk[deribit]"'),
+        (["run", "gamma-scalper", "--venue", "alpaca"], "scalpdesk[alpaca]"),
+        (["run", "gamma-scalper", "--venue", "deribit"], "scalpdesk[deribit]"),
+        (["exchange"], "scalpdesk[exchange]"),
+        (["backtest", "st0cka", "--start", "2018-02-05"], "scalpdesk-strategies"),
+        (["data", "import", "deribit", "file"], "scalpdesk[deribit]"),
         (["drill"], "scalpdesk-testing"),
         (["harness", "--help"], "scalpdesk-strategies"),
     ],
 )
-def test_what_a_part_brings_says_how_to_install_the_part(words, fix, told_by, monkeypatch):
+def test_what_a_part_brings_says_how_to_install_the_part(words, target, told_by, monkeypatch):
     monkeypatch.setattr("scalpdesk.core.plugins._installed", dict)
-    assert f"pip install {fix}" in told_by(*words, code=2).err
+    assert install_line(target) in told_by(*words, code=2).err
 
 
 def test_a_closed_pipe_is_quiet():

@@ -14,6 +14,7 @@ import aiohttp
 import pytest
 
 from scalpdesk.core.errors import ConfigError
+from scalpdesk.core.installing import install_line
 from scalpdesk.exchange.launch import LaunchPlan, build_server
 from scalpdesk.exchange.market import Pace
 from scalpdesk.exchange.server import INSTANTS_A_LOOK, INSTANTS_A_TURN, TURN_NS, ExchangeServer
@@ -274,7 +275,7 @@ def test_a_missing_package_names_the_extra():
     )
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert ended.returncode == 2
-    assert 'pip install "scalpdesk[exchange]"' in ended.stderr
+    assert install_line("scalpdesk[exchange]") in ended.stderr
 
 
 def test_a_market_that_is_behind_its_pace_plays_a_bounded_part_before_each_answer():

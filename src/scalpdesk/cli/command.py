@@ -15,6 +15,7 @@ from click.shell_completion import CompletionItem
 from scalpdesk.cli.output import FORMER_OPTIONS, log_to_stderr
 from scalpdesk.cli.waiting import tell_interrupted
 from scalpdesk.core.errors import ConfigError, ScalpdeskError, nearest_name
+from scalpdesk.core.installing import install_line
 from scalpdesk.core.units import count_text
 
 if TYPE_CHECKING:
@@ -440,7 +441,7 @@ class LazyGroup(DeskGroup):
                 "this command comes with a package that is not installed",
                 where=f"scalpdesk {cmd_name}",
                 value=target,
-                fix=f"pip install {target}; in the folder of the source make setup",
+                fix=install_line(target),
             )
         return super().get_command(ctx, cmd_name)
 

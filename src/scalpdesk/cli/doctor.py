@@ -22,6 +22,7 @@ from scalpdesk.cli.waiting import progress_bar
 from scalpdesk.core.clock import SystemClock
 from scalpdesk.core.diagnosis import Diagnosis
 from scalpdesk.core.errors import EXIT_FAILED, EXIT_OK, ConfigError, ScalpdeskError
+from scalpdesk.core.installing import install_line
 from scalpdesk.core.units import count_text
 
 if TYPE_CHECKING:
@@ -166,7 +167,7 @@ def _extras(version_of: Callable[[str], str | None]) -> Iterator[Diagnosis]:
                 f"extra {extra}",
                 "note",
                 f"not installed ({', '.join(missing)})",
-                f'pip install "scalpdesk[{extra}]"',
+                install_line(f"scalpdesk[{extra}]"),
             )
         else:
             yield Diagnosis(f"extra {extra}", "ok", ", ".join(f"{p} {version_of(p)}" for p in packages))

@@ -21,6 +21,7 @@ from scalpdesk.cli.command import EXIT_CODES, WORDS, LazyGroup, debug_option
 from scalpdesk.cli.output import EXIT_INTERRUPTED, print_error, usage_refusal, write_utf8
 from scalpdesk.cli.waiting import TOLD, Interrupts, Progress, StartLine
 from scalpdesk.core.errors import EXIT_FAILED, EXIT_OK, EXIT_USAGE, ConfigError, ScalpdeskError
+from scalpdesk.core.installing import install_line
 from scalpdesk.core.owner_only import hide_memory
 from scalpdesk.core.version import BUILD
 
@@ -263,7 +264,7 @@ def _as_refusal(problem: Exception) -> ScalpdeskError:
         return ConfigError(
             "this needs a package that is not installed",
             where=problem.name,
-            fix=f'pip install "scalpdesk[{extra}]"',
+            fix=install_line(f"scalpdesk[{extra}]"),
         )
     if isinstance(problem, OSError) and problem.errno is not None:
         return _system_refusal(problem)

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar, Union, get_args, get_orig
 import msgspec
 
 from scalpdesk.core.errors import ArgumentError, ConfigError, nearest_name
+from scalpdesk.core.installing import install_line
 
 Spec = TypeVar("Spec")
 OWN = "scalpdesk"
@@ -126,7 +127,7 @@ class Socket:
                 f"the {self.kind} {name} comes with a package that is not installed",
                 where=where or self.where,
                 value=name,
-                fix=f'pip install "{self.parts[name]}"',
+                fix=install_line(self.parts[name]),
             )
         known = self.names()
         ways = [f"use one of {', '.join(known)}"] if known else []
