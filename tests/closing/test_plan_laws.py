@@ -50,15 +50,25 @@ def times(ratios, sets):
     return {number: D(ratio * sets) for number, ratio in ratios.items()}
 
 
+def fair(number):
+    """Return a value of an option at a spot of 500: convex in the strike, and more where it ends later."""
+    contract = BOOK[number]
+    away = 500.0 - float(contract.strike)
+    time_value = (6.0 if contract.expiry == LATER else 4.0) * math.exp(-abs(away) / 10.0)
+    return max(away if contract.is_call else -away, 0.0) + time_value
+
+
 class Venue:
     """Fills, rejects, doubts and cancels as it is told by a source of random numbers."""
 
     def __init__(self, held, rng):
         self.held, self.rng = Counter(held), rng
         self.live, self.halted, self.unquoted, self.now_ns = [], set(), set(), S
+        self.half_widths = {}
 
     def look(self, number):
-        bid, ask = (math.nan, math.nan) if number in self.unquoted else (4.9, 5.1)
+        mid, half = fair(number), self.half_widths.get(number, 0.02)
+        bid, ask = (math.nan, math.nan) if number in self.unquoted else (max(mid - half, 0.0), mid + half)
         is_halted, is_fine = number in self.halted, number not in self.unquoted
         return Sight(
             self.now_ns,
@@ -66,10 +76,10 @@ class Venue:
             quote(number, self.now_ns, bid, ask),
             500.0,
             is_fine=is_fine,
-            has_no_bid=False,
+            has_no_bid=bid == 0.0,
             is_halted=is_halted,
             is_unquoted=not is_fine,
-            model=lambda: (5.0, 0.0),
+            model=lambda: (mid, 0.0),
         )
 
     def world(self):
@@ -313,3 +323,72 @@ def test_a_flatten_is_the_plan_that_wants_nothing(shape, sign, sets):
     step = Flattener(BOOK).step(venue.now_ns, lines, (), quotes, RiskLimits())
     assert step.orders == wanted.orders
     assert NEVER_NS not in wanted.due_ns
+
+
+def payoff_at(held, price):
+    """Return what options of one expiry pay at a price, by hand."""
+    total = 0.0
+    for number, units in held.items():
+        contract = BOOK[number]
+        away = price - float(contract.strike)
+        total += 100.0 * float(units) * max(away if contract.is_call else -away, 0.0)
+    return total
+
+
+@settings(max_examples=200)
+@given(
+    st.sampled_from(sorted(each for each in SHAPES if not any(leg.is_far for leg in SHAPES[each].legs))),
+    SIGN,
+    st.integers(1, 3),
+    st.lists(st.floats(0.01, 8.0), min_size=5, max_size=5),
+    STYLE,
+    st.sampled_from([LegOrders.AUTO, LegOrders.LEGS]),
+    st.sampled_from([TAKES_ALL, TAKES_LIMITS]),
+    st.sampled_from([0, 30 * S]),
+)
+def test_no_set_is_left_for_less_than_its_payoffs_allow_but_in_a_hurry(
+    shape, sign, sets, half_widths, style, leg_orders, allowed, until_ns
+):
+    held = times(structure(shape, sign), sets)
+    venue = Venue(held, None)
+    venue.half_widths = dict(zip(held, half_widths, strict=False))
+    how = style, structure(shape, sign), leg_orders, until_ns, allowed
+    found = plan(aim(venue, {}, *how), venue.world(), {})
+    hurried = plan(aim(venue, {}, *how, is_hurried=True), venue.world(), {})
+    assert hurried.orders  # a person may leave at any price
+    is_open = sum(units for number, units in held.items() if BOOK[number].is_call) < 0
+    if is_open or len({units > 0 for units in held.values()}) == 1:
+        return  # without a bound, or each leg with a ladder of its own
+    least = min(payoff_at(held, price) for price in (0, *STRIKES, 1000))
+    limits = {order.instrument_id: order.limit_price for order in found.orders}
+    brings = at_quotes = 0.0
+    for number, units in held.items():
+        seen = venue.look(number).quote
+        near = seen.bid if units > 0 else seen.ask
+        at_quotes += 100.0 * float(units) * near
+        brings += 100.0 * float(units) * float(limits.get(number) or near)
+    if found.orders:
+        assert brings >= least + sets - 1e-6
+        assert not found.excesses
+    else:
+        (excess,) = {each.legs: each for each in found.excesses}.values()
+        assert float(excess.least) == pytest.approx(least)
+    if at_quotes < least:
+        assert not found.orders or until_ns
+        assert max((each.amount for each in hurried.excesses), default=0) > 0
+
+
+def test_a_set_that_waits_looks_again_after_a_pause_and_goes_once_its_quotes_allow():
+    held = times(structure("vertical", -1), 1)
+    venue = Venue(held, None)
+    venue.half_widths = dict.fromkeys(held, 6.0)
+    style, memory = Tactics(retry_seconds=2.0, pause_seconds=2.0), {}
+    how = style, structure("vertical", -1), LegOrders.LEGS, 0, TAKES_ALL
+    for _ in range(3):
+        found = plan(aim(venue, {}, *how), venue.world(), memory)
+        assert (found.orders, len(found.excesses)) == ((), 1)
+        assert min(found.due_ns) == venue.now_ns + 2 * S
+        assert plan(aim(venue, {}, *how), venue.world(), found.memory).due_ns == found.due_ns
+        memory, venue.now_ns = found.memory, venue.now_ns + 2 * S
+    venue.half_widths = {}
+    assert plan(aim(venue, {}, *how), venue.world(), memory).orders

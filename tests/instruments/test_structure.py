@@ -1,3 +1,4 @@
+from datetime import date
 from decimal import Decimal
 
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import strategies as st
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.entry.shapes import STRADDLE
 from scalpdesk.instruments.contract import options_in_order
-from scalpdesk.instruments.structure import Structure, StructureLeg
+from scalpdesk.instruments.structure import Structure, StructureLeg, bounds_of, least_worth
 from scalpdesk_testing.kit.instruments import option, straddle_book
 
 RATIOS = st.lists(st.integers(-4, 4).filter(bool), min_size=1, max_size=5)
@@ -78,3 +79,37 @@ def test_half_a_straddle_is_not_whole(call, put, is_whole, sets):
 def test_a_structure_without_legs_or_with_a_leg_twice_cannot_be_made(legs):
     with pytest.raises(ArgumentError):
         Structure(legs)
+
+
+LEGS = st.lists(
+    st.tuples(st.sampled_from("CP"), st.integers(95, 105), st.integers(-3, 3).filter(bool)),
+    min_size=1,
+    max_size=6,
+)
+
+
+@given(LEGS, st.lists(st.floats(0.01, 5_000.0), min_size=1, max_size=20))
+def test_no_price_of_the_underlying_brings_a_set_out_of_its_bounds_and_some_strike_reaches_them(legs, prices):
+    found = bounds_of([(option(right, 5 * strike), float(units)) for right, strike, units in legs])
+
+    def worth(price):
+        sides = [(1 if right == "C" else -1, 5.0 * strike, units) for right, strike, units in legs]
+        return sum(100.0 * units * max(side * (price - strike), 0.0) for side, strike, units in sides)
+
+    at_kinks = [worth(price) for price in (0.0, *(5.0 * strike for _, strike, _ in legs))]
+    for bound, sign in ((found.least, 1.0), (found.most, -1.0)):
+        calls = sign * sum(units for right, _, units in legs if right == "C")
+        assert (bound is None) is (calls < 0)
+        if bound is None:
+            assert sign * worth(1e7) < min(sign * each for each in at_kinks)
+        else:
+            assert sign * bound == pytest.approx(min(sign * each for each in at_kinks), abs=1e-3)
+            assert all(sign * worth(price) >= sign * bound - 1e-3 for price in prices)
+    assert found.is_exact
+
+
+def test_a_later_option_that_is_sold_leaves_the_least_unknown_and_one_that_is_bought_does_not():
+    near, far = option("C", 500), option("C", 500, date(2024, 12, 20))
+    assert least_worth([(far, 1.0), (near, -1.0)]) == pytest.approx(0.0, abs=1e-6)
+    assert least_worth([(far, -1.0), (near, 1.0)]) is None
+    assert not bounds_of([(far, 1.0), (near, -1.0)]).is_exact

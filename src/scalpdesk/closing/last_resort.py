@@ -139,7 +139,11 @@ class Flattener:
         held = ", ".join(f"{line.held:+f} {self._instruments[line.instrument_id].symbol}" for line in lines)
         what = "sell the options" if found.is_hedged else "unwind the rest"
         what = "take orders off the book" if found.cancels else what
-        return _FlattenStep(found.cancels, orders, (f"flattening: still held: {held or 'nothing'}", what))
+        costs = (
+            each.words(look, is_sent=True) for each in found.excesses if each.amount and not found.cancels
+        )
+        reasons = (f"flattening: still held: {held or 'nothing'}", what, *costs)
+        return _FlattenStep(found.cancels, orders, reasons)
 
     def _remembered(self, lines: Sequence[TargetLine]) -> dict[tuple[str, InstrumentId], Tried]:
         """Return what was tried so far; of a holding that has changed since, nothing."""

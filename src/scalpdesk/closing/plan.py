@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from scalpdesk.closing.covers import keep_covers, uncovered
 from scalpdesk.closing.leg import HasSent, Look, Rung, Sight, Tactics, Tried
+from scalpdesk.closing.worth import Excess, LegToClose, excesses
 from scalpdesk.core.intents import (
     EXITS,
     CancelIntent,
@@ -49,6 +50,12 @@ class TargetLine(NamedTuple):
     def opens(self) -> bool:
         """Whether more is wanted than is held, on the same side."""
         return self.held * self.wanted >= 0 and abs(self.wanted) > abs(self.held)
+
+    @property
+    def going(self) -> Decimal:
+        """What of it is to go, signed as held."""
+        goal = self.wanted if self.held * self.wanted >= 0 else ZERO
+        return self.held - goal if abs(goal) < abs(self.held) else ZERO
 
     def is_of(self, order: Order) -> bool:
         """Return whether an order may fill what the line is about."""
@@ -120,6 +127,8 @@ class Plan(NamedTuple):
     due_ns: tuple[int, ...]
     """When the lines are due that wait, UTC nanoseconds."""
     memory: Memory
+    excesses: tuple[Excess, ...] = ()
+    """Sets that would be left for less than they can be worth: sent only where it is hurried."""
 
 
 class _Step(NamedTuple):
@@ -158,11 +167,15 @@ class _Planning:
         off = [(order, self._why_off(order)) for order in self.world.orders]
         steps = {line: self._step(line) for line in self.own}
         found = [order for step in steps.values() for order in step.orders]
-        goes_as_one = self._goes_as_one(found, steps)
-        orders = found if goes_as_one else self._in_sequence(found, steps)
+        beyond = self._beyond(found)
+        goes_as_one = not (beyond and not self.target.is_hurried) and self._goes_as_one(found, steps)
+        orders = found if goes_as_one else self._in_sequence(self._within_bounds(found, beyond), steps)
         kept = {_key(order) for order in found} - {_key(order) for order in orders}
         # what is not proposed was not tried
         legs = {line[:2]: self._tried(line) if line[:2] in kept else step.leg for line, step in steps.items()}
+        for line, step in steps.items():
+            if step.orders and any(line[:2] in each.legs for each in beyond) and line[:2] in kept:
+                legs[line[:2]] = legs[line[:2]]._replace(not_before_ns=step.leg.not_before_ns)
         return Plan(
             tuple(CancelIntent(order.client_order_id, why) for order, why in off if why),
             tuple(orders),
@@ -172,7 +185,21 @@ class _Planning:
             is_given_up=any(step.is_given_up for step in steps.values()),
             due_ns=tuple(due_ns for step in steps.values() for due_ns in step.due_ns),
             memory={**self.memory, **legs},
+            excesses=tuple(beyond),
         )
+
+    def _beyond(self, found: Sequence[OrderIntent]) -> list[Excess]:
+        """Return the sets that the orders would leave for less than they can be worth."""
+        if not any(order.purpose is Purpose.CLOSE for order in found):
+            return []
+        going = [LegToClose(*line[:2], line.going) for line in self.options if line.going]
+        return excesses(going, found, self.world.look)
+
+    def _within_bounds(self, found: list[OrderIntent], beyond: Sequence[Excess]) -> list[OrderIntent]:
+        if self.target.is_hurried:
+            return found
+        waiting = frozenset[tuple[str, InstrumentId]]().union(*(each.legs for each in beyond))
+        return [order for order in found if order.purpose is not Purpose.CLOSE or _key(order) not in waiting]
 
     def _tried(self, line: TargetLine) -> Tried:
         return self.memory.get(line[:2]) or Tried(first_ns=self.world.now_ns)

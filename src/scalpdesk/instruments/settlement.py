@@ -1,11 +1,13 @@
 """Settlement of expired options: exercise and assignment into shares, cash, or nothing."""
 
+from collections.abc import Iterable
+from datetime import date
 from decimal import Decimal
 
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.events import PositionChanged
 from scalpdesk.core.units import CENT, SATOSHI, ZERO, InstrumentId
-from scalpdesk.instruments.contract import OptionContract, Settlement
+from scalpdesk.instruments.contract import Instrument, OptionContract, Settlement
 from scalpdesk.instruments.deribit import PLACES
 from scalpdesk.instruments.fees import NO_FEES, FeeModel
 
@@ -94,3 +96,16 @@ def settle_option(
         label, cause = f"expiry-{contract.symbol}", ChangeCause.CASH_SETTLEMENT
         return [PositionChanged(option_id, at_ns, known_ns, cause, -held, intrinsic, cash, label)]
     return delivery(contract, option_id, share_id, held, at_ns, known_ns)
+
+
+def delivers_nothing(held: Iterable[tuple[Instrument, Decimal]], spot: float | None, day: date) -> bool:
+    """Return whether options all end on a day in the money at ``spot``, and deliver to one another.
+
+    ``held``: Signed contracts of each.
+    """
+    units = ZERO
+    for option, quantity in held:
+        if not option.is_option or option.expiry != day or spot is None or not option.payoff(spot) > 0.0:
+            return False
+        units += quantity * option.deliverable * (1 if option.is_call else -1)
+    return not units

@@ -4,7 +4,7 @@ A structure is a value: its legs, and nothing of the market or of the account. S
 structures, are in :mod:`scalpdesk.entry.shapes`.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
@@ -14,7 +14,15 @@ from typing import NamedTuple, TypeAlias
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.units import InstrumentId, number_text
 from scalpdesk.instruments.contract import OptionContract
+from scalpdesk.instruments.sessions import expiry_instant_ns as _end
 
+FAR = 1e9
+"""Price of the underlying, and its inverse, at which a worth without a bound is read."""
+
+Legs: TypeAlias = Sequence[tuple[OptionContract, float]]
+"""Options with their signed contracts."""
+LaterWorth: TypeAlias = Callable[[OptionContract, float], float]
+"""Returns a later option's worth per unit at a price of the underlying, when the first options end."""
 _QuantityOf: TypeAlias = Callable[[InstrumentId], Decimal]
 """Signed contracts of an option: held, or held and ordered."""
 
@@ -116,6 +124,92 @@ class Structure:
     def missing(self, sets: int, quantity: _QuantityOf) -> dict[InstrumentId, Decimal]:
         """Return what to trade in each leg to have ``sets`` sets: positive to buy, negative to sell."""
         return {leg.option_id: sets * leg.ratio - quantity(leg.option_id) for leg in self.legs}
+
+
+class SetBounds(NamedTuple):
+    """What options can be worth to their holder when the first of them end, in currency; owed below zero."""
+
+    least: float | None
+    most: float | None
+    """``least``, ``most``: None without a bound."""
+    is_exact: bool
+    """Whether all end together; a later option's worth is an estimate, or its payoff alone."""
+    is_covered: bool
+    """Whether every sold option stands against a bought one of its right: the bounds are differences of
+    strikes.
+    """
+
+
+def ending_worth(legs: Legs, price: float, later: LaterWorth | None = None) -> float:
+    """Return what options are worth when the first end, in currency.
+
+    ``later``: As for :func:`bounds_of`.
+    """
+    first = _first_end(legs)
+    return sum(
+        units
+        * contract.multiplier
+        * (contract.payoff(price) if later is None or _end(contract) == first else later(contract, price))
+        for contract, units in legs
+    )
+
+
+def ending_prices(legs: Legs, between: Iterable[float] = ()) -> list[float]:
+    """Return the prices of the underlying between which a worth has no extreme, the lowest first.
+
+    ``between``: More prices, where later options bend it.
+    """
+    strikes = {float(contract.strike) for contract, _ in legs}
+    return [min(strikes) / FAR, *sorted(strikes | set(between)), max(strikes) * FAR]
+
+
+def bounds_of(legs: Legs, later: LaterWorth | None = None, between: Iterable[float] = ()) -> SetBounds:
+    """Return the least and the most that options can be worth when the first of them end.
+
+    ``later``: Worth of options that end later, for an estimate; without it they are worth their payoff, which
+    is a true bound on the side where more is never less: the least where all of them are bought.
+    ``between``: Prices beside the strikes at which an estimate is read.
+
+    >>> from scalpdesk_testing.kit.instruments import option
+    >>> bounds_of([(option("C", 500), 1.0), (option("C", 503), -1.0)])[:2]
+    (0.0, 300.0)
+    """
+    inverse = legs[0][0].is_inverse
+    worths = [ending_worth(legs, price, later) for price in ending_prices(legs, between)]
+    # linear calls are without a bound where the underlying rises, inverse puts where it falls
+    open_units = sum(
+        units * contract.multiplier * (float(contract.strike) if inverse else 1.0)
+        for contract, units in legs
+        if contract.is_call != inverse
+    )
+    if open_units:
+        worths = worths[1:] if inverse else worths[:-1]
+    calls, puts = (
+        sum(units * contract.multiplier for contract, units in legs if contract.is_call is right)
+        for right in (True, False)
+    )
+    return SetBounds(
+        least=None if open_units < 0 else min(worths),
+        most=None if open_units > 0 else max(worths),
+        is_exact=len({_end(contract) for contract, _ in legs}) == 1,
+        is_covered=min(calls, puts) >= 0,
+    )
+
+
+def least_worth(legs: Legs) -> float | None:
+    """Return what options that are kept are never worth less than, in currency; None where that is not known.
+
+    Below zero is the most that they can cost. A later option is never worth less than its payoff, and where
+    it is sold nothing is known.
+    """
+    first = _first_end(legs)
+    if any(units < 0 and _end(contract) > first for contract, units in legs):
+        return None
+    return bounds_of(legs).least
+
+
+def _first_end(legs: Legs) -> int:
+    return min(_end(contract) for contract, _ in legs)
 
 
 def exchanged(old: Structure, new: Structure) -> tuple[tuple[StructureLeg, ...], tuple[StructureLeg, ...]]:

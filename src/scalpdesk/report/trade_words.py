@@ -16,13 +16,12 @@ from scalpdesk.core.units import DAY_NS, DAYS_PER_YEAR, ZERO, money_decimals, nu
 from scalpdesk.entry.shape_names import NamedStructure
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.sessions import expiry_instant_ns
+from scalpdesk.instruments.structure import bounds_of, ending_prices, ending_worth
 from scalpdesk.pricing.base import OptionGreeks
 from scalpdesk.pricing.scalar import implied_vol_scalar, option_greeks
 
 _NO_GAMMA = 0.1
 """Net gamma below this part of the legs' gross is none to speak of."""
-FAR = 1e9
-"""Multiple of the spot, and part of it, at which bounds are read."""
 
 
 class OpenedLeg(NamedTuple):
@@ -87,39 +86,44 @@ def outlook_of(opening: Opening) -> Outlook | None:
         theta += leg.units * at.theta / DAYS_PER_YEAR / (spot if inverse else 1.0)
         gamma += leg.units * at.gamma
         gross += abs(leg.units * at.gamma)
+    by_contract = {leg.contract: leg for leg in valued}
+    legs = [(leg.contract, float(leg.quantity)) for leg in opening.legs]
+
+    def later(contract: OptionContract, price: float) -> float:
+        return by_contract[contract].worth(price, nearest_ns) / (price if inverse else 1.0)
 
     def pnl(price: float) -> float:
-        worth = sum(leg.units * leg.worth(price, nearest_ns) for leg in valued)
-        return float(cash) + worth / (price if inverse else 1.0)
+        return float(cash) + ending_worth(legs, price, later)
 
-    is_exact = all(leg.expiry_ns == nearest_ns for leg in valued)
-    kinks = {leg.strike for leg in valued}
-    if not is_exact:
-        kinks |= {spot * (1.0 + 0.02 * step) for step in range(-35, 36)}
-    grid = [spot / FAR, *sorted(kinks), spot * FAR]
-    values = [pnl(price) for price in grid]
-    # linear calls are without a bound where the underlying rises, inverse puts where it falls
-    open_units = sum(leg.units * (leg.strike if inverse else 1.0) for leg in valued if leg.is_call != inverse)
-    bounded = values[1:] if inverse and open_units else values[:-1] if open_units else values
+    are_later = len({leg.expiry_ns for leg in valued}) > 1
+    between = [spot * (1.0 + 0.02 * step) for step in range(-35, 36)] if are_later else ()
+    bounds, grid = bounds_of(legs, later, between), ending_prices(legs, between)
     return Outlook(
         theta_per_day=theta,
         gamma=gamma,
         gross_gamma=gross,
-        earns=_earning(grid, values, pnl),
-        most_loss=None if open_units < 0 else max(-min(bounded), 0.0),
-        most_gain=None if open_units > 0 else max(*bounded, 0.0),
-        is_exact=is_exact,
+        earns=_earning(grid, [pnl(price) for price in grid], pnl),
+        most_loss=None if bounds.least is None else max(-float(cash) - bounds.least, 0.0),
+        most_gain=None if bounds.most is None else max(float(cash) + bounds.most, 0.0),
+        is_exact=bounds.is_exact,
     )
 
 
 class _Valued(NamedTuple):
     """A leg with its own volatility; prices in the currency that its strike is in."""
 
-    strike: float
-    is_call: bool
+    contract: OptionContract
     expiry_ns: int
     units: float
     vol: float
+
+    @property
+    def strike(self) -> float:
+        return float(self.contract.strike)
+
+    @property
+    def is_call(self) -> bool:
+        return self.contract.is_call
 
     def greeks(self, spot: float, now_ns: int) -> OptionGreeks:
         return option_greeks(
@@ -155,8 +159,7 @@ def _valued(opening: Opening, spot: float) -> list[_Valued] | None:
     mean = sum(known) / len(known)
     return [
         _Valued(
-            float(leg.contract.strike),
-            leg.contract.is_call,
+            leg.contract,
             expiry_instant_ns(leg.contract),
             float(leg.quantity * leg.contract.multiplier),
             vol if math.isfinite(vol) else mean,
@@ -240,8 +243,9 @@ def _outlook_words(outlook: Outlook, decimals: int = 2) -> str:
     side = "long gamma" if outlook.gamma > 0 else "short gamma"
     if abs(outlook.gamma) < _NO_GAMMA * outlook.gross_gamma:
         side = "no gamma to speak of"
+    most = "at most" if outlook.is_exact else "an estimated"
     loss, gain = (
-        "without a bound" if amount is None else f"at most {amount:,.{decimals}f}"
+        "without a bound" if amount is None else f"{most} {amount:,.{decimals}f}"
         for amount in (outlook.most_loss, outlook.most_gain)
     )
     return (

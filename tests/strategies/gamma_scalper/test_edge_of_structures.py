@@ -1,10 +1,12 @@
 """The law of every structure: no edge at the market's own level, and two sides cost what trading costs."""
 
+import math
 from datetime import date
 from decimal import Decimal
 from itertools import count
 
 import msgspec
+import numpy as np
 import pytest
 
 from scalpdesk.entry.shapes import SHAPES
@@ -13,6 +15,7 @@ from scalpdesk.strategies.toolkit.exits import (
     Basis,
     ExitConfig,
     PositionView,
+    StopLoss,
     first_reason,
     straddle_rules,
 )
@@ -101,17 +104,52 @@ def mid_of(view, structure):
 
 @pytest.mark.parametrize("side", ["long", "short"])
 @pytest.mark.parametrize("name", SHAPES)
-def test_the_capital_at_risk_is_the_premium_the_credit_or_more(view, name, side):
+def test_the_capital_at_risk_is_the_premium_the_credit_or_the_largest_loss(view, name, side):
     structure = best_of(tools_of(view, shape=name, side=side), view).structure
     paid = mid_of(view, structure)
     at_risk = held_at(view, structure, paid)
     assert at_risk.amount > 0
-    assert float(at_risk.amount) >= abs(paid) - 1e-9
     if structure.all_bought:
         assert (float(at_risk.amount), at_risk.basis) == (pytest.approx(paid), Basis.PREMIUM)
-    if at_risk.basis is not Basis.LOSS:
+    if at_risk.basis in (Basis.PREMIUM, Basis.CREDIT):
         assert (at_risk.basis is Basis.CREDIT) is (paid < 0)
         assert float(at_risk.amount) == pytest.approx(abs(paid))
+
+
+OF_ONE_EXPIRY = {each for each, shape in SHAPES.items() if not any(leg.is_far for leg in shape.legs)}
+
+
+def worst_by_hand(structure, paid):
+    """What can be lost by the payoffs alone, read densely; None where the underlying may go on."""
+    legs = [(leg.ratio * leg.contract.multiplier, leg.contract) for leg in structure.legs]
+    if sum(units for units, contract in legs if contract.is_call) < 0:
+        return None
+    prices = np.append(np.linspace(0.01, 800.0, 80_000), [float(contract.strike) for _, contract in legs])
+    sides = [(1 if contract.is_call else -1, float(contract.strike), units) for units, contract in legs]
+    return paid - min(sum(u * np.maximum(s * (prices - k), 0) for s, k, u in sides))
+
+
+@pytest.mark.parametrize("part", [0.2, 0.5, 0.9, 1.3])
+@pytest.mark.parametrize("side", ["long", "short"])
+@pytest.mark.parametrize(
+    "name", [each for each in SHAPES if not any(leg.is_far for leg in SHAPES[each].legs)]
+)
+def test_neither_the_capital_at_risk_nor_a_stop_is_more_than_can_be_lost(view, name, side, part):
+    structure = best_of(tools_of(view, shape=name, side=side), view).structure
+    paid = part * mid_of(view, structure)
+    at_risk, most = held_at(view, structure, paid), worst_by_hand(structure, paid)
+    if most is None:
+        return
+    assert float(at_risk.amount) <= most + 1e-6
+    for multiple in (0.5, 1.0, 3.0):
+        settings = ExitConfig(min_dte=None, credit_multiple=multiple)
+        stops = [rule for rule in straddle_rules(settings) if isinstance(rule, StopLoss)]
+        seen = PositionView(
+            premium_paid=at_risk.amount, basis=at_risk.basis, most_loss=at_risk.most_loss, quoted_ns=1
+        )
+        fires = [-rule.quiet(seen).least_pnl for rule in stops if rule.quiet(seen).least_pnl > -math.inf]
+        assert len(fires) == 1
+        assert 0 < fires[0] <= most + 1e-6
 
 
 @pytest.mark.parametrize("side", ["long", "short"])

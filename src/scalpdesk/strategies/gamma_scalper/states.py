@@ -358,6 +358,7 @@ class HoldingState(TradingState):
             expires_ns=trade.expires_ns,
             premium_paid=trade.at_risk.amount,
             basis=trade.at_risk.basis,
+            most_loss=trade.at_risk.most_loss,
             pnl=pnl,
             most_pnl=most_pnl,
             sessions_held=trade.sessions_held,
@@ -603,7 +604,8 @@ class HoldingState(TradingState):
 
         def scaled(view: DeskView) -> StraddleTrade:
             trade.straddles = move.sets
-            trade.at_risk = max(trade.at_risk, capital_at_risk(view, trade.structure))
+            found = capital_at_risk(view, trade.structure)
+            trade.at_risk = max(trade.at_risk, found, key=lambda risk: risk.amount)
             tools.hedger.resize(move.sets)
             return trade
 

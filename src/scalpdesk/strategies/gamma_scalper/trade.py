@@ -20,7 +20,7 @@ from scalpdesk.hedging.base import HedgeBand
 from scalpdesk.hedging.delta_models import DeltaModel
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.sessions import Session, expiry_instant_ns, final_close_ns, to_new_york
-from scalpdesk.instruments.structure import Structure, StructureLeg
+from scalpdesk.instruments.structure import Structure, StructureLeg, bounds_of, least_worth
 from scalpdesk.margin.holdings import Holding
 from scalpdesk.portfolio.stress import StressLine, worths_of_day
 from scalpdesk.strategies.contract import Action, DeskView, Facts, TradeStart
@@ -86,6 +86,8 @@ class _AtRisk(NamedTuple):
     amount: Decimal
     """Currency."""
     basis: Basis
+    most_loss: Decimal | None = None
+    """What can be lost at all, in currency; None without a bound."""
 
     def facts(self) -> Facts:
         """Return it for the record of an exit; nothing while it is not known."""
@@ -435,6 +437,7 @@ class TradeSide:
             expiry=self.structure.first_expiry,
             premium_paid=self.at_risk.amount,
             basis=self.at_risk.basis,
+            most_loss=self.at_risk.most_loss,
             pnl=pnl,
             most_pnl=most_pnl,
             currency=self.structure.lead.contract.currency,
@@ -466,11 +469,16 @@ def capital_at_risk(view: DeskView, structure: Structure) -> _AtRisk:
     """Return what stops and targets of a structure that is held go by; not known while a leg has no value.
 
     The premium, where no more than it can be lost in a day of four deviations; the credit, where it is
-    most of what can be gained then or more than can be lost; else the largest loss then.
+    most of what can be gained then or more than can be lost; else the largest loss then. Never more than can
+    be lost at all: where every sold option stands against a bought one, that counts in place of the day's
+    loss, and in place of a premium or a credit that is not it.
     """
     paid = cost_of(view, structure.option_ids)
     if structure.all_bought:
         return _AtRisk(paid, Basis.PREMIUM)
+    held = [(leg.contract, float(view.positions.quantity(leg.option_id))) for leg in structure.legs]
+    least, is_covered = least_worth(held), bounds_of(held).is_covered
+    most_loss = None if least is None else max(paid - exact(least, 8), ZERO)
     lines: list[StressLine] = []
     for leg, contract, _ in structure.legs:
         state = view.delta_engine.state(leg, view.now_ns)
@@ -480,11 +488,17 @@ def capital_at_risk(view: DeskView, structure: Structure) -> _AtRisk:
         lines.append(StressLine(holding, contract.underlying, 1.0, state))
     worths = worths_of_day(lines, days_a_year(view))
     loss, gain = paid - min(worths), max(worths) - paid
-    if paid > 0 and paid >= loss:
-        return _AtRisk(paid, Basis.PREMIUM)
-    if paid < 0 and (-2 * paid >= gain or -paid >= loss):
-        return _AtRisk(-paid, Basis.CREDIT)
-    return _AtRisk(loss, Basis.LOSS)
+    if most_loss is not None and is_covered and (paid > 0 or -paid > most_loss):
+        # a broken wing loses more than its premium, an iron fly at the money less than its credit
+        amount, basis = most_loss, Basis.BOUND if paid > 0 else Basis.LESSER
+        basis = Basis.PREMIUM if paid == most_loss else basis
+    elif paid > 0 and paid >= loss:
+        amount, basis = paid, Basis.PREMIUM
+    elif paid < 0 and (-2 * paid >= gain or -paid >= loss):
+        amount, basis = -paid, Basis.CREDIT
+    else:
+        amount, basis = loss, Basis.LOSS
+    return _AtRisk(amount if most_loss is None else min(amount, most_loss), basis, most_loss)
 
 
 def sold_delta(view: DeskView, structure: Structure) -> float:

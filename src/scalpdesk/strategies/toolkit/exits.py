@@ -54,6 +54,9 @@ class Basis(StrEnum):
     CREDIT = "credit"
     LOSS = "largest loss of a stress day"
     """Where bought and sold legs pay for one another, the net of both says nothing of what is at risk."""
+    BOUND = "largest loss"
+    """Where wings bound the loss, and it is more than the premium."""
+    LESSER = "largest loss, less than the credit"
 
 
 class PositionView(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,6 +72,8 @@ class PositionView(msgspec.Struct, frozen=True, kw_only=True):
     premium_paid: Decimal = Decimal(0)
     """Capital at risk, whole position, in currency: what ``basis`` names; 0 while it is not known."""
     basis: Basis = Basis.PREMIUM
+    most_loss: Decimal | None = None
+    """What can be lost at all, in currency; None without a bound."""
     currency: str = "USD"
     """Currency of edge, premium and P&L."""
     most_pnl: Decimal | None = None
@@ -195,7 +200,8 @@ class PremiumExits(PluginRules, frozen=True, forbid_unknown_fields=True, kw_only
 
     stop_fraction: _StopFraction | None = None
     """Leave at a loss of this fraction of the capital at risk: of the premium paid, or where bought and sold
-    legs pay for one another, of the largest loss of a day of four standard deviations.
+    legs pay for one another, of the largest loss: by their wings, else of a day of four standard deviations.
+    Of a credit that is more than can be lost, too.
     """
     target_fraction: Annotated[float, above(0, 100, "a fraction of the premium: 0.5 is half")] | None = None
     """Leave what was bought at a profit of this fraction of the capital at risk."""
@@ -205,7 +211,9 @@ class PremiumExits(PluginRules, frozen=True, forbid_unknown_fields=True, kw_only
     capital at risk; then leave once ``giveback_fraction`` of the best profit is given back.
     """
     credit_multiple: _CreditMultiple | None = None
-    """Leave what was sold for a credit at a loss of this multiple of it, in place of ``stop_fraction``."""
+    """Leave what was sold for a credit at a loss of this multiple of it, in place of ``stop_fraction``, and
+    no more than can be lost.
+    """
     credit_fraction: _CreditFraction | None = None
     """Leave what was sold for a credit once this part of it is earned."""
     side_credit_multiple: _CreditMultiple | None = None
@@ -420,15 +428,20 @@ class StopLoss(_PartOfRisk):
     def reason(self, trade: PositionView) -> str | None:
         """Return why to exit, or None."""
         pnl = trade.pnl if self._marks.decide(trade.quoted_ns) else trade.most_pnl
-        loss = self._amount(trade)
+        loss = self._loss(trade)
         if not loss > 0.0 or pnl is None or float(pnl) > -loss:
             return None
         places = money_decimals(trade.currency)
         return f"stop: P&L {pnl:.{places}f} is a loss of {_part(self.fraction, trade)}"
 
+    def _loss(self, trade: PositionView) -> float:
+        """Return the loss at which it fires, no more than can be lost; 0 where it does not act."""
+        loss = self._amount(trade)
+        return loss if trade.most_loss is None else min(loss, float(trade.most_loss))
+
     def quiet(self, trade: PositionView) -> Quiet | None:
         """Return the loss at which it fires."""
-        loss = self._amount(trade)
+        loss = self._loss(trade)
         return self._marks.quiet(trade.quoted_ns, Quiet(least_pnl=-loss)) if loss > 0.0 else ALWAYS
 
 
@@ -591,9 +604,10 @@ def stops(fraction: float | None, credit_multiple: float | None) -> list[StopLos
 
     At a largest loss the fraction is meant, and the multiple where no fraction is set.
     """
-    found = [] if fraction is None else [StopLoss(fraction, (Basis.PREMIUM, Basis.LOSS))]
+    losses = Basis.LOSS, Basis.BOUND, Basis.LESSER
+    found = [] if fraction is None else [StopLoss(fraction, (Basis.PREMIUM, *losses))]
     if credit_multiple is not None:
-        found.append(StopLoss(credit_multiple, (Basis.CREDIT,) if found else (Basis.CREDIT, Basis.LOSS)))
+        found.append(StopLoss(credit_multiple, (Basis.CREDIT,) if found else (Basis.CREDIT, *losses)))
     return found
 
 
@@ -615,9 +629,9 @@ def straddle_rules(config: ExitConfig, *, had_edge: bool = True) -> tuple[ExitRu
         rules.append(_EarlyExercise())
     rules += stops(config.stop_fraction, config.credit_multiple)
     if config.target_fraction is not None:
-        rules.append(CreditEarned(config.target_fraction, (Basis.PREMIUM, Basis.LOSS)))
+        rules.append(CreditEarned(config.target_fraction, (Basis.PREMIUM, Basis.LOSS, Basis.BOUND)))
     if config.credit_fraction is not None:
-        rules.append(CreditEarned(config.credit_fraction, (Basis.CREDIT,)))
+        rules.append(CreditEarned(config.credit_fraction, (Basis.CREDIT, Basis.LESSER)))
     trailing = None
     if config.arm_fraction is not None:
         trailing = TrailingStop(config.arm_fraction, config.giveback_fraction)

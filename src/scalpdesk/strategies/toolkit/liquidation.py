@@ -17,6 +17,7 @@ from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.events import Event, OrderNotFound, OrderRejected
 from scalpdesk.core.intents import EXITS, LegOrders, SetTimer
 from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, ZERO, InstrumentId
+from scalpdesk.instruments.settlement import delivers_nothing
 from scalpdesk.marketdata.quotes import TRADABLE
 from scalpdesk.orders.order import Order
 from scalpdesk.strategies.contract import Action, DeskView, Facts, Proposal
@@ -77,6 +78,9 @@ class Liquidation(Pursuit):
         self._closed: set[InstrumentId] = set()
         """Legs so far, where there is no hedge."""
         self.why, self.since_ns, self._mid_until_ns, self._memory = "", None, 0, {}
+        self._waiting = set()
+        self._are_left = False
+        """Whether sets wait for better quotes, as of the last look."""
         self._alerts = BackOff(_ALERT_AFTER_SECONDS, _LONGEST_ALERT_SECONDS)
         self._hedged_for: dict[InstrumentId, Decimal] = {}
 
@@ -115,16 +119,18 @@ class Liquidation(Pursuit):
         self._closed.update(legs)
         held, retry_ns = view.positions.quantity, view.now_ns + self._tactics.retry_ns
         lines = [TargetLine("", leg, (own or {}).get(leg, held(leg))) for leg in legs]
-        is_under_way, is_last_call = self._is_under_way(view, legs), _is_last_call(view, legs)
+        is_under_way, is_last_call = self._is_under_way(view, legs), self._is_last_call(view, legs)
         if (is_last_call or not is_under_way) and self._may_unwind(view):
             lines.append(TargetLine("", view.hedge, held(view.hedge)))
         found = self.plan(view, lines, self._live(view), keeps_hedge=not is_last_call)
         actions = self.exits(view, found, facts or {})
+        self._are_left = bool(found.excesses) and not found.orders
         if legs or self._hedge_held(view):
             actions.append(SetTimer(self._timer, min(found.due_ns, default=retry_ns)))
             if found.is_hedged and not (found.orders or is_under_way):
                 actions += self._keep_hedged(view, legs)
-            actions += self._of_unbid(view, legs) or self._alert(view, legs)
+            if not self._are_left:
+                actions += self._of_unbid(view, legs) or self._alert(view, legs)
         return actions
 
     def _is_under_way(self, view: DeskView, legs: Sequence[InstrumentId]) -> bool:
@@ -138,6 +144,19 @@ class Liquidation(Pursuit):
                 for order in view.orders.live_for(leg)
             )
         )
+
+    def _is_last_call(self, view: DeskView, legs: Sequence[InstrumentId]) -> bool:
+        """Return whether the session ends, and what is held leaves nothing to hedge.
+
+        It is paid in cash, or its legs expire today and deliver to one another.
+        """
+        if view.session is None or view.now_ns < view.session.close_ns - _LAST_CALL_NS:
+            return False
+        contracts = [(view.instruments[leg], view.positions.quantity(leg)) for leg in legs]
+        if all(item.is_option and not item.delivers for item, _ in contracts):
+            return True
+        spot = view.market.mark(view.underlying)
+        return self._are_left and delivers_nothing(contracts, spot, view.session.day)
 
     def _may_unwind(self, view: DeskView) -> bool:
         """Return whether shares are held, and quoted well enough for their time."""
@@ -225,13 +244,6 @@ class Liquidation(Pursuit):
         if silent:
             reason += f"; no quote of {', '.join(silent)}"
         return (Proposal(DecisionKind.ALERT, (reason,), {"tries": worst, "seconds": seconds}),)
-
-
-def _is_last_call(view: DeskView, legs: Sequence[InstrumentId]) -> bool:
-    """Return whether the session ends, and all that is held is paid in cash."""
-    contracts = [view.instruments[leg] for leg in legs]
-    is_late = view.session is not None and view.now_ns >= view.session.close_ns - _LAST_CALL_NS
-    return is_late and all(item.is_option and not item.delivers for item in contracts)
 
 
 def _names(view: DeskView, legs: Sequence[InstrumentId]) -> str:

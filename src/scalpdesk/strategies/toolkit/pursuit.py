@@ -87,6 +87,8 @@ class Pursuit:
         """When it began; None before."""
         self._mid_until_ns = 0
         self._memory: Memory = {}
+        self._waiting: set[frozenset[tuple[str, InstrumentId]]] = set()
+        """Legs of sets that wait for better quotes, as last told."""
 
     def begin(self, now_ns: int, why: str, *, rest_seconds: float = 0.0) -> None:
         """Begin; a second reason changes nothing.
@@ -151,7 +153,15 @@ class Pursuit:
             reasons = (self.why, "take back what is in the way of the exit")
             actions.append(Proposal(DecisionKind.EXIT, reasons, {}, cancels))
         leg_orders = self._leg_orders if found.goes_as_one else LegOrders.LEGS
-        step = (self._step, _COVER_FIRST if found.is_held_back else "")
+        look, is_hurried = partial(sight_of, view), view.mode is Mode.FLATTENING
+        waiting = () if is_hurried else found.excesses
+        for each in waiting:
+            if each.legs not in self._waiting:
+                reasons = self.why, each.words(look, is_sent=False)
+                actions.append(Proposal(DecisionKind.EXIT, reasons, facts))
+        self._waiting = {each.legs for each in waiting} if waiting else self._waiting
+        costs = (each.words(look, is_sent=True) for each in found.excesses if is_hurried and each.amount)
+        step = (self._step, _COVER_FIRST if found.is_held_back and not waiting else "", *costs)
         for purpose, steps in ((Purpose.CLOSE, step), (Purpose.UNWIND_HEDGE, ("unwind the hedge",))):
             orders = tuple(order for order in found.orders if order.purpose is purpose)
             if orders:
