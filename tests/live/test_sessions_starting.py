@@ -110,7 +110,7 @@ def test_a_command_to_a_desk_that_has_not_met_its_account_is_kept(resumed):
         await desk.until(lambda: any("still starting, account" in text for _, text in desk.said))
         assert (await status_of(desk))["run"] == "starting"
         answered = await answer(desk.desk, {"do": "flatten", "reason": "enough"})
-        assert (answered["was"], answered["mode"]) == (Mode.ACTIVE, Mode.ACTIVE)
+        assert (answered["was"], answered["mode"]) == (Mode.REDUCING, Mode.REDUCING)
         assert answered["note"]
         assert desk.watchdog.flattens() == [[True]]
         desk.shows_account = True

@@ -135,6 +135,31 @@ LEAVING = (
 )
 
 
+STAYING = (
+    "alpaca/executions/silent/starting/nothing",
+    "deribit/open_orders/refused/starting/nothing",
+    "tws/contracts/late/starting/kill -9, restart",
+    "alpaca/quotes/silent/running/nothing",
+    "deribit/quotes/old/running/nothing",
+    "tws/quotes/silent/running/nothing",
+)
+LIES = (
+    "deribit/positions/old/running/watchdog",
+    "tws/positions/old/after a cut/kill -9, flatten --now",
+    "alpaca/positions/empty/running/kill -9, watchdog",
+)
+
+
+def test_a_desk_that_starts_or_is_not_quoted_says_so_and_reduces():
+    tried = in_virtual_time([cell_named(name) for name in STAYING], workers=1)
+    assert [(str(each.cell), each.why) for each in tried if each.outcome is Verdict.FAILED] == []
+
+
+def test_positions_that_lie_are_sold_once_and_never_called_flat():
+    tried = in_virtual_time([cell_named(name) for name in LIES], workers=1)
+    assert [(str(each.cell), each.why) for each in tried if each.outcome is Verdict.FAILED] == []
+
+
 def test_the_last_resort_waits_for_no_question_but_the_positions():
     """Clock and open orders held it up for three to eight seconds; a clock that stood still for good."""
     tried = in_virtual_time([cell_named(name) for name in LEAVING], workers=1)

@@ -65,6 +65,7 @@ from scalpdesk.live.core import LiveCore
 from scalpdesk.live.doubt import Testimony, making_room
 from scalpdesk.live.emergency import EmergencyTrader
 from scalpdesk.live.leaving import LEAVE_SECONDS, OVERDUE_SECONDS, ComparisonWatch, HoldingsSeen, Leaver
+from scalpdesk.live.quote_watch import QuoteWatch
 from scalpdesk.live.reconciliation import (
     AccountQueries,
     Reconciler,
@@ -235,6 +236,7 @@ class LiveRunner:
         )
         self._stale_streams = StaleStreamMonitor(gateway, self.options.silent_seconds)
         self._stale_quotes = StaleQuoteMonitor(self.options.silent_seconds)
+        self._quote_watch = QuoteWatch(core.engine.desk.instruments, self.options.silent_seconds)
         self._standstill = StandstillMonitor(gateway, clock, self._on_wake, self._on_set_back)
         self._stop = OrderlyStop(core.engine, self.queries.ask)
         self._rollover = DailyRollover(
@@ -500,6 +502,9 @@ class LiveRunner:
                     asked = self.queries.failure or ", ".join(self.gateway.waits_for()) or "account"
                     text = f"the venue does not show the account, nothing is sent: {asked}"
                     self._notify("alarm", f"{text}. {_WHAT_TO_DO}")
+                    now_ns = max(self._clock.now_ns(), self.core.engine.now_ns)
+                    late = AccountComparison(now_ns, now_ns, is_compared=False, overdue=text)
+                    await self._consumer.send(self._feed(late))
             if not asking.done():
                 return None
             return asking.result()
@@ -574,12 +579,14 @@ class LiveRunner:
         subscribe = self._insist("quotes", lambda: self.gateway.subscribe(numbers), self._is_over)
         following = asyncio.ensure_future(subscribe)
         following.add_done_callback(lambda _: self._queue.wake())
+        self._quote_watch.asked_at = asyncio.get_running_loop().time()
         try:
             await self._consumer.consume(lambda: following.done() or self._is_over())
         finally:
             if not following.done():
                 following.cancel()
             await asyncio.gather(following, return_exceptions=True)
+            self._quote_watch.asked_at = None
         if not following.cancelled():
             following.result()
 
@@ -910,13 +917,14 @@ class LiveRunner:
         gate = self.core.engine.desk.gate
         now_ns = max(view.ts_recv_ns, self.core.engine.now_ns)
         commands: list[VenueCommand] = []
-        overdue = gate.desk_mode.overdue
-        if not gate.is_compared or overdue is not None:
+        overdue, quotes = gate.desk_mode.overdue, self._quotes_overdue(asyncio.get_running_loop().time())
+        if not gate.is_compared or (overdue is not None and not quotes):
             # a resumed run, or a connection that was lost: nothing is sent until then
             if not self.reconciler.is_settled:
                 return []
-            commands += self.core.feed(AccountComparison(view.ts_event_ns, now_ns, is_compared=True))
-        if overdue is not None:
+            compared = AccountComparison(view.ts_event_ns, now_ns, is_compared=True, overdue=quotes)
+            commands += self.core.feed(compared)
+        if overdue is not None and not quotes:
             seconds = (now_ns - overdue.since_ns) / NANOS_PER_SECOND
             text = f"the comparison with the venue's account has come, {seconds:.0f} s after the alarm"
             self._notify_later("warning", f"{text}; the desk is {gate.kept_mode}")
@@ -928,17 +936,34 @@ class LiveRunner:
             return commands
         return [*commands, *self.core.feed(limits)]
 
+    def _overdue(self, now: float) -> str:
+        """Return what is overdue, in words: the comparison or the quotes; empty when nothing is."""
+        if self._comparison.seconds(now) >= OVERDUE_SECONDS:
+            return f"the comparison with the venue's account is overdue: {self._comparison.why(now)}"
+        return self._quotes_overdue(now)
+
+    def _quotes_overdue(self, now: float) -> str:
+        asked_at = self._quote_watch.asked_at
+        if asked_at is not None and now - asked_at >= OVERDUE_SECONDS:
+            return "quotes: the venue does not open their stream"
+        return self._quote_watch.trouble
+
     def _on_overdue(self) -> list[VenueCommand]:
-        """Reduce, with an alarm, while the comparison with the venue's account is overdue."""
+        """Reduce, with an alarm, while the comparison or the quotes are overdue; go on once they come."""
         now = asyncio.get_running_loop().time()
-        gate, seconds = self.core.engine.desk.gate, self._comparison.seconds(now)
-        if seconds < OVERDUE_SECONDS or gate.desk_mode.overdue is not None or not self.has_begun:
+        gate, reason = self.core.engine.desk.gate, self._overdue(now)
+        known = gate.desk_mode.overdue
+        if not self.has_begun or bool(reason) is (known is not None) or not (reason or gate.is_compared):
             return []
-        now_ns, why = max(self._clock.now_ns(), self.core.engine.now_ns), self._comparison.why(now)
-        reason = f"the comparison with the venue's account is overdue: {why}"
+        now_ns = max(self._clock.now_ns(), self.core.engine.now_ns)
+        late = AccountComparison(now_ns, now_ns, is_compared=gate.is_compared, overdue=reason)
+        if not reason:
+            commands = self._feed(late)
+            self._notify_later("warning", f"what was overdue has come; the desk is {gate.kept_mode}")
+            return list(commands)
         sends = "hedges and exits go out" if gate.is_compared else "nothing is sent until it comes"
         self._notify_later("alarm", f"{reason}; {sends}. {_WHAT_TO_DO}")
-        return self._feed(AccountComparison(now_ns, now_ns, is_compared=gate.is_compared, overdue=reason))
+        return self._feed(late)
 
     def _on_holdings(self, seen: HoldingsSeen) -> list[VenueCommand]:
         """Leave by the venue's positions: the comparison has not come in time."""
@@ -1150,8 +1175,9 @@ class LiveRunner:
             if not self._watchdog.is_alive:
                 self._throttle.warn("no watchdog runs:", "nothing cancels orders if this desk fails", now)
         self._standstill.tick()
-        is_said = self.core.engine.desk.gate.desk_mode.overdue is not None
-        if self.has_begun and not is_said and self._comparison.seconds(now) >= OVERDUE_SECONDS:
+        gate, is_overdue = self.core.engine.desk.gate, bool(self._overdue(now))
+        is_other = is_overdue is not (gate.desk_mode.overdue is not None)
+        if self.has_begun and is_other and (is_overdue or gate.is_compared):
             self.put(Overdue())
         self._leaver.tick(now)
         for name in self._unknown.due(now):
@@ -1182,7 +1208,11 @@ class LiveRunner:
         """Ask again for the quotes of single instruments that come no more."""
         if not is_open:
             self._stale_quotes.begin()
+            self._quote_watch.begin()
             return
+        market = self.core.engine.desk.market.quotes
+        quotes = {number: market[number] for number in self._stamps_of(self._traded())}
+        self._quote_watch.look(now, quotes)
         silent = dict(self._stale_quotes.due(now, self._stamps_that_matter))
         for number, seconds in silent.items():
             symbol = self.core.engine.desk.instruments[number].symbol
@@ -1197,12 +1227,21 @@ class LiveRunner:
 
         Nothing is expected of what is halted or has expired.
         """
-        desk, now_ns = self.core.engine.desk, self.core.engine.now_ns
+        desk = self.core.engine.desk
         held = [position.instrument_id for position in desk.positions.held()]
         ordered = [order.submitted.instrument_id for order in desk.orders.live.values()]
-        others = [InstrumentId(n) for n, item in enumerate(desk.instruments) if not item.is_option]
+        return self._stamps_of((*self._traded(), *held, *ordered))
+
+    def _traded(self) -> list[InstrumentId]:
+        """Return the instruments that are no options."""
+        instruments = self.core.engine.desk.instruments
+        return [InstrumentId(number) for number, item in enumerate(instruments) if not item.is_option]
+
+    def _stamps_of(self, numbers: Iterable[InstrumentId]) -> dict[InstrumentId, int]:
+        """Return the time of the latest quote of what trades, UTC nanoseconds; 0 before the first."""
+        desk, now_ns = self.core.engine.desk, self.core.engine.now_ns
         stamps = {}
-        for number in dict.fromkeys((*others, *held, *ordered)):
+        for number in dict.fromkeys(numbers):
             item, quote = desk.instruments[number], desk.market.quotes[number]
             is_over = item.is_option and now_ns >= expiry_instant_ns(item)
             if not is_over and not desk.view.is_halted(number):
