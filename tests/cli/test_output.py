@@ -109,7 +109,7 @@ def test_a_run_shows_speed_progress_and_how_to_stop(tmp_path):
     shown = []
 
     def report(*words):
-        shown.append((*words, float(bench.engine.desk.attribution.nav_change)))
+        shown.append((*words, float(bench.engine.desk.attribution.change_now())))
 
     bench.live(meanwhile=lambda desk: show_progress(desk.engine, report, pause_seconds=0.0))
     done, totals, labels, earned = zip(*shown, strict=True)
