@@ -45,7 +45,7 @@ GIVEN = {
     "docs/howto/journal.md": (
         (
             "scalpdesk backtest gamma-scalper --start 2018-02-05 --end 2018-02-06 --set entry.gate=off"
-            " --set exits.flat_minutes_before_close=10 --set entry.again_after_exit=true"
+            " --set exits.flat_minutes_before_close=10"
         ),
     ),
     "docs/howto/taxes.md": (

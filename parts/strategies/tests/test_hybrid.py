@@ -279,6 +279,24 @@ def test_a_night_is_longer_than_any_dwell():
     assert desk.hybrid.trading == A
 
 
+@pytest.mark.parametrize("holds", [False, True])
+def test_a_session_begins_as_a_desk_of_that_day_would(holds):
+    """Between the thresholds who traded yesterday does not go on, unless a straddle was kept."""
+    desk = began(0.30)
+    if holds:
+        fill_all(desk, desk.at("09:40"))
+        fill_all(desk, desk.at("09:40:10"))
+        assert desk.held(G)
+    desk.at("15:59")
+    desk.close()
+    desk.now_ns = next_session(desk.session.day).open_ns
+    desk.forecast(0.19)
+    desk.open(next_session(desk.session.day))
+    assert desk.hybrid.trading == (G if holds else A)
+    fill_all(desk, desk.at("09:40"))
+    assert bool(desk.held(A)) is not holds
+
+
 def test_bars_bring_the_forecast_up_to_date():
     desk = began(0.16, source="nowcast")
     desk.quote(0, 499.99, 500.01)

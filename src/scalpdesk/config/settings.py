@@ -99,7 +99,7 @@ _LATER_OF_STRATEGIES: tuple[tuple[str, str, object], ...] = (
     ("structure", "after_event", None),
     ("entry", "again_minutes", 0.0),
     ("entry", "max_entries", None),
-    ("entry", "again_next_session", False),
+    ("entry", "again_next_session", True),
     ("recentre", "roll_delta", None),
     ("recentre", "roll_for_credit", False),
 )
@@ -167,13 +167,19 @@ GONE_LATER: dict[str, dict[str, object]] = {
     "strategies.zero-dte": {"recentre.check_seconds": 300.0},
 }
 """Those that had come later, or are in no hash."""
+_OF_EARLIER_RUNS: dict[str, dict[str, object]] = {
+    "strategies.gamma-scalper": {"entry.again_next_session": True},
+}
+"""Constants, too, but for a run of an earlier version: it goes on and replays by the value that it had."""
 _SUCCESSORS = {
+    "entry.again_next_session": "take it out: what ends an entry is of its session, in every mode",
     "size.k_stderr": "set entry.k_stderr, which counts for both",
     "exits.deadline": "set exits.close_at or exits.flat_minutes_before_close, or run zero-dte",
     "hedge.strict_quotes": "run zero-dte, which hedges on no such quote",
     "selection.today_only": "run zero-dte, which trades options of today",
 }
 """What to do where another value than the constant was wanted, by the end of the former key."""
+_JOURNAL = "the run's journal"
 _FOLDERS = (("desk", "runs_dir"), ("data", "catalog"))
 """Keys that say where files lie: what a run does is the same for each."""
 
@@ -824,7 +830,10 @@ def changed_settings(strategy: str, config: Mapping[str, Any]) -> dict[str, Any]
     return {
         dotted(path).removeprefix(f"strategies.{strategy}."): value
         for path, value in leaves(config)
-        if path[0] != "credentials" and path not in _FOLDERS and default.get(path) != value
+        if path[0] != "credentials"
+        and path not in _FOLDERS
+        and default.get(path) != value
+        and _words(path) not in _CONSTANTS
     }
 
 
@@ -849,21 +858,34 @@ def in_own_sections(config: Mapping[str, Any]) -> dict[str, Any]:
         if key in tree.get(section, {}):
             tree.setdefault(venues, {}).setdefault(venue, {})[key] = tree[section].pop(key)
     for path, value in [*leaves(tree)]:
-        if _is_gone(path, value, "the run's journal"):
+        if _is_gone(path, value, _JOURNAL):
             holders = [tree]
             for name in path[:-1]:
                 holders.append(holders[-1][name])
             holders[-1].pop(path[-1])
             if not holders[-1]:  # a table of former keys alone
                 holders[-2].pop(path[-2])
+    for name, own in tree.get("strategies", {}).items():
+        if name.partition("@")[0] == "gamma-scalper" and "entry" in own:  # before the key: one entry a run
+            own["entry"].setdefault("again_next_session", False)
     return tree
 
 
-_FORMER = {
-    tuple(f"{section}.{key}".replace("_", "-").split(".")): (key, usual)
-    for section, keys in (*GONE.items(), *GONE_LATER.items())
-    for key, usual in keys.items()
-}
+def _by_path(*tables: Mapping[str, Mapping[str, object]]) -> dict[KeyPath, tuple[str, object]]:
+    return {
+        _words(tuple(f"{section}.{key}".split("."))): (key, usual)
+        for table in tables
+        for section, keys in table.items()
+        for key, usual in keys.items()
+    }
+
+
+def _words(path: KeyPath) -> KeyPath:
+    return tuple(word.partition("@")[0].lower().replace("_", "-") for word in path)
+
+
+_FORMER = _by_path(GONE, GONE_LATER)
+_CONSTANTS = _by_path(_OF_EARLIER_RUNS)
 
 
 def _is_gone(path: KeyPath, value: object, source: str) -> bool:
@@ -871,10 +893,11 @@ def _is_gone(path: KeyPath, value: object, source: str) -> bool:
 
     Raises ConfigError when its value is another one.
     """
-    words = tuple(word.partition("@")[0].lower().replace("_", "-") for word in path)
-    if words not in _FORMER:
+    words = _words(path)
+    former = _FORMER if source == _JOURNAL else _FORMER | _CONSTANTS
+    if words not in former:
         return False
-    key, usual = _FORMER[words]
+    key, usual = former[words]
     other = "null" if usual is None else str(usual).removesuffix(".0").lower()
     if str(value).lower() not in {str(usual).lower(), other}:
         fix = next((what for former, what in _SUCCESSORS.items() if key.startswith(former)), "take it out")

@@ -12,6 +12,7 @@ from scalpdesk.datasets.embedded.market import (
     minutes_before_tape,
     reconstruct,
     reconstruct_bars,
+    reconstruct_span,
 )
 from scalpdesk.instruments.sessions import session_on
 
@@ -54,3 +55,17 @@ def test_only_an_embedded_tape_has_minutes_before_it():
     tape = reconstruct(DAY)
     assert minutes_before_tape(tape, 2, seed=3) == minute_bars_before(DAY, 2, 0, seed=3)
     assert minutes_before_tape(replace(tape, name="recorded"), 2) == ()
+
+
+@pytest.mark.parametrize("day", [date(2018, 12, 20), date(2018, 12, 21), date(2017, 3, 20)])
+def test_minutes_before_a_session_of_a_span_are_the_sessions_own(day):
+    """The second day is an ex-date: what comes before it holds the dividend, as the span's session does."""
+    before = minutes_before_tape(reconstruct_span(day, day), 2)
+    for event in before:
+        known = date.fromisoformat(event.session)
+        own = reconstruct_span(known, known)
+        bars = own.bars.between(own.sessions[0].open_ns, own.sessions[0].close_ns)
+        for name in ("open", "high", "low", "close", "volume"):
+            assert getattr(event, name) == tuple(getattr(bars, name).tolist())
+    lone = minutes_before_tape(reconstruct(day), 2)
+    assert any(sum(ours.close) > sum(theirs.close) for ours, theirs in zip(before, lone, strict=True))

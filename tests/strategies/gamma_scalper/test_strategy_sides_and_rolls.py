@@ -303,15 +303,32 @@ def test_any_legs_are_taken_over_and_held_in_other_ratios_when_they_change():
     assert options_of(desk) == {1: 3}
 
 
-def test_a_trade_is_looked_for_in_each_session_where_that_is_set():
-    entry = EntryConfig(gate="none", again_next_session=True)
+@pytest.mark.parametrize(("again", "bought"), [(True, 2), (False, 0)])
+def test_each_session_looks_for_a_trade_but_in_a_run_of_an_earlier_version(again, bought):
+    entry = EntryConfig(gate="none", again_next_session=again)
     desk = gamma(exits=no_exits(close_at="15:00"), entry=entry)
     settle(desk, desk.go_to("10:00").market(500.0))
     settle(desk, desk.go_to("15:00").market(500.0))
-    assert (desk.positions, desk.strategy.phase, desk.strategy.is_done) == ({}, "done", False)
+    assert (desk.positions, desk.strategy.phase, desk.strategy.is_done) == ({}, "done", True)
+    assert orders(desk.wait(60).market(500.0)) == []  # the exit ended this session's entries
     desk.close()
     desk.open(next_session(DAY))
-    assert len(orders(desk.go_to("10:00").market(500.0))) == 2
+    assert len(orders(desk.go_to("10:00").market(500.0))) == bought
+
+
+def test_what_refused_an_entry_yesterday_is_said_again_and_its_pause_is_over():
+    desk = gamma(exits=no_exits(), entry=EntryConfig(gate="none", max_straddle_delta=0.1))
+    said_on = []
+    for session in (None, next_session(DAY)):
+        if session is not None:
+            desk.close()
+            desk.open(session)
+        tools = desk.strategy.tools
+        assert (tools.abandoned.failures, tools.abandoned.until_ns) == (0, 0)
+        outputs = desk.go_to("10:00").market(497.0)
+        said_on.append(len([one for one in decisions(outputs) if one.kind == "entry"]))
+        tools.abandoned.fail(desk.engine.now_ns)
+    assert said_on == [1, 1]
 
 
 def test_hedges_are_measured_and_reported_where_the_watch_asks_for_it():

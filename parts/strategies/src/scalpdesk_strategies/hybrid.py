@@ -185,6 +185,7 @@ class Hybrid(Several):
             frames.open_session(session, view.market.adjustments)
             watch.has_closed = True
             self._since_ns = None  # the night is longer than any dwell
+            self._begin_low()
         if isinstance(event, BarEvent) and event.instrument_id == view.underlying:
             watch.has_closed = bool(frames.add_bar(event)) or watch.has_closed
         if session is None:
@@ -201,6 +202,14 @@ class Hybrid(Several):
         )
         if wanted != self.trading and self._has_dwelt(view):
             self._hand_over(view, wanted, box)
+
+    def _begin_low(self) -> None:
+        """Begin a session as a desk of that day does: st0cka trades unless a straddle was kept."""
+        high, low = self.members[HIGH], self.members[LOW]
+        entry = self.shared.members[HIGH].entry
+        if self.trading == HIGH and self.outgoing is None and high.is_flat and entry.again_next_session:
+            self.trading = LOW
+            high.view.least_mode, low.view.least_mode = Mode.REDUCING, Mode.ACTIVE
 
     def _has_dwelt(self, view: DeskView) -> bool:
         dwell_ns = int(self.config.dwell_minutes * 60 * NANOS_PER_SECOND)

@@ -59,6 +59,14 @@ def test_half_an_hour_between_entries():
     assert rule(at("10:20"), filled(1800)) is None
 
 
+def test_a_pause_ends_with_its_session():
+    days = FilterConfig(min_seconds_between_trades=200_000, min_seconds_same_signal=200_000)
+    history = filled(10, "GAMMA_SQUEEZE")
+    assert rule(at("10:20"), history, days) == "cooldown"
+    history.new_session()
+    assert rule(at("10:20"), history, days) is None
+
+
 def test_positions_and_trades():
     assert rule(at("10:20", open_positions=1)) is None
     assert rule(at("10:20", open_positions=2)) == "positions"

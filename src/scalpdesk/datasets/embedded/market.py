@@ -299,8 +299,7 @@ def _open_interest_shocks(pair: StrikePair, seed: int) -> tuple[float, float]:
 def _drawn(session: date, seed: int, symbol: str) -> tuple[QuoteColumns, BarColumns]:
     """Draw quotes and bars of a session among others; its instruments are numbered as they are listed."""
     drawn = _DrawnSession(session, seed, symbol)
-    shift, path = figures.accrued_cents(session, symbol), drawn.path
-    drawn.path = replace(path, bid_cents=path.bid_cents + shift, ask_cents=path.ask_cents + shift)
+    drawn.accrue()
     _, (coming, amount) = figures.dividends_around(session)
     paid = amount if symbol == "SPY" else 0.0
     return drawn.columns(listed_pairs(session, symbol), 1.0, Carry(figures.rate_on(session), coming, paid))
@@ -323,12 +322,18 @@ class _DrawnSession:
 
     def __init__(self, session: date, seed: int, symbol: str) -> None:
         self.day, self.hours = market_day(session, symbol), session_on(session)
+        self._accrued_cents = figures.accrued_cents(session, symbol)
         seconds = (self.hours.close_ns - self.hours.open_ns) // NANOS_PER_SECOND
         _, self.for_share, for_level, self.for_chain = _generators(session, seed, symbol)
         self.path = _path(session, seed, symbol)
         self.stamps = _stamps(self.for_share, self.hours, seconds)
         self.vix = vix_path(for_level, self.day, self.path)
         self.money_variance = money_variance_from_vix(self.vix)
+
+    def accrue(self) -> None:
+        """Put the dividend on top that the share has accrued: the scale of sessions in sequence."""
+        path, more = self.path, self._accrued_cents
+        self.path = replace(path, bid_cents=path.bid_cents + more, ask_cents=path.ask_cents + more)
 
     def share(self, quote_seconds: float) -> tuple[Ints, QuoteColumns, BarColumns]:
         """Draw the seconds with a quote of the share, its quotes and its bars."""
@@ -500,14 +505,20 @@ def _read_kept(path: Path, session: date) -> DrawnColumns | None:
     return None
 
 
-def reconstruct_bars(session: date, *, seed: int = 1, underlying: str = "SPY") -> BarColumns:
+def reconstruct_bars(
+    session: date, *, seed: int = 1, underlying: str = "SPY", in_span: bool = False
+) -> BarColumns:
     """Return the 1-minute bars of :func:`reconstruct` for a session and seed, without the options.
 
-    This takes a tenth of the time. Raises DataError when the session is not in the embedded market. Raises
-    ArgumentError when the seed is out of range.
+    This takes a tenth of the time. ``in_span``: Those of :func:`reconstruct_span`, with the dividend that has
+    accrued. Raises DataError when the session is not in the embedded market. Raises ArgumentError when the
+    seed is out of range.
     """
     _check(seed, underlying, 1.0)
-    return _DrawnSession(session, seed, underlying).share(1.0)[2]
+    drawn = _DrawnSession(session, seed, underlying)
+    if in_span:
+        drawn.accrue()
+    return drawn.share(1.0)[2]
 
 
 def _stream_of(symbol: str) -> tuple[int, ...]:
@@ -717,11 +728,18 @@ def daily_bars_before(session: date, count: int, symbol: str = "SPY") -> dict[st
 
 
 def minute_bars_before(
-    session: date, count: int, instrument_id: InstrumentId, *, seed: int = 1, underlying: str = "SPY"
+    session: date,
+    count: int,
+    instrument_id: InstrumentId,
+    *,
+    seed: int = 1,
+    underlying: str = "SPY",
+    in_span: bool = False,
 ) -> tuple[SessionBarsEvent, ...]:
     """Return the minute bars of up to ``count`` sessions before ``session``, oldest first.
 
-    They are known at the open of ``session`` and equal those of the sessions themselves with this seed.
+    They are known at the open of ``session`` and equal those of the sessions themselves with this seed: of
+    lone ones, or ``in_span`` of sessions in sequence.
 
     There are fewer than ``count`` where the embedded market begins. ``instrument_id`` is the share's in the
     run.
@@ -729,7 +747,8 @@ def minute_bars_before(
     known_ns = session_on(session).open_ns
     events = []
     for day in [day for day in available_sessions() if day < session][-count:] if count > 0 else []:
-        bars, hours = reconstruct_bars(day, seed=seed, underlying=underlying), session_on(day)
+        bars = reconstruct_bars(day, seed=seed, underlying=underlying, in_span=in_span)
+        hours = session_on(day)
         figures = (bars.open, bars.high, bars.low, bars.close, bars.volume)
         events.append(
             SessionBarsEvent(
@@ -750,13 +769,14 @@ def minute_bars_before(
 def minutes_before_tape(tape: MarketTape, count: int, *, seed: int = 1) -> tuple[SessionBarsEvent, ...]:
     """Return the minute bars of up to ``count`` sessions before an embedded tape's first one, of each share.
 
-    Recorded data has no such session: nothing is known before the tape.
+    Their prices are in the scale of the tape's. Recorded data has no such session: nothing is known before
+    the tape.
     """
     if tape.name != EMBEDDED:
         return ()
-    day = tape.sessions[0].day
+    day, in_span = tape.sessions[0].day, tape.morning is not None
     return tuple(
         minutes
         for symbol, number in zip(tape.underlyings, tape.underlying_ids, strict=True)
-        for minutes in minute_bars_before(day, count, number, seed=seed, underlying=symbol)
+        for minutes in minute_bars_before(day, count, number, seed=seed, underlying=symbol, in_span=in_span)
     )

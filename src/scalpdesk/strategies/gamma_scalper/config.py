@@ -77,13 +77,13 @@ class EntryConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_o
     begins at the far side. What the walk saved and what the market moved meanwhile is reported.
     """
     again_after_exit: bool = False
-    """Look for another entry after an exit."""
+    """Look for another entry in the same session after an exit; the next session always looks again."""
     again_minutes: Annotated[float, at_least(0, 1_440, "minutes within a day")] = 0.0
     """So long after that exit at the earliest."""
     max_entries: Annotated[int, above(0, 1_000, "a number of entries")] | None = None
     """Entries of one session at most; None for no limit."""
-    again_next_session: bool = False
-    """After an exit look for another entry in the next session."""
+    again_next_session: bool = True
+    """False of a run of an earlier version alone: its first exit was its last."""
     meta_model: str | msgspec.UnsetType = msgspec.UNSET
     """File of a model that takes or leaves each entry that the gate passes; one that is left is left for the
     session. Made by ``scalpdesk research entries RUN --save FILE``, refused unless it won out of sample. In

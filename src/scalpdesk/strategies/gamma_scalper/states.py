@@ -99,7 +99,7 @@ class RestingState(State):
 
 
 class DoneState(RestingState):
-    """After the last trade, of the run or of the session: no further straddle is opened."""
+    """After the session's last trade: no further straddle is opened until the next session."""
 
     def step(self, view: DeskView, wake: Wake, event: Event | None) -> Step:
         """Get rid of what a late trade left; of what it would take over, however it came back."""
@@ -714,7 +714,7 @@ class ChangingState(TradingState):
         if tools.held(view):
             return self.leave(view, f"{ABANDONED}: one leg could not be bought")
         why = f"{ABANDONED}: nothing was filled"
-        if entry.again_next_session and not entry.again_after_exit:
+        if tools.manner.deadline is not None and not entry.again_after_exit:
             closed = Proposal(DecisionKind.ENTRY, (why, CLOSED))
             return DoneState(tools, self.start), (closed,)
         until_ns = tools.abandoned.fail(view.now_ns)
@@ -776,7 +776,7 @@ class LeavingState(State):
         if self.entered:
             tools.again_ns = view.now_ns + int(tools.config.entry.again_minutes * MINUTE_NS)
         reasons = [f"flat: {liquidation.why}"]
-        if isinstance(after, DoneState) and tools.config.entry.again_next_session:
+        if isinstance(after, DoneState) and tools.manner.deadline is not None:
             reasons.append(CLOSED)
         hedges: Facts = {} if tools.watch is None else tools.watch.meter.totals.facts()
         facts = hedges | {"pnl_usd": float(view.trade_pnl(self.start))}
@@ -787,8 +787,6 @@ class LeavingState(State):
         tools, entry = self.tools, self.tools.config.entry
         if self.rests_in is not None:
             return self.rests_in
-        again = entry.again_after_exit or not (self.entered or entry.again_next_session)
-        if entry.again_next_session and tools.must_leave(view):
-            again = False
-        is_active = view.mode is Mode.ACTIVE
-        return (WaitingState if again and is_active else DoneState)(tools, self.start)
+        again = entry.again_after_exit or not (self.entered or tools.manner.deadline is not None)
+        may_hold = view.mode is Mode.ACTIVE and not tools.must_leave(view)
+        return (WaitingState if again and may_hold else DoneState)(tools, self.start)

@@ -63,8 +63,8 @@ class StructureScalper:
 
     @property
     def is_done(self) -> bool:
-        """Whether it opens no further straddle."""
-        return isinstance(self.state, DoneState) and not self.tools.config.entry.again_next_session
+        """Whether it opens no further straddle in this session."""
+        return isinstance(self.state, DoneState)
 
     def start(self, view: DeskView) -> Sequence[Trigger]:
         """List the chain's straddles and wake on the underlying's price and on a heartbeat."""
@@ -150,12 +150,14 @@ class StructureScalper:
         if isinstance(rests_in, WaitingState):
             rests_in.passes.forget()
         tools.edge.horizon.open_session(view)
+        if is_afresh := self.tools.config.entry.again_next_session:
+            self._rejected.succeed()
         unknown = why_unknown(self.tools.config.exits.before_event, session.day)
         warning = self._warnings.once("events", (f"exits.before_event: {unknown}",)) if unknown else []
         first = [*tools.begin_session(view), *self.session_words(view)]
         if isinstance(state, TradingState):
             state.trade.begin_session(session.day)
-        is_new = isinstance(state, DoneState) and self.tools.config.entry.again_next_session
+        is_new = isinstance(state, DoneState) and is_afresh
         if is_new or tools.manner.deadline is not None:  # what expired with its session is no trade any more
             state = self.state = WaitingState(tools, state.start)
         if not isinstance(state, WaitingState):

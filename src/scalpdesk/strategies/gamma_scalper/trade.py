@@ -179,6 +179,9 @@ class ScalperTools:
         assert session is not None
         self.entries = self.again_ns = 0
         self._refusals.forget()  # each session says anew why it opens nothing
+        if self.config.entry.again_next_session:
+            self.abandoned.succeed()
+            self.no_more.succeed()
         expiring = []
         if deadline is not None:
             expiring = sorted(

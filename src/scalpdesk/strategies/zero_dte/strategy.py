@@ -268,7 +268,6 @@ class ZeroDteConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
             entry=_Entry(
                 **_shared(entry, _Entry) | {"max_attempts": entry.max_attempts - 1, "not_before": entry.at},
                 gate="none",
-                again_next_session=True,
             ),
             triggers=self.triggers,
             hedge=HedgeConfig(least_fraction=0.0, **_shared(hedge, HedgeConfig)),

@@ -293,6 +293,7 @@ class St0cka:
             return ()
         self._skipped.forget()
         self._refused.succeed()
+        self._last_entry_ns = None
         self._trade = view.begin_trade((view.underlying,))
         self._is_proposed = False
         timers = tuple(
@@ -379,7 +380,7 @@ class St0cka:
             self._refused.failures = max(self._refused.failures, least)
             return self._back_off(view, "st0cka: after a refusal", _LONGEST_AFTER_REFUSAL_SECONDS)
         if view.now_ns > ends:
-            if self._skipped.has_reported or (self._last_entry_ns or 0) >= session.open_ns:
+            if self._skipped.has_reported or self._last_entry_ns is not None:
                 return ()  # reported already: what was bought, or why nothing was
             reason = f"buying ended at {to_new_york(ends):%H:%M} New York"
             return self._skip(view, "hours", reason, {})

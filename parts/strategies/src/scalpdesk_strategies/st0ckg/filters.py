@@ -72,7 +72,9 @@ class EntryHistory:
         self.trades_in_session = 0
 
     def new_session(self) -> None:
-        """Count from zero; the stamps stay."""
+        """Begin again: every filter is of a session, as a desk of that day has it."""
+        self.last_fill_ns = None
+        self.last_fill_of.clear()
         self.trades_in_session = 0
 
     def note_fill(self, signal: str, now_ns: int) -> None:
