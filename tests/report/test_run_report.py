@@ -102,7 +102,7 @@ def test_no_figure_differs_between_terminal_page_sql_and_python(run, terminal, f
     for told in (terminal, page["summary"], stored):
         assert (told["pnl"], {name: told[name] for name in counts}) == (pnl, counts)
         assert [(each["session"], each["pnl"]) for each in told["sessions"]] == sessions
-        for name in ("sessions_with_pnl", "drawdown", "sharpe"):
+        for name in ("sessions_with_pnl", "drawdown", "drawdown_of_marks", "sharpe"):
             assert told["performance"][name] == performance[name], name
     assert (len(terminal["trades"]), len(terminal["hedge_explain"])) == (len(run.trades), counts["hedges"])
 

@@ -4,10 +4,13 @@ import math
 import statistics
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.intents import Decision
@@ -114,6 +117,37 @@ def test_performance_of_the_sessions() -> None:
     assert "sharpe" not in facts  # of four sessions that traded
     more = [SessionPnl(f"2018-03-0{day}", Decimal(-1), {}, 0.0, None) for day in (1, 2)]
     assert performance([*rows(), *more], 1_000.0)["sharpe"] < 0
+
+
+def test_the_deepest_fall_of_the_marks_goes_on_within_sessions() -> None:
+    """Closes fell by 674 where the marks fell by 812, and a lone session fell by nothing."""
+    sums = SessionSums(US_SESSIONS, SESSIONS[0])
+    for each in MARKS:
+        sums.add(each["ts_ns"], each["nav_change"], each["parts"], each["net_delta_shares"])
+    fall = sums.fall_of_marks(1_000.0)
+    assert (fall["amount"], fall["fraction"]) == (24.25, pytest.approx(24.25 / 1_010.5))
+    assert (fall["after"], fall["trough"]) == ("2018-02-01 10:00:00", "2018-02-02 09:31:00")
+    assert performance(rows(), 1_000.0)["drawdown"]["amount"] == 20.0
+    alone = SessionSums(US_SESSIONS, SESSIONS[0])
+    for each in MARKS[:2]:
+        alone.add(each["ts_ns"], each["nav_change"], each["parts"], each["net_delta_shares"])
+    assert alone.fall_of_marks(1_000.0)["amount"] == 4.25
+    assert SessionSums(US_SESSIONS, None).fall_of_marks(1.0) == {
+        "amount": 0.0,
+        "fraction": 0.0,
+        "after": "start",
+        "trough": "start",
+    }
+
+
+@given(st.lists(st.integers(-100, 100), max_size=30))
+def test_no_pair_of_marks_falls_by_more(changes: list[int]) -> None:
+    sums = SessionSums(US_SESSIONS, SESSIONS[0])
+    for number, change in enumerate(changes):
+        sums.add(MARKS[0]["ts_ns"] + number, Decimal(change), {}, 0.0)
+    curve = [0, *accumulate(changes)]
+    pairs = (high - low for at, high in enumerate(curve) for low in curve[at:])
+    assert sums.fall_of_marks(1.0)["amount"] == max(pairs)
 
 
 def test_few_sessions_give_no_ratio() -> None:

@@ -43,6 +43,8 @@ def test_a_run_that_ended_and_one_cut_short_are_listed_with_what_is_known_of_the
     assert Decimal(ended["pnl"]) == Decimal(summary["pnl"]["total"])
     assert ended["sessions_traded"] == summary["performance"]["sessions_with_pnl"] == 1
     assert (ended["sharpe"], ended["drawdown"]) == (None, None)  # one session has neither
+    assert Decimal(ended["drawdown_of_marks"]) > 0  # but it falls within itself
+    assert cut["drawdown_of_marks"] is None
     assert ended["played"] == "2017-07-03 09:30 to 13:00"
     assert (cut["sessions_traded"], cut["drawdown"], cut["played"][:16]) == (None, None, "2018-02-05 09:30")
     assert cut["fills"] > 0

@@ -221,7 +221,13 @@ def report(
         made = {"hedge_explain": explained, "sessions": sessions, "trades": trades}
         print_json({**stored.summary, **json_safe(made), "by": grouped(sessions), "performance": statistics})
         return
-    from scalpdesk.cli.summary_view import show_hedges, show_performance, show_summary, show_trades
+    from scalpdesk.cli.summary_view import (
+        show_fall,
+        show_hedges,
+        show_performance,
+        show_summary,
+        show_trades,
+    )
 
     out = console()
     show_summary(out, stored.summary, stored.report.marks, trades)
@@ -231,6 +237,8 @@ def report(
     show_trades(out, trades, stored.currency)
     if len(sessions) > 1:
         show_performance(out, sessions, grouped(sessions), statistics, stored.currency, underlying)
+    else:
+        show_fall(out, statistics, stored.currency)
 
 
 def _refuse_together(compare: list[str], files: list[str]) -> None:

@@ -400,9 +400,10 @@ def show_performance(
     fall = figures["drawdown"]
     out.print(
         f"{count_text(figures['sessions'], 'session')}, {figures['mean_pnl']:+.{n}f} {currency} each on"
-        f" average; deepest fall {fall['amount']:.{n}f} {currency} ({fall['fraction']:.2%}),"
+        f" average; deepest fall of the closes {fall['amount']:.{n}f} {currency} ({fall['fraction']:.2%}),"
         f" {fall['after']} to {fall['trough']}"
     )
+    show_fall(out, figures, currency)
     if "exposure" in figures:
         largest = f"{figures['largest_net_delta_shares']:.{places}f} {unit}"
         out.print(
@@ -420,6 +421,16 @@ def show_performance(
         out.print(
             f"95 % intervals: mean {low:+.{n}f} to {high:+.{n}f} {currency} a session, Sharpe ratio"
             f" {figures['sharpe']:+.2f} ({from_:+.2f} to {to:+.2f})"
+        )
+
+
+def show_fall(out: "Console", figures: Mapping[str, Any], currency: str = "USD") -> None:
+    """Show the deepest fall of the marks, which goes on within sessions; nothing of a run without it."""
+    fall, n = figures.get("drawdown_of_marks"), money_decimals(currency)
+    if fall is not None:
+        out.print(
+            f"deepest fall of the marks {fall['amount']:.{n}f} {currency} ({fall['fraction']:.2%}),"
+            f" {fall['after']} to {fall['trough']} New York"
         )
 
 

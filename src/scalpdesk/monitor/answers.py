@@ -804,7 +804,9 @@ class ListedRun(TypedDict):
     sharpe: float | None
     """Null with fewer than five sessions traded."""
     drawdown: str | None
-    """Deepest fall by sessions, of more than one; null of a run cut short."""
+    """Deepest fall of the sessions' closes, of more than one; null of a run cut short."""
+    drawdown_of_marks: str | None
+    """Deepest fall from one mark to a later one, within sessions too; null of a run cut short."""
     underlying: str | None
     strategy: str
     mode: str

@@ -254,6 +254,7 @@ class _Maker:
         first = next(iter(self._fold.marks), None)
         starting = 0.0 if first is None else float(first.nav - first.nav_change)
         found = performance(sessions, starting, self._clock.days_per_year)
+        found["drawdown_of_marks"] = self._fold.sums.fall_of_marks(starting)
         return found | self._exposures(trades) if self._spans and trades is not None else found
 
     def _exposures(self, trades: Sequence[Trade]) -> dict[str, Any]:

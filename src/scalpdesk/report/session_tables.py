@@ -55,9 +55,19 @@ class SessionSums:
         self._parts: dict[date, dict[str, Decimal]] = {}
         self._largest: dict[date, float] = {}
         self._hours: dict[date, dict[int, Decimal]] = {}
+        self._sum = self._peak = self._deepest = ZERO
+        self._peak_ns: int | None = None
+        self._fall: tuple[int | None, int, Decimal] | None = None
+        """Of the deepest fall: instants of its peak (None: the start) and trough, and P&L at the peak."""
 
     def add(self, ts_ns: int, change: Decimal, parts: Mapping[str, Decimal], delta: float) -> None:
         """Add the interval that ends with a mark."""
+        self._sum += change
+        if self._sum > self._peak:
+            self._peak, self._peak_ns = self._sum, ts_ns
+        elif self._peak - self._sum > self._deepest:
+            self._deepest = self._peak - self._sum
+            self._fall = self._peak_ns, ts_ns, self._peak
         day = self._clock.session_day(ts_ns)
         if self._first is not None:
             day = max(day, self._first)
@@ -69,6 +79,20 @@ class SessionSums:
         for name, amount in parts.items():
             own[name] = own.get(name, ZERO) + amount
         self._largest[day] = max(self._largest.get(day, 0.0), abs(delta))
+
+    def fall_of_marks(self, starting_nav: float) -> dict[str, Any]:
+        """Return the deepest fall from one mark to a later one: within sessions, too, as limits see it.
+
+        ``starting_nav``: Value of the book before the first mark, for the fraction.
+        """
+        peak_ns, trough_ns, earned = self._fall or (None, None, ZERO)
+        peak, amount = starting_nav + float(earned), float(self._deepest)
+        after, trough = (
+            "start" if at_ns is None else f"{to_new_york(at_ns):%Y-%m-%d %H:%M:%S}"
+            for at_ns in (peak_ns, trough_ns)
+        )
+        fraction = amount / peak if peak else 0.0
+        return {"amount": amount, "fraction": fraction, "after": after, "trough": trough}
 
     def hours(self) -> dict[str, dict[int, Decimal]]:
         """Return by session what each hour earned, exact: that of the New York clock when it was marked."""

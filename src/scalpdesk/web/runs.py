@@ -94,7 +94,7 @@ def _rank(row: dict[str, Any], sort: RunOrder) -> float:
         return float(pnl_in_cents(row)["total"])
     figures = _figures_of(row)
     known = {RunOrder.SHARPE: figures["sharpe"], RunOrder.SESSIONS: figures["sessions"]}
-    known |= {RunOrder.DRAWDOWN: figures["drawdown"], RunOrder.FILLS: row["fills"]}
+    known |= {RunOrder.DRAWDOWN: figures["drawdown_of_marks"], RunOrder.FILLS: row["fills"]}
     rank = known.get(sort, 0.0)
     if rank is None:
         return -math.inf
@@ -105,7 +105,17 @@ def _figures_of(row: Mapping[str, Any]) -> dict[str, float | None]:
     """Return the figures of a stored run's sessions by its report, None where they are too few."""
     found = row["summary"].get("performance") or {}
     fall = found["drawdown"]["amount"] if found.get("sessions", 0) > 1 else None
-    return {"sessions": found.get("sessions_with_pnl"), "sharpe": found.get("sharpe"), "drawdown": fall}
+    marks = found.get("drawdown_of_marks")
+    return {
+        "sessions": found.get("sessions_with_pnl"),
+        "sharpe": found.get("sharpe"),
+        "drawdown": fall,
+        "drawdown_of_marks": fall if marks is None else marks["amount"],
+    }
+
+
+def _amount(value: float | None, unit: Decimal) -> str | None:
+    return None if value is None else f"{to_cents(Decimal(value), unit):f}"
 
 
 def is_found(run: Mapping[str, Any], search: str) -> bool:
@@ -146,7 +156,7 @@ def listed_run(row: dict[str, Any], runs_dir: Path) -> answers.ListedRun:
     parts, figures = pnl_in_cents(row), cast(Any, _figures_of(row))
     total = parts.pop("total")
     decimals = money_decimals(run_currency(row["config"]))
-    unit, fall = Decimal(1).scaleb(-decimals), figures["drawdown"]
+    unit = Decimal(1).scaleb(-decimals)
     noted = [
         (note["kind"], f"{note['name']}:", *(f"#{tag}" for tag in note["tags"]), note["note"])
         for note in row["notes"]
@@ -163,7 +173,8 @@ def listed_run(row: dict[str, Any], runs_dir: Path) -> answers.ListedRun:
         "state": _state_of(row, runs_dir / row["run_id"]),
         "sessions_traded": figures["sessions"],
         "sharpe": figures["sharpe"],
-        "drawdown": None if fall is None else f"{to_cents(Decimal(fall), unit):f}",
+        "drawdown": _amount(figures["drawdown"], unit),
+        "drawdown_of_marks": _amount(figures["drawdown_of_marks"], unit),
         "underlying": row["underlying"],
         "strategy": row["strategy"],
         "mode": row["mode"],

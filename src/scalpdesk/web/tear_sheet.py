@@ -161,24 +161,32 @@ def _what_was_run(
 
 
 def _statistics(report: RunReport) -> list[list[Any]]:
-    """Return the statistics of the sessions as facts; none of a run of one session."""
-    found = report.performance
-    if len(report.sessions) < 2 or not found:
-        return []
-    fall = found["drawdown"]
-    rows: list[list[Any]] = [
-        ["Deepest fall", f"{plain(fall['amount'])}, {fall['after']} to {fall['trough']}"]
-    ]
+    """Return the statistics of the sessions as facts; of a run of one session its fall within it alone."""
+    found, rows = report.performance, list[list[Any]]()
+    falls = {"closes": found.get("drawdown"), "marks": found.get("drawdown_of_marks")}
+    for of, fall in falls.items():
+        if fall is not None and (of == "marks" or len(report.sessions) > 1):
+            text = f"{plain(fall['amount'])}, {fall['after']} to {fall['trough']}"
+            rows.append([f"Deepest fall, {of}", text])
+    if len(report.sessions) < 2:
+        return rows
     return [*rows, ["Sharpe ratio", plain(found["sharpe"])]] if "sharpe" in found else rows
 
 
 def _drawdown(report: RunReport) -> list[list[str | None]]:
-    """Return the deepest fall by sessions as pairs of name and text; none of a run of one session."""
-    fall = report.performance.get("drawdown")
+    """Return the deepest fall of marks and that by sessions as pairs of name and text."""
+    fall, marks = (report.performance.get(name) for name in ("drawdown", "drawdown_of_marks"))
+    rows: list[list[str | None]] = []
+    if marks is not None:
+        rows = [
+            ["Deepest fall, marks", plain(marks["amount"])],
+            ["From, to", f"{marks['after']}, {marks['trough']}"],
+        ]
     if fall is None or len(report.sessions) < 2:
-        return []
+        return rows
     return [
-        ["Deepest fall", plain(fall["amount"])],
+        *rows,
+        ["Deepest fall, closes", plain(fall["amount"])],
         ["Of the peak", per_cent(fall["fraction"])],
         ["After", fall["after"]],
         ["Lowest", fall["trough"]],

@@ -1,7 +1,9 @@
 """The size of an entry by the risk of its budget, and of straddles by a budget or their edge."""
 
+import math
 from decimal import Decimal
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -86,10 +88,38 @@ def test_no_more_premium_is_paid_than_the_limit_and_twice_the_equity_never_buys_
 
 
 def test_hedging_more_often_leaves_less_deviation_and_forecast_error_what_it_is():
-    rare, often = (pnl_deviation(5.4, 275.0, 0.16, 5 / 252, hedges, 84.0) for hedges in (15, 60))
+    rare, often = (pnl_deviation(5.4, 275.0, 0.16, 5 / 252, hedges, 84.0, 73.0) for hedges in (15, 60))
     assert rare.hedging == pytest.approx(2 * often.hedging)
     assert rare.forecast == often.forecast == 84.0
-    assert often.total == pytest.approx((often.hedging**2 + 84.0**2) ** 0.5)
+    # a log volatility moves by 1 a root year: 16 points by 2.254 points in five sessions
+    assert often.volatility == pytest.approx(73.0 * 16.0 * (5 / 252) ** 0.5)
+    assert often.total == pytest.approx((often.hedging**2 + 84.0**2 + often.volatility**2) ** 0.5)
+
+
+def test_a_straddle_that_is_sold_again_deviates_as_its_marks_do():
+    """Kelly took 14.5 where the P&L of such straddles deviated by 53: hedging and volatility, simulated."""
+    rng, paths, days, vol = np.random.default_rng(7), 20_000, 5, 0.16
+    gamma, spot, vega = 5.4, 275.0, 73.0
+    moves = rng.normal(0.0, vol / math.sqrt(252), (paths, days))
+    hedged = 0.5 * gamma * spot**2 * (moves**2 - vol**2 / 252).sum(axis=1)
+    level = vol * np.exp(rng.normal(0.0, math.sqrt(days / 252), paths))
+    sold = hedged + vega * 100.0 * (level - vol)
+    assert pnl_deviation(gamma, spot, vol, days / 252, days, 0.0, vega).total == pytest.approx(
+        sold.std(), rel=0.03
+    )
+
+
+@given(
+    sizing=st.sampled_from(["fixed", "premium_fraction", "vega", "theta_budget", "kelly_fraction"]),
+    equity=st.floats(0.0, 1e7),
+    stress=st.floats(0.01, 1e5),
+    edge=st.floats(0.0, 1e4),
+    power=st.one_of(st.none(), st.floats(0.0, 1e7)),
+)
+def test_no_size_loses_more_than_the_account_in_a_large_move(sizing, equity, stress, edge, power):
+    risk = RISK._replace(stress=stress, edge=edge, premium=1.0, pnl_sd=0.5)
+    found = straddle_size(sizing, equity, risk, fixed=10_000, buying_power=power)
+    assert found.straddles * stress <= equity * (1 + 1e-6) + 1e-6
 
 
 class AtOnce(ScaleConfig, frozen=True, kw_only=True):

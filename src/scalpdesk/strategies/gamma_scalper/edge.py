@@ -42,7 +42,9 @@ from scalpdesk.marketdata.state import paid_between
 from scalpdesk.portfolio.delta_engine import OptionState
 from scalpdesk.portfolio.greeks import gamma_beside_perpetual, gamma_in_coin
 from scalpdesk.portfolio.option_pricer import exercise_gain
+from scalpdesk.portfolio.stress import STRESS_SIGMAS, StressLine, largest_loss
 from scalpdesk.portfolio.strike_vols import ExpirySmile
+from scalpdesk.portfolio.vol_filter import VOL_OF_VOL
 from scalpdesk.pricing.base import Floats, OptionGreeks
 from scalpdesk.pricing.known_dividends import value_ahead
 from scalpdesk.pricing.smile_level import SviVols, level_between, level_of
@@ -423,10 +425,28 @@ class StraddleEdge:
         variance = best.vol**2 * by_clock
         theta = -0.5 * gamma * spot * spot * variance / days_a_year(view)
         net, stderr = (0.0, 0.0) if edge is None else (edge.net_usd, edge.stderr_usd)
-        deviation = pnl_deviation(
-            gamma, spot, math.sqrt(variance), self.horizon.years(view, best.structure), self.rehedges, stderr
-        )
-        return StraddleRisk(premium, vega / 100, theta, net, stderr, deviation.total)
+        forecast = self.horizon.forecast(view, best.structure)
+        # one variance for edge, deviation and stress: the market's, or that which is expected to come
+        vol = max(math.sqrt(variance), forecast.vol if forecast.known else 0.0)
+        years = self.horizon.years(view, best.structure)
+        deviation = pnl_deviation(gamma, spot, vol, years, self.rehedges, stderr, vega / 100)
+        stress = self._stress(best, view, vol, vega)
+        return StraddleRisk(premium, vega / 100, theta, net, stderr, deviation.total, stress)
+
+    def _stress(self, best: Candidate, view: DeskView, vol: float, vega: float) -> float:
+        """Return what one set loses by a large move of the spot and of its volatility in a session.
+
+        ``vol``: A fraction a year of the variance clock.
+        ``vega``: Of one set, for 1.00 of 30-day volatility.
+        """
+        if best.structure.all_bought:
+            return 0.0  # no more than the premium, which has a limit of its own
+        sigmas = STRESS_SIGMAS / math.sqrt(days_a_year(view))
+        lines = [
+            StressLine(Holding(leg.contract, Decimal(leg.ratio), exact(state.mark)), "", 1.0, state)
+            for leg, state in zip(best.structure.legs, best.states, strict=True)
+        ]
+        return float(largest_loss(lines, {"": sigmas * vol})) + abs(vega) * vol * VOL_OF_VOL * sigmas
 
 
 class _LegsOnSmile:

@@ -313,6 +313,7 @@ class ScalperTools:
             "vega_usd_per_point": risk.vega,
             "theta_usd_per_session": risk.theta,
             "pnl_sd_usd": risk.pnl_sd,
+            "stress_usd": risk.stress,
         }
         return found.straddles, (why,), figures
 

@@ -11,6 +11,7 @@ from typing import Annotated, ClassVar, Literal, NamedTuple
 from scalpdesk.core.bounds import BoundedSettings, above, at_least
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.entry.edge_gate import GatePasses
+from scalpdesk.portfolio.vol_filter import VOL_OF_VOL
 
 ONE = Decimal(1)
 
@@ -118,7 +119,7 @@ class SizeConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_on
     """Largest number; None for no such limit."""
 
 
-_Bind = Literal["size", "premium", "cap", "buying_power"]
+_Bind = Literal["size", "premium", "cap", "buying_power", "stress"]
 """Limits that bind a number of straddles."""
 
 
@@ -135,6 +136,8 @@ class StraddleRisk(NamedTuple):
     """Standard error of the edge."""
     pnl_sd: float = 0.0
     """Standard deviation of the P&L to the horizon."""
+    stress: float = 0.0
+    """Loss by a large move of the spot and of its volatility in a session; 0 where nothing is lost by it."""
 
 
 class _StraddleSize(NamedTuple):
@@ -191,6 +194,8 @@ def straddle_size(
     ]
     if config.max_straddles is not None:
         limits.append((float(config.max_straddles), "cap"))
+    if risk.stress > 0.0:  # whatever else binds, or does not: a day may not cost more than the account
+        limits.append((_ratio(max(equity, 0.0), risk.stress), "stress"))
     if buying_power is not None:
         limits.append((_ratio(max(buying_power, 0.0), risk.premium), "buying_power"))
     for most, name in limits:
@@ -211,11 +216,13 @@ class _PnlDeviation(NamedTuple):
     """Deviation by hedging so many times instead of always (Derman and Kamal 1999)."""
     forecast: float
     """Deviation by the error of the forecast."""
+    volatility: float
+    """Deviation by the moves of implied volatility, at which the options are sold again."""
 
     @property
     def total(self) -> float:
-        """Both, independent of one another."""
-        return math.hypot(self.hedging, self.forecast)
+        """All three, independent of one another."""
+        return math.hypot(self.hedging, self.forecast, self.volatility)
 
 
 def pnl_deviation(
@@ -225,22 +232,27 @@ def pnl_deviation(
     horizon_years: float,
     hedges: float,
     edge_stderr: float,
+    vega_usd_per_point: float,
 ) -> _PnlDeviation:
-    """Return the deviation of one straddle's P&L.
+    """Return the deviation of one straddle's P&L, which ends with its sale at the market's volatility.
+
+    The logarithm of the volatility is a random walk of :data:`~scalpdesk.portfolio.vol_filter.VOL_OF_VOL`.
 
     ``gamma_shares_per_usd``, ``spot``: Of one straddle; currency.
     ``vol``, ``horizon_years``: Fraction a year and years, on the variance clock.
     ``hedges``: Expected number to the horizon; fewer than one count as one.
     ``edge_stderr``: Standard error of the edge, in currency.
+    ``vega_usd_per_point``: Of one straddle, a point of 30-day volatility.
 
     Examples
     --------
-    >>> round(pnl_deviation(5.4, 275.0, 0.16, 5 / 252, 60, 84.0).total, 4)
-    86.1078
+    >>> round(pnl_deviation(5.4, 275.0, 0.16, 5 / 252, 60, 84.0, 73.0).total, 4)
+    185.6946
     """
     variance = vol * vol * horizon_years
     hedging = 0.5 * abs(gamma_shares_per_usd) * spot * spot * variance * math.sqrt(2.0 / max(hedges, 1.0))
-    return _PnlDeviation(hedging, abs(edge_stderr))
+    points = 100.0 * vol * VOL_OF_VOL * math.sqrt(max(horizon_years, 0.0))
+    return _PnlDeviation(hedging, abs(edge_stderr), abs(vega_usd_per_point) * points)
 
 
 class ScaleConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
