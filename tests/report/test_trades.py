@@ -19,7 +19,7 @@ from scalpdesk.instruments.contract import Equity, Right
 from scalpdesk.instruments.deribit import deribit_option
 from scalpdesk.instruments.postings import Posting
 from scalpdesk.instruments.sessions import expiry_instant_ns, session_on
-from scalpdesk.monitor.position_documents import _position_sentence, break_even
+from scalpdesk.monitor.position_documents import break_even, position_sentence
 from scalpdesk.portfolio.risk_book import GRID_MOVES, GRID_POINTS
 from scalpdesk.pricing import greeks
 from scalpdesk.report.fold import Fill
@@ -382,7 +382,7 @@ def test_a_loss_by_a_move_is_no_earning(up, down, coin):
     cells = np.zeros((len(GRID_MOVES), len(GRID_POINTS)))
     cells[-1], cells[0] = up, down
     page = {"spot": 1e5, "money_decimals": 8 if coin else 2, "at": "now", "currency": "BTC"}
-    text = _position_sentence((), cells, page, None)
+    text = position_sentence((), cells, page, None)
     first, second = text.partition(";")[0].split(", 10 % down ")
     assert ("loses" in first, "earns" in first) == (up < 0.0, up >= 0.0)
     assert ("loses" in second, "earns" in second) == (down < 0.0, down >= 0.0)

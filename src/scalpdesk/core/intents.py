@@ -271,6 +271,16 @@ class Decision(msgspec.Struct, frozen=True, array_like=True, tag=3, gc=False):
         return headline(self.reasons, self.facts)
 
     @property
+    def likeness(self) -> str:
+        """What decisions that differ in their figures alone share."""
+        return likeness(self.reasons, self.facts)
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the risk gate let none of its orders go."""
+        return self.facts.get(REFUSED_BY) == RISK_GATE
+
+    @property
     def is_counted(self) -> bool:
         """Whether it counts as a trade: a hedge that only cancels an order does not."""
         return self.taken and (self.kind is not DecisionKind.HEDGE or bool(self.client_order_ids))

@@ -378,7 +378,7 @@ def position_page(
         **page,
         "payoff": payoff,
         "break_evens": evens,
-        "sentence": _position_sentence(evens, cells, page, worst) + margin,
+        "sentence": position_sentence(evens, cells, page, worst) + margin,
         "ladder": _ladder_of(cells),
     }
 
@@ -444,7 +444,7 @@ def _ladder_of(cells: Floats) -> answers.Ladder:
     }
 
 
-def _position_sentence(
+def position_sentence(
     evens: Sequence[float], cells: Floats, page: answers.PositionPage, worst: LowestCell | None
 ) -> str:
     """Return the answer to "what happens if it moves?"; of a desk in coin also in dollars.

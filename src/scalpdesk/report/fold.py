@@ -31,16 +31,7 @@ from scalpdesk.core.events import (
     QuoteEvent,
     SessionEvent,
 )
-from scalpdesk.core.intents import (
-    REFUSED_BY,
-    RISK_GATE,
-    CancelOrder,
-    Decision,
-    Mark,
-    Output,
-    likeness,
-    orders_of,
-)
+from scalpdesk.core.intents import CancelOrder, Decision, Mark, Output, orders_of
 from scalpdesk.core.units import ZERO
 from scalpdesk.engine.desk import REST, Desk
 from scalpdesk.instruments.contract import Instruments
@@ -394,12 +385,12 @@ class RunFold:
             return
         self.skipped[decision.kind] += 1
         if decision.kind == "entry":
-            like = likeness(decision.reasons, decision.facts)
+            like = decision.likeness
             self.refusals.pop(like, None)
             self.refusals[like] = decision
             if len(self.refusals) > _MOST_REFUSALS:
                 del self.refusals[next(iter(self.refusals))]
-        elif decision.kind == "hedge" and decision.facts.get(REFUSED_BY) == RISK_GATE:
+        elif decision.kind == "hedge" and decision.is_refused:
             self.refused_hedges += 1
             self.refused_hedge = decision
 

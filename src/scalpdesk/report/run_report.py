@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from scalpdesk.core.intents import Decision, Mark, Side, likeness
+from scalpdesk.core.intents import Decision, Mark, Side
 from scalpdesk.core.units import ZERO, money_decimals, run_currency
 from scalpdesk.engine.desk import REST
 from scalpdesk.hedging.sizing import least_fraction_of
@@ -167,7 +167,7 @@ class _Maker:
             if each.kind == "entry" and not each.taken:
                 day = self._clock.session_day(each.ts_ns).isoformat()
                 kinds = refused.setdefault(day, {})
-                like = likeness(each.reasons, each.facts)
+                like = each.likeness
                 kinds.pop(like, None)
                 kinds[like] = each
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from scalpdesk.core.intents import Decision, Mark, likeness
+from scalpdesk.core.intents import Decision, Mark
 from scalpdesk.core.units import CENT, count_text, rounded_text, to_cents
 from scalpdesk.engine.desk import Desk, by_strategy, by_underlying
 from scalpdesk.engine.exposure import exposure
@@ -149,7 +149,7 @@ def why_refused(refusals: Sequence[Decision]) -> str:
 
 
 def _is_gate(decision: Decision) -> bool:
-    return likeness(decision.reasons, decision.facts).startswith(ENTRY_GATE)
+    return decision.likeness.startswith(ENTRY_GATE)
 
 
 def with_loss(outcome: str, pnl: Mapping[str, Decimal]) -> str:

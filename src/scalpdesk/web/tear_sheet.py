@@ -21,7 +21,7 @@ import numpy as np
 
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.errors import ArgumentError, DataError
-from scalpdesk.core.intents import Mark, likeness, without_figures
+from scalpdesk.core.intents import Mark, without_figures
 from scalpdesk.core.owner_only import new_own_file
 from scalpdesk.core.units import NANOS_PER_SECOND, ZERO
 from scalpdesk.core.version import BUILD
@@ -338,7 +338,7 @@ def _decision_counts(report: RunReport) -> list[list[Any]]:
         if decision.kind is DecisionKind.HEDGE and decision.is_counted:
             continue
         outcome = "taken" if decision.taken else "skipped"
-        row = str(decision.kind), outcome, likeness(decision.reasons, decision.facts)
+        row = str(decision.kind), outcome, decision.likeness
         told[row] = without_figures(decision.headline)
         counts[row] += 1
     return [[*row[:2], told[row], count] for row, count in counts.most_common(60)]
