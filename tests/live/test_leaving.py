@@ -2,9 +2,9 @@
 
 import pytest
 
-from scalpdesk.core.enums import Mode
+from scalpdesk.core.enums import Mode, OperatorAction
 from scalpdesk.live.leaving import LEAVE_SECONDS
-from scalpdesk.live.without_desk import close_everything, last_runs
+from scalpdesk.live.without_desk import close_everything, command_account, last_runs, leave_if_asked
 from scalpdesk.simulation.faults import Fault
 from scalpdesk_alpaca.served.requests import Answer
 from scalpdesk_testing.line_desk import CHAIN, LineDesk
@@ -173,3 +173,30 @@ def test_a_desk_that_cannot_start_leaves_all_the_same(tmp_path, resume):
 
         desk.live(desk.plan("gamma-scalper", *SETTINGS, contracts=20, resume=resume), fails_once_connected)
         desk.api.handle = answered
+
+
+@pytest.mark.rows("is_pending", [True, False])
+def test_a_start_that_does_not_come_up_leaves_where_a_flatten_is_pending(tmp_path, is_pending):
+    async def trades(desk):
+        await desk.following()
+        await desk.wait(5.0)
+
+    with LineDesk(tmp_path, HELD) as desk:
+        plan = desk.plan("gamma-scalper", *SETTINGS, contracts=20)
+        desk.live(plan, trades)
+        held, said = desk.truth(), []
+        (run,) = last_runs(desk.folder / "runs")
+        if is_pending:
+            command_account(run, desk.folder / "state", OperatorAction.FLATTEN, "news", "ann")
+        fail(desk, "account", "refused")
+
+        async def leaves():
+            return await leave_if_asked(
+                plan,
+                lambda *words: said.append(words),
+                gateway_of=lambda _plan, instruments, _clock: desk.gateway(instruments),
+            )
+
+        assert desk.loop.run_until_complete(leaves()) is is_pending
+        assert desk.truth() == ({} if is_pending else held), said
+        assert bool(said) is is_pending

@@ -113,6 +113,8 @@ def test_a_gateway_listens_to_the_account_unless_it_is_for_data_alone(data_only)
         ({"now_ms": NOW_MS + 1_001}, ConfigError, "the clock of this machine is off"),
         ({"now_ms": NOW_MS - 1_001}, ConfigError, "the clock of this machine is off"),
         ({"subscribing": TimeoutError()}, RetryError, "the account's channel does not come up"),
+        # it was a fault of the desk's own, and ended the program with it
+        ({"answers": {"private/get_account_summary": {}}}, RetryError, "the venue's answer cannot be read"),
     ],
 )
 def test_a_gateway_that_cannot_connect_says_why_and_closes_its_lines(how, error, what):

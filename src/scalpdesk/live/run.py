@@ -41,6 +41,7 @@ from scalpdesk.live.starts import note_start
 from scalpdesk.live.status import ControlServer, status, why
 from scalpdesk.live.supervision import RESTART, FaultHistory, describe, is_fault
 from scalpdesk.live.watchdog import WatchdogSupervisor, startup_heartbeat
+from scalpdesk.live.without_desk import leave_if_asked
 from scalpdesk.orders.order import OrderState
 from scalpdesk.pricing.warming import warm_up
 from scalpdesk.report.run_report import report_of
@@ -173,7 +174,7 @@ async def _one_run(
     with startup_heartbeat(beat, notify), marked_as_starting(state, plan.runs_dir):
         if watchdog is not None:  # compiled now, under a heartbeat that it cannot hold up
             await asyncio.to_thread(warm_up)
-        desk = await open_desk(plan, clock, notify=notify, gateway=gateway, watchdog=watchdog)
+        desk = await _opened(plan, clock, notify=notify, gateway=gateway, watchdog=watchdog)
     # what exists now lives as long as the desk; walking it again would stall the loop for a tenth of a second
     gc.collect()
     gc.freeze()
@@ -229,6 +230,15 @@ async def _one_run(
         # asked for as the run ended by itself, flat and without orders: no other one follows
         ended, end = f"stopped: {runner.state.stop_asked}", RunEnd.STOPPED
     return summary | {"ended": ended, "end": end, "sessions_closed": runner.state.closes}
+
+
+async def _opened(plan: LivePlan, clock: Clock, *, notify: Notify, **parts: Any) -> LiveDesk:
+    """Open a desk; one that cannot start leaves where a flatten is pending, and fails all the same."""
+    try:
+        return await open_desk(plan, clock, notify=notify, **parts)
+    except RetryError:
+        await leave_if_asked(plan, notify)
+        raise
 
 
 async def _take_what_was_asked(desk: LiveDesk, asked: AskedWhileStarting) -> None:

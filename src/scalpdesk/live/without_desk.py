@@ -15,8 +15,16 @@ from pathlib import Path
 from scalpdesk.config.settings import LoadedSettings
 from scalpdesk.core.backoff import BackOff
 from scalpdesk.core.clock import Clock, FollowingClock, SystemClock
-from scalpdesk.core.enums import OperatorAction
-from scalpdesk.core.errors import ConfigError, InvariantError, JournalError, RetryError, StopError
+from scalpdesk.core.enums import Mode, OperatorAction
+from scalpdesk.core.errors import (
+    ConfigError,
+    InvariantError,
+    JournalError,
+    Notify,
+    RetryError,
+    ScalpdeskError,
+    StopError,
+)
 from scalpdesk.core.events import (
     AccountSnapshot,
     OrderEvent,
@@ -26,6 +34,7 @@ from scalpdesk.core.events import (
 )
 from scalpdesk.core.intents import MultiLegOrder, SubmitOrder
 from scalpdesk.core.mode import AccountMode
+from scalpdesk.core.owner_only import state_dir
 from scalpdesk.core.units import ZERO, InstrumentId
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.journal.codec import JournalHeader
@@ -173,6 +182,36 @@ async def close_everything(
             await gateway.close(graceful=False)
     finally:
         lock.release()
+
+
+async def leave_if_asked(
+    plan: LivePlan,
+    notify: Notify,
+    *,
+    gateway_of: Callable[[LivePlan, Instruments, Clock], EmergencyGateway] | None = None,
+) -> bool:
+    """Close the account of a start that does not come up, where a flatten is pending; return whether one was.
+
+    A desk that runs would leave by the venue's positions; so does one that cannot start.
+    """
+    state = plan.state or state_dir(os.environ)
+    for run in reversed(last_runs(plan.runs_dir)):
+        recorded = run.record(state).read()
+        is_of_plan = run.venue_at == venue_at(plan.venue, plan.url)
+        if not is_of_plan or recorded is None or recorded.state.mode is not Mode.FLATTENING:
+            continue
+        notify("alarm", "the desk does not start, and a flatten is pending: closing what the positions show")
+        try:
+            done = await close_everything(
+                run, plan.settings, state, lambda text: notify("info", text), gateway_of=gateway_of
+            )
+            why = ""
+        except ScalpdeskError as error:
+            done, why = False, f" ({error.what})"
+        text = "the venue shows it flat" if done else "NOT flat: act by hand on the venue's own pages"
+        notify("warning" if done else "alarm", f"left without a start: {text}{why}")
+        return True
+    return False
 
 
 async def _connected(

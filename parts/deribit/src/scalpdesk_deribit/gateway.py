@@ -165,6 +165,10 @@ class DeribitGateway(GatewayBase):
 
     async def _connect(self, known_orders: Iterable[KnownOrder]) -> AccountFacts:
         self._path.adopt(known_orders)
+        return await self._readable(self._met)
+
+    async def _met(self) -> AccountFacts:
+        """Log in and return the account; refuse what the desk cannot trade."""
         await self._log_in()
         self._queries.begin(await self._queries.venue_time_ms())
         if abs(self._queries.ahead_ms) > MOST_CLOCK_SKEW_MS:
