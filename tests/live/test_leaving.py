@@ -1,5 +1,7 @@
 """A venue that leaves one question open: the desk says so, reduces, and leaves by the positions alone."""
 
+import json
+
 import pytest
 
 from scalpdesk.core.enums import Mode, OperatorAction
@@ -200,3 +202,26 @@ def test_a_start_that_does_not_come_up_leaves_where_a_flatten_is_pending(tmp_pat
         assert desk.loop.run_until_complete(leaves()) is is_pending
         assert desk.truth() == ({} if is_pending else held), said
         assert bool(said) is is_pending
+
+
+def test_a_position_that_cannot_be_read_is_named_and_the_others_are_sold(tmp_path):
+    async def trades(desk):
+        await desk.following()
+        await desk.wait(5.0)
+
+    with LineDesk(tmp_path, HELD) as desk:
+        desk.live(desk.plan("gamma-scalper", *SETTINGS, contracts=20), trades)
+        handle, bad = desk.api.handle, CHAIN[2]
+
+        def spoilt(request):
+            answer = handle(request)
+            if request.path != "/v2/positions":
+                return answer
+            rows = [row | ({"qty": "?"} if row["symbol"] == bad else {}) for row in json.loads(answer.body)]
+            return Answer(answer.status, json.dumps(rows).encode(), answer.headers)
+
+        desk.api.handle = spoilt
+        said = []
+        assert not closes_without_a_desk(desk, said)
+        assert list(desk.truth()) == [bad], said
+        assert any(bad in text and "cannot be read" in text for text in said)

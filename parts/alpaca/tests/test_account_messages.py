@@ -76,7 +76,7 @@ def test_a_blocked_account_may_not_trade(change):
 
 def test_a_holding_of_reinvested_dividends_has_sixteen_decimals():
     line = {"symbol": "SPY ", "qty": "201.9617035750071243", "avg_entry_price": "300.1", "side": "long"}
-    (held,) = account_messages.read_positions(as_json([line]), NUMBERS.get)
+    (held,), _ = account_messages.read_positions(as_json([line]), NUMBERS.get)
     assert (held.symbol, held.quantity) == ("SPY", Decimal("201.9617035750071243"))
 
 
@@ -86,10 +86,12 @@ def test_an_account_that_cannot_be_believed_is_refused(change):
         account_messages.read_account(as_json({**ACCOUNT, **change}))
 
 
-def test_one_bad_line_spoils_the_positions():
-    lines = [{"symbol": samples.STOCK, "qty": "1", "avg_entry_price": "1"}, {"symbol": samples.STOCK}]
-    with pytest.raises(Malformed, match="malformed_position"):
-        account_messages.read_positions(as_json(lines), NUMBERS.get)
+@pytest.mark.parametrize("bad", [{"symbol": "QQQ"}, {"symbol": "QQQ", "qty": "NaN", "avg_entry_price": "1"}])
+def test_one_bad_line_of_positions_is_named_and_the_others_are_read(bad):
+    lines = [bad, {"symbol": samples.STOCK, "qty": "1", "avg_entry_price": "1"}]
+    (held,), (refused,) = account_messages.read_positions(as_json(lines), NUMBERS.get)
+    assert (held.symbol, held.quantity) == (samples.STOCK, 1)
+    assert "QQQ" in refused.detail
 
 
 def test_a_page_of_contracts():
@@ -261,8 +263,10 @@ def test_a_share_may_be_sold_short_only_where_all_says_so():
 
 def position(symbol="SPY", **changes):
     row = {"symbol": symbol, "qty": "3", "avg_entry_price": "10"} | changes
-    ((held),) = account_messages.read_positions(as_json([row]), {"SPY": 0}.get)
-    return held
+    found, refused = account_messages.read_positions(as_json([row]), {"SPY": 0}.get)
+    if refused:
+        raise Malformed(refused[0].name, refused[0].detail)
+    return found[0]
 
 
 @pytest.mark.rows(

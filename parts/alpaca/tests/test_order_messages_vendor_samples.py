@@ -221,7 +221,7 @@ def check_activities(sample: dict[str, Any]) -> None:
 
 
 def check_positions(sample: dict[str, Any]) -> None:
-    held = account_messages.read_positions(raw(sample["body"]), lambda _symbol: None)
+    held, _ = account_messages.read_positions(raw(sample["body"]), lambda _symbol: None)
     for position, row in zip(held, sample["body"], strict=True):
         assert position.symbol == row["symbol"].strip()
         signed = D(row["qty"]) if row["side"] == "long" else -abs(D(row["qty"]))

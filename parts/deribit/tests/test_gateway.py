@@ -289,3 +289,14 @@ def test_wrong_keys_are_refused_with_what_to_do(on_bench):
         assert "wrong" not in refused.value.render() + repr(gateway)
 
     on_bench(scenario)
+
+
+def test_a_row_of_positions_that_cannot_be_read_is_named_and_the_others_are_shown():
+    perpetual_row = {"instrument_name": "BTC-PERPETUAL", "size": 100.0, "mark_price": 90_000.0}
+    perpetual_row["average_price"] = 80_000.0
+    rows = [{"instrument_name": "BTC-X", "size": "much"}, perpetual_row]
+    made, _ = gateway(answers={"private/get_positions": rows, "private/get_open_orders_by_currency": []})
+    view = asyncio.run(made.shown_positions())
+    assert [held.symbol for held in view.positions] == ["BTC-PERPETUAL"]
+    (unread,) = view.unread
+    assert "BTC-X" in unread

@@ -406,3 +406,31 @@ def test_the_table_knows_every_status_of_the_vendor_and_ends_an_order_by_a_confi
     assert over == {"Cancelled": Outcome.CANCELLED, "Filled": Outcome.FILLED}
     assert rule_of("") is rule_of("Rejected") is UNLISTED
     assert set(COMPLETED.values()) == {Outcome.FILLED, Outcome.REJECTED}
+
+
+def test_a_position_that_cannot_be_read_is_named_and_leaving_sees_the_others():
+    torn = set()
+
+    def tears(fields):
+        if fields[0] == "61" and fields[4] in torn:
+            fields = [*fields[:14], "much", *fields[15:]]
+        return [fields]
+
+    async def listed(bench, desk):
+        share, call = (
+            await desk.submit(bench.share, 2),
+            await desk.submit(bench.call, 1, purpose=Purpose.OPEN),
+        )
+        await desk.over(share, call)
+        bench.line.server = tears
+        torn.add("SPY")
+        view = await desk.gateway.shown_positions()
+        assert view.unread
+        assert all("SPY" in row for row in view.unread)
+        with pytest.raises(RetryError):
+            await desk.gateway.snapshot()
+        torn.clear()
+        view = await desk.gateway.shown_positions()
+        assert (view.unread, len(view.positions)) == ((), 2)
+
+    with_desk(listed, rules=tears)

@@ -338,6 +338,8 @@ class EmergencyTrader:
         view = await self._gateway.shown_positions()
         for text in view.missing:
             self._log_once(f"going on without an answer: {text}")
+        for text in view.unread:
+            self._log_once(f"a position cannot be read, and is not closed: {text}")
         await self._cancel_open(view)
         listed = view.open_orders or ()
         shown = frozenset(order.client_order_id for order in listed)
@@ -414,7 +416,7 @@ class EmergencyTrader:
                 f" for {CLEAR_SECONDS / 60:.0f} minutes. Look at the venue's own page"
             )
             return False
-        others = ", ".join(str(held) for held in view.positions if held.quantity)
+        others = ", ".join([*(str(held) for held in view.positions if held.quantity), *view.unread])
         if others:
             self._log_once(f"not flat, and nothing here can close it: {others}")
             self._is_at_its_end = now >= self._began + _LATE_SECONDS  # it may be known at the next look

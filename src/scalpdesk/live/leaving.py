@@ -177,9 +177,9 @@ class Leaver:
 
     def _name(self, view: HoldingsView) -> None:
         """Tell what the desk leaves by, and what it cannot close."""
-        strangers = ", ".join(
-            str(held) for held in view.positions if held.quantity and held.instrument_id is None
-        )
+        foreign = [str(held) for held in view.positions if held.quantity and held.instrument_id is None]
+        unread = [f"{row} (cannot be read)" for row in view.unread]
+        strangers = ", ".join(foreign + unread)
         held = ", ".join(
             str(held) for held in view.positions if held.quantity and held.instrument_id is not None
         )
@@ -187,7 +187,7 @@ class Leaver:
         if not held:
             text = "the venue's positions show nothing that the desk can close"
         if strangers:
-            text += f"; NOT closed, for it is not in this run's market: {strangers}"
+            text += f"; NOT closed, close by hand what is not in this run's market: {strangers}"
         self._tell("alarm" if strangers else "warning", text)
 
     def _tell(self, level: str, text: str) -> None:

@@ -358,7 +358,7 @@ class OrderlyStop:
         """
         if self.mode is not StopMode.FLATTEN or self._engine.desk.orders.live:
             return
-        if not any(held.quantity for held in view.positions):
+        if not (view.unread or any(held.quantity for held in view.positions)):
             self.finish(f"stopped: flat by the venue's positions; not compared with the account: {why}")
 
     def check(self, view: VenueView | None) -> None:

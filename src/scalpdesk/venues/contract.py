@@ -433,6 +433,8 @@ class HoldingsView(msgspec.Struct, frozen=True):
     """None where the venue does not tell the time."""
     missing: tuple[str, ...] = ()
     """Questions without an answer, and what came in its place."""
+    unread: tuple[str, ...] = ()
+    """Rows of positions that cannot be read: the others are closed, these are named."""
 
     @classmethod
     def of(cls, view: VenueView) -> "HoldingsView":

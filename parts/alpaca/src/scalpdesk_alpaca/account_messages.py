@@ -137,6 +137,8 @@ _LIST = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _ACCOUNT = msgspec.json.Decoder(_Account, strict=False).decode
 _CLOCK = msgspec.json.Decoder(_Clock).decode
 _POSITION = msgspec.json.Decoder(_Position).decode
+_NAMED = re.compile(rb'"symbol"\s*:\s*"([^"]{1,32})"')
+"""Symbol of a row that cannot be read as a whole."""
 _ASSET = msgspec.json.Decoder(_Asset).decode
 _CONTRACT_PAGE = msgspec.json.Decoder(_ContractPage).decode
 _CONTRACT = msgspec.json.Decoder(_Contract).decode
@@ -198,21 +200,30 @@ def read_clock(raw: bytes) -> VenueClock:
     )
 
 
-def read_positions(raw: bytes, lookup: Lookup) -> tuple[VenuePosition, ...]:
-    """Return all holdings; one that cannot be read makes the whole list unusable."""
-    lines = []
-    for part in decode(_LIST, raw, "malformed_positions"):
-        row = decode(_POSITION, bytes(part), "malformed_position")
-        symbol = text(row.symbol.strip(), "symbol", 32)
-        quantity = amount(row.qty, "qty")
-        if row.side == "short" and quantity > 0:
-            quantity = -quantity
-        price = amount(row.avg_entry_price, "price")
-        held = instrument_of(symbol, row.asset_class)
-        if held is not None:  # an option's symbol may be padded
-            symbol = held.symbol
-        lines.append(VenuePosition(symbol, lookup(symbol), quantity, price, held))
-    return tuple(lines)
+def read_positions(raw: bytes, lookup: Lookup) -> tuple[list[VenuePosition], list[BadMessage]]:
+    """Return the holdings that can be read, and what of the list could not be."""
+
+    def read(part: msgspec.Raw) -> VenuePosition:
+        try:
+            return _position(decode(_POSITION, bytes(part), "malformed_position"), lookup)
+        except Malformed as refused:
+            named = _NAMED.search(bytes(part))
+            symbol = named[1].decode("ascii", "replace") if named else "a holding"
+            raise Malformed(refused.name, f"{symbol}: {refused.detail}") from None
+
+    return read_each(decode(_LIST, raw, "malformed_positions"), read)
+
+
+def _position(row: _Position, lookup: Lookup) -> VenuePosition:
+    symbol = text(row.symbol.strip(), "symbol", 32)
+    quantity = amount(row.qty, "qty")
+    if row.side == "short" and quantity > 0:
+        quantity = -quantity
+    price = amount(row.avg_entry_price, "price")
+    held = instrument_of(symbol, row.asset_class)
+    if held is not None:  # an option's symbol may be padded
+        symbol = held.symbol
+    return VenuePosition(symbol, lookup(symbol), quantity, price, held)
 
 
 def instrument_of(symbol: str, asset_class: str) -> Instrument | None:

@@ -289,9 +289,9 @@ class AlpacaGateway(GatewayBase):
 
         if orders:
             await briefly("history of executions", catch_up, missing)
-        positions, clock = await asyncio.gather(
-            self._questions.ask("positions", queries.positions()), asking_clock
-        )
+        unread: list[str] = []
+        ask_positions = self._questions.ask("positions", queries.positions(unread))
+        positions, clock = await asyncio.gather(ask_positions, asking_clock)
         now_ns = self._publisher.timestamp(None if clock is None else clock.now_ns)
         return HoldingsView(
             ts_event_ns=now_ns if clock is None else clock.now_ns,
@@ -302,6 +302,7 @@ class AlpacaGateway(GatewayBase):
             else tuple(shown for order in orders for shown in self._reports.shown(order)),
             clock=clock,
             missing=tuple(missing),
+            unread=tuple(unread),
         )
 
     def waits_for(self) -> tuple[str, ...]:

@@ -412,10 +412,18 @@ class Queries:
         """Return the least order in a holding: one where the venue takes no fraction, else 0."""
         return ZERO if self._in_fractions.get(held.symbol, True) else Decimal(1)
 
-    async def positions(self) -> tuple[VenuePosition, ...]:
-        """Return all holdings."""
+    async def positions(self, unread: list[str] | None = None) -> tuple[VenuePosition, ...]:
+        """Return all holdings.
+
+        ``unread``: Gets those that cannot be read; None: one of them makes the whole list unusable.
+        """
         reply = self.checked(await self._ask_account(POSITIONS), POSITIONS)
-        return self.read(lambda raw: read_positions(raw, self._instruments.find), reply)
+        found, refused = self.read(lambda raw: read_positions(raw, self._instruments.find), reply)
+        if refused and unread is None:
+            raise RetryError("the venue's answer cannot be believed", value=refused[0].detail)
+        if unread is not None:
+            unread += [message.detail for message in refused]
+        return tuple(found)
 
     def _refuse(self, refused: Iterable[BadMessage], stream: str) -> None:
         for message in refused:

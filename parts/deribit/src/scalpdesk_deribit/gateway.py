@@ -311,7 +311,8 @@ class DeribitGateway(GatewayBase):
         )
         listing = partial(self._order_wire.open_orders, catches_up=False)
         orders = await briefly("open orders", partial(self._readable, listing), missing)
-        ask_positions = self._readable(self._queries.positions)
+        unread: list[str] = []
+        ask_positions = self._readable(partial(self._queries.positions, unread))
         held, clock = await asyncio.gather(self._questions.ask("positions", ask_positions), asking_clock)
         now_ns = self._publisher.timestamp(None if clock is None else clock.now_ns)
         return HoldingsView(
@@ -321,6 +322,7 @@ class DeribitGateway(GatewayBase):
             open_orders=orders,
             clock=clock,
             missing=tuple(missing),
+            unread=tuple(unread),
         )
 
     async def _ask(self, name: str, ask: Callable[[], Awaitable[T]]) -> T:

@@ -117,19 +117,29 @@ class AccountAndMarket:
         held = await self._read_positions(found)
         return wire.read_account(summary, held), held
 
-    async def positions(self) -> list[wire.HeldAtVenue]:
-        """Return the positions, whatever becomes of the account's other figures."""
+    async def positions(self, unread: list[str]) -> list[wire.HeldAtVenue]:
+        """Return the positions, whatever becomes of the account's other figures.
+
+        ``unread``: Gets the rows that cannot be read.
+        """
         return await self._read_positions(
-            await self.question("private/get_positions", {"currency": self._currency})
+            await self.question("private/get_positions", {"currency": self._currency}), unread
         )
 
-    async def _read_positions(self, found: Any) -> list[wire.HeldAtVenue]:
+    async def _read_positions(self, found: Any, unread: list[str] | None = None) -> list[wire.HeldAtVenue]:
+        """Read rows; one that cannot be read raises WireError where nobody takes it as ``unread``."""
         held = []
         for message in wire.rows(found, "positions"):
             instrument = self.instrument(message) or await self._look_up(message)
             name = str(message.get("instrument_name"))
             number = self._instruments.find(name)
-            line = wire.read_position(message, instrument, number)
+            try:
+                line = wire.read_position(message, instrument, number)
+            except wire.WireError as problem:
+                if unread is None:
+                    raise
+                unread.append(f"{name[:40]}: {str(problem)[:120]}")
+                continue
             if line is not None:
                 held.append(line)
         return held

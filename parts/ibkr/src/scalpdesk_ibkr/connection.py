@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import logging
 import re
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import Any, TypeVar
@@ -55,6 +56,8 @@ LOGIN_SECONDS = 2.0
 _STREAMS = ("orders", "quotes")
 _OF_ORDERS = frozenset({"3", "5", "11", "53", "55", "59", "61", "101"})
 """Messages about orders, executions and positions."""
+_POSITION, _CONTRACT, _MOST_UNREAD = "61", slice(4, 9), 50
+"""Kind of a message about a position, its fields that name the contract, and the most that are kept."""
 _EXECUTION_ID, _EXECUTION_TIME = 14, 15
 """Places of the fields in a message on an execution (11)."""
 _MOST_LOGIN_BYTES = 1_000
@@ -325,6 +328,8 @@ class TwsConnection:
         self.ib.client.conn.hasData.connect(self._greet)
         self.unread = 0
         """Messages about orders, executions and positions that could not be read."""
+        self._unread_positions: deque[str] = deque(maxlen=_MOST_UNREAD)
+        """Contracts of the latest positions among them."""
         self.on_generic: Callable[[int, int, float], None] = lambda *_: None
         """Called with request, type and value of each tick of one number."""
         self.has_link = True
@@ -427,15 +432,20 @@ class TwsConnection:
 
     # questions --------------------------------------------------------------------------------------
 
-    async def question(self, ask: Callable[[], Awaitable[T]], what: str) -> T:
+    async def question(
+        self, ask: Callable[[], Awaitable[T]], what: str, unread: list[str] | None = None
+    ) -> T:
         """Ask TWS and return its answer; a socket on which nothing comes any more is replaced.
 
         One on which other messages come stands: a question that TWS leaves open is none of the socket's.
 
+        ``unread``: Gets the positions that cannot be read, where the others are of use without them.
+
         Raises RetryError when TWS does not answer, or a message about orders or positions cannot be read
         meanwhile: the answer may lack what that is about.
         """
-        unread, asked_at = self.unread, asyncio.get_running_loop().time()
+        before, asked_at = self.unread, asyncio.get_running_loop().time()
+        self._unread_positions.clear()
         try:
             async with asyncio.timeout(_QUESTION_TIMEOUTS * self._setup.timeout_seconds):
                 found = await ask()
@@ -445,8 +455,10 @@ class TwsConnection:
             raise RetryError("TWS does not answer", where=what) from None
         except ConnectionError as problem:
             raise RetryError("TWS does not answer", where=what, value=repr(problem)[:200]) from None
-        if self.unread != unread:
+        if self.unread != before and unread is None:
             raise RetryError("TWS sends what cannot be read", where=what)
+        if unread is not None:
+            unread += list(dict.fromkeys(self._unread_positions))
         return found
 
     async def request(self, send: Callable[[int], None], what: str) -> list[Any]:
@@ -620,6 +632,8 @@ class TwsConnection:
         self._publisher.refuse("requests", "malformed_message", f"message {kind}: {problem!r}"[:200])
         if kind in _OF_ORDERS:
             self.unread += 1
+            if kind == _POSITION:
+                self._unread_positions.append(" ".join(fields[_CONTRACT])[:80] or "a position")
             self._publisher.notice(NoticeKind.GAP, "orders", "malformed_message", f"message {kind}")
 
     def _on_fault(self, event: object, problem: Exception) -> None:

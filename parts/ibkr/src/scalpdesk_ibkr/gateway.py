@@ -221,7 +221,9 @@ class IbkrGateway(GatewayBase):
         briefly = self._questions.ask_briefly
         asking_clock = asyncio.ensure_future(briefly("clock", self._venue_clock, missing))
         orders = await briefly("open orders", self._orders.open_orders, missing)
-        lines, clock = await asyncio.gather(self._questions.ask("positions", self._lines()), asking_clock)
+        unread: list[str] = []
+        ask_lines = self._questions.ask("positions", self._lines(unread))
+        lines, clock = await asyncio.gather(ask_lines, asking_clock)
         positions = []
         for line in lines:
             known = await briefly(f"contract {line.contract.conId}", partial(self._position, line), missing)
@@ -234,6 +236,7 @@ class IbkrGateway(GatewayBase):
             open_orders=orders,
             clock=clock,
             missing=tuple(missing),
+            unread=tuple(unread),
         )
 
     def waits_for(self) -> tuple[str, ...]:
@@ -247,9 +250,10 @@ class IbkrGateway(GatewayBase):
         self._connection.client.reqGlobalCancel()
         return True
 
-    async def _lines(self) -> list[HeldAtTws]:
-        """Return the positions of the account as TWS sends them."""
-        held = await self._connection.question(self._connection.ib.reqPositionsAsync, "positions")
+    async def _lines(self, unread: list[str] | None = None) -> list[HeldAtTws]:
+        """Return the positions of the account as TWS sends them; ``unread`` as in the connection."""
+        ask = self._connection.ib.reqPositionsAsync
+        held = await self._connection.question(ask, "positions", unread)
         # what the stream brings during the question stands in the answer, too: of a contract the last counts
         return list({line.contract.conId: line for line in held if line.account == self._account}.values())
 
