@@ -104,7 +104,12 @@ def load_market(
             fix=f"leave data.quality out, or --data {EMBEDDED}",
         )
     source = TapeOrigin(data, underlying, start, end, seed, hedge, hedge_set, quality)
-    return _load(source, settings.config.data, settings.strategy)
+    tape = _load(source, settings.config.data, settings.strategy)
+    if data != EMBEDDED and len(tape.sessions) > 1:
+        from scalpdesk.datasets.catalog import refuse_hole
+
+        refuse_hole(data, [session.day for session in tape.sessions])
+    return tape
 
 
 def hedge_terms(settings: RunSettings) -> HedgeTerms | None:

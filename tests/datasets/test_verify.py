@@ -3,9 +3,12 @@ from datetime import date
 from decimal import Decimal
 from pathlib import Path
 
+import duckdb
 import numpy as np
 import pytest
 
+from scalpdesk.assembly import load_market
+from scalpdesk.config.settings import load_settings
 from scalpdesk.core.errors import DataError
 from scalpdesk.datasets.catalog import load_tape
 from scalpdesk.datasets.importers.tabular import ImportChoices, import_table
@@ -251,8 +254,37 @@ def test_sessions_that_are_missing_are_found_by_the_exchanges_calendar(days, fou
     """A straddle was held over three weeks without a hedge, on data that was fit to trade on."""
     body = "".join(f"{day}T15:0{minute}:00Z,XYZ,470.00,470.02,5,5\n" for day in days for minute in (1, 2))
     catalog = import_rows(tmp_path, body)
-    got = check(verify_data_set(catalog, "mine", "XYZ"), "no session is missing")
+    report = verify_data_set(catalog, "mine", "XYZ")
+    got = check(report, "no session is missing")
     assert (got.found, got.verdict) == (found, verdict)
+    is_hole = found > 5
+    assert ("trading" in report.fit_for) is not is_hole
+    assert ("2024-01-17 to 2024-02-05" in report.missing) is is_hole
+    settings = load_settings(None, cwd=tmp_path, overrides=[f"data.catalog={catalog}"])
+    span = {"start": date.fromisoformat(days[0]), "end": date.fromisoformat(days[-1])}
+    if is_hole:
+        with pytest.raises(DataError) as refused:
+            load_market(settings, "mine", underlying="XYZ", seed=1, **span)
+        assert "2024-01-16" in refused.value.fix
+        assert "2024-02-06" in refused.value.fix
+        span["end"] = span["start"]  # as it says: the days on one side
+    tape = load_market(settings, "mine", underlying="XYZ", seed=1, **span)
+    assert tape.sessions
+
+
+def test_equal_and_contradicting_rows_of_one_instant_are_told_apart(tmp_path):
+    row = "2015-12-23T14:31:00Z,XYZ,100.0,{},10,10\n"
+    catalog = import_rows(tmp_path, "".join(row.format(ask) for ask in (100.2, 100.3, 100.4)))
+    path = next((catalog / "mine" / "quotes").rglob("*.parquet"))
+    with duckdb.connect() as connection:  # one of them once more, in full
+        rows = f"SELECT * FROM '{path}'"
+        connection.execute(f"COPY ({rows} UNION ALL ({rows} LIMIT 1)) TO '{path}.new' (FORMAT parquet)")
+    path.with_name(f"{path.name}.new").replace(path)
+    report = verify_data_set(catalog, "mine", "XYZ")
+    stored = check(report, "stored rows are unique")
+    assert stored.found == 3
+    assert stored.detail.startswith("1 equal to another, 2 with other figures")
+    assert check(report, "one row an instrument and instant").detail.endswith(stored.detail)
 
 
 def test_repeated_rows_and_another_bar_length_are_counted(tmp_path):

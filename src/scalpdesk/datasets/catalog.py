@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterable, Sequence
 from datetime import date, timedelta
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -417,6 +418,52 @@ def load_tape(
         settlement_prices=settlements,
         quote_seconds=float(manifest.bar_seconds),
         notes=(*notes, *manifest.notes),
+    )
+
+
+MOST_MISSING = 5
+"""Sessions in a row that may be missing within a span: a week of them no exchange was closed."""
+
+
+class SessionHole(NamedTuple):
+    """Sessions of the exchange that lie between days that are there."""
+
+    first: date
+    last: date
+    sessions: int
+
+
+def holes_between(days: Iterable[date]) -> list[SessionHole]:
+    """Return the holes among some days, by the exchange's calendar."""
+    known = sorted({day for day in days if is_known(day)})
+    found = []
+    for before, after in pairwise(known):
+        lacking = [each.day for each in sessions_between(before, after) if before < each.day < after]
+        if lacking:
+            found.append(SessionHole(lacking[0], lacking[-1], len(lacking)))
+    return found
+
+
+def longest_hole(days: Iterable[date]) -> SessionHole | None:
+    """Return the longest hole among some days; None without one."""
+    return max(holes_between(days), key=lambda hole: hole.sessions, default=None)
+
+
+def refuse_hole(name: str, days: Iterable[date]) -> None:
+    """Refuse a span with more than :data:`MOST_MISSING` sessions in a row missing: what is held has no hedge.
+
+    Raises DataError, which names the hole and the spans beside it.
+    """
+    there = tuple(days)
+    hole = longest_hole(there)
+    if hole is None or hole.sessions <= MOST_MISSING:
+        return
+    before, after = max(d for d in there if d < hole.first), min(d for d in there if d > hole.last)
+    raise DataError(
+        f"{hole.sessions} sessions in a row are missing: what is held over them has no quote and no hedge",
+        where=name,
+        value=f"{hole.first} to {hole.last}",
+        fix=f"end at {before} or start at {after}, or import the sessions between",
     )
 
 

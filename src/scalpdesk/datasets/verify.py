@@ -23,7 +23,14 @@ from scalpdesk.core.errors import DataError
 from scalpdesk.core.plugins import resolved
 from scalpdesk.core.units import DAY_SECONDS, NANOS_PER_SECOND, SECONDS_PER_YEAR, count_text
 from scalpdesk.datasets.booked_actions import known_actions, unbooked_action
-from scalpdesk.datasets.catalog import COIN_TAPE, find_underlying, load_tape
+from scalpdesk.datasets.catalog import (
+    COIN_TAPE,
+    MOST_MISSING,
+    find_underlying,
+    holes_between,
+    load_tape,
+    longest_hole,
+)
 from scalpdesk.datasets.daily_history import find_history
 from scalpdesk.datasets.store import (
     COIN_TABLES,
@@ -43,7 +50,6 @@ from scalpdesk.instruments.sessions import (
     is_known,
     is_session,
     session_on,
-    sessions_between,
 )
 from scalpdesk.instruments.ticks import TickRule
 from scalpdesk.marketdata.tape import FLAT_ZERO, MarketTape
@@ -279,6 +285,8 @@ class _StoredFindings:
     wrong_bar_length: int = 0
     """Rows that claim to be known at another instant than the end of their bar."""
     duplicates: int = 0
+    contradicting: int = 0
+    """Rows of a symbol and instant that another row has, those among them with other figures."""
     """Rows that repeat the symbol and instant of another."""
     impossible: int = 0
     first_impossible: str = ""
@@ -346,9 +354,12 @@ def _inspect(connection: Any, path: Path, bar_seconds: int, found: _StoredFindin
     repeats = read_columns(
         connection,
         [path],
-        "SELECT coalesce(sum(n - 1), 0) AS extra FROM (SELECT count(*) AS n FROM rows GROUP BY ts, symbol)",
+        "SELECT (SELECT coalesce(sum(n - 1), 0) FROM (SELECT count(*) AS n FROM rows GROUP BY ts, symbol))"
+        " AS extra, (SELECT coalesce(sum(n - 1), 0) FROM (SELECT count(*) AS n FROM"
+        " (SELECT DISTINCT * FROM rows) GROUP BY ts, symbol)) AS other",
     )
     found.duplicates += int(repeats["extra"][0])
+    found.contradicting += int(repeats["other"][0])
 
 
 def _has_session(day: date) -> bool:
@@ -481,7 +492,7 @@ def verify_tape(tape: MarketTape) -> VerifyReport:
         (
             _soft("quotes not locked", *_locked(tape)),
             _soft("both sides quoted", total, *_one_sided(tape)),
-            _soft("one row an instrument and instant", total, _duplicates(tape)),
+            _soft("one row an instrument and instant", total, *_duplicates(tape)),
             _soft("rows inside session times", total, *_outside_sessions(tape)),
             _soft("underlying without gaps", *_gaps(tape)),
             _hard("underlying keeps two sides", *_sideless(tape)),
@@ -543,6 +554,9 @@ def verify_data_set(
         found.extend((day, check) for check in verify_tape(tape).checks)
     if len(days) > 1 and not in_coin:
         checks.append(_missing_sessions(days))
+        if (hole := longest_hole(days)) is not None and hole.sessions > MOST_MISSING:
+            uses = tuple(use for use in uses if use != _TRADING)
+            missing = f"sessions from {hole.first} to {hole.last} (the days on one side of them are)"
         jump = unbooked_action(catalog, name, base, coverage.keys, min(days), max(days))
         detail = "" if jump is None else jump.words
         checks.append(
@@ -564,20 +578,20 @@ def _daily_check(catalog: Path, name: str, symbol: str) -> Check:
 def _missing_sessions(days: Sequence[date]) -> Check:
     """Return how many sessions of the exchange lie between those that are there.
 
-    A warning: days apart are sound one by one, and a run over a hole names it, too.
+    A warning: days apart are sound one by one. Beyond :data:`MOST_MISSING` in a row the set is not fit to
+    trade on, and a run over them is refused.
     """
-    known = [day for day in days if is_known(day)]
-    wanted = sessions_between(min(known), max(known)) if len(known) > 1 else ()
-    there = set(days)
-    missing = [each.day not in there for each in wanted]
-    at = np.flatnonzero(missing)
-    if not len(at):
-        return _soft("no session is missing", len(wanted), 0)
-    holes = np.split(at, np.flatnonzero(np.diff(at) > 1) + 1)
-    longest = max(holes, key=len)
-    first, last = wanted[longest[0]].day, wanted[longest[-1]].day
-    detail = f"{count_text(len(holes), 'hole')}, the longest from {first} to {last}: no hedge of what is held"
-    return _soft("no session is missing", len(wanted), len(at), detail)
+    found = holes_between(days)
+    missing = sum(hole.sessions for hole in found)
+    wanted = missing + len(set(days))
+    if not found:
+        return _soft("no session is missing", wanted, 0)
+    longest = max(found, key=lambda hole: hole.sessions)
+    detail = (
+        f"{count_text(len(found), 'hole')}, the longest from {longest.first} to {longest.last}:"
+        " no hedge of what is held"
+    )
+    return _soft("no session is missing", wanted, missing, detail)
 
 
 def _stored_checks(stored: _StoredFindings) -> list[Check]:
@@ -599,7 +613,12 @@ def _stored_checks(stored: _StoredFindings) -> list[Check]:
         _hard("files can be read", stored.files, len(stored.unreadable), "; ".join(stored.unreadable[:3])),
         _hard("files are sorted by time known", stored.files, len(stored.unsorted), unsorted),
         _hard("rows are known when their bar ends", stored.rows, stored.wrong_bar_length),
-        _soft("stored rows are unique", stored.rows, stored.duplicates),
+        _soft(
+            "stored rows are unique",
+            stored.rows,
+            stored.duplicates,
+            _told_apart(stored.duplicates, stored.contradicting),
+        ),
         Check(
             "stored rows inside regular hours",
             stored.rows,
@@ -868,11 +887,22 @@ def _one_sided(tape: MarketTape) -> tuple[int, str]:
     return found, f"no bid {int(no_bid.sum())}, no ask {int(no_ask.sum())}" if found else ""
 
 
-def _duplicates(tape: MarketTape) -> int:
+def _duplicates(tape: MarketTape) -> tuple[int, str]:
     quotes = tape.quotes.whole()
-    order = np.lexsort((quotes.instrument_id, quotes.ts_ns))
+    order = np.lexsort((quotes.ask, quotes.bid, quotes.instrument_id, quotes.ts_ns))
     ts, ids = quotes.ts_ns[order], quotes.instrument_id[order]
-    return int(((np.diff(ts) == 0) & (np.diff(ids) == 0)).sum())
+    again = (np.diff(ts) == 0) & (np.diff(ids) == 0)
+    moved = (np.diff(quotes.bid[order]) != 0.0) | (quotes.ask[order][1:] != quotes.ask[order][:-1])
+    count = int(again.sum())
+    return count, _told_apart(count, int((again & moved).sum()))
+
+
+def _told_apart(repeats: int, contradicting: int) -> str:
+    """Return how many rows of a symbol and instant repeat another, and how many have other figures."""
+    if not repeats:
+        return ""
+    equal = repeats - contradicting
+    return f"{equal} equal to another, {contradicting} with other figures, of which the last counts"
 
 
 def _outside_sessions(tape: MarketTape) -> tuple[int, str]:
