@@ -166,7 +166,8 @@ def _lines(decisions: Sequence[Row], orders: Mapping[str, Row]) -> Iterator[str]
         for row in rows if taken else rows[:1]:
             at = f"{to_new_york(row['ts_ns']):%m-%d %H:%M:%S} ET"
             again = f" ({count_text(len(rows), 'time')})" if not taken and len(rows) > 1 else ""
-            what = kind if taken else f"no {kind}{again}"
+            what = kind if taken or kind == DecisionKind.ALERT else f"no {kind}"
+            what += again
             yield f"{row['number']:>6}  {at}  {what}: {headline(row['reasons'], row['facts'])}"
             for name in row["client_order_ids"]:
                 if name in orders:

@@ -6,7 +6,16 @@ from decimal import Decimal
 import msgspec
 
 from scalpdesk.core.events import QuoteEvent
-from scalpdesk.core.intents import EXITS, OPENING, LegOrders, OrderIntent, OrderType, Side, sets_of_all
+from scalpdesk.core.intents import (
+    EXITS,
+    OPENING,
+    LegOrders,
+    OrderIntent,
+    OrderType,
+    Purpose,
+    Side,
+    sets_of_all,
+)
 from scalpdesk.core.structs import FrozenLeaf
 from scalpdesk.core.units import ZERO, InstrumentId
 from scalpdesk.engine.desk import Desk
@@ -182,7 +191,8 @@ class OrderAdmission:
         whole = tuple(intents) if together and self._facts.writes(intents) else ()
         for place, wanted in enumerate(intents, 1):
             self._facts.closing = [each for each in intents[place:] if each.purpose in EXITS]
-            intent = self._within_one_order(wanted, notes) if wanted.purpose in EXITS else wanted
+            is_exit = wanted.purpose in EXITS
+            intent = self._within_one_order(wanted, notes) if is_exit else self._within_equity(wanted, notes)
             against = refuse(self.context(intent, admitted, now_ns, whole))
             if against:
                 refusals += [f"{self._name(intent)}: {reason}" for reason in against]
@@ -226,6 +236,23 @@ class OrderAdmission:
         part = msgspec.structs.replace(intent, quantity=most)
         key = "risk.max_order_contracts" if is_option else "risk.max_order_shares"
         notes.append(f"{self._name(intent)} cut to {self._name(part)}: no order is larger ({key})")
+        return part
+
+    def _within_equity(self, intent: OrderIntent, notes: list[str]) -> OrderIntent:
+        """Cut shares that are opened to what a position may risk, where that is one whole share at least."""
+        desk, instrument = self._desk, self._desk.instruments.by_id[intent.instrument_id]
+        if not instrument.is_share or intent.purpose is not Purpose.OPEN or not intent.quantity > 1:
+            return intent
+        risk = risk_of(intent, instrument, desk.market.quotes[intent.instrument_id])
+        fraction, equity = desk.gate.limits.max_position_fraction, float(desk.view.nav)
+        if risk is None or float(risk) <= fraction * equity:
+            return intent
+        most = Decimal(int(fraction * equity * float(intent.quantity / risk)))
+        if not 1 <= most < intent.quantity:
+            return intent
+        part = msgspec.structs.replace(intent, quantity=most)
+        why = f"{fraction:.0%} of {equity:.2f} (risk.max_position_fraction)"
+        notes.append(f"{self._name(intent)} cut to {self._name(part)}: {why}")
         return part
 
     def _name(self, intent: OrderIntent) -> str:

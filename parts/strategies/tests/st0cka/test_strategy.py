@@ -238,9 +238,14 @@ def test_a_lot_is_at_most_a_quarter_of_the_account(st0cka):
     desk = st0cka(vol=0.05, is_open=False)
     desk.adopt({}, cash=D(6_000))
     desk.open()
-    (decision,) = decisions(tick(desk.go_to("09:31"), 590.0))
+    (order,) = orders(tick(desk.go_to("09:31"), 590.0))  # three would cost 1,770.03
+    assert order.quantity == D(2)
+    poor = st0cka(vol=0.05, is_open=False)
+    poor.adopt({}, cash=D(2_000))
+    poor.open()
+    (decision,) = decisions(tick(poor.go_to("09:31"), 590.0))
     assert not decision.taken
-    assert "position_size: 1770.03 at risk is more than 25% of 6000.00" in decision.reasons[-1]
+    assert "position_size: 1770.03 at risk is more than 25% of 2000.00" in decision.reasons[-1]
 
 
 def test_a_desk_that_reduces_or_is_halted_buys_nothing(st0cka):
