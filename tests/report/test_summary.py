@@ -13,7 +13,9 @@ from scalpdesk.marketdata.triggers import EveryQuote, Wake
 from scalpdesk.orders.order_manager import OrderManager
 from scalpdesk.portfolio.explain import PARTS
 from scalpdesk.report.fold import PACKED_ROWS, PackedLog, RunFold
+from scalpdesk.report.run_report import report_of
 from scalpdesk.report.summary import run_summary, verdict
+from scalpdesk.simulation.faults import Fault, FaultPlan
 from scalpdesk.strategies.contract import Proposal
 from scalpdesk.strategies.several.strategy import Several
 from scalpdesk_testing.kit.desk import Puppet, Scripted, run_tape
@@ -272,3 +274,14 @@ def test_a_full_disk_stops_the_run_and_says_where(monkeypatch):
         log.append(mark(PACKED_ROWS))
     assert (stopped.value.where, stopped.value.value) == (gettempdir(), errno.ENOSPC)
     assert "TMPDIR" in stopped.value.fix
+
+
+def test_a_hedge_that_the_venue_refused_is_no_row_that_passes_for_done():
+    """Its decision was shown as made, with a quantity and "not filled"."""
+    tape = TapeBuilder().path("10:00", 1.0, [500.0, 502.0, 501.0]).build()
+    run = run_tape(tape, hedging(10, 5), faults=FaultPlan([Fault("reject", times=1)]))
+    told = run_summary(header(tape), run.engine, run.fold, run.runner.events, 2.0)
+    refused, filled = report_of(header(tape), run.fold, told, lambda _: None).hedges
+    assert [line.state for line in run.fold.orders] == ["rejected", "filled"]
+    assert (refused.price, filled.refused) == (None, "")
+    assert refused.refused == run.fold.orders[0].reason != ""

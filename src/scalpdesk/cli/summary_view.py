@@ -323,7 +323,7 @@ def show_hedges(
 
     made: Made = {
         "at": lambda each: f"{to_new_york(each.ts_ns):%m-%d %H:%M:%S}",
-        "price": lambda each: each.price or "not filled",
+        "price": lambda each: each.price or ("refused" if each.refused else "not filled"),
         **{name: partial(total, names) for name, names in columns.items()},
     }
     amounts = "|".join(f"{name}:.{decimals}$" for name in columns)

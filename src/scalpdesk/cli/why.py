@@ -70,7 +70,9 @@ def why(
         click.echo(f"decision {decision['number']} at {moment}: {'' if taken else 'no '}{decision['kind']}")
         if not taken and (first := headline(reasons, decision["facts"])) not in reasons:
             click.echo(f"  not, because {first}")
-            reasons = reasons[1:-1]
+            for reason in reasons[1:-1]:  # what else was said of what was wanted, or refused it
+                click.echo(f"  {reason}")
+            reasons = ()
         for reason in reasons:
             click.echo(f"  {'because' if taken else 'not, because'} {reason}")
         for name, value in decision["facts"].items():

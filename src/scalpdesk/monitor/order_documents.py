@@ -52,6 +52,10 @@ def decision_row(follower: RunFollower, number: int, decision: Decision) -> answ
         what = f"{'▲ buy' if side is Side.BUY else '▼ sell'} {number_text(quantity)}"
     elif not decision.taken:
         what = f"no {what}"
+    why = decision.headline
+    if orders and all(order.state is OrderState.REJECTED and not order.filled for order in orders):
+        what += ", refused"
+        why = f"the venue refuses: {orders[-1].reason or 'no reason given'}; wanted: {why}"
     spot = decision.facts.get("spot")
     return {
         "number": number,
@@ -62,7 +66,7 @@ def decision_row(follower: RunFollower, number: int, decision: Decision) -> answ
         "taken": decision.taken,
         "what": what,
         "way": way,
-        "why": decision.headline.replace(" -", " −"),
+        "why": why.replace(" -", " −"),
         "reasons": list(decision.reasons),
         "spot": spot if isinstance(spot, float | int) else None,
         "orders": list(decision.client_order_ids),

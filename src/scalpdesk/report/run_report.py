@@ -16,6 +16,7 @@ from scalpdesk.hedging.sizing import least_fraction_of
 from scalpdesk.instruments.contract import Equity, Instrument, underlying_of
 from scalpdesk.journal.codec import JournalHeader
 from scalpdesk.journal.cut import sessions_begun
+from scalpdesk.orders.order import OrderState
 from scalpdesk.portfolio.explain import parts_in_cents
 from scalpdesk.report.figures import json_safe
 from scalpdesk.report.fold import Fill, RunFold, SentOrder
@@ -43,6 +44,8 @@ class Hedge(msgspec.Struct, frozen=True, kw_only=True):
     """None while it is not filled."""
     pnl: Decimal
     parts: dict[str, Decimal]
+    refused: str = ""
+    """Why the venue refused its orders, where it took none of them."""
 
 
 class RunReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -242,6 +245,7 @@ class _Maker:
                     reason=decision.reasons[0],
                     quantity_shares=_hedged_quantity(decision, sent),
                     price=next((sent[name].average_price for name in names if name in sent), None),
+                    refused=_refusal([sent[name] for name in names if name in sent]),
                     pnl=rounded.pop("total"),
                     parts=rounded if parts else {},
                 )
@@ -293,6 +297,13 @@ def hedge_deltas(fills: Iterable[Fill], hedge: Instrument) -> dict[int, float]:
             units = float(fill.quantity if fill.side == "buy" else -fill.quantity)
             found[fill.ts_recv_ns] = hedge.delta(units, float(fill.price))
     return found
+
+
+def _refusal(orders: Sequence[SentOrder]) -> str:
+    """Return why the venue refused all of some orders; empty where it took one."""
+    if not orders or any(line.state != OrderState.REJECTED or line.filled_quantity for line in orders):
+        return ""
+    return orders[-1].reason or "rejected"
 
 
 def _hedged_quantity(decision: Decision, orders: Mapping[str, SentOrder]) -> int | float:

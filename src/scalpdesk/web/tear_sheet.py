@@ -325,7 +325,7 @@ def _hedges(report: RunReport) -> list[list[Any]]:
             clock(hedge.ts_ns),
             signed(float(hedge.quantity_shares), 0),
             None if hedge.price is None else plain(hedge.price),
-            hedge.reason,
+            f"refused: {hedge.refused}; wanted: {hedge.reason}" if hedge.refused else hedge.reason,
         ]
         for hedge in report.hedges[-_MOST_HEDGES:]
     ]
