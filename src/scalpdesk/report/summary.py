@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from scalpdesk.core.intents import REFUSED_BY, RISK_GATE, Decision, Mark
+from scalpdesk.core.intents import Decision, Mark
 from scalpdesk.core.units import CENT, count_text, rounded_text, to_cents
 from scalpdesk.engine.desk import Desk, by_strategy, by_underlying
 from scalpdesk.engine.exposure import exposure
@@ -145,9 +145,7 @@ def why_refused(refusals: Sequence[Decision]) -> str:
     told += [each for each in reversed(earlier) if _is_gate(each) and not any(map(_is_gate, told))][:1]
     if _is_gate(last):  # its other tests are in its own words
         told = [last]
-    return "; before: ".join(
-        each.headline if each.facts.get(REFUSED_BY) == RISK_GATE else "; ".join(each.reasons) for each in told
-    )
+    return "; before: ".join(each.headline if each.is_refused else "; ".join(each.reasons) for each in told)
 
 
 def _is_gate(decision: Decision) -> bool:
