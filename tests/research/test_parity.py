@@ -15,13 +15,14 @@ from scalpdesk.core.clock import FollowingClock
 from scalpdesk.core.enums import ChangeCause, SessionPhase
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.events import FillBusted, OrderFilled, OrderRejected, SessionEvent
-from scalpdesk.datasets.embedded.market import reconstruct
+from scalpdesk.datasets.embedded.market import reconstruct, reconstruct_span
 from scalpdesk.instruments.broker_terms import fees_named
 from scalpdesk.instruments.sessions import Session
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live.options import RunOptions
 from scalpdesk.live.plan import plan_of
 from scalpdesk.live.run import carry_out
+from scalpdesk.marketdata.tape import FLAT_ZERO, QuoteColumns
 from scalpdesk.research.parity import PARTS, compare, headline
 from scalpdesk.simulation.accounts import AccountTerms
 from scalpdesk.simulation.broker import Broker
@@ -123,6 +124,40 @@ def test_a_run_without_injected_differences_has_parity_zero(plain):
     assert found["orders"]["matched"] == found["orders"]["live"] == found["orders"]["backtest"] > 20
     assert found["decisions"]["equal"]
     assert found["decisions"]["live"] == found["decisions"]["backtest"] > 20
+
+
+NEXT = date(2018, 2, 6)
+
+
+def mornings(*days):
+    """The first eight minutes of sessions in sequence, each as a session of its own; the rate is one."""
+    whole = reconstruct_span(days[0], days[-1])
+    short = tuple(Session(each.day, each.open_ns, each.open_ns + 8 * MINUTE_NS) for each in whole.sessions)
+    quotes = QuoteColumns.joined([whole.quotes.between(each.open_ns, each.close_ns) for each in short])
+    return replace(
+        whole, sessions=short, quotes=quotes, bars=None, loaded=None, morning=None, rate_curve=FLAT_ZERO
+    )
+
+
+def test_a_span_beside_the_runs_of_its_sessions(tmp_path):
+    """A desk that rolls has a run a session: each earns and sends what the backtest over both days does."""
+    given = "exits.flat_minutes_before_close=2", "selection.min_open_interest=-1"
+    config = BacktestConfig.of(settings_for(tmp_path, *given), seed=1)
+    span = simulate(config, PreparedMarket(mornings(DAY, NEXT)))
+    rows = []
+    for day in (DAY, NEXT):
+        folder = tmp_path / f"{day}"
+        folder.mkdir()
+        alone = mornings(day)
+        rows += compare(traded(alone, folder, *given), alone)["sessions"]
+    assert [row["session"] for row in rows] == ["2018-02-05", "2018-02-06"]
+    daily = span.daily()
+    for day, row in zip((DAY, NEXT), rows, strict=True):
+        assert row["live_pnl"] == row["backtest_pnl"] == daily[day]["total"] != 0
+        assert row["difference"] == 0
+        assert row["orders"]["live"] == row["orders"]["backtest"] > 3
+    assert sum(row["orders"]["live"] for row in rows) == span.orders
+    assert len(span.trades) == 2
 
 
 def test_injected_slippage_comes_back_as_fills(market, tmp_path):

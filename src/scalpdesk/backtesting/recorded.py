@@ -45,6 +45,7 @@ from scalpdesk.core.events import (
 from scalpdesk.core.intents import (
     CancelOrder,
     Decision,
+    Mark,
     Output,
     ReplaceOrder,
     SetTimer,
@@ -216,6 +217,7 @@ class LiveRecord:
         self.timers: set[tuple[int, str]] = set()
         """Timers that fired, by instant and name."""
         self.trail = _DecisionTrail()
+        self.marks: list[Mark] = []
         self.opening: AccountSnapshot | None = None
         sessions: dict[str, Session] = {}
         dividends: list[CashDividend] = []
@@ -240,6 +242,8 @@ class LiveRecord:
                     dividends.append(CashDividend(symbols[event.instrument_id], ex_date, event.amount))
             self.trail.add(outputs)
             for output in outputs:
+                if type(output) is Mark:
+                    self.marks.append(output)
                 if type(output) is CancelOrder and output.client_order_id in self.orders:
                     cancelled = self.orders[output.client_order_id]
                     cancelled.cancel_sent_ns = cancelled.cancel_sent_ns or step[-1].ts_recv_ns

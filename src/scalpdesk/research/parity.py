@@ -7,8 +7,9 @@ which no condition explains, is decisions. All of them end at the last event of 
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,14 @@ from scalpdesk.backtesting.simulate import PreparedMarket, assemble_backtest, bu
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.figures import draw_waterfall, html_table, new_figure
 from scalpdesk.core.frames import Framed
+from scalpdesk.core.intents import Mark
 from scalpdesk.core.owner_only import own_file
 from scalpdesk.core.units import NANOS_PER_MS, money_decimals, run_currency
 from scalpdesk.journal.reader import peek_header
 from scalpdesk.marketdata.tape import MarketTape
+from scalpdesk.report.fold import RunFold
+from scalpdesk.report.session_tables import SessionSums
+from scalpdesk.volatility.variance_time import clock_of
 
 PARTS = ("data", "latency", "fills", "rejects", "fees", "choices", "decisions")
 """Parts of the difference, in the order in which the conditions are taken over."""
@@ -120,8 +125,9 @@ def compare(
     ``progress``: Called now and then.
 
     Returns a document ready for JSON: ``parts`` are exact amounts in the desk's currency that sum to
-    ``difference``, live less backtest; ``chain`` has the P&L of each backtest. Raises ArgumentError when the
-    run is a backtest, DataError when no session was opened in it.
+    ``difference``, live less backtest; ``chain`` has the P&L of each backtest, ``sessions`` both sides
+    session by session. Raises ArgumentError when the run is a backtest, DataError when no session was opened
+    in it.
     """
     check_is_live(run_dir)
     record = LiveRecord(run_dir)
@@ -134,7 +140,9 @@ def compare(
         if progress is not None and not done % _REPORT_EVERY:
             progress(done, record.events)
     amounts = [run.pnl() for run in runs]
-    begun = amounts[0] if market is None else _backtest_pnl(record, market, seed)
+    begun, fold = amounts[0], runs[0].fold
+    if market is not None:
+        begun, fold = _backtest(record, market, seed)
     last_but_one, with_fees = runs[-2:]
     amounts[-1:] = [
         amounts[-2] + record.paid.total - last_but_one.paid.total,
@@ -157,6 +165,7 @@ def compare(
         "parts": parts,
         "chain": dict(zip(("backtest", *PARTS[:-1]), course[:-1], strict=True)),
         "data": None if market is None else market.name,
+        "sessions": _sessions(record, fold),
         "orders": {
             "live": len(record.orders),
             "backtest": len(last.fold.orders),
@@ -203,11 +212,37 @@ def keep(document: dict[str, Any], run_dir: Path) -> Path:
     return path
 
 
-def _backtest_pnl(record: LiveRecord, market: MarketTape, seed: int | None) -> Decimal:
-    """Return the P&L of a backtest of a data set with the run's configuration, where the run's ends."""
+def _sessions(record: LiveRecord, fold: RunFold) -> list[dict[str, Any]]:
+    """Return for each session what the run and the backtest earned in it, and how many orders they sent."""
+
+    def earned(marks: Sequence[Mark]) -> dict[date, Decimal]:
+        sums = SessionSums(clock_of(record.header.data), record.sessions[0].day)
+        for mark in marks:
+            sums.add(mark.ts_ns, mark.nav_change, mark.parts, mark.net_delta_shares)
+        return {session.day: sums.of_day(session.day)["total"] for session in record.sessions}
+
+    live, backtest = earned(record.marks), earned(fold.marks)
+    sent = [order.sent_ns for order in record.orders.values()], [order.created_ns for order in fold.orders]
+    return [
+        {
+            "session": session.day.isoformat(),
+            "live_pnl": live[session.day],
+            "backtest_pnl": backtest[session.day],
+            "difference": live[session.day] - backtest[session.day],
+            "orders": {
+                side: sum(session.open_ns <= at_ns <= session.close_ns for at_ns in stamps)
+                for side, stamps in zip(("live", "backtest"), sent, strict=True)
+            },
+        }
+        for session in record.sessions
+    ]
+
+
+def _backtest(record: LiveRecord, market: MarketTape, seed: int | None) -> tuple[Decimal, RunFold]:
+    """Return P&L and course of a backtest of a data set as the run is configured, where the run's ends."""
     settings = settings_from_header(record.header)
     prepared = PreparedMarket(market)
     header, engine = build_backtest(settings, prepared, run_id="", mode="backtest", started_ns=0, seed=seed)
     run = assemble_backtest(settings, prepared, header, engine, None)
     run.runner.run(record.last_ns)
-    return run.result(0.0).pnl["total"]
+    return run.result(0.0).pnl["total"], run.fold

@@ -33,6 +33,7 @@ from scalpdesk.strategies.several.member import Member, SharedTrigger
 from scalpdesk.strategies.several.right_of_way import MemberActions, Outgoing
 from scalpdesk.strategies.several.strategy import Several, SharedConfig
 from scalpdesk.strategies.toolkit.exits import RISK_HALT
+from scalpdesk.strategies.toolkit.resume import begins_afresh
 from scalpdesk.volatility.nowcast import nowcast
 
 LOW, HIGH = "st0cka", "gamma-scalper"
@@ -97,7 +98,7 @@ class _VolWatch(Trigger):
     def __init__(self, shared: SharedTrigger, frames: Timeframes) -> None:
         super().__init__(shared.instrument_id)
         self._shared = shared
-        self._frames = frames
+        self.frames = frames
         self.has_closed = True
         """Whether a bar has closed that was not reckoned with yet."""
 
@@ -106,11 +107,11 @@ class _VolWatch(Trigger):
         return self._shared.skips
 
     def next_row(self, quotes: InstrumentRows, first: int, last: int) -> int:
-        closes = first if self.has_closed else self._frames.next_close(quotes, first, last)
+        closes = first if self.has_closed else self.frames.next_close(quotes, first, last)
         return min(closes, self._shared.next_row(quotes, first, min(closes + 1, last)))
 
     def learn(self, quotes: InstrumentRows, first: int, last: int) -> None:
-        self.has_closed = bool(self._frames.add_quotes(quotes, first, last)) or self.has_closed
+        self.has_closed = bool(self.frames.add_quotes(quotes, first, last)) or self.has_closed
         self._shared.learn(quotes, first, last)
 
     def reason(self, quote: QuoteEvent) -> Wake:
@@ -182,10 +183,10 @@ class Hybrid(Several):
             if isinstance(event, SessionEvent) and event.phase is SessionPhase.CLOSE:
                 frames.close_session()
                 return
+            frames = self._begin_session(view, frames, watch)
             frames.open_session(session, view.market.adjustments)
             watch.has_closed = True
             self._since_ns = None  # the night is longer than any dwell
-            self._begin_low()
         if isinstance(event, BarEvent) and event.instrument_id == view.underlying:
             watch.has_closed = bool(frames.add_bar(event)) or watch.has_closed
         if session is None:
@@ -203,13 +204,17 @@ class Hybrid(Several):
         if wanted != self.trading and self._has_dwelt(view):
             self._hand_over(view, wanted, box)
 
-    def _begin_low(self) -> None:
+    def _begin_session(self, view: DeskView, frames: Timeframes, watch: _VolWatch) -> Timeframes:
         """Begin a session as a desk of that day does: st0cka trades unless a straddle was kept."""
+        if not self.shared.members[HIGH].entry.again_next_session:
+            return frames
         high, low = self.members[HIGH], self.members[LOW]
-        entry = self.shared.members[HIGH].entry
-        if self.trading == HIGH and self.outgoing is None and high.is_flat and entry.again_next_session:
+        if self.trading == HIGH and self.outgoing is None and high.is_flat:
             self.trading = LOW
             high.view.least_mode, low.view.least_mode = Mode.REDUCING, Mode.ACTIVE
+        if begins_afresh(view):
+            self._frames = watch.frames = frames = Timeframes(view.underlying, (_BAR_SECONDS,))
+        return frames
 
     def _has_dwelt(self, view: DeskView) -> bool:
         dwell_ns = int(self.config.dwell_minutes * 60 * NANOS_PER_SECOND)

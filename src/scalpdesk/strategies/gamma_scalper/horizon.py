@@ -13,6 +13,7 @@ from scalpdesk.instruments.sessions import Session, coin_session, expiry_instant
 from scalpdesk.instruments.structure import Structure
 from scalpdesk.strategies.contract import DeskView
 from scalpdesk.strategies.gamma_scalper.config import EntryConfig
+from scalpdesk.strategies.toolkit.resume import begins_afresh
 from scalpdesk.volatility.forecast import VolForecast
 from scalpdesk.volatility.nowcast import RealisedSoFar, forecast_to_horizon, nowcast
 from scalpdesk.volatility.variance_time import FIRST_FOMC_YEAR, event_forecast
@@ -38,9 +39,11 @@ class HorizonForecast:
         self.realised = RealisedSoFar(view.delta_engine.variance_years, days_a_year(view))
 
     def open_session(self, view: DeskView) -> None:
-        """Start the sum of the day's realised variance."""
+        """Start the sum of the day's realised variance; a desk that begins afresh has not seen the night."""
         quote, spot = view.market.quotes[view.underlying], view.market.mark(view.underlying)
         last = None if quote is None or spot is None else (quote.ts_event_ns, spot)
+        if self._config.again_next_session and begins_afresh(view):
+            last = None
         if self.realised is not None:
             self.realised.open_session(last)
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Container, Iterable, Mapping
 from decimal import Decimal
 from typing import NamedTuple
 
-from scalpdesk.core.enums import DecisionKind
+from scalpdesk.core.enums import DecisionKind, Mode
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.instruments.structure import legs_text
 from scalpdesk.strategies.contract import DeskView, Proposal
@@ -63,3 +63,11 @@ def resume(
         return Adopted(held, names)
     reason = f"resume refused: {why}: {names}; use mode=init to start flat"
     return ResumeRefused(Proposal(DecisionKind.ENTRY, (reason,)))
+
+
+def begins_afresh(view: DeskView) -> bool:
+    """Return whether a session that opens now is a new run of a live desk: free, flat, no order alive.
+
+    Such a run has not seen the sessions before; a backtest over days decides on the same.
+    """
+    return view.mode is Mode.ACTIVE and not view.positions.held() and not view.orders.live
