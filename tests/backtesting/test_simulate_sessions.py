@@ -27,15 +27,6 @@ def market(first, last):
     ("strategy", "given", "days", "least"),
     [
         pytest.param("gamma-scalper", DAILY, (TUESDAY, WEDNESDAY), 2, id="gamma-scalper"),
-        pytest.param(
-            "gamma-scalper",
-            {"entry.min_edge_usd": -10_000, "entry.min_vol_ratio": 0.1, "entry.k_stderr": 0.0}
-            | {"exits.edge_gone": False, "exits.flat_minutes_before_close": 10},
-            (TUESDAY, WEDNESDAY),
-            2,
-            id="gate",
-            marks=pytest.mark.second,
-        ),
         pytest.param("st0ckg", SIGNALS, (TUESDAY, WEDNESDAY), 3, id="st0ckg"),
         pytest.param("st0cka", {}, (TUESDAY, WEDNESDAY), 20, id="st0cka", marks=pytest.mark.second),
         pytest.param("hybrid", DAILY, (TUESDAY, WEDNESDAY), 2, id="hybrid", marks=pytest.mark.second),
@@ -68,6 +59,16 @@ def test_a_span_is_its_sessions(strategy, given, days, least):
     assert [totals[day]["total"] for day in days] == [alone[day].daily()[day]["total"] for day in days]
     for name in ("orders", "fills"):
         assert getattr(span, name) == sum(getattr(one, name) for one in alone.values())
+
+
+@pytest.mark.second
+def test_the_gate_says_in_each_session_what_it_says_in_it_alone():
+    """What the day has realised begins with it: the night before is not seen by a desk that begins flat."""
+    config = BacktestConfig.load("gamma-scalper", {}, seed=1)
+    span = simulate(config, market(TUESDAY, WEDNESDAY))
+    alone = [simulate(config, market(day, day)) for day in (TUESDAY, WEDNESDAY)]
+    assert span.trades == ()
+    assert span.decisions == sum(one.decisions for one in alone) > 10
 
 
 @pytest.mark.parametrize("given", [{"entry.max_entries": 1}, {"entry.again_after_exit": True}])
