@@ -16,10 +16,10 @@ class Program:
     requires = EXTRAS
 
     def __init__(self, url=None):
-        self._url = url
+        self.url = url
 
     def read_text(self, name):
-        return None if self._url is None or name != "direct_url.json" else json.dumps({"url": self._url})
+        return None if self.url is None or name != "direct_url.json" else json.dumps({"url": self.url})
 
 
 @pytest.fixture
