@@ -167,9 +167,11 @@ class _Planning:
         off = [(order, self._why_off(order)) for order in self.world.orders]
         steps = {line: self._step(line) for line in self.own}
         found = [order for step in steps.values() for order in step.orders]
-        beyond = self._beyond(found)
-        goes_as_one = not (beyond and not self.target.is_hurried) and self._goes_as_one(found, steps)
-        orders = found if goes_as_one else self._in_sequence(self._within_bounds(found, beyond), steps)
+        goes_as_one = self._goes_as_one(found, steps)
+        orders = found if goes_as_one else self._in_sequence(found, steps)
+        beyond = self._beyond(orders)  # a leg that waits for another counts at its quote
+        if beyond and not self.target.is_hurried:
+            goes_as_one, orders = False, self._within_bounds(orders, beyond)
         kept = {_key(order) for order in found} - {_key(order) for order in orders}
         # what is not proposed was not tried
         legs = {line[:2]: self._tried(line) if line[:2] in kept else step.leg for line, step in steps.items()}
@@ -196,8 +198,6 @@ class _Planning:
         return excesses(going, found, self.world.look)
 
     def _within_bounds(self, found: list[OrderIntent], beyond: Sequence[Excess]) -> list[OrderIntent]:
-        if self.target.is_hurried:
-            return found
         waiting = frozenset[tuple[str, InstrumentId]]().union(*(each.legs for each in beyond))
         return [order for order in found if order.purpose is not Purpose.CLOSE or _key(order) not in waiting]
 
