@@ -11,6 +11,9 @@ from scalpdesk.instruments.contract import Instrument, OptionContract, Settlemen
 from scalpdesk.instruments.deribit import PLACES
 from scalpdesk.instruments.fees import NO_FEES, FeeModel
 
+MEAN_MINUTES = 30
+"""Before its end: an option on a coin settles at the mean of the index over them (Deribit)."""
+
 
 def delivery(
     contract: OptionContract,

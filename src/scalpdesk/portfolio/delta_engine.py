@@ -13,9 +13,10 @@ import msgspec
 
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.structs import Leaf
-from scalpdesk.core.units import InstrumentId
+from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, SECONDS_PER_YEAR, InstrumentId
 from scalpdesk.instruments.contract import Instruments, OptionContract, Proxy, Style
 from scalpdesk.instruments.sessions import expiry_instant_ns
+from scalpdesk.instruments.settlement import MEAN_MINUTES
 from scalpdesk.marketdata.quotes import mark_price
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.portfolio.carry import SHORT_CARRY_YEARS
@@ -382,6 +383,10 @@ class DeltaEngine:
         self._instruments = instruments
         self._state = state
         self._pricer = pricer
+        pricer.mean_fixed = self._mean_fixed
+        self._fixings: dict[tuple[InstrumentId, int], list[float]] = {}
+        """By underlying and expiry: its price at each half minute of the settlement window so far; NaN
+        unknown."""
         self.proxies: Final[dict[InstrumentId, Proxy]] = {}
         """Instruments that hedge another underlying, by their own id."""
         self.terms: Final = TimeAndRate(state, floor_seconds=floor_seconds, flat_rate=flat_rate, clock=clock)
@@ -505,6 +510,25 @@ class DeltaEngine:
             found.is_forward_assumed = vols.carry.is_assumed(carry, now_ns)
         self._states[instrument_id] = rests_on, found
         return found
+
+    def _mean_fixed(self, contract: OptionContract, years: float) -> float | None:
+        """Return the mean of the underlying from the begin of an option's settlement window until an instant.
+
+        Every half minute, as the index is fixed; None before the first quote in it.
+        """
+        ends_ns = expiry_instant_ns(contract)
+        at_ns, starts_ns = (
+            ends_ns - round(years * SECONDS_PER_YEAR * NANOS_PER_SECOND),
+            ends_ns - MEAN_MINUTES * MINUTE_NS,
+        )
+        share, step = self._instruments.id_of(contract.underlying), MINUTE_NS // 2
+        fixings, count = self._fixings.setdefault((share, ends_ns), []), (at_ns - starts_ns) // step
+        if len(fixings) < count:
+            stamps = tuple(starts_ns + step * place for place in range(len(fixings) + 1, count + 1))
+            quotes = self._state.quotes_in_force(share, stamps)
+            fixings += [math.nan if quote is None else quote.mid for quote in quotes]
+        known = [fixing for fixing in fixings[:count] if fixing > 0.0]
+        return sum(known) / len(known) if known else self._state.mark(share)
 
     def to_clock(self, contract: OptionContract, now_ns: int) -> float:
         """Return what turns an option's volatility by the calendar into that on the variance clock."""

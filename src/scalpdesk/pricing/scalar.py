@@ -100,7 +100,11 @@ def coin_greeks(forward: float, strike: float, years: float, vol: float, is_call
         raise ArgumentError(
             "the forward of an inverse option must be above 0", where="forward", value=forward
         )
-    usd = option_greeks(forward, strike, years, vol, is_call, american=False)
+    return in_coin(option_greeks(forward, strike, years, vol, is_call, american=False), forward, years)
+
+
+def in_coin(usd: OptionGreeks, forward: float, years: float) -> OptionGreeks:
+    """Return a premium and Greeks in dollars as those of a holder who counts in coin."""
     price = usd.price / forward
     delta = usd.delta - price
     return OptionGreeks(

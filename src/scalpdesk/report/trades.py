@@ -157,7 +157,7 @@ def trades_of(
     for each, end_ns, (pnl, parts) in zip(held.found, ends, _earned(held.found, record.marks), strict=True):
         until_ns = each.closed_ns or end_ns or marks.last_ns
         reasons = [reason for ts_ns, reason in exits if each.opened_ns < ts_ns <= until_ns]
-        ends_by = f"the last legs by {each.ended_by}" if reasons and each.ended_by else each.ended_by
+        ends_by = f"what was left: {each.ended_by}" if reasons and each.ended_by else each.ended_by
         why = "; ".join(filter(None, (*reasons[-1:], ends_by))) if each.closed_ns else None
         last = len(hedged) if end_ns is None else bisect_left(hedged, end_ns)
         opening = each.opening(held.contracts, marks.spot_at(each.opened_ns))

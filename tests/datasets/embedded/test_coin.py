@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from scalpdesk.core.errors import ArgumentError, DataError
+from scalpdesk.core.units import MINUTE_NS
 from scalpdesk.datasets.embedded.coin import (
     ETHER,
     available_days,
@@ -129,7 +130,10 @@ def test_spreads_are_those_of_the_capture(names, deltas):
 
 
 def test_parity_holds_between_the_quotes_of_a_strike(tape):
-    """Call less put is one less strike over forward, in coin; the bid of one side never beats it."""
+    """Call less put is one less strike over forward, in coin; the bid of one side never beats it.
+
+    In the last half hour what is fixed of the mean counts, and what is left of it at the forward.
+    """
     quotes = tape.quotes.whole()
     options = [item for item in tape.instruments if isinstance(item, OptionContract)]
     calls = [item for item in options if item.is_call]
@@ -143,9 +147,18 @@ def test_parity_holds_between_the_quotes_of_a_strike(tape):
         rows = [quotes.instrument_id == tape.instruments.id_of(symbol) for symbol in (call.symbol, put)]
         (c_bid, c_ask), (p_bid, p_ask) = ((quotes.bid[row], quotes.ask[row]) for row in rows)
         forward = np.array([spot[ts] for ts in quotes.ts_ns[rows[0]]])
-        worth = 1.0 - float(call.strike) / forward
-        assert not (c_bid - p_ask - worth > 1e-9).any()
-        assert not (p_bid - c_ask + worth > 1e-9).any()
+        ends_ns = expiry_instant_ns(call)
+        left = np.clip((ends_ns - quotes.ts_ns[rows[0]]) / (30 * MINUTE_NS), 0.0, 1.0)
+        in_window = left < 1.0
+        path = np.array([spot[ts] for ts in sorted(spot) if ends_ns - 30 * MINUTE_NS <= ts < ends_ns - 1])
+        fixed = np.array(
+            [path[: max(round((1 - part) * 60), 1)].mean() if part < 1.0 else 0.0 for part in left]
+        )
+        level = np.where(in_window, (1.0 - left) * fixed + left * forward, forward)
+        slack = np.where(in_window, 0.0006, 1e-9)  # the mean is that of the index, not of the perpetual
+        worth = (level - float(call.strike)) / forward
+        assert not (c_bid - p_ask - worth > slack).any()
+        assert not (p_bid - c_ask + worth > slack).any()
 
 
 def test_what_is_listed_stays_quoted_until_it_expires(tape):

@@ -51,6 +51,7 @@ from scalpdesk.instruments.deribit import (
     perpetual_symbol,
 )
 from scalpdesk.instruments.sessions import Session, coin_session, expiry_instant_ns
+from scalpdesk.instruments.settlement import MEAN_MINUTES
 from scalpdesk.marketdata.tape import FundingRate, LazyQuotes, MarketTape, QuoteColumns
 from scalpdesk.pricing.models import greeks
 from scalpdesk.volatility.variance_time import CALENDAR
@@ -76,7 +77,7 @@ _SKEW, _CURVATURE, _SHORT_END = -0.03, 0.035, 0.10
 """Smile in standardised moneyness; and what a week adds to the volatility of 30 days' own noise."""
 _VOL_SPREAD = 0.0075
 """Half-spread of an option, in volatility."""
-_COIN_MEAN_NS = 30 * MINUTE_NS
+_COIN_MEAN_NS = MEAN_MINUTES * MINUTE_NS
 """Span of the index before the expiry: the delivery price is the mean."""
 _STRIKES_EACH_SIDE = 4
 _OPEN_INTEREST = 500
@@ -357,7 +358,8 @@ def _quotes(
 ) -> QuoteColumns:
     """Return a day's quotes of the perpetual and of the options listed since the span began."""
     day, level = session.day, _draw(session.day, seed, market).level
-    mid = index_path(day, seed, market) * (1.0 + _premium(day, seed, market))
+    index = index_path(day, seed, market)
+    mid = index * (1.0 + _premium(day, seed, market))
     stamps = session.open_ns + np.arange(STEPS + 1, dtype=np.int64) * _STEP_SECONDS * NANOS_PER_SECOND
     stamps[0] += 1  # known once the session is open, and the last before it ends
     stamps[-1] -= 1
@@ -372,10 +374,13 @@ def _quotes(
         if item.expiry > day
     }
     at = slice(0, STEPS + 1, _OPTION_STEPS)
+    # of what ends with the day: the mean of its last half hour so far
+    steps = _COIN_MEAN_NS // NANOS_PER_SECOND // _STEP_SECONDS
+    means = np.concatenate([index[:-steps], np.cumsum(index[-steps:]) / np.arange(1, steps + 1)])
     rows = [swap]
     for symbol, option in options.items():
         number = instruments.id_of(symbol)
-        rows.append(_option_rows(option, number, stamps[at], mid[at], level, market))
+        rows.append(_option_rows(option, number, stamps[at], mid[at], level, market, means[at]))
     columns = [np.concatenate([row[place] for row in rows]) for place in range(6)]
     # options before their underlying at one instant: a strategy woken by its quote sees all of them
     order = np.lexsort((-columns[1], columns[0]))
@@ -390,13 +395,20 @@ def _option_rows(
     forward: _Floats,
     level: float,
     market: _CoinMarket,
+    means: _Floats,
 ) -> tuple[NDArray[np.int64], NDArray[np.int32], _Floats, _Floats, _Floats, _Floats]:
     strike = float(option.strike)
     left = (expiry_instant_ns(option) - stamps) / NANOS_PER_SECOND
     years = np.maximum(left, 1.0) / 86_400 / DAYS_PER_YEAR
     vol = smile_vol(level, years, np.log(strike / forward) / (level * np.sqrt(years)), market)
-    value = greeks(forward, strike, years, vol, option.is_call, model="inverse", style="european")
-    bid, ask = option_sides(np.asarray(value.price), np.asarray(value.vega))
+    # a part of the mean that settles is fixed: what is left is an option on the mean of the rest
+    part = np.clip(left * NANOS_PER_SECOND / _COIN_MEAN_NS, 1e-3, 1.0)
+    moved = (strike - (1.0 - part) * means) / part
+    strikes = np.maximum(moved, 1e-3 * strike)
+    decided = part * (strikes - moved) / forward if option.is_call else 0.0
+    years = np.where(part < 1.0, years / 3.0, years)
+    value = greeks(forward, strikes, years, vol, option.is_call, model="inverse", style="european")
+    bid, ask = option_sides(part * np.asarray(value.price) + decided, part * np.asarray(value.vega))
     bid = np.maximum(bid, 0.0)
     size = np.full(len(stamps), market.option_size)
     return stamps, np.full(len(stamps), number, np.int32), bid, ask, np.where(bid > 0.0, size, 0.0), size
