@@ -240,6 +240,29 @@ def test_a_run_that_sells_nothing_knows_of_no_assignment(early):
     assert usual.outputs == other.outputs
 
 
+@pytest.mark.parametrize("has_morning", [True, False])
+def test_after_a_late_move_the_pin_is_held_over_the_night_and_known_in_the_morning(has_morning):
+    """A straddle sold at 500 on a share at 500.005: one leg is assigned, by the price after the close."""
+    days = (DAY, TUESDAY) if has_morning else (DAY,)
+    seen = set()
+    for seed in range(6):
+        builder = TapeBuilder(straddle_book(500, expiry=DAY), days=days).spot("10:00", 500.0)
+        builder.spot("15:59", 500.005)
+        if has_morning:
+            builder.spot("10:00", 499.0, day=TUESDAY)
+        terms = AssignmentTerms("off", after_close_move=0.003, seed=seed)
+        run = run_tape(builder.build(), Scripted(), positions={1: -1, 2: -1}, assignment=terms)
+        told = [event for event in run.events if isinstance(event, PositionChanged)]
+        assert {one.cause for one in told} == {"assignment", "delivery", "expired_worthless"}
+        known_ns = {one.ts_recv_ns for one in told}
+        assert min(known_ns) >= (at("09:30", TUESDAY) if has_morning else at("17:30"))
+        held = {each.instrument_id: each.quantity for each in run.engine.desk.positions.held()}
+        assert held in ({0: 100}, {0: -100})
+        assert held == {number: each.quantity for number, each in run.broker.account.holdings.items()}
+        seen |= {*held.values()}
+    assert seen == {100, -100}
+
+
 def expiring(level, positions, root="SPY", settlement=None):
     book = straddle_book(500, expiry=DAY, symbol=root)
     builder = TapeBuilder(book).spot("10:00", 500.0).spot("15:59", level)

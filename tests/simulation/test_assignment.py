@@ -15,6 +15,7 @@ from scalpdesk.exchange.source import TapeSource
 from scalpdesk.instruments.classes import us_option
 from scalpdesk.instruments.contract import Equity, Instruments
 from scalpdesk.instruments.corporate_actions import ActionKind, CorporateAction
+from scalpdesk.instruments.deadlines import notice_deadline_ns
 from scalpdesk.instruments.sessions import expiry_instant_ns, next_session, session_on
 from scalpdesk.marketdata.tape import CashDividend, Morning, RateCurve
 from scalpdesk.portfolio.option_pricer import exercise_gain
@@ -303,7 +304,27 @@ def at_expiry(move, seed, held=None, spot=450.3):
                   after_close_move=move, seed=seed)  # fmt: skip
     night.broker.drain()
     night.broker.expiry.close_session(night.session.close_ns)
+    night.broker.close_session(night.session.close_ns)
+    if move:  # nobody knows before the last notice: the pin is held over the night
+        night.broker.advance(notice_deadline_ns(DAY) - 1)
+        assert night.account.quantity(SHARE) == 0
+        night.morning()
     return night.account
+
+
+def test_an_assignment_of_the_expiry_day_is_stamped_after_the_last_notice_and_at_the_strike():
+    seen = []
+    for seed in range(20):
+        night = Night({PUT: -1}, book=straddle_book(450, expiry=DAY), spot=450.005, put=0.05,
+                      after_close_move=0.003, seed=seed)  # fmt: skip
+        night.broker.expiry.close_session(night.session.close_ns)
+        night.close()
+        changes = [each for each in night.morning() if each.cause in ("assignment", "delivery")]
+        seen.append(bool(changes))
+        for each in changes:
+            assert notice_deadline_ns(DAY) < each.ts_recv_ns <= night.session.open_ns
+        assert night.account.quantity(SHARE) == (100 if changes else 0)
+    assert {True, False} == set(seen)
 
 
 def test_a_move_after_the_close_assigns_what_was_out_of_the_money():

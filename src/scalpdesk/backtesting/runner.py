@@ -173,6 +173,9 @@ class BacktestRunner:
                 self._forget(sessions[place - 1].open_ns)
             yield from self._run_session(session, is_first=not place)
             yield session.close_ns
+        if sessions and sessions[-1].close_ns <= self._until_ns:
+            for change in self.broker.take_due(self.broker.end_notices(sessions[-1].day)):
+                self._feed(change)
 
     def operate(self, event: OperatorEvent) -> None:
         """Feed a command of the operator between two steps; it is journaled as everything else."""

@@ -115,9 +115,7 @@ class SimulatedMarket:
             margin=None if terms.margin is None else terms.margin(),
             fees=terms.fees if chosen.fees or terms.charges_always else NO_FEES,
             rules=rules,
-            assignment=AssignmentTerms(
-                chosen.early_assignment, chosen.after_close_move, chosen.seed, books_after_notices=True
-            ),
+            assignment=AssignmentTerms(chosen.early_assignment, chosen.after_close_move, chosen.seed),
             effect_latency_ns=int(chosen.latency_ms * 1e6),
             faults=self.faults,
             ids=uuid_ids(f"{chosen.seed}{chosen.salt}"),

@@ -49,11 +49,10 @@ class AssignmentTerms:
     """``off``: nothing before the expiry; ``worth``: all exercise what is worth more so; ``random``: that,
     and some of the rest of what is in the money."""
     after_close_move: float = 0.0
-    """Standard deviation of the price from the close to the last notice, a fraction; 0: no move."""
+    """Standard deviation of the price from the close to the last notice, a fraction; 0: no move. With one,
+    what expires is booked once the last notice of anybody is in, not at the close."""
     seed: int = 1
     """Seed of the draws."""
-    books_after_notices: bool = False
-    """With such a move: what expires is booked once the last notice of anybody is in, not at the close."""
 
 
 class _AssignedLot(NamedTuple):
@@ -85,7 +84,7 @@ class AssignmentProcessor:
         self._terms = terms
         if terms.after_close_move:
             expiry.last_level = self._last_level
-            expiry.waits_for_all = terms.books_after_notices
+            expiry.waits_for_all = True
 
     def close_session(self, now_ns: int) -> None:
         """Decide which sold options are assigned in the night that begins."""

@@ -187,6 +187,7 @@ class Broker:
         """
         ledger = self.ledger
         ledger.now_ns = max(ledger.now_ns, now_ns)
+        ledger.run_timers(now_ns - 1)  # what the night brought is known now: notices of what expired before
         ledger.keep_vols()
         ledger.session_open_ns = now_ns
         self.entry.is_open, self.entry.closes_ns = True, closes_ns

@@ -6,6 +6,7 @@ order sent at t arrives at t + latency and meets the quote of that moment; its a
 
 import heapq
 from collections.abc import Callable, Iterable
+from datetime import date
 from typing import Any, ClassVar
 
 import msgspec
@@ -34,6 +35,7 @@ from scalpdesk.core.intents import (
 )
 from scalpdesk.core.refusals import Cause, Refused
 from scalpdesk.core.units import NEVER_NS
+from scalpdesk.instruments.deadlines import notice_deadline_ns
 from scalpdesk.simulation.accounts import BrokerAccount
 from scalpdesk.simulation.broker import Broker
 from scalpdesk.simulation.ledger import posting_of
@@ -153,6 +155,16 @@ class BrokerConnection:
                 self.refuse(message, OVER, now_ns, now_ns)
         self.broker.close_session(now_ns)
         self._collect(now_ns, at_once=True)
+
+    def end_notices(self, day: date) -> int:
+        """Book what a session's close has left to the holders' notices, where no other session follows.
+
+        Returns when, UTC nanoseconds.
+        """
+        last_ns = notice_deadline_ns(day) + 2
+        self.broker.advance(last_ns)
+        self._collect(last_ns, at_once=True)
+        return last_ns
 
     def _post(self, at_ns: int, message: VenueCommand | AccountEvent) -> None:
         self._mail_count += 1

@@ -196,6 +196,8 @@ class ExpiryProcessor:
 
     def settle(self, number: InstrumentId, contract: OptionContract) -> None:
         """Turn holdings of a contract that has ended into shares, cash or nothing."""
+        if number in self._undecided:
+            return  # its level is known, and it waits for the last notices
         ledger = self._ledger
         ends_ns = expiry_instant_ns(contract)
         underlying = None
