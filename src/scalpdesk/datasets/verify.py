@@ -21,7 +21,14 @@ from numpy.typing import NDArray
 
 from scalpdesk.core.errors import DataError
 from scalpdesk.core.plugins import resolved
-from scalpdesk.core.units import DAY_SECONDS, NANOS_PER_SECOND, SECONDS_PER_YEAR, count_text
+from scalpdesk.core.units import (
+    DAY_SECONDS,
+    MINUTE_NS,
+    NANOS_PER_SECOND,
+    NEVER_NS,
+    SECONDS_PER_YEAR,
+    count_text,
+)
 from scalpdesk.datasets.booked_actions import known_actions, unbooked_action
 from scalpdesk.datasets.catalog import (
     COIN_TAPE,
@@ -43,7 +50,7 @@ from scalpdesk.datasets.store import (
     missing_columns,
     read_columns,
 )
-from scalpdesk.instruments.contract import OptionContract, Style
+from scalpdesk.instruments.contract import OptionContract, Settlement, Style
 from scalpdesk.instruments.sessions import (
     expiry_instant_ns,
     from_ns,
@@ -51,6 +58,7 @@ from scalpdesk.instruments.sessions import (
     is_session,
     session_on,
 )
+from scalpdesk.instruments.settlement import MEAN_MINUTES
 from scalpdesk.instruments.ticks import TickRule
 from scalpdesk.marketdata.tape import FLAT_ZERO, MarketTape
 from scalpdesk.pricing.kernels.triggers import are_tradable
@@ -129,7 +137,9 @@ def option_rows(tape: MarketTape) -> OptionRows | None:
     spot_rows = np.flatnonzero(
         (quotes.instrument_id == root_id) & (quotes.bid > 0.0) & np.isfinite(quotes.ask)
     )
-    rows = np.flatnonzero(is_option[quotes.instrument_id])
+    # what settles at a mean is worth no payoff at the spot once a part of that mean is fixed
+    fixes_ns = np.array([NEVER_NS if o is None else _fixes_from_ns(o) for o in options])
+    rows = np.flatnonzero(is_option[quotes.instrument_id] & (quotes.ts_ns < fixes_ns[quotes.instrument_id]))
     if not len(rows) or not len(spot_rows):
         return None
     spot_at = np.searchsorted(quotes.ts_ns[spot_rows], quotes.ts_ns[rows], side="right") - 1
@@ -165,6 +175,13 @@ def option_rows(tape: MarketTape) -> OptionRows | None:
         spot_ask,
         tick * unit + _MOMENTS_APART * spot_bid,
     )
+
+
+def _fixes_from_ns(option: OptionContract) -> int:
+    """Return from when on a part of what settles an option is fixed, UTC nanoseconds."""
+    if option.settlement is not Settlement.CASH_MEAN:
+        return NEVER_NS
+    return expiry_instant_ns(option) - MEAN_MINUTES * MINUTE_NS
 
 
 def intrinsic_findings(rows: OptionRows) -> _BoundBreaks:
