@@ -48,6 +48,7 @@ def test_the_premium_never_exceeds_the_budget_and_one_more_would(equity, ask, mu
 
 
 RISK = StraddleRisk(1_180.0, 73.0, -13.1, edge=42.0, stderr=18.0, pnl_sd=85.0)
+replaced = StraddleRisk._replace
 
 
 @pytest.mark.parametrize(
@@ -68,8 +69,8 @@ def test_straddles_by_each_measure(sizing, raw, count, bound_by):
 def test_a_cap_and_buying_power_bound_the_size_and_no_edge_is_no_size():
     assert straddle_size("vega", 1e6, RISK, config=SizeConfig(max_straddles=7)).bound_by == "cap"
     assert straddle_size("fixed", 1e5, RISK, fixed=3, buying_power=2_500.0)[1:] == (2, "buying_power")
-    assert straddle_size("kelly_fraction", 1e5, RISK._replace(edge=18.0)).straddles == 0
-    assert straddle_size("theta_budget", 1e5, RISK._replace(theta=0.0)).straddles == 0
+    assert straddle_size("kelly_fraction", 1e5, replaced(RISK, edge=18.0)).straddles == 0
+    assert straddle_size("theta_budget", 1e5, replaced(RISK, theta=0.0)).straddles == 0
 
 
 @given(
@@ -81,7 +82,7 @@ def test_a_cap_and_buying_power_bound_the_size_and_no_edge_is_no_size():
 def test_no_more_premium_is_paid_than_the_limit_and_twice_the_equity_never_buys_less(
     sizing, equity, premium, power
 ):
-    risk = RISK._replace(premium=premium)
+    risk = replaced(RISK, premium=premium)
     found = straddle_size(sizing, equity, risk, buying_power=power)
     assert found.straddles * premium <= min(0.05 * equity, power) * (1 + 1e-9) + 1e-6
     assert straddle_size(sizing, 2 * equity, risk, buying_power=power).straddles >= found.straddles
@@ -117,7 +118,7 @@ def test_a_straddle_that_is_sold_again_deviates_as_its_marks_do():
     power=st.one_of(st.none(), st.floats(0.0, 1e7)),
 )
 def test_no_size_loses_more_than_the_account_in_a_large_move(sizing, equity, stress, edge, power):
-    risk = RISK._replace(stress=stress, edge=edge, premium=1.0, pnl_sd=0.5)
+    risk = replaced(RISK, stress=stress, edge=edge, premium=1.0, pnl_sd=0.5)
     found = straddle_size(sizing, equity, risk, fixed=10_000, buying_power=power)
     assert found.straddles * stress <= equity * (1 + 1e-6) + 1e-6
 
