@@ -410,7 +410,7 @@ def test_a_dividend_is_no_move_of_the_spot():
     book.quote(later, 0, 498.0)
     book.quote(later, 1, price)  # the market knew of it
     book.account.cash += 200
-    book.attribution.note_carry(D(200))
+    book.attribution.note_carry(D(200), line="dividend")
     mark = book.attribution.mark(later)
     assert mark.parts["delta"] == 0
     assert abs(mark.parts["residual"]) < D("0.0001")

@@ -14,7 +14,7 @@ from scalpdesk.instruments.postings import Posting
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.portfolio.delta_engine import DeltaEngine
 from scalpdesk.portfolio.explain import PnlExplain
-from scalpdesk.portfolio.positions import Account, ClosedTrades, PositionManager
+from scalpdesk.portfolio.positions import Account, ClosedTrades, PositionManager, exact_price
 
 _OPENED = Purpose.OPEN, Purpose.CLOSE
 """Purposes of what uses the budget: hedges do not."""
@@ -138,14 +138,17 @@ class Book:
         if currency != self.account.currency:
             return  # figures are in the account's own
         if cause is ChangeCause.CORPORATE_ACTION:
-            attribution.note_carry(attribution.current_nav() - worth)
+            attribution.note_carry(attribution.current_nav() - worth, line="dividend")
         elif cause in ENDED:
             attribution.note_delivery(number, posting.price)
             charge = to_cents(posting.income, SATOSHI) if posting.price else ZERO
             if charge:  # what a venue's ledger keeps of its fee
                 attribution.note_carry(charge)
+        elif cause in EXERCISED:
+            self._note_exercised(number, units)
         elif cause in CARRY:
-            attribution.note_carry(posting.cash)
+            line = "dividend" if cause is ChangeCause.DIVIDEND else "rate"
+            attribution.note_carry(posting.cash, line=line)
         elif cause is ChangeCause.TRANSFER:  # money brought or taken away is neither gained nor lost
             attribution.note_transfer(posting.income)
             self.closed_trades.move_cash(posting.cash)
@@ -154,6 +157,17 @@ class Book:
                 self._note_round_trip()
         elif cause in CARRY and self.counts_trips and not self.positions.held():
             self.closed_trades.move_cash(posting.cash)  # no trade of its own, nor the next one's
+
+    def _note_exercised(self, number: InstrumentId, units: Decimal) -> None:
+        """End the noise of an option's last mark: from now on it is its underlying at the strike."""
+        option = self._instruments[number]
+        if not option.is_option or option.is_coin:
+            return
+        spot = self._state.mark(self._instruments.id_of(option.underlying))
+        if spot is not None:
+            worth = exact_price(spot) - option.strike
+            terms = worth if option.is_call else -worth, -units * option.multiplier
+            self.attribution.note_delivery(number, *terms)
 
     def _note_round_trip(self) -> None:
         """Count a closed trade when the book is flat: options, hedge and costs from flat to flat."""

@@ -160,6 +160,7 @@ class _ExplainSums(Leaf, gc=False):
             *higher, dividend, rate, _, by_basis = lines
             if not is_valued:
                 carry += dividend
+                details["dividend"] += dividend
                 basis += by_basis
                 continue
             theta += by_time
@@ -195,10 +196,11 @@ class _ExplainSums(Leaf, gc=False):
         return {**amounts, "of_gross": round(share, 6), "flagged": share > LARGEST_UNEXPLAINED}
 
     def details_in(self, unit: Decimal) -> dict[str, Decimal]:
-        """Round the lines so that those of the higher order sum to it; the three-way term takes the rest."""
+        """Round the lines so that they sum to their part; three-way term and rate take the rest."""
         rounded = {name: to_cents(exact(each, 12), unit) + ZERO for name, each in self.details.items()}
         others = sum((rounded[name] for name in HIGHER if name != "three_way"), ZERO)
         rounded["three_way"] = to_cents(self.totals["higher_order"], unit) - others
+        rounded["rate"] = to_cents(self.totals["carry"], unit) - rounded["dividend"]
         return rounded
 
 
@@ -297,11 +299,14 @@ class PnlExplain:
         booked.trade(cost, fee, is_hedge=not instrument.is_option)
         self.sums.trade(cost, quote, is_hedge=not instrument.is_option)
 
-    def note_delivery(self, instrument_id: InstrumentId, payoff: Decimal) -> None:
+    def note_delivery(
+        self, instrument_id: InstrumentId, payoff: Decimal, units: Decimal | None = None
+    ) -> None:
         """End the leg of an option that is settled at ``payoff``, currency per unit.
 
-        The noise of its last mark ends with it. An option on a coin is settled at the mean of the index over
-        half an hour: for that leg a last step of the spot.
+        Of one that is exercised or assigned, ``units`` of it: contracts times multiplier, signed. The noise
+        of its last mark ends with it: what that mark was beyond the payoff. An option on a coin is settled at
+        the mean of the index over half an hour: for that leg a last step of the spot.
         """
         leg = self.legs.held.get(instrument_id)
         if leg is None or leg.start.state is None:
@@ -311,11 +316,16 @@ class PnlExplain:
             return
         marked = self.marks.get(instrument_id)
         if marked is not None and marked.mark is not None:
-            self.sums.details["mark_noise"] += leg.start.units * (float(payoff) - marked.mark)
+            ended = leg.start.units if units is None else float(units)
+            self.sums.details["mark_noise"] += ended * (float(payoff) - marked.mark)
 
-    def note_carry(self, amount: Decimal) -> None:
-        """Book a dividend or interest received (negative when paid)."""
+    def note_carry(self, amount: Decimal, *, line: str = "rate") -> None:
+        """Book a dividend, interest, funding or a charge that was received (negative when paid).
+
+        ``line`` is that of :data:`DETAILS` which it belongs to, under the carry.
+        """
         self.booked.carry += amount
+        self.sums.details[line] += float(amount)
 
     def note_transfer(self, worth: Decimal) -> None:
         """Shift the reference levels of gains by a deposit (negative: withdrawal) of the owner."""
@@ -334,6 +344,8 @@ class PnlExplain:
         changed = None if of is None else legs.owners[of]
         if legs.session.opens:
             legs.session.open(now_ns)
+        if is_anchor:
+            legs.session.closed_ns = now_ns
         nav, marks, greeks, vol, last_hours = self._book_now(now_ns)
         self.marks = marks
         spread, fees, slippage, change = booked.spread, booked.fees, booked.slippage, nav - self.nav

@@ -68,6 +68,8 @@ class AnchorSession(Leaf, gc=False):
     opened_ns: int = 0
     opened_before_ns: int = 0
     """First mark of this session, and of the one before it."""
+    closed_ns: int = 0
+    """The last close."""
 
     def open(self, now_ns: int) -> None:
         """Note the first mark."""
@@ -128,12 +130,24 @@ class HeldLegs:
         """Count the interval up to the next mark as overnight."""
         self.session.is_overnight, self.session.opens = bool(self.held), True
 
+    def as_of(self, own: InstrumentId, now_ns: int) -> int:
+        """Return the instant of what is held on the underlying ``own``, UTC nanoseconds.
+
+        From a close to the next opening or an earlier quote that of the close. What is assigned in a night is
+        known by then: the last price is one of the evening, and no dividend has left it yet.
+        """
+        closed_ns, state = self.session.closed_ns, self._state
+        if state.opened_ns >= closed_ns:
+            return now_ns
+        quote = state.quotes[own]
+        return now_ns if quote is None or quote.ts_recv_ns > closed_ns else min(closed_ns, now_ns)
+
     def mark_of(self, number: InstrumentId, instrument: Instrument, now_ns: int) -> Marked:
         """Return the mark of one unit and, of an option, its valuation."""
         mark = self._delta_engine.mark(number)
         if not instrument.is_option:
             return Marked(mark)
-        return Marked(mark, self._delta_engine.state(number, now_ns))
+        return Marked(mark, self._delta_engine.state(number, self.as_of(self.owners[number], now_ns)))
 
     def fair(self, number: InstrumentId, instrument: Instrument, now_ns: int) -> Decimal | None:
         """Return an inverse option's mark carried to the spot of now; None while it has no volatility.
@@ -179,7 +193,7 @@ class HeldLegs:
         """
         changed = None if of is None else self.owners[of]
         for own in (*self._anchors,) if changed is None else (changed,):
-            self._anchors[own] = now_ns
+            self._anchors[own] = self.as_of(own, now_ns)
         before, held, has_options = self.held, {}, False
         for number, position in self._positions.positions.items():
             if position.quantity and position.instrument.currency == self._account.currency:
@@ -188,14 +202,14 @@ class HeldLegs:
                 begins = leg is None or ((changed is None or own == changed) and not leg.start.proxied)
                 if leg is None or begins or leg.start.units != units:
                     marked = marks.get(number) or self.mark_of(number, position.instrument, now_ns)
-                    leg = self._begun(position, now_ns, leg, marked, own)
-                    self._anchors[own] = now_ns
+                    self._anchors[own] = at_ns = self.as_of(own, now_ns)
+                    leg = self._begun(position, at_ns, leg, marked, own)
                 held[number] = leg
                 has_options = has_options or leg.start.state is not None
         self.held, meter = held, self.meter
         if (changed is None or changed == meter.underlying) and (has_options or meter.interval is not None):
             starts = [leg.start for leg in held.values()]
-            meter.renew(now_ns, starts, is_assumed=self.has_guesses)
+            meter.renew(self.as_of(meter.underlying, now_ns), starts, is_assumed=self.has_guesses)
 
     def _begun(
         self, position: Position, now_ns: int, before: HeldLeg | None, marked: Marked, own: InstrumentId
@@ -267,7 +281,8 @@ class HeldLegs:
                         is_restated = self._restate(leg, valuation) or is_restated
                     # what was not seen is no move of this interval
                     is_found = leg.is_lost and not valuation.is_modelled
-                end = self._later(leg.start, now_ns, marked, keeps_vol=is_found)
+                at_ns = self.as_of(leg.underlying, now_ns)
+                end = self._later(leg.start, at_ns, marked, keeps_vol=is_found)
                 parts = before if end is None else explain(leg.start, end)
                 if end is not None:
                     if is_found:
