@@ -263,7 +263,7 @@ def test_a_trigger_finds_the_quotes_ahead_at_which_it_fires_one_by_one(kind, ste
     untradable = {at for at in range(len(rows)) if verdict(rows, at) not in TRADABLE}
     assert set(judged) <= {at for at, _ in woken} | untradable | stops
     if kind == "bars":
-        assert quick._frames.close_session() == plain._frames.close_session()
+        assert quick.frames.close_session() == plain.frames.close_session()
 
 
 def test_triggers_of_the_desk_say_whether_they_pass_over_quotes():

@@ -467,7 +467,7 @@ def test_a_volatility_within_half_a_tick_of_the_mid_is_kept_and_another_goes_to_
 def test_an_option_that_ends_worthless_takes_its_last_step_to_the_strike_or_none(number, last, step):
     """Out of the money it stays where the last mark was; the price that settled it is beyond the strike."""
     desk, expiry_ns = Desk(), expiry_instant_ns(CALL)
-    desk.market(expiry_ns - HOUR // 6, last)
+    desk.market(expiry_ns - HOUR, last)  # before the half hour whose mean settles it
     desk.trade(number, 1, str(desk.state.quotes[number].mid))
     desk.explain.begin(desk.now_ns)
     premium, paid = D(str(desk.state.quotes[number].mid)), D(0)

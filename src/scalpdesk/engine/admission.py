@@ -241,7 +241,9 @@ class OrderAdmission:
     def _within_equity(self, intent: OrderIntent, notes: list[str]) -> OrderIntent:
         """Cut shares that are opened to what a position may risk, where that is one whole share at least."""
         desk, instrument = self._desk, self._desk.instruments.by_id[intent.instrument_id]
-        if not instrument.is_share or intent.purpose is not Purpose.OPEN or not intent.quantity > 1:
+        if not instrument.is_share or intent.purpose is not Purpose.OPEN:
+            return intent
+        if not 1 < intent.quantity <= desk.gate.resolved.order_shares:  # a slip of the finger is refused
             return intent
         risk = risk_of(intent, instrument, desk.market.quotes[intent.instrument_id])
         fraction, equity = desk.gate.limits.max_position_fraction, float(desk.view.nav)
