@@ -523,6 +523,10 @@ class MarketState:
             quote, instrument_id=target, bid=(quote.bid - paid) * factor, ask=(quote.ask - paid) * factor
         )
 
+    def is_carried_since(self, number: InstrumentId, at_ns: int) -> bool:
+        """Return whether a last price was carried across what went ex after an instant, UTC nanoseconds."""
+        return self._carried.get(number, (0, None))[0] > at_ns
+
     def apply_bar(self, bar: BarEvent) -> None:
         """Apply a closed bar."""
         self.bars[bar.instrument_id] = bar

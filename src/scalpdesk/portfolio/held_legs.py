@@ -133,14 +133,16 @@ class HeldLegs:
     def as_of(self, own: InstrumentId, now_ns: int) -> int:
         """Return the instant of what is held on the underlying ``own``, UTC nanoseconds.
 
-        From a close to the next opening or an earlier quote that of the close. What is assigned in a night is
-        known by then: the last price is one of the evening, and no dividend has left it yet.
+        That of the close, up to the next opening or an earlier quote or corporate action. What is assigned in
+        a night is known by then: the last price is one of the evening, and no dividend has left it yet.
         """
         closed_ns, state = self.session.closed_ns, self._state
         if state.opened_ns >= closed_ns:
             return now_ns
         quote = state.quotes[own]
-        return now_ns if quote is None or quote.ts_recv_ns > closed_ns else min(closed_ns, now_ns)
+        if quote is None or quote.ts_recv_ns > closed_ns or state.is_carried_since(own, closed_ns):
+            return now_ns
+        return min(closed_ns, now_ns)
 
     def mark_of(self, number: InstrumentId, instrument: Instrument, now_ns: int) -> Marked:
         """Return the mark of one unit and, of an option, its valuation."""
