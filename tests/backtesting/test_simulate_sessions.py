@@ -61,6 +61,30 @@ def test_a_span_is_its_sessions(strategy, given, days, least):
         assert getattr(span, name) == sum(getattr(one, name) for one in alone.values())
 
 
+BEFORE_EX, LAST_CUM, EX_DATE = date(2018, 12, 19), date(2018, 12, 20), date(2018, 12, 21)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "given", "trades"),
+    [
+        pytest.param("zero-dte", {"entry.mode": "straddle"}, 2, id="zero-dte"),
+        pytest.param("gamma-scalper", DAILY, 3, id="gamma-scalper"),
+        pytest.param("hybrid", DAILY, 3, id="hybrid"),
+    ],
+)
+@pytest.mark.second
+def test_a_span_over_an_ex_date_is_its_sessions_to_each_part(strategy, given, trades):
+    """The first look of a day values each option's quote at the spot of its own instant, span or not."""
+    config = BacktestConfig.load(strategy, given, seed=1)
+    days = BEFORE_EX, LAST_CUM, EX_DATE
+    span = simulate(config, market(BEFORE_EX, EX_DATE))
+    alone = [simulate(config, market(day, day)) for day in days]
+    assert len(span.trades) == trades
+    assert span.trades == tuple(trade for one in alone for trade in one.trades)
+    totals = span.daily()
+    assert [totals[day] for day in days] == [one.daily()[day] for day, one in zip(days, alone, strict=True)]
+
+
 @pytest.mark.second
 def test_the_gate_says_in_each_session_what_it_says_in_it_alone():
     """What the day has realised begins with it: the night before is not seen by a desk that begins flat."""

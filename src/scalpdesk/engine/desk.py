@@ -359,7 +359,10 @@ class Desk:
             self._begin(event.ts_recv_ns)
         self.view.session = Session(date.fromisoformat(event.session), event.open_ns, event.close_ns)
         listed = self.instruments.by_id
-        self.is_margined |= any(instrument.is_coin for instrument in listed[self._instruments_seen :])
+        for instrument in listed[self._instruments_seen :]:
+            self.is_margined |= instrument.is_coin
+            if instrument.is_option and (share := self.instruments.find(instrument.underlying)) is not None:
+                self.market.keep_quotes(share)  # quotes before the first look, too, have their spot there
         self._instruments_seen = len(listed)
         self.gate.new_session()
         unbooked = [(held, mark_decimal(self.delta_engine, held)) for held in self._unbooked(event.open_ns)]
