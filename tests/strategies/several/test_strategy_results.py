@@ -94,8 +94,13 @@ SHARED = Path(__file__).resolve().parents[3] / ".." / "shared" / "data"
 @pytest.mark.recorded
 @pytest.mark.slow
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the recorded data is not here")
-@pytest.mark.parametrize(("threshold", "result", "calls"), [("0.20", "-3.59", 0), ("0.14", "-3.59", 1)])
-def test_recorded_seconds_call_the_scalper_only_at_a_low_threshold(threshold, result, calls, tmp_path):
+@pytest.mark.parametrize(
+    ("threshold", "result", "calls"), [("0.20", "-3.59", 0), ("0.15", "-3.59", 0), ("0.03", "0.00", 5)]
+)
+def test_recorded_seconds_call_the_scalper_at_no_threshold_that_anybody_sets(
+    threshold, result, calls, tmp_path
+):
+    """At 0.03, below any volatility, it is called at each open: a straddle is not to be had, and it says so."""
     for kind in ("quote", "trade"):
         source = SHARED / "spy_seconds_2013-10" / f"underlying_{kind}.parquet"
         import_table(tmp_path, source, ImportChoices("spy-second", "SPY"), file_format="parquet")
@@ -118,4 +123,6 @@ def test_recorded_seconds_call_the_scalper_only_at_a_low_threshold(threshold, re
         if isinstance(one, Decision) and one.kind in ("mode", "entry") and "buy" not in one.reasons[0]
     ]
     handovers = [words.partition(":")[0] for words in said if words.startswith("handover")]
-    assert handovers == calls * ["handover from st0cka to gamma-scalper"]  # the next session is st0cka's
+    assert handovers == calls * ["handover from st0cka to gamma-scalper"]  # each session begins with st0cka
+    refused = "no straddle passes the filters: the chain holds no pair of call and put"
+    assert said.count(refused) == calls

@@ -210,8 +210,6 @@ class WaitingState(RestingState):
         config = tools.config
         if session is None or view.mode is not Mode.ACTIVE or not self.passes.is_due(view.now_ns):
             return self, ()
-        if not tools.options:
-            return self, ()
         if self.left_on == session.day or config.mode == "adopt_only" or not tools.may_enter(view.now_ns):
             return self, ()
         opens_ns = session.clock_ns(config.entry.not_before)
