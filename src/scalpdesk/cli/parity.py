@@ -102,9 +102,11 @@ def _print(document: dict[str, Any]) -> None:
     columns = f"={{0[0]}}|{currency}={{0[1]:+.{n}f}}|P&L after it={{0[2]:.{n}f}}|what changes={{0[3]}}"
     print_table(table_of(rows, columns, unknown="", text=("what changes",)))
     if len(document["sessions"]) > 1:
-        columns = "session|orders={0[orders][live]}|of backtest={0[orders][backtest]}"
-        columns += f"|{currency}={{0[live_pnl]:.{n}f}}|backtest={{0[backtest_pnl]:.{n}f}}"
-        print_table(table_of(document["sessions"], f"{columns}|difference={{0[difference]:+.{n}f}}"))
+        columns = f"session|live {currency}={{0[live_pnl]:.{n}f}}|backtest {currency}={{0[backtest_pnl]:.{n}f}}"
+        columns += f"|difference={{0[difference]:+.{n}f}}"
+        columns += "|live orders={0[orders][live]}|backtest orders={0[orders][backtest]}"
+        click.echo("session by session, against the backtest:")
+        print_table(table_of(document["sessions"], columns))
     orders, latency = document["orders"], document["latency_ms"]
     click.echo(
         f"{orders['matched']} of {orders['backtest']} orders of the last backtest are among the"
