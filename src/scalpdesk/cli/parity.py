@@ -102,8 +102,8 @@ def _print(document: dict[str, Any]) -> None:
     columns = f"={{0[0]}}|{currency}={{0[1]:+.{n}f}}|P&L after it={{0[2]:.{n}f}}|what changes={{0[3]}}"
     print_table(table_of(rows, columns, unknown="", text=("what changes",)))
     if len(document["sessions"]) > 1:
-        columns = f"session|live {currency}={{0[live_pnl]:.{n}f}}|backtest {currency}={{0[backtest_pnl]:.{n}f}}"
-        columns += f"|difference={{0[difference]:+.{n}f}}"
+        columns = f"session|live {currency}={{0[live_pnl]:.{n}f}}"
+        columns += f"|backtest {currency}={{0[backtest_pnl]:.{n}f}}|difference={{0[difference]:+.{n}f}}"
         columns += "|live orders={0[orders][live]}|backtest orders={0[orders][backtest]}"
         click.echo("session by session, against the backtest:")
         print_table(table_of(document["sessions"], columns))

@@ -100,7 +100,7 @@ SHARED = Path(__file__).resolve().parents[3] / ".." / "shared" / "data"
 def test_recorded_seconds_call_the_scalper_at_no_threshold_that_anybody_sets(
     threshold, result, calls, tmp_path
 ):
-    """At 0.03, below any volatility, it is called at each open: a straddle is not to be had, and it says so."""
+    """At 0.03, below any volatility, it is called at each open; it finds no straddle, and says so."""
     for kind in ("quote", "trade"):
         source = SHARED / "spy_seconds_2013-10" / f"underlying_{kind}.parquet"
         import_table(tmp_path, source, ImportChoices("spy-second", "SPY"), file_format="parquet")
