@@ -111,3 +111,18 @@ def test_a_straddle_that_is_kept_is_one_trade_and_no_other_is_opened_beside_it()
     span = simulate(config, market(TUESDAY, WEDNESDAY))
     held = [units for name, units in span.end_positions.items() if name != "SPY"]
     assert (span.trades, held) == ((), [1, 1])
+
+
+@pytest.mark.second
+@pytest.mark.parametrize(
+    ("strategy", "given"),
+    [("ema-scalper", {"min_volume_ratio": 0}), ("st0ckg", SIGNALS)],
+    ids=("ema", "st0ckg"),
+)
+def test_signals_are_the_same_after_a_session_and_after_its_minutes_as_history(strategy, given):
+    """The day before an ex-date the share carries over a dollar of dividend; so do the minutes before it."""
+    config = BacktestConfig.load(strategy, given, seed=1)
+    span = simulate(config, market(BEFORE_EX, LAST_CUM))
+    alone = [simulate(config, market(day, day)) for day in (BEFORE_EX, LAST_CUM)]
+    assert span.decisions == sum(one.decisions for one in alone) > 10
+    assert span.trades == tuple(trade for one in alone for trade in one.trades)
