@@ -174,7 +174,8 @@ class BacktestRunner:
             yield from self._run_session(session, is_first=not place)
             yield session.close_ns
         if sessions and sessions[-1].close_ns <= self._until_ns:
-            for change in self.broker.take_due(self.broker.end_notices(sessions[-1].day)):
+            noticed_ns = self.broker.end_notices(sessions[-1].day)
+            for change in () if noticed_ns is None else self.broker.take_due(noticed_ns):
                 self._feed(change)
 
     def operate(self, event: OperatorEvent) -> None:

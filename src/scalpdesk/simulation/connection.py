@@ -156,11 +156,13 @@ class BrokerConnection:
         self.broker.close_session(now_ns)
         self._collect(now_ns, at_once=True)
 
-    def end_notices(self, day: date) -> int:
+    def end_notices(self, day: date) -> int | None:
         """Book what a session's close has left to the holders' notices, where no other session follows.
 
-        Returns when, UTC nanoseconds.
+        Returns when, UTC nanoseconds; None where nothing was left to them.
         """
+        if not self.broker.expiry.waits_for_notices:
+            return None
         last_ns = notice_deadline_ns(day) + 2
         self.broker.advance(last_ns)
         self._collect(last_ns, at_once=True)

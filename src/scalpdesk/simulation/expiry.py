@@ -194,6 +194,11 @@ class ExpiryProcessor:
                     account, [PositionChanged(number, now_ns, now_ns, cause, -held, price, cash, label)]
                 )
 
+    @property
+    def waits_for_notices(self) -> bool:
+        """Whether contracts that have ended are decided by their holders' notices later."""
+        return bool(self._undecided)
+
     def settle(self, number: InstrumentId, contract: OptionContract) -> None:
         """Turn holdings of a contract that has ended into shares, cash or nothing."""
         if number in self._undecided:

@@ -292,7 +292,7 @@ class PlayedSession:
         self._connection.expire(close_ns)
         changes = self.record.collect(close_ns)
         self._connection.close_session(close_ns)
-        self.now_ns = self._connection.end_notices(self.session.day)
+        self.now_ns = self._connection.end_notices(self.session.day) or close_ns
         return changes
 
     def refuse_late(self, now_ns: int) -> Sequence[Event]:
