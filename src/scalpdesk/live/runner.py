@@ -1210,8 +1210,12 @@ class LiveRunner:
             self._stale_quotes.begin()
             self._quote_watch.begin()
             return
-        market = self.core.engine.desk.market.quotes
-        quotes = {number: market[number] for number in self._stamps_of(self._traded())}
+        desk = self.core.engine.desk
+        opened_ns = 0 if desk.view.session is None else desk.view.session.open_ns
+        market = desk.market.quotes
+        latest = {number: market[number] for number in self._stamps_of(self._traded())}
+        # one of the evening is at another level where a split lies between
+        quotes = {n: each if each and each.ts_event_ns >= opened_ns else None for n, each in latest.items()}
         self._quote_watch.look(now, quotes)
         silent = dict(self._stale_quotes.due(now, self._stamps_that_matter))
         for number, seconds in silent.items():
