@@ -87,6 +87,8 @@ class Conduct:
         """Until when a timer may fire, by name and instant."""
         self._born_ns = 0
         self._is_compared = self._has_doubted = self._has_begun = True
+        self._came_compared = False
+        """Whether the journal ends with an account that was compared: that is taken back first."""
         self._lost_since_ns: int | None = None
         self._marked_ns = scene.session.open_ns
         self._exit_missing_ns: int | None = None
@@ -132,6 +134,7 @@ class Conduct:
         """The journal is replayed, and what comes now is news; ``is_fresh`` when it held nothing."""
         self._born_ns, self._is_compared, self._has_doubted = now_ns, is_fresh, False
         self._has_begun = is_fresh
+        self._came_compared = self._scene.engine.desk.gate.is_compared
         if self._noted is not None:
             self.asked, self._noted = self._noted, None
             self._unanswered.clear()
@@ -221,7 +224,8 @@ class Conduct:
         assert event is not None
         if not self._has_begun:
             self._has_begun = True
-            if type(event) is not AccountComparison or event.is_compared:
+            is_taken_back = type(event) is AccountComparison and not event.is_compared
+            if self._came_compared and not is_taken_back:
                 yield f"14 compared_before_trading: a resumed desk begins with {type(event).__name__}"
         if self._acted_amid:
             yield "14 bookings_of_a_look: an order was sent before all that one look had shown was booked"
