@@ -502,6 +502,8 @@ class LiveRunner:
                     asked = self.queries.failure or ", ".join(self.gateway.waits_for()) or "account"
                     text = f"the venue does not show the account, nothing is sent: {asked}"
                     self._notify("alarm", f"{text}. {_WHAT_TO_DO}")
+                    if is_fresh:
+                        continue  # it took over nothing yet: its journal stays empty, and it begins anew
                     now_ns = max(self._clock.now_ns(), self.core.engine.now_ns)
                     late = AccountComparison(now_ns, now_ns, is_compared=False, overdue=text)
                     await self._consumer.send(self._feed(late))
