@@ -53,3 +53,15 @@ def test_an_order_that_the_venue_has_answered_is_not_doubted_whatever_becomes_of
     assert [type(event) for event in continuation(desk.engine, Start(is_fresh=False), desk.now_ns)] == [
         AccountComparison
     ]
+
+
+@pytest.mark.parametrize("is_compared", [False, True])
+def test_a_resumed_run_trades_on_no_comparison_of_before_whatever_was_overdue_as_it_ended(is_compared):
+    """Quotes that were overdue leave the account compared: what the journal holds may be closed since."""
+    desk = HandDesk(Scripted())
+    desk.open()
+    engine, now_ns = desk.engine, desk.now_ns
+    engine.handle(AccountComparison(now_ns, now_ns, is_compared=is_compared, overdue="quotes: no new one"))
+    for event in continuation(engine, Start(is_fresh=False), now_ns):
+        engine.handle(event)
+    assert not engine.desk.gate.is_compared

@@ -260,7 +260,7 @@ def continuation(engine: TradingEngine, start: Start, now_ns: int) -> Iterator[E
     """
     # as they are before the first event: a strategy that hears of one doubt may cancel the next order
     sent = [(name, order.state, order.venue_order_id) for name, order in engine.desk.orders.live.items()]
-    if engine.desk.gate.is_compared:  # else it has been said, with what is missing
+    if engine.desk.gate.is_compared:  # else the run ended without one, and still says what is missing
         yield AccountComparison(now_ns, now_ns, is_compared=False)
     for name, state, venue_order_id in sent:
         if state is not OrderState.UNKNOWN and not venue_order_id:
