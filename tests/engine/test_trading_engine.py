@@ -1,6 +1,5 @@
 from dataclasses import replace
 from decimal import Decimal
-from typing import get_args
 
 import msgspec
 import pytest
@@ -11,7 +10,6 @@ from scalpdesk.core.events import (
     AccountLimits,
     BarEvent,
     DividendEvent,
-    Event,
     FolderAnswered,
     ForecastEvent,
     GammaExposureEvent,
@@ -19,7 +17,6 @@ from scalpdesk.core.events import (
     OpenInterestEvent,
     OrderAccepted,
     PriceAdjustmentEvent,
-    QuoteEvent,
     RateEvent,
     SessionBarsEvent,
     TimerEvent,
@@ -49,11 +46,6 @@ def test_the_first_session_starts_the_strategy_and_the_mark_timer():
     one.open()
     assert strategy.wakes == [Wake.SESSION]
     assert one.outputs == [SetTimer("mark", one.session.open_ns + 30 * 10**9)]
-
-
-def test_every_event_has_a_case():
-    cases = set(HandDesk(Scripted()).engine._cases)
-    assert cases == set(get_args(Event)) - {QuoteEvent}
 
 
 def test_a_quote_wakes_only_its_own_trigger(desk):

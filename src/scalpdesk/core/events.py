@@ -545,9 +545,8 @@ class FolderAnswered(msgspec.Struct, frozen=True, array_like=True, tag=52, gc=Fa
     """The folder itself failed and decides no more."""
 
 
-MarketEvent = (
-    QuoteEvent
-    | TradeEvent
+_ChangeOfMarket = (
+    TradeEvent
     | BarEvent
     | OpenInterestEvent
     | SessionEvent
@@ -560,6 +559,8 @@ MarketEvent = (
     | ImpliedVolEvent
     | TradingHalt
 )
+"""What is told of the market besides quotes."""
+MarketEvent = QuoteEvent | _ChangeOfMarket
 AccountEvent = (
     PositionChanged
     | AccountSnapshot
@@ -569,8 +570,8 @@ AccountEvent = (
     | ExerciseNotice
     | VenueWords
 )
-_HandledEvent = (
-    MarketEvent
+_NoQuote = (
+    _ChangeOfMarket
     | OrderEvent
     | UnmatchedOrderEvent
     | OrderSettled
@@ -580,6 +581,7 @@ _HandledEvent = (
     | ModeKept
     | FolderAnswered
 )
+_HandledEvent = QuoteEvent | _NoQuote
 
 
 @final
@@ -592,4 +594,6 @@ class FailedEvent(msgspec.Struct, frozen=True, array_like=True, tag=55):
     why: str
 
 
-Event = _HandledEvent | FailedEvent
+OtherEvent = _NoQuote | FailedEvent
+"""Events that are no quotes."""
+Event = QuoteEvent | OtherEvent

@@ -6,13 +6,13 @@ same events gives the same outputs. Backtest, replay, simulated exchange, paper 
 in who feeds it and who carries its commands away.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import assert_never
 
 from scalpdesk.core import events
 from scalpdesk.core.enums import DecisionKind, Mode, SessionPhase
 from scalpdesk.core.errors import InvariantError
-from scalpdesk.core.events import Event, QuoteEvent, is_order_event
+from scalpdesk.core.events import Event, OtherEvent, QuoteEvent, is_order_event
 from scalpdesk.core.intents import (
     EXITS,
     AskFolder,
@@ -27,16 +27,12 @@ from scalpdesk.core.intents import (
 )
 from scalpdesk.core.mode import AccountMode, ModeEntry
 from scalpdesk.core.units import NANOS_PER_SECOND, ZERO, InstrumentId, number_text
-from scalpdesk.engine.bookings import Bookings
-from scalpdesk.engine.cancels import CANCEL_TIMER, HALT_TIMER, Cancels
-from scalpdesk.engine.decisions import Decisions
+from scalpdesk.engine.cancels import CANCEL_TIMER, HALT_TIMER
 from scalpdesk.engine.desk import Desk
 from scalpdesk.engine.exposure import note_returns
-from scalpdesk.engine.flattening import FLATTEN_TIMER, Flattening
-from scalpdesk.engine.halts import TradingHalts
-from scalpdesk.engine.modes import Modes
+from scalpdesk.engine.flattening import FLATTEN_TIMER
+from scalpdesk.engine.parts import parts_of
 from scalpdesk.engine.timers import LOSS_TIMER
-from scalpdesk.engine.turn import Turn
 from scalpdesk.marketdata.triggers import EveryQuote, Trigger, Wake
 from scalpdesk.strategies.contract import (
     Proposal,
@@ -73,54 +69,12 @@ class TradingEngine:
         self._triggers: list[Trigger | None] = [None] * len(desk.instruments)
         if isinstance(strategy, UsesSubBooks):
             desk.divide(strategy.open_books(desk.view))
-        self._turn = turn = Turn()
-        self._cancels = cancels = Cancels(desk, turn)
-        self._decisions = Decisions(desk, turn, cancels, strategy)
-        self._flattening = flattening = Flattening(desk, turn, self._decisions)
-        self._modes = modes = Modes(desk, turn, cancels, flattening)
-        self._halts = TradingHalts(desk, turn, cancels, flattening)
-        self._bookings = Bookings(desk, turn, modes, flattening)
+        parts = parts_of(desk, strategy)
+        self._turn, self._cancels, self._decisions = parts.turn, parts.cancels, parts.decisions
+        self._flattening, self._modes, self._halts = parts.flattening, parts.modes, parts.halts
+        self._bookings = parts.bookings
         self._view, self._market = desk.view, desk.market
         self._on_wake = strategy.on_wake
-        market = desk.market
-        self._cases: dict[type, Callable[[Any], Wake | None]] = {
-            events.OrderFilled: self._bookings.fill,
-            events.FillBusted: self._bookings.bust,
-            events.PositionChanged: self._bookings.change,
-            events.OrderAccepted: self._on_answer,
-            events.OrderRejected: self._on_answer,
-            events.CancelRejected: cancels.rejected,
-            events.OrderCancelled: self._on_order,
-            events.OrderExpired: self._on_order,
-            events.OrderStatusUnknown: self._on_order,
-            events.OrderNotFound: self._on_order,
-            events.OrderSettled: self._on_settled,
-            events.UnmatchedOrderEvent: desk.orders.unmatched.append,
-            events.FailedEvent: desk.orders.note_failed,
-            events.BarEvent: self._on_bar,
-            events.TimerEvent: self._on_timer,
-            events.SessionEvent: self._on_session,
-            events.FolderAnswered: lambda _: Wake.ANSWER,
-            events.AccountSnapshot: self._on_account,
-            events.AccountLimits: desk.take_limits,
-            events.AccountComparison: self._on_comparison,
-            events.HoldingsShown: self._on_holdings,
-            events.ExerciseNotice: desk.take_notice,
-            events.VenueWords: self._on_words,
-            events.OperatorEvent: modes.operate,
-            events.ModeKept: modes.restore,
-            events.TradingHalt: self._halts.note_status,
-            events.TradeEvent: market.apply_trade,
-            events.OpenInterestEvent: market.apply_open_interest,
-            events.RateEvent: market.apply_rates,
-            events.DividendEvent: market.apply_dividend,
-            events.PriceAdjustmentEvent: market.apply_adjustment,
-            events.ForecastEvent: market.apply_forecast,
-            events.GammaExposureEvent: market.apply_gamma_exposure,
-            events.SessionBarsEvent: market.apply_session_bars,
-            events.ImpliedVolEvent: market.apply_implied_vol,
-        }
-        """What an event that is no quote does; it returns why the strategy is woken, None if it is not."""
 
     @property
     def is_led(self) -> bool:
@@ -180,7 +134,7 @@ class TradingEngine:
         self.now_ns = self._turn.now_ns = now_ns
         out = self._turn.out
         try:
-            if type(event) is QuoteEvent:
+            if isinstance(event, QuoteEvent):
                 market = self._market
                 if market.rows is None and not market.apply_quote(event):
                     return NOTHING
@@ -194,8 +148,7 @@ class TradingEngine:
                 if type(trigger) is not EveryQuote:
                     trigger.done(event, wake)
             else:
-                # whether it wakes the strategy follows from what an event is
-                wake = self._cases[type(event)](event)
+                wake = self._take(event)
                 if wake is not None:
                     self._wake(event, wake)
                     self._follow(event)
@@ -249,7 +202,82 @@ class TradingEngine:
             self._bookings.mark(is_anchor=True)
             self._view.session = None
 
-    # one case an event ----------------------------------------------------------------------------
+    def _take(self, event: OtherEvent) -> Wake | None:  # noqa: PLR0912, PLR0915 - one case an event
+        """Do what an event that is no quote does; return why the strategy is woken, None if it is not."""
+        wake: Wake | None = None
+        market = self._market
+        match event:
+            case events.BarEvent():
+                wake = self._on_bar(event)
+            case events.TimerEvent():
+                wake = self._on_timer(event)
+            case events.OrderFilled():
+                wake = self._bookings.fill(event)
+            case events.FillBusted():
+                wake = self._bookings.bust(event)
+            case events.PositionChanged():
+                wake = self._bookings.change(event)
+            case events.OrderAccepted() | events.OrderRejected():
+                wake = self._on_answer(event)
+            case events.CancelRejected():
+                wake = self._cancels.rejected(event)
+            case (
+                events.OrderCancelled()
+                | events.OrderExpired()
+                | events.OrderStatusUnknown()
+                | events.OrderNotFound()
+            ):
+                self.desk.orders.apply(event)
+                wake = ORDER
+            case events.OrderSettled():
+                self._on_settled(event)
+            case events.UnmatchedOrderEvent():
+                self.desk.orders.unmatched.append(event)
+            case events.FailedEvent():
+                self.desk.orders.note_failed(event)
+            case events.SessionEvent():
+                wake = self._on_session(event)
+            case events.FolderAnswered():
+                wake = Wake.ANSWER
+            case events.AccountSnapshot():
+                wake = self._on_account(event)
+            case events.AccountLimits():
+                self.desk.take_limits(event)
+            case events.AccountComparison():
+                self._on_comparison(event)
+            case events.HoldingsShown():
+                self._on_holdings(event)
+            case events.ExerciseNotice():
+                self.desk.take_notice(event)
+            case events.VenueWords():
+                self._on_words(event)
+            case events.OperatorEvent():
+                wake = self._modes.operate(event)
+            case events.ModeKept():
+                self._modes.restore(event)
+            case events.TradingHalt():
+                self._halts.note_status(event)
+            case events.TradeEvent():
+                market.apply_trade(event)
+            case events.OpenInterestEvent():
+                market.apply_open_interest(event)
+            case events.RateEvent():
+                market.apply_rates(event)
+            case events.DividendEvent():
+                market.apply_dividend(event)
+            case events.PriceAdjustmentEvent():
+                market.apply_adjustment(event)
+            case events.ForecastEvent():
+                market.apply_forecast(event)
+            case events.GammaExposureEvent():
+                market.apply_gamma_exposure(event)
+            case events.SessionBarsEvent():
+                market.apply_session_bars(event)
+            case events.ImpliedVolEvent():
+                market.apply_implied_vol(event)
+            case _:
+                assert_never(event)
+        return wake
 
     def _on_answer(self, event: events.OrderAccepted | events.OrderRejected) -> Wake:
         order = self.desk.orders.apply(event)
@@ -257,13 +285,6 @@ class TradingEngine:
         self.desk.gate.counters.note_answer(self.now_ns, rejected=is_rejected)
         if order.is_unwanted and not is_rejected:
             self._cancels.lives(order)
-        return ORDER
-
-    def _on_order(
-        self,
-        event: events.OrderCancelled | events.OrderExpired | events.OrderStatusUnknown | events.OrderNotFound,
-    ) -> Wake:
-        self.desk.orders.apply(event)
         return ORDER
 
     def _on_settled(self, event: events.OrderSettled) -> None:

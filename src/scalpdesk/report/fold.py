@@ -8,29 +8,19 @@ import logging
 import weakref
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date
 from decimal import Decimal
 from itertools import chain
 from tempfile import SpooledTemporaryFile, gettempdir
-from typing import Any, Generic, Self, TypeVar, get_args, overload
+from typing import Any, Generic, Self, TypeVar, assert_never, overload
 
 import msgspec
 
+from scalpdesk.core import events
 from scalpdesk.core.enums import SessionPhase
 from scalpdesk.core.errors import StopError
-from scalpdesk.core.events import (
-    AccountSnapshot,
-    CancelRejected,
-    DividendEvent,
-    Event,
-    FillBusted,
-    OrderEvent,
-    OrderFilled,
-    PositionChanged,
-    QuoteEvent,
-    SessionEvent,
-)
+from scalpdesk.core.events import Event, OrderEvent
 from scalpdesk.core.intents import CancelOrder, Decision, Mark, Output, orders_of
 from scalpdesk.core.units import ZERO
 from scalpdesk.engine.desk import REST, Desk
@@ -293,7 +283,7 @@ class RunFold:
         self.orders: _KeptLog[SentOrder] = _KeptLog(SentOrder, most_bytes)
         self.fills: _KeptLog[Fill] = _KeptLog(Fill, most_bytes)
         self.changes: list[Posting] = []
-        self.dividends: list[DividendEvent] = []
+        self.dividends: list[events.DividendEvent] = []
         self.sums = SessionSums(clock, first_day)
         self.owned = {
             name or REST: _StrategyFold(book, clock, first_day, most_bytes)
@@ -304,15 +294,6 @@ class RunFold:
         self.hash = DecisionHash()
         self.last_ns: int | None = None
         self._references: set[str] = set()
-        self._cases: dict[type, Callable[[Any], None]] = {
-            **dict.fromkeys(get_args(OrderEvent), self._on_status),
-            OrderFilled: self._on_fill,
-            FillBusted: self._on_bust,
-            PositionChanged: self._on_change,
-            AccountSnapshot: self._on_snapshot,
-            DividendEvent: self.dividends.append,
-            SessionEvent: self._on_session,
-        }
 
     @classmethod
     def of_desk(cls, header: JournalHeader, desk: Desk, most_bytes: int | None = None) -> Self:
@@ -328,7 +309,7 @@ class RunFold:
 
     def see(self, event: Event, outputs: tuple[Output, ...]) -> None:
         """Take an event and its outputs; of quotes those that led to an output are enough."""
-        if type(event) is not QuoteEvent:
+        if type(event) is not events.QuoteEvent:
             self.take(event)
         if not outputs:
             return
@@ -340,9 +321,58 @@ class RunFold:
     def take(self, event: Event) -> None:
         """Take an event that the desk, or what is rebuilt of it, has taken."""
         self.last_ns = event.ts_recv_ns
-        case = self._cases.get(type(event))
-        if case is not None:
-            case(event)
+        match event:
+            case events.OrderFilled():
+                self._on_fill(event)
+            case events.FillBusted():
+                self._on_bust(event)
+            case (
+                events.OrderAccepted()
+                | events.OrderRejected()
+                | events.OrderCancelled()
+                | events.OrderExpired()
+                | events.CancelRejected()
+                | events.OrderStatusUnknown()
+                | events.OrderNotFound()
+            ):
+                self._on_status(event)
+            case events.PositionChanged():
+                self._on_change(event)
+            case events.AccountSnapshot():
+                self._on_snapshot(event)
+            case events.DividendEvent():
+                self.dividends.append(event)
+            case events.SessionEvent():
+                self._on_session(event)
+            # of these the decisions and marks tell that follow from them
+            case (
+                events.QuoteEvent()
+                | events.TradeEvent()
+                | events.BarEvent()
+                | events.OpenInterestEvent()
+                | events.RateEvent()
+                | events.PriceAdjustmentEvent()
+                | events.ForecastEvent()
+                | events.GammaExposureEvent()
+                | events.SessionBarsEvent()
+                | events.ImpliedVolEvent()
+                | events.TradingHalt()
+                | events.AccountLimits()
+                | events.AccountComparison()
+                | events.HoldingsShown()
+                | events.ExerciseNotice()
+                | events.VenueWords()
+                | events.OrderSettled()
+                | events.TimerEvent()
+                | events.OperatorEvent()
+                | events.ModeKept()
+                | events.FolderAnswered()
+                | events.UnmatchedOrderEvent()
+                | events.FailedEvent()
+            ):
+                pass
+            case _:
+                assert_never(event)
 
     def note(self, output: Output, now_ns: int) -> None:
         """Take an output of the event at ``now_ns`` (UTC nanoseconds)."""
@@ -436,11 +466,11 @@ class RunFold:
         order = self._manager.orders.get(event.client_order_id)
         if order is None:
             return
-        concerned = self._manager.legs_with(order) if isinstance(event, CancelRejected) else (order,)
+        concerned = self._manager.legs_with(order) if isinstance(event, events.CancelRejected) else (order,)
         for each in concerned:
             self._update(each, event.ts_recv_ns, getattr(event, "reason", ""))
 
-    def _on_fill(self, event: OrderFilled) -> None:
+    def _on_fill(self, event: events.OrderFilled) -> None:
         key = event.client_order_id, event.execution_id
         if key not in self.fills.open:
             order = self._manager.orders.get(event.client_order_id)
@@ -461,16 +491,16 @@ class RunFold:
             )
         self._on_status(event)
 
-    def _on_bust(self, event: FillBusted) -> None:
+    def _on_bust(self, event: events.FillBusted) -> None:
         fill = self.fill_of(event.client_order_id, event.execution_id)
         if fill is not None:
             fill.busted = True
         self._on_status(event)
 
-    def _on_change(self, event: PositionChanged) -> None:
+    def _on_change(self, event: events.PositionChanged) -> None:
         self._book(of_change(self._instruments[event.instrument_id], event))
 
-    def _on_snapshot(self, event: AccountSnapshot) -> None:
+    def _on_snapshot(self, event: events.AccountSnapshot) -> None:
         for posting in of_snapshot(event):
             self._book(posting)
 
@@ -479,7 +509,7 @@ class RunFold:
             self._references.add(posting.reference)
             self.changes.append(posting)
 
-    def _on_session(self, event: SessionEvent) -> None:
+    def _on_session(self, event: events.SessionEvent) -> None:
         """Pack what the desk has forgotten: nothing can happen to it any more."""
         if event.phase is not SessionPhase.OPEN:
             return
