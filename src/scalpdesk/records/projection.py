@@ -332,7 +332,8 @@ def project_if_new(run_dir: Path, store: Store) -> RunRow:
     """
     with store.session() as session:
         known = session.get(RunRow, run_dir.name)
-    if known is None or not known.sealed:  # rows of a run that goes on are those of the last request
+    # rows of a run that goes on are those of the last request; without a digest, of tables of before
+    if known is None or not known.sealed or not known.journal_digest:
         return load_run(store, project_journal(run_dir, store).header.run_id)
     return known
 
@@ -343,12 +344,12 @@ def project_missing(runs_dir: Path, store: Store) -> dict[str, str]:
     Returns what could not be read: folder name to the refusal. Damage in one run hides no other.
     """
     with store.session() as session:
-        rows = session.execute(select(RunRow.run_id, RunRow.sealed))
-        is_sealed = {row.run_id: row.sealed for row in rows}
+        rows = session.execute(select(RunRow.run_id, RunRow.sealed, RunRow.journal_digest))
+        is_whole = {row.run_id: row.sealed and bool(row.journal_digest) for row in rows}
     folders, unreadable = sorted_dirs(runs_dir)
     refused = {folder.name: why for folder, why in unreadable.items()}
     for folder in folders:
-        if is_sealed.get(folder.name):
+        if is_whole.get(folder.name):
             continue
         try:
             project_journal(folder, store)

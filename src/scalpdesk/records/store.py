@@ -20,6 +20,7 @@ from scalpdesk.core.owner_only import make_folder, own_file
 from scalpdesk.core.units import money_decimals, run_currency
 from scalpdesk.journal.reader import pick_run_id
 from scalpdesk.portfolio.explain import BASIS, PARTS, parts_in_cents
+from scalpdesk.records.form import complete, differences
 from scalpdesk.records.tables import (
     CHILD_TABLES,
     DecisionRow,
@@ -366,7 +367,7 @@ def _revision(connection: Connection) -> str | None:
 
 def _migrate(engine: Engine, shown: str) -> None:
     with engine.connect() as connection:
-        if _revision(connection) == HEAD_REVISION:
+        if _revision(connection) == HEAD_REVISION and not differences(connection):
             return
     from alembic import command  # noqa: PLC0415 - half a second that an up-to-date store need not pay
     from alembic.util import CommandError  # noqa: PLC0415 - as above
@@ -376,6 +377,7 @@ def _migrate(engine: Engine, shown: str) -> None:
             # SQLite's immediate transaction already keeps a second migration out.
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
         if _revision(connection) == HEAD_REVISION:
+            complete(connection, differences(connection))  # none, where another program was first
             return
         if _revision(connection) in _EARLIER_REVISIONS:
             connection.execute(text("UPDATE alembic_version SET version_num = '136_options_scalper'"))

@@ -127,7 +127,8 @@ class RunRow(Base):
     recovered: Mapped[str | None]
     """Part cut off the journal's end on recovery, if any."""
     journal_digest: Mapped[str]
-    """Digest of the journal's last record: the rows stand for exactly this journal."""
+    """Digest of the journal's last record: the rows stand for exactly this journal. Empty once the tables
+    have changed: the rows are made again."""
     config: Mapped[dict[str, Any]]
     data: Mapped[dict[str, Any]]
     summary: Mapped[dict[str, Any]]

@@ -5,6 +5,7 @@ from decimal import Decimal
 import sqlalchemy as sa
 from alembic import op
 
+from scalpdesk.records.form import complete, differences
 from scalpdesk.records.tables import Base, RunRow
 
 revision = "r0006"
@@ -20,18 +21,10 @@ def upgrade() -> None:
     connection, tables = op.get_bind(), Base.metadata.tables
     Base.metadata.drop_all(connection, [tables["sessions"], tables["trades"]])
     Base.metadata.create_all(connection)
-    lacking = [
-        (table.name, column)
-        for table in (tables["orders"], tables["runs"])
-        for known in ({each["name"] for each in sa.inspect(connection).get_columns(table.name)},)
-        for column in table.columns
-        if column.name not in known
-    ]
-    for table, column in lacking:
-        default = None if column.nullable else "0"
-        added = sa.Column(column.name, column.type, nullable=column.nullable, server_default=default)
-        op.add_column(table, added)
-    if not any(column.name == "pnl_basis" for _, column in lacking):
+    found = differences(connection)
+    complete(connection, found)
+    lacking = [column for each in found for column in each.lacking]
+    if not any(column.name == "pnl_basis" for column in lacking):
         return
     ended = connection.execute(sa.select(RunRow.run_id, RunRow.pnl_residual, RunRow.summary)).all()
     for run_id, residual, summary in ended:
