@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from scalpdesk.config.settings import DataSection, DeskConfig, LoadedSettings, RunSettings, in_own_sections
+from scalpdesk.config.history import as_of_today
+from scalpdesk.config.settings import DataSection, DeskConfig, LoadedSettings, RunSettings
 from scalpdesk.core.errors import ConfigError, DataError, JournalError, Notify
 from scalpdesk.core.events import Event, ForecastEvent, GammaExposureEvent
 from scalpdesk.core.intents import VenueCommand
@@ -674,7 +675,7 @@ def settings_from_header(header: JournalHeader) -> RunSettings:
     Raises ConfigError when the journal's configuration is not one of this version.
     """
     config = _config_of(header)
-    sections = in_own_sections(header.config).get("strategies", {})
+    sections = as_of_today(header.config).get("strategies", {})
     try:
         configs = {
             name: msgspec.convert(sections.get(name, {}), find_strategy(name).config, strict=False)
@@ -687,7 +688,7 @@ def settings_from_header(header: JournalHeader) -> RunSettings:
 
 
 def _config_of(header: JournalHeader) -> DeskConfig:
-    plain = in_own_sections({key: value for key, value in header.config.items() if key != "credentials"})
+    plain = as_of_today({key: value for key, value in header.config.items() if key != "credentials"})
     try:
         config = msgspec.convert(plain | {"strategies": {}}, DeskConfig, strict=False)
     except msgspec.ValidationError as error:

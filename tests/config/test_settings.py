@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from scalpdesk.config import settings
 from scalpdesk.config.schema import ManyConfigError, Schema, Secret
-from scalpdesk.config.settings import GONE, GONE_LATER, in_own_sections, load_settings
+from scalpdesk.config.settings import load_settings
 from scalpdesk.config.sources import LEGACY_NAMES, read_dotenv
 from scalpdesk.core.errors import ArgumentError, ConfigError, nearest_name
 from scalpdesk.strategies.registry import find_strategy
@@ -435,17 +435,6 @@ def test_the_hash_follows_the_values_not_their_sources(load, tmp_path):
     assert load(environ={"TRADING_API_KEY": "x"}).config_hash == plain
 
 
-def test_a_default_that_has_changed_keeps_the_hash_of_an_earlier_version_and_a_value_does_not(load):
-    """With today's default set by hand it is the same configuration; with another one it is another."""
-    section, key, former, today = settings._CHANGED_DEFAULTS[0]
-    now, before = load().hashes
-    assert now == load().config_hash == load(overrides=[f"{section}.{key}={today}"]).config_hash
-    kept = load(overrides=[f"{section}.{key}={former}"])
-    assert kept.config_hash == before != now  # who had set the former default goes on too
-    assert now not in kept.hashes
-    assert not {now, before} & set(load(overrides=[f"{section}.{key}={former / 2}"]).hashes)
-
-
 @pytest.mark.rows(
     ("strategy", "section", "first"),
     [
@@ -456,7 +445,7 @@ def test_a_default_that_has_changed_keeps_the_hash_of_an_earlier_version_and_a_v
 def test_a_stop_that_is_added_to_the_one_list_serves_and_leaves_the_hash(strategy, section, first):
     """A run of an earlier version has the hash of one in which what came later stands at its default."""
     shared, config = set(PremiumExits.__struct_fields__) - {"rules"}, find_strategy(strategy).config
-    later = {key for at, key, _ in settings._later_exits(config) if at == section}
+    later = {key for (at, key), _ in settings._later_exits(config) if at == section}
     assert later == shared - first
     (kind,) = (each.type for each in msgspec.structs.fields(config) if each.name == section)
     assert shared <= set(kind.__struct_fields__)
@@ -665,37 +654,3 @@ def test_a_symbol_with_a_dot_is_one_name(load):
     betas = load(overrides=("risk.betas.BRK.B=0.9", "risk.betas.QQQ=1.1")).config.risk.betas
     assert betas == {"BRK.B": 0.9, "QQQ": 1.1}
     assert load(environ={"SCALPDESK_RISK__BETAS__BRK.B": "0.8"}).config.risk.betas == {"BRK.B": 0.8}
-
-
-FORMER = [
-    (section, key, usual)
-    for former in (GONE, GONE_LATER)
-    for section, keys in former.items()
-    for key, usual in keys.items()
-]
-
-
-@pytest.mark.rows(("section", "key", "usual"), FORMER)
-def test_a_former_key_is_taken_while_it_equals_its_constant_and_no_hash_changes(
-    monkeypatch, section, key, usual
-):
-    monkeypatch.undo()
-    strategy = section.removeprefix("strategies.") if section.startswith("strategies.") else "gamma-scalper"
-    text = "null" if usual is None else str(usual).lower()
-    for name in {f"{section}.{key}", f"{section}.{key}".removeprefix(f"strategies.{strategy}.")}:
-        taken = load_settings(strategy, overrides=(f"{name}={text}",))
-        assert taken.config_hash == load_settings(strategy).config_hash
-        with pytest.raises(ConfigError, match="constant now") as refused:
-            load_settings(strategy, overrides=(f"{name}=0.75",))
-        assert refused.value.where.endswith(f"{key} (--set)")
-        assert refused.value.fix
-
-
-def test_a_former_key_of_any_source_and_of_a_stored_run_is_taken(load):
-    values = load("[strategies.gamma-scalper]\nentry.passes = 3\n[risk]\nstress_sigmas = 4\n")
-    variable = load(environ={"SCALPDESK_STRATEGIES__GAMMA_SCALPER__ENTRY__PASSES": "3"})
-    assert values.config_hash == variable.config_hash == load().config_hash
-    stored = {"risk": {"stress_sigmas": 4.0}, "strategies": {"gamma-scalper@QQQ": {"entry": {"passes": 3}}}}
-    assert in_own_sections(stored) == {"strategies": {"gamma-scalper@QQQ": {}}}
-    with pytest.raises(ConfigError, match="constant now"):
-        in_own_sections({"strategies": {"zero-dte": {"watch": {"min_observations": 5}}}})

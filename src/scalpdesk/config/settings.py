@@ -7,8 +7,7 @@ the environment, ``--set KEY=VALUE``. Every value keeps the place it came from.
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from copy import deepcopy
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import time
 from decimal import Decimal
@@ -22,6 +21,14 @@ from zoneinfo import ZoneInfo, available_timezones
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType, structs
 
+from scalpdesk.config.history import (
+    is_constant,
+    is_kept_by_runs,
+    path_of_today,
+    put_constants,
+    to_earlier,
+    to_former_defaults,
+)
 from scalpdesk.config.schema import Schema, Secret, located, plain, raise_all
 from scalpdesk.config.sources import (
     LEGACY_NAMES,
@@ -67,119 +74,8 @@ Folder = Annotated[str, Meta(min_length=1)]
 Units = Annotated[int | Decimal, at_least(-(10**8), 10**8, "shares or contracts")]
 
 
-_MOVED_KEYS = {"stock_feed": "iex", "option_feed": "indicative", "data_requests_per_minute": 200}
-"""Alpaca's keys that were in the section of all venues, with the defaults that they had there."""
-MOVED = {("venue", key): ("venues", "alpaca", key) for key in _MOVED_KEYS}
-"""Where such a key is now; both places are read."""
-_CHANGED_DEFAULTS: tuple[tuple[str, str, object, object], ...] = (("risk", "max_vega_fraction", 0.01, 0.02),)
-"""Keys whose default is another one than in earlier versions: section, key, the former, today's."""
-LATER: tuple[tuple[str, str, object], ...] = (
-    ("data", "hedge_set", None),
-    ("data", "hours", "regular"),
-    ("data", "assumed_spread_bps", 0.0),
-    ("data", "quality", "clean"),
-    ("risk", "index_orders", False),
-    ("risk", "least_sale_fraction", 0.5),
-    ("desk", "at_expiry", "close"),
-    ("simulation", "early_assignment", "worth"),
-    ("simulation", "after_close_move", 0.0),
-    ("simulation", "options_level", None),
-    ("simulation", "day_trading_rule", "intraday"),
-)
-"""Keys that came later, with their defaults: left out, so that runs from before them keep their ids."""
-_LATER_OF_STRATEGIES: tuple[tuple[str, str, object], ...] = (
-    ("structure", "shape", "straddle"),
-    ("structure", "side", "long"),
-    ("structure", "right", "call"),
-    ("structure", "body", None),
-    ("structure", "wing", None),
-    ("structure", "outer", None),
-    ("structure", "ratio", 2),
-    ("structure", "far_days", 28),
-    ("structure", "after_event", None),
-    ("entry", "again_minutes", 0.0),
-    ("entry", "max_entries", None),
-    ("entry", "again_next_session", True),
-    ("recentre", "roll_delta", None),
-    ("recentre", "roll_for_credit", False),
-)
-"""The same within a strategy's own section; a section that is empty then is left out too."""
-_LATER_OF_ONE: dict[str, tuple[tuple[str, str, object], ...]] = {
-    "gamma-scalper": tuple(
-        ("watch", key, default)
-        for key, default in (
-            ("delta_z", None),
-            ("delta_multiple", 3.0),
-            ("max_gamma_shares_per_usd", None),
-            ("max_vega_usd_per_point", None),
-            ("max_theta_usd_per_day", None),
-            ("report_hedges", False),
-        )
-    ),
-    "zero-dte": (
-        ("entry", "again_after_exit", False),
-        ("recentre", "roll_dte", None),
-        ("recentre", "gamma_fraction", None),
-    ),
-}
-"""Likewise, of one strategy whose section has keys that another's had before."""
 _FIRST_EXITS = {"exits": ("rules", "stop_fraction", "arm_fraction", "giveback_fraction"), "exit": ("rules",)}
 """A structure's stops and targets that were there at first, by section: others count where they are set."""
-GONE: dict[str, dict[str, object]] = {
-    "venue": {"poll_seconds": 0.002},
-    "risk": {
-        "duplicate_window_seconds": 0.5,
-        "reject_window_seconds": 300.0,
-        "size_window_seconds": 60.0,
-        "throttle_reserve_fraction": 0.2,
-    },
-    "strategies.gamma-scalper": {
-        "entry.level": "swap",
-        "entry.nowcast": True,
-        "entry.pass_seconds": 60.0,
-        "entry.passes": 3,
-        "recentre.check_seconds": 300.0,
-        "scale.hysteresis": 0.5,
-        "scale.pass_seconds": 60.0,
-        "scale.passes": 3,
-        "size.k_stderr": 1.0,
-    },
-    "strategies.zero-dte": {"watch.again_after_seconds": 900.0, "watch.min_observations": 60},
-}
-"""Former keys that are constants now, by section, each with its value; any other value is refused."""
-GONE_LATER: dict[str, dict[str, object]] = {
-    "risk": {"stress_sigmas": 4.0},
-    "alerts": {"group_seconds": 10.0, "repeat_seconds": 300.0, "settle_seconds": 15.0},
-    "strategies.gamma-scalper": {
-        "entry.spaced_attempts": False,
-        "exits.alert_after": 3,
-        "exits.deadline.at": None,
-        "exits.deadline.buffer_minutes": 5.0,
-        "exits.deadline.minutes_before_close": None,
-        "exits.deadline.venue": None,
-        "exits.retry_seconds": None,
-        "hedge.first_at_once": False,
-        "hedge.strict_quotes": False,
-        "selection.today_only": False,
-        "watch.again_after_seconds": 900.0,
-        "watch.min_observations": 60,
-    },
-    "strategies.zero-dte": {"recentre.check_seconds": 300.0},
-}
-"""Those that had come later, or are in no hash."""
-_OF_EARLIER_RUNS: dict[str, dict[str, object]] = {
-    "strategies.gamma-scalper": {"entry.again_next_session": True},
-}
-"""Constants, too, but for a run of an earlier version: it goes on and replays by the value that it had."""
-_SUCCESSORS = {
-    "entry.again_next_session": "take it out: what ends an entry is of its session, in every mode",
-    "size.k_stderr": "set entry.k_stderr, which counts for both",
-    "exits.deadline": "set exits.close_at or exits.flat_minutes_before_close, or run zero-dte",
-    "hedge.strict_quotes": "run zero-dte, which hedges on no such quote",
-    "selection.today_only": "run zero-dte, which trades options of today",
-}
-"""What to do where another value than the constant was wanted, by the end of the former key."""
-_JOURNAL = "the run's journal"
 _FOLDERS = (("desk", "runs_dir"), ("data", "catalog"))
 """Keys that say where files lie: what a run does is the same for each."""
 
@@ -594,9 +490,7 @@ class RunSettings:
     def hashes(self) -> tuple[str, ...]:
         """Hash of this version, and of an earlier one: a default changed since counts as it was there."""
         tree = self.effective()
-        for section, key, former, default in _CHANGED_DEFAULTS:
-            if tree[section][key] == default:
-                tree[section][key] = former
+        to_former_defaults(tree, dict(leaves(plain(DeskConfig()))))
         return self.config_hash, self._hashed(tree)
 
     def _hashed(self, tree: dict[str, Any]) -> str:
@@ -608,28 +502,23 @@ class RunSettings:
         members = member_names(self.strategy) if self.strategy is not None else ()
         if len(members) < 2:  # one strategy alone: nothing is divided
             tree.pop("budgets")
-        for (section, key), (_, venue, _) in MOVED.items():  # an unfinished run of an earlier version goes on
-            is_set = bool(self.config.venues.get(venue))
-            tree[section][key] = getattr(self.venue_settings(venue), key) if is_set else _MOVED_KEYS[key]
-            tree["venues"].get(venue, {}).pop(key, None)
-        _put_back(tree)
-        for section, key, default in LATER:
-            if tree[section][key] == default:
-                tree[section].pop(key)
+        tree["strategies"] = {
+            name: own for name, own in tree["strategies"].items() if name in (self.strategy, *members)
+        }
+        exits = [
+            (("strategies", name, *path), default)
+            for name in tree["strategies"]
+            for path, default in _later_exits(_strategy_config_type(name))
+        ]
+        to_earlier(tree, exits)
         tree["venues"] = {name: own for name, own in tree["venues"].items() if own}
         for section in ("venues", "classes"):
             if not tree[section]:
                 tree.pop(section)
-        tree["strategies"] = {
-            name: own for name, own in tree["strategies"].items() if name in (self.strategy, *members)
-        }
-        for name, own in tree["strategies"].items():
+        for own in tree["strategies"].values():
             hedge = own.get("hedge", {}) if isinstance(own, dict) else {}
             if isinstance(hedge, dict) and hedge.get("instrument", "") is None:
                 del hedge["instrument"], hedge["beta"]
-            _drop_later(own, _LATER_OF_STRATEGIES)
-            _drop_later(own, _LATER_OF_ONE.get(name.partition("@")[0], ()))
-            _drop_later(own, _later_exits(_strategy_config_type(name)))
         for key in ("readable_paths", "writable_paths", "connect_ports", "must_be_confined"):
             if not tree["strategies"].get("external", {}).get(key, True):
                 del tree["strategies"]["external"][key]
@@ -637,23 +526,15 @@ class RunSettings:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _later_exits(config: type[Struct]) -> Iterator[tuple[str, str, object]]:
+def _later_exits(config: type[Struct]) -> Iterator[tuple[KeyPath, object]]:
     """Yield stops and targets that came later, with their defaults, of a strategy that trades structures."""
     for section in structs.fields(config):
         kind, first = section.type, _FIRST_EXITS.get(section.name)
         if first is not None and isinstance(kind, type) and issubclass(kind, PremiumExits):
             shared = [each for each in structs.fields(kind) if each.name in PremiumExits.__struct_fields__]
-            yield from ((section.name, each.name, each.default) for each in shared if each.name not in first)
-
-
-def _drop_later(own: Any, later: Iterable[tuple[str, str, object]]) -> None:
-    """Remove what came later and stands at its default from a strategy's section."""
-    for section, key, default in later:
-        part = own.get(section) if isinstance(own, dict) else None
-        if isinstance(part, dict) and key in part and part[key] == default:
-            del part[key]
-            if not part:
-                del own[section]
+            yield from (
+                ((section.name, each.name), each.default) for each in shared if each.name not in first
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -786,7 +667,7 @@ def load_settings(
         except ConfigError as error:
             errors.append(error)
     schema = Schema(DeskConfig, _strategy_config_type, lambda name: find_venue(name).settings, strategy)
-    current, entries = [replace(entry, path=_moved(entry.path)) for entry in entries], []
+    current, entries = entries, []
     for entry in current:
         owners = () if strategy is None or entry.source != OVERRIDE else (strategy, *member_names(strategy))
         paths = [
@@ -794,9 +675,10 @@ def load_settings(
             ("strategies", *entry.path),
             *(("strategies", name, *entry.path) for name in owners),
         ]
+        now = next((path_of_today(path) for path in paths if path_of_today(path) != path), entry.path)
         try:
-            if not any(_is_gone(path, entry.value, entry.source) for path in paths):
-                entries.append(entry)
+            if not any(is_constant(path, entry.value, entry.source) for path in paths):
+                entries.append(replace(entry, path=now))
         except ConfigError as error:
             errors.append(error)
     if path is not None:
@@ -833,7 +715,7 @@ def changed_settings(strategy: str, config: Mapping[str, Any]) -> dict[str, Any]
         if path[0] != "credentials"
         and path not in _FOLDERS
         and default.get(path) != value
-        and _words(path) not in _CONSTANTS
+        and not is_kept_by_runs(path)
     }
 
 
@@ -841,88 +723,10 @@ def changed_settings(strategy: str, config: Mapping[str, Any]) -> dict[str, Any]
 def _defaults(strategy: str) -> dict[KeyPath, Any]:
     try:
         usual = load_settings(strategy, cwd=Path(os.devnull)).effective()
-        _put_back(usual)
-        _put_back(usual, GONE_LATER)
+        put_constants(usual)
         return dict(leaves(json.loads(json.dumps(usual, default=str))))
     except ConfigError:
         return {}
-
-
-def in_own_sections(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a stored configuration with the keys of :data:`MOVED` in their section, without :data:`GONE`.
-
-    Raises ConfigError when one of them had another value than it has now.
-    """
-    tree: dict[str, Any] = deepcopy(dict(config))
-    for (section, key), (venues, venue, _) in MOVED.items():
-        if key in tree.get(section, {}):
-            tree.setdefault(venues, {}).setdefault(venue, {})[key] = tree[section].pop(key)
-    for path, value in [*leaves(tree)]:
-        if _is_gone(path, value, _JOURNAL):
-            holders = [tree]
-            for name in path[:-1]:
-                holders.append(holders[-1][name])
-            holders[-1].pop(path[-1])
-            if not holders[-1]:  # a table of former keys alone
-                holders[-2].pop(path[-2])
-    for name, own in tree.get("strategies", {}).items():
-        if name.partition("@")[0] == "gamma-scalper" and "entry" in own:  # before the key: one entry a run
-            own["entry"].setdefault("again_next_session", False)
-    return tree
-
-
-def _by_path(*tables: Mapping[str, Mapping[str, object]]) -> dict[KeyPath, tuple[str, object]]:
-    return {
-        _words(tuple(f"{section}.{key}".split("."))): (key, usual)
-        for table in tables
-        for section, keys in table.items()
-        for key, usual in keys.items()
-    }
-
-
-def _words(path: KeyPath) -> KeyPath:
-    return tuple(word.partition("@")[0].lower().replace("_", "-") for word in path)
-
-
-_FORMER = _by_path(GONE, GONE_LATER)
-_CONSTANTS = _by_path(_OF_EARLIER_RUNS)
-
-
-def _is_gone(path: KeyPath, value: object, source: str) -> bool:
-    """Return whether a key of this full path is a former key, with the value that is constant now.
-
-    Raises ConfigError when its value is another one.
-    """
-    words = _words(path)
-    former = _FORMER if source == _JOURNAL else _FORMER | _CONSTANTS
-    if words not in former:
-        return False
-    key, usual = former[words]
-    other = "null" if usual is None else str(usual).removesuffix(".0").lower()
-    if str(value).lower() not in {str(usual).lower(), other}:
-        fix = next((what for former, what in _SUCCESSORS.items() if key.startswith(former)), "take it out")
-        raise ConfigError(
-            f"this key is a constant now: {usual}", where=f"{dotted(path)} ({source})", value=value, fix=fix
-        )
-    return True
-
-
-def _put_back(tree: dict[str, Any], former: Mapping[str, Mapping[str, object]] = GONE) -> None:
-    """Put former keys into a tree of settings, for the hash of a run of an earlier version."""
-    for section, own in [
-        *tree.items(),
-        *((f"strategies.{name}", own) for name, own in tree["strategies"].items()),
-    ]:
-        for key, usual in former.get(section.partition("@")[0], {}).items():
-            *tables, last = key.split(".")
-            holder = own
-            for name in tables:
-                holder = holder.setdefault(name, {})
-            holder[last] = usual
-
-
-def _moved(path: KeyPath) -> KeyPath:
-    return MOVED.get((path[0].lower(), path[-1].lower()), path) if len(path) == 2 else path
 
 
 def _strategy_config_type(name: str) -> type[Struct]:
