@@ -206,7 +206,7 @@ LATE_FILLS = (
 TWO_DEATHS = (Crash(1, "after"), Crash(3, "torn", 0.797))
 
 
-@pytest.mark.parametrize("seed", [307, 313])
+@pytest.mark.parametrize("seed", [307, 324])
 def test_straddle_that_a_late_fill_completes_leaves_no_order_that_adds_to_it(seed):
     # the call's order filled after its cancel while the next one rested: it was not taken off
     outcome = run_trial(
@@ -312,6 +312,22 @@ def test_a_start_takes_over_no_positions_of_before_a_liquidation_beside_cash_of_
     # the account was looked at once: 1,659.59 were on the books for good
     tws = trial_of("tws")
     assert run_trial(tws.draw(93694), make=tws).violations == []
+
+
+def test_a_resumed_desk_sells_nothing_by_positions_that_were_shown_before_it_ended():
+    # who flattens beside it may have sold them: it sold at its first timer, before it had asked the venue
+    assert run_trial(draw_schedule(910092)).violations == []
+
+
+@pytest.mark.rows(
+    "seed",
+    [
+        910016,  # another's order, cancelled unseen, was filled a second after the account was called flat
+        920069,  # orders of the last resort: no journal of a run that took over nothing has them
+    ],
+)
+def test_a_start_that_leaves_by_positions_alone_leaves_flat(seed):
+    assert run_trial(draw_schedule(seed)).violations == []
 
 
 @pytest.mark.second

@@ -4,11 +4,19 @@ from decimal import Decimal
 
 import pytest
 
-from scalpdesk.core.enums import DecisionKind
-from scalpdesk.core.events import AccountComparison, CancelRejected, OrderAccepted, OrderStatusUnknown
+from scalpdesk.core.enums import DecisionKind, OperatorAction, OperatorCause
+from scalpdesk.core.events import (
+    AccountComparison,
+    CancelRejected,
+    HeldPosition,
+    HoldingsShown,
+    OperatorEvent,
+    OrderAccepted,
+    OrderStatusUnknown,
+)
 from scalpdesk.core.intents import CancelIntent, OrderIntent, Purpose, Side
 from scalpdesk.core.units import InstrumentId
-from scalpdesk.live.recovery import Start, continuation
+from scalpdesk.live.recovery import doubts
 from scalpdesk.orders.order import OrderState
 from scalpdesk.strategies.contract import Proposal
 from scalpdesk_testing.kit.desk import HandDesk, Scripted
@@ -32,7 +40,7 @@ def test_every_order_without_an_answer_is_doubted_although_the_first_doubt_cance
         if is_cancelled:
             manager.cancel(sent.client_order_id)
     seen = []
-    for event in continuation(engine, Start(is_fresh=False), desk.now_ns):
+    for event in doubts(engine, desk.now_ns):
         engine.handle(event)
         seen.append(type(event))
     assert seen == [AccountComparison, OrderStatusUnknown, OrderStatusUnknown]
@@ -50,9 +58,7 @@ def test_an_order_that_the_venue_has_answered_is_not_doubted_whatever_becomes_of
     name = manager.submit(intent, desk.now_ns).client_order_id
     desk.engine.handle(OrderAccepted(name, desk.now_ns, desk.now_ns, "v"))
     manager.cancel(name)
-    assert [type(event) for event in continuation(desk.engine, Start(is_fresh=False), desk.now_ns)] == [
-        AccountComparison
-    ]
+    assert [type(event) for event in doubts(desk.engine, desk.now_ns)] == [AccountComparison]
 
 
 @pytest.mark.parametrize("is_compared", [False, True])
@@ -62,6 +68,25 @@ def test_a_resumed_run_trades_on_no_comparison_of_before_whatever_was_overdue_as
     desk.open()
     engine, now_ns = desk.engine, desk.now_ns
     engine.handle(AccountComparison(now_ns, now_ns, is_compared=is_compared, overdue="quotes: no new one"))
-    for event in continuation(engine, Start(is_fresh=False), now_ns):
+    for event in doubts(engine, now_ns):
         engine.handle(event)
     assert not engine.desk.gate.is_compared
+
+
+@pytest.mark.parametrize("overdue", ["", "account: no answer for 9 s"])
+def test_a_resumed_run_that_leaves_sells_nothing_by_positions_shown_before_it_ended(overdue):
+    """The watchdog may have sold them since: the desk sold them again, uncovered."""
+    desk = HandDesk(Scripted())
+    desk.open()
+    engine, now_ns = desk.engine, desk.now_ns
+    engine.handle(OperatorEvent(now_ns, now_ns, OperatorAction.FLATTEN, "news", "ann", OperatorCause.PERSON))
+    engine.handle(AccountComparison(now_ns, now_ns, is_compared=False, overdue=overdue))
+    held = tuple(HeldPosition(leg, Decimal(2), Decimal(4)) for leg in (CALL, PUT))
+    engine.handle(HoldingsShown(now_ns, now_ns, held))
+    for event in doubts(engine, now_ns):
+        engine.handle(event)
+    assert (engine.desk.to_close(CALL), engine.desk.leaves_by_positions) == (0, False)
+    overdue_now = engine.desk.gate.desk_mode.overdue
+    assert ("" if overdue_now is None else overdue_now.reason) == overdue
+    engine.handle(HoldingsShown(now_ns, now_ns, held))
+    assert engine.desk.to_close(CALL) == 2

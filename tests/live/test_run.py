@@ -36,7 +36,15 @@ from scalpdesk.core.version import BUILD
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live import run
 from scalpdesk.live.assembly import lock_account
-from scalpdesk.live.recovery import Start, adoption, continuation, known_orders, quotes_of_holdings, rebuild
+from scalpdesk.live.recovery import (
+    Start,
+    adoption,
+    continuation,
+    doubts,
+    known_orders,
+    quotes_of_holdings,
+    rebuild,
+)
 from scalpdesk.live.sessions import ROLLED, RunEnd, StopMode
 from scalpdesk.live.status import SOCKET_NAME, ask
 from scalpdesk.orders.order import Order, OrderState
@@ -396,7 +404,7 @@ def test_a_run_goes_on_with_doubt_about_what_was_never_acknowledged(stop, resume
     orders.order(named.client_order_id).venue_order_id = "v"
     desk.accept(working)
     desk.engine.desk.gate.desk_mode.stop_with(stop)
-    events = list(continuation(desk.engine, Start(is_fresh=False), 9))
+    events = [*doubts(desk.engine, 9), *continuation(desk.engine, Start(is_fresh=False), 9)]
     doubt = OrderStatusUnknown(sent.client_order_id, 9, 9, "the desk ended before the venue answered")
     why = "the run goes on after its stop"
     lifted = OperatorEvent(9, 9, OperatorAction.RESUME, why, "operator", OperatorCause.STOP)

@@ -105,6 +105,16 @@ def loses_the_account(desk):
     )
 
 
+def test_a_resumed_desk_has_compared_nothing_while_the_venue_does_not_show_its_account(resumed):
+    async def starts(desk):
+        await desk.wait(2.0)  # long before it says that the account is overdue
+        assert not desk.engine.desk.gate.is_compared
+        desk.shows_account = True
+        await desk.until(lambda: desk.engine.desk.gate.is_compared)
+
+    resumed(loses_the_account, starts)
+
+
 def test_a_command_to_a_desk_that_has_not_met_its_account_is_kept(resumed):
     async def flattens(desk):
         await desk.until(lambda: any("still starting, account" in text for _, text in desk.said))

@@ -493,10 +493,12 @@ class Desk:
         self.lapsing[event.instrument_id] = event.contracts
 
     def take_comparison(self, event: AccountComparison) -> None:
-        """Note whether the book is being compared with the venue's account."""
+        """Note whether the book is being compared with the venue's account.
+
+        Positions shown before count no more: the account may have moved since unseen.
+        """
         self.gate.is_compared = self.view.is_compared = event.is_compared
-        if event.is_compared:
-            self.shown = None
+        self.shown = None
 
     def take_holdings(self, event: HoldingsShown) -> None:
         """Leave by the venue's positions from now on, until the book has been compared with the account."""

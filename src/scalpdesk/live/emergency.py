@@ -55,6 +55,8 @@ _LONGEST_PAUSE_SECONDS = 2.0
 """Between two rounds; they grow apart, for the venue counts requests."""
 CLEAR_SECONDS = 600.0
 """The last resort goes on for so long: a venue that limits requests may take minutes; longer in a halt."""
+LATE_ORDER_SECONDS = 10.0
+"""Until the second look for orders that nobody here follows."""
 _REPEAT_CANCEL_SECONDS = 2.0
 _UNANSWERED_SECONDS = 5.0
 """From a question for an order that was not answered to the next one."""
@@ -125,7 +127,7 @@ class EmergencyTrader:
     ``name``: Begins the ids of its orders; unique to the account and the life of the run.
     ``only_ids``: Beginning of the ids of the run's orders: open orders with other ids are left. None: all
     orders.
-    ``events``: What the gateway tells, where somebody else reads it; None: read here.
+    ``events``: Returns what the gateway tells, where somebody else reads it; None: read here.
     ``books``: What the run held last by its own account; None where nothing is known of it.
     """
 
@@ -138,10 +140,10 @@ class EmergencyTrader:
         limits: RiskLimits,
         log: Log,
         only_ids: str | None = None,
-        events: AsyncIterator[Event | Notice] | None = None,
+        events: Callable[[], AsyncIterator[Event | Notice]] | None = None,
         books: Mapping[InstrumentId, Decimal] | None = None,
     ) -> None:
-        self._told = events
+        self._events_of = events or gateway.events
         self._gateway = gateway
         self._instruments = instruments
         self._flattener = Flattener(instruments, name)
@@ -213,6 +215,18 @@ class EmergencyTrader:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
+    async def clear_twice(
+        self,
+        desk_orders: Iterable[SubmitOrder],
+        *,
+        flatten: bool,
+        parents: Mapping[str, str] = MappingProxyType({}),
+    ) -> bool:
+        """Clear, and once more after the time in which an order may arrive, or fill, that nobody follows."""
+        await self.clear(desk_orders, flatten=flatten, parents=parents)
+        await asyncio.sleep(LATE_ORDER_SECONDS)
+        return await self.clear((), flatten=flatten)
+
     # orders ---------------------------------------------------------------------------------------
 
     def _follow(self, order: Order) -> None:
@@ -220,7 +234,7 @@ class EmergencyTrader:
         self._orders.orders[name] = self._orders.live[name] = order
 
     async def _follow_events(self) -> None:
-        async for item in self._told or self._gateway.events():
+        async for item in self._events_of():
             self._halts.note(item)
             if not is_order_event(item):
                 continue

@@ -250,21 +250,32 @@ def adoption(start: Start, view: VenueView, marks: tuple[QuoteEvent, ...], now_n
         yield msgspec.structs.replace(event, ts_recv_ns=now_ns)
 
 
-def continuation(engine: TradingEngine, start: Start, now_ns: int) -> Iterator[Event]:
-    """Yield the first events of a run that is resumed.
+def doubts(engine: TradingEngine, now_ns: int) -> Iterator[Event]:
+    """Yield the events that come before all others in a resumed run, whatever the venue answers.
 
-    Orders that were journaled and never acknowledged may have left or not: their status is unknown, also of
-    those whose cancel was under way. After an orderly stop the desk has the mode from before it. Nothing is
-    sent until the account has been compared: the watchdog, or a person, may have closed meanwhile what the
-    journal holds.
+    Nothing is sent until the account has been compared, or its positions are shown anew: the watchdog, or a
+    person, may have closed meanwhile what the journal holds. Orders that were journaled and never
+    acknowledged may have left or not: their status is unknown, also of those whose cancel was under way.
     """
     # as they are before the first event: a strategy that hears of one doubt may cancel the next order
     sent = [(name, order.state, order.venue_order_id) for name, order in engine.desk.orders.live.items()]
-    if engine.desk.gate.is_compared:  # else the run ended without one, and still says what is missing
+    gate = engine.desk.gate
+    if gate.is_compared:
         yield AccountComparison(now_ns, now_ns, is_compared=False)
+    elif engine.desk.shown is not None:  # it left by positions of before, and still says what is missing
+        missing = "" if gate.desk_mode.overdue is None else gate.desk_mode.overdue.reason
+        yield AccountComparison(now_ns, now_ns, is_compared=False, overdue=missing)
     for name, state, venue_order_id in sent:
         if state is not OrderState.UNKNOWN and not venue_order_id:
             yield OrderStatusUnknown(name, now_ns, now_ns, "the desk ended before the venue answered")
+
+
+def continuation(engine: TradingEngine, start: Start, now_ns: int) -> Iterator[Event]:
+    """Yield the events of a resumed run once the venue has shown the account.
+
+    The mode comes first that the account was left in. After an orderly stop the desk has the mode from before
+    it.
+    """
     yield from start.mode(now_ns)
     yield from start.after_fault(now_ns, engine.desk.gate.kept_mode)
     if engine.desk.gate.desk_mode.stop is not None:

@@ -75,7 +75,7 @@ from scalpdesk.live.reconciliation import (
     settle_queue,
     still_wanted,
 )
-from scalpdesk.live.recovery import Start, adoption, continuation, quotes_of_holdings
+from scalpdesk.live.recovery import Start, adoption, continuation, doubts, quotes_of_holdings
 from scalpdesk.live.sessions import (
     DailyRollover,
     DailyUpdate,
@@ -184,6 +184,10 @@ class RunnerState:
     notices: deque[Notice] = field(default_factory=lambda: deque(maxlen=50))
     told: ToldWords = field(default_factory=ToldWords)
     recovered_seconds: float | None = None
+    leaves_as: str = ""
+    """Begins the ids of the orders by which a start leaves that never saw the account: no journal has them,
+    for it took over nothing. Empty for any other run.
+    """
 
 
 class LiveRunner:
@@ -415,6 +419,8 @@ class LiveRunner:
         since_ns = None if start.is_fresh else max(engine.now_ns - DAY_NS, 0)
         if start.kept is not None and start.kept.mode is Mode.FLATTENING:
             self._note_leaving(True, at_once=False)
+        if not start.is_fresh:
+            await self._doubt_orders()
         looked = await self._taken_over(since_ns, is_fresh=start.is_fresh)
         if looked is None and self._leaves_at <= asyncio.get_running_loop().time():
             await self._leave_without_a_start(start)
@@ -447,15 +453,21 @@ class LiveRunner:
             self.reconciler.begin(since_ns or 0)
             self.calendar.has_closed = engine.desk.view.session is None
             first = continuation(engine, start, now_ns)
-            for name, order in engine.desk.orders.live.items():
-                if order.state is OrderState.PENDING_CANCEL:
-                    # on disk before the end, perhaps never sent; a second cancel does no harm
-                    self.gateway.send(CancelOrder(name))
         for event in first:
             await self._consumer.send(self._feed(event))
         self._report_held()
         self.has_begun = True
         self.put(Viewed(view, NEVER_NS if since_ns is None else since_ns))
+
+    async def _doubt_orders(self) -> None:
+        """Doubt what the venue had not answered as the run ended, before it is asked for anything."""
+        engine = self.core.engine
+        for name, order in engine.desk.orders.live.items():
+            if order.state is OrderState.PENDING_CANCEL:
+                # on disk before the end, perhaps never sent; a second cancel does no harm
+                self.gateway.send(CancelOrder(name))
+        for event in doubts(engine, max(self._clock.now_ns(), engine.now_ns)):
+            await self._consumer.send(self._feed(event))
 
     async def _first_looks(self, since_ns: int | None, *, is_fresh: bool) -> tuple[VenueView, int] | None:
         """Return the account, and the venue's time since when it has been so; None when a stop was asked for.
@@ -525,13 +537,14 @@ class LiveRunner:
             return
         self._notify("alarm", "the venue does not show the account: closing what its positions show")
         life = f"{os.getpid():x}{self._clock.now_ns() // NANOS_PER_SECOND:x}"
+        self.state.leaves_as = f"{desk.orders.next_id.rpartition('-')[0]}-{life}"
         trader = EmergencyTrader(
             gateway=gateway,
             instruments=desk.instruments,
-            name=f"{desk.orders.next_id.rpartition('-')[0]}-{life}",
+            name=self.state.leaves_as,
             limits=desk.gate.limits,
             log=lambda text: self._notify("info", text),
-            events=self._queue.events(),
+            events=self._queue.events,
             books=None
             if start.is_fresh
             else {line.instrument_id: line.quantity for line in desk.positions.held()},
@@ -539,7 +552,7 @@ class LiveRunner:
         live = tuple(desk.orders.live.values())
         parents = {order.client_order_id: order.parent_id for order in live if order.parent_id}
         sent = [order.submitted for order in live]
-        is_flat = await self._until_stopped(trader.clear(sent, flatten=True, parents=parents))
+        is_flat = await self._until_stopped(trader.clear_twice(sent, flatten=True, parents=parents))
         text = "the venue shows it flat" if is_flat else "NOT flat: act by hand on the venue's own pages"
         self._notify("warning" if is_flat else "alarm", f"left without a start: {text}")
         keeps = self.state.stop_asked in (StopMode.HOLD, StopMode.LEAVE)

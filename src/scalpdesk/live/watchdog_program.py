@@ -68,8 +68,6 @@ LOCK_TRIES_BEFORE_LOG = 10
 """``LOCK_PAUSE_SECONDS``, ``LOCK_TRIES_BEFORE_LOG``: For an account's lock that another process holds."""
 _CLOSE_SECONDS = 5.0
 """Longest time to end the connections; the process ends then all the same."""
-LATE_ORDER_SECONDS = 10.0
-"""Until the second look for orders that the watchdog cannot follow."""
 _NO_PREFIX = "wd"
 """Begins the ids of the watchdog's orders when the run's header is not known."""
 
@@ -437,11 +435,9 @@ async def _act(
     )
     flatten = (settings.flatten or watched.flatten) and not watched.keeps_positions
     began = asyncio.get_running_loop().time()
-    done = await trader.clear(orders, flatten=flatten, parents=watched.parents)
-    if header is None and watched.live:
-        # nothing here follows the desk's last orders: one on its way arrives within the acceptance timeout
-        await asyncio.sleep(LATE_ORDER_SECONDS)
-        done = await trader.clear((), flatten=flatten)
+    # without the header nothing here follows the desk's last orders
+    clear = trader.clear_twice if header is None and watched.live else trader.clear
+    done = await clear(orders, flatten=flatten, parents=watched.parents)
     seconds = asyncio.get_running_loop().time() - began
     log_to_run(f"{'done' if done else 'NOT DONE: act by hand'} after {seconds:.2f} s")
     return 3 if done else 4

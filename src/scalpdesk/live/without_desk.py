@@ -45,7 +45,6 @@ from scalpdesk.live.assembly import life_of, lock_account, venue_at, venue_gatew
 from scalpdesk.live.emergency import CLEAR_SECONDS, EmergencyTrader, Log
 from scalpdesk.live.options import SIMULATED_ACCOUNTS, RunOptions, venue_name
 from scalpdesk.live.plan import LivePlan, plan_of
-from scalpdesk.live.watchdog_program import LATE_ORDER_SECONDS
 from scalpdesk.orders.order_manager import OrderManager
 from scalpdesk.venues.contract import EmergencyGateway
 from scalpdesk.venues.questions import BRIEF_SECONDS
@@ -336,10 +335,8 @@ async def _clear(
         books=journaled.held,
     )
     open_still = journaled.orders.live.values()
-    await trader.clear(
+    return await trader.clear_twice(
         (order.submitted for order in open_still),
         flatten=True,
         parents={order.client_order_id: order.parent_id for order in open_still if order.parent_id},
     )
-    await asyncio.sleep(LATE_ORDER_SECONDS)  # an order that the dead desk sent last arrives within that time
-    return await trader.clear((), flatten=True)

@@ -15,6 +15,7 @@ from scalpdesk.core.events import (
     BarEvent,
     CancelRejected,
     Event,
+    HoldingsShown,
     OrderNotFound,
     OrderStatusUnknown,
     PositionChanged,
@@ -87,6 +88,8 @@ class Conduct:
         """Until when a timer may fire, by name and instant."""
         self._born_ns = 0
         self._is_compared = self._has_doubted = self._has_begun = True
+        self._is_shown = False
+        """Whether the venue's positions were shown in this life, and no comparison has begun since."""
         self._came_compared = False
         """Whether the journal ends with an account that was compared: that is taken back first."""
         self._lost_since_ns: int | None = None
@@ -133,7 +136,7 @@ class Conduct:
     def resume(self, now_ns: int, *, is_fresh: bool) -> None:
         """The journal is replayed, and what comes now is news; ``is_fresh`` when it held nothing."""
         self._born_ns, self._is_compared, self._has_doubted = now_ns, is_fresh, False
-        self._has_begun = is_fresh
+        self._has_begun, self._is_shown = is_fresh, False
         self._came_compared = self._scene.engine.desk.gate.is_compared
         if self._noted is not None:
             self.asked, self._noted = self._noted, None
@@ -200,7 +203,9 @@ class Conduct:
             self._timers.clear()
             self._marked_ns = self._scene.engine.now_ns
         elif type(event) is AccountComparison:
-            self._is_compared = event.is_compared
+            self._is_compared, self._is_shown = event.is_compared, False
+        elif type(event) is HoldingsShown:
+            self._is_shown = True
         elif type(event) is AccountLimits:
             self._may_short = event.may_short and SHARE in event.shortable
             self._margin = event.margin_fraction
@@ -275,7 +280,7 @@ class Conduct:
         what = f"{order.side.value} {order.quantity} {desk.instruments[order.instrument_id].symbol}"
         if SHARE in self._halted or order.instrument_id in self._halted:
             return f"5 nothing_in_a_halt: {what}"
-        if not self._is_compared and not desk.leaves_by_positions:
+        if not self._is_compared and not (self._is_shown and desk.leaves_by_positions):
             return f"14 compared_before_trading: {what} before the account was compared"
         limits = scene.plan.limits
         self._sent_ns.append(now_ns)

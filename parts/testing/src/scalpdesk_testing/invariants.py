@@ -124,6 +124,8 @@ class Scene:
     """Whether the desk has named a difference without a cause: a person has to clear it."""
     has_jumped: bool = False
     """Whether the price jumps once by far more than the volatility has it."""
+    left_as: set[str] = field(default_factory=set)
+    """Beginnings of the ids of orders by which a start left that never saw the account."""
     excused: set[int] = field(default_factory=set)
     """Laws that a fault outside the desk's power suspends (a bust may leave a hedge naked for a moment)."""
 
@@ -333,6 +335,17 @@ class Scene:
         )
         return sum(crossed, ZERO)
 
+    def has_intent(self, name: str) -> bool:
+        """Return whether an order may be at the venue under a name of the desk.
+
+        Its intent is on disk; of the last resort, which writes no journal, the name is that of such a start.
+        """
+        return name in self.journal.durable or self.is_last_resort(name)
+
+    def is_last_resort(self, name: str) -> bool:
+        """Return whether an order is one by which a start left that never saw the account."""
+        return any(name.startswith(f"{each}-") for each in self.left_as)
+
     def sent_as(self, order: BrokerOrder) -> str:
         """Return the id that the desk sent an order under: of a leg its combo's."""
         sent = order if order.parent is None else self.account.orders[order.parent]
@@ -377,7 +390,7 @@ def no_order_without_intent(scene: Scene) -> str | None:
         name = scene.sent_as(order)
         if order.request.client_order_id is None or name.startswith(BY_HAND):
             continue  # the broker's own liquidation, or somebody else's hand
-        if name not in scene.journal.durable:
+        if not scene.has_intent(name):
             return f"{order.side.value} {order.quantity} {order.request.symbol} {name} was never journaled"
     return None
 
@@ -386,8 +399,11 @@ def one_live_order_per_intent(scene: Scene) -> str | None:
     """The venue never works two orders for one want: beside one that the desk thinks over, another."""
     seen: set[tuple[InstrumentId | None, str]] = set()
     live = scene.engine.desk.orders.live
-    # those that the desk counts as live are part of its exposure: the next one asks for the rest only
-    hidden = [order for order in scene.open_at_venue if scene.name_of(order) not in live]
+    # those that the desk counts as live are part of its exposure: the next one asks for the rest only, and
+    # so does the last resort, whose orders the desk does not know
+    names = {order.order_id: scene.name_of(order) for order in scene.open_at_venue}
+    known = {each for each, name in names.items() if name in live or scene.is_last_resort(name)}
+    hidden = [order for order in scene.open_at_venue if order.order_id not in known]
     for order in (*hidden, *(order for order in scene.open_at_venue if order not in hidden)):
         key = (order.instrument_id, order.side.value)
         if not hidden or key not in {(order.instrument_id, order.side.value) for order in hidden}:

@@ -19,7 +19,6 @@ from scalpdesk.core.units import InstrumentId
 from scalpdesk.exchange import Question
 from scalpdesk.live.account_mode import WaitingCommand
 from scalpdesk.live.emergency import EmergencyTrader
-from scalpdesk.live.watchdog_program import LATE_ORDER_SECONDS
 from scalpdesk.venues.contract import EmergencyGateway
 from scalpdesk_testing.campaign import trial_of
 from scalpdesk_testing.market import SmallMarket
@@ -249,9 +248,7 @@ class _QuestionTrial(Trial):
         gateway = await self._connected()
         try:
             trader = self._trader(gateway)
-            await trader.clear((), flatten=True)
-            await asyncio.sleep(LATE_ORDER_SECONDS)
-            await trader.clear((), flatten=True)
+            await trader.clear_twice((), flatten=True)
         except ScalpdeskError as error:
             self.refusal = f"{type(error).__name__}: {error.what}"
         finally:

@@ -33,6 +33,7 @@ from scalpdesk.live.account_mode import ModeKeeper
 from scalpdesk.live.core import LiveCore
 from scalpdesk.live.recovery import Start, known_orders, rebuild
 from scalpdesk.live.runner import LiveRunner, RunnerOptions
+from scalpdesk.live.sessions import RunEnd
 from scalpdesk.live.supervision import FaultError
 from scalpdesk.orders.order import OrderState
 from scalpdesk.plugins import JournalReader
@@ -107,8 +108,40 @@ class TrialOutcome:
         self.violations.append(Violation(self.seed, invariant, self.events, detail))
 
 
+@dataclass(frozen=True, slots=True)
+class _Left:
+    """End of a desk that left without a start; ``is_flat`` when it says that the account is flat."""
+
+    ended_ns: int
+    is_flat: bool
+
+
+def _is_left_flat(trial: "Trial", ended_ns: int) -> None:
+    """Hold the venue's book against a desk that left: it has no book of its own of what it closed.
+
+    What others sent after its end, and a fill of its own order after the confirmed cancel, are not its doing.
+    """
+    account, scene = trial.account, trial.scene
+    held = {number: account.quantity(number) for number in trial.numbers}
+    for trade in account.executions:
+        order = account.orders[trade.order_id]
+        is_beyond = order.created_ns > ended_ns or scene.is_last_resort(scene.sent_as(order))
+        if trade.ts_ns > ended_ns and is_beyond and trade.instrument_id is not None:
+            held[trade.instrument_id] -= trade.side.sign * trade.quantity
+    for number, units in held.items():
+        if units:
+            symbol = trial.market.instruments[number].symbol
+            trial.violate(
+                "3 left_flat", f"the desk says that it left, and the venue holds {units:+f} {symbol}"
+            )
+
+
 def _final_look(trial: "Trial") -> None:
     """The session is over and all is quiet: both sides must say the same."""
+    if trial.left is not None:
+        if trial.left.is_flat:
+            _is_left_flat(trial, trial.left.ended_ns)
+        return
     desk = trial.engine.desk
     for name, order in desk.orders.live.items():
         trial.violate("L liveness", f"{name} is {order.state.value} after the close")
@@ -243,6 +276,8 @@ class Trial(ABC):
         self.outcome = TrialOutcome(schedule.seed)
         self.is_stated = False
         """The desk reduces for a stated reason that only a person can clear."""
+        self.left: _Left | None = None
+        """How the desk left by the venue's positions alone, without a start; None where it did not."""
         self.verbose = verbose
         self.loop = VirtualLoop()
         self.desk_plan = plan.drawn(schedule)
@@ -461,6 +496,7 @@ class Trial(ABC):
                 )
             )
             await self.mishaps.running
+            self._note_leaving(self.mishaps.runner)
         except FaultError as fault:
             is_contradiction = isinstance(fault.__cause__, InvariantError)
             self.violate(f"0 desk_{'contradicts_itself' if is_contradiction else 'crashed'}", fault.what)
@@ -486,6 +522,13 @@ class Trial(ABC):
         finally:
             self.mishaps.running = None
             await gateway.close(graceful=False)
+
+    def _note_leaving(self, runner: LiveRunner) -> None:
+        """Note that a desk has ended which left without a start, and whether it says that it left flat."""
+        state = runner.state
+        if state.leaves_as:
+            is_flat = state.end is RunEnd.STOPPED and not state.stop_asked
+            self.left = _Left(self.clock.true_ns(), is_flat=is_flat)
 
     @abstractmethod
     def make_line(self, keyring: Keyring) -> Line:
@@ -634,6 +677,9 @@ class Trial(ABC):
 
     def _sent(self, method: str, path: str, body: bytes) -> None:
         """A request leaves the desk: the laws on its bytes."""
+        runner = self.mishaps.runner
+        if runner is not None and runner.state.leaves_as:
+            self.scene.left_as.add(runner.state.leaves_as)
         if method == "POST" and path == ORDERS_PATH:
             self._orders_sent += 1
             self.conduct.left_at[read_orders(body, 0)[0].client_order_id] = self.loop.time()

@@ -101,9 +101,10 @@ class WireLaws:
         elif method == "POST" and path == ORDERS_PATH:
             orders = read_orders(body, now_ns)
             name = orders[0].client_order_id
-            if name not in self._scene.journal.durable:
+            if not self._scene.has_intent(name):
                 yield f"1 no_order_without_intent: {name} left before its intent was on disk"
-            if not _is_repetition(self._bodies.setdefault(name, body), body):
+            first, is_free = self._bodies.setdefault(name, body), self._scene.is_last_resort(name)
+            if not _is_repetition(first, body, is_free=is_free):
                 yield f"2 one_live_order_per_intent: {name} was sent with another content"
             for order in orders:
                 why = self._why_not(order)
@@ -221,9 +222,13 @@ def _crosses(is_buy: bool, price: Decimal | None, other: Decimal | None) -> bool
     return price >= other if is_buy else price <= other
 
 
-def _is_repetition(first: bytes, body: bytes) -> bool:
-    """Return whether a request is an earlier one again, for no more: the venue takes its id once."""
+def _is_repetition(first: bytes, body: bytes, *, is_free: bool) -> bool:
+    """Return whether a request is an earlier one again, for no more: the venue takes its id once.
+
+    ``is_free``: In place of a request that was refused the last resort asks for what is held by then.
+    """
     if first == body:
         return True
     before, now = (msgspec.json.decode(each, type=dict[str, Any]) for each in (first, body))
-    return Decimal(now.pop("qty", 0)) <= Decimal(before.pop("qty", 0)) and before == now
+    is_more = Decimal(now.pop("qty", 0)) > Decimal(before.pop("qty", 0))
+    return (is_free or not is_more) and before == now
