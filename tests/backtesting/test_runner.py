@@ -240,27 +240,37 @@ def test_a_run_that_sells_nothing_knows_of_no_assignment(early):
     assert usual.outputs == other.outputs
 
 
+@pytest.mark.parametrize("moved", [0.0, 0.003])
 @pytest.mark.parametrize("has_morning", [True, False])
-def test_after_a_late_move_the_pin_is_held_over_the_night_and_known_in_the_morning(has_morning):
-    """A straddle sold at 500 on a share at 500.005: one leg is assigned, by the price after the close."""
-    days = (DAY, TUESDAY) if has_morning else (DAY,)
-    seen = set()
-    for seed in range(6):
-        builder = TapeBuilder(straddle_book(500, expiry=DAY), days=days).spot("10:00", 500.0)
-        builder.spot("15:59", 500.005)
+def test_the_pin_is_held_over_the_night_and_known_in_the_morning(has_morning, moved):
+    """A straddle sold at 270 on a share at 270.005: one leg is assigned, by the last price of its holders.
+
+    With seeds 2, 5 and 7 the price falls after the close, and the put is assigned: shares at 270, which the
+    next session opens at 268.50.
+    """
+    monday, tuesday = date(2018, 1, 8), date(2018, 1, 9)
+    seen = {}
+    for seed in (1, 2, 5, 7, 9):
+        builder = TapeBuilder(straddle_book(270, expiry=monday), days=(monday, tuesday)[: 1 + has_morning])
+        builder.spot("10:00", 270.0, day=monday).spot("15:59", 270.005, day=monday)
         if has_morning:
-            builder.spot("10:00", 499.0, day=TUESDAY)
-        terms = AssignmentTerms("off", after_close_move=0.003, seed=seed)
+            builder.spot("09:30", 268.5, day=tuesday)
+        terms = AssignmentTerms("off", after_close_move=moved, seed=seed)
         run = run_tape(builder.build(), Scripted(), positions={1: -1, 2: -1}, assignment=terms)
         told = [event for event in run.events if isinstance(event, PositionChanged)]
         assert {one.cause for one in told} == {"assignment", "delivery", "expired_worthless"}
-        known_ns = {one.ts_recv_ns for one in told}
-        assert min(known_ns) >= (at("09:30", TUESDAY) if has_morning else at("17:30"))
-        held = {each.instrument_id: each.quantity for each in run.engine.desk.positions.held()}
-        assert held in ({0: 100}, {0: -100})
-        assert held == {number: each.quantity for number, each in run.broker.account.holdings.items()}
-        seen |= {*held.values()}
-    assert seen == {100, -100}
+        assert {one.ts_recv_ns for one in told} == {at("07:30", tuesday)}
+        assert {one.ts_event_ns for one in told} == {at("16:00", monday)}
+        desk, account = run.engine.desk, run.broker.account
+        held = {each.instrument_id: each.quantity for each in desk.positions.held()}
+        assert held == {number: each.quantity for number, each in account.holdings.items()}
+        assert sum(desk.attribution.totals.values()) == desk.attribution.nav_change
+        seen[seed] = int(held[0])
+        last = D("268.5") if has_morning else desk.delta_engine.mark(0)
+        assert desk.attribution.nav == pytest.approx(account.cash + held[0] * D(str(last)), abs=D("0.01"))
+    down = {2: 100, 5: 100, 7: 100}
+    assert {seed: seen[seed] for seed in down} == (down if moved else dict.fromkeys(down, -100))
+    assert moved or set(seen.values()) == {-100}
 
 
 def expiring(level, positions, root="SPY", settlement=None):

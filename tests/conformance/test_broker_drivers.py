@@ -33,6 +33,7 @@ from scalpdesk.core.refusals import Cause, Refused
 from scalpdesk.core.units import NEVER_NS
 from scalpdesk.exchange.market import MarketTerms, SimulatedMarket
 from scalpdesk.exchange.source import TapeSource
+from scalpdesk.instruments.account_messages import cleared_ns
 from scalpdesk.instruments.corporate_actions import ActionKind, CorporateAction
 from scalpdesk.instruments.fees import NO_FEES
 from scalpdesk.instruments.sessions import session_on
@@ -249,7 +250,7 @@ class ServedQuestion:
                     self.world.settle()
                 else:
                     self.carry_out(act)
-        self.world.advance_to(self.question.tape.sessions[0].close_ns + 1)
+        self.world.advance_to(cleared_ns(self.question.tape.sessions[0].close_ns))
         return read(self.account), self.rejected
 
 

@@ -20,6 +20,7 @@ pytestmark = pytest.mark.enable_socket
 D = Decimal
 SHARE, CALL, PUT, CALL_505 = 0, 1, 2, 3
 SYMBOLS = ("SPY", "SPY240304C00500000", "SPY240304P00500000", "SPY240304C00505000")
+NEXT = DAY + timedelta(days=1)
 AFTER_CLOSE = {"after_close_move": 0.002, "seed": 8}
 
 
@@ -85,9 +86,9 @@ def test_a_pin_over_alpaca_with_a_position_that_its_owner_lets_go():
     day = AlpacaDay({CALL: 2, PUT: -3, CALL_505: -1}, **AFTER_CLOSE)
     answer = day.bench.ask("POST", f"/v2/positions/{SYMBOLS[CALL]}/do-not-exercise")
     assert (answer.status, answer.body) == (200, b"{}")
-    day.world.advance_to(at("17:30"))
-    assert day.agrees() == []  # the others may still decide
-    day.world.advance_to(at("17:31"))
+    day.world.advance_to(at("07:29", NEXT))
+    assert day.agrees() == []  # the others could decide until 17:30, and the night is cleared by the morning
+    day.world.advance_to(at("07:30", NEXT))
     assert sorted(day.agrees()) == sorted(
         [
             (ChangeCause.EXPIRED_WORTHLESS, CALL, -2),
@@ -103,7 +104,9 @@ def test_a_pin_over_alpaca_with_a_position_that_its_owner_lets_go():
 
 def test_without_a_word_the_bought_call_is_exercised_at_a_cent_in_the_money():
     day = AlpacaDay({CALL: 2, PUT: -3})
-    day.world.advance_to(at("16:01"))
+    day.world.advance_to(at("17:31"))
+    assert day.agrees() == []
+    day.world.advance_to(at("07:30", NEXT))
     assert sorted(day.agrees()) == sorted(
         [
             (ChangeCause.EXERCISE, CALL, -2),
@@ -132,7 +135,7 @@ def test_alpaca_takes_contrary_instructions_from_owners_while_the_market_is_open
 
 def on_tws(work, positions, **options):
     terms = MarketOptions(**options)
-    bench = TwsBench(source=pin_day(days=(DAY, DAY + timedelta(days=1))), options=terms, accounts=1)
+    bench = TwsBench(source=pin_day(days=(DAY, NEXT)), options=terms, accounts=1)
     account = bench.world.ledger.accounts["account-1"]
     bench.world.advance_to(at("15:59:30"))
     account.cash = D(1_000_000)
@@ -187,6 +190,8 @@ def test_a_pin_over_tws_with_a_lapse_after_the_close():
         assert (asked.order.totalQuantity, asked.orderStatus.status) == (2, "PreSubmitted")
         tws.advance(47 * 60)  # 17:31
         await client.until(lambda: asked.orderStatus.status == "Filled")
+        assert account.quantity(CALL) == 2
+        tws.world.advance_to(at("07:30", NEXT))
         assert sorted(await desk_agrees(tws, client, account, before)) == sorted(
             [
                 (ChangeCause.EXPIRED_WORTHLESS, CALL, -2),
@@ -214,7 +219,7 @@ def test_an_exercise_out_of_the_money_needs_the_override_and_may_be_withdrawn():
         await client.until(lambda: asked.orderStatus.status == "Cancelled")
         client.ib.exerciseOptions(put, 1, 1, "DU1000001", 1)
         await client.until(client.ib.openTrades)
-        tws.advance(2 * 3_600)
+        tws.world.advance_to(at("07:30", NEXT))
         assert sorted(await desk_agrees(tws, client, account, before)) == sorted(
             [
                 (ChangeCause.EXERCISE, PUT, -1),
@@ -226,8 +231,8 @@ def test_an_exercise_out_of_the_money_needs_the_override_and_may_be_withdrawn():
     on_tws(work, {PUT: 2})
 
 
-def test_an_exercise_before_the_expiry_waits_for_the_evening_of_the_day():
-    """The day is not the option's last: shares come at 17:25, and it is no more."""
+def test_an_exercise_before_the_expiry_waits_for_the_clearing_of_the_night():
+    """The day is not the option's last: the notice is final at 17:25, and shares come in the morning."""
     later = DAY + timedelta(days=4)
     bench = TwsBench(accounts=1)
     account = bench.world.ledger.accounts["account-1"]
@@ -246,9 +251,12 @@ def test_an_exercise_before_the_expiry_waits_for_the_evening_of_the_day():
         tws.world.advance_to(at("17:24"))
         assert account.quantity(number) == 3
         tws.world.advance_to(at("17:26"))
+        await client.until(lambda: not client.ib.openTrades())
+        tws.world.advance_to(at("07:29", NEXT))
+        assert account.quantity(number) == 3
+        tws.world.advance_to(at("07:30", NEXT))
         await client.until(lambda: {one.position for one in client.ib.positions()} == {1, 200})
         assert (account.quantity(SHARE), account.cash) == (200, cash - 200 * strike)
-        await client.until(lambda: not client.ib.openTrades())
 
     try:
         run(bench)

@@ -12,6 +12,7 @@ from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.intents import OrderType, Side, TimeInForce
 from scalpdesk.core.units import DAY_SECONDS, NANOS_PER_SECOND
 from scalpdesk.exchange.source import TapeSource
+from scalpdesk.instruments.account_messages import cleared_ns
 from scalpdesk.instruments.classes import us_option
 from scalpdesk.instruments.contract import Equity, Instruments
 from scalpdesk.instruments.corporate_actions import ActionKind, CorporateAction
@@ -20,7 +21,7 @@ from scalpdesk.instruments.sessions import expiry_instant_ns, next_session, sess
 from scalpdesk.marketdata.tape import CashDividend, Morning, RateCurve
 from scalpdesk.portfolio.option_pricer import exercise_gain
 from scalpdesk.simulation.accounts import AccountTerms
-from scalpdesk.simulation.assignment import RANDOM_PART, AssignmentTerms, notice_ns
+from scalpdesk.simulation.assignment import RANDOM_PART, AssignmentTerms
 from scalpdesk.simulation.broker import Broker
 from scalpdesk.simulation.fills import fill_model
 from scalpdesk.simulation.hours import ExchangeHours
@@ -106,7 +107,8 @@ def test_a_call_sold_without_shares_owes_the_dividend_too():
     assert (gone.cause, gone.quantity_change, gone.cash_change) == (ChangeCause.ASSIGNMENT, 1, 0)
     assert (delivered.quantity_change, delivered.price, delivered.cash_change) == (-100, 450, 45_000)
     assert (paid.cause, paid.cash_change) == (ChangeCause.DIVIDEND, D("-175.00"))
-    assert gone.ts_event_ns == session_on(DAY).close_ns < gone.ts_recv_ns == session_on(TUESDAY).open_ns
+    assert (gone.ts_event_ns, gone.ts_recv_ns) == (session_on(DAY).close_ns, at("07:30", TUESDAY))
+    assert paid.ts_recv_ns == session_on(TUESDAY).open_ns
     assert {number: held.quantity for number, held in night.account.holdings.items()} == {SHARE: -100}
     assert night.account.cash == D("144825.00")
 
@@ -305,14 +307,13 @@ def at_expiry(move, seed, held=None, spot=450.3):
     night.broker.drain()
     night.broker.expiry.close_session(night.session.close_ns)
     night.broker.close_session(night.session.close_ns)
-    if move:  # nobody knows before the last notice: the pin is held over the night
-        night.broker.advance(notice_deadline_ns(DAY) - 1)
-        assert night.account.quantity(SHARE) == 0
-        night.morning()
+    night.broker.advance(at("07:29:59", TUESDAY))  # nobody knows before: the pin is held over the night
+    assert night.account.quantity(SHARE) == 0
+    night.morning()
     return night.account
 
 
-def test_an_assignment_of_the_expiry_day_is_stamped_after_the_last_notice_and_at_the_strike():
+def test_an_assignment_of_the_expiry_day_is_stamped_with_the_nights_clearing_and_at_the_strike():
     seen = []
     for seed in range(20):
         night = Night({PUT: -1}, book=straddle_book(450, expiry=DAY), spot=450.005, put=0.05,
@@ -322,7 +323,7 @@ def test_an_assignment_of_the_expiry_day_is_stamped_after_the_last_notice_and_at
         changes = [each for each in night.morning() if each.cause in ("assignment", "delivery")]
         seen.append(bool(changes))
         for each in changes:
-            assert notice_deadline_ns(DAY) < each.ts_recv_ns <= night.session.open_ns
+            assert notice_deadline_ns(DAY) < each.ts_recv_ns == cleared_ns(session_on(DAY).close_ns)
         assert night.account.quantity(SHARE) == (100 if changes else 0)
     assert {True, False} == set(seen)
 
@@ -355,7 +356,6 @@ def test_the_served_account_learns_of_it_two_hours_before_the_opening():
     cash = bench.world.ledger.accounts["account-1"].cash
     bench.world.advance_to(at("07:29", TUESDAY))
     assert {one["symbol"]: one["qty"] for one in bench.get("/v2/positions")} == {"SPY": "100", call: "-1"}
-    assert notice_ns(at("16:00")) == at("07:30", TUESDAY)
     bench.world.advance_to(at("07:30", TUESDAY))
     assert bench.get("/v2/positions") == []
     assert bench.world.ledger.accounts["account-1"].cash == cash + 45_000

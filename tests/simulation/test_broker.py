@@ -9,6 +9,7 @@ from scalpdesk.core.events import OrderFilled, PositionChanged
 from scalpdesk.core.intents import OrderType, Side, Stop, TimeInForce
 from scalpdesk.core.refusals import Cause, Refused
 from scalpdesk.core.units import MINUTE_NS, NEVER_NS
+from scalpdesk.instruments.account_messages import cleared_ns
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.deribit import perpetual
 from scalpdesk.instruments.sessions import expiry_instant_ns, session_on
@@ -53,7 +54,7 @@ def test_the_legs_of_a_combo_are_taken_to_their_end():
     assert venue.units() == {CALL: 1, PUT: 1}
     venue.quote(SHARE, ENDS_NS, 509.5, 510.5)
     assert venue.broker.due_ns == ENDS_NS + 1
-    venue.broker.advance(ENDS_NS + 1)
+    venue.broker.advance(cleared_ns(ENDS_NS))
     assert [(one.instrument_id, one.cause) for one in venue.bookings()] == [
         (CALL, "exercise"),
         (SHARE, "delivery"),
@@ -655,7 +656,7 @@ def test_a_broker_takes_levels_dividends_and_funding_from_its_tape():
     (funding,) = venue.bookings()
     assert (funding.cause, funding.instrument_id, funding.cash_change) == ("funding", 3, -paid)
     assert funding.reference == f"funding-BTC-PERPETUAL-{T}"
-    venue.broker.advance(ENDS_NS + 1)
+    venue.broker.advance(cleared_ns(ENDS_NS))
     exercised, delivered = venue.bookings()
     assert (exercised.cause, delivered.cash_change) == ("exercise", -50_000)
     level = venue.broker.expiry.settlement_of

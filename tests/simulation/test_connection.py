@@ -13,6 +13,7 @@ from scalpdesk.core.events import (
 )
 from scalpdesk.core.intents import CancelOrder, MultiLegOrder, OrderType, ReplaceOrder, Side, TimeInForce
 from scalpdesk.core.refusals import Cause, Refused
+from scalpdesk.instruments.account_messages import cleared_ns
 from scalpdesk.instruments.classes import us_option
 from scalpdesk.instruments.contract import Equity, Instruments
 from scalpdesk.instruments.fees import ALPACA_FEES
@@ -219,7 +220,8 @@ def test_expired_options_leave_the_account_with_what_they_turn_into(exchange):
     venue = exchange(positions={0: -60, 1: 1, 2: 1})
     venue.on_quote(quote(0, END_NS, 506.99, 507.01))
     venue.expire(END_NS)
-    assert [change.cause for change in venue.take_due(END_NS)] == [
+    assert venue.take_due(cleared_ns(END_NS) - 1) == []
+    assert [change.cause for change in venue.take_due(cleared_ns(END_NS))] == [
         "exercise",
         "delivery",
         "expired_worthless",
@@ -227,7 +229,7 @@ def test_expired_options_leave_the_account_with_what_they_turn_into(exchange):
     assert holdings(venue) == {0: D(40)}
     assert venue.account.cash == D(100_000) - 50_000
     venue.expire(END_NS)
-    assert venue.take_due(END_NS + 1) == []
+    assert venue.take_due(cleared_ns(END_NS) + 1) == []
 
 
 def test_an_option_that_settles_at_the_opening_takes_no_quote_from_before_it():

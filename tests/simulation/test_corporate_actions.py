@@ -13,6 +13,7 @@ from scalpdesk.core.enums import Mode, OperatorAction, OperatorCause
 from scalpdesk.core.errors import DataError
 from scalpdesk.core.events import OperatorEvent, OrderCancelled, PositionChanged
 from scalpdesk.core.intents import Mark, OrderType, Purpose, Side, SubmitOrder, TimeInForce
+from scalpdesk.instruments.account_messages import cleared_ns
 from scalpdesk.instruments.classes import us_option
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.corporate_actions import ActionKind, CorporateAction
@@ -175,7 +176,7 @@ def test_an_adjusted_option_ends_as_its_new_contract():
     venue.broker.actions.schedule = (action(ratio="2"),)
     venue.open_session(OPEN, CLOSE)
     venue.on_quote(TapeBuilder(book).quote(0, at("16:00", TUESDAY), 260.0, 260.0).rows[0])
-    venue.take_due(CLOSE + 1)
+    venue.take_due(cleared_ns(CLOSE))
     assert {n: p.quantity for n, p in venue.account.holdings.items()} == {0: 200}
     assert venue.account.cash == 100_000 - 200 * 250
 

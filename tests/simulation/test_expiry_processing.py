@@ -9,6 +9,7 @@ from scalpdesk.core.errors import DataError
 from scalpdesk.core.intents import Side, Stop, Trailing
 from scalpdesk.core.refusals import Cause, Refused
 from scalpdesk.core.units import MINUTE_NS, NEVER_NS
+from scalpdesk.instruments.account_messages import cleared_ns
 from scalpdesk.instruments.classes import us_option
 from scalpdesk.instruments.contract import Equity, Instruments
 from scalpdesk.instruments.deadlines import ALPACA_CUTOFF, order_cutoff_ns
@@ -27,6 +28,7 @@ SHARE, CALL, PUT = 0, 1, 2
 OPEN_NS, CLOSE_NS = session_on(DAY).open_ns, session_on(DAY).close_ns
 EXPIRING = straddle_book(500, expiry=DAY)
 ENDS_NS = expiry_instant_ns(EXPIRING[CALL])
+CLEARED_NS = cleared_ns(ENDS_NS)
 
 
 class Venue(Market):
@@ -47,12 +49,15 @@ def test_an_option_is_settled_at_the_last_quote_before_its_end():
     venue = Venue({CALL: 2})
     venue.quote(SHARE, 510, ENDS_NS)
     venue.broker.advance(ENDS_NS)
-    assert venue.bookings() == []
     venue.broker.advance(ENDS_NS + 1)
+    venue.quote(SHARE, 400, ENDS_NS + 2)
+    venue.broker.advance(CLEARED_NS - 1)
+    assert (venue.bookings(), venue.account.quantity(CALL)) == ([], 2)
+    venue.broker.advance(CLEARED_NS)
     gone, delivered = venue.bookings()
     assert (gone.cause, gone.quantity_change, gone.ts_event_ns) == (ChangeCause.EXERCISE, -2, ENDS_NS)
     assert (delivered.quantity_change, delivered.cash_change) == (200, -100_000)
-    assert delivered.ts_recv_ns == ENDS_NS + 1
+    assert delivered.ts_recv_ns == CLEARED_NS
     assert venue.account.quantity(SHARE) == 200
 
 
@@ -61,9 +66,10 @@ def test_a_closing_level_is_only_so_old(age_ns, settles):
     venue = Venue({CALL: 2})
     venue.quote(SHARE, 510, ENDS_NS - age_ns)
     venue.broker.advance(ENDS_NS + 1)
-    assert bool(venue.bookings()) is settles
     if settles:
         venue.broker.expiry.check_levels()
+        venue.broker.advance(CLEARED_NS)
+        assert [one.cause for one in venue.bookings()] == ["exercise", "delivery"]
         return
     assert venue.broker.ledger.awaited == {SHARE}
     assert venue.broker.ledger.working == {SHARE: []}
@@ -71,6 +77,7 @@ def test_a_closing_level_is_only_so_old(age_ns, settles):
         venue.broker.expiry.check_levels()
     assert caught.value.value.startswith("last known level: 510.00 of 2024-03-04 ")
     venue.quote(SHARE, 512, ENDS_NS + MINUTE_NS)
+    venue.broker.advance(CLEARED_NS)
     assert [one.cause for one in venue.bookings()] == ["exercise", "delivery"]
     assert (venue.broker.ledger.awaited, venue.broker.ledger.working) == (set(), {})
     venue.broker.expiry.check_levels()
@@ -86,6 +93,8 @@ def test_an_owner_who_lets_go_is_not_exercised_and_is_assigned_all_the_same(exer
         venue.broker.expiry.instruct("account", CALL, exercises=False, contracts=D(told))
     venue.quote(SHARE, 510, ENDS_NS)
     venue.broker.advance(ENDS_NS + 1)
+    assert venue.account.quantity(SHARE) == 0
+    venue.broker.advance(CLEARED_NS)
     assert venue.account.quantity(SHARE) == shares
     assert venue.account.quantity(CALL) == venue.account.quantity(3) == 0
     references = [one.reference for one in venue.bookings()]
@@ -120,6 +129,7 @@ def test_an_official_level_counts_before_any_quote():
     venue.broker.expiry.settlement_of = lambda symbol, day: asked.append((symbol, day)) or D(499)
     venue.quote(SHARE, 510, ENDS_NS)
     venue.broker.advance(ENDS_NS + 1)
+    venue.broker.advance(CLEARED_NS)
     assert [one.cause for one in venue.bookings()] == [ChangeCause.EXPIRED_WORTHLESS]
     assert set(asked) == {("SPY", DAY)}
 
@@ -142,6 +152,7 @@ def test_a_contract_is_watched_once_and_its_orders_end_with_it():
     resting, other = venue.order(CALL, -1, 5), venue.order(SHARE, 1, 400)
     venue.broker.advance(ENDS_NS + 1)
     assert (resting.status, other.status) == (Status.EXPIRED, Status.NEW)
+    venue.broker.advance(CLEARED_NS)
     assert venue.account.holdings == {}
 
 
@@ -151,6 +162,7 @@ def test_at_the_close_of_the_session_what_ends_then_is_settled():
     venue.broker.expiry.close_session(CLOSE_NS - 1)
     assert venue.bookings() == []
     venue.broker.expiry.close_session(ENDS_NS)
+    venue.broker.advance(CLEARED_NS)
     assert [(one.instrument_id, one.cause) for one in venue.bookings()] == [
         (CALL, "exercise"),
         (SHARE, "delivery"),
@@ -321,14 +333,16 @@ def test_a_level_of_before_the_end_settles_at_the_end_and_not_later():
     venue = Venue({CALL: 1})
     venue.quote(SHARE, 510, ENDS_NS - MINUTE_NS)
     venue.broker.expiry.settle(CALL, EXPIRING[CALL])
+    venue.broker.advance(CLEARED_NS)
     assert [one.cause for one in venue.bookings()] == ["exercise", "delivery"]
     venue = Venue({CALL: 1})
     venue.quote(SHARE, 510, ENDS_NS - MINUTE_NS)
     venue.broker.ledger.now_ns = ENDS_NS + 2
     venue.broker.expiry.settle(CALL, EXPIRING[CALL])
+    venue.broker.advance(CLEARED_NS)
     assert venue.bookings() == []
-    venue.quote(SHARE, 511, ENDS_NS + 3)
-    assert [one.ts_recv_ns for one in venue.bookings()] == [ENDS_NS + 3] * 2
+    venue.quote(SHARE, 511, CLEARED_NS + 3)
+    assert [one.ts_recv_ns for one in venue.bookings()] == [CLEARED_NS + 3] * 2
 
 
 @pytest.mark.rows(

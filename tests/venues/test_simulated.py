@@ -18,10 +18,12 @@ from scalpdesk.core.events import (
     OrderFilled,
     OrderNotFound,
     OrderRejected,
+    PositionChanged,
     QuoteEvent,
 )
 from scalpdesk.core.intents import CancelOrder, OrderType, Purpose, Side, SubmitOrder, TimeInForce
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
+from scalpdesk.instruments.account_messages import cleared_ns
 from scalpdesk.instruments.sessions import next_session, session_on
 from scalpdesk.marketdata.tape import CashDividend
 from scalpdesk.simulation.connection import OVER
@@ -216,8 +218,8 @@ def test_the_quotes_of_the_close_itself_are_played_and_settle():
     tape = TapeBuilder(book).spot("15:59", 499.0).quote(0, "16:00", 503.99, 504.01).build()
     venue = PlayedSession(tape, connect(book, is_open=False, positions={1: (Decimal(1), Decimal(9))}))
     seen = steps(venue)
-    at_close = [name for name, ns in seen if ns == SESSION.close_ns]
-    assert at_close == ["QuoteEvent", "PositionChanged", "PositionChanged"]
+    assert [name for name, ns in seen if ns == SESSION.close_ns] == ["QuoteEvent"]
+    assert [name for name, ns in seen if ns == cleared_ns(SESSION.close_ns)] == ["PositionChanged"] * 2
     assert [(one.symbol, one.quantity) for one in venue.record.positions()] == [("SPY", 100)]
 
 
@@ -250,18 +252,18 @@ def test_an_order_of_the_last_second_is_answered_when_the_session_ends():
     assert kinds == {"in time": [OrderAccepted, OrderExpired], "too late": [OrderRejected]}
 
 
-def test_the_desk_hears_of_its_exercise_a_step_before_its_orders_of_the_day_end():
+def test_the_desk_hears_of_its_exercise_after_its_orders_of_the_day_have_ended():
     book = straddle_book(500, expiry=DAY)
     tape = TapeBuilder(book).spot("10:00", 500.0).spot("15:59", 510.0).build()
     venue = PlayedSession(tape, connect(book, is_open=False, positions={1: (Decimal(1), Decimal(9))}))
     venue.take(order(limit="400"))
     while venue.now_ns < SESSION.close_ns:
-        came = venue.step()
-    exercise, delivery = came
+        assert not any(isinstance(each, PositionChanged) for each in venue.step())
+    ended, exercise, delivery = venue.step()
+    assert (type(ended), ended.client_order_id) == (OrderExpired, "a")
+    assert {exercise.ts_recv_ns, delivery.ts_recv_ns} == {cleared_ns(SESSION.close_ns)}
     assert (exercise.cause, exercise.quantity_change) == (ChangeCause.EXERCISE, -1)
     assert (delivery.cause, delivery.quantity_change, delivery.price) == (ChangeCause.DELIVERY, 100, 500)
-    (ended,) = venue.step()
-    assert (type(ended), ended.client_order_id) == (OrderExpired, "a")
 
 
 def test_an_expiry_without_a_level_of_its_close_stops_the_session():

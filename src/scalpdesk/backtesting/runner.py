@@ -174,8 +174,8 @@ class BacktestRunner:
             yield from self._run_session(session, is_first=not place)
             yield session.close_ns
         if sessions and sessions[-1].close_ns <= self._until_ns:
-            noticed_ns = self.broker.end_notices(sessions[-1].day)
-            for change in () if noticed_ns is None else self.broker.take_due(noticed_ns):
+            cleared_ns = self.broker.clear_night(sessions[-1].close_ns)
+            for change in () if cleared_ns is None else self.broker.take_due(cleared_ns):
                 self._feed(change)
 
     def operate(self, event: OperatorEvent) -> None:
@@ -191,6 +191,9 @@ class BacktestRunner:
     # one session --------------------------------------------------------------------------------
 
     def _run_session(self, session: Session, *, is_first: bool) -> Iterator[int]:
+        if not is_first:
+            for change in self.broker.take_due(session.open_ns - 1):
+                self._feed(change)  # what the night has cleared
         for event in opening_events(self.tape, session, is_first=is_first):
             self._feed(event)
         for event in self._known_at_open:

@@ -18,7 +18,7 @@ from scalpdesk.instruments.fees import NO_FEES, FeeModel
 from scalpdesk.margin.holdings import MarginModel
 from scalpdesk.marketdata.tape import Morning
 from scalpdesk.simulation.accounts import AccountTerms, BrokerAccount
-from scalpdesk.simulation.assignment import AssignmentTerms, EarlyAssignment, notice_ns
+from scalpdesk.simulation.assignment import AssignmentTerms, EarlyAssignment
 from scalpdesk.simulation.broker import Broker
 from scalpdesk.simulation.faults import Fault, FaultPlan
 from scalpdesk.simulation.fills import fill_model
@@ -313,8 +313,6 @@ class SimulatedMarket:
         if self.broker.is_open:
             self.closes = {number: self.ledger.mark(number) for number in self.ledger.quotes}
             self.broker.close_session(now_ns)
-            if self.broker.assignment.waiting:
-                self.ledger.at(notice_ns(now_ns), self.broker.assignment.tell)
         self._boundary_ns = hours.next_boundary_ns(now_ns)
         if opening is not None:
             self.broker.open_session(now_ns, opening.close_ns)

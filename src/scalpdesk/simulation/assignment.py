@@ -15,7 +15,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 from msgspec.structs import replace
 
-from scalpdesk.core.units import CENT, DAY_SECONDS, MINUTE_NS, NANOS_PER_SECOND, ZERO, InstrumentId
+from scalpdesk.core.units import CENT, DAY_SECONDS, NANOS_PER_SECOND, ZERO, InstrumentId
+from scalpdesk.instruments.account_messages import cleared_ns
 from scalpdesk.instruments.contract import OptionContract, Style
 from scalpdesk.instruments.deadlines import takes_notices
 from scalpdesk.instruments.sessions import next_session, to_new_york
@@ -31,8 +32,6 @@ RANDOM_PART = 0.01
 """Part of the open interest in the money that is exercised in a night though it is worth more held. An
 assumption, not a measurement: it makes a run meet the case.
 """
-_NOTICE_BEFORE_NS = 120 * MINUTE_NS
-"""Before an opening: clearing members have the notices of the night by then."""
 _LARGEST_DEVIATION = 6.0
 """Standard deviations that the price moves after the close at most."""
 
@@ -49,8 +48,7 @@ class AssignmentTerms:
     """``off``: nothing before the expiry; ``worth``: all exercise what is worth more so; ``random``: that,
     and some of the rest of what is in the money."""
     after_close_move: float = 0.0
-    """Standard deviation of the price from the close to the last notice, a fraction; 0: no move. With one,
-    what expires is booked once the last notice of anybody is in, not at the close."""
+    """Standard deviation of the price from the close to the last notice, a fraction; 0: no move."""
     seed: int = 1
     """Seed of the draws."""
 
@@ -67,7 +65,7 @@ class _AssignedLot(NamedTuple):
 class AssignmentProcessor:
     """Assigns sold options.
 
-    The holders decide at the close; the account learns of it before the next opening.
+    The holders decide at the close; the account learns of it with the night's clearing.
 
     ``expiry``: Books what is assigned.
     """
@@ -84,7 +82,6 @@ class AssignmentProcessor:
         self._terms = terms
         if terms.after_close_move:
             expiry.last_level = self._last_level
-            expiry.waits_for_all = True
 
     def close_session(self, now_ns: int) -> None:
         """Decide which sold options are assigned in the night that begins."""
@@ -100,8 +97,10 @@ class AssignmentProcessor:
                     contracts = self._assigned(account, number, option, day)
                     if contracts:
                         self.waiting.append(_AssignedLot(account.name, number, contracts, now_ns))
+        if self.waiting:
+            self._ledger.at(cleared_ns(now_ns), self._tell)
 
-    def tell(self) -> None:
+    def _tell(self) -> None:
         """Book what was assigned: shares change hands at the strike as of the evening."""
         waiting, self.waiting = self.waiting, []
         for account, number, contracts, at_ns in waiting:
@@ -197,8 +196,3 @@ class AssignmentProcessor:
         digest = sha256("|".join(about).encode()).digest()
         seeds = [self._terms.seed, 13, int.from_bytes(digest[:8])]
         return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seeds)))
-
-
-def notice_ns(now_ns: int) -> int:
-    """Return when an account learns what a close has assigned, UTC nanoseconds: before the next opening."""
-    return next_session(to_new_york(now_ns).date()).open_ns - _NOTICE_BEFORE_NS

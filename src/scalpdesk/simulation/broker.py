@@ -186,14 +186,13 @@ class Broker:
         Raises DataError when a holding cannot be carried across a corporate action.
         """
         ledger = self.ledger
+        ledger.run_timers(now_ns - 1)  # the night's clearing: what it exercised has no claim to what goes ex
         ledger.now_ns = max(ledger.now_ns, now_ns)
-        ledger.run_timers(now_ns - 1)  # what the night brought is known now: notices of what expired before
         ledger.keep_vols()
         ledger.session_open_ns = now_ns
         self.entry.is_open, self.entry.closes_ns = True, closes_ns
         for account in ledger.accounts.values():
             account.unsettled = ZERO
-        self.assignment.tell()  # what was exercised yesterday has no claim to what goes ex today
         self.actions.open_session(now_ns)
         for account in ledger.accounts.values():
             account.begin_day(to_new_york(now_ns).date(), ledger.figures(account).equity)

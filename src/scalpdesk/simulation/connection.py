@@ -6,7 +6,6 @@ order sent at t arrives at t + latency and meets the quote of that moment; its a
 
 import heapq
 from collections.abc import Callable, Iterable
-from datetime import date
 from typing import Any, ClassVar
 
 import msgspec
@@ -35,7 +34,7 @@ from scalpdesk.core.intents import (
 )
 from scalpdesk.core.refusals import Cause, Refused
 from scalpdesk.core.units import NEVER_NS
-from scalpdesk.instruments.deadlines import notice_deadline_ns
+from scalpdesk.instruments.account_messages import cleared_ns
 from scalpdesk.simulation.accounts import BrokerAccount
 from scalpdesk.simulation.broker import Broker
 from scalpdesk.simulation.ledger import posting_of
@@ -156,17 +155,18 @@ class BrokerConnection:
         self.broker.close_session(now_ns)
         self._collect(now_ns, at_once=True)
 
-    def end_notices(self, day: date) -> int | None:
-        """Book what a session's close has left to the holders' notices, where no other session follows.
+    def clear_night(self, close_ns: int, known_ns: int | None = None) -> int | None:
+        """Book what a close has left to the night's clearing, where no other session follows.
 
-        Returns when, UTC nanoseconds; None where nothing was left to them.
+        ``known_ns``: When, UTC nanoseconds; None: as the account would hear of it. Returns when; None where
+        nothing was left to it.
         """
-        if not self.broker.expiry.waits_for_notices:
+        if not self.broker.expiry.waits_for_clearing:
             return None
-        last_ns = notice_deadline_ns(day) + 2
-        self.broker.advance(last_ns)
-        self._collect(last_ns, at_once=True)
-        return last_ns
+        known_ns = cleared_ns(close_ns) if known_ns is None else known_ns
+        self.broker.expiry.clear(known_ns)
+        self._collect(known_ns, at_once=True)
+        return known_ns
 
     def _post(self, at_ns: int, message: VenueCommand | AccountEvent) -> None:
         self._mail_count += 1

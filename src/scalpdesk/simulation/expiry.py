@@ -12,11 +12,18 @@ from scalpdesk.core.events import PositionChanged
 from scalpdesk.core.intents import OrderType, Side, TimeInForce
 from scalpdesk.core.refusals import Cause, Refused
 from scalpdesk.core.units import MINUTE_NS, ZERO, InstrumentId
+from scalpdesk.instruments.account_messages import booking_ns, cleared_ns
 from scalpdesk.instruments.classes import BROAD_FUNDS
 from scalpdesk.instruments.contract import Instruments, OptionContract, Settlement, Style
 from scalpdesk.instruments.deadlines import NoticeCutoff, notice_deadline_ns, takes_notices
 from scalpdesk.instruments.futures import final_settlement_ns
-from scalpdesk.instruments.sessions import OLDEST_CLOSE_NS, expiry_instant_ns, is_session, to_new_york
+from scalpdesk.instruments.sessions import (
+    OLDEST_CLOSE_NS,
+    effective_day,
+    expiry_instant_ns,
+    is_session,
+    to_new_york,
+)
 from scalpdesk.instruments.settlement import delivery, lapse, settle_option
 from scalpdesk.simulation.accounts import BrokerAccount
 from scalpdesk.simulation.ledger import Ledger
@@ -83,8 +90,6 @@ class ExpiryProcessor:
         self.settlement_of: _SettlementOf = lambda _symbol, _day: None
         self.last_level: Callable[[OptionContract, Decimal], Decimal] = lambda _option, level: level
         """Price by which the holders of what is delivered decide in the end, from the settlement level."""
-        self.waits_for_all = False
-        """Whether what is delivered is booked after the exchanges' time for notices, not the broker's."""
         self._ledger = ledger
         self._force = force
         self._liquidates = liquidates
@@ -92,8 +97,8 @@ class ExpiryProcessor:
         self._turns = turns
         self.instructions: dict[tuple[str, InstrumentId], Instruction] = {}
         """By account and contract."""
-        self._undecided: set[InstrumentId] = set()
-        """Options that have ended and wait for the last notices."""
+        self._uncleared: dict[InstrumentId, Callable[[], None]] = {}
+        """What ends options whose level is known, once the night's clearing is done."""
         self.watched: set[InstrumentId] = set()
         self._deliveries = 0
         """Exercises and assignments before the end of their contract."""
@@ -195,14 +200,25 @@ class ExpiryProcessor:
                 )
 
     @property
-    def waits_for_notices(self) -> bool:
-        """Whether contracts that have ended are decided by their holders' notices later."""
-        return bool(self._undecided)
+    def waits_for_clearing(self) -> bool:
+        """Whether held contracts that have ended are booked with the night's clearing."""
+        return bool(self._uncleared)
+
+    def clear(self, now_ns: int) -> None:
+        """Book what waits for the night's clearing, as of ``now_ns``."""
+        self._ledger.now_ns = max(self._ledger.now_ns, now_ns)
+        for number in sorted(self._uncleared):
+            self._clear(number)
+
+    def _clear(self, number: InstrumentId) -> None:
+        finish = self._uncleared.pop(number, None)
+        if finish is not None:
+            finish()
 
     def settle(self, number: InstrumentId, contract: OptionContract) -> None:
         """Turn holdings of a contract that has ended into shares, cash or nothing."""
-        if number in self._undecided:
-            return  # its level is known, and it waits for the last notices
+        if number in self._uncleared:
+            return
         ledger = self._ledger
         ends_ns = expiry_instant_ns(contract)
         underlying = None
@@ -210,12 +226,12 @@ class ExpiryProcessor:
             underlying = ledger.instruments.id_of(contract.underlying)
         level = None if underlying is None else self._level(contract, underlying, ends_ns)
         if level is not None and underlying is not None:
-            last_ns = self._decided_ns(contract.expiry) if takes_notices(contract) else 0
-            if last_ns <= ends_ns or ledger.now_ns >= last_ns:
-                self._finish(number, contract, underlying, level)
-            elif number not in self._undecided:
-                self._undecided.add(number)
-                ledger.at(last_ns + 1, partial(self._finish, number, contract, underlying, level))
+            finish, due_ns = partial(self._finish, number, contract, underlying, level), booking_ns(contract)
+            if ledger.now_ns >= due_ns:
+                finish()
+            elif any(account.quantity(number) for account in ledger.accounts.values()):
+                self._uncleared[number] = finish
+                ledger.at(due_ns, partial(self._clear, number))
         elif underlying is not None and any(a.quantity(number) for a in ledger.accounts.values()):
             waiting = self._unsettled.setdefault(underlying, [])
             if number not in waiting:
@@ -228,18 +244,21 @@ class ExpiryProcessor:
     ) -> None:
         """Settle every holding of a contract: by its owner's word, else by the level."""
         ledger, ends_ns = self._ledger, expiry_instant_ns(contract)
-        self._undecided.discard(number)
         for account in ledger.accounts.values():
             usual = _LET_GO if account.exercises_nothing and takes_notices(contract) else None
             held, instructed = account.quantity(number), self.instructions.pop((account.name, number), usual)
             if not held:
                 continue
             known_ns, changes = max(ledger.now_ns, ends_ns), []
-            if instructed is not None and not instructed.exercises and held > 0:
-                left = held if instructed.contracts is None else min(held, instructed.contracts)
-                label = f"expiry-{contract.symbol}-not-exercised"
-                changes += lapse(contract, number, left, ends_ns, known_ns, label)
-                held -= left
+            if instructed is not None and held > 0:
+                told = held if instructed.contracts is None else min(held, instructed.contracts)
+                label = f"expiry-{contract.symbol}"
+                if instructed.exercises:
+                    label += "-noticed"
+                    changes += delivery(contract, number, underlying, told, ends_ns, known_ns, label)
+                else:
+                    changes += lapse(contract, number, told, ends_ns, known_ns, f"{label}-not-exercised")
+                held -= told
             decides = self.last_level(contract, level) if held < 0 and takes_notices(contract) else level
             if held:
                 terms = held, decides, ends_ns, known_ns, ledger.fees
@@ -313,11 +332,6 @@ class ExpiryProcessor:
         """Return until when owners may decide about exercise on a day, UTC nanoseconds."""
         return notice_deadline_ns(day, self._notices)
 
-    def _decided_ns(self, day: date) -> int:
-        """Return when the holders of what expires on a day have decided, UTC nanoseconds."""
-        of_broker = self.notices_end_ns(day)
-        return max(of_broker, notice_deadline_ns(day)) if self.waits_for_all else of_broker
-
     def instruct(
         self,
         account_name: str,
@@ -328,10 +342,10 @@ class ExpiryProcessor:
     ) -> int:
         """Take an exercise notice or a contrary instruction; it replaces an earlier one.
 
-        An exercise notice is carried out when the day's time for notices ends; a contrary instruction holds
-        until that of the expiry does.
+        An exercise notice is final when the day's time for notices ends, and booked with the night's
+        clearing; a contrary instruction holds until that of the expiry does.
 
-        Returns when it is carried out, and may be withdrawn no more; UTC nanoseconds. Raises Refused when so
+        Returns until when it may be withdrawn, UTC nanoseconds. Raises Refused when so
         many are not held long, the option leaves no choice, or it is too late for today.
         """
         ledger = self._ledger
@@ -345,19 +359,27 @@ class ExpiryProcessor:
         if ledger.now_ns >= last_ns or (exercises and not is_session(day)):
             raise Refused(Cause.OUTSIDE_HOURS)
         instructed = self.instructions[account_name, number] = Instruction(exercises, contracts)
-        if exercises:
-            ledger.at(last_ns, partial(self._carry_out, account_name, number, instructed))
+        if exercises and day != effective_day(option.expiry):
+            ledger.at(last_ns, partial(self._carry_out, account_name, number, instructed, last_ns))
         return last_ns
 
-    def _carry_out(self, account_name: str, number: InstrumentId, instructed: Instruction) -> None:
-        """Exercise by notice, unless it was withdrawn."""
-        if self.instructions.get((account_name, number)) is not instructed:
-            return
-        del self.instructions[account_name, number]
+    def _carry_out(
+        self, account_name: str, number: InstrumentId, instructed: Instruction, last_ns: int
+    ) -> None:
+        """Hand a notice that was not withdrawn to the night's clearing."""
+        if self.instructions.get((account_name, number)) is instructed:
+            del self.instructions[account_name, number]
+            terms = account_name, number, instructed.contracts, last_ns
+            self._ledger.at(cleared_ns(last_ns), partial(self._exercise, *terms))
+
+    def _exercise(
+        self, account_name: str, number: InstrumentId, contracts: Decimal | None, at_ns: int
+    ) -> None:
+        """Exercise as many as are held of what a notice has named, as of an instant."""
         held = self._ledger.accounts[account_name].quantity(number)
-        wanted = held if instructed.contracts is None else min(held, instructed.contracts)
+        wanted = held if contracts is None else min(held, contracts)
         if wanted > 0:
-            self._deliver(account_name, number, wanted)
+            self._deliver(account_name, number, wanted, at_ns)
 
     def assign(
         self, account_name: str, number: InstrumentId, contracts: Decimal, at_ns: int | None = None

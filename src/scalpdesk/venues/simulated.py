@@ -292,7 +292,7 @@ class PlayedSession:
         self._connection.expire(close_ns)
         changes = self.record.collect(close_ns)
         self._connection.close_session(close_ns)
-        self.now_ns = self._connection.end_notices(self.session.day) or close_ns
+        self.now_ns = self._connection.clear_night(close_ns) or close_ns
         return changes
 
     def refuse_late(self, now_ns: int) -> Sequence[Event]:
@@ -692,6 +692,7 @@ class SandboxGateway(WithoutCorporateActions, AnswersTogether):
             events += self.record.collect(at_ns)
             if self._connection.broker.is_open:
                 self._connection.close_session(at_ns)
+                self._connection.clear_night(at_ns, at_ns)  # this account ends with the process
                 events += self.record.collect(at_ns)
             self._begin(at_ns)
         return events + self.record.collect(now_ns)

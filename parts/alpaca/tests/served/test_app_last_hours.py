@@ -82,4 +82,6 @@ def test_a_half_day_ends_earlier():
     bench.world.advance_to(at("12:30", half))
     assert bench.refused(symbol=call)[0] == 403
     bench.world.advance_to(at("13:01", half))
+    assert held(bench) == {call: "1"}
+    bench.world.advance_to(at("07:30", date(2024, 12, 2)))
     assert held(bench) == {"SPY": "100"}
