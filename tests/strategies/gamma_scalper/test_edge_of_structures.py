@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from scalpdesk.entry.shapes import SHAPES
+from scalpdesk.instruments.structure import bounds_of
 from scalpdesk.strategies.gamma_scalper.trade import capital_at_risk
 from scalpdesk.strategies.toolkit.exits import (
     Basis,
@@ -178,3 +179,22 @@ def test_a_condor_is_stopped_by_its_credit_and_a_risk_reversal_by_its_largest_lo
         assert kinds[name].facts()["at_risk_is"] == kinds[name].basis
     assert kinds["iron_condor"].basis is Basis.CREDIT
     assert kinds["risk_reversal"].basis is Basis.LOSS
+
+
+@pytest.mark.parametrize("side", ["long", "short"])
+@pytest.mark.parametrize("name", sorted(OF_ONE_EXPIRY))
+def test_what_a_set_ties_up_is_what_can_be_lost_where_wings_bound_it(view, name, side):
+    """Each leg at its far side; Regulation T counts the premium of what is bought in its own amount."""
+    tools = tools_of(view, shape=name, side=side)
+    best = best_of(tools, view)
+    edge_of(tools, best, view)
+    structure = best.structure
+    paid = 0.0
+    for leg in structure.legs:
+        quote = view.market.quotes[leg.option_id]
+        paid += leg.ratio * leg.contract.multiplier * (quote.ask if leg.ratio > 0 else quote.bid)
+    ties_up = tools.edge.risk_of(best, view, None).premium
+    if bounds_of([(leg.contract, float(leg.ratio)) for leg in structure.legs]).is_covered:
+        assert ties_up == pytest.approx(worst_by_hand(structure, paid), abs=1e-6)
+    else:
+        assert ties_up > max(-paid, 0.0)

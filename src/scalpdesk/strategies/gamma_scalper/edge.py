@@ -517,7 +517,11 @@ def option_fees(view: DeskView, structure: Structure) -> float:
 
 
 def _capital(view: DeskView, structure: Structure, spot: float) -> float:
-    """Return what a set ties up, currency per unit: its price, and what Regulation T asks for sold legs."""
+    """Return what a set ties up, currency per unit: what Regulation T asks, less what its sold legs bring.
+
+    That holds the price of what is bought. Where bought legs cover sold ones, it is the most that can be lost
+    (:func:`.bounds_of`); elsewhere the rule's own amount stands for a loss without a bound.
+    """
     paid = received = 0.0
     holdings = []
     for leg in structure.legs:
@@ -530,8 +534,7 @@ def _capital(view: DeskView, structure: Structure, spot: float) -> float:
             received -= leg.ratio * price
     if structure.all_bought:
         return paid
-    asked = Pairing(holdings, exact(spot)).initial
-    return float(asked) / structure.nearest.multiplier - received
+    return float(Pairing(holdings, exact(spot)).initial) / structure.nearest.multiplier - received
 
 
 def early_exercise_gain(
