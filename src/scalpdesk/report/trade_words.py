@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.units import DAY_NS, DAYS_PER_YEAR, ZERO, money_decimals, number_text
 from scalpdesk.entry.shape_names import NamedStructure
 from scalpdesk.instruments.contract import OptionContract
@@ -209,6 +210,14 @@ def _root(pnl: Callable[[float], float], low: float, high: float, *, is_rising: 
     return 0.5 * (low + high)
 
 
+_ENDINGS = {
+    ChangeCause.EXERCISE: "exercised",
+    ChangeCause.ASSIGNMENT: "assigned",
+    ChangeCause.CASH_SETTLEMENT: "settled",
+    ChangeCause.EXPIRED_WORTHLESS: "expired worthless",
+}
+
+
 # words --------------------------------------------------------------------------------------------
 
 
@@ -261,6 +270,34 @@ def exit_words(opening: Opening, named: NamedStructure | None, cash: Decimal, wh
     )
     done = f"{verb} for a {_cash(cash, opening.legs[0].contract.currency)}" if cash else ""
     return ": ".join(filter(None, (done, why))) or "closed"
+
+
+class EndedLeg(NamedTuple):
+    """Option that ended without an order."""
+
+    contract: OptionContract
+    quantity: Decimal
+    """Signed contracts, as held."""
+    cause: ChangeCause
+    cash: Decimal
+    """That its settlement paid, currency."""
+
+
+def ending_words(ended: Sequence[EndedLeg]) -> str:
+    """Return what the end of options came to: ``500 call exercised, short 510 call assigned``."""
+    words = []
+    for cause, word in _ENDINGS.items():
+        own = [each for each in ended if each.cause is cause]
+        if own:
+            legs = ", ".join(
+                f"{'short ' if each.quantity < 0 else ''}{number_text(each.contract.strike)}"
+                f" {'call' if each.contract.is_call else 'put'}"
+                for each in own
+            )
+            cash = sum((each.cash for each in own), ZERO)
+            paid = f" for a {_cash(cash, own[0].contract.currency)}" if cash else ""
+            words.append(f"{legs} {word}{paid}")
+    return ", ".join(words)
 
 
 def _verb(opening: Opening, named: NamedStructure | None) -> str:

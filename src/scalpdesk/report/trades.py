@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from scalpdesk.core.enums import ChangeCause, DecisionKind
+from scalpdesk.core.enums import ENDED, EXERCISED, ChangeCause, DecisionKind
 from scalpdesk.core.intents import Decision, Mark
 from scalpdesk.core.units import ZERO, number_text, to_cents
 from scalpdesk.entry.shape_names import structure_of
@@ -32,9 +32,11 @@ from scalpdesk.report.session_tables import ENOUGH_SESSIONS
 from scalpdesk.report.statistics import bootstrap_interval, varies
 from scalpdesk.report.trade_edge import MarkedBook
 from scalpdesk.report.trade_words import (
+    EndedLeg,
     OpenedLeg,
     Opening,
     Outlook,
+    ending_words,
     entry_words,
     exit_words,
     gate_words,
@@ -157,7 +159,8 @@ def trades_of(
     for each, end_ns, (pnl, parts) in zip(held.found, ends, _earned(held.found, record.marks), strict=True):
         until_ns = each.closed_ns or end_ns or marks.last_ns
         reasons = [reason for ts_ns, reason in exits if each.opened_ns < ts_ns <= until_ns]
-        ends_by = f"what was left: {each.ended_by}" if reasons and each.ended_by else each.ended_by
+        ends_by = ending_words(each.ended) or each.ended_by
+        ends_by = f"what was left: {ends_by}" if ends_by and each.has_closed else ends_by
         why = "; ".join(filter(None, (*reasons[-1:], ends_by))) if each.closed_ns else None
         last = len(hedged) if end_ns is None else bisect_left(hedged, end_ns)
         opening = each.opening(held.contracts, marks.spot_at(each.opened_ns))
@@ -314,11 +317,15 @@ class _OpenTrade:
     opened_ns: int
     closed_ns: int | None = None
     ended_by: str | None = None
-    """What closed it without an order."""
+    """What closed it without an order, where that is none of ``ended``."""
+    ended: list[EndedLeg] = field(default_factory=list)
+    """What settlement, exercise and assignment ended, in order."""
     legs: dict[str, _LegSums] = field(default_factory=dict)
     first: dict[str, Decimal] = field(default_factory=dict)
     """What was held before any of it was closed."""
     is_reduced: bool = False
+    has_closed: bool = False
+    """Whether an order closed a part of it."""
     cash_in: Decimal = ZERO
     cash_out: Decimal = ZERO
 
@@ -371,6 +378,7 @@ class _Holdings:
         trade.cash_in -= sign * opening * fill.price * multiplier
         trade.cash_out -= sign * closing * fill.price * multiplier
         trade.is_reduced |= bool(closing)
+        trade.has_closed |= bool(closing)
         self._hold(symbol, sign * fill.quantity)
         if symbol not in self._adjusted:
             leg = trade.legs.setdefault(symbol, _LegSums())
@@ -385,8 +393,10 @@ class _Holdings:
 
     def _change(self, change: Posting) -> None:
         """Book what changed without an order; an adjusted contract replaces the old one."""
-        self._drop_expired(change.ts_ns)
-        symbol, units = self._symbols[change.instrument_id], change.units
+        symbol, units, at_ns = self._symbols[change.instrument_id], change.units, change.ts_ns
+        ends = change.cause if change.cause in ENDED | EXERCISED else None
+        if ends is None:
+            self._drop_expired(at_ns)
         source = None if change.source is None else self._symbols[change.source]
         if source in self._held and symbol in self.contracts:
             self._hold(source, change.source_units)
@@ -394,6 +404,10 @@ class _Holdings:
             self._adjusted.add(symbol)
         elif symbol in self._held:
             self._hold(symbol, units)
+            if isinstance(ends, ChangeCause):
+                contract = self.contracts[symbol]
+                at_ns = min(at_ns, expiry_instant_ns(contract))
+                self.found[-1].ended.append(EndedLeg(contract, -units, ends, change.cash))
         elif units and symbol in self.contracts and change.cause is ChangeCause.TRANSFER:
             if not self._held:
                 self.found.append(_OpenTrade(change.ts_ns))
@@ -403,7 +417,7 @@ class _Holdings:
         else:
             return
         self.found[-1].is_reduced |= change.cause is not ChangeCause.TRANSFER
-        self._end(change.ts_ns, change.cause.value.replace("_", " "))
+        self._end(at_ns, change.cause.value.replace("_", " "))
 
     def _hold(self, symbol: str, units: Decimal) -> None:
         left = self._held.pop(symbol, ZERO) + units
