@@ -10,9 +10,13 @@ from hypothesis import strategies as st
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import AccountSnapshot
 from scalpdesk.instruments.contract import OptionContract
+from scalpdesk.live.quote_watch import QuoteWatch
 from scalpdesk.live.recovery import quotes_of_holdings
 from scalpdesk.live.sessions import StopMode
+from scalpdesk.marketdata.state import MarketState
 from scalpdesk_alpaca.account_messages import instrument_of
+from scalpdesk_testing.kit.instruments import straddle_book
+from scalpdesk_testing.kit.tape import quote
 from scalpdesk_testing.line_desk import CHAIN, ELSEWHERE, LineDesk
 from tests.live.venue_views import venue_view
 
@@ -157,11 +161,28 @@ def test_quotes_are_asked_of_what_is_held_and_known():
 
     class Quotes:
         async def quotes(self, numbers):
-            asked.append(numbers)
-            return ("quote",)
+            asked.append(tuple(numbers))
+            return [quote(number, 1, 499.0, 501.0) for number in numbers]
 
-    assert asyncio.run(quotes_of_holdings(Quotes(), view)) == ("quote",)
-    assert asked == [[0, 2]]
+    watch = QuoteWatch(MarketState(straddle_book(500)), 60.0)
+    found = asyncio.run(quotes_of_holdings(Quotes(), view, watch))
+    assert [each.instrument_id for each in found] == [0, 2]
+    assert asked == [(0, 2)]
+
+
+@pytest.mark.parametrize("factor", [0.01, 1.0, 100.0])
+def test_an_option_is_taken_over_at_its_quote_where_its_shares_is_near_the_strikes(factor):
+    view = venue_view(1, {1: 2})
+
+    class Quotes:
+        async def quotes(self, numbers):
+            return [
+                quote(n, 1, p * factor, p * factor + 0.02) for n, p in ((0, 500.0), (1, 6.0)) if n in numbers
+            ]
+
+    watch = QuoteWatch(MarketState(straddle_book(500)), 60.0)
+    found = asyncio.run(quotes_of_holdings(Quotes(), view, watch))
+    assert [each.instrument_id for each in found] == ([1] if factor == 1.0 else [])
 
 
 @pytest.mark.rows(

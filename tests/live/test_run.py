@@ -36,6 +36,7 @@ from scalpdesk.core.version import BUILD
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live import run
 from scalpdesk.live.assembly import lock_account
+from scalpdesk.live.quote_watch import QuoteWatch
 from scalpdesk.live.recovery import (
     Start,
     adoption,
@@ -381,7 +382,7 @@ def test_prices_are_asked_for_only_where_something_is_held():
     for held, quoted in (({}, []), ({0: Decimal(0), 1: Decimal(1), 2: Decimal(-1)}, [2])):
         gateway.holdings = held
         view = asyncio.run(gateway.snapshot())
-        quotes = asyncio.run(quotes_of_holdings(gateway, view))
+        quotes = asyncio.run(quotes_of_holdings(gateway, view, QuoteWatch(desk.engine.desk.market, 60.0)))
         assert [quote.instrument_id for quote in quotes] == quoted
 
 

@@ -592,7 +592,7 @@ def test_what_was_due_before_an_event_is_carried_out_before_it_in_its_order(time
         before = len(bench.journal.events)
         at_ns = bench.gateway.now_ns
         bench.gateway.put(
-            QuoteEvent(0, at_ns, at_ns, 1.0, 2.0, 1.0, 1.0)
+            QuoteEvent(0, at_ns, at_ns, 499.0, 501.0, 1.0, 1.0)
             if is_quote
             else RateEvent(at_ns, at_ns, (1.0,), (0.03,))
         )

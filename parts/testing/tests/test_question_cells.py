@@ -164,3 +164,26 @@ def test_the_last_resort_waits_for_no_question_but_the_positions():
     """Clock and open orders held it up for three to eight seconds; a clock that stood still for good."""
     tried = in_virtual_time([cell_named(name) for name in LEAVING], workers=1)
     assert [(str(each.cell), each.why) for each in tried if each.outcome is Verdict.FAILED] == []
+
+
+@pytest.mark.parametrize("venue", VENUES)
+def test_quotes_beyond_belief_hold_up_no_flatten_and_no_start_trades_on_them(venue):
+    """The strategy's own exit offered at them, ahead of the flattener; a start took them for the market's."""
+    names = (
+        f"{venue}/quotes/wrong/after a cut/flatten",
+        f"{venue}/quotes/wrong/running/flatten --now",
+        f"{venue}/quotes/wrong/starting/nothing",
+    )
+    tried = in_virtual_time([cell_named(name) for name in names], workers=1)
+    assert [(str(each.cell), each.why) for each in tried if each.outcome is Verdict.FAILED] == []
+
+
+def test_a_flatten_leaves_once_positions_are_answered_again_and_not_when_requests_are_left():
+    tried = in_virtual_time([cell_named("alpaca/positions/refused/starting/flatten")], workers=1)
+    assert [(str(each.cell), each.why) for each in tried if each.outcome is Verdict.FAILED] == []
+
+
+def test_a_desk_whose_contracts_nobody_names_says_so_and_reduces():
+    tried = in_virtual_time([cell_named("tws/contracts/empty/starting/nothing")], workers=1)
+    assert [(str(each.cell), each.why) for each in tried if each.outcome is Verdict.FAILED] == []
+    assert tried[0].seen.mode == "REDUCING"

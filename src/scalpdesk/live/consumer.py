@@ -73,7 +73,15 @@ class Overdue:
     """The comparison with the venue's account may have become overdue: it is looked at in its turn."""
 
 
-Item = Event | Notice | Operation | Testimony | Viewed | HoldingsSeen | Doubted | Overdue | Ended
+@dataclass(slots=True)
+class LateQuotes:
+    """Quotes that are believed, after they had to wait for others."""
+
+    quotes: tuple[QuoteEvent, ...]
+
+
+_OwnItem = Operation | Testimony | Viewed | HoldingsSeen | Doubted | Overdue | LateQuotes | Ended
+Item = Event | Notice | _OwnItem
 """Items of the queue."""
 
 
@@ -126,9 +134,7 @@ class ItemQueue:
             while self.items:
                 item = self.items.popleft()
                 self.make_room()
-                if not isinstance(
-                    item, Operation | Testimony | Viewed | HoldingsSeen | Doubted | Overdue | Ended
-                ):
+                if not isinstance(item, _OwnItem):
                     yield item
             await self.wait()
 

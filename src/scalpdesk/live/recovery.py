@@ -33,6 +33,7 @@ from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.journal.codec import first_difference
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.live.core import Watcher
+from scalpdesk.live.quote_watch import QuoteWatch
 from scalpdesk.live.supervision import describe
 from scalpdesk.orders.order import Order, OrderState
 from scalpdesk.strategies.contract import TakesOver
@@ -226,8 +227,10 @@ class Start:
             yield OperatorEvent(now_ns, now_ns, action, self.fault, who.value, who)
 
 
-async def quotes_of_holdings(gateway: Gateway, view: VenueView) -> tuple[QuoteEvent, ...]:
-    """Return the latest quotes of what the account holds.
+async def quotes_of_holdings(gateway: Gateway, view: VenueView, watch: QuoteWatch) -> tuple[QuoteEvent, ...]:
+    """Return the latest quotes of what the account holds, as far as they are believed.
+
+    Those of the underlyings of options are asked for with them, and tell whether they are.
 
     An account is adopted at market: at the prices once paid, all that was gained or lost since would count as
     this session's, and might be taken for its daily loss. A contract that the streams never quote could be
@@ -239,7 +242,12 @@ async def quotes_of_holdings(gateway: Gateway, view: VenueView) -> tuple[QuoteEv
         for position in view.positions
         if position.instrument_id is not None and position.quantity
     ]
-    return await gateway.quotes(held) if held else ()
+    instruments = watch.market.instruments
+    options = (instruments[number] for number in held)
+    spots = (instruments.find(each.underlying) for each in options if each.is_option)
+    asked = dict.fromkeys([*held, *(number for number in spots if number is not None)])
+    found = await gateway.quotes(tuple(asked)) if held else ()
+    return tuple(quote for quote in watch.at_a_start(found) if quote.instrument_id in held)
 
 
 def adoption(start: Start, view: VenueView, marks: tuple[QuoteEvent, ...], now_ns: int) -> Iterator[Event]:

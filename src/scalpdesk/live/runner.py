@@ -57,6 +57,7 @@ from scalpdesk.live.consumer import (
     Ended,
     Item,
     ItemQueue,
+    LateQuotes,
     Operation,
     OperationResult,
     Overdue,
@@ -100,7 +101,15 @@ from scalpdesk.live.told import ToldWords
 from scalpdesk.live.watchdog import WatchdogSupervisor
 from scalpdesk.orders.order import Order, OrderState
 from scalpdesk.risk.limits import check_account
-from scalpdesk.venues.contract import EmergencyGateway, Gateway, Notice, NoticeKind, TakesNotices, VenueView
+from scalpdesk.venues.contract import (
+    EmergencyGateway,
+    Gateway,
+    JudgesQuotes,
+    Notice,
+    NoticeKind,
+    TakesNotices,
+    VenueView,
+)
 
 T = TypeVar("T")
 NOT_FLAT = "not flat in time"
@@ -240,7 +249,9 @@ class LiveRunner:
         )
         self._stale_streams = StaleStreamMonitor(gateway, self.options.silent_seconds)
         self._stale_quotes = StaleQuoteMonitor(self.options.silent_seconds)
-        self._quote_watch = QuoteWatch(core.engine.desk.instruments, self.options.silent_seconds)
+        self._quote_watch = QuoteWatch(core.engine.desk.market, self.options.silent_seconds)
+        self._judges_quotes = True
+        """Whether quotes are judged here, as the gateway brings all of them."""
         self._standstill = StandstillMonitor(gateway, clock, self._on_wake, self._on_set_back)
         self._stop = OrderlyStop(core.engine, self.queries.ask)
         self._rollover = DailyRollover(
@@ -383,6 +394,9 @@ class LiveRunner:
             on_restart=self._stream_restarts,
         )
         self.gateway.shortcut(self._consumer.take_at_once)
+        if isinstance(self.gateway, JudgesQuotes):
+            self._judges_quotes = False
+            self.gateway.judge_quotes(self._believes_at_door)
         self.supervisor.start("housekeeping", self._housekeeping, RESTART_ONCE)
         try:
             await self._begin(start or Start())
@@ -438,7 +452,7 @@ class LiveRunner:
             self._note_holdings(view)
             # a venue lists what is after an instant, and may show an execution of this one only later
             self.reconciler.begin(from_ns - NANOS_PER_MS)
-            marks = await quotes_of_holdings(self.gateway, view)
+            marks = await quotes_of_holdings(self.gateway, view, self._quote_watch)
             quoted = {quote.instrument_id for quote in marks}
             unquoted = [held for held in view.positions if held.quantity and held.instrument_id not in quoted]
             if unquoted:
@@ -457,6 +471,10 @@ class LiveRunner:
             await self._consumer.send(self._feed(event))
         self._report_held()
         self.has_begun = True
+        unheld = ", ".join(engine.desk.instruments[number].symbol for number in self._quote_watch.unheld())
+        if unheld:
+            text = "no earlier quote and no strike is known to hold its first quote against: it is believed"
+            self._notify("info", f"{unheld}: {text}")
         self.put(Viewed(view, NEVER_NS if since_ns is None else since_ns))
 
     async def _doubt_orders(self) -> None:
@@ -646,21 +664,14 @@ class LiveRunner:
 
     def _take(self, item: Item) -> list[VenueCommand]:
         if type(item) is QuoteEvent:
-            now_ns = item.ts_recv_ns
-            if now_ns > self._standstill.limit_ns and self._standstill.is_late(now_ns):
-                self.state.counters["quotes_passed_over"] += 1
-                return self._fire(now_ns)
-            if now_ns >= self.core.due_ns or now_ns >= self.calendar.due_ns:
-                fired = self._fire(now_ns)
-                return fired if self._is_over() else [*fired, *self.core.feed(item)]
-            return list(self.core.feed(item))
+            return self._on_quote(item)
         if isinstance(item, Notice):
             return self._on_notice(item)
         if isinstance(item, Operation):
             return self._on_operation(item)
         if isinstance(item, Testimony | Doubted):
             return self._on_doubted() if isinstance(item, Doubted) else self._on_testimony(item)
-        if isinstance(item, Viewed | HoldingsSeen | Overdue):
+        if isinstance(item, Viewed | HoldingsSeen | Overdue | LateQuotes):
             return self._on_look(item)
         if isinstance(item, Ended):
             is_late = item.end is RunEnd.NOT_FLAT
@@ -675,6 +686,42 @@ class LiveRunner:
         elif type(item) is OrderNotFound:
             self.reconciler.absent.append(item.client_order_id)
         return [*commands, *self._feed(item), *([] if words is None else self._hear(words))]
+
+    def _on_quote(self, quote: QuoteEvent) -> list[VenueCommand]:
+        now_ns = quote.ts_recv_ns
+        if now_ns > self._standstill.limit_ns and self._standstill.is_late(now_ns):
+            self.state.counters["quotes_passed_over"] += 1
+            return self._fire(now_ns)
+        late: tuple[QuoteEvent, ...] = ()
+        if self._judges_quotes:
+            if not self._believes(quote):
+                return self._fire(now_ns)
+            late = self._quote_watch.released(quote.instrument_id)
+        if now_ns >= self.core.due_ns or now_ns >= self.calendar.due_ns:
+            fired = self._fire(now_ns)
+            if self._is_over():
+                return fired
+        else:
+            fired = []
+        return [*fired, *(command for each in (*late, quote) for command in self.core.feed(each))]
+
+    def _believes(self, quote: QuoteEvent) -> bool:
+        if self._quote_watch.believes(quote, asyncio.get_running_loop().time()):
+            return True
+        self.state.counters["quotes_not_believed"] += 1
+        return False
+
+    def _believes_at_door(self, quote: QuoteEvent) -> bool:
+        """Judge a quote for the gateway; those that have waited for it come first."""
+        is_believed = self._believes(quote)
+        if is_believed and self._quote_watch.waiting:
+            self._release(quote.instrument_id)
+        return is_believed
+
+    def _release(self, number: InstrumentId | None = None) -> None:
+        late = self._quote_watch.released(number)
+        if late:
+            self.put(LateQuotes(late))
 
     def _make_room(self, fill: OrderFilled) -> list[VenueCommand]:
         """Take back what was settled without the venue, where its own execution comes after all."""
@@ -888,9 +935,11 @@ class LiveRunner:
             Notice(kind, self.core.engine.now_ns, stream, "refused_event", f"{type(event).__name__}: {why}")
         )
 
-    def _on_look(self, item: Viewed | HoldingsSeen | Overdue) -> list[VenueCommand]:
+    def _on_look(self, item: Viewed | HoldingsSeen | Overdue | LateQuotes) -> list[VenueCommand]:
         if isinstance(item, Viewed):
             return self._on_view(item)
+        if isinstance(item, LateQuotes):
+            return [command for quote in item.quotes for command in self.core.feed(quote)]
         return self._on_holdings(item) if isinstance(item, HoldingsSeen) else self._on_overdue()
 
     def _on_view(self, viewed: Viewed) -> list[VenueCommand]:
@@ -1231,7 +1280,8 @@ class LiveRunner:
         latest = {number: market[number] for number in self._stamps_of(self._traded())}
         # one of the evening is at another level where a split lies between
         quotes = {n: each if each and each.ts_event_ns >= opened_ns else None for n, each in latest.items()}
-        self._quote_watch.look(now, quotes)
+        if self._quote_watch.look(now, quotes):
+            self._release()  # what waits for an underlying that is not quoted as often
         silent = dict(self._stale_quotes.due(now, self._stamps_that_matter))
         for number, seconds in silent.items():
             symbol = self.core.engine.desk.instruments[number].symbol

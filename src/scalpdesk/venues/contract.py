@@ -441,6 +441,25 @@ class HoldingsView(msgspec.Struct, frozen=True):
         """Return the part of a whole view that leaving needs."""
         return cls(view.ts_event_ns, view.ts_recv_ns, view.positions, view.open_orders, view.clock)
 
+    @classmethod
+    def asked(
+        cls,
+        positions: tuple[VenuePosition, ...],
+        open_orders: tuple[VenueOrder, ...] | None,
+        clock: VenueClock | None,
+        timestamp: Callable[[int | None], int],
+        *,
+        missing: Iterable[str],
+        unread: Iterable[str],
+    ) -> "HoldingsView":
+        """Return what separate questions were answered.
+
+        ``timestamp``: Gives what was received now its time, from the venue's own where that is known.
+        """
+        now_ns = timestamp(None if clock is None else clock.now_ns)
+        at_ns = now_ns if clock is None else clock.now_ns
+        return cls(at_ns, now_ns, positions, open_orders, clock, tuple(missing), tuple(unread))
+
     def as_event(self, now_ns: int) -> HoldingsShown:
         """Return the positions in known instruments as an event for the engine."""
         lines = (
@@ -486,6 +505,15 @@ class TakesNotices(Protocol):
 
         Raises RetryError when the venue does not answer, or refuses; an owner then tells the broker by hand.
         """
+        ...
+
+
+@runtime_checkable
+class JudgesQuotes(Protocol):
+    """A gateway that holds what it hears to its quotes: it drops those that the desk does not believe."""
+
+    def judge_quotes(self, believes: Callable[[QuoteEvent], bool]) -> None:
+        """Ask ``believes`` about each quote before anything else; one that it does not believe never was."""
         ...
 
 

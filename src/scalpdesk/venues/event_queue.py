@@ -37,12 +37,16 @@ class EventQueue:
         self._last_ns = 0
         self.quotes: dict[InstrumentId, QuoteEvent] = {}
         """Latest quote of each instrument."""
+        self.believes: Callable[[QuoteEvent], bool] | None = None
+        """Called with each quote; one that is not believed is dropped, as if it had never come."""
         self.shortcut: Callable[[QuoteEvent], bool] | None = None
         """Called with each quote while nothing waits; a quote that it accepts does not enter the queue."""
 
     def publish(self, item: Event | Notice) -> None:
         """Add an item."""
         if type(item) is QuoteEvent:
+            if self.believes is not None and not self.believes(item):
+                return
             self.quotes[item.instrument_id] = item
             if self.shortcut is not None and not (self._items or self._late) and self.shortcut(item):
                 self._last_ns = max(self._last_ns, item.ts_recv_ns)
