@@ -229,6 +229,14 @@ def test_a_question_waits_until_the_budget_allows_it(talk):
     assert len(naps) <= 3  # it sleeps, and does not turn round and round
 
 
+def test_the_positions_by_which_a_desk_leaves_wait_for_no_budget_but_that_of_exits(talk, account):
+    made = talk(account, requests_per_minute=60)
+    while made.gateway._budget.take(Urgency.ACCOUNT, 0):
+        pass
+    assert made.run(made.gateway.shown_positions).missing == ()
+    assert made.loop.time() < 0.5
+
+
 @pytest.mark.rows("graceful", [True, False])
 def test_closing_waits_for_answers_under_way_or_ends_them_and_leaves_no_task_behind(talk, graceful):
     made = talk()

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from datetime import date
 from decimal import Decimal
+from functools import partial
 
 from msgspec.structs import replace
 
@@ -280,8 +281,9 @@ class AlpacaGateway(GatewayBase):
         missing: list[str] = []
         briefly, queries, asked_ns = self._questions.ask_briefly, self._queries, loop_ns()
         question = self._reports.tracker.ask()
-        asking_clock = asyncio.ensure_future(briefly("clock", queries.clock, missing))
-        orders = await briefly("open orders", queries.open_orders, missing)
+        urgently = Urgency.HEDGE  # the exits wait for it
+        asking_clock = asyncio.ensure_future(briefly("clock", partial(queries.clock, urgently), missing))
+        orders = await briefly("open orders", partial(queries.open_orders, urgently), missing)
 
         async def catch_up() -> None:
             for order in orders or ():
@@ -290,19 +292,16 @@ class AlpacaGateway(GatewayBase):
         if orders:
             await briefly("history of executions", catch_up, missing)
         unread: list[str] = []
-        ask_positions = self._questions.ask("positions", queries.positions(unread))
+        ask_positions = self._questions.ask("positions", queries.positions(unread, urgently))
         positions, clock = await asyncio.gather(ask_positions, asking_clock)
-        now_ns = self._publisher.timestamp(None if clock is None else clock.now_ns)
-        return HoldingsView(
-            ts_event_ns=now_ns if clock is None else clock.now_ns,
-            ts_recv_ns=now_ns,
-            positions=self._residues.without(positions),
-            open_orders=None
-            if orders is None
-            else tuple(shown for order in orders for shown in self._reports.shown(order)),
-            clock=clock,
-            missing=tuple(missing),
-            unread=tuple(unread),
+        shown = None if orders is None else tuple(s for each in orders for s in self._reports.shown(each))
+        return HoldingsView.asked(
+            self._residues.without(positions),
+            shown,
+            clock,
+            self._publisher.timestamp,
+            missing=missing,
+            unread=unread,
         )
 
     def waits_for(self) -> tuple[str, ...]:

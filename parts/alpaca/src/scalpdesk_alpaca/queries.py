@@ -189,13 +189,16 @@ class Queries:
         """Return the answer of the trading host."""
         return self.checked(await self._trading.ask(request, Urgency.QUERY), request)
 
-    async def _ask_account(self, request: RestRequest) -> Reply:
-        """Return the answer, whatever its status, to a question for the state of the account."""
+    async def _ask_account(self, request: RestRequest, urgency: Urgency | None = None) -> Reply:
+        """Return the answer, whatever its status, to a question for the state of the account.
+
+        ``urgency``: None goes by whether the account is stale.
+        """
         while True:
-            urgency = Urgency.ACCOUNT if self._is_account_stale() else Urgency.QUERY
-            if self._trading.may_ask(urgency):
+            own = urgency or (Urgency.ACCOUNT if self._is_account_stale() else Urgency.QUERY)
+            if self._trading.may_ask(own):
                 return await self._trading.send(request)
-            await self._trading.pause(urgency, _STALE_CHECK_SECONDS)
+            await self._trading.pause(own, _STALE_CHECK_SECONDS)
 
     async def _ask_data(self, request: RestRequest) -> Reply:
         # nothing but questions goes to the data host: all of its requests are theirs
@@ -220,17 +223,17 @@ class Queries:
         except Malformed as refused:
             raise RetryError("the venue's answer cannot be believed", value=str(refused)) from None
 
-    async def clock(self) -> VenueClock:
+    async def clock(self, urgency: Urgency | None = None) -> VenueClock:
         """Return the venue's clock."""
-        return self.read(read_clock, self.checked(await self._ask_account(CLOCK), CLOCK))
+        return self.read(read_clock, self.checked(await self._ask_account(CLOCK, urgency), CLOCK))
 
-    async def open_orders(self) -> list[WireOrder]:
+    async def open_orders(self, urgency: Urgency | None = None) -> list[WireOrder]:
         """Return all open orders, oldest first."""
         orders: dict[str, WireOrder] = {}
         after: str | None = None
         for _ in range(_MOST_PAGES):
             request = order_messages.open_orders_request(after)
-            reply = self.checked(await self._ask_account(request), request)
+            reply = self.checked(await self._ask_account(request, urgency), request)
             page, refusals = self.read(read_orders, reply)
             if refusals:
                 raise RetryError("an open order cannot be believed", value=refusals[0].detail)
@@ -412,12 +415,14 @@ class Queries:
         """Return the least order in a holding: one where the venue takes no fraction, else 0."""
         return ZERO if self._in_fractions.get(held.symbol, True) else Decimal(1)
 
-    async def positions(self, unread: list[str] | None = None) -> tuple[VenuePosition, ...]:
+    async def positions(
+        self, unread: list[str] | None = None, urgency: Urgency | None = None
+    ) -> tuple[VenuePosition, ...]:
         """Return all holdings.
 
         ``unread``: Gets those that cannot be read; None: one of them makes the whole list unusable.
         """
-        reply = self.checked(await self._ask_account(POSITIONS), POSITIONS)
+        reply = self.checked(await self._ask_account(POSITIONS, urgency), POSITIONS)
         found, refused = self.read(lambda raw: read_positions(raw, self._instruments.find), reply)
         if refused and unread is None:
             raise RetryError("the venue's answer cannot be believed", value=refused[0].detail)
