@@ -6,7 +6,7 @@ from itertools import product
 
 import pytest
 
-from scalpdesk.base import DAY_NS, ConfigError, QuoteEvent
+from scalpdesk.base import DAY_NS, ConfigError, Equity, QuoteEvent, RetryError
 from scalpdesk.core.events import OpenInterestEvent, OrderNotFound
 from scalpdesk.core.intents import CancelOrder
 from scalpdesk.instruments.classes import us_option
@@ -432,6 +432,18 @@ def test_one_contract_that_was_renamed_overnight_takes_no_quotes_from_the_others
         quotes = await desk.gateway.quotes([number, bench.share])
         assert [each.instrument_id for each in quotes] == [bench.share]
         assert known.symbol not in "".join(words_of(desk))
+        await desk.close()
+
+    against(renamed)
+
+
+def test_quotes_of_options_alone_are_no_answer_where_nothing_that_trades_is_named():
+    async def renamed(bench):
+        desk = await connected(bench)
+        number = bench.book.add(Equity("RENAMED"))
+        with pytest.raises(RetryError):
+            await desk.gateway.subscribe([number, bench.call])
+        await desk.until(lambda: bench.call in quoted(desk))
         await desk.close()
 
     against(renamed)

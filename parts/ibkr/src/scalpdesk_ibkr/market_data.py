@@ -153,7 +153,10 @@ class QuoteLines:
     # lines ------------------------------------------------------------------------------------------
 
     async def subscribe(self, numbers: Sequence[InstrumentId]) -> None:
-        """Follow exactly these instruments, as far as lines allow at a time."""
+        """Follow exactly these instruments, as far as lines allow at a time.
+
+        Raises RetryError where TWS names nothing of what is traded: options alone are of no use.
+        """
         every = tuple(dict.fromkeys(numbers))
         self._wanted = await self._known_among(every)
         self._unnamed = [number for number in every if number not in set(self._wanted)]
@@ -163,6 +166,10 @@ class QuoteLines:
         await self._fill()
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._take_turns())
+        traded = [number for number in every if not self._instruments[number].is_option] or every
+        if traded and not any(number in self._wanted for number in traded):
+            symbols = ", ".join(self._instruments[number].symbol for number in traded)
+            raise RetryError("TWS does not name the contracts", where="contracts", value=symbols)
 
     async def _known_among(self, numbers: Sequence[InstrumentId]) -> tuple[InstrumentId, ...]:
         """Return the instruments that TWS names; the others, renamed overnight for one, are told."""
