@@ -314,15 +314,13 @@ class DeribitGateway(GatewayBase):
         unread: list[str] = []
         ask_positions = self._readable(partial(self._queries.positions, unread))
         held, clock = await asyncio.gather(self._questions.ask("positions", ask_positions), asking_clock)
-        now_ns = self._publisher.timestamp(None if clock is None else clock.now_ns)
-        return HoldingsView(
-            ts_event_ns=now_ns if clock is None else clock.now_ns,
-            ts_recv_ns=now_ns,
-            positions=self._residues.without(line.position for line in held),
-            open_orders=orders,
-            clock=clock,
-            missing=tuple(missing),
-            unread=tuple(unread),
+        return HoldingsView.asked(
+            self._residues.without(line.position for line in held),
+            orders,
+            clock,
+            self._publisher.timestamp,
+            missing=missing,
+            unread=unread,
         )
 
     async def _ask(self, name: str, ask: Callable[[], Awaitable[T]]) -> T:

@@ -228,15 +228,13 @@ class IbkrGateway(GatewayBase):
         for line in lines:
             known = await briefly(f"contract {line.contract.conId}", partial(self._position, line), missing)
             positions.append(self._unnamed(line) if known is None else known)
-        now_ns = self._publisher.timestamp(None if clock is None else clock.now_ns)
-        return HoldingsView(
-            ts_event_ns=now_ns if clock is None else clock.now_ns,
-            ts_recv_ns=now_ns,
-            positions=self._residues.without(positions),
-            open_orders=orders,
-            clock=clock,
-            missing=tuple(missing),
-            unread=tuple(unread),
+        return HoldingsView.asked(
+            self._residues.without(positions),
+            orders,
+            clock,
+            self._publisher.timestamp,
+            missing=missing,
+            unread=unread,
         )
 
     def waits_for(self) -> tuple[str, ...]:
