@@ -103,6 +103,14 @@ def test_a_split_may_lie_between_two_sessions_and_nothing_larger(factor, is_beli
     assert watched.believes(quote(SPY, 70, 500.0 * factor), 70.0) is is_believed
 
 
+@pytest.mark.parametrize(("is_in_session", "is_believed"), [(True, False), (False, True)])
+def test_a_desk_that_resumes_within_a_session_goes_on_from_its_last_quote(is_in_session, is_believed):
+    watched = watch()
+    watched.market.apply_quote(quote(SPY, 0))
+    watched.is_in_session = is_in_session
+    assert watched.believes(quote(SPY, 70, 2_000.0), 70.0) is is_believed
+
+
 @pytest.mark.parametrize(("mid", "is_believed"), [(420.0, True), (49_950.0, False), (5.0, False)])
 def test_the_first_quote_of_a_share_is_held_against_the_strikes_of_its_options(mid, is_believed):
     watched = QuoteWatch(MarketState(straddle_book(500)), 60.0)

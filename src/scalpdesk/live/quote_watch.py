@@ -52,12 +52,13 @@ class QuoteWatch:
     """First quote that was not believed, of each instrument whose latest one is not."""
     waiting: dict[InstrumentId, QuoteEvent] = field(default_factory=dict)
     """Latest quotes of options that jump: they wait for the next one of their underlying."""
+    is_in_session: bool = False
+    """Whether the session goes on that was opened last: its quotes are of one scale."""
     _next_at: float = 0.0
     _latest: dict[InstrumentId, QuoteEvent] = field(default_factory=dict)
     _new_at: float | None = None
     """When the latest new quote was seen, the event loop's time."""
     _doubted_at: dict[InstrumentId, float] = field(default_factory=dict)
-    _is_in_session: bool = False
     _spot_of: list[InstrumentId | None] = field(init=False)
     """Of each option its underlying, where the run has it."""
     _strikes: dict[InstrumentId, tuple[float, float]] = field(init=False)
@@ -81,7 +82,7 @@ class QuoteWatch:
         self.doubted.clear()
         self.waiting.clear()
         self._doubted_at.clear()
-        self._new_at, self.trouble, self._is_in_session = None, "", False
+        self._new_at, self.trouble, self.is_in_session = None, "", False
 
     # belief -------------------------------------------------------------------------------------------
 
@@ -114,7 +115,7 @@ class QuoteWatch:
         is_same_session = False
         if last is not None and last.mid > 0.0:
             is_possible = is_possible and self._is_near(quote, last, _MOST_SPLIT)
-            is_same_session = self._is_in_session and last.ts_event_ns >= self.market.opened_ns
+            is_same_session = self.is_in_session and last.ts_event_ns >= self.market.opened_ns
         if is_possible and not is_same_session:
             self._believe(number)
             return True
@@ -193,7 +194,7 @@ class QuoteWatch:
 
         ``now`` is the event loop's time.
         """
-        self._is_in_session = True
+        self.is_in_session = True
         if not self.silent_seconds or now < self._next_at or not quotes:
             return False
         self._next_at = now + _CHECK_SECONDS

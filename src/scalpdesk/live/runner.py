@@ -387,6 +387,8 @@ class LiveRunner:
         began = asyncio.get_running_loop().time()
         self._unknown.may_prove_absence_at = began + self.options.absent_after_seconds
         self._comparison.began_at = began
+        session = self.core.engine.desk.view.session
+        self._quote_watch.is_in_session = session is not None and self._clock.now_ns() < session.close_ns
         self.supervisor.start(
             "the venue's event stream",
             lambda: self._queue.follow(self.gateway.events()),
