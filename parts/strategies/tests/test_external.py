@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scalpdesk.base import ConfigError, OrderType, Purpose, Side, TimeInForce, session_on
-from scalpdesk.core.events import FolderAnswered
+from scalpdesk.core.events import FolderAnswered, FolderNeeds
 from scalpdesk.core.intents import AskFolder
 from scalpdesk.protocol import event_verdict, order_intent
 from scalpdesk_strategies.external.strategy import External, ExternalConfig
@@ -17,13 +17,15 @@ from scalpdesk_testing.kit.desk import HandDesk, build_engine, decisions, orders
 from scalpdesk_testing.kit.instruments import straddle_book
 
 CALL, PUT = 1, 2
+CONFIGURED = {"quantity_unit": "contracts", "shares_as_position": False}
+"""How the folder is shown the book; unless set, it is asked first."""
 
 
 class Bench(HandDesk):
     """A desk with the external strategy whose folder is the test."""
 
     def __init__(self, book=None, **config):
-        super().__init__(External(ExternalConfig(folder="somewhere", **config)), book)
+        super().__init__(External(ExternalConfig(folder="somewhere", **CONFIGURED | config)), book)
         self.open()
         self.go_to("10:00")
         self.seq = 0
@@ -194,6 +196,89 @@ def test_a_request_without_an_answer_is_given_up():
     late = bench.answer(bench.intent(), request=1)
     assert orders(late) == []
     assert "stale_ts" in decisions(late)[0].reasons[0]
+
+
+# how it is shown the book -------------------------------------------------------------------------------
+
+OPEN = {"quantity_unit": "auto", "shares_as_position": None}
+
+
+def test_it_is_asked_once_how_it_sees_its_hedge_and_shown_the_book_so():
+    bench = Bench(**OPEN)
+    bench.adopt({0: (-30, "500"), CALL: (2, "10")})
+    sample = bench.picture()
+    assert bench.last.asks_needs
+    assert [one["symbol"] for one in sample] == ["SPY240419C00500000", "SPY"]
+    assert sample[0]["payload"]["multiplier"] == 100
+    outputs = bench.answer(needs=FolderNeeds(True, True, "as tried"))
+    (bench.last,) = bench.asked(outputs)
+    call, share = (json.loads(text)["payload"] for text in bench.last.events)
+    assert (call["quantity"], call["quantity_unit"]) == (200.0, "shares")
+    assert (share["delta"], share["quantity"]) == (1.0, -30.0)
+    assert not bench.last.asks_needs
+    assert bench.strategy.folder_summary()["needs"]["why"] == "as tried"
+
+
+@pytest.mark.parametrize(
+    ("config", "unit", "shown"),
+    [
+        ({}, "shares", True),
+        ({"quantity_unit": "contracts"}, "contracts", True),
+        ({"shares_as_position": False}, "shares", False),
+    ],
+)
+def test_without_an_answer_its_hedge_is_shown_unless_a_setting_says_otherwise(config, unit, shown):
+    bench = Bench(**OPEN | config)
+    bench.adopt({0: (-30, "500"), CALL: (2, "10")})
+    bench.picture()
+    (ask,) = bench.asked(bench.answer(failures=("request: it cannot be started",)))
+    *_, share = (json.loads(text)["payload"] for text in ask.events)
+    call = json.loads(ask.events[0])["payload"]
+    assert call["quantity_unit"] == unit
+    assert ("quantity" in share) == shown
+
+
+def sell_each_time(bench, quantities):
+    """Send a sale of shares after each picture and fill it; return what came of each."""
+    found = []
+    for step, quantity in enumerate(quantities):
+        if step:
+            bench.wait(61).picture(500.0 + step / 10)
+        outputs = bench.answer(bench.intent("SPY", "sell" if quantity < 0 else "buy", abs(quantity)))
+        found.append(len(orders(outputs)))
+        for order in orders(outputs):
+            for ask in bench.asked(bench.fill(order)):
+                bench.last = ask
+                bench.answer()
+    return found
+
+
+@pytest.mark.parametrize("quantity", [-52, -1])
+def test_a_folder_that_never_sees_its_hedge_is_stopped_after_a_few_orders(quantity):
+    bench = Bench()
+    bench.adopt({CALL: (1, "10")}, Decimal(10_000_000))
+    bench.picture()
+    assert sell_each_time(bench, [quantity] * 9) == [1] * 4 + [0] * 5
+    assert bench.positions[0] == 4 * quantity
+    alerts = [one for one in decisions(bench.outputs) if one.kind == "alert"]
+    assert [one.facts["shares"] for one in alerts] == [4.0 * quantity]
+
+
+def test_a_folder_that_sees_its_hedge_is_never_stopped():
+    bench = Bench()
+    bench.adopt({CALL: (1, "10")}, Decimal(10_000_000))
+    bench.picture()
+    assert sell_each_time(bench, [-52] + [-1] * 8 + [1, -1] * 4) == [1] * 17
+
+
+def test_a_stopped_folder_may_still_close_and_unwind_and_begins_anew_in_the_next_session():
+    bench = Bench()
+    bench.adopt({CALL: (1, "10")}, Decimal(10_000_000))
+    bench.picture()
+    sell_each_time(bench, [-52] * 5)
+    bench.wait(61).picture(502.0)
+    outputs = bench.answer(bench.intent(names(bench.book)[CALL], "sell", 1), bench.intent("SPY", "buy", 208))
+    assert [one.purpose for one in orders(outputs)] == [Purpose.CLOSE, Purpose.UNWIND_HEDGE]
 
 
 # its answers --------------------------------------------------------------------------------------------
@@ -567,8 +652,8 @@ def test_orders_never_take_a_holding_through_zero_and_a_replay_decides_the_same(
             for second in orders(more):
                 assert second.instrument_id == order.instrument_id
                 bench.fill(second)
-    again = build_engine(External(ExternalConfig(folder="gone")), straddle_book())
-    fresh = HandDesk(External(ExternalConfig(folder="gone")))
+    again = build_engine(External(ExternalConfig(folder="gone", **CONFIGURED)), straddle_book())
+    fresh = HandDesk(External(ExternalConfig(folder="gone", **CONFIGURED)))
     fresh.engine = again
     fresh.open()
     replayed = [output for event in events for output in again.handle(event)]

@@ -280,7 +280,13 @@ def folder_line(folder: dict[str, Any]) -> str:
     names = ("answers", "intents", "refused", "failures")
     counts = ", ".join(f"{folder.get(name, 0):,} {name}" for name in names)
     last = folder.get("last_failure")
-    return f"strategy folder: {counts}{f'; the last one: {last}' if last else ''}"
+    needs = folder.get("needs")
+    shown = (
+        ""
+        if not needs
+        else f"; its hedge is {'' if needs['shares_as_position'] else 'not '}shown as a position"
+    )
+    return f"strategy folder: {counts}{shown}{f'; the last one: {last}' if last else ''}"
 
 
 def show_strategies(

@@ -520,6 +520,18 @@ class ModeKept(msgspec.Struct, frozen=True, array_like=True, tag=54, gc=False):
 
 
 @final
+class FolderNeeds(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """How a strategy folder has to be shown the book so that it sees its hedge."""
+
+    counts_shares: bool
+    """Quantities of options stand for shares (contracts times their multiplier), not for contracts."""
+    shares_as_position: bool
+    """The shares that it has ordered are shown as a position with a delta of one."""
+    why: str
+    """What told so, in words."""
+
+
+@final
 class FolderAnswered(msgspec.Struct, frozen=True, array_like=True, tag=52, gc=False):
     """A strategy folder answered a request of the engine.
 
@@ -543,6 +555,8 @@ class FolderAnswered(msgspec.Struct, frozen=True, array_like=True, tag=52, gc=Fa
     """Strategy that asked, where several share a desk."""
     is_given_up: bool = False
     """The folder itself failed and decides no more."""
+    needs: FolderNeeds | None = None
+    """Answer to a request that asks for needs."""
 
 
 _ChangeOfMarket = (

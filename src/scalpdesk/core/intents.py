@@ -376,11 +376,15 @@ class AskFolder(msgspec.Struct, frozen=True, array_like=True, tag=8, gc=False):
     """A strategy wants its folder's answer; it comes as :class:`scalpdesk.core.events.FolderAnswered`."""
 
     request: int
-    """Counts from 1; the answer names it."""
+    """Counts from 1, and is 0 where it asks for needs; the answer names it."""
     events: tuple[str, ...]
     """Market events of protocol v1, each as JSON."""
     owner: str = ""
     """Strategy that asks, where several share a desk."""
+    asks_needs: bool = False
+    """Ask how the folder has to be shown the book so that it sees its hedge; the events are a sample of the
+    market, and are not handed on.
+    """
 
 
 VenueCommand = SubmitOrder | CancelOrder | ReplaceOrder | MultiLegOrder

@@ -65,12 +65,14 @@ def decided(run_dir):
 def test_a_day_from_entry_to_exit(tmp_path):
     result = run(tmp_path, folder(tmp_path, SCALPER, before=BEFORE))
     summary = result.summary
-    taken = [one.kind for one in decided(result.run_dir) if one.taken]
+    taken = [one.kind for one in decided(result.run_dir) if one.taken and one.kind != "session"]
     assert taken[0] == "entry"
     assert taken.count("hedge") > 5
     assert taken[-2:] == ["exit", "exit"]
     assert summary["end_positions"] == {}
-    assert all(one.facts["client_tag"] in ("entry", "hedge", "exit") for one in decided(result.run_dir))
+    told, *others = decided(result.run_dir)
+    assert (told.kind, told.facts["shares_as_position"]) == ("session", "false")  # it reads position_shares
+    assert all(one.facts["client_tag"] in ("entry", "hedge", "exit") for one in others)
 
 
 def test_in_process_isolated_and_replayed_decide_the_same(tmp_path):

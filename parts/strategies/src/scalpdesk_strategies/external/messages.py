@@ -276,10 +276,14 @@ class MarketPicture:
         """Return an option's payload; None while its delta is not known and it is held, or never was."""
         contract = self._contracts[number]
         held = view.positions.quantity(number)
+        pending = view.orders.pending(number)
+        shown = held
+        if self._shares_as_position and held * pending < 0:
+            shown += up_to_zero(pending, held)  # what is being closed is asked to be closed once
         unit = contract.multiplier if self._quantity_unit == "shares" else 1
         payload: dict[str, Any] = {
-            "quantity": float(held * unit),
-            "pending_quantity": float(view.orders.pending(number) * unit),
+            "quantity": float(shown * unit),
+            "pending_quantity": float(pending * unit),
             "quantity_unit": self._quantity_unit,
             "multiplier": contract.multiplier,
             "underlying_price": spot,
@@ -305,6 +309,42 @@ class MarketPicture:
         else:
             self._shown.discard(number)
         return payload
+
+
+def sample_picture(view: DeskView, options: Sequence[tuple[InstrumentId, OptionContract]]) -> tuple[str, ...]:
+    """Return events of a picture to try a folder on: the option nearest the money, then its underlying.
+
+    Empty while the underlying has no usable price. The option's Greeks are a sample's, not the market's.
+    """
+    spot = view.market.mark(view.underlying)
+    if spot is None or view.market.verdict(view.underlying, view.now_ns) not in KEPT:
+        return ()
+    day = view.session.day if view.session is not None else date.min
+    # a call first: the sample's delta is a call's
+    option = min(
+        (contract for _, contract in options),
+        key=lambda each: (
+            each.expiry < day,
+            not each.is_call,
+            each.expiry,
+            abs(float(each.strike) - spot),
+            each.symbol,
+        ),
+    )
+    greeks = {"delta": 0.65, "gamma": 0.02, "theta": -0.05, "vega": 0.1}
+    price = round(spot / 200, 2)
+    prices = {"price": price, "bid": price - 0.01, "ask": price + 0.01}
+    terms = {"quantity_unit": "contracts", "multiplier": option.multiplier, "underlying_price": spot}
+    share = {"price": spot, "underlying_price": spot} | _prices(view, view.underlying)
+    shown: tuple[tuple[str, dict[str, Any]], ...] = (
+        (option.symbol, greeks | prices | terms),
+        (view.instruments[view.underlying].symbol, share),
+    )
+    ts = ts_text(view.now_ns)
+    return tuple(
+        _encode(market_event(f"trial_{index}", ts, symbol, _SOURCE, payload)).decode()
+        for index, (symbol, payload) in enumerate(shown, start=1)
+    )
 
 
 def _prices(view: DeskView, number: InstrumentId) -> dict[str, float]:

@@ -16,30 +16,36 @@ import msgspec
 
 from scalpdesk.core.enums import DecisionKind, Mode
 from scalpdesk.core.errors import ConfigError
-from scalpdesk.core.events import Event, FolderAnswered, OrderEvent, OrderFilled
-from scalpdesk.core.intents import AskFolder, OrderIntent, Side
+from scalpdesk.core.events import Event, FolderAnswered, FolderNeeds, OrderEvent, OrderFilled
+from scalpdesk.core.intents import AskFolder, OrderIntent, Purpose, Side
 from scalpdesk.core.units import NANOS_PER_SECOND, ZERO, InstrumentId
-from scalpdesk.instruments.contract import options_in_order
+from scalpdesk.instruments.contract import OptionContract, options_in_order
 from scalpdesk.marketdata.triggers import PriceMove, Trigger, Wake
 from scalpdesk.orders.order import OrderState
 from scalpdesk.strategies.contract import Action, DeskView, Facts, Proposal, StrategySpec, traded_symbol
 from scalpdesk.strategies.toolkit.liquidation import Liquidation
 from scalpdesk.strategies.toolkit.order_life import take_back
 from scalpdesk_strategies.answers import SeenIds, sort_answers
+from scalpdesk_strategies.external.blind import MOST_BLIND, BlindWatch
 from scalpdesk_strategies.external.messages import (
     KINDS,
     Exposures,
     MarketPicture,
+    Wanted,
     facts_of,
     purpose_of,
     read_intent,
     reason_of,
+    sample_picture,
 )
 
 _MOST_REPORTED = 20
 """Refused intents of one answer that are decisions of their own."""
 _RETRY_SECONDS = 5.0
 """Age at which an exit order of a flattening desk that is not filled gets a new price."""
+SAFEST = ((True, True), (False, True), (True, False), (False, False))
+"""Forms (options counted in shares, shares as a position) in the order in which they are preferred: what the
+desk shows corrects a folder's own count, and a hedge that is shown cannot go unseen."""
 _MOST_INTENTS = 100
 """Valid intents of one answer that are looked at."""
 
@@ -56,15 +62,17 @@ class ExternalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     """The folder with ``strategy.py``; ``--strategy DIR`` on the command line."""
     underlying: str = "SPY"
     """Underlying of the run."""
-    quantity_unit: Literal["contracts", "shares"] = "contracts"
+    quantity_unit: Literal["auto", "contracts", "shares"] = "auto"
     """Meaning of an option's quantity to the folder: ``contracts``, or ``shares`` of the underlying that
-    they stand for (contracts times their multiplier).
+    they stand for (contracts times their multiplier). ``auto``: told from its orders in a trial at its first
+    start.
     """
     chain_contracts: Count = 0
     """Options not held that are shown as well: so many of the nearest expiry, nearest the money."""
-    shares_as_position: bool = False
+    shares_as_position: bool | None = None
     """Show the shares, held and on their way, as a position with a delta of one (``delta`` and ``quantity``
-    in the underlying's events): the folder's count of its hedge is then the desk's.
+    in the underlying's events): the folder's count of its hedge is then the desk's. null: told from its
+    orders in a trial at its first start; shown where they tell nothing.
     """
     price_change_usd: Positive = 0.05
     heartbeat_seconds: Positive = 5.0
@@ -96,6 +104,16 @@ class ExternalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     ``isolate`` is off; false warns.
     """
 
+    def allows(self, counts_shares: bool, shares_as_position: bool) -> bool:
+        """Return whether the book may be shown so: options counted in shares, shares as a position."""
+        unit = "shares" if counts_shares else "contracts"
+        return self.quantity_unit in ("auto", unit) and self.shares_as_position in (None, shares_as_position)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is left to the folder how the book is shown."""
+        return self.quantity_unit == "auto" or self.shares_as_position is None
+
 
 def no_folder_given() -> ConfigError:
     """Return the refusal of a run that is to ask a folder and names no folder."""
@@ -123,6 +141,11 @@ class External:
         """Latest failure of the folder itself; refused intents are kept apart."""
         self.last_refusal: str | None = None
         self._picture: MarketPicture | None = None
+        self._options: tuple[tuple[InstrumentId, OptionContract], ...] = ()
+        self._needs: FolderNeeds | None = None
+        """How the folder is shown the book; None until that is known."""
+        self._blind = BlindWatch()
+        self._is_stopped = False
         self._request = 0
         self._open: int | None = None
         self._asked_ns = 0
@@ -142,12 +165,10 @@ class External:
         if not self.config.folder:
             raise no_folder_given()
         symbol = traded_symbol(view, self.config.underlying, self.name)
-        self._picture = MarketPicture(
-            options_in_order(view.instruments, symbol),
-            quantity_unit=self.config.quantity_unit,
-            chain_contracts=self.config.chain_contracts,
-            shares_as_position=self.config.shares_as_position,
-        )
+        self._options = tuple(options_in_order(view.instruments, symbol))
+        if not self.config.is_open or not self._options:
+            as_position = self.config.shares_as_position is not False
+            self._show_as(FolderNeeds(self.config.quantity_unit == "shares", as_position, "as configured"))
         return (PriceMove(view.underlying, self.config.price_change_usd, self.config.heartbeat_seconds),)
 
     def on_wake(self, view: DeskView, wake: Wake, event: Event) -> Sequence[Action]:
@@ -155,6 +176,7 @@ class External:
         if wake is Wake.SESSION:
             self._open, self._rests = None, {}
             self._reported.clear()
+            self._blind, self._is_stopped = BlindWatch(), False
             return ()
         actions: list[Action] = []
         if wake is Wake.ORDER and view.mode is not Mode.FLATTENING:
@@ -179,6 +201,7 @@ class External:
             **{name: self.counts[name] for name in sorted(self.counts)},
             "mean_answer_us": round(self.total_answer_us / answers) if answers else None,
             "longest_answer_us": self.longest_answer_us if answers else None,
+            "needs": None if self._needs is None else msgspec.structs.asdict(self._needs),
             "last_failure": self.last_failure,
             "last_refusal": self.last_refusal,
         }
@@ -197,8 +220,46 @@ class External:
 
     # asking ---------------------------------------------------------------------------------------
 
+    def _show_as(self, needs: FolderNeeds) -> None:
+        self._needs = needs
+        self._picture = MarketPicture(
+            self._options,
+            quantity_unit="shares" if needs.counts_shares else "contracts",
+            chain_contracts=self.config.chain_contracts,
+            shares_as_position=needs.shares_as_position,
+        )
+
+    def _ask_needs(self, view: DeskView) -> list[Action]:
+        """Ask once how the folder has to be shown the book."""
+        if self._open is not None:
+            return []
+        sample = sample_picture(view, self._options)
+        if not sample:
+            return []
+        self._open, self._asked_ns = 0, view.now_ns
+        return [AskFolder(0, sample, asks_needs=True)]
+
+    def _take_needs(self, view: DeskView, event: FolderAnswered) -> list[Action]:
+        """Show the folder the book as it has to be shown, and ask it for the first time."""
+        self._open = None
+        actions = self._note_failures(event)
+        needs = event.needs
+        if needs is None:  # the trial came to nothing: the form in which a hedge is always seen
+            form = next(each for each in SAFEST if self.config.allows(*each))
+            needs = FolderNeeds(*form, "the folder could not be tried: the safe form")
+        self._show_as(needs)
+        unit = "shares" if needs.counts_shares else "contracts"
+        shown = "a position" if needs.shares_as_position else "no position"
+        text = f"the folder is shown its options in {unit} and its shares as {shown}: {needs.why}"
+        facts: Facts = {
+            "quantity_unit": unit,
+            "shares_as_position": "true" if needs.shares_as_position else "false",
+        }
+        return [*actions, Proposal(DecisionKind.SESSION, (text,), facts), *self._ask(view)]
+
     def _ask(self, view: DeskView) -> list[Action]:
-        assert self._picture is not None
+        if self._picture is None:
+            return self._ask_needs(view)
         actions: list[Action] = []
         if self._open is not None:
             waited_s = (view.now_ns - self._asked_ns) / NANOS_PER_SECOND
@@ -220,7 +281,8 @@ class External:
     # answers --------------------------------------------------------------------------------------
 
     def _on_answer(self, view: DeskView, event: FolderAnswered) -> list[Action]:
-        assert self._picture is not None
+        if self._picture is None:
+            return self._take_needs(view, event)
         self.counts["answers"] += 1
         self.total_answer_us += event.took_us
         self.longest_answer_us = max(self.longest_answer_us, event.took_us)
@@ -256,13 +318,13 @@ class External:
         return actions
 
     def _note_failures(self, event: FolderAnswered) -> list[Action]:
-        assert self._picture is not None
         self.counts["failures"] += len(event.failures)
         if event.failures:
             self.last_failure = event.failures[-1]
         if event.state_lost:
             self.counts["restarts"] += 1
-            self._picture.forget()
+            if self._picture is not None:
+                self._picture.forget()
         kinds = "; ".join(text.partition(": ")[2] or text for text in event.failures)
         if not kinds or kinds in self._reported:
             return []  # reported once a session; the counts go on
@@ -284,11 +346,17 @@ class External:
         return Proposal(DecisionKind.RISK, (f"intent of the folder {why}",), facts)
 
     def _carry(self, view: DeskView, message: dict[str, Any], exposures: Exposures) -> Proposal:
-        wanted = read_intent(message, view, exposures, self.config.quantity_unit)
+        assert self._needs is not None
+        before = exposures.of(view.underlying)
+        wanted = read_intent(message, view, exposures, "shares" if self._needs.counts_shares else "contracts")
         if isinstance(wanted, str):
             return self._refused(message, f"refused: {wanted}")
         facts = facts_of(message)
         number = wanted.intent.instrument_id
+        stopped = self._stopped(view, wanted, exposures, before)
+        if stopped is not None:
+            exposures.add(number, -(wanted.intent.signed_quantity + wanted.rest))
+            return stopped
         if number in self._rests:
             # the holding is on its way to zero: what is wanted meanwhile goes with the order that follows
             rest = self._rests[number][0] + wanted.intent.signed_quantity + wanted.rest
@@ -300,6 +368,50 @@ class External:
             self._rests[number] = (wanted.rest, wanted.intent, facts)
             facts = facts | {"second_order_shares": float(wanted.rest)}
         return Proposal(KINDS[wanted.intent.purpose], (reason_of(message),), facts, (wanted.intent,))
+
+    def _stopped(
+        self, view: DeskView, wanted: Wanted, exposures: Exposures, before: Decimal
+    ) -> Proposal | None:
+        """Return the refusal of an order for the shares of a folder that does not see its hedge.
+
+        ``before``: Shares held and ordered before it.
+        """
+        intent = wanted.intent
+        if intent.instrument_id != view.underlying or intent.purpose is Purpose.UNWIND_HEDGE:
+            return None
+        options = exposures.options()
+        is_first = not self._is_stopped
+        if is_first and not self._blind.judge(
+            intent.signed_quantity + wanted.rest,
+            intent.purpose,
+            options=options,
+            options_delta_shares=exposures.option_delta_shares(),
+            multiplier=self._options[0][1].multiplier if self._options else 1,
+            held_shares=before,
+        ):
+            return None
+        self._is_stopped = True
+        self.counts["refused"] += 1
+        assert self._needs is not None
+        self.last_refusal = (
+            f"the folder does not see its hedge: {before} shares are held or ordered, and for the"
+            f" {MOST_BLIND}th time it asks for {intent.side} as if there were none"
+            if is_first
+            else "refused: the folder does not see its hedge"
+        )
+        if not is_first:
+            return Proposal(DecisionKind.RISK, (f"intent of the folder {self.last_refusal}",))
+        fix = (
+            "it has to count the underlying's delta and quantity, or position_shares, in its events"
+            if self._needs.shares_as_position
+            else "leave shares_as_position and quantity_unit out, or --set shares_as_position=true"
+        )
+        reasons = (
+            self.last_refusal,
+            "no more of its orders for shares are sent in this session; what is held stays until flatten",
+            fix,
+        )
+        return Proposal(DecisionKind.ALERT, reasons, {"shares": float(before)})
 
     # orders ---------------------------------------------------------------------------------------
 

@@ -1,5 +1,6 @@
 """The strategy folder of a run: starting it, and answering its requests."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -7,9 +8,11 @@ import msgspec
 from scalpdesk.core.errors import ConfigError, StopError
 from scalpdesk.core.events import FolderAnswered
 from scalpdesk.core.intents import AskFolder
-from scalpdesk_strategies.external.strategy import ExternalConfig, no_folder_given
+from scalpdesk_strategies.external.strategy import SAFEST, ExternalConfig, no_folder_given
 from scalpdesk_strategies.isolation.folder import FolderInProcess, folder_digest
+from scalpdesk_strategies.isolation.harness import FolderBackend
 from scalpdesk_strategies.isolation.process import FolderLimits, FolderProcess
+from scalpdesk_strategies.isolation.trial import Form, needs_of
 
 _encode = msgspec.json.Encoder().encode
 
@@ -19,12 +22,21 @@ class FolderAnswerer:
 
     ``folder``: Where the strategy is.
     ``limits``: Of the folder's own process; None for the desk's.
+    ``forms``: How the book may be shown to it, where its settings leave that open.
     Raises ConfigError when it cannot be loaded.
     """
 
-    def __init__(self, folder: Path, limits: FolderLimits | None) -> None:
-        self._backend = FolderInProcess(folder) if limits is None else FolderProcess(folder, limits)
+    def __init__(self, folder: Path, limits: FolderLimits | None, forms: Sequence[Form] = SAFEST) -> None:
+        self._folder = folder
+        self._limits = limits
+        self._forms = forms
+        self._backend = self._begin(warns=True)
         self._given_up = ""
+
+    def _begin(self, *, warns: bool = False) -> FolderBackend:
+        if self._limits is None:
+            return FolderInProcess(self._folder)
+        return FolderProcess(self._folder, self._limits, warns=warns)
 
     def answer(self, ask: AskFolder, now_ns: int) -> FolderAnswered:
         """Return the folder's answer, stamped ``now_ns`` (UTC nanoseconds)."""
@@ -33,6 +45,11 @@ class FolderAnswerer:
         took_us = 0
         state_lost = False
         events = [msgspec.json.decode(text) for text in ask.events]
+        if ask.asks_needs:
+            needs = needs_of(self._begin, self._folder, events, self._forms)
+            if self._limits is None:  # the trial was in the folder's own modules
+                self._backend = self._begin()
+            return FolderAnswered(now_ns, now_ns, ask.request, (), owner=ask.owner, needs=needs)
         try:
             if not self._given_up:
                 for event, reply in zip(events, self._backend.ask_all(events), strict=True):
@@ -104,7 +121,8 @@ class _FolderHelper:
             private_paths=(str(runs_dir),),
             must_be_confined=config.must_be_confined,
         )
-        return FolderAnswerer(Path(config.folder), limits if config.isolate else None)
+        forms = [form for form in SAFEST if config.allows(*form)]
+        return FolderAnswerer(Path(config.folder), limits if config.isolate else None, forms)
 
 
 HELPER = _FolderHelper()

@@ -98,7 +98,7 @@ class FolderProcess:
 
     ``path`` is the folder, or its ``strategy.py``. From ``environ`` (the desk's own when None) it gets what
     the interpreter needs and the names that its own ``config.example.env`` lists or its own code has in
-    quotes, never the keys of the desk's accounts.
+    quotes, never the keys of the desk's accounts. ``warns`` of what the system leaves open to it.
 
     Raises ConfigError when the folder cannot be loaded.
     """
@@ -107,7 +107,12 @@ class FolderProcess:
     """Doors that the system cannot shut to the process, in words."""
 
     def __init__(
-        self, path: Path, limits: FolderLimits | None = None, environ: Mapping[str, str] | None = None
+        self,
+        path: Path,
+        limits: FolderLimits | None = None,
+        environ: Mapping[str, str] | None = None,
+        *,
+        warns: bool = True,
     ) -> None:
         self._path = strategy_file(path).resolve()
         self._limits = limits or FolderLimits()
@@ -130,7 +135,7 @@ class FolderProcess:
         except BaseException:
             self.close()
             raise
-        for door in self.open_doors:
+        for door in self.open_doors if warns else ():
             _LOG.warning("the strategy folder's process is not confined: %s", door)
 
     def __enter__(self) -> Self:
