@@ -51,7 +51,7 @@ class _StrategyFlags(Options, frozen=True, kw_only=True):
     ] = None
     symbols: Annotated[
         str | None,
-        Flag("Underlyings, the main one first (gamma-scalper, zero-dte, ema-scalper).", "SYMBOL,..."),
+        Flag("Underlyings, the main one first; each is traded for itself.", "SYMBOL,..."),
     ] = None
 
 

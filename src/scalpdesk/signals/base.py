@@ -55,6 +55,13 @@ class StrikeInterest(msgspec.Struct, frozen=True):
     puts: int
 
 
+NO_HISTORY = (
+    "no history to compare with: scalpdesk gex SYMBOL --start DAY --days 60 keeps one from a data set with"
+    " open interest (data import), or set exposure_p90_usd and near_exposure_p90_usd"
+)
+"""Why an exposure tells nothing, and what makes it tell."""
+
+
 class MarketFacts(msgspec.Struct, frozen=True, kw_only=True):
     """Facts on the underlying as of now; None where one is not measured.
 

@@ -3,7 +3,7 @@
 from typing import ClassVar
 
 from scalpdesk.core.units import exceeds
-from scalpdesk.signals.base import MarketFacts, Reading, absent, scored, sign
+from scalpdesk.signals.base import NO_HISTORY, MarketFacts, Reading, absent, scored, sign
 
 _SIGMAS = 1.5
 _AWAY_FRACTION = 0.002
@@ -34,7 +34,7 @@ class DealerGamma:
         if facts.exposure_usd is None:
             return absent(self, facts.exposure_unknown or "dealer gamma is not known")
         if not facts.exposure_p90_usd:
-            return absent(self, "no history of dealer gamma to compare with")
+            return absent(self, f"dealer gamma has {NO_HISTORY}")
         level = facts.exposure_usd / facts.exposure_p90_usd
         if level < 0.0:
             gone = facts.last_return

@@ -3,7 +3,7 @@
 from typing import ClassVar
 
 from scalpdesk.core.units import exceeds
-from scalpdesk.signals.base import MarketFacts, Reading, absent, scored, sign
+from scalpdesk.signals.base import NO_HISTORY, MarketFacts, Reading, absent, scored, sign
 
 _STRIKE_WITHIN_USD = 1.0
 _STRIKES_LOOKED_AT = 10
@@ -39,7 +39,7 @@ class GammaSqueeze:
         if facts.near_exposure_usd is None:
             return absent(self, facts.exposure_unknown or "dealer gamma near the price is not known")
         if not facts.near_exposure_p90_usd:
-            return absent(self, "no history of dealer gamma near the price to compare with")
+            return absent(self, f"dealer gamma near the price has {NO_HISTORY}")
         if not facts.minute_vol:
             return absent(self, "too few minutes for their standard deviation")
         if facts.volume_ratio is None:

@@ -35,6 +35,7 @@ from scalpdesk.strategies.contract import (
     TradeStart,
     traded_symbol,
 )
+from scalpdesk.strategies.several.strategy import one_for_each
 from scalpdesk.strategies.toolkit.exits import ExitRule, PluginRules, PositionView, RiskHalt, first_reason
 from scalpdesk.strategies.toolkit.liquidation import Liquidation
 from scalpdesk.strategies.toolkit.order_life import REJECTION_SECONDS, ReportOnce, take_back
@@ -99,6 +100,7 @@ def viability(
     return Viability(size * (limit - ask), size * (ask - bid) / 2, paid)
 
 
+NAME = "st0cka"
 _LONGEST_AFTER_REFUSAL_SECONDS = 600.0
 """Longest pause after a refusal by the desk's own gate, which refuses purchases alone."""
 _REPORT_AGAIN_SECONDS = 300.0
@@ -113,7 +115,7 @@ class St0ckaConfig(PluginRules, frozen=True, forbid_unknown_fields=True, kw_only
     """Configuration of st0cka. Names are those of its earlier configuration where it had one."""
 
     underlying: str = "SPY"
-    """The share."""
+    """The share; of several with commas between them each is traded for itself."""
     mode: Literal["init", "resume"] = "init"
     """``init`` sells what is held of it at the start; ``resume`` takes it as its open lot."""
     profit_target: Amount = Decimal("0.01")
@@ -236,11 +238,11 @@ class _SellingEnds:
 class St0cka:
     """One to three shares in the morning, sold a cent or a few higher."""
 
-    name = "st0cka"
     is_done = False
 
-    def __init__(self, config: St0ckaConfig | None = None) -> None:
+    def __init__(self, config: St0ckaConfig | None = None, name: str = NAME) -> None:
         self.config = config or St0ckaConfig()
+        self.name = name
         self._fees: FeeModel = fees_named(self.config.fees, "fees")
         self._reversion: ReversionTracker | None = None
         self._leaving = Liquidation(
@@ -549,9 +551,9 @@ class St0cka:
 
 
 PLUG = StrategySpec(
-    name="st0cka",
+    name=NAME,
     config=St0ckaConfig,
-    build=St0cka,
+    build=lambda config: one_for_each(NAME, config, St0cka),
     summary="one to three shares in the morning, sold a cent or a few higher",
     trades_options=False,
     trades_underlying=lambda _: True,

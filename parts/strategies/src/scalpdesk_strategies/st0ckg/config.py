@@ -30,7 +30,9 @@ class St0ckgConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_
     """Configuration of st0ckg."""
 
     underlying: str = "SPY"
-    """Underlying of the signals and of the options."""
+    """Underlying of the signals and of the options; of several with commas between them each is traded for
+    itself.
+    """
     signals: tuple[str, ...] = _SEVEN
     """Names of the signals asked, as their files are called."""
     scoring: Scoring = Scoring.MEASURED

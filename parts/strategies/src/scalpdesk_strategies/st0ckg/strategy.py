@@ -21,6 +21,7 @@ from scalpdesk.plugins import MarketFacts, Reading
 from scalpdesk.signals.base import find_signal
 from scalpdesk.signals.composite import Survey, survey
 from scalpdesk.strategies.contract import Action, DeskView, Facts, Proposal, StrategySpec, traded_symbol
+from scalpdesk.strategies.several.strategy import one_for_each
 from scalpdesk.strategies.toolkit.exits import (
     ExitAction,
     ScalpView,
@@ -39,6 +40,7 @@ from scalpdesk_strategies.st0ckg.filters import EntryHistory, EntryMoment, is_in
 from scalpdesk_strategies.st0ckg.market_facts import FactsCollector, invalid_levels
 from scalpdesk_strategies.st0ckg.scalp_selector import ScalpCandidate, ScalpContractSelector, buy_limit
 
+NAME = "st0ckg"
 _RETRY_SECONDS = 5.0
 """Age at which an exit order that is not filled is cancelled and gets a new price."""
 _OUT_OF_HOURS = frozenset({"window", "opening"})
@@ -149,11 +151,11 @@ def deadline_ns(contract: OptionContract, view: DeskView, config: St0ckgConfig) 
 class St0ckg:
     """Options of the day on the strongest of seven signals."""
 
-    name = "st0ckg"
     is_done = False
 
-    def __init__(self, config: St0ckgConfig | None = None) -> None:
+    def __init__(self, config: St0ckgConfig | None = None, name: str = NAME) -> None:
         self.config = config or St0ckgConfig()
+        self.name = name
         self._signals = tuple(find_signal(name) for name in self.config.signals)
         self._selector = ScalpContractSelector(self.config.contract)
         self._history = EntryHistory()
@@ -345,9 +347,9 @@ def _facts_of(best: ScalpCandidate) -> Facts:
 
 
 PLUG = StrategySpec(
-    name="st0ckg",
+    name=NAME,
     config=St0ckgConfig,
-    build=St0ckg,
+    build=lambda config: one_for_each(NAME, config, St0ckg),
     summary="options of the day on the strongest of seven signals",
     reads_dealer_gamma=True,
     reads_option_volume=True,
