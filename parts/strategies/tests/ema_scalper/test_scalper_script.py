@@ -519,6 +519,34 @@ class TestExitLogic:
         (again,) = orders(bench.desk.cancelled(sale.client_order_id))
         assert float(again.limit_price) < mid - 0.02
 
+    def test_a_target_is_never_sold_below_its_band_and_another_rule_goes_on(self):
+        bench = EmaBench()
+        order = bench.bought()
+        paid = float(order.limit_price)
+        mid = round(paid * 1.26, 2)
+        (sale,) = orders(bench.quote(order, mid, spread=0.20 * paid))  # the bid is at + 16 %
+        bench.desk.accept(sale)
+        outputs = bench.quote(order, mid, spread=0.20 * paid, seconds=20)
+        assert (orders(outputs), cancels(outputs)) == ([], [])  # it rests where it was offered
+        outputs = bench.quote(order, round(paid * 0.4, 2)) + bench.quote(order, round(paid * 0.4, 2) - 0.01)
+        assert cancels(outputs) == [sale.client_order_id]
+        (stop,) = orders(bench.desk.cancelled(sale.client_order_id))
+        assert float(stop.limit_price) < paid / 2
+        assert bench.reasons[0] == "stop_loss"
+
+    def test_a_target_that_is_gone_before_it_is_filled_is_no_reason_any_more(self):
+        bench = EmaBench()
+        order = bench.bought()
+        paid = float(order.limit_price)
+        (sale,) = orders(bench.quote(order, round(paid * 1.3, 2)))
+        bench.desk.reject(sale)
+        outputs = ()
+        for _ in range(5):
+            outputs += bench.quote(order, round(paid * 1.1, 2))
+        assert orders(outputs) == []
+        (sale,) = orders(bench.quote(order, round(paid * 1.3, 2)))
+        assert float(sale.limit_price) >= 1.2 * paid
+
     def test_a_wide_quote_is_no_mark_and_raises_an_alert_after_ten_seconds(self):
         bench = EmaBench()
         order = bench.bought()

@@ -14,6 +14,8 @@ from scalpdesk_strategies.ema_scalper.model import TradeSignal, days_to_expiry
 from scalpdesk_strategies.ema_scalper.timing import session_end_ns, time_limit_ns, venue_deadline_ns
 
 ONE = Decimal(1)
+_LEAST_OF_TARGET = Decimal("0.8")
+"""The document takes profit at 20 to 30 % around a target of 25 %."""
 
 
 class ScalpExit(StrEnum):
@@ -43,6 +45,15 @@ def mark_of(bid: float, ask: float, max_spread_pct: float) -> Decimal | None:
     """
     mid = 0.5 * (bid + ask)
     return None if exceeds(ask - bid, max_spread_pct * mid) else exact(mid)
+
+
+def target_floor(entry_price: Decimal, config: ScalpConfig) -> Decimal:
+    """Return the least price at which a sale is one at the target: the lower end of its band.
+
+    >>> target_floor(Decimal("2.00"), ScalpConfig())
+    Decimal('2.4000')
+    """
+    return entry_price * (ONE + _LEAST_OF_TARGET * Decimal(repr(config.profit_target_pct)))
 
 
 class ScalpTrade(PositionView, frozen=True, kw_only=True):

@@ -27,7 +27,7 @@ from scalpdesk_strategies.ema_scalper.entry import (
     ScalpMoment,
     losing,
 )
-from scalpdesk_strategies.ema_scalper.exits import ScalpExit, ScalpExits, mark_of
+from scalpdesk_strategies.ema_scalper.exits import ScalpExit, ScalpExits, mark_of, target_floor
 from scalpdesk_strategies.ema_scalper.greeks_gate import GreeksGate
 from scalpdesk_strategies.ema_scalper.model import (
     OptionsChain,
@@ -344,6 +344,10 @@ class OptionsScalper:
         rests = held.exit_reason == ScalpExit.PROFIT_TARGET and price is not None
         limit = ladder.between(0.0) if rests else ladder.meeting(1)
         if limit is None or not ladder.bid > 0.0:
+            return False
+        floor = target_floor(exact(position.entry_price), self.config)
+        if held.exit_reason == ScalpExit.PROFIT_TARGET and limit < floor:
+            held.exit_reason = ""  # the target is gone: what is sold now is sold for another reason
             return False
         fill = await self.router.submit(
             RoutedOrder(

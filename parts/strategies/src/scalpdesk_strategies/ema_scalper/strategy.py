@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
+from scalpdesk.closing.ladder import PriceLadder
 from scalpdesk.core.enums import DecisionKind, Mode
 from scalpdesk.core.events import BarEvent, Event, OrderFilled, QuoteEvent
-from scalpdesk.core.intents import Side
+from scalpdesk.core.intents import SetTimer, Side
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.instruments.broker_terms import venue_cutoff
 from scalpdesk.instruments.contract import OptionContract, options_in_order
@@ -43,7 +44,7 @@ from scalpdesk_strategies.ema_scalper.entry import (
     latest_expiry,
     losing,
 )
-from scalpdesk_strategies.ema_scalper.exits import ScalpExit, ScalpExits, mark_of
+from scalpdesk_strategies.ema_scalper.exits import ScalpExit, ScalpExits, mark_of, target_floor
 from scalpdesk_strategies.ema_scalper.model import TradeSignal, days_to_expiry
 from scalpdesk_strategies.ema_scalper.sizing import buy_limit
 from scalpdesk_strategies.ema_scalper.strike_selector import LONGEST_DAYS
@@ -123,10 +124,43 @@ class _EmaScalp(Scalp):
 
     def ask_exits(self, view: DeskView) -> list[Action]:
         """Sell for the first reason to; report a scalp without a usable quote."""
-        quote, session, price = view.market.quotes[self.number], view.session, self.price(view)
+        alerts = self._alert_without_mark(view, self.price(view))
+        why = self._reason(view)
+        if why is None:
+            return alerts
+        return alerts + self.leave(view, why, TARGET_REST_SECONDS if why == ScalpExit.PROFIT_TARGET else 0.0)
+
+    def sell(self, view: DeskView) -> list[Action]:
+        """Close what is held; at the target for no less than the lower end of its band."""
+        if self.exit.why != ScalpExit.PROFIT_TARGET or self._is_in_band(view):
+            return super().sell(view)
+        why = self._reason(view)
+        if why not in (None, ScalpExit.PROFIT_TARGET):
+            self.exit.forget()
+            return self.leave(view, str(why))
+        if self.live(Side.SELL):  # it rests within the band
+            return [SetTimer(_EXIT_TIMER, view.now_ns + int(RETRY_SECONDS * NANOS_PER_SECOND))]
+        self.exit.forget()
+        text = f"the target is gone: {self.contract.symbol} brings less than the lower end of its band"
+        return [Proposal(DecisionKind.EXIT, (text,), self.facts(view))]
+
+    def _is_in_band(self, view: DeskView) -> bool:
+        """Return whether the next limit of an exit at the target is within the target's band."""
+        quote = view.market.quotes[self.number]
+        if quote is None:
+            return False
+        rests_ns = (self.exit.since_ns or 0) + int(TARGET_REST_SECONDS * NANOS_PER_SECOND)
+        ladder = PriceLadder(self.contract, Side.SELL, quote.bid, quote.ask)
+        if not quote.bid > 0.0:
+            return False
+        limit = ladder.between(0.0) if view.now_ns < rests_ns else ladder.meeting(1)
+        return limit is not None and limit >= target_floor(self.entry_price, self._config)
+
+    def _reason(self, view: DeskView) -> str | None:
+        """Return the first reason to sell, or None."""
+        quote, session = view.market.quotes[self.number], view.session
         assert session is not None
-        alerts = self._alert_without_mark(view, price)
-        why = self.exits.reason(
+        return self.exits.reason(
             session,
             _cutoff(view, self._config),
             now_ns=view.now_ns,
@@ -134,13 +168,8 @@ class _EmaScalp(Scalp):
             pnl=view.trade_pnl(self.trade),
             premium_paid=self.premium_paid,
             entry_price=self.entry_price,
-            price=price,
+            price=self.price(view),
             quote_ns=0 if quote is None else quote.ts_event_ns,
-        )
-        if why is None:
-            return alerts
-        return alerts + self.leave(
-            view, str(why), TARGET_REST_SECONDS if why == ScalpExit.PROFIT_TARGET else 0.0
         )
 
     def tend_entry(self, view: DeskView, buys: Sequence[Order]) -> list[Action]:
