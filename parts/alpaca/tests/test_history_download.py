@@ -123,6 +123,8 @@ def test_a_download_needs_keys_and_days_in_order(tmp_path, monkeypatch, capsys):
     assert main([*words, "--end", "2026-01-05"]) == 2  # these keys are taken: the days are next
     assert "the last day lies before the first" in capsys.readouterr().err
     monkeypatch.delenv("STRATEGY_MODE")
+    assert main([*words, "--end", "2026-01-05"]) == 2  # in every mode: they open an account at this venue
+    assert "the last day lies before the first" in capsys.readouterr().err
     monkeypatch.setenv("TRADING_API_KEY", "k")
     monkeypatch.setenv("TRADING_API_SECRET", "s")
     assert main([*words, "--end", "2026-01-05"]) == 2

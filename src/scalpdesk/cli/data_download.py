@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ def _download_command(spec: DownloaderSpec[Any]) -> click.Command:
                 first=first,
                 last=last,
                 catalog=catalog,
-                keys=_account_keys,
+                keys=partial(_account_keys, spec.name),
                 progress=report_progress,
             )
             reports = spec.run(request, flags)
@@ -54,12 +55,17 @@ def download() -> None:
     """Fill the catalogue from a venue's history."""
 
 
-def _account_keys() -> tuple[Revealable, Revealable]:
-    """Return the keys of the trading account: those of the strategy in STRATEGY_MODE where it has its own."""
+def _account_keys(source: str) -> tuple[Revealable, Revealable]:
+    """Return the keys of the trading account: those of the strategy in STRATEGY_MODE where it has its own.
+
+    Others open an account at the venue of that name, too, as they do for a desk.
+    """
     from scalpdesk.config.settings import keys_missing
+    from scalpdesk.venues.registry import find_venue, venue_names
 
     mode = settings_from().config.desk.strategy_mode
-    keys = settings_from(strategy=mode, simulated_account=False).venue_keys()
+    others = find_venue(source).other_keys if source in venue_names() else ()
+    keys = settings_from(strategy=mode, simulated_account=False).venue_keys(others)
     if keys is None:
         raise keys_missing("a download needs the keys of an account", mode)
     return keys
@@ -84,7 +90,7 @@ def _record_command(spec: RecorderSpec[Any]) -> click.Command:
                 every_seconds=every,
                 seconds=None if minutes is None else 60.0 * minutes,
                 stopped=stopped,
-                keys=_account_keys,
+                keys=partial(_account_keys, spec.name),
                 notify=lambda text: None if as_json else click.echo(text, err=True),
             )
             return await spec.run(request, flags)
