@@ -65,7 +65,7 @@ def reasons(outputs):
 
 
 def test_it_is_found_by_its_name():
-    assert find_strategy("st0cka").build is St0cka
+    assert isinstance(find_strategy("st0cka").build(St0ckaConfig()), St0cka)
 
 
 def test_it_buys_at_the_ask_for_the_day_and_says_why(st0cka):
