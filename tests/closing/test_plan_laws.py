@@ -14,6 +14,7 @@ from scalpdesk.closing.covers import uncovered
 from scalpdesk.closing.last_resort import AT_THE_MARKET, Flattener
 from scalpdesk.closing.leg import Sight, Tactics
 from scalpdesk.closing.plan import BOTH_TYPES, LIMITS_ALONE, Target, TargetLine, World, plan
+from scalpdesk.closing.worth import LegLeft
 from scalpdesk.core.intents import LegOrders, Purpose
 from scalpdesk.core.units import NANOS_PER_SECOND, NEVER_NS
 from scalpdesk.entry.shapes import SHAPES, At
@@ -64,10 +65,13 @@ class Venue:
     def __init__(self, held, rng):
         self.held, self.rng = Counter(held), rng
         self.live, self.halted, self.unquoted, self.now_ns = [], set(), set(), S
-        self.half_widths = {}
+        self.half_widths, self.shift = {}, 0.0
 
     def look(self, number):
-        mid, half = fair(number), self.half_widths.get(number, 0.02)
+        mid, half = (
+            max(fair(number) + self.shift * (1 if BOOK[number].is_call else -1), 0.0),
+            self.half_widths.get(number, 0.02),
+        )
         bid, ask = (math.nan, math.nan) if number in self.unquoted else (max(mid - half, 0.0), mid + half)
         is_halted, is_fine = number in self.halted, number not in self.unquoted
         return Sight(
@@ -82,8 +86,8 @@ class Venue:
             model=lambda: (mid, 0.0),
         )
 
-    def world(self):
-        return World(self.now_ns, BOOK, self.look, tuple(self.live))
+    def world(self, left=()):
+        return World(self.now_ns, BOOK, self.look, tuple(self.live), left=left)
 
     def lines(self, wanted):
         return [
@@ -392,3 +396,67 @@ def test_a_set_that_waits_looks_again_after_a_pause_and_goes_once_its_quotes_all
         memory, venue.now_ns = found.memory, venue.now_ns + 2 * S
     venue.half_widths = {}
     assert plan(aim(venue, {}, *how), venue.world(), memory).orders
+
+
+@settings(max_examples=200)
+@given(
+    st.sampled_from(sorted(each for each in SHAPES if not any(leg.is_far for leg in SHAPES[each].legs))),
+    SIGN,
+    st.integers(1, 3),
+    st.lists(st.floats(0.01, 3.0), min_size=5, max_size=5),
+    st.lists(st.floats(-3.0, 3.0), min_size=40, max_size=40),
+    STYLE,
+)
+def test_leg_by_leg_a_set_brings_no_less_in_all_than_its_payoffs_allow_but_what_is_kept(
+    shape, sign, sets, half_widths, moves, style
+):
+    """Each leg fills at the worst that its order allows, and the quotes move before the next."""
+    held = times(structure(shape, sign), sets)
+    is_open = sum(units for number, units in held.items() if BOOK[number].is_call) < 0
+    if is_open or len({units > 0 for units in held.values()}) == 1:
+        return
+    venue = Venue(held, None)
+    venue.half_widths = dict(zip(held, half_widths, strict=False))
+    least = min(payoff_at(held, price) for price in (0, *STRIKES, 1000))
+    cash, memory = dict.fromkeys(held, 0.0), {}
+    for shift in moves:
+        lines = [line for line in venue.lines({}) if line.held]
+        left = [
+            LegLeft("", number, D(units - venue.held[number]), D(str(cash[number])))
+            for number, units in held.items()
+            if venue.held[number] != units
+        ]
+        how = Target(lines, style, "change", "", structure(shape, sign))
+        found = plan(how, venue.world(left), memory)
+        memory = found.memory
+        for order in found.orders[:1]:  # the others do not fill
+            number, side = order.instrument_id, order.side.sign
+            seen = venue.look(number).quote
+            price = float(order.limit_price or (seen.ask if side > 0 else seen.bid))
+            venue.held[number] += side * order.quantity
+            cash[number] -= side * 100.0 * float(order.quantity) * price
+        venue.shift = shift
+        venue.now_ns += 60 * S
+    if not any(venue.held.values()):
+        assert sum(cash.values()) >= least + sets - 1e-6
+
+
+@given(SIGN, st.floats(0.02, 2.0))
+def test_the_last_leg_of_a_spread_is_sold_at_no_less_than_what_the_others_cost_beyond_the_width(sign, over):
+    ratios = structure("vertical", sign)
+    (short,), (long,) = ([n for n, units in ratios.items() if (units > 0) is way] for way in (False, True))
+    least = min(payoff_at(ratios, price) for price in (0, *STRIKES, 1000))
+    bid = fair(long) - 0.02
+    paid = -least / 100.0 + bid + over - 0.01
+    left, cheaper = (
+        [LegLeft("", short, D(-1), D(str(round(-100.0 * each, 2))))] for each in (paid, paid - over - 0.01)
+    )
+    venue = Venue({long: D(1)}, None)
+    target = Target(venue.lines({}), Tactics(retry_seconds=2.0, pause_seconds=2.0), "change")
+    waiting = plan(target, venue.world(left), {})
+    assert (waiting.orders, len(waiting.excesses)) == ((), 1)
+    assert plan(target, venue.world(), {}).orders  # alone it has no reserve
+    hurried = Target(target.lines, target.tactics, "change", is_hurried=True)
+    assert plan(hurried, venue.world(left), {}).orders
+    (order,) = plan(target, venue.world(cheaper), {}).orders
+    assert 100.0 * float(order.limit_price) + float(cheaper[0].brought) >= least + 1 - 1e-6

@@ -41,8 +41,9 @@ LISTED = (
     option("P", 250, LATE),
     option("C", 510, SOON),
     Equity("SPY"),
+    option("C", 520, SOON),
 )
-C, P, C2, P2, TODAY, SHARE = (each.symbol for each in LISTED)
+C, P, C2, P2, TODAY, SHARE, TODAY2 = (each.symbol for each in LISTED)
 END = expiry_instant_ns(LISTED[4])
 T0 = END - 100 * MINUTE
 
@@ -160,6 +161,11 @@ def test_a_set_that_settles_says_what_became_of_each_leg_and_not_that_it_was_bou
     (trade,) = trades([*fills, fill(2, C, "sell")], changes=night)
     assert minutes(trade) == (1, 100)
     assert (trade.why.count("510 call"), "assigned" in trade.why) == (1, True)
+    both = [fill(1, TODAY, "sell"), fill(1, TODAY2, "buy")]
+    night += [moved(1_000, TODAY2, -1, "exercise"), moved(1_000, SHARE, 100, "delivery")]
+    (trade,) = trades(both, changes=night)
+    assert minutes(trade) == (1, 100)
+    assert all(word in trade.why for word in ("510 call", "assigned", "exercised"))
     paid = msgspec.structs.replace(moved(100, TODAY, 1, "cash_settlement"), cash=D(-300))
     (trade,) = trades([fill(1, TODAY, "sell")], changes=[paid])
     assert "300.00" in trade.exit

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from scalpdesk.closing.covers import keep_covers, uncovered
 from scalpdesk.closing.leg import HasSent, Look, Rung, Sight, Tactics, Tried
-from scalpdesk.closing.worth import Excess, LegToClose, excesses
+from scalpdesk.closing.worth import Excess, LegLeft, LegToClose, excesses, within_bounds
 from scalpdesk.core.intents import (
     EXITS,
     CancelIntent,
@@ -109,6 +109,8 @@ class World(NamedTuple):
     """All of the owners that may still fill: a line waits for those of its owner, without one for all."""
     has_sent: HasSent = lambda *_: True
     """Whether an earlier try became an order: the risk gate refuses without an event."""
+    left: Sequence[LegLeft] = ()
+    """What has gone of the lines since the closing began."""
 
 
 class Plan(NamedTuple):
@@ -171,7 +173,10 @@ class _Planning:
         orders = found if goes_as_one else self._in_sequence(found, steps)
         beyond = self._beyond(orders)  # a leg that waits for another counts at its quote
         if beyond and not self.target.is_hurried:
-            goes_as_one, orders = False, self._within_bounds(orders, beyond)
+            goes_as_one, orders = False, self._without_waiting(orders, beyond)
+        if not self.target.is_hurried and OrderType.LIMIT in self.allowed:
+            orders = within_bounds(self._going(), orders, self.world.look, self.world.left)
+            goes_as_one = goes_as_one and len({order.type_name for order in orders}) == 1
         kept = {_key(order) for order in found} - {_key(order) for order in orders}
         # what is not proposed was not tried
         legs = {line[:2]: self._tried(line) if line[:2] in kept else step.leg for line, step in steps.items()}
@@ -194,10 +199,12 @@ class _Planning:
         """Return the sets that the orders would leave for less than they can be worth."""
         if not any(order.purpose is Purpose.CLOSE for order in found):
             return []
-        going = [LegToClose(*line[:2], line.going) for line in self.options if line.going]
-        return excesses(going, found, self.world.look)
+        return excesses(self._going(), found, self.world.look, self.world.left)
 
-    def _within_bounds(self, found: list[OrderIntent], beyond: Sequence[Excess]) -> list[OrderIntent]:
+    def _going(self) -> list[LegToClose]:
+        return [LegToClose(*line[:2], line.going) for line in self.options if line.going]
+
+    def _without_waiting(self, found: list[OrderIntent], beyond: Sequence[Excess]) -> list[OrderIntent]:
         waiting = frozenset[tuple[str, InstrumentId]]().union(*(each.legs for each in beyond))
         return [order for order in found if order.purpose is not Purpose.CLOSE or _key(order) not in waiting]
 

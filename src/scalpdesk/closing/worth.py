@@ -3,7 +3,8 @@
 Bought and sold options together are never worth less than their payoffs allow: a vertical of three points
 never costs more than 300. Quotes of deep options are wide, and each leg at its far side may come to more.
 Such a set is not left at those quotes: it waits for better ones, and at its expiry the legs settle against
-one another.
+one another. What its first legs cost counts until the last has gone, so that each of those that are left has
+a reserve price, and orders that would be at the market are limits where little is left of the bound.
 """
 
 from collections import defaultdict
@@ -11,8 +12,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
+import msgspec
+
 from scalpdesk.closing.leg import Sight
-from scalpdesk.core.intents import OrderIntent, sets_of_all
+from scalpdesk.core.intents import OrderIntent, OrderType, Side, sets_of_all
 from scalpdesk.core.units import ZERO, InstrumentId, exact, money_text
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.structure import least_worth
@@ -27,12 +30,23 @@ class LegToClose(NamedTuple):
     """Signed, as held."""
 
 
+class LegLeft(NamedTuple):
+    """Contracts of an option that have gone since the closing began."""
+
+    owner: str
+    instrument_id: InstrumentId
+    quantity: Decimal
+    """Signed, as it was held."""
+    brought: Decimal
+    """In currency; below zero it was paid."""
+
+
 class Excess(NamedTuple):
     """A set that would cost more to leave than it can be worth."""
 
     legs: frozenset[tuple[str, InstrumentId]]
     brings: Decimal
-    """``brings``: At the prices of the orders and the quotes; below zero it is paid."""
+    """``brings``: So far, and at the prices of the orders and the quotes; below zero it is paid."""
     least: Decimal
     """That the set can be worth. Both in currency."""
 
@@ -58,49 +72,142 @@ class Excess(NamedTuple):
         return text
 
 
+class _SetAtPrices(NamedTuple):
+    """A set that closes, at the prices of its orders and the quotes."""
+
+    legs: frozenset[tuple[str, InstrumentId]]
+    """Those that are still to go."""
+    brings: Decimal
+    least: Decimal
+    tick: Decimal
+    """A tick of every set, in currency."""
+    units: Decimal
+    """Of the underlying, over all legs that are still to go."""
+    widest: Decimal
+    """Of their quotes, per unit."""
+
+    @property
+    def slack(self) -> Decimal:
+        """What the orders may bring less, in currency, until no more than a tick of every set is left."""
+        return self.brings - self.least - self.tick
+
+
 def excesses(
     closing: Sequence[LegToClose],
     orders: Iterable[OrderIntent],
     look: Callable[[InstrumentId], Sight],
+    left: Sequence[LegLeft] = (),
 ) -> list[Excess]:
     """Return the sets that would be left for less than they can be worth, by what is proposed.
 
-    A tick must be left of every set, and half of the widest quote beside it: other legs fill later.
+    A tick must be left of every set, and half of the widest quote beside it while others fill later.
 
     ``orders``: What would be sent; a leg without an order counts at the other side's quote.
+    ``left``: What has gone before of the same sets.
     """
+    return [
+        Excess(each.legs, each.brings, each.least)
+        for each, sets in _at_prices(closing, orders, look, left)
+        if each.slack < (sets * each.widest / 2 if len(each.legs) > 1 else ZERO)
+    ]
+
+
+def within_bounds(
+    closing: Sequence[LegToClose],
+    orders: Sequence[OrderIntent],
+    look: Callable[[InstrumentId], Sight],
+    left: Sequence[LegLeft] = (),
+) -> list[OrderIntent]:
+    """Return orders of which those at the market are limits where a worse fill would pass a set's bound.
+
+    The slack of a set is shared by all of its units, so that it keeps its bound if each fills at its limit.
+    One whose share is wider than its widest quote stays at the market. As for :func:`excesses`.
+    """
+    room = dict[tuple[str, InstrumentId], Decimal]()
+    for each, _ in _at_prices(closing, orders, look, left):
+        share = each.slack / each.units
+        if share <= each.widest:
+            room.update((leg, min(share, room.get(leg, share))) for leg in each.legs)
+    return [_limited(order, look(order.instrument_id), room) for order in orders]
+
+
+def _limited(
+    order: OrderIntent, seen: Sight, room: Mapping[tuple[str, InstrumentId], Decimal]
+) -> OrderIntent:
+    share = room.get((order.owner, order.instrument_id))
+    if share is None or order.order_type is not OrderType.MARKET or seen.quote is None:
+        return order
+    rule, is_sale = seen.instrument.tick_rule, order.side is Side.SELL
+    near = seen.quote.bid if is_sale else seen.quote.ask
+    if is_sale:
+        limit = max(rule.round(exact(near) - share, "up"), rule.below) if near > 0.0 else rule.below
+    else:
+        limit = rule.round(exact(near) + share, "down")
+    return msgspec.structs.replace(order, order_type=OrderType.LIMIT, limit_price=limit)
+
+
+def _at_prices(
+    closing: Sequence[LegToClose],
+    orders: Iterable[OrderIntent],
+    look: Callable[[InstrumentId], Sight],
+    left: Sequence[LegLeft],
+) -> Iterable[tuple[_SetAtPrices, Decimal]]:
+    """Return each set that has a bound, and how many of it there are."""
     limits = {(order.owner, order.instrument_id): order.limit_price for order in orders}
-    return [found for legs in _sets(closing, look) if (found := _excess(legs, limits, look)) is not None]
+    for legs, gone in _sets(closing, left, look):
+        found = _priced(legs, gone, limits, look)
+        if found is not None:
+            yield found
 
 
 def _sets(
-    closing: Sequence[LegToClose], look: Callable[[InstrumentId], Sight]
-) -> Iterable[Sequence[LegToClose]]:
-    """Return the legs of each owner and underlying, and those of each expiry where there are several."""
+    closing: Sequence[LegToClose], left: Sequence[LegLeft], look: Callable[[InstrumentId], Sight]
+) -> Iterable[tuple[Sequence[LegToClose], Sequence[LegLeft]]]:
+    """Return the legs of each owner and underlying, and those of each expiry where there are several.
+
+    Each without those that have gone, and with them.
+    """
     by_name = defaultdict[tuple[object, ...], list[LegToClose]](list)
+    gone = defaultdict[tuple[object, ...], list[LegLeft]](list)
     for leg in closing:
-        contract = look(leg.instrument_id).instrument
-        if contract.is_option:
-            by_name[leg.owner, contract.underlying].append(leg)
-            by_name[leg.owner, contract.underlying, contract.expiry].append(leg)
-    return {frozenset(leg[:2] for leg in legs): legs for legs in by_name.values()}.values()
+        for name in _names(leg, look):
+            by_name[name].append(leg)
+    for before in left:
+        for name in _names(before, look):
+            gone[name].append(before)
+    sets = [(legs, tuple[LegLeft, ...]()) for legs in by_name.values()]
+    sets += [(legs, tuple(gone[name])) for name, legs in by_name.items() if name in gone]
+    return {(frozenset(leg[:2] for leg in legs), gone): (legs, gone) for legs, gone in sets}.values()
 
 
-def _excess(
+def _names(leg: LegToClose | LegLeft, look: Callable[[InstrumentId], Sight]) -> Iterable[tuple[object, ...]]:
+    contract = look(leg.instrument_id).instrument
+    if not contract.is_option:
+        return ()
+    return (leg.owner, contract.underlying), (leg.owner, contract.underlying, contract.expiry)
+
+
+def _priced(
     legs: Sequence[LegToClose],
+    gone: Sequence[LegLeft],
     limits: Mapping[tuple[str, InstrumentId], Decimal | None],
     look: Callable[[InstrumentId], Sight],
-) -> Excess | None:
-    if len({leg.quantity > 0 for leg in legs}) < 2:
+) -> tuple[_SetAtPrices, Decimal] | None:
+    whole = defaultdict[tuple[str, InstrumentId], Decimal](Decimal)
+    for leg in legs:
+        whole[leg[:2]] += leg.quantity
+    for before in gone:
+        whole[before[:2]] += before.quantity
+    if len({quantity > 0 for quantity in whole.values()}) < 2:
         return None  # an option alone has a ladder of its own
-    seen = {leg: look(leg.instrument_id) for leg in legs}
-    contracts = [(_option(each), float(leg.quantity)) for leg, each in seen.items()]
+    contracts = [(_option(look(number)), float(quantity)) for (_, number), quantity in whole.items()]
     least = least_worth(contracts)
     if least is None:
         return None
-    brings, widest = ZERO, 0.0
-    for leg, each in seen.items():
-        quote, limit = each.quote, limits.get(leg[:2])
+    brings, units, widest = sum((each.brought for each in gone), ZERO), ZERO, 0.0
+    for leg in legs:
+        seen = look(leg.instrument_id)
+        quote, limit = seen.quote, limits.get(leg[:2])
         near = 0.0 if quote is None else quote.bid if leg.quantity > 0 else quote.ask
         if limit is None and not near > 0.0:
             if leg.quantity < 0:
@@ -109,12 +216,13 @@ def _excess(
         if quote is not None and quote.ask > quote.bid > 0.0:
             widest = max(widest, quote.ask - quote.bid)
         price = exact(near) if limit is None else limit
-        brings += each.instrument.value(leg.quantity, price)
+        brings += seen.instrument.value(leg.quantity, price)
+        units += abs(leg.quantity) * seen.instrument.multiplier
     contract = contracts[0][0]
-    sets = sets_of_all([abs(leg.quantity) for leg in legs]) * contract.multiplier
-    spare = contract.tick_rule.below + exact(0.5 * widest, 8)
-    found = Excess(frozenset(leg[:2] for leg in legs), brings, exact(least, 8))
-    return found if brings < found.least + sets * spare else None
+    sets = sets_of_all([abs(quantity) for quantity in whole.values()]) * contract.multiplier
+    legs_to_go = frozenset(leg[:2] for leg in legs)
+    tick = sets * contract.tick_rule.below
+    return _SetAtPrices(legs_to_go, brings, exact(least, 8), tick, units, exact(widest, 8)), sets
 
 
 def _option(seen: Sight) -> OptionContract:

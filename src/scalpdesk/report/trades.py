@@ -358,10 +358,9 @@ class _Holdings:
         for fill in fills:
             while waiting and waiting[0].ts_ns <= fill.ts_recv_ns:
                 self._change(waiting.popleft())
-            if not fill.busted:
+            if not fill.busted and fill.symbol in self.contracts:
                 self._drop_expired(fill.ts_recv_ns)
-                if fill.symbol in self.contracts:
-                    self._fill(fill, fill.symbol)
+                self._fill(fill, fill.symbol)
         for change in waiting:
             self._change(change)
         self._drop_expired(last_ns)
@@ -395,8 +394,8 @@ class _Holdings:
         """Book what changed without an order; an adjusted contract replaces the old one."""
         symbol, units, at_ns = self._symbols[change.instrument_id], change.units, change.ts_ns
         ends = change.cause if change.cause in ENDED | EXERCISED else None
-        if ends is None:
-            self._drop_expired(at_ns)
+        if ends is None and symbol in self.contracts:
+            self._drop_expired(at_ns)  # the delivery of one leg comes before the end of the next
         source = None if change.source is None else self._symbols[change.source]
         if source in self._held and symbol in self.contracts:
             self._hold(source, change.source_units)

@@ -78,7 +78,7 @@ class Liquidation(Pursuit):
         self._closed: set[InstrumentId] = set()
         """Legs so far, where there is no hedge."""
         self.why, self.since_ns, self._mid_until_ns, self._memory = "", None, 0, {}
-        self._waiting = set()
+        self._waiting, self._began = set(), {}
         self._are_left = False
         """Whether sets wait for better quotes, as of the last look."""
         self._alerts = BackOff(_ALERT_AFTER_SECONDS, _LONGEST_ALERT_SECONDS)

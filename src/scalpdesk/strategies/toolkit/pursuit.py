@@ -10,9 +10,10 @@ from functools import partial
 
 from scalpdesk.closing.leg import Sight, Tactics, Tried
 from scalpdesk.closing.plan import Memory, Plan, Target, TargetLine, World, plan
+from scalpdesk.closing.worth import LegLeft
 from scalpdesk.core.enums import DecisionKind, Mode
 from scalpdesk.core.intents import LegOrders, OrderIntent, Purpose, SetTimer
-from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
+from scalpdesk.core.units import NANOS_PER_SECOND, ZERO, InstrumentId
 from scalpdesk.instruments.contract import underlying_of
 from scalpdesk.instruments.deadlines import must_go_now
 from scalpdesk.instruments.structure import Structure
@@ -87,6 +88,8 @@ class Pursuit:
         """When it began; None before."""
         self._mid_until_ns = 0
         self._memory: Memory = {}
+        self._began: dict[InstrumentId, tuple[Decimal, Decimal]] = {}
+        """Signed contracts of each option, and the cash of its trades, when it was first pursued."""
         self._waiting: set[frozenset[tuple[str, InstrumentId]]] = set()
         """Legs of sets that wait for better quotes, as last told."""
 
@@ -140,10 +143,25 @@ class Pursuit:
                 order.created_ns == at_ns and order.submitted.instrument_id == number
                 for order in known.values()
             ),
+            self._left(view, lines),
         )
         found = plan(target, world, self._memory)
         self._memory = found.memory
         return found
+
+    def _left(self, view: DeskView, lines: Sequence[TargetLine]) -> tuple[LegLeft, ...]:
+        """Return what has gone of the options since they were first pursued."""
+        for line in lines:
+            number, now = line.instrument_id, _traded(view, line.instrument_id)
+            held, _ = self._began.get(number, (ZERO, ZERO))
+            if view.instruments[number].is_option and (held * now[0] <= 0 or abs(now[0]) > abs(held)):
+                self._began[number] = now  # bought or sold late, after the exit began
+        found = list[LegLeft]()
+        for number, (held, cash) in self._began.items():
+            quantity, cash_now = _traded(view, number)
+            if gone := held - quantity:
+                found.append(LegLeft("", number, gone, cash_now - cash))
+        return tuple(found)
 
     def exits(self, view: DeskView, found: Plan, facts: Facts) -> list[Action]:
         """Return the cancels and orders of a plan that close, as decisions."""
@@ -175,6 +193,14 @@ class Pursuit:
         if order.purpose is Purpose.UNWIND_HEDGE:
             return "owned_shares", int(view.positions.quantity(number))
         return f"try_{view.instruments[number].symbol}", self.tried(number).tries
+
+
+def _traded(view: DeskView, number: InstrumentId) -> tuple[Decimal, Decimal]:
+    """Return the signed contracts that are held of an option, and the cash that its trades have brought."""
+    position = view.positions.positions.get(number)
+    if position is None:
+        return ZERO, ZERO
+    return position.quantity, position.realized - position.cost
 
 
 class MoveStatus(StrEnum):
@@ -241,7 +267,7 @@ class Move(Pursuit):
 
     def end_at(self, view: DeskView, why: str, sets: int) -> None:
         """Want no more than so many sets: what is held of a leg beyond them goes."""
-        self.sets, self.since_ns, self._memory = sets, None, {}
+        self.sets, self.since_ns, self._memory, self._began = sets, None, {}, {}
         self.begin(view.now_ns, why)
 
     def note_cut(self, view: DeskView, sent: Sequence[OrderIntent]) -> None:
