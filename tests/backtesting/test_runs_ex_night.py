@@ -12,7 +12,7 @@ from scalpdesk.backtesting.runs import assemble_backtest, build_backtest
 from scalpdesk.config.settings import load_settings
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.intents import Mark
-from scalpdesk.core.units import NANOS_PER_SECOND, years_between
+from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId, years_between
 from scalpdesk.datasets.embedded.days import rate_on
 from scalpdesk.datasets.embedded.market import reconstruct_span
 from scalpdesk.instruments.sessions import expiry_instant_ns
@@ -81,9 +81,11 @@ def night():
                 number = held.instrument_id
                 quote, mark = desk.market.quotes[number], desk.delta_engine.mark(number)
                 is_fresh = now_ns - quote.ts_recv_ns <= 5 * NANOS_PER_SECOND
-                if number and is_fresh and desk.market.is_valid(number):
+                then = desk.market.quote_in_force(InstrumentId(0), quote.ts_event_ns)
+                if number and is_fresh and then is not None and desk.market.is_valid(number):
+                    moved = abs(event.mid - then.mid) + 1e-6
                     seen["looks"] += 1
-                    seen["outside"] += not quote.bid - 1e-6 <= mark <= quote.ask + 1e-6
+                    seen["outside"] += not quote.bid - moved <= mark <= quote.ask + moved
         if any(type(each) is Mark for each in outputs):
             quoted = (desk.market.quotes[held.instrument_id].ts_event_ns for held in desk.positions.held())
             if now_ns == close_ns:
