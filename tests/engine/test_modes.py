@@ -5,12 +5,14 @@ import pytest
 from scalpdesk.core.enums import ChangeCause, DecisionKind, OperatorAction, OperatorCause
 from scalpdesk.core.events import (
     AccountLimits,
+    ModeKept,
     PositionChanged,
     TimerEvent,
 )
 from scalpdesk.core.intents import (
     Purpose,
 )
+from scalpdesk.core.mode import AccountMode, Mode, ModeEntry
 from scalpdesk.instruments.sessions import next_session
 from scalpdesk.marketdata.triggers import EveryQuote, PriceMove, Wake
 from scalpdesk.risk.limits import RiskLimits
@@ -332,3 +334,11 @@ def test_an_adjusted_option_changes_no_mode_of_the_operators(desk, mode):
         )
     )
     assert decisions(outputs) == []
+
+
+def test_a_kept_mode_wakes_the_strategy_as_an_operators_command_does(desk):
+    one = desk()
+    kept = AccountMode(ModeEntry(Mode.FLATTENING, "a person left", "person", one.now_ns), None, 1)
+    one.handle(ModeKept(one.now_ns, one.now_ns, kept))
+    assert one.engine.desk.gate.mode is Mode.FLATTENING
+    assert one.strategy.wakes[-1] is Wake.OPERATOR

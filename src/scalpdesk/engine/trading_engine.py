@@ -254,7 +254,7 @@ class TradingEngine:
             case events.OperatorEvent():
                 wake = self._modes.operate(event)
             case events.ModeKept():
-                self._modes.restore(event)
+                wake = self._modes.restore(event)
             case events.TradingHalt():
                 self._halts.note_status(event)
             case events.TradeEvent():

@@ -63,8 +63,8 @@ _UNANSWERED_SECONDS = 5.0
 HALT_SECONDS = 1.0
 """Longest wait for the venue to name a trading halt in what is to be closed."""
 _LATE_SECONDS = 10.0
-"""Since it began, an account with an order of the desk that was not found is looked at before it counts as
-flat: the order may be late."""
+"""An account counts as flat so long after the beginning where an order of the desk was not found, which may
+be late, and after the cancel of an order that nobody here follows, which may fill."""
 _NO_QUOTE = QuoteEvent(InstrumentId(0), 0, 0, float("nan"), float("nan"), 0.0, 0.0)
 
 
@@ -317,6 +317,8 @@ class EmergencyTrader:
             and now >= self._cancelled.get(order.venue_order_id, -1e9) + _REPEAT_CANCEL_SECONDS
         ]
         for order in due:
+            if order.venue_order_id not in self._cancelled:  # nobody here hears of it, should it fill yet
+                self._may_be_flat_at = max(self._may_be_flat_at, now + _LATE_SECONDS)
             self._cancelled[order.venue_order_id] = now
             self._log_once(
                 f"cancelling {order.side} {order.quantity:f} {order.symbol} {order.client_order_id}"

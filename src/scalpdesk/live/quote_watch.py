@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from scalpdesk.core.events import QuoteEvent
-from scalpdesk.core.units import InstrumentId
+from scalpdesk.core.units import MINUTE_NS, InstrumentId
 from scalpdesk.instruments.sessions import from_ns
 from scalpdesk.marketdata.state import MarketState
 
@@ -27,6 +27,8 @@ _MOST_SPLIT = 60.0
 """No split of a share with listed options is larger (Chipotle 2024: 50 for 1)."""
 _MOST_FROM_STRIKES = 10.0
 """Nothing is quoted beyond the strikes of its options by this factor."""
+_NIGHT_NS = 30 * MINUTE_NS
+"""A quote that is later by so much may be of another session, though nobody has opened that yet."""
 _ACCEPT_SECONDS = 900.0
 """A level that has lasted for so long is the market's, unless nothing at all speaks for it."""
 
@@ -115,7 +117,10 @@ class QuoteWatch:
         is_same_session = False
         if last is not None and last.mid > 0.0:
             is_possible = is_possible and self._is_near(quote, last, _MOST_SPLIT)
-            is_same_session = self.is_in_session and last.ts_event_ns >= self.market.opened_ns
+            is_near_in_time = quote.ts_event_ns - last.ts_event_ns < _NIGHT_NS
+            is_same_session = (
+                is_near_in_time and self.is_in_session and last.ts_event_ns >= self.market.opened_ns
+            )
         if is_possible and not is_same_session:
             self._believe(number)
             return True

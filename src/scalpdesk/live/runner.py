@@ -252,6 +252,7 @@ class LiveRunner:
         self._quote_watch = QuoteWatch(core.engine.desk.market, self.options.silent_seconds)
         self._judges_quotes = True
         """Whether quotes are judged here, as the gateway brings all of them."""
+        self._note_at_door: Callable[[QuoteEvent], object] = bool  # nobody holds executions to quotes
         self._standstill = StandstillMonitor(gateway, clock, self._on_wake, self._on_set_back)
         self._stop = OrderlyStop(core.engine, self.queries.ask)
         self._rollover = DailyRollover(
@@ -398,7 +399,7 @@ class LiveRunner:
         self.gateway.shortcut(self._consumer.take_at_once)
         if isinstance(self.gateway, JudgesQuotes):
             self._judges_quotes = False
-            self.gateway.judge_quotes(self._believes_at_door)
+            self._note_at_door = self.gateway.judge_quotes(self._believes_at_door)
         self.supervisor.start("housekeeping", self._housekeeping, RESTART_ONCE)
         try:
             await self._begin(start or Start())
@@ -723,6 +724,8 @@ class LiveRunner:
     def _release(self, number: InstrumentId | None = None) -> None:
         late = self._quote_watch.released(number)
         if late:
+            for quote in late:
+                self._note_at_door(quote)
             self.put(LateQuotes(late))
 
     def _make_room(self, fill: OrderFilled) -> list[VenueCommand]:

@@ -512,8 +512,11 @@ class TakesNotices(Protocol):
 class JudgesQuotes(Protocol):
     """A gateway that holds what it hears to its quotes: it drops those that the desk does not believe."""
 
-    def judge_quotes(self, believes: Callable[[QuoteEvent], bool]) -> None:
-        """Ask ``believes`` about each quote before anything else; one that it does not believe never was."""
+    def judge_quotes(self, believes: Callable[[QuoteEvent], bool]) -> Callable[[QuoteEvent], None]:
+        """Ask ``believes`` about each quote before anything else; one that it does not believe never was.
+
+        Returns what is to be told of a quote that is believed later.
+        """
         ...
 
 

@@ -42,6 +42,12 @@ class EventQueue:
         self.shortcut: Callable[[QuoteEvent], bool] | None = None
         """Called with each quote while nothing waits; a quote that it accepts does not enter the queue."""
 
+    def note(self, quote: QuoteEvent) -> None:
+        """Take a quote that is believed by now as its instrument's latest, unless a later one has come."""
+        known = self.quotes.get(quote.instrument_id)
+        if known is None or known.ts_event_ns <= quote.ts_event_ns:
+            self.quotes[quote.instrument_id] = quote
+
     def publish(self, item: Event | Notice) -> None:
         """Add an item."""
         if type(item) is QuoteEvent:

@@ -102,9 +102,10 @@ class GatewayBase(WithoutCorporateActions, AnswersTogether, ABC):
         """Offer each quote to ``take`` at once while nothing waits."""
         self._publisher.queue.shortcut = take
 
-    def judge_quotes(self, believes: Callable[[QuoteEvent], bool]) -> None:
+    def judge_quotes(self, believes: Callable[[QuoteEvent], bool]) -> Callable[[QuoteEvent], None]:
         """Ask ``believes`` about each quote; see the protocol."""
         self._publisher.queue.believes = believes
+        return self._publisher.queue.note
 
     def send(self, command: VenueCommand) -> None:
         """Send a command; its outcome comes as events."""

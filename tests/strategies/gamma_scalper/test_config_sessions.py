@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from scalpdesk.config import settings
+from scalpdesk.config import history, settings
 from scalpdesk.core.errors import ConfigError
 
 
@@ -28,6 +28,6 @@ def test_what_ends_an_entry_is_no_setting_but_a_run_of_before_keeps_what_it_reco
         entry.pop("again_next_session")
         if recorded is not None:
             entry["again_next_session"] = recorded
-        sections = settings.in_own_sections(stored)["strategies"]
+        sections = history.as_of_today(stored)["strategies"]
         assert sections[name]["entry"]["again_next_session"] is meant
         assert settings.changed_settings(name, stored) == {}
