@@ -394,8 +394,8 @@ class External:
         self.counts["refused"] += 1
         assert self._needs is not None
         self.last_refusal = (
-            f"the folder does not see its hedge: {before} shares are held or ordered, and for the"
-            f" {MOST_BLIND}th time it asks for {intent.side} as if there were none"
+            f"the folder does not see its hedge: {before} shares are held or ordered, and order"
+            f" {MOST_BLIND} in a row asks for {intent.side} as if there were none; {MOST_BLIND - 1} were sent"
             if is_first
             else "refused: the folder does not see its hedge"
         )
