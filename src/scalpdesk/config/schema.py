@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from scalpdesk.config.sources import OVERRIDE, Entry, KeyPath, dotted
+from scalpdesk.core.bounds import Bound
 from scalpdesk.core.errors import ConfigError, ScalpdeskError, nearest_name
 
 _MASK = "***"
@@ -355,6 +356,9 @@ def _misfit(path: KeyPath, kind: Any, entry: Entry, problem: msgspec.ValidationE
         sample = choices[:2] or [_SAMPLES.get(_alternatives(item)[0], "A")] * (length or 2)
         wanted = ",".join(sample) if entry.is_text else str(sample).replace("'", '"')
         wanted = f"{expected}, such as {wanted}"
+    elif (least := _least_above_part(kind, entry.value)) is not None:
+        expected = f"{expected}, {least} or more"
+        wanted = f"{least}, the least: {OVERRIDE} {key}={least}"
     elif (value_kind := _mapping_value(kind)) is not None:
         deep = _mapping_value(value_kind) is not None
         key, wanted = f"{key}.NAME{'.KEY' if deep else ''}", "a value" if deep else _words(value_kind)
@@ -366,6 +370,18 @@ def _misfit(path: KeyPath, kind: Any, entry: Entry, problem: msgspec.ValidationE
         nearest=nearest_name(str(wrong), choices) if choices and not secret else None,
         fix=f"set {key} to {wanted}",
     )
+
+
+def _least_above_part(kind: Any, value: Any) -> int | None:
+    """Return the least whole number that a key takes, where a part of one was asked for."""
+    bound = next((part for part in get_args(kind) if isinstance(part, Bound)), None)
+    if bound is None or int not in _alternatives(kind) or not math.isfinite(bound.low):
+        return None
+    least = math.ceil(bound.low) if bound.may_equal_low else math.floor(bound.low) + 1
+    try:
+        return least if 0.0 < float(value) < least else None
+    except (TypeError, ValueError):
+        return None
 
 
 def _expected(options: tuple[Any, ...], item: Any, length: int | None, choices: Sequence[str]) -> str:
