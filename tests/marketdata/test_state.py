@@ -241,6 +241,29 @@ def columns_of(waits):
     )
 
 
+@pytest.mark.parametrize("is_read", [False, True])
+@pytest.mark.parametrize(
+    ("bid", "ask"), [(math.nan, math.nan), (math.nan, 500.0), (500.0, math.nan), (0.0, 0.0), (math.inf,) * 2]
+)
+def test_a_share_has_no_mark_before_its_first_quote_with_a_price(bid, ask, is_read):
+    """A strategy that waits for a mark then compares no strike with NaN, nor with zero."""
+    some = columns_of([S] * 3)
+    bids, asks = np.array([bid, bid, 500.0]), np.array([ask, ask, 500.02])
+    columns = QuoteColumns(some.ts_ns, some.instrument_id, bids, asks, some.bid_size, some.ask_size)
+    rows = SessionRows.of(columns, np.zeros(1, np.bool_))
+    state = MarketState(Instruments([Equity("SPY")]))
+    if is_read:
+        state.read(LatestQuotes(1, valid=True))
+        state.follow(rows)
+    marks = []
+    for at in range(len(rows)):
+        rows.upto = at + 1
+        if not is_read:
+            state.apply_quote(rows.quote(at))
+        marks.append(state.mark(SPY))
+    assert marks == [None, None, 500.01]
+
+
 @given(st.lists(st.integers(0, 3 * S), min_size=2, max_size=80), st.integers(1, 79), st.booleans())
 def test_quotes_in_force_are_found_in_rows_as_among_those_that_were_told(waits, cut, goes_on):
     rows, cut = SessionRows.of(columns_of(waits), np.zeros(1, np.bool_)), min(cut, len(waits) - 1)
