@@ -18,7 +18,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 DOCS = Path(__file__).resolve().parent
-NOT_INSTRUCTIONS = ("reference/", "evidence/", "developing/decisions/", "start/migration.md", "start/what-works.md", "index.md")
+NOT_INSTRUCTIONS = (
+    "reference/",
+    "evidence/",
+    "developing/decisions/",
+    "start/migration.md",
+    "start/what-works.md",
+    "index.md",
+)
 """Pages to look things up in: names, measurements, decisions, old names, the front page."""
 MOST_WORDS = 1_200
 MOST_GRADE = 10.0

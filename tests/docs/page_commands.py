@@ -15,7 +15,12 @@ import click
 from scalpdesk.cli.main import root
 
 ROOT = Path(__file__).resolve().parents[2]
-NOT_INSTRUCTIONS = ("docs/reference/", "docs/evidence/", "docs/developing/decisions/", "docs/start/what-works.md")
+NOT_INSTRUCTIONS = (
+    "docs/reference/",
+    "docs/evidence/",
+    "docs/developing/decisions/",
+    "docs/start/what-works.md",
+)
 PROGRAMS = frozenset(
     {
         *("scalpdesk", "make", "pip", "python", "python3", "curl", "kill", "umask", "chmod", "mkdir", "cp"),
