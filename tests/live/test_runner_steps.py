@@ -38,6 +38,7 @@ from scalpdesk.core.intents import (
     Purpose,
     SetTimer,
     Side,
+    SubmitOrder,
 )
 from scalpdesk.core.units import DAY_NS, NANOS_PER_MS, NANOS_PER_SECOND
 from scalpdesk.engine.timers import Timers
@@ -114,6 +115,59 @@ def test_after_events_may_have_been_missed_nothing_is_sent_until_the_account_is_
 
     bench.play(play)
     assert bench.engine.desk.gate.mode is Mode.REDUCING
+
+
+def test_an_overdue_comparison_has_come_only_once_what_it_shows_is_acted_on():
+    bench = RunnerBench(options=replaced(OPTIONS, confirm_seconds=2.0, reconcile_seconds=5.0))
+    modes = []
+
+    async def play():
+        await bench.wait(3.0)
+        bench.gateway.shows = False
+        await bench.wait(20.0)
+        modes.append(bench.engine.desk.gate.mode)
+        bench.gateway.holdings[0] = D(7)  # while the venue showed no account
+        bench.gateway.cash -= 3_500
+        looks, bench.gateway.shows = len(bench.gateway.looks), True
+        while len(bench.gateway.looks) == looks:
+            await bench.wait(0.1)
+        await bench.wait(1.5)  # one look has come, and differs
+        assert len(bench.gateway.looks) == looks + 1
+        modes.append(bench.engine.desk.gate.mode)
+        modes.append(bench.fed(AccountComparison)[-1].overdue == "")
+        await bench.wait(3.0)  # the second one agrees
+        modes.append(bench.fed(AccountComparison)[-1].overdue == "")
+
+    bench.play(play)
+    assert modes == [Mode.REDUCING, Mode.REDUCING, False, True]
+    assert bench.engine.desk.gate.mode is Mode.REDUCING  # for a person: nothing explains it
+
+
+@pytest.mark.parametrize("held", ["less", "none", "more"])
+def test_a_flatten_beside_units_that_nothing_explains_closes_what_the_venue_holds(held):
+    shown = {"less": D(4), "none": D(0), "more": D(12)}[held]
+    bench = RunnerBench()
+    bench.gateway.holdings[0] = D(10)
+    bench.gateway.notice("connected")
+
+    async def play():
+        await bench.wait(2.0)
+        bench.gateway.quote(499.99, 500.01)
+        await bench.wait(1.0)
+        bench.gateway.holdings[0] = shown  # a part was taken back, or more came, without a word
+        bench.gateway.notice("gap")
+        await bench.wait(4.0)
+        assert bench.engine.desk.positions.quantity(0) == D(10)
+        assert bench.engine.desk.gate.mode is Mode.REDUCING
+        before = len(bench.gateway.sent)
+        await bench.runner.operate("flatten", "enough", "me")
+        for _ in range(15):
+            bench.gateway.quote(499.99, 500.01)
+            await bench.wait(1.0)
+        exits = [each for each in bench.gateway.sent[before:] if type(each) is SubmitOrder]
+        assert {(each.side, each.quantity) for each in exits} == ({(Side.SELL, shown)} if shown else set())
+
+    bench.play(play)
 
 
 def test_a_look_from_before_the_connection_came_back_does_not_count():

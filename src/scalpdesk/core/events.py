@@ -455,7 +455,10 @@ class AccountComparison(msgspec.Struct, frozen=True, array_like=True, tag=43, gc
 
 @final
 class HoldingsShown(msgspec.Struct, frozen=True, array_like=True, tag=47, gc=False):
-    """The venue's positions alone, by which a flattening desk leaves while no comparison comes."""
+    """The venue's positions alone: a flattening desk leaves by them while no comparison comes.
+
+    So it does where a comparison left a difference in units that nothing explains.
+    """
 
     ts_event_ns: int
     ts_recv_ns: int

@@ -288,7 +288,7 @@ class OrderAdmission:
         quote, is_exit = market.quotes[instrument_id], intent.purpose in EXITS
         position = desk.positions.positions.get(instrument_id)
         held, is_compared = ZERO if position is None else position.quantity, gate.is_compared
-        if not is_compared and is_exit and desk.leaves_by_positions:
+        if is_exit and desk.leaves_by_positions:
             held, is_compared = desk.to_close(instrument_id), True
         return OrderContext(
             intent,

@@ -93,7 +93,7 @@ class Flattening:
         self._plan(STEP_SECONDS)
 
     def _held(self) -> dict[InstrumentId, Decimal]:
-        """Return what is to be closed: the book, or the venue's positions where it waits for a comparison."""
+        """Return what is to be closed: the book, or the venue's positions where it is not, or not equal."""
         desk = self._desk
         if desk.shown is not None:
             return {number: units for number, units in desk.shown.items() if units}

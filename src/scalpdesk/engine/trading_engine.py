@@ -319,9 +319,8 @@ class TradingEngine:
         self._turn.out.append(Decision(self.now_ns, DecisionKind.VENUE, True, (words,), facts))
 
     def _on_holdings(self, event: events.HoldingsShown) -> None:
-        if not self.desk.gate.is_compared:
-            self.desk.take_holdings(event)
-            self._flattening.leave()
+        self.desk.take_holdings(event)
+        self._flattening.leave()
 
     def _on_bar(self, event: events.BarEvent) -> Wake | None:
         self.desk.market.apply_bar(event)

@@ -43,12 +43,24 @@ class ComparisonWatch:
     reconciler: Reconciler
     queries: AccountQueries
     began_at: float = 0.0
+    _open_since: float | None = None
+    """Since when an overdue comparison has been due that no view has settled yet, the event loop's time."""
 
     def due_at(self) -> float | None:
         """Return since when a comparison is due, the event loop's time; None while none is."""
         unsettled = [] if self.reconciler.is_settled else [max(self.reconciler.doubted_at, self.began_at)]
-        asked = [] if self.queries.wanted_at is None else [self.queries.wanted_at]
+        asked = [at for at in (self.queries.wanted_at, self._open_since) if at is not None]
         return min(unsettled + asked, default=None)
+
+    def looked(self, due_at: float | None, now: float) -> None:
+        """Take note of a judged view: an overdue comparison is over only with one that settles the account.
+
+        ``due_at``: Since when the comparison was due before the view came.
+        """
+        if not self.reconciler.is_open:
+            self._open_since = None
+        elif due_at is not None and now - due_at >= OVERDUE_SECONDS:
+            self._open_since = due_at
 
     def seconds(self, now: float) -> float:
         """Return how long a comparison has been due; 0 while none is."""
@@ -60,7 +72,7 @@ class ComparisonWatch:
         if self.queries.failure:
             return self.queries.failure
         asked = self.gateway.waits_for()
-        if self.queries.wanted_at is not None:
+        if self.queries.wanted_at is not None and self._open_since is None:
             return f"{asked[0] if asked else 'account'}: no answer for {now - self.queries.wanted_at:.0f} s"
         if self.reconciler.doubtful:
             return f"what became of {', '.join(self.reconciler.doubtful)} is not known"

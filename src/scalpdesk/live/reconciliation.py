@@ -191,6 +191,8 @@ class Reconciler:
         """Orders that count as never arrived: the account may show their fills all the same."""
         self.is_settled = False
         """True once a view was equal, or what it showed was acted on."""
+        self.is_open = False
+        """Whether the latest view shows what was not acted on yet."""
         self.doubted_at = 0.0
         """A view that was asked for before this does not count; the event loop's time."""
         self.last_ns = 0
@@ -220,6 +222,11 @@ class Reconciler:
         """Activities that equal views showed: the desk's books hold what they did, one way or another."""
         self._shown: set[str] = set()
 
+    @property
+    def has_strange_units(self) -> bool:
+        """Whether positions of the run's instruments differ from the book, and nothing explains it."""
+        return bool(self._left.units)
+
     def begin(self, since_ns: int) -> None:
         """Set from when on executions are the run's."""
         self.begins_ns = self.fills_since_ns = since_ns
@@ -238,6 +245,7 @@ class Reconciler:
         ``asked_at``, ``now``: When the view was asked for, and the present, both the event loop's time.
         """
         core, engine = self._core, self._core.engine
+        self.is_open = True
         ours, theirs = desk_picture(engine), _venue_picture(view, engine.desk.orders.orders)
         now_ns = max(view.ts_recv_ns, engine.now_ns)
         found = self._compare(view, ours, theirs, since_ns, now_ns)
@@ -410,7 +418,7 @@ class Reconciler:
         return commands
 
     def _settle(self, view: VenueView) -> None:
-        self.is_settled = True
+        self.is_settled, self.is_open = True, False
         self.last_ns = view.ts_recv_ns
         self.fills_since_ns = max(self.fills_since_ns, view.ts_event_ns - MINUTE_NS)
 

@@ -104,6 +104,7 @@ from scalpdesk.risk.limits import check_account
 from scalpdesk.venues.contract import (
     EmergencyGateway,
     Gateway,
+    HoldingsView,
     JudgesQuotes,
     Notice,
     NoticeKind,
@@ -954,10 +955,11 @@ class LiveRunner:
         if view.ts_event_ns < self.reconciler.begins_ns or viewed.asked_at < self.reconciler.doubted_at:
             self.queries.ask(self.options.confirm_seconds)
             return commands
+        now, due_at = asyncio.get_running_loop().time(), self._comparison.due_at()
         self.queries.take(view)
-        now = asyncio.get_running_loop().time()
         self.reconciler.overdue = self._unknown.overdue(now)
         verdict = self.reconciler.judge(view, viewed.since_ns, asked_at=viewed.asked_at, now=now)
+        self._comparison.looked(due_at, now)
         commands += verdict.commands
         for name in verdict.query:
             self._unknown.add(name)
@@ -968,9 +970,28 @@ class LiveRunner:
             self.queries.ask(self.options.confirm_seconds)
         self._look_finally(is_equal=not verdict.look_again)
         commands += self._note_limits(view)
+        if not self.reconciler.is_open:
+            commands += self._note_strange_units(view)
         self.calendar.plan(view.clock, view.ts_event_ns)
         self._stop.check(view)
         return commands
+
+    def _note_strange_units(self, view: VenueView) -> list[VenueCommand]:
+        """Let a flatten close what the venue shows while its units differ from the book's without a cause."""
+        desk = self.core.engine.desk
+        now_ns = max(view.ts_recv_ns, self.core.engine.now_ns)
+        if not desk.gate.is_compared:
+            return []
+        if self.reconciler.has_strange_units:
+            shown = HoldingsView.of(view).as_event(now_ns)
+            units = {line.instrument_id: line.quantity for line in shown.positions if line.quantity}
+            is_known = desk.shown is not None and units == {each: n for each, n in desk.shown.items() if n}
+            return [] if is_known else self._feed(shown)
+        if desk.shown is None:
+            return []
+        overdue = desk.gate.desk_mode.overdue
+        reason = "" if overdue is None else overdue.reason
+        return self._feed(AccountComparison(now_ns, now_ns, is_compared=True, overdue=reason))
 
     async def _cancel_at_venue(self, venue_order_id: str) -> None:
         """Cancel an order that goes by another one's name; the next look at the account tells what came."""
@@ -986,10 +1007,11 @@ class LiveRunner:
         gate = self.core.engine.desk.gate
         now_ns = max(view.ts_recv_ns, self.core.engine.now_ns)
         commands: list[VenueCommand] = []
-        overdue, quotes = gate.desk_mode.overdue, self._quotes_overdue(asyncio.get_running_loop().time())
+        now = asyncio.get_running_loop().time()
+        overdue, quotes = gate.desk_mode.overdue, self._quotes_overdue(now)
         if not gate.is_compared or (overdue is not None and not quotes):
             # a resumed run, or a connection that was lost: nothing is sent until then
-            if not self.reconciler.is_settled:
+            if not self.reconciler.is_settled or self._comparison.seconds(now) >= OVERDUE_SECONDS:
                 return []
             compared = AccountComparison(view.ts_event_ns, now_ns, is_compared=True, overdue=quotes)
             commands += self.core.feed(compared)
