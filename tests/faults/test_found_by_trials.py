@@ -350,3 +350,18 @@ def test_what_others_trade_and_take_back_is_judged_by_the_venues_books(seed):
 
 def test_a_spoilt_quote_of_the_share_while_a_hedge_rests_measures_no_delta():
     assert run_trial(draw_schedule(1000)).violations == []
+
+
+@pytest.mark.rows(
+    ("protocol", "seed"),
+    [
+        ("tws", 920146),  # what came after an overdue comparison was traded on before it was acted on
+        ("tws", 920117),  # a flatten sold two contracts of which the venue held one
+        ("tws", 920118),  # a difference that a person is to clear is no exit of the desk's
+        ("alpaca", 920032),  # the message that ends a halt was lost: the next whole bar shows it
+        ("deribit", 920132),  # no options level keeps a call there from being sold beside a bought one
+    ],
+)
+def test_a_day_is_judged_by_what_the_desk_can_know(protocol, seed):
+    make = trial_of(protocol)
+    assert run_trial(make.draw(seed), make=make).violations == []

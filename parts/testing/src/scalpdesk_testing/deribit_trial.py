@@ -238,6 +238,7 @@ class DeribitTrial(Trial):
     """Runs one schedule over Deribit's protocol."""
 
     STREAMS = 2
+    HAS_OPTIONS_LEVELS = False
     CASH_TOLERANCE = Decimal("1e-8")
     TELLS_FORCED_ORDERS = True
 

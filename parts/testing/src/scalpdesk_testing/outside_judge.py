@@ -136,7 +136,7 @@ class OutsideJudge:
         self._account, self._ledger, self.mandate = account, ledger, mandate
         self._now = seconds
         self._calm_since = seconds
-        self._was_struck = False
+        self._was_struck = self._is_stated = False
         self._asked: Mode = Mode.ACTIVE
         self._is_answered = True
         """Whether the desk has answered a person's last word."""
@@ -186,13 +186,17 @@ class OutsideJudge:
 
     # each second ----------------------------------------------------------------------------------------
 
-    def second(self, now: float, *, is_disturbed: bool, is_active: bool) -> Iterator[str]:
+    def second(
+        self, now: float, *, is_disturbed: bool, is_active: bool, is_stated: bool = False
+    ) -> Iterator[str]:
         """Yield what is wrong at a time of the trial, seconds from its beginning; asked each second.
 
         ``is_disturbed``: Whether something is wrong just now: no line, no process, a halt.
         ``is_active``: Whether the desk may trade, by the mode that it shows or by a person's word.
+        ``is_stated``: Whether it reduces beside a difference that nothing explains: what the venue holds
+        beyond the desk's book goes by a person's word alone.
         """
-        self._now = now
+        self._now, self._is_stated = now, is_stated
         if is_disturbed:
             self._begin_calm()
         self._read_quotes()
@@ -285,7 +289,7 @@ class OutsideJudge:
         mandate, leaves_ns = self.mandate, self.mandate.leaves_ns
         held = {leg.number: self._account.quantity(leg.number) for leg in mandate.legs}
         held[mandate.share] = self._account.quantity(mandate.share)
-        is_late = leaves_ns is not None and self._ledger.now_ns >= leaves_ns
+        is_late = leaves_ns is not None and self._ledger.now_ns >= leaves_ns and not self._is_stated
         is_told = self._asked is Mode.FLATTENING or (
             self._asked is Mode.ACTIVE and self._is_lost(Decimal(str(-_LOSS_SLACK_USD)))
         )

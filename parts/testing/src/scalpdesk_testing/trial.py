@@ -23,7 +23,7 @@ from scalpdesk.core.enums import Mode
 from scalpdesk.core.errors import ConfigError, InvariantError, RetryError, StopError
 from scalpdesk.core.events import Event, OpenInterestEvent, OrderFilled, QuoteEvent
 from scalpdesk.core.intents import Output, VenueCommand
-from scalpdesk.core.units import CENT, NANOS_PER_SECOND, InstrumentId
+from scalpdesk.core.units import CENT, MINUTE_NS, NANOS_PER_SECOND, InstrumentId
 from scalpdesk.engine.timers import Timers
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.exchange.keyring import Credential, Keyring
@@ -260,6 +260,8 @@ class Trial(ABC):
     """Options of the desk's run."""
     STATES_QUOTE_TIMES = True
     """Whether the venue's messages state when a quote was made."""
+    HAS_OPTIONS_LEVELS = True
+    """Whether an options level forbids to sell a call beside a bought one by an order of its own."""
     TELLS_FORCED_ORDERS = False
     """Whether the venue says of an open order that it is the broker's own."""
 
@@ -319,6 +321,8 @@ class Trial(ABC):
         self._digest = blake2b(digest_size=16)
         self._at_one_instant = 0
         self._is_stuck = False
+        self._halted_ns = 0
+        """When trading was last seen halted at the venue, UTC nanoseconds."""
         self._members_of: tuple[TradingEngine, tuple[ReportsPhase, ...]] | None = None
         self.gateway: EmergencyGateway | None = None
         self.engine = self.fresh_engine()
@@ -400,7 +404,8 @@ class Trial(ABC):
         schedule = self.schedule
         # who sells a call uncovered may be assigned
         may_be_uncovered = schedule.is_sold or "assignment" in schedule.faults
-        level = 4 if may_be_uncovered and schedule.shape == "straddle" else 3
+        is_uncovered = may_be_uncovered and schedule.shape == "straddle"
+        level = 4 if is_uncovered or not self.HAS_OPTIONS_LEVELS else 3
         sets = self.desk_plan.config.straddles if schedule.held_days or schedule.holds else 0
         legs = self.desk_plan.legs if sets else {}
         held = {number: (Decimal(sets * ratio), Decimal(4)) for number, ratio in legs.items()}
@@ -580,20 +585,29 @@ class Trial(ABC):
         """Let the judge look at the venue, between two quotes of it."""
         loop, mishaps = self.loop, self.mishaps
         silent = self.market.silent_until.values()
+        if self.world.ledger.halted:
+            self._halted_ns = self.clock.true_ns()
         is_disturbed = (
             mishaps.running is None
             or not self._is_connected()
             or self._is_slowed()
             or bool(self.clock.skew_ns or self.world.ledger.halted)
+            or self._is_end_of_halt_unseen()
             or any(until_ns > self.clock.true_ns() for until_ns in silent)
         )
         # a person resumes the desk at the latest then, unless something is his to clear
         is_resumed = loop.time() > self.schedule.heal_at + _RESUMED_SECONDS and mishaps.may_resume()
         is_active = is_resumed or self.engine.desk.gate.mode is Mode.ACTIVE
-        for why in self.judge.second(loop.time(), is_disturbed=is_disturbed, is_active=is_active):
+        told = {"is_disturbed": is_disturbed, "is_active": is_active, "is_stated": self.is_stated}
+        for why in self.judge.second(loop.time(), **told):
             self._violate_once(why)
         if loop.time() < self._length:
             loop.call_later(1.0, self._second)
+
+    def _is_end_of_halt_unseen(self) -> bool:
+        """Whether the message that ended a halt was lost, and no bar that began after it has come yet."""
+        shown_ns = (-(-self._halted_ns // MINUTE_NS) + 1) * MINUTE_NS + 2 * NANOS_PER_SECOND
+        return SHARE in self.engine.desk.gate.halted and self.clock.true_ns() < shown_ns
 
     def _commanded(self, mode: Mode) -> None:
         self.conduct.commanded(mode)
