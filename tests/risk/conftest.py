@@ -26,6 +26,7 @@ class Facts:
     loss_before = Decimal(0)
     is_late = False
     owner_held = None
+    owners_apart = True
     asked = None
     asked_of_book = None
     level = 3

@@ -169,6 +169,18 @@ def test_where_strategies_share_an_account_an_exit_is_held_against_its_owners_bo
     assert (ask(checks.closes_what_is_held, one) is None) is passes
 
 
+def test_where_a_desk_leaves_by_a_list_the_exits_of_all_strategies_count_against_it(context, book, ask):
+    of_other = working(option("C"), Side.SELL, 1)._replace(owner="other")
+    mine = context(
+        intent=intent(Purpose.CLOSE, 1, Side.SELL, owner="one"),
+        book=book(of_other),
+        owner_held=D(1),
+        owners_apart=False,
+        live_orders=1,
+    )
+    assert ask(checks.closes_what_is_held, mine) is not None
+
+
 def test_what_is_no_exit_or_has_an_owner_is_not_held_against_the_account(context, ask):
     assert ask(checks.closes_what_is_held, context(intent=intent(Purpose.HEDGE))) is None
     assert ask(checks.closes_what_is_held, context(intent=intent(Purpose.CLOSE, owner="one"))) is None

@@ -144,10 +144,15 @@ class _ProposalFacts:
             for position in self._desk.positions.held()
         ]
 
+    @property
+    def owners_apart(self) -> bool:
+        """Whether strategies share the account, and each closes what is its own."""
+        return self._desk.books is not None and not self._desk.leaves_by_positions
+
     def held_by(self, owner: str, instrument_id: InstrumentId) -> Decimal | None:
         """Return the owner's signed units of an instrument; None where no strategies share the account."""
         books = self._desk.books
-        if books is not None and self._desk.leaves_by_positions:  # whose it is does not matter any more
+        if books is not None and not self.owners_apart:  # whose it is does not matter any more
             return self._desk.to_close(instrument_id)
         return None if books is None else books.of(owner).quantity(instrument_id)
 

@@ -409,8 +409,7 @@ class Desk:
                 instrument, number, signed, price, fee, purpose, reference, event.ts_recv_ns, command.owner
             )
         )
-        if self.shown is not None:
-            self.shown[number] = self.shown.get(number, ZERO) + signed
+        self._move_shown(number, signed)
         if signed < 0 and instrument.is_option and not self.is_margined:
             self.is_margined = self.positions.quantity(number) < 0
 
@@ -419,8 +418,7 @@ class Desk:
         posting = self.positions.execution(f"{event.client_order_id}/{event.execution_id}")
         bust = of_bust(posting, event.ts_recv_ns)
         self._post(bust)
-        if self.shown is not None:
-            self.shown[bust.instrument_id] = self.shown.get(bust.instrument_id, ZERO) + bust.units
+        self._move_shown(bust.instrument_id, bust.units)
         late = self.positions.booking(LATE_FEE + event.execution_id)
         if late is not None:
             self._post(of_late_fee_gone(late, event.ts_recv_ns))
@@ -506,6 +504,13 @@ class Desk:
         for held in event.positions:
             if held.quantity:
                 self.shown[held.instrument_id] = self.shown.get(held.instrument_id, ZERO) + held.quantity
+
+    def _move_shown(self, number: InstrumentId, signed: Decimal) -> None:
+        """Move a list by an execution, to zero at most: what lies beyond it, the next list has to show."""
+        if self.shown is not None:
+            before = self.shown.get(number, ZERO)
+            after = before + signed
+            self.shown[number] = after if before * after > 0 else ZERO
 
     def session_pnl(self) -> Decimal:
         """Return the P&L of the session at the quotes of now: what each reader of a running desk states.

@@ -80,7 +80,7 @@ class PositionBelief:
         is_late = shown != expected and (stands_still or stood < (LAG_SECONDS if moved else CONFIRM_SECONDS))
         if self.is_proven or (moved and shown == expected):
             return not is_late and self._take(shown, shown, is_proven=True)
-        agreed = _lesser(_lesser(shown, expected) if moved else shown, self.books)
+        agreed = lesser(lesser(shown, expected) if moved else shown, self.books)
         if shown and not agreed:  # the books know of nothing that is shown
             is_late = stands_still or stood < LAG_SECONDS
             return not is_late and self._take(shown, shown, is_proven=True)
@@ -117,7 +117,7 @@ def _sum(
     return _without_zeros({each: first.get(each, ZERO) + sign * second.get(each, ZERO) for each in numbers})
 
 
-def _lesser(shown: Units, books: Units) -> Units:
+def lesser(shown: Mapping[InstrumentId, Decimal], books: Mapping[InstrumentId, Decimal]) -> Units:
     """Return of each instrument what both hold on the same side."""
     found: Units = {}
     for number, units in shown.items():

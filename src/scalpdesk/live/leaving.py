@@ -14,7 +14,7 @@ from scalpdesk.core.enums import Mode
 from scalpdesk.core.errors import Notify, RetryError
 from scalpdesk.core.units import ZERO
 from scalpdesk.engine.trading_engine import TradingEngine
-from scalpdesk.live.belief import PositionBelief
+from scalpdesk.live.belief import PositionBelief, Units, lesser
 from scalpdesk.live.reconciliation import AccountQueries, Reconciler, settle_queue
 from scalpdesk.live.supervision import Supervisor
 from scalpdesk.orders.order import Order
@@ -155,13 +155,10 @@ class Leaver:
 
     def believes(self, seen: HoldingsSeen, now: float) -> bool:
         """Decide by :class:`PositionBelief` whether positions are believed, and when to look again."""
-        if self._belief is None:
-            self._belief, self._began_ns = PositionBelief({}), self.engine.now_ns
-        belief, desk = self._belief, self.engine.desk
+        belief, desk = self._beside_books(), self.engine.desk
         self._next_at = now + _CONFIRM_SECONDS
         if seen.moves != self.moves:  # an execution came beside the look: it may have counted it or not
             return False
-        belief.books = {line.instrument_id: line.quantity for line in desk.positions.held()}
         if not belief.believes(seen.view.positions, now):
             return False
         unshown = belief.unshown()
@@ -176,16 +173,31 @@ class Leaver:
         self._name(seen.view)
         return True
 
+    def _beside_books(self) -> PositionBelief:
+        if self._belief is None:
+            self._belief, self._began_ns = PositionBelief({}), self.engine.now_ns
+        held = self.engine.desk.positions.held()
+        self._belief.books = {line.instrument_id: line.quantity for line in held}
+        return self._belief
+
+    def differing(self, view: HoldingsView, now: float) -> HoldingsView | None:
+        """Return what may be closed of positions that differ from the books; None while that is not known.
+
+        A comparison has come, so it is never more than the books hold.
+        """
+        belief = self._beside_books()
+        if not belief.believes(view.positions, now) or belief.held is None:
+            return None
+        return _cut(view, lesser(belief.held, belief.books))
+
+    def agrees(self) -> None:
+        """Forget a list that differed: the latest one is that of the books."""
+        self._belief = None
+
     def lines(self, view: HoldingsView) -> HoldingsView:
         """Return a view with no more than may be closed of each instrument that the desk knows."""
-        left = {} if self._belief is None or self._belief.held is None else dict(self._belief.held)
-        lines = []
-        for line in view.positions:
-            if line.instrument_id is None:
-                lines.append(line)
-            elif (units := left.pop(line.instrument_id, ZERO)) != 0:
-                lines.append(msgspec.structs.replace(line, quantity=units))
-        return msgspec.structs.replace(view, positions=tuple(lines))
+        held = None if self._belief is None else self._belief.held
+        return _cut(view, held or {})
 
     def _name(self, view: HoldingsView) -> None:
         """Tell what the desk leaves by, and what it cannot close."""
@@ -206,3 +218,13 @@ class Leaver:
         if text != self._told:
             self._told = text
             self.notify(level, text)
+
+
+def _cut(view: HoldingsView, held: Units) -> HoldingsView:
+    left, lines = dict(held), []
+    for line in view.positions:
+        if line.instrument_id is None:
+            lines.append(line)
+        elif (units := left.pop(line.instrument_id, ZERO)) != 0:
+            lines.append(msgspec.structs.replace(line, quantity=units))
+    return msgspec.structs.replace(view, positions=tuple(lines))

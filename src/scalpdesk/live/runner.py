@@ -983,10 +983,14 @@ class LiveRunner:
         if not desk.gate.is_compared:
             return []
         if self.reconciler.has_strange_units:
-            shown = HoldingsView.of(view).as_event(now_ns)
-            units = {line.instrument_id: line.quantity for line in shown.positions if line.quantity}
+            listed = self._leaver.differing(HoldingsView.of(view), asyncio.get_running_loop().time())
+            if listed is None:
+                return []
+            shown = listed.as_event(now_ns)
+            units = {line.instrument_id: line.quantity for line in shown.positions}
             is_known = desk.shown is not None and units == {each: n for each, n in desk.shown.items() if n}
             return [] if is_known else self._feed(shown)
+        self._leaver.agrees()
         if desk.shown is None:
             return []
         overdue = desk.gate.desk_mode.overdue

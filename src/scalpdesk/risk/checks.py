@@ -476,7 +476,8 @@ def closes_what_is_held(context: OrderContext) -> str | None:
     """An exit may not go through flat, whatever else is still at the venue.
 
     Where strategies share an account, the account's position may belong to another strategy: the check
-    counts the positions and working orders of the order's own strategy.
+    counts the positions and working orders of the order's own strategy. A desk that leaves by what the venue
+    shows counts those of all.
     """
     intent = context.intent
     owned = context.facts.held_by(intent.owner, intent.instrument_id)
@@ -493,7 +494,7 @@ def closes_what_is_held(context: OrderContext) -> str | None:
                 for order in context.facts.working()
                 if order.instrument_id == intent.instrument_id
                 and order.side is intent.side
-                and (owned is None or order.owner == intent.owner)
+                and (not context.facts.owners_apart or order.owner == intent.owner)
             ),
             ZERO,
         )

@@ -116,6 +116,11 @@ class _DeskFacts(Protocol):
         """Return the open positions."""
         ...
 
+    @property
+    def owners_apart(self) -> bool:
+        """Whether strategies share the account, and each closes what is its own."""
+        ...
+
     def held_by(self, owner: str, instrument_id: InstrumentId) -> Decimal | None:
         """Return the owner's signed units of an instrument; None where no strategies share the account."""
         ...
