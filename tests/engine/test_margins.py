@@ -325,6 +325,26 @@ def test_the_venues_figure_counts_less_what_was_tied_up_since(desk):
     assert reasons(propose(one, sell(CALL[520]))) != []
 
 
+@pytest.mark.rows(
+    ("wings", "sold", "is_told", "goes"),
+    [
+        ((1, 1), [sell(CALL[500]), sell(PUT[500])], False, True),
+        ((1, 1), [sell(CALL[500])], False, True),
+        ((1, 1), [sell(CALL[500], 2)], False, False),
+        ((0, 1), [sell(CALL[500])], False, False),
+        ((1, 1), [sell(CALL[500]), sell(PUT[500])], True, False),  # such a venue wants it within one order
+    ],
+)
+def test_wings_that_are_held_cover_the_rest_of_a_set_where_no_level_is_reported(
+    desk, wings, sold, is_told, goes
+):
+    held = {CALL[510]: (wings[0], "3"), PUT[490]: (wings[1], "3")}
+    one = desk(level=SPREADS, held={number: line for number, line in held.items() if line[0]})
+    if is_told:
+        told(one, options_level=SPREADS)
+    assert bool(orders(propose(one, *sold))) is goes
+
+
 # the desk's own margin ------------------------------------------------------------------------------
 
 

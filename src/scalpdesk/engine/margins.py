@@ -35,7 +35,8 @@ class _DeskAccount:
     ``mark``: Value of one unit, currency; None when never quoted: the average price stands for it.
     ``spot``: Mark of an underlying by its symbol; 0 where it is not known.
     ``working``: Orders that may still be filled, each with the price that it counts at.
-    ``options_level``: What the account may trade.
+    ``options_level``: What the account may trade; ``is_reported``: The venue says so. Venues that report
+    one want each sold leg covered within its order.
     """
 
     multiplier = _DAY_TRADER
@@ -50,8 +51,10 @@ class _DeskAccount:
         spot: Callable[[str], Decimal],
         working: Sequence[tuple[Working, Decimal]],
         options_level: int,
+        *,
+        is_reported: bool = True,
     ) -> None:
-        self.options_level = options_level
+        self.options_level, self.pairs_with_held = options_level, not is_reported
         self.spot = spot
         self._working = working
         positions = [each for each in held if each.instrument.currency == account.currency]
@@ -142,7 +145,10 @@ class Margins:
         """Return the account with these orders filled."""
         priced = [(order, self._price(order)) for order in working]
         held, mark = self._positions.held(), self._delta_engine.mark
-        return _DeskAccount(self._account, held, mark, self.spot, priced, self.options_level)
+        reported = self._gate.venue_limits is not None
+        return _DeskAccount(
+            self._account, held, mark, self.spot, priced, self.options_level, is_reported=reported
+        )
 
     def spot(self, symbol: str) -> Decimal:
         """Return the mark of an underlying; 0 where it is not known."""

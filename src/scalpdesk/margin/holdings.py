@@ -65,6 +65,8 @@ class MarginAccount(Protocol):
     multiplier: int
     """Largest leverage in shares within the day; 1 is a cash account, 2 one without day trading."""
     options_level: int
+    pairs_with_held: bool
+    """Whether a sold leg may be covered by a bought one that is held; else only by one of its own order."""
     day_trades_blocked: bool
     """The broker's flag: nothing may be opened until the day-trade rule is met again."""
     cash: Decimal
@@ -160,6 +162,7 @@ class Filled:
 
     def __init__(self, account: MarginAccount, order: Sequence[Holding]) -> None:
         self.multiplier, self.options_level = account.multiplier, account.options_level
+        self.pairs_with_held = account.pairs_with_held
         self.day_trades_blocked, self.unsettled = account.day_trades_blocked, account.unsettled
         self.cash = account.cash - sum((line.value for line in order), Decimal(0))
         self.may_short, self.spot, self.reserved = account.may_short, account.spot, account.reserved

@@ -289,6 +289,10 @@ class RegulationT:
         level = least_options_level(legs, shares, as_one_order=together)
         if level <= account.options_level:
             return None
+        if account.pairs_with_held and account.options_level >= SPREADS:
+            lines = list(account.valued())
+            if uncovered_calls(merged(lines, order)) <= uncovered_calls(lines):
+                return None
         if together:
             if account.options_level < SPREADS:
                 return Refused(Cause.OPTIONS_LEVEL, "account not eligible to trade multi-leg option orders")

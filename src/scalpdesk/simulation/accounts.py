@@ -65,6 +65,7 @@ class BrokerAccount(Account):
         super().__init__(terms.cash, terms.currency)
         self.name = terms.name
         self.options_level = terms.options_level
+        self.pairs_with_held = False
         self.multiplier = terms.multiplier
         self._terms = terms
         self.shorting_enabled = terms.shorting_enabled

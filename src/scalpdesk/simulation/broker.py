@@ -93,6 +93,7 @@ class Broker:
         self.working = self.ledger.working
         self.matcher = Matcher(self.ledger)
         self.entry = OrderEntry(self.ledger, hours, rules)
+        self._pairs_with_held = rules.pairs_with_held
         self.expiry = ExpiryProcessor(
             self.ledger,
             self.force,
@@ -121,6 +122,7 @@ class Broker:
     def open_account(self, terms: AccountTerms) -> BrokerAccount:
         """Open an account."""
         account = BrokerAccount(terms, self.ledger, self.ledger.now_ns)
+        account.pairs_with_held = self._pairs_with_held
         self.ledger.accounts[terms.name] = account
         for number in account.holdings:
             self.expiry.watch(number)

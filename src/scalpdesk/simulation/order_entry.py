@@ -62,6 +62,8 @@ class VenueRules:
     """Until when exercise notices and contrary instructions are taken; expiring options wait for them."""
     turns: bool = False
     """An order may be larger than the opposite holding, and turn it round."""
+    pairs_with_held: bool = False
+    """A sold leg may be covered by a bought one that is held; else only by one of its own order."""
 
 
 ALPACA_RULES = VenueRules(

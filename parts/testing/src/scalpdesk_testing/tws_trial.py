@@ -276,6 +276,7 @@ class TwsTrial(Trial):
     """Runs one schedule over TWS's protocol."""
 
     STREAMS = 1
+    HAS_OPTIONS_LEVELS = False
     STATES_QUOTE_TIMES = False
 
     @staticmethod

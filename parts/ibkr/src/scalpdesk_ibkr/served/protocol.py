@@ -266,6 +266,12 @@ PROTOCOL = ProtocolSpec(
     terms=MarketTerms(
         fees=IBKR_FEES,
         charges_always=True,
-        rules=VenueRules(penny_prices=True, contract_ticks=True, turns=True, notices=NOTICE_CUTOFFS["ibkr"]),
+        rules=VenueRules(
+            penny_prices=True,
+            contract_ticks=True,
+            turns=True,
+            notices=NOTICE_CUTOFFS["ibkr"],
+            pairs_with_held=True,
+        ),
     ),
 )
