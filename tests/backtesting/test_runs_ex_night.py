@@ -15,7 +15,7 @@ from scalpdesk.core.intents import Mark
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId, years_between
 from scalpdesk.datasets.embedded.days import rate_on
 from scalpdesk.datasets.embedded.market import reconstruct_span
-from scalpdesk.instruments.sessions import expiry_instant_ns
+from scalpdesk.instruments.sessions import expiry_instant_ns, session_on
 from scalpdesk.volatility.variance_time import clock_named
 from scalpdesk_testing.kit.trees import tree_price
 
@@ -43,7 +43,9 @@ class Leg(NamedTuple):
     def price(self, spot, vol, ex_ns):
         """Return the price of two trees, between whose nodes the strike lies; volatility by the calendar."""
         contract, expires_ns = self.contract, expiry_instant_ns(self.contract)
-        ahead = ((years_between(ex_ns, expires_ns), DIVIDEND),) if self.now_ns < ex_ns else ()
+        last = session_on(EVE).close_ns + 90 * 60 * NANOS_PER_SECOND  # exercise notices end at 17:30
+        coming = years_between(ex_ns, expires_ns), DIVIDEND, years_between(last, expires_ns)
+        ahead = (coming,) if self.now_ns < ex_ns else ()
         rate = rate_on(EX_DATE if self.now_ns >= ex_ns else EVE)
         terms = spot, float(contract.strike), self.years, vol, contract.is_call, rate, ahead
         return fmean(tree_price(*terms, steps=steps) for steps in (900, 901))

@@ -145,10 +145,12 @@ def test_known_dividends_lie_ahead_in_years_of_their_own():
     past = CashDividend("XYZ", DAY, Decimal(9))
     other = CashDividend("ABC", date(2018, 2, 14), Decimal(9))
     chain = chain_quotes_at(made_tape(dividends=(past, ahead, other)), NOON)
-    ((years, amount),) = chain.dividends
+    ((years, amount, noticed),) = chain.dividends
     assert amount == 0.75
     opens = new_york_ns(date(2018, 2, 14), time(9, 30))
     assert years == pytest.approx((opens - NOON) / 1e9 / 86_400 / 365)
+    last = new_york_ns(date(2018, 2, 13), time(17, 30))  # a holder's notice of exercise
+    assert noticed == pytest.approx((last - NOON) / 1e9 / 86_400 / 365)
 
 
 def test_a_refit_starts_from_the_last_chain():

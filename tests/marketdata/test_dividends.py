@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from scalpdesk.core.events import DividendEvent
-from scalpdesk.core.units import years_between
+from scalpdesk.core.units import NANOS_PER_SECOND, years_between
 from scalpdesk.instruments.sessions import session_on, to_new_york
 from scalpdesk.marketdata.dividends import coming_dividends, schedule_before
 from scalpdesk.marketdata.state import MarketState, paid_between
@@ -88,6 +88,8 @@ def test_a_schedule_counts_from_the_expiry_and_ends_with_it():
     coming = coming_dividends(events(PAID), 0, "SPY", session_on(date(2016, 6, 17)).close_ns)
     schedule = schedule_before(coming, expires_ns)
     assert len(schedule) == 5
-    ex_ns = session_on(date(2015, 9, 18)).open_ns
-    assert schedule[-1] == (years_between(ex_ns, expires_ns), 1.033)
+    eve, ex_date = session_on(date(2015, 9, 17)), session_on(date(2015, 9, 18))
+    noticed_ns = eve.close_ns + 90 * 60 * NANOS_PER_SECOND
+    ahead = [years_between(at_ns, expires_ns) for at_ns in (ex_date.open_ns, noticed_ns)]
+    assert schedule[-1] == (ahead[0], 1.033, ahead[1])
     assert schedule == tuple(sorted(schedule, reverse=True))

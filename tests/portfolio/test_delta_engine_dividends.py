@@ -120,7 +120,7 @@ def test_nothing_is_known_before_its_event_and_nothing_counts_beyond_the_expiry(
     market.declare(now_ns, ex_ns=session_on(date(2015, 12, 18)).open_ns)
     assert facts.carry.dividends == ()
     market.declare(now_ns)
-    assert [amount for _, amount in facts.carry.dividends] == [1.25]
+    assert [amount for _, amount, _ in facts.carry.dividends] == [1.25]
 
 
 def test_asking_between_two_events_changes_no_answer():

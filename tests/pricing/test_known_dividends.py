@@ -84,6 +84,48 @@ def test_price_and_delta_are_those_of_a_tree(spot, vol, rate, schedule, is_call)
     assert found.delta == pytest.approx((up - down) / 4.0, abs=0.002)
 
 
+DAY = 1.0 / 365.0
+EVES = [
+    # years to the expiry, from the ex-date to it, and from the last notice to it
+    (5 / 24 * DAY + 1.0 * DAY, 6.5 / 24 * DAY, 22.5 / 24 * DAY),  # in the morning of the eve
+    (0.1, 0.1 - 17.5 / 24 * DAY, 0.1 - 1.5 / 24 * DAY),  # at its close
+    (0.1, 0.1 - 3.0 * DAY, 0.1 - 3.0 * DAY + 64 / 24 * DAY),  # on a Friday before a Monday
+    (0.1, 0.05, 0.05 + 16 / 24 * DAY),
+]
+"""A holder may exercise until 17:30 of the evening before an ex-date; the share goes ex at 9:30."""
+
+
+@pytest.mark.rows("is_call", [True, False])
+@pytest.mark.rows(("years", "before", "noticed"), EVES)
+def test_a_holder_exercises_until_the_last_notice_before_an_ex_date(years, before, noticed, is_call):
+    schedule = ((before, 1.329, noticed),)
+    for strike in (222.0, 225.0, 226.8, 229.0):
+        terms = strike, years, 0.1, is_call, 0.02
+        found = known_greeks(226.8, *terms, 0.0, schedule, american=True)
+        expected = np.mean([tree_price(226.8, *terms, schedule, steps) for steps in (1500, 1501)])
+        assert found.price == pytest.approx(expected, abs=0.01)
+        alone = known_greeks(226.8, *terms, 0.0, schedule, american=False)
+        assert alone == known_greeks(226.8, *terms, 0.0, ((before, 1.329),), american=False)
+        exact = greeks(226.8, *terms[:2], 0.1, is_call, rate=0.02, dividends=years_ahead(schedule, years))
+        assert found.price == pytest.approx(float(exact.price), abs=3e-4)
+        assert found.delta == pytest.approx(float(exact.delta), abs=2e-4)
+
+
+@given(OPTIONS, st.floats(0.1, 0.9))
+def test_between_the_last_notice_and_the_ex_date_nobody_exercises_into_the_dividend(option, part):
+    (spot, strike, _), vol, (is_call, rate, borrow, ((before, amount),)) = terms_of(option)
+    years = before + part * 16 / 24 * DAY  # the notice ended 16 hours before the ex-date
+    schedule = ((before, amount, before + 16 / 24 * DAY),)
+    found = known_greeks(spot, strike, years, vol, is_call, rate, borrow, schedule, american=True)
+    ex = spot - value_ahead(schedule, years, rate)
+    assert found == option_greeks(ex, strike, years, vol, is_call, rate, borrow, american=True)
+    terms = spot, strike, years, vol, is_call
+    exact = greeks(
+        *terms, rate=rate, dividend_yield=borrow, dividends=years_ahead(schedule, years), style="american"
+    )
+    assert found.price == pytest.approx(float(exact.price), abs=1e-9)
+
+
 @settings(max_examples=40, deadline=None)
 @given(OPTIONS)
 def test_price_and_slopes_are_those_of_the_grid(option):

@@ -68,7 +68,7 @@ def test_dividends_ahead_are_in_the_price(tape):
     paid = CashDividend("XYZ", date(2021, 2, 1), Decimal(2))
     dated = dataclasses.replace(tape, dividends=(paid,))
     (part,) = quoted_book(dated, [("XYZ210219P00096000", 1.0)], NOON).parts
-    assert [amount for _, amount in part.legs[0].dividends] == [2.0]
+    assert [amount for _, amount, _ in part.legs[0].dividends] == [2.0]
     assert part.legs[0].vol < skew(96)  # the same price, of a lower forward
 
 

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
+from decimal import Decimal
 from enum import StrEnum
 
 import numpy as np
@@ -21,10 +22,11 @@ from scalpdesk.core.units import DAYS_PER_YEAR, NANOS_PER_SECOND, years_between
 from scalpdesk.instruments.contract import Instruments, OptionContract, options_in_order
 from scalpdesk.instruments.sessions import NEW_YORK, expiry_instant_ns, to_new_york, to_ns
 from scalpdesk.marketdata.curves import parity_implied_forward
+from scalpdesk.marketdata.dividends import last_notice_ns
 from scalpdesk.marketdata.robust import robust_level
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.marketdata.tape import MarketTape, QuoteColumns
-from scalpdesk.pricing.base import Dividends, Schedule, dividend_schedule
+from scalpdesk.pricing.base import Dividends, Payment, Schedule, dividend_schedule
 from scalpdesk.pricing.exercise_premium import exercise_premium, implied_vol_through_premium
 from scalpdesk.pricing.implied import implied_vol
 from scalpdesk.pricing.known_dividends import BORROW_STEP, known_premiums, years_ahead
@@ -112,7 +114,7 @@ def implied_forward(
     where a side is missing. Pairs with a missing, zero or crossed side are ignored.
     ``years``: Time to expiry, above 0.
     ``rate``: Continuously compounded, a year.
-    ``dividends``: Known cash dividends as (years_to_ex_date, amount).
+    ``dividends``: Known cash dividends as (years_to_ex_date, amount, years_to_last_notice).
     ``later_borrow``: Borrow that later expiries are priced with, a year.
     ``spot_offset``: By how much the spot may be of another moment than the quotes, as a fraction of it.
     ``schedule``: The cash dividends as a desk has them, which asks all day: then what exercise adds comes
@@ -209,7 +211,7 @@ def carried_forward(
 def _present_value(dividends: Dividends | None, years: float, rate: float) -> float:
     if dividends is None:
         return 0.0
-    times, cash = dividend_schedule(dividends)
+    times, cash, _ = dividend_schedule(dividends)
     due = times <= years
     return float(np.sum(cash[due] * np.exp(-rate * times[due])))
 
@@ -339,7 +341,7 @@ class ChainQuotes:
     rate_at: Callable[[float], float]
     """Days to maturity to the continuously compounded rate a year."""
     dividends: Dividends = ()
-    """Known cash dividends ahead as (years to the ex-date, amount)."""
+    """Known cash dividends ahead as (years to the ex-date, amount, years to the last notice)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -438,7 +440,7 @@ def chain_quotes_of(
         expiries.append(expiry_quotes(label, contracts, now_ns, bid, ask, then))
     expiries.sort(key=lambda entry: entry.years)
     ahead = [
-        (years_between(now_ns, dividend.ts_ex_ns), float(dividend.amount))
+        _ahead(now_ns, dividend.ts_ex_ns, dividend.amount)
         for dividend in market.dividends
         if dividend.instrument_id == spot_id and dividend.ts_ex_ns > now_ns
     ]
@@ -500,7 +502,7 @@ def fit_chain(
     """
     forwards: dict[ExpiryLabel, ImpliedForward] = {}
     rates: dict[ExpiryLabel, float] = {}
-    dues: dict[ExpiryLabel, list[tuple[float, float]]] = {}
+    dues: dict[ExpiryLabel, list[Payment]] = {}
     later_borrow: float | None = None
     for entry in reversed(chain.expiries):
         label = entry.label
@@ -526,14 +528,18 @@ def fit_chain(
     return ChainSurface(chain, forwards, rates, tuple(quotes), surface)
 
 
-def dividends_ahead(tape: MarketTape, now_ns: int) -> list[tuple[float, float]]:
-    """Return the underlying's cash dividends still to come as (years to the ex-date, amount)."""
+def dividends_ahead(tape: MarketTape, now_ns: int) -> list[Payment]:
+    """Return the underlying's dividends still to come as (years to ex-date, amount, years to last notice)."""
     ahead = []
     for dividend in tape.dividends:
         opens = to_ns(datetime.combine(dividend.ex_date, _EX_DIVIDEND_TIME, tzinfo=NEW_YORK))
         if dividend.symbol == tape.underlying and opens > now_ns:
-            ahead.append((years_between(now_ns, opens), float(dividend.amount)))
+            ahead.append(_ahead(now_ns, opens, dividend.amount))
     return ahead
+
+
+def _ahead(now_ns: int, ex_ns: int, amount: Decimal) -> Payment:
+    return years_between(now_ns, ex_ns), float(amount), years_between(now_ns, last_notice_ns(ex_ns))
 
 
 def _forward_of(

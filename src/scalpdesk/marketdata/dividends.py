@@ -12,7 +12,14 @@ from typing import NamedTuple
 
 from scalpdesk.core.events import DividendEvent
 from scalpdesk.core.units import NANOS_PER_SECOND, SECONDS_PER_YEAR, InstrumentId
-from scalpdesk.instruments.sessions import is_session, next_session, session_on, to_new_york
+from scalpdesk.instruments.deadlines import notice_deadline_ns
+from scalpdesk.instruments.sessions import (
+    is_session,
+    next_session,
+    previous_session,
+    session_on,
+    to_new_york,
+)
 from scalpdesk.pricing.base import Schedule
 
 INDEX_FUNDS = {"SPY": 4, "QQQ": 4, "IWM": 4, "DIA": 12}
@@ -57,13 +64,25 @@ def coming_dividends(
 
 
 def schedule_before(dividends: Sequence[ComingDividend], expires_ns: int) -> Schedule:
-    """Return dividends as pricing takes them: years from the ex-date to the expiry, and amount."""
-    # as the time to expiry is counted, so that at the ex-date itself the two are equal
+    """Return dividends as pricing takes them.
+
+    That is years from the ex-date to the expiry, amount, and years from the last notice to the expiry.
+    """
+
+    def years(at_ns: int) -> float:
+        # as the time to expiry is counted, so that at the ex-date itself the two are equal
+        return (expires_ns - at_ns) / NANOS_PER_SECOND / SECONDS_PER_YEAR
+
     return tuple(
-        ((expires_ns - each.ts_ex_ns) / NANOS_PER_SECOND / SECONDS_PER_YEAR, each.amount)
+        (years(each.ts_ex_ns), each.amount, years(last_notice_ns(each.ts_ex_ns)))
         for each in dividends
         if each.ts_ex_ns <= expires_ns
     )
+
+
+def last_notice_ns(ts_ex_ns: int) -> int:
+    """Return until when a holder may exercise to get a dividend: the evening of the session before it."""
+    return notice_deadline_ns(previous_session(_day(ts_ex_ns)).day)
 
 
 def _expected(known: Sequence[ComingDividend], payments: int, until_ns: int) -> list[ComingDividend]:

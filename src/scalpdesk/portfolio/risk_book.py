@@ -17,7 +17,7 @@ from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.units import DAY_SECONDS, DAYS_PER_YEAR, NANOS_PER_SECOND, years_between
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.sessions import expiry_instant_ns, new_york_ns, next_session, to_new_york
-from scalpdesk.pricing.base import Dividends, Floats, Greeks
+from scalpdesk.pricing.base import Dividends, Floats, Greeks, after
 from scalpdesk.pricing.models import greeks
 from scalpdesk.volatility.filtered_moves import term_loading, vega_weight
 
@@ -68,7 +68,7 @@ class RiskLeg:
     rate: float = 0.0
     dividend_yield: float = 0.0
     dividends: Dividends = ()
-    """Cash dividends ahead as (years to the ex-date, amount)."""
+    """Cash dividends ahead as (years to the ex-date, amount, years to the last notice)."""
     style: str = "american"
     is_inverse: bool = False
     forward_premium: float = 0.0
@@ -108,7 +108,7 @@ class RiskLeg:
 
     def _dividends_after(self, step: int) -> Dividends:
         gone = self.years[0] - self.years[step]
-        return [(when - gone, amount) for when, amount in self.dividends if gone < when <= self.years[0]]
+        return [after(each, gone) for each in self.dividends if gone < each[0] <= self.years[0]]
 
     def _prices(self, spots: Floats, vols: Floats, step: int, ahead: Dividends, style: str) -> Floats:
         found = [
@@ -330,14 +330,14 @@ def risk_leg(
     ``instants``: Now, and the later times of the book (:func:`step_instants`), UTC nanoseconds.
     ``clock_years``: Years of the variance clock between two instants.
     ``rate``, ``dividend_yield``, ``dividends``: A year, continuous; cash dividends as (years to the ex-date,
-    amount).
+    amount, years to the last exercise notice).
     ``forward``: That of its expiry, for an inverse option in dollars; carried from the spot when None.
     ``smile``: Volatilities at ln(strike / forward).
     """
     expires_ns = expiry_instant_ns(contract)
     years = tuple(max(years_between(at_ns, expires_ns), 0.0) for at_ns in instants)
     if forward is None:
-        paid = sum(amount * math.exp(-rate * ahead) for ahead, amount in dividends if ahead <= years[0])
+        paid = sum(amount * math.exp(-rate * ahead) for ahead, amount, *_ in dividends if ahead <= years[0])
         forward = (spot - paid) * math.exp((rate - dividend_yield) * years[0])
     return RiskLeg(
         symbol=contract.symbol,

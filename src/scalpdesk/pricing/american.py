@@ -94,7 +94,7 @@ def _picked(terms: Seven, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> Seve
     return a[chosen], b[chosen], c[chosen], d[chosen], e[chosen], f[chosen], g[chosen]
 
 
-WITHOUT = CashTerms(*NO_DIVIDENDS, spot_model=False, american=True)
+WITHOUT = CashTerms(*NO_DIVIDENDS[:2], spot_model=False, american=True)
 _BRACKETED, _ROUNDS = 40, 80
 _UNREACHED = 1e-6  # of the spot: by how much the price at the volatility found may exceed the one asked for
 

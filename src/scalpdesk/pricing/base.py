@@ -11,12 +11,15 @@ from numpy.typing import ArrayLike, NDArray
 from scalpdesk.core.errors import ArgumentError
 
 Floats: TypeAlias = NDArray[np.float64]
-Dividends: TypeAlias = Sequence[tuple[float, float]]
-Schedule: TypeAlias = tuple[tuple[float, float], ...]
-"""Known cash dividends of an expiry, the next one first: years from the ex-date to the expiry, and currency a
-share. It is the same while time passes; what has gone ex is no longer ahead."""
+Payment: TypeAlias = tuple[float, float] | tuple[float, float, float]
+"""A cash dividend: years to or from the ex-date, currency a share, and years to or from the last exercise
+notice with which a holder still gets it; without the third, the ex-date is that instant."""
+Dividends: TypeAlias = Sequence[Payment]
+Schedule: TypeAlias = tuple[Payment, ...]
+"""Known cash dividends of an expiry, the next one first, in years from each instant to the expiry. It is the
+same while time passes; what has gone ex is no longer ahead."""
 
-NO_DIVIDENDS: tuple[Floats, Floats] = (np.empty(0), np.empty(0))
+NO_DIVIDENDS: tuple[Floats, Floats, Floats] = (np.empty(0), np.empty(0), np.empty(0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +97,8 @@ class PricingInputs:
     dividend_yield: Floats
     dividend_years: Floats
     dividend_cash: Floats
+    dividend_notice: Floats
+    """Years to the last exercise notice before each ex-date; 0 or less once it has passed."""
 
     @property
     def has_dividends(self) -> bool:
@@ -182,36 +187,43 @@ def require(name: str, values: Floats, good: NDArray[np.bool_], rule: str) -> No
     raise ArgumentError(f"{name} must be {rule}", where=where, value=float(values[index]), fix=fix)
 
 
-def dividend_schedule(dividends: Dividends | None) -> tuple[Floats, Floats]:
-    """Return times and amounts of the cash dividends after now, in ascending order of time.
+def dividend_schedule(dividends: Dividends | None) -> tuple[Floats, Floats, Floats]:
+    """Return times, amounts and last notices of the cash dividends after now, in ascending order of time.
 
     A dividend at time 0 or before is already in the spot and is left out. Raises ArgumentError when an entry
-    is not a pair of finite numbers, or an amount is negative.
+    is not of two or three finite numbers, an amount is negative or a notice comes after its ex-date.
     """
     if dividends is None or len(dividends) == 0:
         return NO_DIVIDENDS
-    pairs: list[tuple[float, float]] = []
+    found: list[tuple[float, float, float]] = []
     for index, entry in enumerate(dividends):
         try:
-            years, cash = (float(part) for part in entry)
+            years, cash, notice = (float(part) for part in (*entry, *entry[: 3 - len(entry)]))
         except (TypeError, ValueError) as error:
             raise ArgumentError(
-                "each dividend must be (years_to_ex_date, cash_amount)",
+                "each dividend must be (years_to_ex_date, cash_amount), with years_to_last_notice at will",
                 where=f"dividends[{index}]",
                 value=entry,
             ) from error
-        if not (np.isfinite(years) and np.isfinite(cash) and cash >= 0.0):
+        if not (np.isfinite(years) and np.isfinite(cash) and cash >= 0.0 and -np.inf < notice <= years):
             raise ArgumentError(
-                "a dividend must have a finite time and a finite amount of at least 0",
+                "a dividend must have finite times, no notice after its ex-date, and an amount of at least 0",
                 where=f"dividends[{index}]",
                 value=entry,
             )
         if years > 0.0 and cash > 0.0:
-            pairs.append((years, cash))
-    if not pairs:
+            found.append((years, cash, notice))
+    if not found:
         return NO_DIVIDENDS
-    table = np.array(sorted(pairs), dtype=np.float64)
-    return np.ascontiguousarray(table[:, 0]), np.ascontiguousarray(table[:, 1])
+    times, amounts, notices = np.array(sorted(found), dtype=np.float64).T.copy()
+    return times, amounts, notices
+
+
+def after(payment: Payment, years: float) -> Payment:
+    """Return a dividend ahead as it lies ``years`` later."""
+    if len(payment) == 2:
+        return payment[0] - years, payment[1]
+    return payment[0] - years, payment[1], payment[2] - years
 
 
 def broadcast_flat(**arrays: Floats) -> tuple[tuple[int, ...], dict[str, Floats]]:
@@ -280,11 +292,11 @@ def checked_inputs(
     Raises ArgumentError for NaN, infinities, a negative spot, strike or volatility, or shapes that do not
     broadcast; names the argument and the index.
     """
-    times, cash = dividend_schedule(dividends)
+    coming = dividend_schedule(dividends)
     packed = _packed((spot, strike, vol, years, rate, dividend_yield), is_call)
     if packed is not None:
         shape, (s, k, v, t, r, q, phi) = packed
-        return PricingInputs(shape, s, k, t, v, phi, r, q, times, cash)
+        return PricingInputs(shape, s, k, t, v, phi, r, q, *coming)
     numbers = {
         "spot": as_floats("spot", spot),
         "strike": as_floats("strike", strike),
@@ -298,7 +310,9 @@ def checked_inputs(
         if name in {"spot", "strike", "vol"}:
             require(name, values, values >= 0.0, "at least 0")
     shape, flat = broadcast_flat(**numbers, phi=as_phi(is_call))
-    return PricingInputs(shape=shape, **flat, dividend_years=times, dividend_cash=cash)
+    times, cash, notice = coming
+    dividends_of = {"dividend_years": times, "dividend_cash": cash, "dividend_notice": notice}
+    return PricingInputs(shape=shape, **flat, **dividends_of)
 
 
 def greeks_from_columns(columns: Floats, shape: tuple[int, ...]) -> Greeks:

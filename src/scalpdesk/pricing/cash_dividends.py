@@ -2,9 +2,9 @@
 
 ``escrowed``
     The spot less the present value of its coming dividends is lognormal (Roll 1977, Geske 1979, Whaley
-    1981). American exercise compares with the full spot. Closed form where an option is not exercised early:
-    European options, puts without interest to gain, calls whose dividends are worth less than the interest
-    on the strike.
+    1981). American exercise compares with the full spot, until the last notice before an ex-date. Closed
+    form where an option is not exercised early: European options, puts without interest to gain, calls
+    whose dividends are worth less than the interest on the strike.
 ``spot``
     The spot itself is lognormal between dividends and falls by each amount on its ex-date.
 
@@ -49,7 +49,7 @@ class CashDividendModel:
 
     def _columns(self, inputs: PricingInputs, rows: int) -> Floats:
         """Return the first ``rows`` of price and Greeks, a column for each element."""
-        cash, kinds, worth = self._sorted(inputs)
+        inputs, cash, kinds, worth = self._sorted(inputs)
         if (short := np.flatnonzero((worth >= inputs.spot) & (worth > 0.0))).size:
             index = int(short[0])
             raise ArgumentError(
@@ -75,7 +75,7 @@ class CashDividendModel:
     def implied_vol(self, price: Floats, inputs: PricingInputs) -> tuple[Floats, NDArray[np.int64]]:
         """Return volatility and status code per element."""
         vol, status = np.empty(inputs.spot.size), np.empty(inputs.spot.size, dtype=np.int64)
-        cash, kinds, worth = self._sorted(inputs)
+        inputs, cash, kinds, worth = self._sorted(inputs)
         for kind in np.unique(kinds).tolist():
             chosen = kinds == kind
             due, paid = inputs.at(chosen), price[chosen]
@@ -90,9 +90,42 @@ class CashDividendModel:
                 vol[chosen], status[chosen] = vols_by_grid(due.quoted(paid), cash)
         return vol, status
 
-    def _sorted(self, inputs: PricingInputs) -> tuple[CashTerms, NDArray[np.int64], Floats]:
-        """Return the schedule, the kind of each element and what its dividends are worth."""
+    def _sorted(self, inputs: PricingInputs) -> tuple[PricingInputs, CashTerms, NDArray[np.int64], Floats]:
+        """Return inputs and schedule as exercise sees them, each element's kind and its dividends' worth."""
+        if self.american:
+            inputs = _at_notices(inputs)
         cash = CashTerms(inputs.dividend_years, inputs.dividend_cash, self.spot_model, self.american)
         kinds, worth = np.empty(inputs.spot.size, dtype=np.int64), np.empty(inputs.spot.size)
         sort_with_dividends(inputs.terms(), cash, kinds, worth)
-        return cash, kinds, worth
+        return inputs, cash, kinds, worth
+
+
+def _at_notices(inputs: PricingInputs) -> PricingInputs:
+    """Return inputs whose dividends leave the spot at the last notice, with the same escrowed spot.
+
+    Only exercise sees the difference: no holder gets a dividend once its last notice has passed. Raises
+    ArgumentError for an option that expires between a last notice and its ex-date.
+    """
+    times, cash, notice = inputs.dividend_years, inputs.dividend_cash, inputs.dividend_notice
+    if np.array_equal(times, notice):
+        return inputs
+    spot = inputs.spot.copy()
+    for when, amount, last in zip(times, cash, notice, strict=True):
+        if (between := np.flatnonzero((last <= inputs.years) & (inputs.years < when) & (last > 0.0))).size:
+            index = int(between[0])
+            raise ArgumentError(
+                "an option expires between the last notice and the ex-date of a dividend",
+                where=f"years[{index}] (of the flattened arguments)",
+                value=float(inputs.years[index]),
+                fix="give that dividend without a notice",
+            )
+        by_notice = np.exp(-inputs.rate * last) if last > 0.0 else 0.0
+        spot += np.where(inputs.years >= when, amount * (by_notice - np.exp(-inputs.rate * when)), 0.0)
+    ahead = notice > 0.0
+    return replace(
+        inputs,
+        spot=spot,
+        dividend_years=notice[ahead],
+        dividend_cash=cash[ahead],
+        dividend_notice=notice[ahead],
+    )

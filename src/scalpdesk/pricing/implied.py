@@ -82,9 +82,14 @@ def implied_vol(
         dividend_yield=as_floats("dividend_yield", dividend_yield),
     )
     quoted = flat.pop("price")
-    times, cash = dividend_schedule(dividends)
+    times, cash, notice = dividend_schedule(dividends)
     inputs = PricingInputs(
-        shape=shape, **flat, vol=np.zeros(quoted.size), dividend_years=times, dividend_cash=cash
+        shape=shape,
+        **flat,
+        vol=np.zeros(quoted.size),
+        dividend_years=times,
+        dividend_cash=cash,
+        dividend_notice=notice,
     )
     vol, code = chosen_model(style, model, has_dividends=inputs.has_dividends).implied_vol(quoted, inputs)
     return ImpliedVol(vol=vol.reshape(shape), status=np.array(STATUSES)[code].reshape(shape))

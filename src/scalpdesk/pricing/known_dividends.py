@@ -6,15 +6,18 @@ nor the value jumps. What exercise adds is read from tables (``kernels/cash_prem
 dollar of the grid at a strike of 200, its delta within 1e-5, in 3 µs once the tables about an option are
 made (some half a millisecond each; they serve all spots and an octave of time). A table follows from the
 terms of the option alone, so no answer depends on what was asked before.
+
+A holder gets a dividend by exercise until the last notice of the evening before the ex-date. To him it leaves
+the spot at that instant, at what it is worth then: tables and grid know no other instant.
 """
 
 from functools import lru_cache
-from math import floor, frexp, isnan, log2, nan, sqrt
+from math import exp, floor, frexp, isnan, log2, nan, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scalpdesk.pricing.base import Floats, OptionGreeks, Schedule, checked_inputs
+from scalpdesk.pricing.base import Floats, OptionGreeks, Payment, Schedule, checked_inputs
 from scalpdesk.pricing.cash_dividends import CashDividendModel
 from scalpdesk.pricing.implied import STATUSES
 from scalpdesk.pricing.kernels.black_iv import ABOVE, BELOW, OK
@@ -61,9 +64,13 @@ def due_by(schedule: Schedule, years: float) -> Schedule:
     return tuple(pair for pair in schedule if pair[0] < years)
 
 
-def years_ahead(schedule: Schedule, years: float) -> list[tuple[float, float]]:
-    """Return the dividends still ahead as (years to the ex-date, amount)."""
-    return [(years - before, amount) for before, amount in due_by(schedule, years)]
+def years_ahead(schedule: Schedule, years: float) -> list[Payment]:
+    """Return the dividends still ahead in years to their instants, as pricing by arrays takes them."""
+    ahead = due_by(schedule, years)
+    return [
+        (years - each[0], each[1]) if len(each) == 2 else (years - each[0], each[1], years - each[2])
+        for each in ahead
+    ]
 
 
 def value_ahead(schedule: Schedule, years: float, rate: float) -> float:
@@ -75,7 +82,30 @@ def value_ahead(schedule: Schedule, years: float, rate: float) -> float:
 @lru_cache(maxsize=4_096)
 def _columns(ahead: Schedule, strike: float) -> tuple[Floats, Floats]:
     """Return years before the expiry and parts of the strike."""
-    return np.array([before for before, _ in ahead]), np.array([amount / strike for _, amount in ahead])
+    return np.array([each[0] for each in ahead]), np.array([each[1] / strike for each in ahead])
+
+
+def _as_exercised(spot: float, years: float, rate: float, ahead: Schedule) -> tuple[float, Schedule]:
+    """Return the spot and the dividends, each at its last notice, that a holder may exercise into.
+
+    The spot less the dividends is the same. A dividend whose last notice has passed is out of both.
+    """
+    if all(len(each) == 2 for each in ahead):
+        return spot, ahead
+    # a curve's rate moves at every instant; the tables of a schedule serve while it stands to 1e-5
+    noticed = _at_notices(ahead, round(rate, _RATE_DECIMALS))
+    left = due_by(noticed, years)
+    passed = ahead[: len(ahead) - len(left)]
+    return (spot - value_ahead(passed, years, rate) if passed else spot), left
+
+
+@lru_cache(maxsize=4_096)
+def _at_notices(ahead: Schedule, rate: float) -> Schedule:
+    """Return each dividend at its last notice, at what it is worth then."""
+    return tuple(
+        (notice[0], amount * exp(-rate * (notice[0] - before))) if notice else (before, amount)
+        for before, amount, *notice in ahead
+    )
 
 
 @lru_cache(maxsize=_SLABS_KEPT)
@@ -144,14 +174,18 @@ def known_greeks(
     """Return price and Greeks of one option; without a dividend ahead those of :func:`.option_greeks`.
 
     ``borrow``: Continuous yield beyond the known dividends, a fraction a year.
-    ``schedule``: Known dividends, the next one first: years from the ex-date to the expiry, and currency a
-    share.
+    ``schedule``: Known dividends, the next one first: years from the ex-date to the expiry, currency a
+    share, and years from the last notice to the expiry.
 
     Rho is that of the option held to its expiry.
     """
     ahead = due_by(schedule, years)
     if not ahead:
         return option_greeks(spot, strike, years, vol, is_call, rate, borrow, american=american)
+    if american:
+        spot, ahead = _as_exercised(spot, years, rate, ahead)
+        if not ahead:
+            return option_greeks(spot, strike, years, vol, is_call, rate, borrow, american=True)
     phi = 1.0 if is_call else -1.0
     terms = phi, spot, strike, years, vol, rate, borrow
     columns = _columns(ahead, strike)
@@ -198,6 +232,11 @@ def known_implied_vol(
     ahead = due_by(schedule, years)
     if not ahead:
         return implied_vol_scalar(price, spot, strike, years, is_call, rate, borrow, american=american)
+    if american:
+        spot, ahead = _as_exercised(spot, years, rate, ahead)
+        if not ahead:
+            return implied_vol_scalar(price, spot, strike, years, is_call, rate, borrow, american=True)
+        schedule = ahead
     phi, columns = 1.0 if is_call else -1.0, _columns(ahead, strike)
     worth = strike * worth_ahead(years, rate, *columns)
     early = american and is_worth_exercising(phi, rate, borrow, *columns)

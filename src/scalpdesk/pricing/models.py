@@ -95,7 +95,8 @@ def greeks(
         Continuously compounded, per year.
     dividends
         Cash dividends as (years_to_ex_date, amount), common to all elements; one at time 0 is already in
-        the spot and is left out.
+        the spot and is left out. A third number is the years to the last exercise notice before the
+        ex-date: nobody exercises between the two. Without it an option is exercised until the ex-date.
     style
         "american" or "european".
     model

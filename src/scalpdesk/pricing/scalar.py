@@ -209,7 +209,7 @@ def corners_by(
 def _inputs(*terms: float) -> PricingInputs:
     phi, spot, strike, years, vol, rate, dividend_yield = (np.array([term]) for term in terms)
     none = np.empty(0)
-    return PricingInputs((), spot, strike, years, vol, phi, rate, dividend_yield, none, none)
+    return PricingInputs((), spot, strike, years, vol, phi, rate, dividend_yield, none, none, none)
 
 
 def implied_vol_scalar(
@@ -271,7 +271,7 @@ def vols_and_greeks(
     """
     phi, none = np.where(is_call, 1.0, -1.0), np.empty(0)
     inputs = PricingInputs(
-        price.shape, spot, strike, years, np.zeros(price.size), phi, rate, dividend_yield, none, none
+        price.shape, spot, strike, years, np.zeros(price.size), phi, rate, dividend_yield, none, none, none
     )
     model = _AMERICAN if american else _EUROPEAN
     vol, _ = model.implied_vol(price, inputs)

@@ -165,18 +165,48 @@ def test_no_option_is_offered_below_what_exercise_brings(tape):
             assert (quotes.ask[mine] >= sign * (side - pair.strike) - 1e-9).all()
 
 
+def test_a_call_on_the_eve_is_worth_no_more_than_exercise_by_half_past_five_brings(tape):
+    """That is the larger of payoff and parity without exercise, and cents for what is left until then."""
+    day, rate = date(2016, 3, 17), np.log1p(0.00375)
+    quotes = quotes_of(tape, day)
+    late_ns = session_on(day).close_ns - 600 * 10**9
+    stamps, bid, ask = share_of(quotes)
+    looks = []
+    for pair in listed_pairs(day):
+        if not EX_DATE <= pair.expiry <= date(2016, 3, 24) or not 190.0 <= pair.strike <= 215.0:
+            continue
+        call, put = (
+            np.flatnonzero(
+                (quotes.instrument_id == tape.instruments.id_of(each.symbol)) & (quotes.ts_ns >= late_ns)
+            )
+            for each in (pair.call, pair.put)
+        )
+        if not len(call) or not len(put):
+            continue
+        at, beside = call[0], put[np.argmin(np.abs(quotes.ts_ns[put] - quotes.ts_ns[call[0]]))]
+        place, then = (np.searchsorted(stamps, quotes.ts_ns[each], side="right") - 1 for each in (at, beside))
+        share, moved = 0.5 * (bid[place] + ask[place]), abs(bid[place] - bid[then])
+        years = (expiry_instant_ns(pair.call) - quotes.ts_ns[at]) / 1e9 / 86_400 / 365
+        held = quotes.ask[beside] + share - DIVIDEND - pair.strike * np.exp(-rate * years)
+        looks.append(quotes.bid[at] - max(share - pair.strike, held) - moved)
+    assert len(looks) > 20
+    assert max(looks) < 0.06
+
+
 @pytest.mark.parametrize(("days", "vol"), [(7, 0.12), (40, 0.30), (90, 0.20)])
 @pytest.mark.parametrize("dividend", [0.0, 1.4])
 def test_the_right_to_exercise_early_is_worth_what_the_desks_own_pricing_says(days, vol, dividend):
     spot, rate, years = 250.0, 0.0235, days / 365
     strikes = np.arange(210.0, 291.0, 20.0)
     deviations = np.full(len(strikes), vol * np.sqrt(years))
-    terms = {"rate": rate, "years": years, "dividend": dividend / spot, "years_to_ex": years / 2}
+    notice = years / 2 - 16 / 24 / 365
+    terms = {"rate": rate, "years": years, "dividend": dividend / spot}
+    terms |= {"years_to_ex": years / 2, "years_to_notice": notice}
     found = exercise_premiums(np.log(strikes / spot), deviations, **terms)
     paid = dividend * np.exp(-rate * years / 2)
     forward = (spot - paid) * np.exp(rate * years)
     discount = np.exp(-rate * years)
-    schedule = [(years / 2, dividend)] if dividend else None
+    schedule = [(years / 2, dividend, notice)] if dividend else None
     for is_call, premiums in ((True, found[0]), (False, found[1])):
         for strike, premium in zip(strikes, premiums, strict=True):
             american = greeks(spot, strike, years, vol, is_call, rate=rate, dividends=schedule).price

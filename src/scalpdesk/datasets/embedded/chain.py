@@ -31,6 +31,7 @@ from scalpdesk.datasets.embedded.surface import (
 from scalpdesk.instruments.classes import us_option
 from scalpdesk.instruments.contract import OptionContract, Right, occ_symbol
 from scalpdesk.instruments.sessions import Session, is_session, next_session, previous_session, session_on
+from scalpdesk.marketdata.dividends import last_notice_ns
 from scalpdesk.marketdata.tape import QuoteColumns
 
 _Floats = NDArray[np.float64]
@@ -45,6 +46,9 @@ MOST_QUIET_ROWS = 180_000
 A real feed has millions; these suffice to mark, trade and hedge."""
 _WIDE_ROUND = 4.0
 """Multiple of the share's move at which the strikes further out are requoted."""
+_EVE_INSTANTS = 3
+"""Instants of the session before an ex-date at which early exercise is valued: until the last notice a third
+of a session is a good part of what is left."""
 
 
 def update_times(
@@ -313,26 +317,39 @@ class Carry:
         close_ns = session_on(expiry).close_ns
         years = (close_ns - stamps_ns) / _NANOS_PER_YEAR
         growth = np.exp(self.rate * years)
-        to_ex, paid = 0.0, np.zeros(len(spot))
-        if session < self.ex_date <= expiry:
+        paid, is_ahead = np.zeros(len(spot)), session < self.ex_date <= expiry
+        if is_ahead:
             opens_ns = session_on(self.ex_date).open_ns
             paid = self.dividend_usd * np.exp(-self.rate * (opens_ns - stamps_ns) / _NANOS_PER_YEAR)
-            to_ex = float(np.mean(opens_ns - stamps_ns)) / _NANOS_PER_YEAR
         forward = (spot - paid) * growth
         found = option_prices(forward, strike, theta)
         call, put = found.call / growth, found.put / growth
         if expiry > session:
-            extra = exercise_premiums(
-                np.log(strike / spot),
-                found.deviation,
-                rate=self.rate,
-                years=float(np.mean(years)),
-                dividend=self.dividend_usd / float(np.mean(spot)) if to_ex else 0.0,
-                years_to_ex=to_ex,
-            )
-            call, put = call + spot * extra[0], put + spot * extra[1]
+            dividend = self.dividend_usd / float(np.mean(spot)) if is_ahead else 0.0
+            is_eve = is_ahead and previous_session(self.ex_date).day == session
+            for at_ns, share in _instants(stamps_ns, _EVE_INSTANTS if is_eve else 1):
+                extra = exercise_premiums(
+                    np.log(strike / spot),
+                    found.deviation,
+                    rate=self.rate,
+                    years=(close_ns - at_ns) / _NANOS_PER_YEAR,
+                    dividend=dividend,
+                    years_to_ex=(opens_ns - at_ns) / _NANOS_PER_YEAR if is_ahead else 0.0,
+                    years_to_notice=(last_notice_ns(opens_ns) - at_ns) / _NANOS_PER_YEAR if is_ahead else 0.0,
+                )
+                call, put = call + share * spot * extra[0], put + share * spot * extra[1]
         exercised = spot - strike
         return found._replace(call=np.maximum(call, exercised), put=np.maximum(put, -exercised))
+
+
+def _instants(stamps_ns: Ints, count: int) -> list[tuple[float, _Floats]]:
+    """Return instants of a session, and the part of each in what lies linearly between them at each stamp."""
+    if count == 1 or len(stamps_ns) < count:
+        return [(float(np.mean(stamps_ns)), np.ones(len(stamps_ns)))]
+    at = np.linspace(float(stamps_ns.min()), float(stamps_ns.max()), count)
+    return [
+        (float(each), np.interp(stamps_ns, at, part)) for each, part in zip(at, np.eye(count), strict=True)
+    ]
 
 
 def option_quotes(

@@ -153,6 +153,9 @@ def option_prices(share: Floats, strike: Floats, theta: Floats) -> SmilePrices:
 
 
 _TABLE_MONEYNESS, _TABLE_DEVIATIONS = 49, 5
+_EX_MONEYNESS, _EX_WIDTH = 129, 0.002
+"""Places of the table with a dividend ahead, and the ln(K/S) within which they lie evenly about the money:
+hours before its last notice the right to exercise bends within a tenth of a percent."""
 
 
 def exercise_premiums(
@@ -163,6 +166,7 @@ def exercise_premiums(
     years: float,
     dividend: float,
     years_to_ex: float,
+    years_to_notice: float,
 ) -> tuple[Floats, Floats]:
     """Return what the right to exercise early adds to call and put, as fractions of the share.
 
@@ -170,25 +174,39 @@ def exercise_premiums(
     American less European value, the share being a dividend certain to come and a diffusion without it.
 
     ``log_strike`` is ln(K/S), ``deviation`` the standard deviation of the log return to the expiry. The next
-    dividend before the expiry is a fraction of the share, 0 without one.
+    dividend before the expiry is a fraction of the share, 0 without one; exercise gets it until its last
+    notice.
     """
-    x = np.linspace(log_strike.min() - 1e-6, log_strike.max() + 1e-6, _TABLE_MONEYNESS)
+    low, high = log_strike.min() - 1e-6, log_strike.max() + 1e-6
+    x = np.linspace(low, high, _TABLE_MONEYNESS)
+    if dividend:
+        ends = np.arcsinh(low / _EX_WIDTH), np.arcsinh(high / _EX_WIDTH)
+        x = _EX_WIDTH * np.sinh(np.linspace(*ends, _EX_MONEYNESS))
     s = np.linspace(deviation.min() - 1e-9, deviation.max() + 1e-9, _TABLE_DEVIATIONS)
-    kinds = _tree_premiums(np.repeat(x, len(s)), np.tile(s, len(x)), rate, years, dividend, years_to_ex)
+    grid = np.repeat(x, len(s)), np.tile(s, len(x))
+    kinds = _tree_premiums(*grid, rate, years, dividend, years_to_ex, years_to_notice)
     at_x, at_s = (log_strike - x[0]) / (x[1] - x[0]), (deviation - s[0]) / (s[1] - s[0])
+    if dividend:
+        at_x = np.interp(log_strike, x, np.arange(len(x)))
     call, put = (between(kind.reshape(len(x), len(s)), at_x, at_s) for kind in kinds)
     return call, put
 
 
 def _tree_premiums(
-    log_strike: Floats, deviation: Floats, rate: float, years: float, dividend: float, years_to_ex: float
+    log_strike: Floats,
+    deviation: Floats,
+    rate: float,
+    years: float,
+    dividend: float,
+    years_to_ex: float,
+    years_to_notice: float,
 ) -> tuple[Floats, Floats]:
     step = years / TREE_STEPS
     up = np.exp(deviation / np.sqrt(TREE_STEPS))[:, None]
     chance = ((np.exp(rate * step) - 1.0 / up) / (up - 1.0 / up))[:, 0]
     powers = up ** np.arange(-float(TREE_STEPS), TREE_STEPS + 1)
-    ahead = [years_to_ex - left * step for left in range(TREE_STEPS)]
-    escrow = np.array([dividend * np.exp(-rate * each) if each > 0.0 else 0.0 for each in ahead])
+    passed = step * np.arange(TREE_STEPS)
+    escrow = np.where(passed < years_to_notice, dividend * np.exp(-rate * (years_to_ex - passed)), 0.0)
     start, keep = 1.0 - dividend * np.exp(-rate * years_to_ex), np.exp(-rate * step)
     found = np.zeros((2, len(log_strike)))
     for sign, premiums in zip((1.0, -1.0), found, strict=True):

@@ -13,23 +13,24 @@ def tree_price(
     vol: float,
     is_call: bool,
     rate: float,
-    schedule: Sequence[tuple[float, float]],
+    schedule: Sequence[tuple[float, float] | tuple[float, float, float]],
     steps: int = 700,
 ) -> float:
     """Return the value by a tree on the spot less its dividends.
 
-    ``schedule`` has the years from each ex-date to the expiry and the amount a share, the next one first.
+    ``schedule`` has the years from each ex-date to the expiry and the amount a share, the next one first;
+    and the years from the last notice of exercise to the expiry, the ex-date itself without them.
     """
     step, side = years / steps, 1.0 if is_call else -1.0
-    ahead = [years - before for before, _ in schedule]
+    dividends = [(years - each[0], each[1], years - each[-1 if len(each) > 2 else 0]) for each in schedule]
     up = math.exp(vol * math.sqrt(step))
     chance, keep = (math.exp(rate * step) - 1 / up) / (up - 1 / up), math.exp(-rate * step)
 
-    def worth(now: float) -> float:
-        due = zip(ahead, (amount for _, amount in schedule), strict=True)
-        return sum(amount * math.exp(-rate * (when - now)) for when, amount in due if when > now)
+    def worth(now: float, *, notices: bool = True) -> float:
+        due = (each for each in dividends if each[2 if notices else 0] > now)
+        return sum(amount * math.exp(-rate * (when - now)) for when, amount, _ in due)
 
-    state = (spot - worth(0.0)) * up ** np.arange(-steps, steps + 1, 2.0)
+    state = (spot - worth(0.0, notices=False)) * up ** np.arange(-steps, steps + 1, 2.0)
     value = np.maximum(side * (state - strike), 0.0)
     for left in range(steps - 1, -1, -1):
         state = state[:-1] * up
