@@ -165,10 +165,10 @@ def test_a_limit_of_the_account_counts_both(both, morning):
 
 
 def test_an_underlying_may_take_its_part_of_a_cap_alone(morning):
-    """Vega of a straddle is 72 and 47 USD a point: of a cap of 130 for both each may take half."""
-    free = morning("risk.max_vega_fraction=0.0013")
+    """A straddle has a vega of 58 and of 40 USD a point of 30 days: of a cap of 110 each may take half."""
+    free = morning("risk.max_vega_fraction=0.0011")
     assert bought(free) == set(SYMBOLS)
-    halved = morning("risk.max_vega_fraction=0.0013", "risk.max_underlying_fraction=0.5")
+    halved = morning("risk.max_vega_fraction=0.0011", "risk.max_underlying_fraction=0.5")
     assert bought(halved) == {"QQQ"}
 
 
