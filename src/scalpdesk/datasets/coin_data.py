@@ -189,7 +189,8 @@ def import_coin_table(catalog: Path, path: Path, *, name: str) -> ImportReport:
             where=str(path),
             value=", ".join(columns),
             fix="all have symbol, tickers ts and mark_iv, prints ts and trade_id, "
-            "bars open to volume and date, or ts and bar_start",
+            "bars open to close and date, or ts and bar_start; "
+            "bars by other names: scalpdesk data import csv FILE --name NAME --underlying SYMBOL",
         )
     rows = [
         _typed(dict(zip(columns, line, strict=True)), kind, source.place(number))

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -19,6 +20,8 @@ SHARED = Path(__file__).resolve().parents[3] / ".." / "shared" / "data"
 
 HEADER = "ts,symbol,bid,ask,bid_size,ask_size\n"
 ROW = "2015-12-23T14:31:00Z,XYZ,100.0,100.2,300,200\n"
+BARS = "ts,symbol,open,high,low,close,volume\n"
+BAR_ROWS = "2015-12-23T14:31:00Z,XYZ,100,101,99,100,5\n"
 
 
 def put(folder: Path, text: str, **choices):
@@ -261,13 +264,15 @@ def test_columns_of_another_kind_of_row_are_named_as_not_read(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message", "value", "nearest"),
     [
-        (HEADER.replace("ask_size", "asksize") + ROW, "unknown column", "asksize", "ask_size"),
+        (HEADER.replace("ask_size", "ask_sise") + ROW, "unknown column", "ask_sise", "ask_size"),
         (
-            HEADER.replace("ask_size", "Ask Size").replace("bid_size", "Bid Size") + ROW,
+            HEADER.replace("ask_size", "ask_sise").replace("bid_size", "bid_sise") + ROW,
             "unknown column",
-            "Bid Size, Ask Size",
+            "bid_sise, ask_sise",
             "bid_size",
         ),
+        (BARS.replace("volume", "volum") + BAR_ROWS, "unknown column", "volum", "volume"),
+        ("date,time," + BARS[3:] + "2015-12-23," + BAR_ROWS, "unknown column", "date, time", None),
         (
             "ts,symbol,bid,ask,bid_size\n2015-12-23T14:31:00Z,XYZ,1,2,3\n",
             "need a column ask_size",
@@ -339,10 +344,60 @@ def test_a_zone_after_twenty_thousand_times_without_one_is_refused(tmp_path):
 
 def test_times_that_are_none_and_missing_ones_are_refused(tmp_path):
     with pytest.raises(DataError, match="not a timestamp") as refused:
-        put(tmp_path, HEADER + ROW.replace("2015-12-23T14:31:00Z", "1450881060"))
+        put(tmp_path, HEADER + ROW.replace("2015-12-23T14:31:00Z", "true"))
     assert refused.value.where.endswith("rows.csv: ts")
     with pytest.raises(DataError, match="1 of 2 rows have no ts"):
         put(tmp_path, HEADER + ROW + ROW.replace("2015-12-23T14:31:00Z", ""))
+
+
+def minutes_of(header: str, shown: Callable[[datetime], object], rest: str, count: int = 12) -> str:
+    """Rows a minute apart from 14:30 UTC on."""
+    start = datetime(2015, 12, 23, 14, 30, tzinfo=UTC)
+    return header + "".join(f"{shown(start + timedelta(minutes=n))},{rest}\n" for n in range(count))
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        datetime.isoformat,
+        datetime.timestamp,
+        lambda at: int(at.timestamp()),
+        lambda at: int(at.timestamp() * 1e3),
+    ],
+)
+@pytest.mark.parametrize("title", ["Timestamp", "ticks", "Date", "bar_start"])
+def test_bars_by_their_usual_names_begin_at_their_time_and_need_no_volume(title, shown, tmp_path):
+    report = put(tmp_path, minutes_of(f"{title},Open,High,Low,c\n", shown, "100,101,99,100.5"))
+    rows = stored(tmp_path / "cat", "trades", "XYZ", f"{TIMES}, open, high, low, close, volume")
+    assert rows[0] == ("14:31:00", "14:30:00", 100.0, 101.0, 99.0, 100.5, 0.0)
+    assert len(rows) == 12
+    assert read_manifest(tmp_path / "cat", "mine").bar_seconds == 60
+    assert len(report.notes) == (2 if title == "bar_start" else 3)
+
+
+def test_quotes_by_their_usual_names_are_known_at_their_time(tmp_path):
+    header = "Quote Time,Expiry,Strike,Call/Put,Best Bid,Best Ask,Bid Size,Ask Size\n"
+    put(tmp_path, header + "2015-12-23T14:31:00Z,2015-12-24,100,Call,1,2,3,4\n", is_share=True)
+    columns = f"{TIMES.split('),', maxsplit=1)[0]}), symbol, bid, ask, bid_size, ask_size"
+    assert stored(tmp_path / "cat", "option_quotes", "XYZ", columns) == [
+        ("14:31:00", "XYZ151224C00100000", 1.0, 2.0, 3.0, 4.0)
+    ]
+
+
+def test_a_name_that_is_given_goes_before_the_usual_one(tmp_path):
+    text = minutes_of("Timestamp,Open,High,Low,Close,Last\n", datetime.isoformat, "100,101,99,100.5,100.25")
+    put(tmp_path, text, columns={"ts": "Timestamp", "close": "Last"})
+    rows = stored(tmp_path / "cat", "trades", "XYZ", f"{TIMES}, open, close")
+    assert rows[0] == ("14:30:00", "14:29:00", 100.0, 100.25)
+
+
+def test_a_bar_by_its_start_alone_needs_its_length_where_the_starts_lie_unevenly(tmp_path):
+    text = minutes_of("timestamp,open,high,low,close\n", datetime.isoformat, "1,1,1,1")
+    uneven = text + "2015-12-23T15:00:30Z,1,1,1,1\n"
+    with pytest.raises(DataError, match="not how long a bar is"):
+        put(tmp_path, uneven)
+    with pytest.raises(DataError, match="not how long a bar is"):
+        put(tmp_path, minutes_of("timestamp,open,high,low,close\n", datetime.isoformat, "1,1,1,1", count=2))
 
 
 def test_bars_of_two_lengths_do_not_mix(tmp_path):
@@ -422,7 +477,6 @@ def test_downloaded_dividends_replace_those_of_their_span_and_no_others(tmp_path
     assert found.fetchall() == [(early, "dividend", Decimal("0.5")), (late, "dividend", Decimal("0.7"))]
 
 
-BARS = "ts,symbol,open,high,low,close,volume\n"
 BAR = "2015-12-23T14:31:00Z,XYZ,100,101,99,100,5\n"
 
 

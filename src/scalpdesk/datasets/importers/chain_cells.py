@@ -40,7 +40,7 @@ def day(text: str, order: str) -> str:
         f"THEN DATE '1899-12-30' + left({plain}, 5)::INTEGER "
         f"WHEN regexp_full_match({plain}, '{_COMPACT_DAY}') THEN try_strptime({plain}, '%Y%m%d')::DATE "
         rf"WHEN regexp_full_match({plain}, '\d{{6}}') THEN try_strptime({plain}, '%y%m%d')::DATE "
-        rf"WHEN regexp_full_match({plain}, '\d{{9,19}}') THEN ({_epoch(plain)})::DATE "
+        rf"WHEN regexp_full_match({plain}, '\d{{9,19}}') THEN ({epoch_instant(plain)})::DATE "
         rf"WHEN regexp_matches({plain}, '^\d{{4}}[-/.]') THEN try_strptime({apart}, '%Y-%m-%d')::DATE "
         f"WHEN regexp_matches({plain}, '[A-Za-z]') THEN try_strptime({apart}, [{named}])::DATE "
         f"ELSE try_strptime({apart}, [{first}])::DATE END"
@@ -96,7 +96,7 @@ def local_time(text: str, order: str) -> str:
     clock = f"regexp_extract({bare}, '{_CLOCK}', 1)"
     compact = f"regexp_full_match({bare}, '{_COMPACT_DAY}[ T]\\d{{4,6}}')"
     return (
-        rf"CASE WHEN regexp_full_match({bare}, '\d{{9,10}}(\.\d+)?|\d{{12,19}}') THEN {_epoch(bare)} "
+        rf"CASE WHEN regexp_full_match({bare}, '\d{{9,10}}(\.\d+)?|\d{{12,19}}') THEN {epoch_instant(bare)} "
         f"WHEN regexp_full_match({bare}, '{_EXCEL_DAYS}') THEN TIMESTAMP '1899-12-30 00:00:00' "
         f"+ to_seconds(round(replace({bare}, ',', '.')::DOUBLE * 86400)) "
         f"WHEN {compact} THEN {moment(day(f'left({bare}, 8)', order), time_of_day(f'substr({bare}, 10)'))} "
@@ -138,7 +138,8 @@ def right(text: str) -> str:
     )
 
 
-def _epoch(text: str) -> str:
+def epoch_instant(text: str) -> str:
+    """Return the UTC timestamp of a count since 1970, whose digits say its unit; rounded up."""
     cases = " ".join(
         rf"WHEN regexp_full_match({text}, '\d{{{digits}}}(\.\d+)?') "
         f"THEN make_timestamp(ceil({text}::DOUBLE * {scale})::BIGINT)"

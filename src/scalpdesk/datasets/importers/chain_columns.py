@@ -34,6 +34,16 @@ NAMES: Mapping[str, str] = {
     "multiplier": "multiplier contractmultiplier contractsize sharespercontract",
 }
 """Usual names of a column, without signs and capitals, by the name here."""
+BAR_NAMES: Mapping[str, str] = {
+    "open": "open o openprice first",
+    "high": "high h highprice max",
+    "low": "low l lowprice min",
+    "close": "close c closeprice last",
+    "volume": "volume v vol volumebtc volumeeth basevolume tradevolume totalvolume",
+}
+"""Usual names of a bar's columns."""
+BAR_TIMES = f"{NAMES['ts']} barstart ticks starttime opentime"
+"""Usual names of a bar's time, which begins it with most sources."""
 SIDED = ("bid", "ask", "bid_size", "ask_size", "sizes", "open_interest")
 """Columns that a row of a call and its put has twice."""
 MAPPED = (*NAMES, *(f"{side}_{name}" for side in ("call", "put") for name in SIDED))

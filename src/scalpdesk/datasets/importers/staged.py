@@ -37,7 +37,7 @@ NO_VALUE = (
     *(" " * length for length in range(1, 33)),
 )
 """Texts of a CSV file for a missing value; a cell of blanks is one."""
-_FEW_BARS = 8
+FEW_BARS = 8
 """Starts of bars from which on the space between them says how long they are."""
 
 
@@ -153,7 +153,7 @@ def refuse_other_length(connection: Any, source: TableSource, seconds: int) -> N
         "epoch(bar_start)::BIGINT) OVER (PARTITION BY written ORDER BY bar_start) AS gap FROM incoming "
         "WHERE bar_start IS NOT NULL) WHERE gap > 0 GROUP BY gap"
     ).fetchall()
-    if seconds >= DAY_SECONDS or sum(count for _, count, _ in found) < _FEW_BARS:
+    if seconds >= DAY_SECONDS or sum(count for _, count, _ in found) < FEW_BARS:
         return
     usual, _, row = max(found, key=lambda each: (each[1], each[0]))
     step = int(np.gcd.reduce([gap for gap, _, _ in found]))

@@ -4,6 +4,7 @@ The kind of rows (quotes, trades, open interest) follows from the columns; the k
 underlying, one of its options, a dated future) follows from its form.
 """
 
+import math
 import shlex
 import tempfile
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -24,10 +25,12 @@ from scalpdesk.datasets.importers.base import (
     refuse_missing,
     refuse_workbook,
 )
+from scalpdesk.datasets.importers.chain_cells import epoch_instant
 from scalpdesk.datasets.importers.chain_cells import right as read_right
-from scalpdesk.datasets.importers.chain_columns import is_wide
+from scalpdesk.datasets.importers.chain_columns import BAR_NAMES, BAR_TIMES, NAMES, is_wide, plain
 from scalpdesk.datasets.importers.staged import (
     EXCHANGE_ZONE,
+    FEW_BARS,
     TableSource,
     leave_out_closed_days,
     leave_out_impossible,
@@ -65,10 +68,10 @@ _KNOWN_COLUMNS = tuple(
 )
 _NEEDED = {
     "quotes": ("bid", "ask", "bid_size", "ask_size"),
-    "trades": ("open", "high", "low", "close", "volume"),
+    "trades": ("open", "high", "low", "close"),
     "open_interest": ("open_interest",),
 }
-"""Value columns that rows of a kind need."""
+"""Value columns that rows of a kind need; a bar without a volume has 0, as an index's level has."""
 
 _MARKS = {"quotes": ("bid", "ask"), "trades": ("open", "close"), "open_interest": ("open_interest",)}
 """Columns by which rows of a kind are known, the first kind that fits."""
@@ -135,7 +138,7 @@ def import_table(
         refuse_unclear_times(connection, source, columns)
         source = _with_figures_as_numbers(source, columns)
     _stage(connection, source, columns, choices, kind, report)
-    unread = [c for other in _NEEDED if other != kind for c in _NEEDED[other] if c in columns]
+    unread = [c for other in VALUE_COLUMNS if other != kind for c in VALUE_COLUMNS[other] if c in columns]
     if unread:
         without = " and ".join(_MARKS[kind])
         report.note(f"not read: {', '.join(unread)}; import them as a file of their own, without {without}")
@@ -229,6 +232,8 @@ def _named(
         column for column in found if column not in {*choices.columns, *choices.columns.values()}
     ]  # a name that is mapped is read from there alone
     unknown = [column for column in own if column not in _KNOWN_COLUMNS]
+    usual = _by_usual_names(unknown, {*own, *choices.columns})
+    unknown = [column for column in unknown if column not in usual.values()]
     if unknown and not choices.columns:
         path = shlex.quote(str(source.path))
         wide = f"scalpdesk data import chain {path} --name {choices.name} reads it whole"
@@ -242,7 +247,40 @@ def _named(
         )
     if unknown:
         report.note(f"not read: {', '.join(unknown)}: no --map names them")
-    return replace(source, names={**{name: name for name in own if name not in unknown}, **choices.columns})
+    if usual:
+        report.note(f"read by their usual names: {', '.join(f'{n} from {c}' for n, c in usual.items())}")
+    if "bar_start" in usual:
+        column = usual["bar_start"]
+        report.note(f"{column} is taken for a bar's start; if it is its end: --map ts={shlex.quote(column)}")
+    read = [name for name in own if name not in {*unknown, *usual.values()}]
+    return replace(source, names={**{name: name for name in read}, **usual, **choices.columns})
+
+
+def _by_usual_names(unknown: Sequence[str], found: Collection[str]) -> dict[str, str]:
+    """Return the file's column by the catalogue's name for those known by a usual name, one column a name.
+
+    A bar's time is its start: a bar known too late costs a bar, one known too early looks ahead.
+    """
+    if is_wide(unknown):
+        return {}
+    titles = {plain(column): column for column in found}
+    bars = any(
+        set(usual.split()) & set(titles) for name, usual in BAR_NAMES.items() if name in _MARKS["trades"]
+    )
+    quotes = any(set(NAMES[name].split()) & set(titles) for name in _MARKS["quotes"])
+    times = {"bar_start": BAR_TIMES} if bars and not quotes else {"ts": f"{NAMES['ts']} quotetime"}
+    if {"ts", "bar_start"} & set(found):
+        times = {}
+    usual: dict[str, str] = {}
+    for name, names in {
+        **times,
+        **{n: NAMES[n] for n in NAMES if n in _KNOWN_COLUMNS[2:]},
+        **BAR_NAMES,
+    }.items():
+        free = [c for c in unknown if c not in usual.values() and plain(c) in names.split()]
+        if name not in found and len(free) == 1:
+            usual[name] = free[0]
+    return usual
 
 
 def _with_dates_read(connection: Any, source: TableSource, order: str | None) -> TableSource:
@@ -411,6 +449,9 @@ def _stage(
             if choices.timezone is None:
                 _refuse_unzoned(connection, source, column)
             return f"({column}::TIMESTAMP AT TIME ZONE {sql_text(choices.timezone or '')})"
+        if declared in ("BIGINT", "DOUBLE"):  # a venue's own files count from 1970; anything else is no time
+            counted = epoch_instant(f'"{column}"::VARCHAR')
+            return f"({counted} AT TIME ZONE 'UTC')"
         raise DataError(
             f"this column is {declared}, not a timestamp",
             where=f"{source.path}: {column}",
@@ -419,6 +460,8 @@ def _stage(
 
     bar_start = instant("bar_start") if "bar_start" in columns else "NULL::TIMESTAMPTZ"
     length = "seconds" if "seconds" in columns else str(choices.bar_seconds or "NULL")
+    if "ts" not in columns and length == "NULL":
+        length = str(_even_length(connection, source, bar_start, "symbol" if "symbol" in columns else "1"))
     ts = instant("ts") if "ts" in columns else f"{bar_start} + to_seconds({length})"
     if "ts" not in columns and length == "NULL":
         raise DataError(
@@ -443,6 +486,9 @@ def _stage(
 
     def typed_value(column: str) -> str:
         type_ = SCHEMAS[kind][column]
+        if column == "volume" and column not in columns:
+            report.note("no column volume: bars have volume 0, and a strategy that asks for volume says so")
+            return f"0::{type_} AS volume"
         if column not in columns:
             return f'NULL::{type_} AS "{column}"'
         # NaN in an empty cell means a missing value: it would be neither carried forward nor compared
@@ -473,6 +519,20 @@ def _stage(
     refuse_impossible_times(connection, source)
     if kind == "quotes":
         mark_absent_sides(connection, report)
+
+
+def _even_length(connection: Any, source: TableSource, start: str, whose: str) -> int | str:
+    """Return how long bars last by their starts; NULL where those are few, or not evenly spaced."""
+    gaps = connection.execute(
+        "SELECT gap, count(*) FROM (SELECT epoch(began)::BIGINT - lag(epoch(began)::BIGINT) "  # noqa: S608 - known columns only
+        f"OVER (PARTITION BY whose ORDER BY began) AS gap FROM (SELECT {start} AS began, {whose} AS whose "
+        f"FROM {source.relation})) WHERE gap > 0 GROUP BY gap",
+        [str(source.path)],
+    ).fetchall()
+    if sum(count for _, count in gaps) < FEW_BARS:
+        return "NULL"
+    usual = max(gaps, key=lambda each: (each[1], each[0]))[0]
+    return int(usual) if usual == math.gcd(*(gap for gap, _ in gaps)) else "NULL"
 
 
 def _symbol_of_terms(columns: Mapping[str, str], whose: str) -> str:
