@@ -13,7 +13,7 @@ from scalpdesk.core.plugins import Socket
 from scalpdesk.orders.order import ALLOWED, OrderState
 from scalpdesk_testing.alpaca_trial import AlpacaTrial
 from scalpdesk_testing.invariants import Violation
-from scalpdesk_testing.schedule import FAULTS, STATES, Schedule, impossible, possible_pairs
+from scalpdesk_testing.schedule import FAULTS, STATES, UNANSWERED, Schedule, impossible, possible_pairs
 from scalpdesk_testing.small_desk import scratch_folder
 from scalpdesk_testing.trial import Trial, TrialOutcome
 from scalpdesk_testing.workers import Batch, Worker, run_batches
@@ -133,7 +133,8 @@ def impossible_pairs() -> dict[str, str]:
 
 def all_pairs() -> list[str]:
     """Return every fault with every state that an order can be in when it strikes."""
-    return [f"{fault} x {state}" for fault, state in possible_pairs()]
+    answers = ((fault, state) for fault in UNANSWERED for state in STATES)
+    return [f"{fault} x {state}" for fault, state in (*possible_pairs(), *answers)]
 
 
 def trial_of(protocol: str) -> type[Trial]:

@@ -199,7 +199,10 @@ class Scene:
         vega = sorted((*vegas, mark.vega_usd_per_point))[1]
         if abs(mark.net_delta_shares - delta) > max(0.05 * abs(delta), _FAR_DELTA_SHARES):
             return f"a mark's delta is {mark.net_delta_shares:+.1f}, outside {delta:+.1f} shares"
-        if abs(mark.vega_usd_per_point - vega) > 0.1 * abs(vega) + 1.0:
+        gross = sum(
+            max(abs(vega) for _, vega in leg) for leg in legs
+        )  # legs offset, their quotes' rounding not
+        if abs(mark.vega_usd_per_point - vega) > max(0.1 * abs(vega), 0.02 * gross) + 1.0:
             return f"a mark's vega is {mark.vega_usd_per_point:.2f}, outside {vega:.2f} a point"
         return None
 

@@ -437,14 +437,19 @@ class OutsideJudge:
         self._equity = [*self._equity[:1], *self._equity[-12:], worth]
 
     def _bounds(self) -> tuple[float, float]:
-        """Return the least and the largest net delta of the venue's book, shares."""
+        """Return the least and the largest net delta of the venue's book, shares.
+
+        Infinite while a leg is held that no quote has told the volatility of.
+        """
         ledger, spot = self._ledger, float(self._ledger.mark(self.mandate.share))
         low = high = float(self._account.quantity(self.mandate.share))
         for leg in self.mandate.legs:
             units = float(self._account.quantity(leg.number)) * leg.multiplier
             vols = self._due_vols(leg)
-            if not units or not vols or not spot > 0.0:
+            if not units:
                 continue
+            if not vols or not spot > 0.0:
+                return -math.inf, math.inf
             years = (leg.expires_ns - ledger.now_ns) / _YEAR_NS
             deltas = [
                 units * price_and_delta(spot, leg.strike, years, vol, is_call=leg.is_call)[1] for vol in vols

@@ -21,6 +21,8 @@ _EXACT = Decimal("1e-9")
 """Tolerance of amounts that are the same but for the last digits of a quotient."""
 _ROUNDED = Decimal("0.05")
 """Tolerance of values at the marks of a few hundred units, whose last decimals are rounded."""
+_MARK_ROUNDED = Decimal("0.00005")
+"""By which the books round the mark of a unit, currency."""
 _NO_TRADES = frozenset({"exercise", "assignment"})
 """Changes of a position that end with the delivery that follows them."""
 
@@ -266,7 +268,8 @@ class OutsideLedger:
             equity = self._session_equity + self._brought
             if abs(desk.session_equity - equity) > _ROUNDED:
                 return f"15 session_start: the session began with {desk.session_equity}, outside {equity}"
-        if abs(desk.view.nav - self.nav()) > _ROUNDED:
+        units = sum(abs(self.figures(number).quantity) * self._multipliers[number] for number in self._trades)
+        if abs(desk.view.nav - self.nav()) > _ROUNDED + _MARK_ROUNDED * units:
             return f"15 net_asset_value: {desk.view.nav}, outside {self.nav()}"
         if desk.books is not None:
             why = self._parts_differ(desk.books)

@@ -36,7 +36,7 @@ FAULTS = tuple(dict.fromkeys((*_BY_RULE, *MOMENTS, *LINE_FAULTS)))
 _UNANSWERED_SHARE = 0.15
 """Share of the drawn trials in which the venue does not answer a question or two for a while."""
 _QUESTIONS = ("account", "positions", "open_orders", "order_by_id", "executions", "contracts", "clock")
-_UNANSWERED = ("answer_refused", "answer_missing", "answer_late")
+UNANSWERED = ("answer_refused", "answer_missing", "answer_late")
 """The questions, and what becomes of them; false answers are tried by the matrix of questions."""
 _FEES_SHARE = 0.5
 """Share of the drawn trials whose venue charges fees."""
@@ -292,7 +292,7 @@ def _with_bad_answers(drawn: Schedule) -> Schedule:
         return drawn
     found = []
     for _ in range(int(dice.integers(1, 3))):
-        question, name = str(dice.choice(_QUESTIONS)), str(dice.choice(_UNANSWERED))
+        question, name = str(dice.choice(_QUESTIONS)), str(dice.choice(UNANSWERED))
         at, seconds = float(dice.uniform(6.0, drawn.heal_at - 10.0)), float(dice.uniform(4.0, 40.0))
         late_seconds = round(float(dice.uniform(3.0, 25.0)), 3)
         fault = Fault(name, times=0, match=question, seconds=late_seconds)
