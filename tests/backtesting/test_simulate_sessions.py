@@ -11,6 +11,7 @@ import pytest
 
 from scalpdesk.backtesting.simulate import BacktestConfig, PreparedMarket, simulate
 from scalpdesk.datasets.embedded.market import reconstruct_span
+from scalpdesk.strategies.registry import strategy_names
 
 MONDAY, TUESDAY, WEDNESDAY = date(2018, 2, 5), date(2018, 2, 6), date(2018, 2, 7)
 STRADDLES = {"entry.gate": "advise", "exits.edge_gone": False}
@@ -23,31 +24,45 @@ def market(first, last):
     return PreparedMarket(reconstruct_span(first, last))
 
 
-@pytest.mark.parametrize(
-    ("strategy", "given", "days", "least"),
-    [
-        pytest.param("gamma-scalper", DAILY, (TUESDAY, WEDNESDAY), 2, id="gamma-scalper"),
-        pytest.param("st0ckg", SIGNALS, (TUESDAY, WEDNESDAY), 3, id="st0ckg"),
-        pytest.param("st0cka", {}, (TUESDAY, WEDNESDAY), 20, id="st0cka", marks=pytest.mark.second),
-        pytest.param("hybrid", DAILY, (TUESDAY, WEDNESDAY), 2, id="hybrid", marks=pytest.mark.second),
-        pytest.param(
-            "zero-dte",
-            {"entry.mode": "straddle"},
-            (MONDAY, TUESDAY, WEDNESDAY),
-            2,
-            id="zero-dte",
-            marks=pytest.mark.second,
-        ),
-        pytest.param(
-            "ema-scalper",
-            {"min_volume_ratio": 0},
-            (TUESDAY, WEDNESDAY),
-            2,
-            id="ema-scalper",
-            marks=pytest.mark.second,
-        ),
-    ],
-)
+SPANS = [
+    pytest.param("gamma-scalper", DAILY, (TUESDAY, WEDNESDAY), 2, id="gamma-scalper"),
+    pytest.param("st0ckg", SIGNALS, (TUESDAY, WEDNESDAY), 3, id="st0ckg"),
+    pytest.param("st0cka", {}, (TUESDAY, WEDNESDAY), 20, id="st0cka", marks=pytest.mark.second),
+    pytest.param("hybrid", DAILY, (TUESDAY, WEDNESDAY), 2, id="hybrid", marks=pytest.mark.second),
+    pytest.param(
+        "zero-dte",
+        {"entry.mode": "straddle"},
+        (MONDAY, TUESDAY, WEDNESDAY),
+        2,
+        id="zero-dte",
+        marks=pytest.mark.second,
+    ),
+    pytest.param(
+        "ema-scalper",
+        {"min_volume_ratio": 0},
+        (TUESDAY, WEDNESDAY),
+        2,
+        id="ema-scalper",
+        marks=pytest.mark.second,
+    ),
+    pytest.param(
+        "st0cka+gamma-scalper",
+        {f"gamma-scalper.{name}": value for name, value in DAILY.items()},
+        (TUESDAY, WEDNESDAY),
+        22,
+        id="side by side",
+        marks=pytest.mark.second,
+    ),
+]
+
+
+def test_each_built_in_strategy_is_held_to_its_sessions():
+    """A strategy folder decides by itself what a session is to it."""
+    held = {name for span in SPANS for name in span.values[0].split("+")}
+    assert held == set(strategy_names()) - {"external"}
+
+
+@pytest.mark.parametrize(("strategy", "given", "days", "least"), SPANS)
 def test_a_span_is_its_sessions(strategy, given, days, least):
     config = BacktestConfig.load(strategy, given, seed=1)
     span = simulate(config, market(days[0], days[-1]))
