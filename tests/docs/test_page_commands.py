@@ -56,6 +56,7 @@ GIVEN = {
         "scalpdesk backtest gamma-scalper --set entry.gate=off",
         "scalpdesk dashboard --run last --port 0",
     ),
+    "docs/go-live/venue-silent.md": ("scalpdesk run gamma-scalper",),
     "docs/operations/service.md": ("scalpdesk run gamma-scalper",),
     "docs/strategies/spx.md": ("scalpdesk data import lean ~/Lean/Data",),
     "docs/troubleshooting.md": ("scalpdesk run gamma-scalper",),
