@@ -171,6 +171,34 @@ def test_a_flatten_beside_units_that_nothing_explains_closes_what_venue_and_book
     bench.play(play)
 
 
+def test_a_comparison_that_is_overdue_takes_nothing_back_of_what_a_list_has_shown():
+    bench = RunnerBench(options=replaced(OPTIONS, confirm_seconds=2.0, reconcile_seconds=5.0))
+    bench.gateway.holdings[0] = D(10)
+    bench.gateway.notice("connected")
+
+    async def play():
+        await bench.wait(2.0)
+        bench.gateway.quote(499.99, 500.01)
+        await bench.wait(1.0)
+        bench.gateway.holdings[0] = D(4)
+        bench.gateway.notice("gap")
+        await bench.wait(6.0)
+        await bench.runner.operate("flatten", "enough", "me")
+        for _ in range(8):
+            bench.gateway.quote(499.99, 500.01)
+            await bench.wait(1.0)
+        bench.gateway.holdings[0] = D(0)
+        bench.gateway.shows = False
+        for _ in range(25):
+            bench.gateway.quote(499.99, 500.01)
+            await bench.wait(1.0)
+        assert any(each.overdue for each in bench.fed(AccountComparison))
+        exits = [each for each in bench.gateway.sent if type(each) is SubmitOrder]
+        assert {(each.side, each.quantity) for each in exits} == {(Side.SELL, D(4))}
+
+    bench.play(play)
+
+
 def test_a_look_from_before_the_connection_came_back_does_not_count():
     bench = RunnerBench()
     bench.gateway.notice("connected")

@@ -496,7 +496,8 @@ class Desk:
         Positions shown before count no more: the account may have moved since unseen.
         """
         self.gate.is_compared = self.view.is_compared = event.is_compared
-        self.shown = None
+        if event.is_renewed:
+            self.shown = None
 
     def take_holdings(self, event: HoldingsShown) -> None:
         """Leave by the venue's positions from now on, until the next word on a comparison."""

@@ -306,9 +306,9 @@ class TradingEngine:
     def _on_comparison(self, event: events.AccountComparison) -> None:
         self.desk.take_comparison(event)
         self._modes.await_comparison(event)
-        if event.is_compared:
+        if event.is_compared and event.is_renewed:
             self._flattening.follow()  # what the positions did not show, the book may hold
-        else:
+        if not event.is_compared:
             self._take_over()
 
     def _on_words(self, event: events.VenueWords) -> None:

@@ -1051,7 +1051,9 @@ class LiveRunner:
         if not self.has_begun or bool(reason) is (known is not None) or not (reason or gate.is_compared):
             return []
         now_ns = max(self._clock.now_ns(), self.core.engine.now_ns)
-        late = AccountComparison(now_ns, now_ns, is_compared=gate.is_compared, overdue=reason)
+        late = AccountComparison(
+            now_ns, now_ns, is_compared=gate.is_compared, overdue=reason, is_renewed=False
+        )
         if not reason:
             commands = self._feed(late)
             self._notify_later("warning", f"what was overdue has come; the desk is {gate.kept_mode}")

@@ -367,8 +367,8 @@ class OutsideJudge:
         """Return why nobody wanted an order in the share: it brings the delta to the middle, or closes."""
         mandate, band = self.mandate, self._band()
         calm = self._now - self._calm_since
-        if band is None or (calm < CALM_SECONDS and self._was_struck):
-            return None
+        if band is None or self._is_stated or (calm < CALM_SECONDS and self._was_struck):
+            return None  # beside a difference that is stated a desk hedges by its book
         held = float(self._account.quantity(mandate.share)) - order.side.sign * float(order.filled)
         signed = order.side.sign * float(order.quantity)
         lowers = held * signed < 0.0 and abs(signed) <= abs(held)
