@@ -414,7 +414,7 @@ class Conduct:
     def _compared_early(self, event: Event) -> Iterator[str]:
         """Yield what an active desk has otherwise than the venue once its account is compared."""
         desk, account = self._scene.engine.desk, self._scene.account
-        is_end = type(event) is AccountComparison and event.is_compared
+        is_end = type(event) is AccountComparison and event.is_compared and event.is_renewed
         moved_ns = max(self._busted_ns, *(line.ts_ns for line in account.activities), 0)
         # the venue's answers may be slow: it is compared as of the look, not as of now
         if not is_end or desk.gate.mode is not Mode.ACTIVE or moved_ns > event.ts_event_ns - 3 * _SECOND:

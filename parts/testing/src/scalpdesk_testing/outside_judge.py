@@ -26,7 +26,7 @@ from scalpdesk.simulation.ledger import Ledger
 
 CALM_SECONDS = 30.0
 """After the last disturbance: by then a sound desk has repaired what was wrong."""
-SLACK_SHARES = 3.0
+SLACK_SHARES = 3.5
 """By which a hedge of two straddles may miss the judge's own delta; see above."""
 HEDGE_SECONDS = 12.0
 """By then a delta outside the band has an order at work: three looks of the desk."""
