@@ -116,13 +116,16 @@ def _once(
     if not again.any():
         return single
     first = np.maximum.accumulate(np.where(again, 0, np.arange(len(at))))
-    differ = again & ~np.isclose(prices, prices[:, first], rtol=_EQUAL, equal_nan=True).all(axis=0)
+    equal = np.isclose(prices, prices[:, first], rtol=_EQUAL, equal_nan=True)
+    differ = again & ~equal.all(axis=0)
     if differ.any():
         row = int(np.argmax(differ))
+        column = int(np.argmin(equal[:, row]))
+        one, other = prices[column, first[row]], prices[column, row]
         raise DataError(
             f"{symbol} has several bars of one day with other prices: {count_text(int(differ.sum()), 'row')}",
             where=where,
-            value=f"{_day(at[row])}: closes {prices[3, first[row]]:g} and {prices[3, row]:g}",
+            value=f"{_day(at[row])}: {COLUMNS[column]} {one:.8g} and {other:.8g}",
             fix="keep one bar a day; bars within a day are not daily bars",
         )
     notes.append(
@@ -220,7 +223,11 @@ def _refuse_jump(symbol: str, where: str, at: NDArray[np.int64], prices: NDArray
         usual_range = float(np.median(ranges[since : place + 1]))
         near = min(max(_NIGHTS * usual_night, _LEAST_NIGHT), _NEAR * math.log(ratio))
         is_near = abs(abs(night) - math.log(ratio)) <= near
-        is_usual_day = ranges[place + 1] <= max(_RANGES * usual_range, _LEAST_NIGHT)
+        # where days range as far as that, the night is one of them (GME, January 2021)
+        is_usual_day = (
+            ranges[place + 1] <= max(_RANGES * usual_range, _LEAST_NIGHT)
+            and abs(night) > _RANGES * usual_range
+        )
         if abs(night) > math.log(_NO_MOVE):
             ratio, is_near, is_usual_day = round(math.exp(abs(night)), 3), True, True
         if is_near and is_usual_day:
