@@ -65,6 +65,8 @@ MISTAKES = [
             "this key takes a whole number, 1 or more", "strategies.gamma-scalper.straddles (params.yaml",
             "--set strategies.gamma-scalper.straddles=1",
             {"params.yaml": "strategies:\n  gamma-scalper:\n    straddles: 0.1\n"}),
+    Mistake("several symbols of a strategy of one", "backtest hybrid --symbols SPY,QQQ --start 2018-02-05",
+            "the hybrid trades one underlying", "underlying", "--symbols SPY; st0cka or gamma-scalper"),
     Mistake("--set without a value", "backtest gamma-scalper --set straddles",
             "an override is written KEY=VALUE", "--set", "--set simulation.latency_ms=50"),
     Mistake("per cent where a fraction belongs", "backtest gamma-scalper --set risk.max_capital_fraction=50",

@@ -12,6 +12,7 @@ import click
 import pytest
 
 from scalpdesk.cli.command import WORDS
+from scalpdesk.cli.main import main
 from scalpdesk.cli.run import DeskMessages, interrupted, report_end, show_progress
 from scalpdesk.config.settings import load_settings
 from scalpdesk.engine.trading_engine import TradingEngine
@@ -169,3 +170,11 @@ def test_progress_that_cannot_be_shown_is_tried_again():
 
     asyncio.run(play())
     assert tries == [(60 * 10**9, 23_400 * 10**9)] * 3
+
+
+def test_missing_keys_are_named_before_anything_is_compiled(tmp_path, monkeypatch):
+    """A first start without keys compiled for minutes, then asked for them."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "kernels"))
+    assert main(["run", "gamma-scalper", "--venue", "alpaca"]) == 2
+    assert not list(tmp_path.rglob("*.nbi"))

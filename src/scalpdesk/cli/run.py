@@ -86,6 +86,9 @@ def run(
     settings = settings_from(config_file, overrides, strategy, simulated_account=own_account)
     keys = take_keys(os.environ)
     plan = plan_of(settings, options)
+    spec = find_venue(plan.venue) if plan.venue in venue_names() else None
+    if spec is not None and spec.needs_keys:  # said before minutes of compiling
+        settings.needed_keys(spec.other_keys)
     if not are_compiled("all"):
         compile_all_kernels()
     line = _guard_of(plan, options, partial(_start_watchdog, plan, config_file, overrides, keys))

@@ -567,6 +567,13 @@ class LoadedSettings(RunSettings):
         pair = self.keys_taken(others)
         return None if pair is None else self._keys(pair)
 
+    def needed_keys(self, others: Sequence[KeyPair] = ()) -> tuple[Secret, Secret]:
+        """Return key and secret of the account to trade; raises ConfigError without keys."""
+        keys = self.venue_keys(others)
+        if keys is None:
+            raise keys_missing("the venue needs a key and a secret; nothing was sent", self.strategy)
+        return keys
+
     def keys_taken(self, others: Sequence[KeyPair] = ()) -> KeyPair | None:
         """Return which keys are taken: the strategy's own, else the trading keys, else others of the venue.
 

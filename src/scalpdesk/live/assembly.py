@@ -20,7 +20,6 @@ from scalpdesk.assembly import (
     require_tradable,
     starting_positions,
 )
-from scalpdesk.config.settings import keys_missing
 from scalpdesk.core.clock import Clock, FollowingClock, SystemClock
 from scalpdesk.core.errors import ConfigError, JournalError, Notify, StopError
 from scalpdesk.core.events import Event
@@ -94,9 +93,7 @@ def venue_gateway(
     Raises ConfigError when there is no such venue, keys are missing, or live trading is not armed.
     """
     spec = find_venue(venue or plan.venue)
-    keys = plan.settings.venue_keys(spec.other_keys) if spec.needs_keys else None
-    if keys is None and spec.needs_keys:
-        raise keys_missing("the venue needs a key and a secret; nothing was sent", plan.settings.strategy)
+    keys = plan.settings.needed_keys(spec.other_keys) if spec.needs_keys else None
     section = plan.settings.config.venue
     setup = VenueSetup(
         instruments=instruments,
