@@ -15,6 +15,7 @@ from scalpdesk.datasets.embedded.market import (
     SessionOhlc,
     available_sessions,
     reconstruct,
+    reconstruct_bars,
     session_cents,
     session_ohlc,
 )
@@ -112,6 +113,28 @@ def test_a_bar_holds_only_what_was_quoted_in_its_minute():
         assert bars.low[number] <= min(bars.open[number], bars.close[number])
         assert bars.high[number] >= max(bars.open[number], bars.close[number])
         assert bars.volume[number] > 0
+
+
+@pytest.mark.parametrize("symbol", ["SPY", "QQQ"])
+def test_volume_varies_as_recorded_volume_does(symbol):
+    """Of recorded minutes 14 to 24 % have more than 1.5 times the mean volume of the 20 before."""
+    shares, correlations, lags = [], [], []
+    for day in [*DAYS, date(2018, 12, 3), date(2017, 8, 18), date(2016, 6, 24), date(2015, 8, 31)]:
+        bars = reconstruct_bars(day, underlying=symbol)
+        means = np.convolve(bars.volume, np.full(20, 0.05), "valid")[:-1]
+        shares.append(np.mean(bars.volume[20:] > 1.5 * means))
+        logs = np.log(bars.volume)
+        correlations.append(np.corrcoef(logs, np.abs(bars.close - bars.open))[0, 1])
+        lags.append(np.corrcoef(np.diff(logs)[1:], np.diff(logs)[:-1])[0, 1])
+        assert bars.volume.sum() == pytest.approx(share_volume(day, symbol), rel=1e-3)
+    assert 0.14 < np.mean(shares) < 0.24
+    assert 0.15 < np.mean(correlations) < 0.45
+    assert -0.55 < np.mean(lags) < -0.35  # of an ARMA(1,1) of 0.85 and -0.61: -0.43
+
+
+def share_volume(day, symbol):
+    drawn = market_day(day, symbol)
+    return drawn.share.daily_shares * drawn.volume / drawn.share.index_volume_median
 
 
 def test_quotes_can_be_thinned():

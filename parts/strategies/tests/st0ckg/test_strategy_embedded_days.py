@@ -27,9 +27,9 @@ known = cache(run)
     [
         (date(2015, 8, 24), (), [], [], "0.00"),
         (date(2018, 2, 5), (), [], [], "0.00"),
-        (date(2014, 10, 15), (), ["VWAP_RECLAIM"], ["breakeven_stop"], "-21.84"),
+        (date(2014, 10, 15), (), ["VWAP_RECLAIM"], ["breakeven_stop"], "8.15"),
         (date(2016, 6, 24), (), ["OPENING_DRIVE"], ["scale_out", "final_target"], "28.16"),
-        (date(2015, 8, 24), ("scoring=original",), ["GAMMA_SQUEEZE"], ["breakeven_stop"], "-51.84"),
+        (date(2015, 8, 24), ("scoring=original",), ["GAMMA_SQUEEZE"], ["breakeven_stop"], "-21.85"),
     ],
 )
 def test_a_day(day, overrides, signals, exits, net):

@@ -199,6 +199,14 @@ UNDERLYING_SIZE_LOG_SD = 0.8
 2013-10-07."""
 UNDERLYING_SIZE_PERSISTENCE = 0.9
 """Autocorrelation of the log size from one second to the next: assumed."""
+VOLUME_LOG_SD = 0.65
+VOLUME_PERSISTENCE = 0.85
+VOLUME_LASTING_PART = 0.41
+VOLUME_MOVE_CORRELATION = 0.25
+"""A minute's log volume about that of its time of day: an ARMA(1,1) of 0.85 and -0.61, which is a level and
+shocks of a minute that are 0.59 of its variance, and its correlation with the size of the minute's move: SPY
+2013-10-04..11 (autocorrelation 0.36, 0.31, 0.26). By the deviation 19 % of minutes exceed 1.5 times the mean
+of the 20 before: 19 to 24 % on those days, 14 to 19 % on others that are recorded."""
 
 # The shares -----------------------------------------------------------------------------------------
 NASDAQ_VIX_MULTIPLE = 1.2

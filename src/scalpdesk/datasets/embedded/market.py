@@ -637,20 +637,36 @@ def _bars(generator: np.random.Generator, path: UnderlyingPath, hours: Session, 
     prints, minute = prints[traded], minute[traded]
     starts = np.searchsorted(minute, np.arange(minutes))
     ends = np.append(starts[1:], len(prints)) - 1
-    busy = np.sqrt(
-        u_shape((np.arange(minutes) + 0.5) / minutes) * np.exp(0.3 * generator.standard_normal(minutes))
-    )
+    opened, closed = prints[starts], prints[ends]
+    busy = np.sqrt(u_shape((np.arange(minutes) + 0.5) / minutes)) * _surges(generator, closed - opened)
     total = day.share.daily_shares * day.volume / day.share.index_volume_median
     return BarColumns(
         ts_ns=hours.open_ns + (np.arange(minutes, dtype=np.int64) + 1) * _BAR_SECONDS * NANOS_PER_SECOND,
         instrument_id=np.zeros(minutes, dtype=np.int32),
         bar_seconds=np.full(minutes, _BAR_SECONDS, dtype=np.int32),
-        open=prints[starts] / 100.0,
+        open=opened / 100.0,
         high=np.maximum.reduceat(prints, starts) / 100.0,
         low=np.minimum.reduceat(prints, starts) / 100.0,
-        close=prints[ends] / 100.0,
+        close=closed / 100.0,
         volume=np.rint(total * busy / busy.sum()),
     )
+
+
+def _surges(generator: np.random.Generator, moves: Ints) -> NDArray[np.float64]:
+    """Draw the minutes' volumes over those usual at their time of day.
+
+    Their logarithm is a level that fades within minutes, shocks of a minute each, and the minute's move.
+    """
+    memory, lasting = figures.VOLUME_PERSISTENCE, figures.VOLUME_LASTING_PART
+    shocks = generator.standard_normal(len(moves)) * np.sqrt(1.0 - memory**2)
+    shocks[0] /= np.sqrt(1.0 - memory**2)
+    level = np.sqrt(lasting) * persistent(shocks, memory)
+    level += np.sqrt(1.0 - lasting) * generator.standard_normal(len(moves))
+    sizes = np.abs(moves) - np.abs(moves).mean()
+    by_move = figures.VOLUME_MOVE_CORRELATION
+    level = np.sqrt(1.0 - by_move**2) * level + by_move * sizes / max(float(sizes.std()), 1e-9)
+    surges: NDArray[np.float64] = np.exp(figures.VOLUME_LOG_SD * level)
+    return surges
 
 
 def _merged(share: QuoteColumns, options: QuoteColumns) -> QuoteColumns:
