@@ -131,8 +131,8 @@ class Hybrid(Several):
                 "the hybrid trades one underlying",
                 where="underlying",
                 value=config.underlying,
-                fix=f"--symbols {config.underlying.partition(',')[0]}; {LOW} or {HIGH} trades several, each for"
-                f" itself: --symbols {config.underlying}",
+                fix=f"--symbols {config.underlying.partition(',')[0]}; {LOW} or {HIGH} trades several,"
+                f" each for itself: --symbols {config.underlying}",
             )
         self.config: HybridConfig = config.own or HybridConfig()
         members = [config.build(name) for name in (LOW, HIGH)]
