@@ -3,6 +3,7 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,7 @@ from scalpdesk.cli.main import main
 from scalpdesk.protocol import log_verdict
 from scalpdesk_testing.kit.folders import BUY_ONE, event, folder, lines
 
+CHECKOUT = Path(__file__).resolve().parents[3]
 HERE = "--no-isolate"
 MADE = "strategy_under_test"
 
@@ -165,3 +167,20 @@ def test_the_module_of_the_documents_page_answers_with_the_same_flags(tmp_path, 
     module = [sys.executable, "-m", "backend.strategy_runner.harness", *words]
     done = subprocess.run(module, capture_output=True, text=True, check=True, cwd=tmp_path)
     assert [one["qty"] for one in json.loads(done.stdout)] == [one["qty"] for one in at_home] != []
+
+
+def test_every_module_and_path_of_the_documents_page_starts_in_a_checkout(tmp_path):
+    place = "backend/strategy_runner/examples/gamma_scalper_0dte"
+
+    def start(module, *words, cwd=CHECKOUT):
+        command = [sys.executable, "-m", module, *words]
+        return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd)
+
+    for program in ("smoke_test", "test_strategy"):
+        module = f"{place.replace('/', '.')}.{program}"
+        assert start(module).returncode == 0
+        assert f"{program}.py is not here" in start(module, cwd=tmp_path).stderr
+    words = ["--strategy", place, "--events", f"{place}/events.ndjson"]
+    done = start("backend.strategy_runner.harness", *words)
+    assert len(json.loads(done.stdout)) == 6
+    assert start("backend.strategy_runner.harness", *words, cwd=tmp_path).returncode == 2

@@ -1,0 +1,1 @@
+"""The programs beside the 0DTE strategy, as its page starts them."""
