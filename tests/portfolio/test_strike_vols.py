@@ -14,7 +14,7 @@ from scalpdesk.portfolio.strike_vols import ExpirySmile
 from scalpdesk.pricing.svi import SviSmile
 from scalpdesk_testing.kit.instruments import straddle_book
 from scalpdesk_testing.kit.tape import at, model_price, quote
-from scalpdesk_testing.kit.valuation import observed_skew, observed_strike_vol
+from scalpdesk_testing.kit.valuation import observed_skew, observed_strike_vol, seen_by
 
 NOON = at("12:00")
 SHARE, CALL, PUT = 0, 1, 2
@@ -201,8 +201,12 @@ def at_the_spot_of_now(engine, quoted, now_ns):
     return found.pricer.implied_vol(found.contract, *terms)
 
 
-def minute_vols(day, call, put):
-    """Return the mean of the legs' own volatilities and their strike's at each minute, in points."""
+def minute_vols(day, call, put, *, looks=0.0):
+    """Return the mean of the legs' own volatilities and their strike's at each minute, in points.
+
+    ``looks``: Share of the quotes after which somebody looks, too.
+    """
+    dice = np.random.default_rng(7)
     tape = reconstruct(day, seed=1)
     legs = [0, *(tape.instruments.id_of(symbol) for symbol in (call, put))]
     columns = tape.quotes
@@ -222,13 +226,21 @@ def minute_vols(day, call, put):
             found.append((100.0 * np.mean(own), 100.0 * observed_strike_vol(engine, legs[1], next_ns).vol))
             next_ns += 60 * NANOS_PER_SECOND
         state.apply_quote(QuoteEvent(number, ts_ns, ts_ns, bid, ask, bid_size, ask_size))
+        if looks and dice.random() < looks:
+            seen_by(engine, ts_ns, *legs[1:])
     return np.array(found)
+
+
+@pytest.mark.parametrize("looks", [0.01, 0.3])
+def test_nobody_learns_because_somebody_has_looked(looks):
+    asked = date(2018, 2, 5), "SPY180316C00281000", "SPY180316P00281000"
+    assert np.array_equal(minute_vols(*asked), minute_vols(*asked, looks=looks))
 
 
 @pytest.mark.parametrize(
     ("day", "call", "put", "before", "now"),
     [
-        ("2018-02-05", "SPY180316C00281000", "SPY180316P00281000", (0.430, -0.354), (0.165, -0.05)),
+        ("2018-02-05", "SPY180316C00281000", "SPY180316P00281000", (0.430, -0.354), (0.165, -0.027)),
     ],
 )
 def test_what_a_volatility_does_in_a_minute_is_no_noise_of_its_quotes(day, call, put, before, now):

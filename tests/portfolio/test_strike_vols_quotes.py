@@ -58,7 +58,7 @@ class Chain:
         return self.vols.forward(self.book[1], NOON + int(seconds * S), spot, YEARS, 0.0)
 
     def vol(self, contract, now_ns):
-        self.vols.measure(contract, is_assumed=False)
+        self.vols.measure(contract, is_assumed=False, keeps=True)
         return self.vols.measured(contract, now_ns)
 
     def smile(self, seconds=0, forward=500.0):

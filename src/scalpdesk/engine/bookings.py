@@ -29,6 +29,7 @@ class Bookings:
         A book that is half booked is not judged. The arguments are those of :meth:`PnlExplain.mark`.
         """
         desk, now_ns = self._desk, self._turn.now_ns
+        desk.learn(now_ns, of)
         mark = desk.attribution.mark(now_ns, is_anchor=is_anchor, of=of)
         nav = desk.attribution.nav
         for division in desk.divisions:
@@ -51,7 +52,7 @@ class Bookings:
         desk.orders.fill(order, event)
         desk.book_fill(sent, event)
         if desk.instruments.by_id[sent.instrument_id].is_option:
-            desk.learn(now_ns, sent.instrument_id)
+            desk.learn(now_ns, sent.instrument_id, keeps=True)
         desk.attribution.legs.rebase(now_ns, desk.attribution.marks, sent.instrument_id)
         if is_first and sent.purpose not in EXITS:
             why = desk.gate.why_disable(now_ns, sent.instrument_id, sent.side, held_before)
@@ -93,7 +94,7 @@ class Bookings:
         if not (in_action and self._half_booked_ns == now_ns):  # one step with its other parts
             self.mark(of=of)
         desk.book_change(event)
-        desk.learn(now_ns, of)
+        desk.learn(now_ns, of, keeps=True)
         desk.attribution.legs.rebase(now_ns, of=of)
         is_half = event.more_follow or event.cause in EXERCISED
         self._half_booked_ns = now_ns if is_half else -1

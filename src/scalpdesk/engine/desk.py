@@ -229,11 +229,12 @@ class Desk:
         decimals = -int(self.attribution.unit.as_tuple().exponent)
         return f"daily loss: {loss:.{decimals}f} at the limit of {-self._loss_limit:.{decimals}f}"
 
-    def learn(self, now_ns: int, of: InstrumentId | None = None) -> None:
-        """Learn from the latest quotes of the options that are held; ``now_ns`` in UTC nanoseconds.
+    def learn(self, now_ns: int, of: InstrumentId | None = None, *, keeps: bool = False) -> None:
+        """Take in the latest quotes of the options that are held; ``now_ns`` in UTC nanoseconds.
 
-        Of those alone that share their underlying with ``of``: what is known of a strike hangs on no other's
-        quotes or orders.
+        With ``keeps`` for good: at timed marks and with what moves the account. Anybody's look has the quotes
+        of now, and leaves nothing behind. Of those alone that share their underlying with ``of``: what is
+        known of a strike hangs on no other's quotes or orders.
         """
         owner = None if of is None else self.attribution.legs.owners[of]
         held = self.positions.held()
@@ -243,7 +244,7 @@ class Desk:
         options = self._options
         if owner is not None:
             options = [option for option in options if option.underlying == owner]
-        self.delta_engine.learn(options, now_ns, owner)
+        self.delta_engine.learn(options, now_ns, owner, keeps=keeps)
 
     def doubt(self, number: InstrumentId, value: OptionState) -> tuple[Decimal, Decimal]:
         """Return by how much what is held of an option may be worth less, and more, than its mark."""

@@ -300,7 +300,7 @@ class TradingEngine:
 
     def _on_account(self, event: events.AccountSnapshot) -> Wake:
         self.desk.adopt(event)
-        self.desk.learn(self.now_ns)
+        self.desk.learn(self.now_ns, keeps=True)
         return Wake.ACCOUNT
 
     def _on_comparison(self, event: events.AccountComparison) -> None:
@@ -346,7 +346,7 @@ class TradingEngine:
     def _on_timer(self, event: events.TimerEvent) -> Wake | None:
         now_ns, name = self.now_ns, event.name
         if name == _MARK_TIMER:
-            self.desk.learn(now_ns)
+            self.desk.learn(now_ns, keeps=True)
             self._bookings.mark()
             if self.desk.correlation is not None:
                 note_returns(self.desk, self.desk.correlation)

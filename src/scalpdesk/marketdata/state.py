@@ -443,7 +443,7 @@ class MarketState:
         return quote is not None and not self.is_lost(instrument_id) and self.shows_price(quote)
 
     def keep_quotes(self, instrument_id: InstrumentId) -> None:
-        """Keep the quotes of an underlying from now on."""
+        """Keep the quotes of an instrument from now on."""
         if instrument_id not in self._recent:
             latest = self.quotes[instrument_id]
             self._recent[instrument_id] = deque(() if latest is None else (latest,), QUOTES_KEPT)
@@ -465,6 +465,16 @@ class MarketState:
             return kept
         own = self.rows.between(instrument_id, self._recent_row[instrument_id], QUOTES_KEPT)
         return deque((*kept, *own), QUOTES_KEPT)
+
+    def last_kept(self, instrument_id: InstrumentId, most: int) -> list[QuoteEvent]:
+        """Return the last quotes of an instrument whose quotes are kept, oldest first; none of another."""
+        if instrument_id not in self._recent:
+            return []
+        own: list[QuoteEvent] = []
+        if self.rows is not None:
+            own = self.rows.between(instrument_id, self._recent_row[instrument_id], most)
+        kept = self._recent[instrument_id]
+        return [*kept, *own][-most:] if len(own) < most else own
 
     def follow(self, rows: SessionRows) -> None:
         """Go on with the rows of another session, of a backtest."""

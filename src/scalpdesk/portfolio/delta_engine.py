@@ -415,21 +415,22 @@ class DeltaEngine:
                 self.vols.follow(option, now_ns)
                 if smile and not option.carry.has_smile:
                     option.carry.has_smile = True
-                    self.vols.learn(option, now_ns)
+                    self.vols.learn(option, now_ns, keeps=True)
 
-    def learn(self, held: Iterable[OptionFacts], now_ns: int, of: InstrumentId | None = None) -> None:
-        """Measure the forwards that are due, and learn from the latest quotes of what is held.
+    def learn(
+        self, held: Iterable[OptionFacts], now_ns: int, of: InstrumentId | None = None, *, keeps: bool
+    ) -> None:
+        """Take in the latest quotes of what is held.
 
-        ``now_ns`` in UTC nanoseconds. ``of``: the one underlying that it concerns.
+        ``now_ns`` in UTC nanoseconds. ``of``: the one underlying that it concerns. ``keeps``: For good, with
+        the forwards that are due; else the quotes of now count until the next look.
         """
-        if now_ns >= self.vols.carry.due_ns:
-            self.vols.carry.measure_due(now_ns, of)
-            self.vols.learnt += 1
+        self.vols.look(now_ns, of, keeps=keeps)
         last: OptionFacts | None = None
         for option in held:
             # call and put of a strike, one after the other, have one volatility
             is_other = last is None or option.carry is not last.carry or option.strike != last.strike
-            self.vols.learn(option, now_ns, of_strike=is_other)
+            self.vols.learn(option, now_ns, keeps=keeps, of_strike=is_other)
             last = option
 
     def variance_years(self, start_ns: int, end_ns: int) -> float:

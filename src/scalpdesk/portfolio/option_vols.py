@@ -82,6 +82,8 @@ class OptionVols:
         self._carries: dict[tuple[str, str, date], ExpiryCarry] = {}
         self._smiles: dict[ExpiryCarry, _MinuteSmile] = {}
         """Smiles that hedge strikes without quotes, by their expiry's carry."""
+        self._fresh: dict[ExpiryCarry, _MinuteSmile] = {}
+        """Those of a session's first looks, which count for one look alone."""
         self.learnt = 0
         """Counts what was learnt."""
         self._fitted: dict[ExpiryCarry, tuple[tuple[int, int, int], ExpirySmile | None]] = {}
@@ -124,20 +126,33 @@ class OptionVols:
                 self.carry.follow(option.carry, now_ns)
                 self.learnt += 1
 
-    def learn(self, option: OptionFacts, now_ns: int, *, of_strike: bool = True) -> None:
+    def look(self, now_ns: int, of: InstrumentId | None, *, keeps: bool) -> None:
+        """Begin a look at what is held; one that ``keeps`` measures the forwards that are due.
+
+        ``of``: the one underlying that it concerns.
+        """
+        self.strikes.look()
+        self._fresh.clear()
+        if keeps and now_ns >= self.carry.due_ns:
+            self.carry.measure_due(now_ns, of)
+            self.learnt += 1
+
+    def learn(self, option: OptionFacts, now_ns: int, *, keeps: bool, of_strike: bool = True) -> None:
         """Take in the latest quotes of an option and, with ``of_strike``, of its strike.
 
         Where they show its strike's volatility no more, the smile of the expiry is fitted once a minute.
+        ``keeps``: For good; else the quotes of now count until the next look.
         """
         carry = option.carry
         if not carry.is_followed:
             self.follow(option, now_ns)
         quote = self._state.quotes[option.instrument_id]
-        is_new = quote is not None and self.quoted.learn(option, quote)
+        is_new = keeps and quote is not None and self.quoted.learn(option, quote)
         if of_strike:
-            is_new = self.strikes.measure(option.contract, is_assumed=carry.is_assumed) or is_new
+            is_new = self.strikes.measure(option.contract, is_assumed=carry.is_assumed, keeps=keeps) or is_new
             if carry.has_smile or self.strikes.measured(option.contract, now_ns) is None:
-                is_new = self._renew_smile(option, now_ns) or is_new
+                renew = self._renew_smile if keeps else self._try_smile
+                is_new = renew(option, now_ns) or is_new
         self.learnt += is_new
 
     def _carry_of(self, contract: OptionContract, underlying: InstrumentId) -> ExpiryCarry:
@@ -197,7 +212,7 @@ class OptionVols:
         found = self.strikes.measured(option.contract, now_ns)
         if found is not None:
             return found
-        known = self._smiles.get(option.carry)
+        known = self._smile_of(option.carry)
         if known is None or now_ns - known.fitted_ns > OLDEST_NS:
             return None
         vol = self._off_smile(option, known.smile, now_ns)
@@ -205,7 +220,7 @@ class OptionVols:
 
     def skew(self, option: OptionFacts, now_ns: int) -> float | None:
         """Return the slope of the volatility in ln(strike) at an option's strike; None without a smile."""
-        known = self._smiles.get(option.carry)
+        known = self._smile_of(option.carry)
         if known is None or now_ns - known.fitted_ns > OLDEST_NS:
             return None
         vols = self._smile_vols(option, known.smile, now_ns, -_SKEW_STEP, _SKEW_STEP)
@@ -259,7 +274,7 @@ class OptionVols:
         if known is not None:
             return known.vol, LEAST_DEVIATION
         last = self._when_quoted(option)
-        of_expiry = self._smiles.get(option.carry) if is_lost else None
+        of_expiry = self._smile_of(option.carry) if is_lost else None
         if of_expiry is not None and (last is None or of_expiry.fitted_ns > last[1]):
             moved = self._off_smile(option, of_expiry.smile, now_ns)  # the rest of the expiry knows it later
             if moved is not None:
@@ -330,6 +345,19 @@ class OptionVols:
         self._smiles[option.carry] = known
         return True
 
+    def _try_smile(self, option: OptionFacts, now_ns: int) -> bool:
+        """Fit the smile for this look where none of the session is kept; return whether there is one."""
+        known = self._smiles.get(option.carry)
+        if option.carry in self._fresh or (known is not None and known.fitted_ns >= self._state.opened_ns):
+            return False
+        smile = self.smile(option, now_ns)
+        if smile is not None:
+            self._fresh[option.carry] = _MinuteSmile(now_ns, now_ns, smile)
+        return smile is not None
+
+    def _smile_of(self, carry: ExpiryCarry) -> "_MinuteSmile | None":
+        return self._fresh.get(carry) or self._smiles.get(carry)
+
     def _note_offset(self, option: OptionFacts, smile: ExpirySmile, now_ns: int) -> None:
         """Note how far a strike lies off the first smile that is fitted after its own last quote."""
         last = self._when_quoted(option)
@@ -369,7 +397,6 @@ class OptionVols:
         option = self.facts(instrument_id)
         if option is None:
             return None
-        self.quoted.learn(option, quote)
         return self.quoted.of(option, quote)
 
     def _vols_of_legs(self, contract: OptionContract, quotes: LegQuotes) -> tuple[Floats, Floats]:

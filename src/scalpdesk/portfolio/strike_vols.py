@@ -3,6 +3,7 @@
 import math
 from bisect import bisect_left
 from collections.abc import Callable
+from copy import copy
 from datetime import date
 from decimal import Decimal
 from operator import itemgetter
@@ -19,7 +20,7 @@ from scalpdesk.marketdata.chain_surface import ForwardStatus, ImpliedForward, im
 from scalpdesk.marketdata.quotes import TRADABLE, mark_price
 from scalpdesk.marketdata.state import MarketState
 from scalpdesk.portfolio.time_and_rate import TimeAndRate
-from scalpdesk.portfolio.vol_filter import VolAverage, VolFilter
+from scalpdesk.portfolio.vol_filter import REPEATS, VolAverage, VolFilter
 from scalpdesk.pricing.base import Floats, Schedule
 from scalpdesk.pricing.svi import SmileFit, SviSmile
 
@@ -125,18 +126,36 @@ class _Chain(NamedTuple):
     few_ticks: Floats
 
 
+class _Measured:
+    """What the quotes of a strike have shown, at a forward that is assumed or that quotes have shown."""
+
+    __slots__ = ("filter", "is_assumed", "measured_ns", "seen")
+
+    def __init__(self, vol_filter: VolFilter, *, is_assumed: bool = False) -> None:
+        self.is_assumed = is_assumed
+        self.filter = vol_filter
+        """Per root year of the variance clock: by the calendar a volatility that stands still changes."""
+        self.measured_ns = 0
+        """Instant of the last measurement, UTC nanoseconds; 0 before the first."""
+        self.seen: QuoteEvent | None = None
+
+    def copy(self) -> "_Measured":
+        made = _Measured(copy(self.filter), is_assumed=self.is_assumed)
+        made.measured_ns, made.seen = self.measured_ns, self.seen
+        return made
+
+
 class _Strike:
     __slots__ = (
         "call",
         "expires_ns",
         "few_ticks",
-        "filter",
         "half_life_seconds",
-        "is_assumed",
-        "measured_ns",
+        "kept",
+        "looked",
+        "now",
         "price",
         "put",
-        "seen",
         "underlying",
     )
 
@@ -157,17 +176,15 @@ class _Strike:
         self.call: InstrumentId | None = None
         self.put: InstrumentId | None = None
         self.half_life_seconds = half_life_seconds
-        self.begin(is_assumed=False)
+        self.kept = self.now = self.begun(is_assumed=False)
+        """What stays, and the same with the quote of now, which counts for this look alone."""
+        self.looked = 0
 
-    def begin(self, *, is_assumed: bool) -> None:
-        """Measure from the start, at a forward that is ``is_assumed`` or that quotes have shown."""
+    def begun(self, *, is_assumed: bool) -> _Measured:
+        """Return what is known before the first quote."""
         half_life = self.half_life_seconds
-        self.is_assumed = is_assumed
-        self.filter = VolFilter() if half_life is None else VolAverage(half_life)
-        """Per root year of the variance clock: by the calendar a volatility that stands still changes."""
-        self.measured_ns = 0
-        """Instant of the last measurement, UTC nanoseconds; 0 before the first."""
-        self.seen: QuoteEvent | None = None
+        made = VolFilter() if half_life is None else VolAverage(half_life)
+        return _Measured(made, is_assumed=is_assumed)
 
 
 class StrikeVols:
@@ -203,28 +220,67 @@ class StrikeVols:
         """The same as columns, of the expiries whose smile was asked for."""
         self._by_symbol: dict[str, _Strike] = {}
         self._known = 0
+        self._look = 0
+        """Counts the looks."""
+        self._tried: list[_Strike] = []
+        """Strikes that know the quote of the last look, and have not kept it."""
 
-    def measure(self, contract: OptionContract, *, is_assumed: bool) -> bool:
-        """Take in the latest quote of a contract's strike, once; return whether it was new.
+    def look(self) -> None:
+        """Begin a look at the strikes: what another look saw counts no more.
+
+        Only what is kept is learnt, at instants that nobody's looks choose; a look stands on it and on the
+        quotes of now, so that no desk knows more because somebody has looked more often.
+        """
+        self._look += 1
+        for strike in self._tried:
+            if strike.looked != self._look:
+                strike.now = strike.kept
+        self._tried.clear()
+
+    def measure(self, contract: OptionContract, *, is_assumed: bool, keeps: bool) -> bool:
+        """Take in the latest quote of a contract's strike, once; return whether that changes anything.
 
         What was measured while its forward ``is_assumed`` counts no more once quotes have shown it.
+        ``keeps``: For good; else until the next look.
         """
         if self._known != len(self._instruments.by_id):  # each wake asks: a call less
             self._learn()
         strike, quotes = self._by_symbol[contract.symbol], self._state.quotes
-        is_new = strike.is_assumed is not is_assumed
-        if is_new:
-            strike.begin(is_assumed=is_assumed)
         spot = quotes[strike.underlying]
-        if spot is None:
-            return is_new
-        leg = strike.call if strike.price >= mark_price(spot) else strike.put
+        leg = None if spot is None else strike.call if strike.price >= mark_price(spot) else strike.put
         quote = None if leg is None else quotes[leg]
-        if leg is None or quote is None or quote is strike.seen:
-            return is_new
-        strike.seen = quote
-        self._measure(strike, leg, quote)
-        return True
+        before = strike.now
+        is_new = before.is_assumed is not is_assumed or (quote is not None and quote is not before.seen)
+        if is_new:
+            strike.now = self._with(strike, leg, quote, is_assumed=is_assumed)
+        if keeps and leg is not None:
+            self._state.keep_quotes(leg)
+        if keeps:
+            strike.kept = strike.now
+        elif strike.now is not strike.kept:
+            self._tried.append(strike)
+        return is_new
+
+    def _with(
+        self, strike: _Strike, leg: InstrumentId | None, quote: QuoteEvent | None, *, is_assumed: bool
+    ) -> _Measured:
+        """Return what is kept of a strike, with the quote of now.
+
+        A level that leaps counts once some quotes in a row show it: those since what is kept are asked then.
+        """
+        begins = strike.kept.is_assumed is not is_assumed
+        known = strike.begun(is_assumed=is_assumed) if begins else strike.kept.copy()
+        if leg is None or quote is None or quote is known.seen:
+            return known
+        since_ns = 0 if known.seen is None else known.seen.ts_event_ns
+        if not self._measure(strike, known, leg, quote):
+            earlier = [each for each in self._state.last_kept(leg, REPEATS) if each.ts_event_ns > since_ns]
+            if len(earlier) > 1:
+                known = strike.begun(is_assumed=is_assumed) if begins else strike.kept.copy()
+                for each in earlier:
+                    self._measure(strike, known, leg, each)
+        known.seen = quote
+        return known
 
     def measured(self, contract: OptionContract, now_ns: int) -> StrikeVol | None:
         """Return the volatility of a contract's strike as of its last measurement, by the calendar of now.
@@ -232,18 +288,21 @@ class StrikeVols:
         None without any, and where it is older than two minutes: then the smile of the expiry knows better.
         """
         strike = self._by_symbol.get(contract.symbol)
-        if strike is None or not strike.measured_ns or now_ns > strike.measured_ns + OLDEST_NS:
+        if strike is None:
             return None
-        scale, known = 1.0 / self._terms.to_clock(strike.expires_ns, now_ns), strike.filter
-        return StrikeVol(scale * known.vol, scale * known.deviation, strike.measured_ns + OLDEST_NS)
+        measured_ns, known = strike.now.measured_ns, strike.now.filter
+        if not measured_ns or now_ns > measured_ns + OLDEST_NS:
+            return None
+        scale = 1.0 / self._terms.to_clock(strike.expires_ns, now_ns)
+        return StrikeVol(scale * known.vol, scale * known.deviation, measured_ns + OLDEST_NS)
 
     def last(self, contract: OptionContract, now_ns: int) -> float:
         """Return a strike's last volatility, however old, by the calendar of now; 0 without any."""
         if self._known != len(self._instruments):
             self._learn()
         strike = self._strikes[_key(contract)]
-        known_ns, to_clock = strike.measured_ns, self._terms.to_clock(strike.expires_ns, now_ns)
-        return strike.filter.vol / to_clock if known_ns else 0.0
+        known, to_clock = strike.now, self._terms.to_clock(strike.expires_ns, now_ns)
+        return known.filter.vol / to_clock if known.measured_ns else 0.0
 
     def other_leg(self, contract: OptionContract) -> InstrumentId | None:
         """Return the put of a call's strike and expiry, the call of a put's; None where it is not listed."""
@@ -411,26 +470,31 @@ class StrikeVols:
             self._expiries.setdefault(key[:3], []).append((strike.price, strike))
         self._known = len(self._instruments)
 
-    def _measure(self, strike: _Strike, leg: InstrumentId, quote: QuoteEvent) -> None:
-        """Take in a quote of the leg out of the money, where it tells the volatility and is no older one."""
+    def _measure(self, strike: _Strike, known: _Measured, leg: InstrumentId, quote: QuoteEvent) -> bool:
+        """Take in a quote of the leg out of the money, where it tells the volatility and is no older one.
+
+        Return False where the level that it shows is passed over.
+        """
         found = None if _is_wide(quote, strike.few_ticks) else self._quote_vol(leg, quote)
         if found is None:
-            return
+            return True
         vol, vega = found
         deviation = (quote.ask - quote.bid) / (2.0 * math.sqrt(3.0) * vega) if vega > 0.0 else math.inf
         at_ns = quote.ts_event_ns
-        since = strike.measured_ns or at_ns
+        since = known.measured_ns or at_ns
         if deviation > _LARGEST_DEVIATION or at_ns < since:
-            return
+            return True
         to_clock = self._terms.to_clock(strike.expires_ns, at_ns)
         by_clock = vol * to_clock, deviation * to_clock
-        if isinstance(strike.filter, VolAverage):
-            strike.filter.average((at_ns - since) / NANOS_PER_SECOND, *by_clock)
+        if isinstance(known.filter, VolAverage):
+            known.filter.average((at_ns - since) / NANOS_PER_SECOND, *by_clock)
+            is_taken = True
         else:
             if since < self._state.opened_ns <= at_ns:
-                strike.filter.begin_session()
-            strike.filter.update(self._terms.variance_years(since, at_ns), *by_clock)
-        strike.measured_ns = at_ns
+                known.filter.begin_session()
+            is_taken = known.filter.update(self._terms.variance_years(since, at_ns), *by_clock)
+        known.measured_ns = at_ns
+        return is_taken
 
 
 def _is_wide(quote: QuoteEvent, few_ticks: float) -> bool:

@@ -169,6 +169,7 @@ def test_no_straddle_is_moved_before_calls_and_puts_have_shown_the_forward(holdi
     desk.unquoted = frozenset()
     for minute in range(5):
         settle(desk, desk.wait(301).market(545.0 + 0.2 * (minute % 2)))
+        desk.timer("mark")  # forwards are measured with it
     assert (held(desk), desk.positions[3], desk.positions[4]) == ([0, 0], 1, 1)
 
 

@@ -1,4 +1,4 @@
-"""Questions about a valuation that has learnt from the latest quotes, as an engine lets it at each wake."""
+"""Questions about a valuation that has learnt from the latest quotes, as an engine lets it at each mark."""
 
 from typing import Any
 
@@ -9,10 +9,15 @@ from scalpdesk.portfolio.positions import PositionManager
 from scalpdesk.portfolio.strike_vols import StrikeVol
 
 
-def learn(engine: DeltaEngine, now_ns: int, *numbers: int) -> None:
+def learn(engine: DeltaEngine, now_ns: int, *numbers: int, keeps: bool = True) -> None:
     """Let a valuation learn from the latest quotes of options, as if they were held."""
     known = (engine.vols.facts(InstrumentId(number)) for number in numbers)
-    engine.learn([option for option in known if option is not None], now_ns)
+    engine.learn([option for option in known if option is not None], now_ns, keeps=keeps)
+
+
+def seen_by(engine: DeltaEngine, now_ns: int, *numbers: int) -> None:
+    """Let somebody look at options."""
+    learn(engine, now_ns, *numbers, keeps=False)
 
 
 class ObservedExplain(PnlExplain):
