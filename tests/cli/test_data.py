@@ -131,10 +131,10 @@ def test_the_embedded_market_is_verified_like_any_other(capsys):
 
 
 def test_a_wrong_column_is_refused_with_the_nearest(capsys):
-    code, out, _ = import_csv(capsys, CSV.replace("bid_size", "bidsize"))
+    code, out, _ = import_csv(capsys, CSV.replace("bid_size", "bid_siez"))
     assert code == 2
     error = json.loads(out)["error"]
-    assert (error["type"], error["value"], error["nearest"]) == ("DataError", "'bidsize'", "bid_size")
+    assert (error["type"], error["value"], error["nearest"]) == ("DataError", "'bid_siez'", "bid_size")
 
 
 def test_a_wrong_zone_and_a_missing_option_are_refused(capsys):

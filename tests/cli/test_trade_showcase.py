@@ -49,7 +49,7 @@ def test_the_gate_approves_the_showcase_by_what_it_knows_and_gamma_wins(seed, tm
 def test_a_day_of_ones_own_is_entered_whatever_the_gate_says(tmp_path, capsys, document_of, monkeypatch):
     summary, run_dir = demo(tmp_path, capsys, monkeypatch, "--start", "2018-02-05", "--seed", "1")
     assert summary["data"]["session"] == "2018-02-05"
-    assert summary["hedges"] == 50
+    assert summary["hedges"] == 51
     command = shlex.split(command_again(peek_header(run_dir)))
     again = document_of(*command[1:])
     assert again["decision_hash"] == summary["decision_hash"]

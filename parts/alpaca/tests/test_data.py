@@ -124,8 +124,8 @@ def test_a_recorded_chain_has_the_venues_values_and_own_ones(socket_enabled, mon
         if vega < 0.02:  # a cent of the price is half a point of volatility, and today's expiry has many such
             continue
         compared += 1
-        # the venue prices at its own rate, which moves a week's values by little
-        assert own == pytest.approx(venues, rel=0.06, abs=0.012)
+        # the venue prices at its own rate and instant, which moves a few days' values by little
+        assert own == pytest.approx(venues, rel=0.1, abs=0.012)
     assert compared > 30
     assert read_manifest(tmp_path, "alpaca-chain").underlyings["SPY"].type == "equity"
 
