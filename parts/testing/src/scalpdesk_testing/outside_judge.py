@@ -355,6 +355,8 @@ class OutsideJudge:
         limit = order.limit_price
         if limit is None or quote is None or order.parent is not None:
             return None
+        if quote.ts_event_ns > self._ledger.now_ns - NANOS_PER_SECOND:
+            return None  # the desk may have sent it before this quote came
         if self._now - self._calm_since < CALM_SECONDS and self._was_struck:
             return None
         far = quote.ask if order.side.sign > 0 else quote.bid
@@ -380,7 +382,9 @@ class OutsideJudge:
         high = max([now[1], *(each[2] for each in self._lately)])
         slack = SLACK_SHARES * max(band / (mandate.band_shares or band), 1.0)
         slack += band * (mandate.parts - 1)
-        if low - slack <= -signed <= high + slack:
+        # of several strategies each closes its part of the whole
+        ends = [bound / part for bound in (low, high) for part in (1, mandate.parts)]
+        if min(ends) - slack <= -signed <= max(ends) + slack:
             return None
         is_towards = -signed < high if signed < 0.0 else -signed > low
         if is_towards and held + signed == 0.0:
