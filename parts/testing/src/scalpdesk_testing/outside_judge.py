@@ -336,7 +336,9 @@ class OutsideJudge:
             if mandate.leaves_ns is not None and ledger.now_ns > mandate.leaves_ns + 2 * NANOS_PER_SECOND:
                 return "it opens after the moment to leave"
         elif calm > CALM_SECONDS or not self._was_struck:
-            sets = self._sets().values()
+            held = self._sets()
+            held[leg.number] += order.filled / abs(leg.ratio)  # as before its own executions
+            sets = held.values()
             is_even = len(set(sets)) == 1
             may_scale = mandate.most_sets > mandate.sets or mandate.may_be_called
             if is_even and not may_scale and not self._has_left and not self._leaves_soon():
