@@ -125,6 +125,13 @@ def test_laws_hold_over_tws(seed):
         ("alpaca", 710_475),  # the broker's own order, still at work, which no field tells from a stranger's
         ("deribit", 410_296),  # a look at the account began by the venue's time, and the line went mute
         ("deribit", 710_720),  # a sale filled after its confirmed cancel, beside its successor
+        (
+            "tws",
+            950_313,
+        ),  # an overdue comparison took back what a list had shown, and a flatten bought the book's
+        ("tws", 960_283),  # a put that the venue did not show was hedged on in a flatten, against its sales
+        ("tws", 920_117),  # two strategies each closed the one contract that a list showed
+        ("tws", 930_051),  # a fly sent by legs was never completed, its wings held
     ],
 )
 def test_laws_hold_at_seeds_that_broke_one(protocol, seed):

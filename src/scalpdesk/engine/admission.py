@@ -293,8 +293,8 @@ class OrderAdmission:
         quote, is_exit = market.quotes[instrument_id], intent.purpose in EXITS
         position = desk.positions.positions.get(instrument_id)
         held, is_compared = ZERO if position is None else position.quantity, gate.is_compared
-        if is_exit and desk.leaves_by_positions:
-            held, is_compared = desk.to_close(instrument_id), True
+        if desk.leaves_by_positions:  # exits alone: a hedge would be that of a book the venue does not show
+            held, is_compared = desk.to_close(instrument_id) if is_exit else held, is_exit
         return OrderContext(
             intent,
             instrument,

@@ -373,6 +373,8 @@ class OutsideJudge:
         calm = self._now - self._calm_since
         if band is None or self._is_stated or (calm < CALM_SECONDS and self._was_struck):
             return None  # beside a difference that is stated a desk hedges by its book
+        if mandate.parts > 1 and any(sets < mandate.sets for sets in self._sets().values()):
+            return None  # one of the strategies is on its way in or out, and the other is not
         held = float(self._account.quantity(mandate.share)) - order.side.sign * float(order.filled)
         signed = order.side.sign * float(order.quantity)
         lowers = held * signed < 0.0 and abs(signed) <= abs(held)
