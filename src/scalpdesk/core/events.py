@@ -452,9 +452,7 @@ class AccountComparison(msgspec.Struct, frozen=True, array_like=True, tag=43, gc
     overdue: str = ""
     """Why the comparison is overdue, in words; empty while it is not. The desk reduces until it comes."""
     is_renewed: bool = True
-    """Whether what is known of the account has changed with it; else it says alone that something is overdue,
-    or no more.
-    """
+    """False of a word on what is overdue, which says nothing new of the account."""
 
 
 @final

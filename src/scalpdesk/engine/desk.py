@@ -501,7 +501,7 @@ class Desk:
             self.shown = None
 
     def take_holdings(self, event: HoldingsShown) -> None:
-        """Leave by the venue's positions from now on, until the next word on a comparison."""
+        """Leave by the venue's positions from now on, until the next comparison."""
         self.shown = {}
         for held in event.positions:
             if held.quantity:

@@ -539,7 +539,9 @@ class LiveRunner:
                     if is_fresh:
                         continue  # it took over nothing yet: its journal stays empty, and it begins anew
                     now_ns = max(self._clock.now_ns(), self.core.engine.now_ns)
-                    late = AccountComparison(now_ns, now_ns, is_compared=False, overdue=text)
+                    late = AccountComparison(
+                        now_ns, now_ns, is_compared=False, overdue=text, is_renewed=False
+                    )
                     await self._consumer.send(self._feed(late))
             if not asking.done():
                 return None

@@ -86,7 +86,7 @@ class ExpiryCarry:
 class CarryMeter:
     """Measures the yields of the expiries that the desk decides on or marks.
 
-    First when the desk asks, then at its first wake by a price or timed mark from each quarter hour on.
+    First when the desk asks, then at the first timed mark or booking from each quarter hour on.
 
     ``instruments``, ``state``, ``strike_vols``, ``terms``: Instruments of the run, the latest market, what
     tells an expiry's forward, time to expiry and rates.

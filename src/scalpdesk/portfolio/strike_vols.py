@@ -222,8 +222,6 @@ class StrikeVols:
         self._known = 0
         self._look = 0
         """Counts the looks."""
-        self._tried: list[_Strike] = []
-        """Strikes that know the quote of the last look, and have not kept it."""
 
     def look(self) -> None:
         """Begin a look at the strikes: what another look saw counts no more.
@@ -232,10 +230,6 @@ class StrikeVols:
         quotes of now, so that no desk knows more because somebody has looked more often.
         """
         self._look += 1
-        for strike in self._tried:
-            if strike.looked != self._look:
-                strike.now = strike.kept
-        self._tried.clear()
 
     def measure(self, contract: OptionContract, *, is_assumed: bool, keeps: bool) -> bool:
         """Take in the latest quote of a contract's strike, once; return whether that changes anything.
@@ -249,17 +243,22 @@ class StrikeVols:
         spot = quotes[strike.underlying]
         leg = None if spot is None else strike.call if strike.price >= mark_price(spot) else strike.put
         quote = None if leg is None else quotes[leg]
-        before = strike.now
-        is_new = before.is_assumed is not is_assumed or (quote is not None and quote is not before.seen)
-        if is_new:
+        before, kept = self._seen(strike), strike.kept
+        if kept.is_assumed is is_assumed and (quote is None or quote is kept.seen):
+            strike.now = kept
+        else:  # anew from what is kept: since another look the spot of the quote's own instant may have come
             strike.now = self._with(strike, leg, quote, is_assumed=is_assumed)
+        is_new = strike.now is not before
         if keeps and leg is not None:
             self._state.keep_quotes(leg)
+        strike.looked = self._look
         if keeps:
             strike.kept = strike.now
-        elif strike.now is not strike.kept:
-            self._tried.append(strike)
         return is_new
+
+    def _seen(self, strike: _Strike) -> _Measured:
+        """Return what this look knows of a strike."""
+        return strike.now if strike.looked == self._look else strike.kept
 
     def _with(
         self, strike: _Strike, leg: InstrumentId | None, quote: QuoteEvent | None, *, is_assumed: bool
@@ -270,7 +269,7 @@ class StrikeVols:
         """
         begins = strike.kept.is_assumed is not is_assumed
         known = strike.begun(is_assumed=is_assumed) if begins else strike.kept.copy()
-        if leg is None or quote is None or quote is known.seen:
+        if leg is None or quote is None:
             return known
         since_ns = 0 if known.seen is None else known.seen.ts_event_ns
         if not self._measure(strike, known, leg, quote):
@@ -290,7 +289,8 @@ class StrikeVols:
         strike = self._by_symbol.get(contract.symbol)
         if strike is None:
             return None
-        measured_ns, known = strike.now.measured_ns, strike.now.filter
+        seen = self._seen(strike)
+        measured_ns, known = seen.measured_ns, seen.filter
         if not measured_ns or now_ns > measured_ns + OLDEST_NS:
             return None
         scale = 1.0 / self._terms.to_clock(strike.expires_ns, now_ns)
@@ -301,7 +301,7 @@ class StrikeVols:
         if self._known != len(self._instruments):
             self._learn()
         strike = self._strikes[_key(contract)]
-        known, to_clock = strike.now, self._terms.to_clock(strike.expires_ns, now_ns)
+        known, to_clock = self._seen(strike), self._terms.to_clock(strike.expires_ns, now_ns)
         return known.filter.vol / to_clock if known.measured_ns else 0.0
 
     def other_leg(self, contract: OptionContract) -> InstrumentId | None:
