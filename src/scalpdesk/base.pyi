@@ -10,7 +10,7 @@ from scalpdesk.core.events import (BarEvent as BarEvent, Event as Event, OrderFi
     TradingHalt as TradingHalt)
 from scalpdesk.core.flags import Flag as Flag, Options as Options
 from scalpdesk.core.intents import (MultiLegOrder as MultiLegOrder, OrderIntent as OrderIntent,
-    OrderType as OrderType, Purpose as Purpose, ReplaceOrder as ReplaceOrder, Side as Side, Stop as Stop,
+    OrderType as OrderType, Purpose as Purpose, Side as Side, Stop as Stop,
     SubmitOrder as SubmitOrder, TimeInForce as TimeInForce, Trailing as Trailing)
 from scalpdesk.core.refusals import Cause as Cause, Refused as Refused
 from scalpdesk.core.units import (DAYS_PER_YEAR as DAYS_PER_YEAR, DAY_NS as DAY_NS,

@@ -22,7 +22,6 @@ from scalpdesk.core.intents import (
     MultiLegOrder,
     OrderType,
     Purpose,
-    ReplaceOrder,
     Side,
     Stop,
     SubmitOrder,
@@ -65,7 +64,15 @@ D = Decimal
 SHARE, CALL, PUT = 0, 1, 2
 BUY, SELL = Side.BUY, Side.SELL
 
-Act = VenueCommand | Callable[[Broker], object]
+
+class Replacement(NamedTuple):
+    """What a client of a served protocol asks, and no desk: another order in the place of one at work."""
+
+    client_order_id: str
+    replacement: SubmitOrder
+
+
+Act = VenueCommand | Replacement | Callable[[Broker], object]
 """A command of the client, or something that befalls the broker."""
 
 
@@ -238,7 +245,7 @@ class ServedQuestion:
     account: BrokerAccount
     rejected: list[str]
 
-    def carry_out(self, act: VenueCommand) -> None:
+    def carry_out(self, act: VenueCommand | Replacement) -> None:
         raise NotImplementedError
 
     def play(self) -> tuple[Answer, list[str]]:
@@ -269,7 +276,7 @@ class AlpacaClient(ServedQuestion, Bench):
     def symbol(self, number: int) -> str:
         return self.world.ledger.instruments[number].symbol
 
-    def carry_out(self, act: VenueCommand) -> None:
+    def carry_out(self, act: VenueCommand | Replacement) -> None:
         if isinstance(act, SubmitOrder):
             self.post(act.client_order_id, self.body(act))
         elif isinstance(act, MultiLegOrder):
@@ -371,7 +378,7 @@ class TwsClient(ServedQuestion):
         self.session.receive(encode(*fields)[4:])
         self.world.settle()
 
-    def carry_out(self, act: VenueCommand) -> None:
+    def carry_out(self, act: VenueCommand | Replacement) -> None:
         if isinstance(act, SubmitOrder):
             name = act.client_order_id
             if not self.place(name, self.contract(act.instrument_id), act.side, act.quantity, act):
@@ -419,7 +426,7 @@ class TwsClient(ServedQuestion):
         self.ask(3, number, *contract, *PLACED_HEAD.write(self.VERSION, head), *legs, *rest, "", "", 0)
         return number not in self.errors
 
-    def replace(self, act: ReplaceOrder) -> None:
+    def replace(self, act: Replacement) -> None:
         new, old_name = act.replacement, act.client_order_id
         order = self.account.by_client_id[old_name]
         self.ids[new.client_order_id] = self.ids[old_name]
@@ -456,7 +463,8 @@ def served(question: Question) -> tuple[Answer, list[str]]:
     return AlpacaClient(question).play()
 
 
-DRIVERS = (backtest, simulated, sandbox, served, served_over_tws)
+PROTOCOLS = (served, served_over_tws)
+DRIVERS = (backtest, simulated, sandbox, *PROTOCOLS)
 
 
 asked_of_every_driver = pytest.mark.rows("driver", DRIVERS)
@@ -631,13 +639,13 @@ def test_a_bought_stop_asks_for_what_it_costs_at_its_trigger(driver):
     assert (answer.orders, rejected) == ({"19": ("expired", 0, "")}, ["20"])
 
 
-@asked_of_every_driver
+@pytest.mark.parametrize("driver", PROTOCOLS)
 def test_a_stop_that_waits_holds_its_shares_can_be_moved_and_cancelled(driver):
     acts = [
         ("10:00", order("first", side=SELL, stop="480")),
         ("10:00", order("more", side=SELL, quantity=1)),  # all ten are held for the stop
-        ("10:01", ReplaceOrder("first", order("second", side=SELL, stop="493.50"))),
-        ("10:02", ReplaceOrder("second", order("third", side=SELL, stop="485"))),
+        ("10:01", Replacement("first", order("second", side=SELL, stop="493.50"))),
+        ("10:02", Replacement("second", order("third", side=SELL, stop="485"))),
         ("10:04", CancelOrder("third")),
     ]
     answer, rejected = driver(Question(tape(*FALLING), acts, held={SHARE: 10}))
@@ -650,13 +658,13 @@ def test_a_stop_that_waits_holds_its_shares_can_be_moved_and_cancelled(driver):
     assert answer.holdings == {SHARE: 10}
 
 
-@asked_of_every_driver
+@pytest.mark.parametrize("driver", PROTOCOLS)
 def test_a_replacement_takes_the_place_of_its_order_and_asks_for_its_margin(driver):
     acts = [
         ("10:00", order("old", limit="490.00")),
-        ("10:01", ReplaceOrder("old", order("new", quantity=7, limit="501.50"))),
+        ("10:01", Replacement("old", order("new", quantity=7, limit="501.50"))),
         ("10:01", order("other", quantity=1, limit="480.00")),
-        ("10:02", ReplaceOrder("other", order("huge", quantity=10_000, limit="480.00"))),
+        ("10:02", Replacement("other", order("huge", quantity=10_000, limit="480.00"))),
     ]
     answer, rejected = driver(Question(tape(*CALM), acts))
     assert rejected == ["huge"]

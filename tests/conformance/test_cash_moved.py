@@ -21,7 +21,6 @@ from scalpdesk.core.intents import (
     OrderKind,
     OrderType,
     Purpose,
-    ReplaceOrder,
     Side,
     Stop,
     SubmitOrder,
@@ -221,22 +220,6 @@ def test_a_combo_moves_the_cash_of_its_legs(protocol, is_limited, is_sold):
         names = [leg.client_order_id for leg in command.legs]
         await account.over(*names)
         account.assert_cash_moved(cash, *names)
-
-    with account_at(protocol) as account:
-        account.run(trade)
-
-
-def test_a_replacement_moves_the_cash_of_its_executions(protocol):
-    async def trade(account):
-        bid, _ = account.quote(SHARE)
-        rests = account.send(account.intent(SHARE, BUY, 3, OrderType.LIMIT, bid - 5))
-        await asyncio.sleep(2.0)
-        cash = account.trial.account.cash
-        limit = past(account, SHARE, BUY)
-        new = account.orders.submit(account.intent(SHARE, BUY, 3, OrderType.LIMIT, limit), 0)
-        account.gateway.send(ReplaceOrder(rests.client_order_id, new))
-        await account.over(rests.client_order_id, new.client_order_id)
-        account.assert_cash_moved(cash, new.client_order_id)
 
     with account_at(protocol) as account:
         account.run(trade)

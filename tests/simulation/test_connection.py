@@ -11,7 +11,7 @@ from scalpdesk.core.events import (
     OrderFilled,
     OrderRejected,
 )
-from scalpdesk.core.intents import CancelOrder, MultiLegOrder, OrderType, ReplaceOrder, Side, TimeInForce
+from scalpdesk.core.intents import CancelOrder, MultiLegOrder, OrderType, Side, TimeInForce
 from scalpdesk.core.refusals import Cause, Refused
 from scalpdesk.instruments.account_messages import cleared_ns
 from scalpdesk.instruments.classes import us_option
@@ -262,28 +262,7 @@ def test_what_comes_too_late_for_a_filled_order_is_answered_alike_whether_the_br
     venue.take_due(T)
     assert ("o-1" in venue.account.by_client_id) is keeps_filled
     venue.send(CancelOrder("o-1"), T)
-    venue.send(ReplaceOrder("o-1", order(limit="498.00")), T)
-    assert venue.take_due(T) == [
-        CancelRejected("o-1", T, T, "no such working order"),
-        OrderRejected("o-2", T, T, "no such working order"),
-        CancelRejected("o-1", T, T, "no such working order"),
-    ]
-
-
-def test_a_replacement_takes_the_place_of_its_order_or_leaves_it(exchange, order):
-    venue = exchange()
-    venue.on_quote(quote(0, T, 499.99, 500.01))
-    venue.send(order(limit="499.00"), T)
-    venue.take_due(T)
-    venue.send(ReplaceOrder("o-1", order(limit="498.00")), T)
-    venue.send(ReplaceOrder("gone", order(limit="498.00")), T)
-    assert venue.take_due(T) == [
-        OrderCancelled("o-1", T, T, "replaced"),
-        OrderAccepted("o-2", T, T, "sim-2"),
-        OrderRejected("o-3", T, T, "no such working order"),
-        CancelRejected("gone", T, T, "no such working order"),
-    ]
-    assert [(one.client_order_id, one.limit_price) for one in venue.working[0]] == [("o-2", D("498.00"))]
+    assert venue.take_due(T) == [CancelRejected("o-1", T, T, "no such working order")]
 
 
 def test_one_name_is_one_order(exchange, order):
@@ -384,43 +363,6 @@ def test_answers_come_in_the_order_of_their_commands(exchange, order):
     venue.send(order(), T)
     assert venue.due_ns == T
     assert kinds(venue.take_due(T)) == ["OrderRejected", "OrderAccepted", "OrderFilled"]
-
-
-def test_a_replacement_that_comes_too_late_leaves_both_names_answered(order):
-    broker, account = broker_of(effect_latency_ns=5 * MS)
-    venue = BrokerConnection(broker, account)
-    venue.on_quote(quote(0, T, 500.00, 500.02))
-    venue.send(order(limit="500"), T)
-    assert kinds(venue.take_due(T + 5 * MS)) == ["OrderAccepted"]
-    venue.send(ReplaceOrder("o-1", order(limit="499")), T + 5 * MS)
-    venue.on_quote(quote(0, T + 6 * MS, 499.98, 500.00))
-    at_ns, why = T + 10 * MS, "the order was at its end before the replacement reached it"
-    assert venue.take_due(at_ns) == [
-        OrderFilled("o-1", T + 6 * MS, T + 6 * MS, "x1", D(10), D(500), D(0)),
-        OrderRejected("o-2", at_ns, at_ns, why),
-        CancelRejected("o-1", at_ns, at_ns, why),
-    ]
-
-
-def test_a_name_of_a_replacement_that_was_refused_stands_for_no_order_any_more(exchange, order):
-    venue = exchange(cash=10_000)
-    wanted = order(quantity=10_000)
-    venue.send(ReplaceOrder("gone", wanted), T)
-    assert kinds(venue.take_due(T)) == ["OrderRejected", "CancelRejected"]
-    venue.send(wanted, T)
-    venue.on_quote(quote(0, T + 1, 499.99, 500.01, ask_size=0))
-    assert kinds(venue.take_due(T + 1)) == ["OrderAccepted", "OrderRejected"]
-    venue.send(order(limit="100", quantity=1), T + 1)
-    venue.take_due(T + 1)
-    again = order(quantity=10_000)
-    venue.send(ReplaceOrder("o-2", again), T + 1)  # no means for so many
-    assert kinds(venue.take_due(T + 1)) == ["OrderRejected", "CancelRejected"]
-    venue.broker.halt(0)
-    venue.broker.ledger.quotes.clear()
-    venue.send(again, T + 2)
-    venue.broker.resume(0)
-    venue.on_quote(quote(0, T + 3, 499.99, 500.01, ask_size=0))
-    assert kinds(venue.take_due(T + 3)) == ["OrderAccepted", "OrderRejected"]
 
 
 def test_after_a_quote_the_first_of_what_is_on_its_way_is_due(exchange, order):

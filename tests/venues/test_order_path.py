@@ -20,7 +20,6 @@ from scalpdesk.core.intents import (
     MultiLegOrder,
     OrderType,
     Purpose,
-    ReplaceOrder,
     Side,
     SubmitOrder,
     TimeInForce,
@@ -54,7 +53,7 @@ COMBO = MultiLegOrder("ab", (order("a", 1, 2, Purpose.OPEN), order("b", 2, 2)), 
 class Wire:
     """A venue by its answers: each is used up but the last; ``asked_at`` are the seconds of its look-ups."""
 
-    takes_id_once, edits_in_place, doubts_whole_combo = True, False, False
+    takes_id_once, doubts_whole_combo = True, False
 
     def __init__(self, *answers, found=(Found.UNCLEAR,), at_once=False, follows=False, **kinds):
         self.loop = VirtualLoop()
@@ -430,57 +429,6 @@ def test_a_cancel_is_not_asked_after_once_its_order_or_the_path_is_over(at_venue
 
     wire.run(scenario)
     assert wire.asked_at == []
-
-
-# replacements ---------------------------------------------------------------------------------------------
-
-NEW = ReplaceOrder("a", order("n"))
-BOTH_DOUBTED = [(OrderStatusUnknown, "a"), (OrderStatusUnknown, "n")]
-NEVER_SENT = [(OrderStatusUnknown, "n"), (OrderNotFound, "n")]
-
-
-@pytest.mark.rows(
-    ("answer", "found", "expected"),
-    [
-        (TAKEN, OPEN, [(OrderAccepted, "n")]),
-        (REFUSED, OPEN, [(OrderRejected, "n"), (CancelRejected, "a")]),
-        (DOUBT, OPEN, BOTH_DOUBTED),
-        (TWICE, OPEN, BOTH_DOUBTED),
-        (UNSENT, OPEN, [*NEVER_SENT, (CancelRejected, "a")]),
-        (TOO_LATE, FILLED, [(OrderFilled, "a"), (OrderRejected, "n")]),
-        (TOO_LATE, Found.UNCLEAR, [(OrderRejected, "n"), (CancelRejected, "a")]),
-        # it was refused and took place all the same: a request that came twice
-        (TOO_LATE, (OVER, OPEN), [(OrderCancelled, "a"), (OrderStatusUnknown, "n"), (OrderAccepted, "n")]),
-        (None, OPEN, []),
-    ],
-)
-def test_what_becomes_of_a_replacement_and_of_its_order(at_venue, answer, found, expected):
-    for at_once in (False, answer is not TOO_LATE):
-        found = found if isinstance(found, tuple) else (found,)
-        wire = at_venue(answer, found=found, working=order(), at_once=at_once)
-        assert named(wire.send(NEW)) == expected
-        if answer is not None:
-            assert wire.tracker.orders["n"].answered_ns == round(wire.loop.time() * 10**9)
-    if answer is TAKEN:
-        wire.answers = [UNSENT._replace(reason_for_old="busy")]
-        assert wire.send(ReplaceOrder("a", order("m")))[-1].reason == "busy"
-    if answer in (REFUSED, UNSENT):
-        assert named(wire.send(ReplaceOrder("x", order("m"))))[-1][1] == "m"  # of an order that nobody sent
-
-
-def test_an_edit_in_doubt_leaves_the_old_order_alone(at_venue):
-    wire = at_venue(DOUBT, working=order(), edits_in_place=True)
-    assert named(wire.send(NEW)) == [*NEVER_SENT, (OrderStatusUnknown, "a")]
-
-
-def test_an_order_that_was_edited_goes_by_its_new_name(at_venue):
-    wire = at_venue(None, working=order())
-    wire.send(NEW)
-    old, new = (wire.tracker.orders[name] for name in "an")
-    wire.run(lambda: wire.path.rename(old, new, "v-a"))
-    (over,) = wire.said()
-    assert (named([over]), over.reason) == ([(OrderCancelled, "a")], "replaced")
-    assert wire.tracker.find("", "v-a") is new
 
 
 # the end --------------------------------------------------------------------------------------------------

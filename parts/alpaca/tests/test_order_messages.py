@@ -14,7 +14,6 @@ from scalpdesk.core.intents import (
     MultiLegOrder,
     OrderType,
     Purpose,
-    ReplaceOrder,
     Side,
     Stop,
     SubmitOrder,
@@ -401,21 +400,6 @@ def test_a_combo_has_two_to_four_whole_legs_in_different_contracts():
     ):
         with pytest.raises(ArgumentError, match=why):
             order_messages.combo_request(combo(*wrong), book)
-
-
-@pytest.mark.rows(
-    ("wanted", "prices"),
-    [
-        ({}, {}),
-        ({"limit": "500.10"}, {"limit_price": "500.1"}),
-        ({"limit": "490", "stop": "491.25"}, {"limit_price": "490", "stop_price": "491.25"}),
-    ],
-)
-def test_a_replacement_counts_from_the_orders_beginning_and_moves_its_prices(wanted, prices):
-    new = order(SHARE, "6", "sd-2", **wanted)
-    request = order_messages.replace_request(ReplaceOrder("sd-1", new), "v 1/2", D("4.5"))
-    assert (request.method, request.path, request.about) == ("PATCH", "/v2/orders/v%201%2F2", "sd-2")
-    assert body(request) == {"qty": "10.5", "time_in_force": "day", "client_order_id": "sd-2"} | prices
 
 
 def test_orders_are_cancelled_and_asked_for_by_request():

@@ -16,7 +16,6 @@ from scalpdesk.base import (
     OrderRejected,
     OrderType,
     Purpose,
-    ReplaceOrder,
     RetryError,
     Side,
     SubmitOrder,
@@ -54,7 +53,7 @@ POST, BY_ID, HISTORY = (
     "GET /v2/orders:by_client_order_id",
     "GET /v2/account/activities/FILL",
 )
-CANCEL, PATCH = (f"{verb} /v2/orders/{samples.ORDER_ID}" for verb in ("DELETE", "PATCH"))
+CANCEL = f"DELETE /v2/orders/{samples.ORDER_ID}"
 NONE_LEFT = {"X-RateLimit-Limit": "60", "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1795185060"}
 """Headers of an answer after which no request is left: one comes back each second."""
 MISSED = {
@@ -294,16 +293,13 @@ def test_a_cancel_for_which_no_request_is_left_waits_for_one(talk):
     assert asked_at == [pytest.approx(answered_at + 1.0, abs=0.05)]
 
 
-def test_what_the_venue_does_not_know_yet_is_asked_for_twice_and_neither_cancelled_nor_replaced(talk):
+def test_what_the_venue_does_not_know_yet_is_asked_for_twice_and_not_cancelled(talk):
     made = talk({POST: None, BY_ID: ABSENT}, absent_after_seconds=60.0)
     assert kinds(made.send(order())) == [OrderStatusUnknown]
     began = made.loop.time()
     (refused,) = made.send(CancelOrder("sd-1"))
     assert (type(refused), refused.reason) == (CancelRejected, "its order is not known at the venue yet")
     assert (made.venue.count(BY_ID), round(made.loop.time() - began)) == (2, 1)
-    doubt, absent, old = made.send(ReplaceOrder("sd-1", order("sd-2")))
-    assert (type(doubt), type(absent)) == (OrderStatusUnknown, OrderNotFound)
-    assert (type(old), old.reason) == (CancelRejected, "not known at the venue yet")
 
 
 @pytest.mark.rows(
@@ -315,64 +311,20 @@ def test_a_cancel_by_the_venues_id_says_whether_the_venue_took_it(talk, answer, 
     assert made.run(lambda: made.gateway.cancel_at_venue("v-1")) is is_taken
 
 
-def late(text):
-    return 422, {"code": 42210000, "message": text}
-
-
-NEW_ID = "7c5f3ad0-8f3e-4b52-9f0e-2f1b3f5d9a10"
-REPLACED = samples.order(status="replaced", replaced_by=NEW_ID)
-ENDED = [(OrderFilled, "sd-1"), (OrderRejected, "sd-2")]
-
-
-@pytest.mark.rows(
-    ("answer", "shown", "expected"),
-    [
-        ((200, samples.order(id=NEW_ID, client_order_id="sd-2")), WORKING, [(OrderAccepted, "sd-2")]),
-        (REFUSAL, WORKING, [(OrderRejected, "sd-2"), (CancelRejected, "sd-1")]),
-        *(
-            (each, WORKING, [(OrderStatusUnknown, n) for n in ("sd-1", "sd-2")])
-            for each in (BROKEN, DUPLICATE)
-        ),
-        (late("cannot replace order in filled status"), FILLED, ENDED),
-        (late("qty must be > filled_qty"), FILLED, ENDED),
-        # it was refused, and took place all the same
-        (
-            late("order already replaced"),
-            REPLACED,
-            [(OrderCancelled, "sd-1"), (OrderStatusUnknown, "sd-2"), (OrderAccepted, "sd-2")],
-        ),
-    ],
-)
-def test_what_becomes_of_a_replacement_by_the_answer_to_it(talk, answer, shown, expected):
-    second = samples.order(id=NEW_ID, client_order_id="sd-2", replaces=samples.ORDER_ID)
-
-    def by_id(asked):
-        return 200, shown if asked.query["client_order_id"] == "sd-1" else second
-
-    made = talk({PATCH: answer, BY_ID: by_id, HISTORY: (200, [])}, working=order())
-    said = made.send(ReplaceOrder("sd-1", order("sd-2", quantity=12, limit="185")))
-    assert named(said) == expected
-    (asked,) = (one for one in made.venue.asked if one.line == PATCH)
-    assert asked.body == {
-        "qty": "12", "time_in_force": "day", "client_order_id": "sd-2", "limit_price": "185",
-    }  # fmt: skip
-    if answer is BROKEN:
-        assert {one.reason for one in said} == {"replace: HTTP 500 50010000 internal server error occurred"}
-    if shown is REPLACED:
-        assert said[0].reason == f"replaced by {NEW_ID}"
-
-
-@pytest.mark.rows("why", ["replacement held back", "the venue cannot be reached"])
-def test_a_replacement_that_never_left_leaves_the_old_order_as_it_is(talk, why):
-    is_held_back = why == "replacement held back"
-    made = talk({CANCEL: None}, working=order(), headers=NONE_LEFT if is_held_back else {})
-    if not is_held_back:
-        made.send(CancelOrder("sd-1"))  # the connection breaks
-        made.venue.is_down = True
-    said = made.send(ReplaceOrder("sd-1", order("sd-2")))
-    assert named(said) == [(OrderStatusUnknown, "sd-2"), (OrderNotFound, "sd-2"), (CancelRejected, "sd-1")]
-    assert said[-1].reason == why
-    assert made.venue.count(PATCH) == 0
+def test_an_order_that_was_replaced_by_hand_ends_and_its_successor_is_nobodys(talk):
+    new_id = "7c5f3ad0-8f3e-4b52-9f0e-2f1b3f5d9a10"
+    made = talk({})
+    old = samples.order(status="replaced", replaced_by=new_id, filled_qty="0")
+    successor = samples.order(id=new_id, client_order_id="by-hand", replaces=samples.ORDER_ID)
+    said = hear(
+        made,
+        samples.update("replaced", old),
+        samples.update("new", successor),
+        known=[KnownOrder(order(), venue_order_id=samples.ORDER_ID)],
+    )
+    assert named(said)[-1] == (OrderCancelled, "sd-1")
+    assert f"replaced by {new_id}" in [getattr(one, "reason", "") for one in said]
+    assert notices(said) == ["unknown_order"]
 
 
 # proof ----------------------------------------------------------------------------------------------------

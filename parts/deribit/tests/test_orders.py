@@ -22,7 +22,6 @@ from scalpdesk.core.intents import (
     MultiLegOrder,
     OrderType,
     Purpose,
-    ReplaceOrder,
     Side,
     Stop,
     SubmitOrder,
@@ -44,9 +43,9 @@ NOW_MS = 1_741_176_000_000
 SWAP = "BTC-PERPETUAL"
 USD = 10
 """One contract: the venue counts dollars, the desk contracts."""
-BUY, EDIT, CANCEL = "private/buy", "private/edit", "private/cancel"
+BUY, CANCEL = "private/buy", "private/cancel"
 CANCEL_LABEL = "private/cancel_by_label"
-BY_LABEL, STATE = "private/get_order_state_by_label", "private/get_order_state"
+BY_LABEL = "private/get_order_state_by_label"
 TRADES_OF = "private/get_user_trades_by_order"
 TRADES_SINCE = "private/get_user_trades_by_currency_and_time"
 OPEN_ORDERS = "private/get_open_orders_by_currency"
@@ -297,100 +296,6 @@ def test_a_cancel_by_the_venues_id_is_taken_when_it_answers_or_the_order_is_over
     assert venue.asked == [(CANCEL, {"order_id": "BTC-9"})]
 
 
-NEW = ReplaceOrder("sd-1", order("sd-2", 60, limit="90001"))
-EDITED = state(amount=60, price=90_001.0, label="sd-1")
-
-
-@pytest.mark.rows(
-    ("answer", "shown", "expected"),
-    [
-        ({"order": EDITED, "trades": []}, None, [OrderCancelled, OrderAccepted]),
-        (
-            {"order": EDITED | {"order_state": "filled", "filled_amount": 600}, "trades": [trade(1, 60)]},
-            None,
-            [OrderCancelled, OrderAccepted, OrderFilled],
-        ),
-        (REFUSED, None, [OrderRejected, CancelRejected]),
-        (TimeoutError(), EDITED, [OrderCancelled, OrderAccepted]),  # it was edited after all
-        (BROKEN, EDITED, [OrderCancelled, OrderAccepted]),
-        (LOST, state(), [OrderStatusUnknown, OrderNotFound, OrderStatusUnknown]),
-        (LOST, state(amount=60), [OrderStatusUnknown, OrderNotFound, OrderStatusUnknown]),
-        (LOST, LOST, [OrderStatusUnknown, OrderNotFound, OrderStatusUnknown]),
-    ],
-)
-def test_what_becomes_of_a_replacement_by_the_answer_to_it(at_venue, answer, shown, expected):
-    venue = at_venue({EDIT: answer, STATE: shown}, working=True)
-    assert kinds(venue.send(NEW)) == expected
-    assert venue.asked[0] == (EDIT, {"order_id": "BTC-1", "amount": D(600), "price": D(90_001)})
-    assert venue.methods()[1:] == ([] if shown is None else [STATE])
-    known = venue.path.tracker.orders
-    was_edited = expected[0] is OrderCancelled
-    assert known["sd-2"].venue_order_id == ("BTC-1" if was_edited else "")
-    assert known["sd-1"].ended is was_edited
-    assert known["sd-2"].answered_ns == round(venue.loop.time() * 10**9)
-
-
-def test_a_replacement_adds_what_was_filled_before_and_counts_only_its_own(at_venue):
-    filled = {"order": state(40), "trades": [trade(1, 40)]}
-    answers = {BUY: filled, EDIT: {"order": state(40, 100, price=90_001.0), "trades": []}}
-    venue = at_venue(answers)
-    assert kinds(venue.send(order())) == [OrderAccepted, OrderFilled]
-    venue.asked.clear()
-    assert kinds(venue.send(NEW)) == [OrderCancelled, OrderAccepted]
-    assert venue.asked[0][1]["amount"] == 1_000  # 40 filled and 60 more
-    note = wire.Notification(
-        "user.changes", {"trades": [trade(2, 25)], "orders": [state(65, 100, price=90_001.0)]}
-    )
-    venue.run(lambda: venue.orders.on_change(note))
-    (fill,) = venue.said()
-    assert (fill.client_order_id, fill.quantity) == ("sd-2", 25)
-    assert change(venue, [trade(1, 40)]) == []  # booked under the order's first name
-    venue.answers[OPEN_ORDERS] = [state(65, 100, price=90_001.0)]
-    venue.answers[TRADES_OF] = []
-    (shown,) = venue.run(venue.orders.open_orders)
-    assert (shown.client_order_id, shown.quantity, shown.filled) == ("sd-2", 60, 25)
-
-
-@pytest.mark.rows(("mean", "inferred"), [(89_995.0, [("sd-2", 25, D("89986.20140"))]), (None, [])])
-def test_what_an_edited_order_has_filled_unlisted_is_inferred_at_its_own_mean(at_venue, mean, inferred):
-    at_limit = {"price": 90_001.0}
-    edited = {"order": state(40, **at_limit), "trades": []}
-    venue = at_venue({EDIT: edited, TRADES_OF: []}, working=True)
-    change(venue, [trade(1, 40)])
-    venue.send(NEW)
-    # the venue's mean is that of all 65, 65/89,995 in coin: of them 40 went at 90,000.5 under the first name
-    said = change(venue, orders=[state(65, average_price=mean, **at_limit)])
-    assert [(fill.client_order_id, fill.quantity, round(fill.price, 5)) for fill in said] == inferred
-
-
-def test_a_replacement_of_what_is_not_at_the_venue_or_being_edited_never_leaves(at_venue):
-    venue = at_venue({EDIT: {"order": EDITED, "trades": []}}, working=True)
-    absent = ReplaceOrder("never-sent", order("sd-9"))
-    assert kinds(venue.send(absent)) == [OrderStatusUnknown, OrderNotFound]
-    venue.orders._editing["BTC-1"] = ([], [])
-    said = venue.send(ReplaceOrder("sd-1", order("sd-8")))
-    assert kinds(said) == [OrderStatusUnknown, OrderNotFound, CancelRejected]
-    assert said[-1].reason == "not at the venue, or held back"
-    assert venue.asked == []
-
-
-def test_changes_during_an_edit_are_applied_after_its_answer(at_venue):
-    venue = at_venue(working=True)
-
-    def answer():
-        note = wire.Notification(
-            "user.changes", {"trades": [trade(1, 30)], "orders": [state(30, 60, price=90_001.0)]}
-        )
-        venue.orders.on_change(note)
-        assert venue.said() == []
-        return {"order": EDITED, "trades": []}
-
-    venue.answers[EDIT] = answer
-    said = venue.send(NEW)
-    assert kinds(said) == [OrderCancelled, OrderAccepted, OrderFilled]
-    assert said[-1].client_order_id == "sd-2"
-
-
 # combos --------------------------------------------------------------------------------------------------
 
 CALL, PUT = "BTC-14MAR25-90000-C", "BTC-14MAR25-90000-P"
@@ -602,14 +507,6 @@ def test_a_cancel_of_a_leg_without_an_answer_leaves_both_legs_in_doubt(with_opti
     ]
 
 
-def test_a_leg_is_never_edited_by_itself(with_options):
-    venue = with_options(working=True)
-    wanted = straddle("new").legs[0]
-    said = venue.send(ReplaceOrder("whole-C", wanted))
-    assert kinds(said) == [OrderStatusUnknown, OrderNotFound, CancelRejected]
-    assert venue.asked == []
-
-
 def test_open_combos_are_shown_by_their_legs_under_the_desks_names_or_the_venues(with_options):
     venue = with_options({"public/get_combo_details": MADE | {"id": "other"}}, working=True)
     by_hand = combo_state(name="by-hand", instrument_name="BTC-STRD-14MAR25-95000", order_id="BTC-8")
@@ -643,11 +540,6 @@ COMBO_AT_WORK, COMBO_OVER = {"order": combo_state(), "trades": []}, [OrderAccept
             (straddle(), "whole-P", COMBO_AT_WORK, seconds, COMBO_OVER, ["BTC-7"])
             for seconds in (0.05, 0.3)
         ),
-        (
-            NEW, "sd-2", {"order": EDITED, "trades": []}, 0.05,
-            [OrderCancelled, OrderAccepted, OrderCancelled], ["BTC-1"],
-        ),
-        (NEW, "sd-2", REFUSED, 0.05, [OrderRejected, CancelRejected], []),
     ],
 )  # fmt: skip
 def test_a_cancel_that_overtakes_its_order_waits_for_the_answer_that_tells_the_id(
@@ -655,14 +547,10 @@ def test_a_cancel_that_overtakes_its_order_waits_for_the_answer_that_tells_the_i
 ):
     over = combo_state(order_state="cancelled") if by_id == ["BTC-7"] else state(status="cancelled")
     venue = with_options({CANCEL_LABEL: 0, BY_LABEL: [], CANCEL: over})
-    slow = EDIT if command is NEW else BUY
-    if command is NEW:
-        venue.answers[BUY] = AT_WORK
-        venue.send(order())
-    quick, venue.answers[slow] = venue.request, answer
+    quick, venue.answers[BUY] = venue.request, answer
 
     async def request(method, params, timeout_seconds=None):
-        if method == slow:
+        if method == BUY:
             await asyncio.sleep(0.4)
         return await quick(method, params, timeout_seconds)
 
@@ -756,24 +644,14 @@ def test_the_time_limit_at_a_venue_with_a_time_of_its_own_is_of_that_time(at_ven
     assert seconds == pytest.approx(30.0 + 1.0 / speed, abs=0.5)
 
 
-def test_an_order_that_was_edited_is_asked_after_by_its_id(at_venue):
-    venue = at_venue({EDIT: {"order": EDITED, "trades": []}, STATE: EDITED, TRADES_OF: []}, working=True)
-    venue.send(NEW)
-    venue.asked.clear()
-    assert venue.run(lambda: venue.path.query_order("sd-2")) is True
-    assert venue.asked[0] == (STATE, {"order_id": "BTC-1"})
-
-
 def test_orders_of_an_earlier_life_are_followed_under_their_ids(at_venue):
     venue = at_venue()
-    first = KnownOrder(order("sd-1"), is_live=False, venue_order_id="BTC-1")
-    second = KnownOrder(order("sd-2"), venue_order_id="BTC-1")
 
     def adopt(orders):
         venue.run(lambda: venue.path.adopt(orders))
 
-    adopt([first, second, KnownOrder(order("sd-3"), venue_order_id="BTC-3")])
-    assert venue.orders._edited_ids == {"BTC-1"}
+    adopt([KnownOrder(order("sd-3"), venue_order_id="BTC-3")])
+    assert [each.client_order_id for each in change(venue, [trade(order_id="BTC-3")])] == ["sd-3"]
     leg = KnownOrder(order("leg"), parent_id="whole", venue_order_id="BTC-7/BTC-PERPETUAL")
     adopt(iter([leg]))
     adopt([leg])  # twice is once
@@ -854,15 +732,19 @@ def test_an_order_is_known_by_the_venues_id_from_its_first_execution_on(at_venue
     assert [one.quantity for one in change(venue, [second]) if isinstance(one, OrderFilled)] == [40]
 
 
-def test_a_trade_that_was_inferred_under_an_orders_first_name_counts_once_after_its_edit(at_venue):
-    answers = {BY_LABEL: [state(40)], TRADES_OF: BUSY, EDIT: {"order": state(40, 100), "trades": []}}
-    venue = at_venue(answers, working=True)
-    venue.run(lambda: venue.path.query_order("sd-1"))
-    venue.send(NEW)
-    assert change(venue, [trade(1, 40)]) == []
-    assert change(venue, [trade(1, 40)]) == []
-    (fill,) = change(venue, [trade(2, 25)])
-    assert (fill.client_order_id, fill.quantity) == ("sd-2", 25)
+@pytest.mark.rows(("amount", "filled"), [(60, 60), (60, 25), (100, 40)])
+def test_an_order_that_was_edited_at_the_venue_ends_with_what_it_filled(at_venue, amount, filled):
+    venue = at_venue(working=True)
+    assert change(venue, orders=[state(0, amount, price=90_001.0)]) == []
+    venue.answers[OPEN_ORDERS] = [state(0, amount, price=90_001.0)]
+    venue.answers[TRADES_OF] = []
+    (shown,) = venue.run(venue.orders.open_orders)
+    assert (shown.client_order_id, shown.quantity, shown.limit_price) == ("sd-1", amount, D("90001.0"))
+    end = "filled" if filled == amount else "cancelled"
+    said = change(venue, [trade(1, filled)], [state(filled, amount, end, price=90_001.0)])
+    assert kinds(said) == [OrderFilled, OrderCancelled]
+    assert (said[0].client_order_id, said[0].quantity) == ("sd-1", filled)
+    assert venue.path.tracker.orders["sd-1"].ended
 
 
 def test_a_state_that_counts_more_than_was_reported_asks_for_the_executions(at_venue):
@@ -927,19 +809,6 @@ def test_a_trade_in_the_message_of_the_trigger_belongs_to_the_stop(at_venue):
     venue.send(stop())
     filled = state(100, status="filled", **TRIGGERED)
     assert kinds(change(venue, [trade(order_id="BTC-9", label="")], [filled])) == [OrderFilled]
-
-
-def test_a_stop_that_was_moved_goes_on_under_its_latest_name(at_venue):
-    venue = at_venue({BUY: {"order": state(status="untriggered", **WAITS), "trades": []}})
-    venue.send(stop())
-    moved = state(status="untriggered", **(WAITS | {"trigger_price": 92_000.0}))
-    venue.answers[EDIT] = {"order": moved, "trades": []}
-    assert kinds(venue.send(ReplaceOrder("sd-1", stop("sd-2", "92000")))) == [OrderCancelled, OrderAccepted]
-    asked = {"order_id": "SLTS-1", "amount": D(1_000), "price": D(91_500), "trigger_price": D(92_000)}
-    assert venue.asked[-1] == (EDIT, asked)
-    filled = state(100, status="filled", **TRIGGERED)
-    (event,) = change(venue, [trade(order_id="BTC-9")], [filled])
-    assert (event.client_order_id, event.quantity) == ("sd-2", 100)
 
 
 def test_a_cancel_by_the_id_before_the_trigger_is_refused_and_the_next_names_the_new_one(at_venue):

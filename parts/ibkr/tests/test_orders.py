@@ -1,18 +1,15 @@
-"""Orders at TWS: codes by name, changes, commissions and corrections behind their fills."""
+"""Orders at TWS: codes by name, commissions and corrections behind their fills."""
 
 from decimal import Decimal
 
 import pytest
 
 from scalpdesk.core.events import (
-    CancelRejected,
     FillBusted,
     OrderFilled,
-    OrderRejected,
 )
 from scalpdesk.core.intents import (
     Purpose,
-    ReplaceOrder,
     Side,
 )
 from scalpdesk.orders.order import OrderState
@@ -46,38 +43,6 @@ def test_a_rejection_and_a_cancel_carry_their_codes():
         assert [await desk.gateway.is_taken(each) for each in ids] == [True, True, False]
 
     with_desk(ended)
-
-
-def test_a_change_keeps_the_order_and_what_is_filled_goes_to_the_name_of_then():
-    async def changed(bench, desk):
-        low = bench.far_below(bench.share)
-        old = await desk.submit(bench.share, 5, limit=low)
-        await desk.until(lambda: old.state is OrderState.WORKING)
-        new = desk.new_order(bench.share, 8, limit=D(700))
-        desk.gateway.send(ReplaceOrder(old.client_order_id, new.submitted))
-        await desk.over(old, new)
-        assert (old.state, old.filled) == (OrderState.CANCELLED, 0)
-        assert (new.state, new.filled) == (OrderState.FILLED, 8)
-        assert old.venue_order_id == new.venue_order_id
-        assert sum(quantity for _, quantity, _ in bench.truth().fills) == 8
-
-    with_desk(changed)
-
-
-def test_a_refused_change_leaves_the_order_at_work():
-    async def refused(bench, desk):
-        low = bench.far_below(bench.share)
-        old = await desk.submit(bench.share, 5, limit=low)
-        await desk.until(lambda: old.state is OrderState.WORKING)
-        new = desk.new_order(bench.share, 5, limit=D("451.003"))
-        desk.gateway.send(ReplaceOrder(old.client_order_id, new.submitted))
-        await desk.until(lambda: bool(desk.of(CancelRejected)))
-        assert [type(each) for each in desk.of(OrderRejected)] == [OrderRejected]
-        await desk.until(lambda: old.state is OrderState.WORKING)
-        (shown,) = (await desk.gateway.snapshot()).open_orders
-        assert (shown.client_order_id, shown.limit_price) == (old.client_order_id, low)
-
-    with_desk(refused)
 
 
 def test_a_corrected_execution_takes_the_place_of_the_one_before_it():

@@ -47,7 +47,6 @@ from scalpdesk.core.intents import (
     Decision,
     Mark,
     Output,
-    ReplaceOrder,
     SetTimer,
     Side,
     SubmitOrder,
@@ -192,7 +191,7 @@ class _DecisionTrail:
             if type(output) is Decision:
                 self.count += 1
                 self._hasher.update(f"{output.kind}|{output.taken};".encode())
-            for order in _orders_in(output):
+            for order in orders_of(output):
                 terms = order.instrument_id, order.side, order.quantity, order.order_type
                 self._hasher.update(f"{terms};".encode())
 
@@ -247,7 +246,7 @@ class LiveRecord:
                 if type(output) is CancelOrder and output.client_order_id in self.orders:
                     cancelled = self.orders[output.client_order_id]
                     cancelled.cancel_sent_ns = cancelled.cancel_sent_ns or step[-1].ts_recv_ns
-                for sent in _orders_in(output):
+                for sent in orders_of(output):
                     self.orders[sent.client_order_id] = _LiveOrder(sent, step[-1].ts_recv_ns)
         self.sessions = tuple(sessions.values())
         self.dividends = tuple(dividends)
@@ -286,10 +285,6 @@ class LiveRecord:
         return median_low([ns for each in self.orders.values() for ns in each.back_ns.values()] or [0])
 
 
-def _orders_in(output: Output) -> tuple[SubmitOrder, ...]:
-    return (output.replacement,) if isinstance(output, ReplaceOrder) else orders_of(output)
-
-
 def _pnl_of(summary: dict[str, Any]) -> Decimal:
     return Decimal(summary["pnl"]["total"])
 
@@ -316,7 +311,7 @@ class _OrderMatching:
 
     def note(self, command: VenueCommand, now_ns: int) -> None:
         """Find the live run's orders of a command that is sent now."""
-        for order in _orders_in(command):
+        for order in orders_of(command):
             free = self._free.get((order.instrument_id, order.side), [])
             same = self._orders.get(order.client_order_id)
             if same is None or same not in free:
@@ -335,7 +330,7 @@ class _OrderMatching:
 
         A cancel without an answer takes the time of its order, which it cannot overtake.
         """
-        orders = tuple(_orders_in(command))
+        orders = tuple(orders_of(command))
         same = self.of(orders[0].client_order_id if orders else command.client_order_id)
         found = None if same is None else same.out_ns
         if same is not None and not orders and same.cancel_out_ns is not None:

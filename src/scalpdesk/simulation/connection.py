@@ -27,7 +27,6 @@ from scalpdesk.core.intents import (
     CancelOrder,
     MultiLegOrder,
     OrderType,
-    ReplaceOrder,
     Side,
     SubmitOrder,
     VenueCommand,
@@ -42,7 +41,6 @@ from scalpdesk.simulation.order_entry import AT_ONCE
 from scalpdesk.simulation.orders import (
     Booking,
     BrokerOrder,
-    Changes,
     Execution,
     LegRequest,
     OrderClass,
@@ -88,8 +86,6 @@ class BrokerConnection:
         self._arrived: list[AccountEvent] = []
         self._mail: list[tuple[int, int, VenueCommand | AccountEvent]] = []
         self._mail_count = 0
-        self._replaced: dict[str, str] = {}
-        """Replacement by the order that it takes the place of, both as the desk names them."""
 
     # the desk's side --------------------------------------------------------------------------------
 
@@ -184,8 +180,6 @@ class BrokerConnection:
                 self.broker.submit(self.account.name, self._request(command))
             elif isinstance(command, CancelOrder):
                 self.broker.cancel(self.account.name, self._order_id(command.client_order_id))
-            elif isinstance(command, ReplaceOrder):
-                self._replace(command)
             else:
                 self.broker.submit(self.account.name, self._combo(command))
         except Refused as refused:
@@ -235,30 +229,11 @@ class BrokerConnection:
             raise Refused(Cause.UNKNOWN_ORDER, order_id=client_order_id)
         return order.order_id if order.parent is None else order.parent
 
-    def _replace(self, command: ReplaceOrder) -> None:
-        new, old_name = command.replacement, command.client_order_id
-        order_id = self._order_id(old_name)
-        old = self.broker.order(self.account.name, order_id)
-        changes = Changes(
-            quantity=old.filled + new.quantity,
-            lifetime=new.time_in_force,
-            limit_price=new.limit_price,
-            stop_price=new.trigger_price,
-            client_order_id=new.client_order_id,
-        )
-        self._replaced[new.client_order_id] = old_name
-        self.broker.replace(self.account.name, order_id, changes)
-
     def refuse(
         self, command: VenueCommand, reason: str, now_ns: int, recv_ns: int, cause: Cause | None = None
     ) -> None:
         """Answer a command that the broker did not take."""
         if isinstance(command, CancelOrder):
-            self._reply(CancelRejected(command.client_order_id, now_ns, recv_ns, reason))
-            return
-        if isinstance(command, ReplaceOrder):
-            self._replaced.pop(command.replacement.client_order_id, None)
-            self._reply(OrderRejected(command.replacement.client_order_id, now_ns, recv_ns, reason))
             self._reply(CancelRejected(command.client_order_id, now_ns, recv_ns, reason))
             return
         for order in command.legs if isinstance(command, MultiLegOrder) else (command,):
@@ -328,10 +303,7 @@ class BrokerConnection:
             case "order_cancel_rejected":
                 return (CancelRejected(name, ts_ns, recv_ns, GONE),)
             case "rejected":
-                reason = order.reject_reason or "rejected"
-                rejected = OrderRejected(name, ts_ns, recv_ns, reason)
-                old = self._replaced.pop(name, None)
-                return (rejected,) if old is None else (rejected, CancelRejected(old, ts_ns, recv_ns, reason))
+                return (OrderRejected(name, ts_ns, recv_ns, order.reject_reason or "rejected"),)
             case "trade_bust" | "trade_correct":
                 return _bust(name, update, recv_ns)
             case _:

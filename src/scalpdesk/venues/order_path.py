@@ -1,4 +1,4 @@
-"""The life of an order at any venue: sent, in doubt, asked for, absent, cancelled, replaced, adopted.
+"""The life of an order at any venue: sent, in doubt, asked for, absent, cancelled, adopted.
 
 A venue answers the few questions of an :class:`OrderWire` in its own messages and says of each request what
 became of it. What that means for the order, and which events the desk hears, stands here once. A venue may
@@ -11,8 +11,8 @@ from enum import Enum, StrEnum, auto
 from typing import Any, NamedTuple, Protocol
 
 from scalpdesk.core.events import CancelRejected, Event
-from scalpdesk.core.intents import CancelOrder, MultiLegOrder, ReplaceOrder, SubmitOrder, VenueCommand
-from scalpdesk.core.units import NANOS_PER_SECOND, ZERO
+from scalpdesk.core.intents import MultiLegOrder, SubmitOrder, VenueCommand
+from scalpdesk.core.units import NANOS_PER_SECOND
 from scalpdesk.venues.budget import RequestBudget, Urgency, loop_ns, urgency_of
 from scalpdesk.venues.cancel_follower import CancelFollower
 from scalpdesk.venues.contract import KnownOrder, NoticeKind
@@ -47,8 +47,6 @@ class VenueAnswer(NamedTuple):
     reason: str = ""
     shown: Any = None
     """State of the order where the answer brings it, for :meth:`OrderWire.show`."""
-    reason_for_old: str = ""
-    """Of a replacement: what its order hears in place of ``reason``."""
 
 
 Answering = VenueAnswer | Awaitable[VenueAnswer] | None
@@ -71,8 +69,6 @@ class OrderWire(Protocol):
 
     takes_id_once: bool
     """As :attr:`scalpdesk.venues.contract.EmergencyGateway.takes_id_once`."""
-    edits_in_place: bool
-    """Whether a replacement changes the venue's order, which keeps its id there."""
     doubts_whole_combo: bool
     """Whether a cancel without an answer leaves every leg of its combo in doubt, not the named one alone."""
 
@@ -86,10 +82,6 @@ class OrderWire(Protocol):
 
     def cancel(self, order: TrackedOrder) -> Answering:
         """Cancel an order; of a leg its combo. Taken is not done: the venue reports the end, if it comes."""
-        ...
-
-    def replace(self, command: ReplaceOrder, old: TrackedOrder | None, new: TrackedOrder) -> Answering:
-        """Replace an order by another one."""
         ...
 
     async def look_up(self, order: TrackedOrder) -> Found:
@@ -137,7 +129,7 @@ class OrderPath:
         self.under_way = RequestsUnderWay(publisher)
         self.spawn = self.under_way.start
         self.answering: dict[str, asyncio.Task[None]] = {}
-        """Requests that send an order or a replacement, by the id of the new order or of its combo."""
+        """Requests that send an order, by its id or its combo's."""
         self._cancels = CancelFollower(tracker=tracker, query=self.query_order, spawn=self.spawn)
         tracker.on_refused, tracker.on_odd = self._refused, self._odd
 
@@ -164,10 +156,8 @@ class OrderPath:
         """Send a command; its outcome comes as events."""
         if isinstance(command, (SubmitOrder, MultiLegOrder)):  # a union would be made at each call
             self._submit(command)
-        elif isinstance(command, CancelOrder):
-            self._cancel(command.client_order_id)
         else:
-            self._replace(command)
+            self._cancel(command.client_order_id)
 
     def may_leave(self, urgency: Urgency, *, is_up: bool) -> bool:
         """Return whether an order may be sent now, and count it; say so where the budget keeps it back."""
@@ -177,7 +167,7 @@ class OrderPath:
         return self.is_open and is_up and is_allowed
 
     def start(self, name: str, work: Coroutine[Any, Any, None]) -> None:
-        """Run a request that sends the order, combo or replacement of a name."""
+        """Run a request that sends the order or combo of a name."""
         self.answering[name] = self.spawn(work)
         self.answering[name].add_done_callback(lambda _: self.answering.pop(name, None))
 
@@ -304,7 +294,7 @@ class OrderPath:
     def _odd(self, name: str, detail: str) -> None:
         self.publisher.refuse("orders", name, detail)
 
-    # cancels and replacements -----------------------------------------------------------------------
+    # cancels -----------------------------------------------------------------------------------------
 
     def _cancel(self, client_order_id: str) -> None:
         order = self.tracker.orders.get(client_order_id)
@@ -337,72 +327,10 @@ class OrderPath:
             case _:
                 self.reject_cancel(order, answer.reason)
 
-    def _replace(self, command: ReplaceOrder) -> None:
-        new = self.tracker.track(command.replacement, self._stamp())
-        old = self.tracker.orders.get(command.client_order_id)
-        answer = self.wire.replace(command, old, new)
-        if isinstance(answer, VenueAnswer):
-            self.settle_replaced(old, new, answer)
-        elif answer is not None:
-            self.start(command.replacement.client_order_id, self._replaced(old, new, answer))
-
-    async def _replaced(
-        self, old: TrackedOrder | None, new: TrackedOrder, answering: Awaitable[VenueAnswer]
-    ) -> None:
-        answer = await answering
-        if old is not None and answer.fate is RequestFate.OVER:
-            await self._refuse_replacement(old, new, answer.reason)
-        else:
-            self.settle_replaced(old, new, answer)
-
-    async def _refuse_replacement(self, old: TrackedOrder, new: TrackedOrder, reason: str) -> None:
-        """Refuse a replacement of what is over, unless the replacement is why it is over.
-
-        A request that came twice, or that the venue took after it had refused it, ends the old one unfilled.
-        """
-        self._answered([new])
-        await self.wire.look_up(old)
-        if old.ended and old.covered < old.submitted.quantity:
-            await self._doubted([new], reason)
-        else:
-            self.reject([new], reason)
-        self.reject_cancel(old, reason)
-
-    def settle_replaced(self, old: TrackedOrder | None, new: TrackedOrder, answer: VenueAnswer) -> None:
-        """Publish what became of a replacement and of its order."""
-        self._answered([new])
-        fate, reason = answer.fate, answer.reason
-        if fate is RequestFate.TAKEN:
-            self._show([new], answer)
-        elif fate in (RequestFate.UNKNOWN, RequestFate.DUPLICATE):
-            self._doubt_replaced([] if old is None else [old], new, reason)
-        else:
-            if fate is RequestFate.NOT_SENT:
-                self.not_sent([new], reason)
-            else:
-                self.reject([new], reason)
-            if old is not None:
-                self.reject_cancel(old, answer.reason_for_old or reason)
-
-    def _doubt_replaced(self, old: list[TrackedOrder], new: TrackedOrder, reason: str) -> None:
-        if self.wire.edits_in_place:  # there is the old order alone, changed or not
-            self.not_sent([new])
-            self.doubt(old, reason)
-        else:
-            self.doubt([*old, new], reason)
-
     async def _refuse_over(self, order: TrackedOrder, reason: str) -> None:
         """Refuse a cancel of what is over: without its end the desk would try for ever."""
         await self.wire.look_up(order)
         self.reject_cancel(order, reason)
-
-    def rename(self, old: TrackedOrder, new: TrackedOrder, venue_order_id: str) -> int:
-        """Let a venue's order that was changed in place go by its new name; return the instant."""
-        at_ns = self.publisher.timestamp()
-        gone = OrderReport("", venue_order_id, at_ns, Outcome.CANCELLED, ZERO, None, "replaced")
-        self.publish(self.tracker.apply(old, gone, at_ns, infer=False))
-        self.tracker.bind(new.submitted.client_order_id, venue_order_id)
-        return at_ns
 
     # what the desk hears ----------------------------------------------------------------------------
 
@@ -437,7 +365,7 @@ class OrderPath:
             self.publish(self.tracker.not_found(order, now_ns))
 
     def reject_cancel(self, order: TrackedOrder, reason: str) -> None:
-        """Publish that a cancel or replacement was refused."""
+        """Publish that a cancel was refused."""
         self.publish(self.tracker.reject_cancel(order, reason, self.publisher.timestamp()))
 
 

@@ -30,7 +30,7 @@ from scalpdesk.core.events import (
     TradeEvent,
     TradingHalt,
 )
-from scalpdesk.core.intents import MultiLegOrder, ReplaceOrder, SubmitOrder, VenueCommand
+from scalpdesk.core.intents import MultiLegOrder, SubmitOrder, VenueCommand, orders_of
 from scalpdesk.core.units import NANOS_PER_SECOND, NEVER_NS, ZERO, InstrumentId
 from scalpdesk.instruments.contract import Instrument
 from scalpdesk.instruments.sessions import next_session
@@ -77,14 +77,7 @@ class AccountRecord:
 
     def take(self, command: VenueCommand, now_ns: int, *, is_over: bool = False) -> None:
         """Take a command; after the session it is refused."""
-        orders: tuple[SubmitOrder, ...] = ()
-        if isinstance(command, SubmitOrder):
-            orders = (command,)
-        elif isinstance(command, ReplaceOrder):
-            orders = (command.replacement,)
-        elif isinstance(command, MultiLegOrder):
-            orders = command.legs
-        for order in orders:
+        for order in orders_of(command):
             if order.client_order_id in self.submitted:
                 self.duplicates.append(order.client_order_id)
             self.submitted[order.client_order_id] = order

@@ -464,7 +464,7 @@ class OrderTracker:
         return before + self._end(order, OrderNotFound(order.submitted.client_order_id, now_ns, now_ns))
 
     def reject_cancel(self, order: TrackedOrder, reason: str, now_ns: int) -> list[OrderEvent]:
-        """Return the refusal of a cancel or replacement; the order is as it was."""
+        """Return the refusal of a cancel; the order is as it was."""
         if order.ended:
             return []
         return [CancelRejected(order.submitted.client_order_id, now_ns, now_ns, reason)]
@@ -796,34 +796,25 @@ class OrderTracker:
         now_ns: int,
         *,
         fee: Decimal | None = None,
-        earlier: Iterable[TrackedOrder] = (),
         counted: Decimal | None = None,
         question: int | None = None,
     ) -> list[Fact]:
         """Return the fill of an execution whose message states no cumulative quantity.
 
         What was inferred before covers it: its quantity counts no second time. Only what goes beyond is a
-        fill. ``fee`` as in :meth:`execution`, of the whole; ``earlier`` are the order's earlier names.
-        ``counted`` is the filled quantity that the same message shows of the order; ``question`` as in
-        :meth:`execution`.
+        fill. ``fee`` as in :meth:`execution`, of the whole; ``counted`` is the filled quantity that the same
+        message shows of the order; ``question`` as in :meth:`execution`.
         """
-        names = (*earlier, order)
-        for each in names:
-            if execution_id in each.executions:
-                return self._known(each, execution_id, quantity, price, at_ns, now_ns, fee, question)
-        inferred = sum((each.inferred for each in names), ZERO)
-        left = max(quantity - inferred, ZERO) if quantity.is_finite() else ZERO
+        if execution_id in order.executions:
+            return self._known(order, execution_id, quantity, price, at_ns, now_ns, fee, question)
+        left = max(quantity - order.inferred, ZERO) if quantity.is_finite() else ZERO
         most = order.submitted.quantity if counted is None else min(counted, order.submitted.quantity)
         misfit = misfit_of_quantity(quantity, order.covered, order.covered + left, max(most, order.covered))
         if misfit is None and left:
             misfit = self._misfit(order, left, price, Span(order.covered, order.covered + left), at_ns)
         if self._is_refused(order, execution_id, misfit, (quantity, price), question):
             return [*self._doubted(order, execution_id, now_ns)]
-        rest = quantity
-        for each in names:
-            covered = min(each.inferred, rest)
-            each.inferred -= covered
-            rest -= covered
+        order.inferred -= min(order.inferred, quantity)
         span = Span(order.covered, order.covered + left)
         if not left:
             order.executions[execution_id] = (span, price)

@@ -20,7 +20,6 @@ from scalpdesk.core.intents import (
     MultiLegOrder,
     OrderType,
     Purpose,
-    ReplaceOrder,
     Side,
     Stop,
     SubmitOrder,
@@ -364,22 +363,6 @@ def combo_request(command: MultiLegOrder, book: Instruments) -> RestRequest:
     if command.net_limit_price is not None:
         body["limit_price"] = number_text(command.net_limit_price)
     return RestRequest("POST", "/v2/orders", _encode_json(body), command.client_order_id)
-
-
-def replace_request(command: ReplaceOrder, venue_order_id: str, already_filled: Decimal) -> RestRequest:
-    """Return the request that replaces a working order.
-
-    The venue counts the new quantity from the order's beginning, so what is filled is added.
-    """
-    new = command.replacement
-    body: dict[str, object] = {
-        "qty": number_text(new.quantity + already_filled),
-        "time_in_force": new.time_in_force.value,
-        "client_order_id": new.client_order_id,
-    }
-    body |= _prices(new)
-    path = f"/v2/orders/{quote(venue_order_id, safe='')}"
-    return RestRequest("PATCH", path, _encode_json(body), new.client_order_id)
 
 
 def _prices(command: SubmitOrder) -> dict[str, object]:

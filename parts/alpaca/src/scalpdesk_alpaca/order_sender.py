@@ -1,11 +1,11 @@
-"""Orders, cancels and replacements on their way to Alpaca, and what its replies say of each request."""
+"""Orders and cancels on their way to Alpaca, and what its replies say of each request."""
 
 import asyncio
 from collections.abc import Awaitable, Sequence
 from typing import Any
 
-from scalpdesk.base import ArgumentError, MultiLegOrder, ReplaceOrder, SubmitOrder
-from scalpdesk.venues.budget import Urgency, loop_ns, urgency_of
+from scalpdesk.base import ArgumentError, MultiLegOrder, SubmitOrder
+from scalpdesk.venues.budget import Urgency, loop_ns
 from scalpdesk.venues.contract import KnownOrder, NoticeKind
 from scalpdesk.venues.order_path import (
     Answering,
@@ -39,7 +39,6 @@ class OrderSender:
     """Answers for Alpaca; implements :class:`scalpdesk.venues.order_path.OrderWire`."""
 
     takes_id_once = True
-    edits_in_place = False
     doubts_whole_combo = False
 
     def __init__(
@@ -155,26 +154,6 @@ class OrderSender:
             return False
         outcome = await self._client.outcome(self._client.start(order_messages.CANCEL_ALL))
         return outcome.verdict is ReplyVerdict.DONE
-
-    async def replace(
-        self, command: ReplaceOrder, old: TrackedOrder | None, new: TrackedOrder
-    ) -> VenueAnswer:
-        """Replace an order; the venue makes a new one, and ends the old one when it takes its place."""
-        del new
-        venue_order_id = None if old is None else await self._venue_id(old)
-        if old is None or venue_order_id is None:
-            why = "the order to replace is not known at the venue"
-            return VenueAnswer(RequestFate.NOT_SENT, why, reason_for_old="not known at the venue yet")
-        held = self._held_back(urgency_of(command.replacement.purpose))
-        if held:
-            return VenueAnswer(RequestFate.NOT_SENT, held, reason_for_old="replacement held back")
-        request = order_messages.replace_request(command, venue_order_id, old.covered)
-        outcome = await self._client.outcome(self._client.start(request))
-        if outcome.verdict is ReplyVerdict.TOO_LATE:
-            return VenueAnswer(RequestFate.OVER, outcome.reason)
-        answer = _answer_of(outcome)
-        is_doubt = answer.fate in (RequestFate.UNKNOWN, RequestFate.DUPLICATE)
-        return answer._replace(reason=f"replace: {answer.reason}") if is_doubt else answer
 
     async def _venue_id(self, order: TrackedOrder) -> str | None:
         """Return the venue's id of an order, waiting for its acknowledgement or querying it."""

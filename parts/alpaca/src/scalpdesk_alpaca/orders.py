@@ -393,7 +393,7 @@ class OrderReports:
     # notices --------------------------------------------------------------------------------------
 
     def reject_cancel(self, order: TrackedOrder, reason: str, now_ns: int | None = None) -> None:
-        """Publish that a cancel or replacement was refused."""
+        """Publish that a cancel was refused."""
         at_ns = self.publisher.timestamp() if now_ns is None else now_ns
         self.publisher.publish(self.tracker.reject_cancel(order, reason, at_ns))
 

@@ -1,16 +1,14 @@
-"""The order path to Deribit: orders and their legs, edits, cancels, and what the venue says of them.
+"""The order path to Deribit: orders and their legs, cancels, and what the venue says of them.
 
 An order goes out under its desk's id as the label, with an instant after which the venue refuses it: a late
 duplicate cannot trade. The venue takes a label twice, so that an order in doubt is never sent again; what
 became of it is asked by its label. Orders in several legs go out as one for a combo, under the id of the
-whole; the trades of its legs are booked (:mod:`scalpdesk_deribit.combos`). The venue edits an order in place,
-under its id and label; the desk counts on under the replacement's name. Executions come from the account's
+whole; the trades of its legs are booked (:mod:`scalpdesk_deribit.combos`). Executions come from the account's
 channel, from replies and, where an order counts more than both, from its own trades. A trade states no
 cumulative quantity: what was inferred from an order's count covers the trades that come later.
 """
 
 import asyncio
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from types import MappingProxyType
@@ -18,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from scalpdesk.base import ZERO, Instrument, MultiLegOrder, ReplaceOrder, RetryError, Side, SubmitOrder
+from scalpdesk.base import Instrument, MultiLegOrder, RetryError, Side, SubmitOrder
 from scalpdesk.core.units import NANOS_PER_MS
 from scalpdesk.venues.budget import RequestBudget, Urgency, loop_ns, urgency_of
 from scalpdesk.venues.contract import KnownOrder, NoticeKind, VenueFill, VenueOrder, VenueSetup
@@ -31,7 +29,7 @@ from scalpdesk.venues.order_path import (
     VenueAnswer,
     urgency_of_command,
 )
-from scalpdesk.venues.tracker import OrderReport, OrderTracker, TrackedOrder, mean_of_rest
+from scalpdesk.venues.tracker import OrderReport, OrderTracker, TrackedOrder
 from scalpdesk_deribit import wire
 from scalpdesk_deribit.combos import ComboTrades
 from scalpdesk_deribit.queries import MOST_CLOCK_SKEW_MS, AccountAndMarket
@@ -53,7 +51,6 @@ class DeribitOrders:
     """
 
     takes_id_once = False
-    edits_in_place = True
     doubts_whole_combo = True
 
     def __init__(
@@ -82,10 +79,6 @@ class DeribitOrders:
         )
         self._sent: dict[str, tuple[int, int]] = {}
         """Number of the connection that carried an order, and its time limit by the venue's clock, ms."""
-        self._edited_ids: set[str] = set()
-        """Ids at the venue of orders that the desk knows by more than one name."""
-        self._editing: dict[str, tuple[list[wire.Message], list[wire.Message]]] = {}
-        """Trades and states that came while an edit is under way: whose they are its answer says."""
         self._parent_ids: dict[str, str] = {}
         """Ids at the venue of orders for combos, by the desk's of the parent."""
         self._parents_since_ns: dict[str, int] = {}
@@ -126,10 +119,6 @@ class DeribitOrders:
             except wire.WireError as problem:
                 unread.append(problem)
         for message in states:
-            held = self._editing.get(str(message.get("order_id")))
-            if held is not None:
-                held[1].append(message)
-                continue
             try:
                 reports = self._reports(message)
             except wire.WireError as problem:
@@ -175,11 +164,7 @@ class DeribitOrders:
             self._combo_trades.hold(message)
             return True
         fill, label, has_fee = self._read_trade(message, instrument)
-        held = self._editing.get(fill.venue_order_id)
-        if held is not None:
-            held[0].append(message)
-            return True
-        order = self._known(label, fill.venue_order_id) or self.tracker.leg(label, fill.symbol)
+        order = self.tracker.find(label, fill.venue_order_id) or self.tracker.leg(label, fill.symbol)
         if order is None:
             self._publisher.count("foreign_trade")
             return False
@@ -194,7 +179,6 @@ class DeribitOrders:
             at_ns,
             self._publisher.timestamp(at_ns),
             fee=fill.fee if has_fee else None,
-            earlier=self._before(order),
             counted=counted.get(order.submitted.client_order_id),
             question=question,
         )
@@ -230,11 +214,8 @@ class DeribitOrders:
         """Note the id under which a stop goes on at the venue once it is triggered."""
         before, now = str(message.get("trigger_order_id")), str(message.get("order_id"))
         order = self.tracker.find("", before)
-        if order is None or order.venue_order_id != before:
-            return
-        self.tracker.bind(order.submitted.client_order_id, now)
-        if before in self._edited_ids:
-            self._edited_ids.add(now)
+        if order is not None and order.venue_order_id == before:
+            self.tracker.bind(order.submitted.client_order_id, now)
 
     def _reports(self, message: wire.Message) -> list[tuple[TrackedOrder, OrderReport]]:
         """Return what a message says of an order of the desk, or of each leg of a combo."""
@@ -257,45 +238,15 @@ class DeribitOrders:
         if instrument is None:
             return []
         report = wire.read_report(message, instrument)
-        order = self._known(report.client_order_id, report.venue_order_id)
+        order = self.tracker.find(report.client_order_id, report.venue_order_id)
         if order is None:
             return None
-        report = self._since_edit(order, report)
         if not report.ts_event_ns:
             report = msgspec.structs.replace(report, ts_event_ns=self._publisher.timestamp())
         return [(order, report)]
 
     def _symbol(self, order: SubmitOrder) -> str:
         return self._instruments[order.instrument_id].symbol
-
-    def _known(self, label: str, venue_order_id: str) -> TrackedOrder | None:
-        """Return an order of the desk: one that was edited goes by its latest name."""
-        found = self.tracker.find("", venue_order_id)
-        return found if found is not None else self.tracker.find(label, venue_order_id)
-
-    def _before(self, order: TrackedOrder) -> list[TrackedOrder]:
-        """Return the earlier names of an order that was edited."""
-        if order.venue_order_id not in self._edited_ids:
-            return []
-        names = self.tracker.orders.values()
-        return [each for each in names if each is not order and each.venue_order_id == order.venue_order_id]
-
-    def _since_edit(self, order: TrackedOrder, report: OrderReport) -> OrderReport:
-        """Return of a report what its latest name has filled, and at what mean price."""
-        earlier = self._before(order)
-        before = sum((each.covered for each in earlier), ZERO)
-        filled, average = report.filled - before, report.average_price
-        if not before:
-            return report
-        if average is not None:
-            is_inverse = self._instruments[order.submitted.instrument_id].is_inverse_future
-            known = sum((each.coins if is_inverse else each.value for each in earlier), ZERO)
-            average = (
-                mean_of_rest(average, report.filled, known, filled, is_inverse=is_inverse)
-                if filled > 0
-                else None
-            )
-        return msgspec.structs.replace(report, filled=filled, average_price=average)
 
     async def _catch_up(
         self, reports: Sequence[tuple[TrackedOrder, OrderReport]], question: int | None = None
@@ -473,69 +424,14 @@ class DeribitOrders:
             await asyncio.wait([self.path.answering[name]])
         return bool(self._venue_id(order))
 
-    def replace(
-        self, command: ReplaceOrder, old: TrackedOrder | None, new: TrackedOrder
-    ) -> VenueAnswer | None:
-        """Edit a working order in place."""
-        venue_id = "" if old is None or old.parent_id else old.venue_order_id
-        allowed = self._budget.take(urgency_of(command.replacement.purpose), loop_ns())
-        if old is None or old.ended or not venue_id or venue_id in self._editing or not allowed:
-            return VenueAnswer(RequestFate.NOT_SENT, reason_for_old="not at the venue, or held back")
-        self.path.start(new.submitted.client_order_id, self._edit(old, new, venue_id))
-        return None
-
-    async def _edit(self, old: TrackedOrder, new: TrackedOrder, venue_id: str) -> None:
-        """Edit an order; what the venue says of it meanwhile is applied after the answer."""
-        held = self._editing[venue_id] = ([], [])
-        answer = await self._edited(venue_id, self._edit_params(old, new, venue_id))
-        del self._editing[venue_id]
-        if answer.fate is RequestFate.TAKEN:
-            self.path.rename(old, new, venue_id)
-            self._edited_ids.add(venue_id)
-        self.path.settle_replaced(old, new, answer)
-        self._apply(*held)
-
-    def _edit_params(self, old: TrackedOrder, new: TrackedOrder, venue_id: str) -> dict[str, Any]:
-        wanted = new.submitted
-        total = sum((each.covered for each in self._before(old)), old.covered) + wanted.quantity
-        amount = wire.amount_of(self._instruments[wanted.instrument_id], total)
-        prices = {"price": wanted.limit_price, "trigger_price": wanted.trigger_price}
-        stated = {name: price for name, price in prices.items() if price is not None}
-        return {"order_id": venue_id, "amount": amount, **stated}
-
-    async def _edited(self, venue_id: str, params: dict[str, Any]) -> VenueAnswer:
-        try:
-            return VenueAnswer(
-                RequestFate.TAKEN, shown=await self._connection.request("private/edit", params)
-            )
-        except (wire.RpcError, Disconnected, TimeoutError) as problem:
-            if wire.is_refusal(problem):
-                return VenueAnswer(RequestFate.REFUSED, str(problem))
-            shown = await self._edited_after_all(venue_id, params)
-            fate = RequestFate.UNKNOWN if shown is None else RequestFate.TAKEN
-            return VenueAnswer(fate, f"replace: {problem}", shown)
-
-    async def _edited_after_all(self, venue_id: str, params: dict[str, Any]) -> Any:
-        """Return what an edit without an answer came to; None where the order is as it was or not known."""
-        try:
-            order = await self._queries.question("private/get_order_state", {"order_id": venue_id})
-            is_new = all(
-                wire.exact_field(order, name) == value for name, value in params.items() if name != "order_id"
-            )
-        except (RetryError, wire.WireError):
-            return None
-        return {"order": order, "trades": []} if is_new else None
-
     # orders of others and earlier runs, and questions -----------------------------------------------
 
     def adopted(self, orders: Sequence[KnownOrder]) -> None:
-        """Note ids of combos, and which orders go by several names."""
+        """Note ids of combos."""
         for order in orders:
             self.tracker.orders[order.submitted.client_order_id].sent_ns = order.sent_ns
             if order.parent_id and order.venue_order_id:
                 self._parent_ids[order.parent_id] = wire.order_id_of(order.venue_order_id)
-        ids = Counter(order.venue_order_id for order in self.tracker.orders.values() if order.venue_order_id)
-        self._edited_ids = {venue_id for venue_id, names in ids.items() if names > 1}
 
     async def cancel_at_venue(self, venue_order_id: str) -> bool:
         """Cancel an order of any sender by the venue's id; return whether the venue took the cancel."""
@@ -548,14 +444,10 @@ class DeribitOrders:
         return True
 
     async def look_up(self, order: TrackedOrder) -> Found:
-        """Ask for an order by its label; one that was edited goes by the label of its first name."""
+        """Ask for an order by its label."""
         asked_ns, may_come, question = loop_ns(), self._may_come(order), self.tracker.ask()
         try:
-            if order.venue_order_id in self._edited_ids:
-                asked = {"order_id": order.venue_order_id}
-                found = [await self._queries.question("private/get_order_state", asked)]
-            else:
-                found = await self._by_label(order.parent_id or order.submitted.client_order_id)
+            found = await self._by_label(order.parent_id or order.submitted.client_order_id)
             states = wire.rows(found, "orders by label")
             for message in states:
                 await self._apply_shown(self._reports(message), asked_ns, question)
@@ -609,15 +501,7 @@ class DeribitOrders:
                 continue
             instrument = self._queries.instrument(message)
             number = None if instrument is None else self._instruments.find(instrument.symbol)
-            shown = wire.read_open_order(message, instrument, number)
-            for order, report in reports:
-                if self._before(order):
-                    before = shown.filled - report.filled
-                    name, left = order.submitted.client_order_id, shown.quantity - before
-                    shown = msgspec.structs.replace(
-                        shown, client_order_id=name, quantity=left, filled=report.filled
-                    )
-            open_orders.append(shown)
+            open_orders.append(wire.read_open_order(message, instrument, number))
         return tuple(open_orders)
 
     async def _open_legs(self, message: wire.Message) -> list[VenueOrder]:

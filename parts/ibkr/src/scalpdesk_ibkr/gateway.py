@@ -13,7 +13,7 @@ from ib_async import Position as HeldAtTws
 
 from scalpdesk.core.errors import ConfigError, RetryError
 from scalpdesk.core.events import QuoteEvent
-from scalpdesk.core.intents import MultiLegOrder, ReplaceOrder, SubmitOrder, VenueCommand
+from scalpdesk.core.intents import MultiLegOrder, SubmitOrder, VenueCommand
 from scalpdesk.core.units import ZERO, InstrumentId
 from scalpdesk.instruments.classes import FUTURES
 from scalpdesk.instruments.contract import Instrument
@@ -170,8 +170,6 @@ class IbkrGateway(GatewayBase):
         super().send(command)
         if isinstance(command, SubmitOrder):
             self._market.need([command.instrument_id])
-        elif isinstance(command, ReplaceOrder):
-            self._market.need([command.replacement.instrument_id])
         elif isinstance(command, MultiLegOrder):
             self._market.need(leg.instrument_id for leg in command.legs)
 

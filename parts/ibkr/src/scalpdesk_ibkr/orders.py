@@ -1,13 +1,12 @@
-"""The order path to TWS: orders, changes, combos, cancels, and what TWS says of them.
+"""The order path to TWS: orders, combos, cancels, and what TWS says of them.
 
 An order carries its desk's id as ``orderRef``. TWS answers no request: the order's state comes as messages,
 and silence leaves it unknown. What became of it is read from the open orders, the completed orders and the
 executions together; an order in none of them was never there. Nothing is sent twice.
 
-A change keeps TWS's order: the desk counts on under the replacement's name, from the quantity that was
-filled when the change was sent. A combo (BAG) is one order under the id of the whole; its executions name
-their legs. An execution is booked with the schedule's fee and corrected by its commission report; one whose
-id differs only behind its last dot takes the place of the one before it.
+A combo (BAG) is one order under the id of the whole; its executions name their legs. An execution is booked
+with the schedule's fee and corrected by its commission report; one whose id differs only behind its last dot
+takes the place of the one before it.
 
 What a status means, and what the desk does, is a table in :mod:`scalpdesk_ibkr.codes`. An error never
 ends an order by itself: it says why. Whether the order is over say the lists of TWS.
@@ -15,8 +14,7 @@ ends an order by itself: it says why. Whether the order is over say the lists of
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import partial
@@ -30,7 +28,6 @@ from scalpdesk.core.errors import ConfigError, RetryError
 from scalpdesk.core.intents import (
     MultiLegOrder,
     OrderType,
-    ReplaceOrder,
     Side,
     Stop,
     SubmitOrder,
@@ -40,7 +37,7 @@ from scalpdesk.core.units import NANOS_PER_SECOND, ZERO, InstrumentId
 from scalpdesk.instruments.contract import Instrument
 from scalpdesk.instruments.sessions import to_ns
 from scalpdesk.venues.bounds import is_amount, is_figure
-from scalpdesk.venues.budget import RequestBudget, Urgency, loop_ns, urgency_of
+from scalpdesk.venues.budget import RequestBudget, Urgency, loop_ns
 from scalpdesk.venues.contract import KnownOrder, NoticeKind, VenueFill, VenueOrder, VenueSetup
 from scalpdesk.venues.event_queue import EventPublisher
 from scalpdesk.venues.order_path import (
@@ -74,7 +71,6 @@ _SIDES = {
 """Sides of orders and executions; the last two are sales of an institution's account."""
 _TYPES = {"limit": "LMT", "market": "MKT", "stop": "STP", "stop_limit": "STP LMT"}
 _AT_CLOSE = {"limit": "LOC", "market": "MOC"}
-Number = float | Decimal | None
 _ID_JUMP = 1_000
 """Order ids that are left out after TWS has called one a duplicate (103)."""
 _LAPSE = 2
@@ -83,7 +79,7 @@ AGREE_SECONDS = 1.0
 """Until a position that TWS shows agrees with the executions: either may come first."""
 
 
-def exact(value: Number) -> Decimal:
+def exact(value: float | Decimal | None) -> Decimal:
     """Return a number of ib_async as it stood in the message.
 
     Raises
@@ -126,21 +122,6 @@ def _leg_id(perm_id: int | str, con_id: int) -> str:
     return f"{perm_id}-{con_id}"
 
 
-@dataclass(slots=True)
-class _PendingChange:
-    """A change of an order that TWS has not answered."""
-
-    old: TrackedOrder
-    new: TrackedOrder
-    base: Decimal
-    """Quantity of the whole order that counts for earlier names."""
-    sent: Order
-    why: str = "TWS shows the order unchanged"
-    """Reason of its refusal."""
-    held: list[Fill] = field(default_factory=list)
-    """Executions beyond the base: whose they are depends on the answer."""
-
-
 class IbkrOrders:
     """Answers for TWS; implements :class:`scalpdesk.venues.order_path.OrderWire`.
 
@@ -150,7 +131,6 @@ class IbkrOrders:
     """
 
     takes_id_once = False
-    edits_in_place = True
     doubts_whole_combo = False
 
     def __init__(
@@ -175,14 +155,8 @@ class IbkrOrders:
         self.account = ""
         self._asking = asyncio.Lock()
         """Held while TWS lists orders: the library keeps one list of a kind."""
-        self._names: dict[str, list[str]] = {}
-        """Names of an order that was changed, oldest first, by its permanent id."""
-        self._base: dict[str, Decimal] = {}
-        """Quantity of the whole order that counts for earlier names, by name."""
         self._adopted: set[str] = set()
         """Names of orders of an earlier life, whose client id may have been another one."""
-        self._changes: dict[str, _PendingChange] = {}
-        """By permanent id."""
         self._errors: dict[str, tuple[int, str]] = {}
         """Code and text of the error that says why an order ended, by its name at TWS."""
         self._reported: set[tuple[str, str, str]] = set()
@@ -204,13 +178,11 @@ class IbkrOrders:
         connection.listen("errorEvent", self._on_error)
 
     def doubt_unanswered(self) -> None:
-        """Put in doubt each order, and each change, that TWS has not answered: the connection broke."""
+        """Put in doubt each order that TWS has not answered: the connection broke."""
         why = "the connection broke before TWS showed the order"
         for order in self.tracker.orders.values():
             if not order.accepted and not order.ended:
                 self._doubt(order, why)
-        for change in self._changes.values():
-            self._doubt(change.old, "the connection broke before TWS showed the change")
 
     def count_positions(self) -> None:
         """Take the positions and executions that a login has listed as the state to follow from."""
@@ -361,11 +333,8 @@ class IbkrOrders:
         return VenueAnswer(RequestFate.REFUSED if order.accepted else RequestFate.UNKNOWN, why)
 
     def _ref(self, order: TrackedOrder) -> str:
-        """Return the name under which TWS has an order: of a leg its combo's, of a change the first one."""
-        if order.parent_id:
-            return order.parent_id
-        names = self._names.get(order.venue_order_id)
-        return names[0] if names else order.submitted.client_order_id
+        """Return the name under which TWS has an order: of a leg its combo's."""
+        return order.parent_id or order.submitted.client_order_id
 
     def _trade(self, name: str) -> Trade | None:
         """Return an order of this client id as the library follows it; the latest of a name."""
@@ -375,83 +344,13 @@ class IbkrOrders:
                 return trade
         return None
 
-    # changes ----------------------------------------------------------------------------------------
-
-    def replace(
-        self, command: ReplaceOrder, old: TrackedOrder | None, new: TrackedOrder
-    ) -> VenueAnswer | None:
-        """Change a working order in place; TWS shows it changed, or names an error."""
-        wanted = command.replacement
-        perm_id = "" if old is None or old.parent_id else old.venue_order_id
-        trade = None if old is None else self._trade(self._ref(old))
-        allowed = self.path.budget.take(urgency_of(wanted.purpose), loop_ns())
-        if (
-            old is None
-            or old.ended
-            or old.unknown
-            or trade is None
-            or codes.rule_of(trade.orderStatus.status).outcome not in MAY_FILL
-            or not perm_id
-            or perm_id in self._changes
-            or not (allowed and self.path.is_open and self._connection.is_up)
-        ):
-            return VenueAnswer(RequestFate.NOT_SENT, reason_for_old="not at the venue, or held back")
-        names = self._names.setdefault(perm_id, [command.client_order_id])
-        base = sum((self.tracker.orders[name].covered for name in names), ZERO)
-        sent = self._terms(wanted)
-        sent.orderId, sent.permId, sent.orderRef = trade.order.orderId, trade.order.permId, names[0]
-        sent.totalQuantity = float(base + wanted.quantity)
-        self._changes[perm_id] = _PendingChange(old, new, base, sent)
-        self._connection.client.placeOrder(sent.orderId, trade.contract, sent)
-        timeout = self._setup.timeout_seconds
-        asyncio.get_running_loop().call_later(timeout, self._look_for_change, perm_id, new)
-        return None
-
-    def _look_for_change(self, perm_id: str, new: TrackedOrder) -> None:
-        new.answered_ns = new.answered_ns or loop_ns()
-        change = self._changes.get(perm_id)
-        if change is not None and change.new is new and self.path.is_open:
-            self._doubt(change.old, "TWS did not answer a change in time")
-            self._ask_for(change.old)
-
-    @staticmethod
-    def _is_changed(change: _PendingChange, order: Order) -> bool:
-        """Return whether TWS shows an order as a change asked for."""
-        sent = change.sent
-        pairs: list[tuple[Number, Number]] = [(sent.totalQuantity, order.totalQuantity)]
-        pairs += [(sent.lmtPrice, order.lmtPrice)] if sent.lmtPrice != UNSET_DOUBLE else []
-        pairs += [(sent.auxPrice, order.auxPrice)] if sent.auxPrice != UNSET_DOUBLE else []
-        return all(Decimal(str(ours)) == Decimal(str(theirs)) for ours, theirs in pairs)
-
-    def _take_change(self, perm_id: str) -> None:
-        """Count on under the replacement's name."""
-        change = self._changes.pop(perm_id)
-        name = change.new.submitted.client_order_id
-        self.path.rename(change.old, change.new, perm_id)
-        self._names[perm_id].append(name)
-        self._base[name] = change.base
-        self._settle_change(change, VenueAnswer(RequestFate.TAKEN, shown=perm_id))
-
-    def _refuse_change(self, perm_id: str, why: str) -> None:
-        self._settle_change(self._changes.pop(perm_id), VenueAnswer(RequestFate.REFUSED, why))
-
-    def _settle_change(self, change: _PendingChange, answer: VenueAnswer) -> None:
-        self.path.settle_replaced(change.old, change.new, answer)
-        for fill in change.held:
-            self._on_fill(fill)
-
     # messages ---------------------------------------------------------------------------------------
 
     def _on_trade(self, trade: Trade) -> None:
         """Apply the state of an order; its executions come by themselves."""
         if trade.order.clientId != self._ib.client.clientId or not self._connection.is_synced:
             return  # what a login lists is looked at by the reconciliation that follows it
-        perm_id, rule = str(trade.order.permId), codes.rule_of(trade.orderStatus.status)
-        change = self._changes.get(perm_id)
-        if change is not None and self._is_changed(change, trade.order):
-            self._take_change(perm_id)
-        elif change is not None and (rule.outcome not in MAY_FILL or rule.deed is codes.Deed.ASK):
-            self._refuse_change(perm_id, "the order ended before its change")
+        rule = codes.rule_of(trade.orderStatus.status)
         for order, report in self._reports(trade):
             is_short = report.outcome not in MAY_FILL and report.filled > order.covered
             if rule.deed is codes.Deed.ASK or is_short:
@@ -468,8 +367,8 @@ class IbkrOrders:
         is_live = rule.deed is codes.Deed.FOLLOW and rule.outcome is Outcome.OPEN
         if not is_live or left in (0, UNSET_DOUBLE):
             return
-        for order, base, units in self._orders_of(trade):
-            filled = max(exact(trade.orderStatus.filled) - base, ZERO) * units
+        for order, units in self._orders_of(trade):
+            filled = exact(trade.orderStatus.filled) * units
             if order.ended and not order.busted_ns and order.covered <= filled < order.submitted.quantity:
                 name = order.submitted.client_order_id
                 self._publisher.notice(NoticeKind.GAP, "orders", "order_lives_on", name)
@@ -487,18 +386,17 @@ class IbkrOrders:
         if not await self.path.query_order(order.submitted.client_order_id):
             self._doubt(order, why)
 
-    def _orders_of(self, trade: Trade) -> Iterator[tuple[TrackedOrder, Decimal, Decimal]]:
-        """Yield the desk's orders that an order of TWS stands for, with base and units in a set."""
+    def _orders_of(self, trade: Trade) -> Iterator[tuple[TrackedOrder, Decimal]]:
+        """Yield the desk's orders that an order of TWS stands for, with units in a set."""
         name = trade.order.orderRef
         if legs := self.tracker.legs(name):
             sets = exact(trade.order.totalQuantity) or Decimal(1)
             for leg in legs:
-                yield leg, ZERO, leg.submitted.quantity / sets
+                yield leg, leg.submitted.quantity / sets
             return
-        names = self._names.get(str(trade.order.permId)) or [name]
-        order = self.tracker.orders.get(names[-1])
+        order = self.tracker.orders.get(name)
         if order is not None:
-            yield order, self._base.get(names[-1], ZERO), Decimal(1)
+            yield order, Decimal(1)
 
     def _outcome(self, trade: Trade, *, is_completed: bool) -> Outcome:
         """Return what may become of an order: by the list that shows it, its status, and errors."""
@@ -518,15 +416,14 @@ class IbkrOrders:
             filled = exact(trade.order.filledQuantity)  # of a completed order
         why = "" if outcome in (Outcome.OPEN, Outcome.CANCELLING) else self._why(trade)
         found = []
-        for order, base, units in self._orders_of(trade):
+        for order, units in self._orders_of(trade):
             if order.ended:
                 continue
             perm_id = str(trade.order.permId)
             if order.parent_id:
                 perm_id = _leg_id(perm_id, self._contracts.of(order.submitted.instrument_id).conId)
-            own = min(max(filled - base, ZERO) * units, order.submitted.quantity)
-            is_whole = not base and not order.parent_id and status.filled
-            mean = exact(status.avgFillPrice) if is_whole else None
+            own = min(filled * units, order.submitted.quantity)
+            mean = exact(status.avgFillPrice) if not order.parent_id and status.filled else None
             name = order.submitted.client_order_id
             found.append((order, OrderReport(name, perm_id, at_ns, outcome, own, mean, why)))
         return found
@@ -540,8 +437,8 @@ class IbkrOrders:
         """Return whether a name is this desk's: another client may use the same one."""
         return client_id == self._ib.client.clientId or name in self._adopted
 
-    def _owner(self, fill: Fill) -> tuple[TrackedOrder, Decimal] | None:
-        """Return the desk's order of an execution and its base; None for one of somebody else's."""
+    def _owner(self, fill: Fill) -> TrackedOrder | None:
+        """Return the desk's order of an execution; None for one of somebody else's."""
         execution, contract = fill.execution, fill.contract
         if not self._is_own(execution.orderRef, execution.clientId):
             return None
@@ -550,29 +447,18 @@ class IbkrOrders:
             item, leg = self._contracts.instrument(contract), ids.get(contract.conId)
             if leg is None and item is not None:
                 leg = self.tracker.leg(execution.orderRef, item.symbol)
-            return None if leg is None or contract.secType == "BAG" else (leg, ZERO)
-        names = self._names.get(str(execution.permId)) or [execution.orderRef]
-        filled = exact(execution.cumQty)
-        for name in reversed(names):
-            order, base = self.tracker.orders.get(name), self._base.get(name, ZERO)
-            if order is not None and (filled > base or name == names[0]):
-                return order, base
-        return None
+            return None if contract.secType == "BAG" else leg
+        return self.tracker.orders.get(execution.orderRef)
 
     def _on_fill(self, fill: Fill, question: int | None = None) -> None:
         """Publish an execution of the desk with the schedule's fee; ``question`` as in the tracker."""
         execution = fill.execution
         if fill.contract.secType == "BAG" or execution.acctNumber != self.account:
             return  # the legs have executions of their own
-        change = self._changes.get(str(execution.permId))
-        if change is not None and exact(execution.cumQty) > change.base:
-            change.held.append(fill)
-            return
-        found = self._owner(fill)
-        if found is None:
+        order = self._owner(fill)
+        if order is None:
             self._publisher.notice(NoticeKind.GAP, "orders", "foreign_execution", fill.contract.localSymbol)
             return
-        order, base = found
         if not order.venue_order_id:
             perm_id = str(execution.permId)
             is_leg = bool(order.parent_id)
@@ -585,7 +471,7 @@ class IbkrOrders:
             return  # corrected since
         quantity, price = exact(execution.shares), exact(execution.price)
         terms = execution.execId, quantity, price
-        filled = None if order.parent_id else exact(execution.cumQty) - base
+        filled = None if order.parent_id else exact(execution.cumQty)
         earlier = [known for known in versions if known < execution.execId]
         if earlier:
             stamps = "corrected", at_ns, now_ns
@@ -605,11 +491,11 @@ class IbkrOrders:
 
     def _on_commission(self, fill: Fill, question: int | None = None) -> None:
         """Correct the fee of an execution of the desk; ``question`` as in the tracker."""
-        found, paid = self._owner(fill), _fee_paid(fill.commissionReport)
-        if found is None or paid is None:
+        order, paid = self._owner(fill), _fee_paid(fill.commissionReport)
+        if order is None or paid is None:
             return
         currency = fill.commissionReport.currency
-        if currency not in ("", self._instruments[found[0].submitted.instrument_id].currency):
+        if currency not in ("", self._instruments[order.submitted.instrument_id].currency):
             key = fill.execution.execId, "fee", currency
             if key not in self._reported:
                 self._reported.add(key)
@@ -618,8 +504,8 @@ class IbkrOrders:
             return
         at_ns = to_ns(fill.execution.time)
         now_ns, name = self._publisher.timestamp(at_ns), fill.execution.execId
-        events = self.tracker.fee_reported(found[0], name, paid, at_ns, now_ns, question=question)
-        if self.tracker.is_fee_refused(found[0], name):
+        events = self.tracker.fee_reported(order, name, paid, at_ns, now_ns, question=question)
+        if self.tracker.is_fee_refused(order, name):
             fill.commissionReport.execId = ""  # the library keeps it: only a report that comes anew counts
         self.path.publish(events)
 
@@ -654,8 +540,7 @@ class IbkrOrders:
         name = codes.name_of(code)
         self._publisher.count(name)
         why = f"{code} {name}: {text}"
-        perm_id = str(trade.order.permId)
-        orders = [order for order, _, _ in self._orders_of(trade) if not order.ended]
+        orders = [order for order, _ in self._orders_of(trade) if not order.ended]
         if codes.is_remark(code):
             if code in codes.NAMES:  # the connection tells what no table lists
                 self._publisher.tell("orders", name, why)
@@ -665,8 +550,6 @@ class IbkrOrders:
         if code in codes.NO_CANCEL:
             for order in orders:
                 self.path.reject_cancel(order, why)
-        elif perm_id in self._changes:
-            self._changes[perm_id].why = why  # whether it was changed all the same says the list
         else:
             self._keep_error(trade.order.orderRef, code, why)
             if code not in codes.REFUSALS and code != codes.CANCELLED:
@@ -688,19 +571,8 @@ class IbkrOrders:
     # questions --------------------------------------------------------------------------------------
 
     def adopted(self, orders: Sequence[KnownOrder]) -> None:
-        """Note names of earlier client ids, and of orders that were changed."""
+        """Note names of earlier client ids."""
         self._adopted |= {each.parent_id or each.submitted.client_order_id for each in orders}
-        names: defaultdict[str, list[str]] = defaultdict(list)
-        for each in orders:
-            if each.venue_order_id and not each.parent_id:
-                names[each.venue_order_id].append(each.submitted.client_order_id)
-        for perm_id, chain in names.items():
-            if len(chain) > 1:
-                self._names[perm_id] = chain
-                base = ZERO
-                for name in chain:
-                    self._base[name] = base
-                    base += self.tracker.orders[name].covered
 
     async def _list_open(self) -> list[Trade]:
         """Return the open orders of all clients in the account."""
@@ -755,7 +627,7 @@ class IbkrOrders:
         return trade.order.orderId == request_id and trade.order.clientId == self._ib.client.clientId
 
     async def is_taken(self, client_order_id: str) -> bool:
-        """Return whether TWS lists an order or execution of the day under an id; a change keeps the first."""
+        """Return whether TWS lists an order or execution of the day under an id."""
         async with self._asking:
             ask = self._connection.question
             listed = [*await ask(self._ib.reqAllOpenOrdersAsync, "open orders")]
@@ -775,7 +647,6 @@ class IbkrOrders:
         except (TimeoutError, ConnectionError) as problem:
             self._publisher.refuse("requests", "query_failed", repr(problem)[:200])
             return Found.UNCLEAR
-        self._find_change(order.submitted.client_order_id, [*shown, *completed])
         name = self._ref(order)
         for fill in fills:
             if fill.execution.orderRef == name and self._owner(fill) is not None:
@@ -830,19 +701,6 @@ class IbkrOrders:
             detail = f"{trade.contract.localSymbol} {' '.join(key)}".strip()
             self._publisher.notice(NoticeKind.LIMITED, "orders", name, detail)
 
-    def _find_change(self, client_order_id: str, listed: Iterable[Trade]) -> None:
-        """Settle a change without an answer by the order that TWS lists."""
-        for perm_id, change in tuple(self._changes.items()):
-            names = (change.old.submitted.client_order_id, change.new.submitted.client_order_id)
-            if client_order_id not in names:
-                continue
-            for trade in listed:
-                if str(trade.order.permId) == perm_id and perm_id in self._changes:
-                    if self._is_changed(change, trade.order):
-                        self._take_change(perm_id)
-                    else:
-                        self._refuse_change(perm_id, change.why)
-
     async def cancel_at_venue(self, venue_order_id: str) -> bool:
         """Cancel an order by its permanent id; return whether the cancel was sent, or the order is over."""
         perm_id = venue_order_id.partition("-")[0]
@@ -896,18 +754,18 @@ class IbkrOrders:
         instrument = self._contracts.instrument(trade.contract)
         symbol = trade.contract.localSymbol if instrument is None else instrument.symbol
         is_limit = order.orderType in ("LMT", "STP LMT", "LOC")
-        names = self._names.get(str(order.permId)) or [order.orderRef]
-        if not self._is_own(order.orderRef, order.clientId) and order.orderRef in self.tracker.orders:
-            names = [f"{order.orderRef}/{order.clientId}"]  # another client uses the desk's name
-        known, base = self.tracker.orders.get(names[-1]), self._base.get(names[-1], ZERO)
+        name = order.orderRef
+        if not self._is_own(name, order.clientId) and name in self.tracker.orders:
+            name = f"{name}/{order.clientId}"  # another client uses the desk's name
+        known = self.tracker.orders.get(name)
         return VenueOrder(
-            names[-1],
+            name,
             str(order.permId),
             symbol,
             self._instruments.find(symbol),
             _side_of(order.action),
-            (exact(order.totalQuantity) if is_figure(order.totalQuantity) else ZERO) - base,
-            max(exact(status.filled) - base, ZERO),
+            exact(order.totalQuantity) if is_figure(order.totalQuantity) else ZERO,
+            exact(status.filled),
             exact(status.avgFillPrice) if status.filled else None,
             status.status,
             self._outcome(trade, is_completed=False) in MAY_FILL,
@@ -976,7 +834,7 @@ class IbkrOrders:
             if owner is not None:
                 self._on_fill(fill, question)
                 self._on_commission(fill, question)
-                owned.setdefault(owner[0].submitted.client_order_id, []).append(fill)
+                owned.setdefault(owner.submitted.client_order_id, []).append(fill)
         for name, fills in owned.items():
             listed = {fill.execution.execId: exact(fill.execution.shares) for fill in fills}
             now_ns = self._publisher.timestamp()
@@ -995,7 +853,7 @@ class IbkrOrders:
                 execution.execId,
                 _leg_id(perm_id, fill.contract.conId) if is_leg else perm_id,
                 self._symbol(fill, owner),
-                _side_of(execution.side) if owner is None else owner[0].submitted.side,
+                _side_of(execution.side) if owner is None else owner.submitted.side,
                 exact(execution.shares),
                 None if is_leg else exact(execution.cumQty),
                 exact(execution.price),
@@ -1006,9 +864,9 @@ class IbkrOrders:
             found.append(self.tracker.with_fee(shown) if paid is None else shown)
         return tuple(found)
 
-    def _symbol(self, fill: Fill, owner: tuple[TrackedOrder, Decimal] | None) -> str:
+    def _symbol(self, fill: Fill, owner: TrackedOrder | None) -> str:
         """Return the symbol of an execution, TWS's own one of what the desk cannot name."""
         if owner is not None:
-            return self.tracker.symbol(owner[0])
+            return self.tracker.symbol(owner)
         instrument = self._contracts.instrument(fill.contract)
         return fill.contract.localSymbol if instrument is None else instrument.symbol

@@ -37,7 +37,6 @@ from scalpdesk.core.intents import (
     OrderIntent,
     OrderType,
     Purpose,
-    ReplaceOrder,
     Side,
     TimeInForce,
 )
@@ -487,57 +486,6 @@ async def _the_snapshot_is_the_exchanges_own_view(bench: Bench, desk: Listener) 
     assert all(one.instrument == bench.book[bench.book.id_of(one.symbol)] for one in view.positions)
 
 
-async def _a_replacement_takes_the_place_of_its_order(bench: Bench, desk: Listener) -> None:
-    low = bench.far_below(bench.share)
-    lower = bench.book[bench.share].tick_rule.moved(low, -1)
-    old = await desk.submit(bench.share, 5, limit=low)
-    await desk.until(lambda: old.state is OrderState.WORKING)
-    new = desk.new_order(bench.share, 8, limit=lower)
-    desk.gateway.send(ReplaceOrder(old.client_order_id, new.submitted))
-    await desk.over(old)
-    await desk.until(lambda: new.state is OrderState.WORKING)
-    view = await desk.gateway.snapshot()
-    assert [(one.client_order_id, one.quantity, one.limit_price) for one in view.open_orders] == [
-        (new.client_order_id, D(8), lower)
-    ]
-    desk.gateway.send(CancelOrder(new.client_order_id))
-    await desk.over(new)
-
-
-async def a_replacement_of_what_is_filled_in_part_works_its_own_quantity(
-    bench: Bench, desk: Listener
-) -> None:
-    (quote,) = await desk.gateway.quotes([bench.share])
-    rule, low = bench.book[bench.share].tick_rule, bench.far_below(bench.share)
-    bench.strike("partial")
-    old = await desk.submit(bench.share, 10, limit=rule.round(D(str(quote.ask)), "up"))
-    await desk.until(lambda: old.filled > 0)
-    if old.is_live:
-        new = desk.new_order(bench.share, 3, limit=low)
-        desk.gateway.send(ReplaceOrder(old.client_order_id, new.submitted))
-        await desk.until(lambda: new.state is not OrderState.PENDING_NEW)
-        view = await desk.gateway.snapshot(fills_since_ns=0)
-        if new.is_live:  # else the rest of the old one was filled before
-            assert [(one.client_order_id, one.quantity - one.filled) for one in view.open_orders] == [
-                (new.client_order_id, D(3))
-            ]
-            desk.gateway.send(CancelOrder(new.client_order_id))
-            await desk.over(new)
-        await desk.over(old)
-    desk.assert_adds_up()
-
-
-async def _a_replacement_of_what_is_over_is_refused(bench: Bench, desk: Listener) -> None:
-    old = await desk.submit(bench.share, 5)
-    await desk.over(old)
-    new = desk.new_order(bench.share, 8, limit=bench.far_below(bench.share))
-    desk.gateway.send(ReplaceOrder(old.client_order_id, new.submitted))
-    await desk.over(new)
-    assert new.state is OrderState.REJECTED
-    assert old.state is OrderState.FILLED
-    desk.assert_adds_up()
-
-
 async def _both_legs_of_a_straddle_are_filled_together(bench: Bench) -> None:
     desk = await connected(bench)
     legs = [desk.new_order(number, 2, purpose=Purpose.OPEN) for number in (bench.call, bench.put)]
@@ -814,9 +762,6 @@ QUESTIONS: tuple[_Question, ...] = (
     a_part_is_filled_and_the_rest_is_cancelled,
     a_restart_gives_only_what_the_journal_lacks,
     _the_snapshot_is_the_exchanges_own_view,
-    _a_replacement_takes_the_place_of_its_order,
-    a_replacement_of_what_is_filled_in_part_works_its_own_quantity,
-    _a_replacement_of_what_is_over_is_refused,
     _both_legs_of_a_straddle_are_filled_together,
     a_lost_answer_to_two_legs_is_resolved_for_both,
     a_combo_is_known_again_after_a_restart,

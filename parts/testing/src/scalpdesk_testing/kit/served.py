@@ -504,7 +504,6 @@ _NO_LINE = dict.fromkeys(
         "fills_missed_while_the_stream_was_down_are_found",
         "repeated_and_swapped_messages_change_nothing",
         "a_part_is_filled_and_the_rest_is_cancelled",
-        "a_replacement_of_what_is_filled_in_part_works_its_own_quantity",
         "a_lost_answer_to_two_legs_is_resolved_for_both",
         "a_rate_limit_is_said_and_a_cancel_still_goes_through",
     ),
