@@ -460,3 +460,64 @@ def test_the_last_leg_of_a_spread_is_sold_at_no_less_than_what_the_others_cost_b
     assert plan(hurried, venue.world(left), {}).orders
     (order,) = plan(target, venue.world(cheaper), {}).orders
     assert 100.0 * float(order.limit_price) + float(cheaper[0].brought) >= least + 1 - 1e-6
+
+
+SHARES, HEDGES = 0, Tactics(retry_seconds=20, pause_seconds=0)
+NEAR = Tactics(retry_seconds=5, pause_seconds=0, rests_near=True)
+
+
+def hedged(line, live=(), *, now_ns=S, tactics=HEDGES, is_halted=False):
+    """Return the plan of a hedge in shares that are quoted at 499.99 by 500.01."""
+    seen = Sight(
+        now_ns,
+        BOOK[SHARES],
+        quote(SHARES, now_ns, 499.99, 500.01),
+        500.0,
+        is_fine=True,
+        has_no_bid=False,
+        is_halted=is_halted,
+    )
+    return plan(Target((line,), tactics, "hedge"), World(now_ns, BOOK, lambda _: seen, tuple(live)), {})
+
+
+@given(st.integers(-300, 300), st.integers(-300, 300), st.integers(0, 20))
+def test_a_hedge_goes_into_its_interval_by_one_order_or_by_two_that_meet_at_zero(held, wanted, within):
+    sent = []
+    for _ in range(3):
+        at = held + sum(sent)
+        # once it has begun, a hedge goes on to where it was meant to end
+        line = TargetLine("", SHARES, D(at), D(wanted), D(0 if sent else within), Purpose.HEDGE)
+        sent += [int(order.signed_quantity) for order in hedged(line).orders]
+    change = wanted - held
+    assert sum(sent) == (0 if abs(change) < within else change)
+    assert len(sent) <= 1 + (held * wanted < 0)
+    assert all(at * (at + one) >= 0 for at, one in zip((held, held + sum(sent[:1])), sent, strict=False))
+
+
+def test_a_hedge_waits_for_the_one_before_and_takes_it_off_in_time():
+    line = TargetLine("", SHARES, D(0), D(-40), D(1), Purpose.HEDGE)
+    (first,) = hedged(line).orders
+    working = Order(first.order("o1", ""), S)
+    working.state = OrderState.WORKING
+    early, late = (hedged(line, [working], now_ns=S + age * S) for age in (19, 20))
+    assert (early.orders, early.cancels, early.due_ns) == ((), (), (S + 20 * S,))
+    assert [each.client_order_id for each in late.cancels] == ["o1"]
+    working.state = OrderState.UNKNOWN
+    assert (hedged(line, [working], now_ns=90 * S).orders, hedged(line, is_halted=True).orders) == ((), ())
+
+
+@pytest.mark.parametrize(("wanted", "near"), [(7, "499.99"), (-7, "500.01")])
+def test_a_hedge_that_may_wait_rests_at_its_own_side(wanted, near):
+    (order,) = hedged(TargetLine("", SHARES, D(0), D(wanted), purpose=Purpose.HEDGE), tactics=NEAR).orders
+    assert (order.limit_price, order.purpose, order.owner) == (D(near), Purpose.HEDGE, "")
+
+
+@given(st.integers(-50, 50), st.integers(-50, 50))
+def test_a_line_that_goes_by_itself_ends_at_zero_before_it_turns(held, change):
+    line = TargetLine("one", SHARES, D(held), D(held + change), limit=D(500))
+    if change:
+        order = line.next_order("a folder's")
+        opens = held * change >= 0
+        assert order.signed_quantity == (change if opens or abs(change) <= abs(held) else -held)
+        assert (order.owner, order.limit_price) == ("one", D(500))
+        assert order.purpose is (Purpose.OPEN if opens else Purpose.CLOSE)

@@ -50,6 +50,8 @@ class Rung(StrEnum):
     """Met by the other side's quote."""
     MODEL = "model"
     """For an option without a quote: the model's value, then in steps down to the least."""
+    NEAR = "near"
+    """Its own side's quote, where a hedge waits to be met."""
     LEAST = "least"
     """For an option without a bid; the order rests there."""
 
@@ -76,6 +78,8 @@ class Tactics(msgspec.Struct, frozen=True, kw_only=True):
     """Whether shares are a hedge that is unwound at the market, not a position of their own."""
     tops_up: bool = False
     """Whether an exit that works for a part is not waited for: another goes for what is left."""
+    rests_near: bool = False
+    """Whether a hedge waits at its own side of the quote, not at the market."""
     walks: bool = False
     """Whether the time at the mid is a walk from there to the other side."""
     cover_seconds: float = 60.0

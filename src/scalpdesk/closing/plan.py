@@ -22,8 +22,10 @@ from scalpdesk.core.intents import (
     Purpose,
     Side,
     SubmitOrder,
+    TimeInForce,
 )
-from scalpdesk.core.units import NANOS_PER_SECOND, ZERO, InstrumentId
+from scalpdesk.core.units import NANOS_PER_SECOND, ZERO, InstrumentId, exact
+from scalpdesk.hedging.sizing import up_to_zero
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.postings import UNASSIGNED
 from scalpdesk.orders.order import Order, OrderState
@@ -45,11 +47,21 @@ class TargetLine(NamedTuple):
     instrument_id: InstrumentId
     held: Decimal
     wanted: Decimal = ZERO
+    within: Decimal = ZERO
+    """What is held by less than this beside what is wanted is as good: a hedge is wanted in an interval."""
+    purpose: Purpose | None = None
+    """What an order is for; None: to open or to close."""
+    limit: Decimal | None = None
+    """Limit of an order; None: by what is seen."""
+    loss_at_stop: Decimal | None = None
+    """Largest loss of what opens at its stop, currency."""
+    time_in_force: TimeInForce = TimeInForce.DAY
 
     @property
     def opens(self) -> bool:
-        """Whether more is wanted than is held, on the same side."""
-        return self.held * self.wanted >= 0 and abs(self.wanted) > abs(self.held)
+        """Whether more is wanted than is held, on the same side, and that is no hedge."""
+        grows = self.held * self.wanted >= 0 and abs(self.wanted) > abs(self.held)
+        return grows and self.purpose is not Purpose.HEDGE
 
     @property
     def going(self) -> Decimal:
@@ -64,11 +76,37 @@ class TargetLine(NamedTuple):
 
     def missing(self, working: Iterable[Order]) -> Decimal:
         """Return what may be ordered, signed: whatever fills, across neither zero nor what is wanted."""
-        goal = self.wanted if self.held * self.wanted >= 0 else ZERO
-        leaves = [order.signed_leaves for order in working]
-        if goal > self.held:
-            return max(goal - self.held - sum((each for each in leaves if each > 0), ZERO), ZERO)
-        return min(goal - self.held - sum((each for each in leaves if each < 0), ZERO), ZERO)
+        change = self.wanted - self.held
+        if abs(change) < self.within:
+            return ZERO
+        change, leaves = up_to_zero(change, self.held), [order.signed_leaves for order in working]
+        if change > 0:
+            return max(change - sum((each for each in leaves if each > 0), ZERO), ZERO)
+        return min(change - sum((each for each in leaves if each < 0), ZERO), ZERO)
+
+    def order(
+        self, missing: Decimal, why: str, purpose: Purpose | None = None, limit: Decimal | None = None
+    ) -> OrderIntent:
+        """Return the order for what is missing; at the market without a limit."""
+        return OrderIntent(
+            self.instrument_id,
+            Side.BUY if missing > 0 else Side.SELL,
+            abs(missing),
+            purpose or self.purpose or (Purpose.OPEN if self.opens else Purpose.CLOSE),
+            why,
+            OrderType.MARKET if limit is None else OrderType.LIMIT,
+            limit,
+            self.time_in_force,
+            self.owner,
+            self.loss_at_stop,
+        )
+
+    def next_order(self, why: str) -> OrderIntent:
+        """Return the order of a line that goes by itself, up to zero: a lot's, or one asked for from outside.
+
+        Nothing else works on it, and something is missing.
+        """
+        return self.order(self.missing(()), why, limit=self.limit)
 
 
 class Target(NamedTuple):
@@ -220,7 +258,7 @@ class _Planning:
             return tactics.off
         if is_doubted or order.created_ns > self.world.now_ns - tactics.retry_ns:
             return ""
-        if order.submitted.purpose is Purpose.OPEN:
+        if order.submitted.purpose not in EXITS:
             return f"not filled within {tactics.retry_seconds:g} s"
         return tactics.late if self._is_late(order) else ""
 
@@ -278,14 +316,18 @@ class _Planning:
         """Return the next order and its rung; none while nothing can be sent, or it has no price."""
         target, side = self.target, Side.BUY if missing > 0 else Side.SELL
         purpose, allowed = self._purpose(line), self.allowed
+        if purpose is Purpose.HEDGE:
+            if not self.tactics.rests_near or seen.quote is None:
+                return (line.order(missing, target.why),), Rung.MARKET
+            near = exact(seen.quote.bid if side is Side.BUY else seen.quote.ask)
+            return (line.order(missing, target.why, limit=near),), Rung.NEAR
         if purpose is Purpose.UNWIND_HEDGE:
             allowed = target.allowed
         rung, walked = self._rung(purpose, leg, seen, side, allowed), 0.0
         if rung is Rung.MID and self.tactics.walks:
             walked = (seen.now_ns - target.since_ns) / (target.mid_until_ns - target.since_ns)
-        terms = line.instrument_id, side, abs(missing), purpose
         if rung is Rung.MARKET:
-            return (OrderIntent(*terms, target.why, owner=line.owner),), rung
+            return (line.order(missing, target.why, purpose),), rung
         ticks = 0 if line.opens else leg.tries + (OrderType.MARKET not in allowed)
         price = None if rung is None else leg.price(rung, seen, side, ticks=ticks, walked=walked)
         if price is None:
@@ -296,9 +338,11 @@ class _Planning:
             why = f"{target.name} leg{walk} the {'ask' if side is Side.BUY else 'bid'}"
         elif rung is Rung.MODEL:
             why = f"{why}, priced by the model: {seen.without_price}"
-        return (OrderIntent(*terms, why, OrderType.LIMIT, price, owner=line.owner),), rung
+        return (line.order(missing, why, purpose, price),), rung
 
     def _purpose(self, line: TargetLine) -> Purpose:
+        if line.purpose is not None:
+            return line.purpose
         if line.opens:
             return Purpose.OPEN
         is_hedge = self.tactics.unwinds_shares and line not in self.options

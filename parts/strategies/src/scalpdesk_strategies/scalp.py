@@ -4,9 +4,10 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import TypeVar
 
+from scalpdesk.closing.plan import TargetLine
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.events import Event
-from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, SetTimer, Side
+from scalpdesk.core.intents import Purpose, SetTimer, Side
 from scalpdesk.core.units import NANOS_PER_SECOND, ZERO, InstrumentId
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.orders.order import Order
@@ -133,8 +134,8 @@ class Scalp:
     ) -> list[Action]:
         """Order contracts at a limit; ``loss`` is what they lose at their stop, in currency."""
         self.buy_due_ns = now_ns + int(self.ttl_seconds * NANOS_PER_SECOND)
-        bought = self.number, Side.BUY, Decimal(count), Purpose.OPEN, why[0], OrderType.LIMIT, limit
-        intent = OrderIntent(*bought, loss_at_stop=loss)
+        lot = TargetLine("", self.number, ZERO, Decimal(count), limit=limit, loss_at_stop=loss)
+        intent = lot.next_order(why[0])
         facts = facts | {"contracts": count, "limit": str(limit)}
         timer = SetTimer(self.timer, self.buy_due_ns)
         return [Proposal(DecisionKind.ENTRY, why, facts, (intent,)), timer]

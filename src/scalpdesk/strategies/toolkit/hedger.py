@@ -7,9 +7,11 @@ from functools import partial
 
 import msgspec
 
+from scalpdesk.closing.leg import Tactics
+from scalpdesk.closing.plan import TargetLine
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.events import Event, FillBusted, OrderFilled, QuoteEvent
-from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side
+from scalpdesk.core.intents import Purpose, Side
 from scalpdesk.core.structs import FrozenLeaf
 from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, SECONDS_PER_YEAR, InstrumentId, exact
 from scalpdesk.hedging.base import (
@@ -28,7 +30,7 @@ from scalpdesk.hedging.delta_models import (
     minimum_variance_delta,
     skew_delta,
 )
-from scalpdesk.hedging.sizing import perpetual_trade_usd, quantity_to_target, split_at_zero
+from scalpdesk.hedging.sizing import perpetual_trade_usd, quantity_to_target
 from scalpdesk.instruments.contract import Instrument
 from scalpdesk.instruments.fees import trade_date
 from scalpdesk.instruments.sessions import Session, previous_session
@@ -39,6 +41,7 @@ from scalpdesk.portfolio.greeks import GreekSum, PositionGreeks, gamma_beside_pe
 from scalpdesk.pricing.base import OptionGreeks
 from scalpdesk.strategies.contract import DeskView, Facts, Proposal
 from scalpdesk.strategies.toolkit.order_life import cancels_of
+from scalpdesk.strategies.toolkit.pursuit import Pursuit
 
 # looking up an enum's member costs as much as a call
 BUY, SELL, HEDGE = Side.BUY, Side.SELL, Purpose.HEDGE
@@ -127,7 +130,11 @@ class DeltaHedger:
         self._delta_model = delta_model
         self.goes_by_quotes = delta_model.source == "implied"
         """Whether each leg's delta goes by its own quote, not by its strike's volatility."""
-        self._order_ttl_seconds = order_ttl_seconds
+        self._crossing = Pursuit(Tactics(retry_seconds=order_ttl_seconds, pause_seconds=0.0))
+        self._resting = self._crossing
+        if passive_seconds is not None:
+            resting = Tactics(retry_seconds=passive_seconds, pause_seconds=0.0, rests_near=True)
+            self._resting = Pursuit(resting)
         self.least_fraction = least_fraction
         self._passive_seconds = passive_seconds
         self._crosses = passive_seconds is None
@@ -226,44 +233,47 @@ class DeltaHedger:
         inputs, judged, unfinished = exposure.inputs, self.verdict(exposure), self._unfinished
         if judged.inside and unfinished is None:
             return []
-        # while an order is on its way its outcome counts in full, and wakes the strategy again
-        if view.orders.live_for(number):
-            return []
         # of one instant's events the first hedge counts: what the next one shows is not a move yet
-        if view.now_ns == self._sent_ns and self._unfinished is None:
+        if view.now_ns == self._sent_ns and unfinished is None:
             return []
-        if view.is_halted(number) or not view.is_compared:  # refused, a second order would be forgotten
+        if not view.is_compared:  # refused, a second order would be forgotten
             return []
-        self._unfinished = None
         target = judged.target_delta_shares if not judged.inside or unfinished is None else unfinished
         hedge = view.instruments.by_id[number]
         unit, quantity = _smallest_orders(view, inputs.net_delta_shares, target, quote.mid)
         beyond = inputs.net_delta_shares - target
         least = self.least_fraction * judged.half_width_shares if unfinished is None else 0.0
-        if -least < beyond < least or -exposure.least_shares < quantity < exposure.least_shares:
-            return []
         owned = int(view.positions.quantity(number) / hedge.step)
-        # a sell may not exceed the long holding: the rest follows, from a fresh delta, once this is done
-        parts = split_at_zero(owned, quantity)
+        held, within = owned * hedge.step, exposure.least_shares * hedge.step
+        wanted = held if -least < beyond < least else held + quantity * hedge.step
+        line = TargetLine("", number, held, wanted, within, HEDGE)
+        orders = self._pursuit(judged.reason).plan(view, (line,), view.orders.live_for(number)).orders
+        if not orders:
+            if not view.orders.live_for(number) and not view.is_halted(number):
+                self._unfinished = None
+            return []
+        intent = orders[0]
+        sent = int(intent.signed_quantity / hedge.step)
         self._sent_ns = view.now_ns
-        if len(parts) > 1:
-            self._unfinished = target
-        side = BUY if parts[0] > 0 else SELL
-        intent = OrderIntent(number, side, abs(parts[0]) * hedge.step, HEDGE, judged.reason)
-        if not self._crosses:
-            near = exact(quote.bid if side is BUY else quote.ask)
-            intent = msgspec.structs.replace(intent, order_type=OrderType.LIMIT, limit_price=near)
+        # a sell may not exceed the long holding: the rest follows, from a fresh delta, once this is done
+        self._unfinished = None if sent == quantity else target
         scale = 1 if unit == 1.0 else unit
-        facts = self._facts(exposure, judged, quote.mid, owned * scale, parts[0] * scale)
+        facts = self._facts(exposure, judged, quote.mid, owned * scale, sent * scale)
         if is_proxy and unit != 1.0:
-            facts |= _proxy_facts(view, inputs, quote, parts[0], unit)
+            facts |= _proxy_facts(view, inputs, quote, sent, unit)
         facts |= judged.facts
         by_model = (exposure.modelled,) if exposure.modelled else ()
         if unfinished is None:
             return [Proposal(DecisionKind.HEDGE, (judged.reason, *by_model), facts, (intent,))]
-        sent = f"{facts['quantity_shares']:+} shares to {target:+.2f}"
-        why = f"second order of the hedge: the holding crosses zero, {sent}"
+        words = f"{facts['quantity_shares']:+} shares to {target:+.2f}"
+        why = f"second order of the hedge: the holding crosses zero, {words}"
         return [Proposal(DecisionKind.HEDGE_SECOND_ORDER, (why, *by_model), facts, (intent,))]
+
+    def _pursuit(self, why: str) -> Pursuit:
+        """Return how the next hedge is tried: at once, or waiting at the near side."""
+        pursuit = self._crossing if self._crosses else self._resting
+        pursuit.why = why
+        return pursuit
 
     def verdict(self, exposure: HedgedPosition) -> BandVerdict:
         """Return the band's verdict on a position as measured, judged once."""
@@ -312,17 +322,14 @@ class DeltaHedger:
         self, view: DeskView, legs: Sequence[InstrumentId], exposure: HedgedPosition | None
     ) -> list[Proposal] | None:
         """Take late hedges back, and look after one that rests; None where nothing stops the next."""
-        number = view.hedge
-        is_passive = not self._crosses and self._passive_seconds is not None
-        seconds = self._passive_seconds if is_passive else None
-        ttl = self._order_ttl_seconds if seconds is None else seconds
-        limit_ns = view.now_ns - int(ttl * NANOS_PER_SECOND)
-        old = [order for order in view.orders.live_for(number) if order.created_ns <= limit_ns]
-        late = cancels_of(old, f"not filled within {ttl:g} s")
+        number, live = view.hedge, view.orders.live_for(view.hedge)
+        held = view.positions.quantity(number)
+        as_it_is = TargetLine("", number, held, held)
+        late = self._pursuit("").plan(view, (as_it_is,), live).cancels if live else ()
         if late:
             self._crosses = True
             return [Proposal(DecisionKind.HEDGE, ("hedge not filled in time: size it again",), {}, late)]
-        waiting = view.orders.live_for(number) if is_passive else []
+        waiting = [] if self._crosses or self._passive_seconds is None else live
         return self._hurry(view, legs, exposure, waiting) if waiting else None
 
     def _hurry(

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from scalpdesk.closing.plan import TargetLine
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.errors import nearest_name
 from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side, TimeInForce
@@ -108,24 +109,21 @@ def read_intent(
     side = Side(str(message["side"]))
     signed = quantity * side.sign
     held = exposures.of(number)
-    rest = signed - up_to_zero(signed, held)
+    price = message.get("limit_price") if order_type is OrderType.LIMIT else None
+    line = TargetLine(
+        "",
+        number,
+        held,
+        held + signed,
+        limit=None if price is None else to_decimal(price),
+        time_in_force=TimeInForce(str(message.get("time_in_force", "day"))),
+    )
+    rest = signed - line.missing(())
     if rest and instrument.is_option:
         return f"{side} {quantity} {instrument.symbol} would turn {held}: close first, then open"
-    signed -= rest
-    purpose = purpose_of(number, signed, view, exposures)
-    exposures.add(number, signed + rest)
-    price = message.get("limit_price") if order_type is OrderType.LIMIT else None
-    intent = OrderIntent(
-        number,
-        side,
-        abs(signed),
-        purpose,
-        reason_of(message),
-        order_type,
-        None if price is None else to_decimal(price),
-        TimeInForce(str(message.get("time_in_force", "day"))),
-    )
-    return Wanted(intent, rest)
+    line = line._replace(purpose=purpose_of(number, signed - rest, view, exposures))
+    exposures.add(number, signed)
+    return Wanted(line.next_order(reason_of(message)), rest)
 
 
 def _find_instrument(symbol: str, view: DeskView) -> InstrumentId | str:

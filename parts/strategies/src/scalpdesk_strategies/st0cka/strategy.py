@@ -11,13 +11,14 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from scalpdesk.closing.plan import TargetLine
 from scalpdesk.core.backoff import BackOff
 from scalpdesk.core.bounds import above, time_of_day
 from scalpdesk.core.enums import DecisionKind, Mode
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import Event, OrderFilled, OrderNotFound, OrderRejected, QuoteEvent
-from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, SetTimer, Side
-from scalpdesk.core.units import NANOS_PER_SECOND, exact
+from scalpdesk.core.intents import SetTimer, Side
+from scalpdesk.core.units import NANOS_PER_SECOND, ZERO, exact
 from scalpdesk.instruments.broker_terms import fees_named
 from scalpdesk.instruments.contract import Instrument
 from scalpdesk.instruments.fees import DayFees, FeeModel, trade_date
@@ -444,16 +445,9 @@ class St0cka:
         self._last_entry_ns = view.now_ns
         self._is_proposed = True
         due_ns = view.now_ns + int(config.order_ttl_seconds * NANOS_PER_SECOND)
-        intent = OrderIntent(
-            view.underlying,
-            Side.BUY,
-            Decimal(size),
-            Purpose.OPEN,
-            "lot at the ask",
-            OrderType.LIMIT,
-            ask,
-            loss_at_stop=size * self._stop(target),
-        )
+        loss = size * self._stop(target)
+        lot = TargetLine("", view.underlying, ZERO, Decimal(size), limit=ask, loss_at_stop=loss)
+        intent = lot.next_order("lot at the ask")
         words = (
             f"buy {size} at {ask:.2f}, target {limit:.2f}",
             f"size and target: {where}",
@@ -514,9 +508,7 @@ class St0cka:
         instrument = view.instruments[view.underlying]
         entry_price = position.average_price
         limit = sell_limit(entry_price, self._target, instrument.tick_rule)
-        intent = OrderIntent(
-            view.underlying, Side.SELL, held, Purpose.CLOSE, "target", OrderType.LIMIT, limit
-        )
+        intent = TargetLine("", view.underlying, held, limit=limit).next_order("target")
         self._is_proposed = True
         words = f"offer {held:f} at {limit:.2f}, bought at {entry_price:.4f}"
         return (Proposal(DecisionKind.EXIT, (words,), {"sell_limit": float(limit)}, (intent,)),)

@@ -8,9 +8,10 @@ a rejection, a partial fill or a late answer left behind is simply seen and deal
 from collections.abc import Sequence
 from decimal import Decimal
 
+from scalpdesk.closing.plan import TargetLine
 from scalpdesk.core.enums import DecisionKind, Mode
 from scalpdesk.core.events import BarEvent, Event, OrderFilled, QuoteEvent
-from scalpdesk.core.intents import OrderIntent, Purpose, Side
+from scalpdesk.core.intents import Side
 from scalpdesk.core.units import ZERO, exact
 from scalpdesk.instruments.broker_terms import venue_cutoff
 from scalpdesk.instruments.contract import OptionContract
@@ -104,7 +105,8 @@ class _SignalScalp(Scalp):
                 break  # asked again once it trades: a part is offered once
             self._is_scale_skipped = True
             if count:  # a part that is not sold then goes with the rest
-                intent = OrderIntent(self.number, Side.SELL, Decimal(count), Purpose.CLOSE, action)
+                held = self.held(view)
+                intent = TargetLine("", self.number, held, held - count).next_order(action)
                 facts = self.facts(view) | {"contracts": count}
                 return [*actions, Proposal(DecisionKind.EXIT, (action,), facts, (intent,))]
             words = "scale_out: one contract cannot be halved, it runs on"
