@@ -9,7 +9,7 @@ from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.units import ZERO
 from scalpdesk.exchange.market import MarketOptions
 from scalpdesk.exchange.source import TapeSource
-from scalpdesk.live.reconcile import AccountPicture, reconcile
+from scalpdesk.live.differences import AccountPicture, explain
 from scalpdesk_alpaca.account_messages import read_activities
 from scalpdesk_testing.kit.broker import give
 from scalpdesk_testing.kit.exchange import Bench, TwsBench, checked
@@ -38,7 +38,7 @@ def pin_day(close=500.05, days=(DAY,)):
 def after(before, cash, holdings, book, now_ns, changes=()):
     """Return what the desk's book is once it has booked what it finds, and that nothing is left over."""
     desk = AccountPicture(at("15:59"), before[0], before[1])
-    found = reconcile(desk, AccountPicture(now_ns, cash, holdings), book, changes=changes)
+    found = explain(desk, AccountPicture(now_ns, cash, holdings), book, changes=changes)
     assert (found.unexplained, found.missing_orders) == ((), ())
     held = dict(before[1])
     money = before[0]

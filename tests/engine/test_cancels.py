@@ -13,7 +13,7 @@ from scalpdesk.core.intents import (
     SetTimer,
 )
 from scalpdesk.instruments.sessions import next_session
-from scalpdesk.live.reconciliation import still_wanted
+from scalpdesk.live.reconciler import still_wanted
 from scalpdesk.strategies.contract import Proposal
 from scalpdesk_testing.kit.desk import Scripted, buy, cancels, decisions, orders, wanting, working
 from scalpdesk_testing.kit.instruments import DAY

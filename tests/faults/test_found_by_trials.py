@@ -31,8 +31,8 @@ from scalpdesk.core.refusals import Refused
 from scalpdesk.exchange.keyring import Credential, Keyring
 from scalpdesk.exchange.market import SimulatedMarket
 from scalpdesk.live.core import LiveCore
-from scalpdesk.live.reconcile import AccountPicture, BookedFill, reconcile
-from scalpdesk.live.reconciliation import Reconciler
+from scalpdesk.live.differences import AccountPicture, BookedFill, explain
+from scalpdesk.live.reconciler import Reconciler
 from scalpdesk.simulation.accounts import AccountTerms
 from scalpdesk.simulation.faults import Fault
 from scalpdesk.simulation.orders import OrderRequest, PositionIntent
@@ -95,11 +95,11 @@ def test_fill_that_the_venue_took_back_unseen_is_explained_and_counts_once():
     missing = [BookedFill("t-1", "x1", SHARE, Decimal(10), Decimal("500.10"))]
     desk = AccountPicture(5, Decimal("1000.00"), {SHARE: Decimal(17)})
     venue = AccountPicture(9, Decimal("6001.00"), {SHARE: Decimal(7)})
-    (bust,) = reconcile(desk, venue, book, missing=missing).explained
+    (bust,) = explain(desk, venue, book, missing=missing).explained
     assert bust.event == FillBusted("t-1", 9, 9, "x1", "not at the venue any more")
     # a cent more or less is not this bust
     other = AccountPicture(9, Decimal("6001.02"), {SHARE: Decimal(7)})
-    found = reconcile(desk, other, book, missing=missing)
+    found = explain(desk, other, book, missing=missing)
     assert [one.what for one in found.unexplained] == ["SPY", "cash"]
 
 
@@ -111,7 +111,7 @@ def test_foreign_trades_to_and_fro_explain_their_sum():
     ]
     desk = AccountPicture(5, Decimal(0), {SHARE: Decimal(10)})
     venue = AccountPicture(9, Decimal(5000), {})
-    found = reconcile(desk, venue, book, foreign_fills=fills)
+    found = explain(desk, venue, book, foreign_fills=fills)
     assert found.unexplained == ()
     assert [one.event.quantity_change for one in found.explained] == [3, -9, -4]
 

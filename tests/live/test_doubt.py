@@ -14,8 +14,8 @@ from scalpdesk.core.errors import StopError
 from scalpdesk.core.events import OrderFilled, OrderSettled, QuoteEvent
 from scalpdesk.core.intents import OrderType, Purpose, Side, SubmitOrder, TimeInForce
 from scalpdesk.instruments.fees import ALPACA_FEES, NO_FEES, trade_date
+from scalpdesk.live.differences import Gap
 from scalpdesk.live.doubt import Doubt, Market, fills_shown
-from scalpdesk.live.reconcile import Gap
 from scalpdesk.live.recovery import known_orders
 from scalpdesk.live.sessions import StopMode
 from scalpdesk.live.status import ask

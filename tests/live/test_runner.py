@@ -25,7 +25,7 @@ from scalpdesk.core.intents import (
 from scalpdesk.core.units import NEVER_NS
 from scalpdesk.instruments.sessions import coin_session
 from scalpdesk.journal.reader import JournalReader
-from scalpdesk.live.reconciliation import Viewed
+from scalpdesk.live.reconciler import Viewed
 from scalpdesk.live.recovery import rebuild
 from scalpdesk.live.sessions import StopMode
 from scalpdesk.marketdata.triggers import EveryQuote, Wake

@@ -31,7 +31,7 @@ from scalpdesk.instruments.corporate_actions import ActionKind, CorporateAction
 from scalpdesk.instruments.sessions import session_on
 from scalpdesk.live.core import LiveCore
 from scalpdesk.live.plan import LivePlan
-from scalpdesk.live.reconciliation import Reconciler
+from scalpdesk.live.reconciler import Reconciler
 from scalpdesk.live.run import carry_out
 from scalpdesk.live.runner import RunnerOptions
 from scalpdesk.live.sessions import SessionCalendar, StopMode

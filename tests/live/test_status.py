@@ -21,7 +21,7 @@ from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.deribit import perpetual
 from scalpdesk.journal.codec import SCHEMA, JournalHeader
 from scalpdesk.live import status
-from scalpdesk.live.reconcile import Difference
+from scalpdesk.live.differences import Difference
 from scalpdesk.live.status import SOCKET_NAME, TOKEN_NAME, ControlServer, ask, is_owner, running_desks
 from scalpdesk.venues.contract import Health, Notice, NoticeKind
 from scalpdesk_testing.kit.clock import ManualClock

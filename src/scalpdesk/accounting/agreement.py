@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import StrEnum
-from typing import Generic, TypeVar
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -17,21 +16,19 @@ from scalpdesk.accounting.journals import JournalChange, JournalFill, JournalLin
 from scalpdesk.accounting.statements import Movement, Statement, StatementTrade
 from scalpdesk.core.enums import ENDED, ChangeCause
 from scalpdesk.core.errors import ArgumentError, DataError
-from scalpdesk.core.units import DAY_NS, NANOS_PER_SECOND, ZERO, count_text, money_decimals
+from scalpdesk.core.matching import Matching
+from scalpdesk.core.units import NANOS_PER_SECOND, ZERO, count_text, money_decimals
 from scalpdesk.instruments.contract import Instrument
 from scalpdesk.instruments.deribit import deribit_option, inverse_perpetual
-from scalpdesk.instruments.postings import LATE_FEE
+from scalpdesk.instruments.postings import Origin
 from scalpdesk.instruments.sessions import to_new_york, to_ns
 
 _FOREIGN_TRADES = frozenset({ChangeCause.MANUAL_TRADE, ChangeCause.AUTO_LIQUIDATION})
 """Causes under which the desk books executions that are not its own."""
 _NO_MOVEMENTS = _FOREIGN_TRADES | {ChangeCause.VARIATION}
 """What the comparison of other lines leaves out: trades, and a future's daily settlement."""
-_FOREIGN_PREFIX, _ACTIVITY_PREFIX = "foreign-", "activity-"
-"""Begin the references of bookings that the desk took from the venue's history."""
 NAME = re.compile(r"[A-Z][A-Z0-9._-]*")
 """Symbols of the desk have no blanks; an option on a future at IBKR has."""
-_DAY = re.compile(r"\d{4}-\d\d-\d\d")
 _MOST_PRICE_ROUNDING = Decimal("0.0000005")
 """Statements print prices with six decimals or more."""
 _MOVE_DAYS, _PAYMENT_DAYS = 5, 60
@@ -87,10 +84,22 @@ class Total(msgspec.Struct, kw_only=True):
         return self.broker - self.journal == self.listed
 
 
+class ComparedSpan(msgspec.Struct, frozen=True):
+    """The time that a statement covers, UTC nanoseconds; its end is not in it."""
+
+    start_ns: int
+    end_ns: int
+
+    def has(self, ts_ns: int) -> bool:
+        """Return whether an instant lies in it."""
+        return self.start_ns <= ts_ns < self.end_ns
+
+
 @dataclass(kw_only=True, slots=True)
 class Agreement:
     """The result."""
 
+    span: ComparedSpan
     lines: list[Line] = field(default_factory=list)
     totals: dict[str, Total] = field(default_factory=lambda: defaultdict(Total))
     """By currency."""
@@ -118,17 +127,6 @@ class Tolerances(msgspec.Struct, frozen=True, kw_only=True):
         return Decimal(1).scaleb(-money_decimals(currency)) / 2 if self.cash is None else self.cash
 
 
-class ComparedSpan(msgspec.Struct, frozen=True):
-    """The time that a statement covers, UTC nanoseconds; its end is not in it."""
-
-    start_ns: int
-    end_ns: int
-
-    def has(self, ts_ns: int) -> bool:
-        """Return whether an instant lies in it."""
-        return self.start_ns <= ts_ns < self.end_ns
-
-
 def span_of(
     statement: Statement, zone: ZoneInfo, first: date | None = None, last: date | None = None
 ) -> ComparedSpan | None:
@@ -152,78 +150,11 @@ def _midnight_ns(day: date, zone: ZoneInfo) -> int:
     return to_ns(datetime.combine(day, time(), tzinfo=zone))
 
 
-B = TypeVar("B", StatementTrade, Movement)
-J = TypeVar("J", JournalFill, JournalChange)
 _AnyLine = StatementTrade | Movement | JournalFill | JournalChange
 
 
 def _when(line: _AnyLine) -> int:
     return line.event.ts_event_ns if isinstance(line, JournalChange) else line.ts_ns
-
-
-class Pairs(Generic[B, J]):
-    """Lines of both sides, and those that belong together.
-
-    ``broker``, ``journal``: Lines; those of the journal may lie outside the statement's days.
-    """
-
-    def __init__(self, broker: Iterable[B], journal: Iterable[J]) -> None:
-        self.broker: list[B] = sorted(broker, key=_when)
-        self.journal: list[J] = sorted(journal, key=_when)
-        self.found: list[tuple[list[B], list[J]]] = []
-
-    def pair(
-        self,
-        of_broker: Callable[[B], Hashable | None],
-        of_journal: Callable[[J], Hashable | None],
-        most_days: float | None = None,
-    ) -> None:
-        """Pair lines of the same key, one to one, the nearest in time; None has no partner."""
-        waiting: dict[Hashable, list[J]] = defaultdict(list)
-        for line in self.journal:
-            key = of_journal(line)
-            if key is not None:
-                waiting[key].append(line)
-        left = []
-        for mine in self.broker:
-            key = of_broker(mine)
-            theirs = None if key is None else self._nearest(mine, waiting.get(key, []), most_days)
-            if theirs is None:
-                left.append(mine)
-            else:
-                waiting[key].remove(theirs)
-                self.found.append(([mine], [theirs]))
-        self._keep(left)
-
-    @staticmethod
-    def _nearest(mine: B, among: list[J], most_days: float | None) -> J | None:
-        near = min(among, key=lambda each: abs(_when(each) - _when(mine)), default=None)
-        if near is None or (most_days is not None and abs(_when(near) - _when(mine)) > most_days * DAY_NS):
-            return None
-        return near
-
-    def pair_groups(
-        self,
-        of_broker: Callable[[B], Hashable | None],
-        of_journal: Callable[[J], Hashable | None],
-        is_whole: Callable[[Sequence[B], Sequence[J]], bool],
-    ) -> None:
-        """Pair all lines of a key on one side with all on the other where they come to the same."""
-        groups: dict[Hashable, tuple[list[B], list[J]]] = defaultdict(lambda: ([], []))
-        for mine in self.broker:
-            groups[of_broker(mine)][0].append(mine)
-        for theirs in self.journal:
-            groups[of_journal(theirs)][1].append(theirs)
-        for key, (some, others) in groups.items():
-            if key is not None and some and others and is_whole(some, others):
-                self.found.append((some, others))
-        self._keep(self.broker)
-
-    def _keep(self, left: Iterable[B]) -> None:
-        mine = {id(line) for some, _ in self.found for line in some}
-        theirs = {id(line) for _, others in self.found for line in others}
-        self.broker = [line for line in left if id(line) not in mine]
-        self.journal = [line for line in self.journal if id(line) not in theirs]
 
 
 def compare(
@@ -257,7 +188,7 @@ class _Comparison:
         self._changes = [each for each in moves if not (_is_day_fees(each) and statement.fees_apart)]
         unread = [*statement.unread, *(f"{name}: {why}" for name, why in journal.unread.items())]
         lines: list[StatementTrade | Movement] = [*statement.trades, *statement.movements]
-        self._found = Agreement(notes=list(statement.notes), unread=unread)
+        self._found = Agreement(span=span, notes=list(statement.notes), unread=unread)
         if others := sum(not self._is_in(each) for each in lines):
             text = f"{count_text(others, 'line')} of the statement outside the days: not compared"
             self._found.notes.append(text)
@@ -283,22 +214,18 @@ class _Comparison:
         for trade in mine:
             if self._instrument(trade.symbol) is None:
                 self._found.unread.append(f"trade {trade.execution}: the desk cannot value {trade.symbol!r}")
-        pairs = Pairs((each for each in mine if self._instrument(each.symbol) is not None), self._fills)
+        known = (each for each in mine if self._instrument(each.symbol) is not None)
+        pairs = Matching(known, self._fills, _when, _when)
         name_of_mine, name_of_theirs = self._order_names()
 
-        def terms(line: StatementTrade | JournalFill) -> tuple[Hashable, ...]:
+        def terms(line: StatementTrade | JournalFill) -> tuple[str, Decimal]:
             if isinstance(line, StatementTrade):
                 return line.symbol, line.units
             return line.instrument.symbol, line.units
 
-        pairs.pair(lambda each: each.execution or None, lambda each: each.execution)
-        pairs.pair(
-            lambda each: (name_of_mine(each), terms(each), each.price) if name_of_mine(each) else None,
-            lambda each: (name_of_theirs(each), terms(each), each.price),
-        )
-        pairs.pair(
-            lambda each: (name_of_mine(each), terms(each)) if name_of_mine(each) else None,
-            lambda each: (name_of_theirs(each), terms(each)),
+        pairs.pair_executions(
+            lambda each: (each.execution, name_of_mine(each), terms(each), each.price),
+            lambda each: (each.execution, name_of_theirs(each), terms(each), each.price),
         )
         pairs.pair_groups(
             lambda each: (name_of_mine(each), each.symbol) if name_of_mine(each) else None,
@@ -310,10 +237,10 @@ class _Comparison:
         )
         for some, others in pairs.found:
             self._found.lines.append(self._trade_line(some, others))
-        alone = [each for each in pairs.journal if self._is_in(each)]
-        self._found.lines += [self._trade_line([each], []) for each in pairs.broker]
+        alone = [each for each in pairs.books if self._is_in(each)]
+        self._found.lines += [self._trade_line([each], []) for each in pairs.venue]
         self._found.lines += [self._trade_line([], [each]) for each in alone]
-        self._found.outside += len(pairs.journal) - len(alone)
+        self._found.outside += len(pairs.books) - len(alone)
 
     def _order_names(self) -> tuple[Callable[[StatementTrade], str], Callable[[JournalFill], str]]:
         """Return what names the order of a line on each side: the venue's id where the journal has it."""
@@ -387,10 +314,10 @@ class _Comparison:
 
     def _compare_movements(self) -> None:
         lines = [each for each in self._statement.movements if each.units or each.cash]
-        pairs = Pairs((each for each in lines if self._is_in(each)), self._changes)
+        pairs = Matching((each for each in lines if self._is_in(each)), self._changes, _when, _when)
         pairs.pair(
             lambda each: each.reference or None,
-            lambda each: each.event.reference.removeprefix(_ACTIVITY_PREFIX),
+            lambda each: each.event.reference.removeprefix(Origin.ACTIVITY),
         )
         # two strikes that are assigned in one night deliver the same units for other cash
         pairs.pair(
@@ -403,15 +330,15 @@ class _Comparison:
             lambda each: (each.instrument.symbol, each.event.quantity_change),
             most_days=_MOVE_DAYS,
         )
-        charges = [each for each in pairs.broker if each.charges_day is not None]
-        pairs.broker = [each for each in pairs.broker if each.charges_day is None]
+        charges = [each for each in pairs.venue if each.charges_day is not None]
+        pairs.venue = [each for each in pairs.venue if each.charges_day is None]
         _pair_payments(pairs, has_symbol=True)
         _pair_payments(pairs, has_symbol=False)
-        alone = [each for each in pairs.journal if self._is_in(each)]
-        self._found.outside += len(pairs.journal) - len(alone)
+        alone = [each for each in pairs.books if self._is_in(each)]
+        self._found.outside += len(pairs.books) - len(alone)
         for ours, theirs in (
             *pairs.found,
-            *(([each], list[JournalChange]()) for each in pairs.broker),
+            *(([each], list[JournalChange]()) for each in pairs.venue),
             *((list[Movement](), [each]) for each in alone),
         ):
             self._found.lines.append(self._movement_line(ours, theirs))
@@ -453,7 +380,7 @@ class _Comparison:
             key = to_new_york(fill.ts_ns).date(), fill.instrument.currency
             if fill.fee and (self._is_in(fill) or key in days):
                 days.setdefault(key, ([], []))[1].append(fill)
-        corrected = {each.reference.removeprefix(LATE_FEE): each.cash_change for each in self._day_fees}
+        corrected = {Origin.fee_day(each.reference): each.cash_change for each in self._day_fees}
         for (day, currency), (some, others) in days.items():
             mine = _sum(each.cash for each in some)
             theirs = corrected.get(str(day), ZERO) - _sum(each.fee for each in others)
@@ -566,8 +493,7 @@ def _venue_order(fill: JournalFill) -> str:
 
 def _is_day_fees(change: JournalChange) -> bool:
     """Return whether it is what a venue charged otherwise for the trades of a day."""
-    name = change.event.reference.removeprefix(LATE_FEE)
-    return change.event.cause is ChangeCause.FEE and bool(_DAY.fullmatch(name))
+    return change.event.cause is ChangeCause.FEE and bool(Origin.fee_day(change.event.reference))
 
 
 def _note_unlike(unlike: dict[str, str], name: str, mine: str, theirs: str) -> None:
@@ -599,7 +525,7 @@ def _as_fill(change: JournalChange) -> JournalFill:
     """Return an execution that is not the desk's own as one of its lines."""
     instrument, event, _ = change
     fee = instrument.cash_flow(event.quantity_change, event.price) - event.cash_change
-    name = event.reference.removeprefix(_FOREIGN_PREFIX)
+    name = event.reference.removeprefix(Origin.FOREIGN_FILL)
     return JournalFill(instrument, "", name, event.ts_event_ns, event.quantity_change, event.price, fee)
 
 
@@ -613,7 +539,7 @@ def _named(symbol: str) -> Instrument | None:
     return None
 
 
-def _pair_payments(pairs: Pairs[Movement, JournalChange], *, has_symbol: bool) -> None:
+def _pair_payments(pairs: Matching[Movement, JournalChange], *, has_symbol: bool) -> None:
     """Pair what moves cash alone: the same amount first, then the same day.
 
     Without a symbol at the broker, the desk has booked it at whatever instrument there is.

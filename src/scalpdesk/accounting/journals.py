@@ -22,7 +22,7 @@ from scalpdesk.core.events import (
 from scalpdesk.core.intents import MultiLegOrder, SubmitOrder
 from scalpdesk.core.units import ZERO, InstrumentId, run_currency
 from scalpdesk.instruments.contract import Instrument
-from scalpdesk.instruments.postings import LATE_FEE
+from scalpdesk.instruments.postings import Origin
 from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.journal.reader import JournalReader, Step
 
@@ -169,9 +169,9 @@ class _RunBook:
 
     def _is_late_fee(self, event: PositionChanged) -> bool:
         """Put a fee that was reported late into its execution; return whether that is known."""
-        if event.cause is not ChangeCause.FEE or not event.reference.startswith(LATE_FEE):
+        if event.cause is not ChangeCause.FEE or not event.reference.startswith(Origin.LATE_FEE):
             return False
-        execution = event.reference.removeprefix(LATE_FEE)
+        execution = event.reference.removeprefix(Origin.LATE_FEE)
         key = next((key for name, key in self._executions.items() if name[1] == execution), None)
         if key is not None:
             self.lines.fills[key].fee -= event.cash_change

@@ -60,7 +60,7 @@ from scalpdesk.engine.timers import LOSS_TIMER, LossTimer
 from scalpdesk.instruments.broker_terms import fees_named
 from scalpdesk.instruments.contract import Instrument
 from scalpdesk.instruments.fees import NO_FEES, DayFees, FeeModel, FeesSoFar
-from scalpdesk.instruments.postings import LATE_FEE
+from scalpdesk.instruments.postings import Origin
 from scalpdesk.instruments.sessions import Session, to_new_york
 from scalpdesk.journal.reader import JournalReader
 from scalpdesk.marketdata.tape import CashDividend
@@ -114,7 +114,7 @@ class _PaidFees:
                 self.total -= event.fee
         elif type(event) is FillBusted:
             key = event.client_order_id, event.execution_id
-            late = LATE_FEE + event.execution_id
+            late = Origin.LATE_FEE + event.execution_id
             self.total += self._by_execution.get(key, ZERO) - self._bookings.get(late, ZERO)
             self._by_execution[key] = ZERO
             if late in self._bookings:

@@ -17,7 +17,7 @@ from scalpdesk.core.flags import Flag, Options
 from scalpdesk.core.units import ZERO, count_text, money_decimals, number_text, rounded_text
 
 if TYPE_CHECKING:
-    from scalpdesk.accounting.agreement import Agreement, ComparedSpan, Line
+    from scalpdesk.accounting.agreement import Agreement, Line
     from scalpdesk.accounting.statements import Statement
 
 _MOST_LINES = 60
@@ -81,7 +81,7 @@ def reconcile(
     settings = settings_from(config_file, overrides)
     folders = run_folders(Path(settings.config.desk.runs_dir), options.runs, venue=options.broker)
     found = compare(statement, read_lines(folders), span, Tolerances(seconds=options.seconds))
-    document = _document(found, span, statement, [each.name for each in folders])
+    document = _document(found, statement, [each.name for each in folders])
     shown = {"file": str(file), "broker": options.broker, **document}
     print_answer(shown, lambda: _print(found, document, shows_all=options.shows_all), as_json=as_json)
     return EXIT_OK if found.agrees else EXIT_FAILED
@@ -123,16 +123,14 @@ def _chosen(statements: "Sequence[Statement]", account: str | None, file: Path) 
     )
 
 
-def _document(
-    found: "Agreement", span: "ComparedSpan", statement: "Statement", runs: Sequence[str]
-) -> dict[str, Any]:
+def _document(found: "Agreement", statement: "Statement", runs: Sequence[str]) -> dict[str, Any]:
     from scalpdesk.instruments.sessions import rfc3339
 
     return {
         "account": statement.account,
         "runs": list(runs),
-        "from": rfc3339(span.start_ns),
-        "until": rfc3339(span.end_ns),
+        "from": rfc3339(found.span.start_ns),
+        "until": rfc3339(found.span.end_ns),
         "agrees": found.agrees,
         "counts": dict(Counter(line.verdict.value for line in found.lines)),
         "lines": [_row(line) for line in found.lines],

@@ -24,8 +24,8 @@ from scalpdesk.core.units import ZERO, InstrumentId, exact, number_text
 from scalpdesk.engine.margins import Margins, margin_model, used_fraction
 from scalpdesk.instruments.contract import Instruments, underlying_of
 from scalpdesk.instruments.postings import (
-    LATE_FEE,
     UNASSIGNED,
+    Origin,
     Posting,
     of_bust,
     of_change,
@@ -420,7 +420,7 @@ class Desk:
         bust = of_bust(posting, event.ts_recv_ns)
         self._post(bust)
         self._move_shown(bust.instrument_id, bust.units)
-        late = self.positions.booking(LATE_FEE + event.execution_id)
+        late = self.positions.booking(Origin.LATE_FEE + event.execution_id)
         if late is not None:
             self._post(of_late_fee_gone(late, event.ts_recv_ns))
 

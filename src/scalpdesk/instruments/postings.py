@@ -4,8 +4,10 @@ A posting has one owner, so what its owners hold and have earned sums to the acc
 currency, lots, round trips and the tables of a run are folds over postings.
 """
 
+import re
 from collections.abc import Iterator
 from decimal import Decimal
+from enum import StrEnum
 
 import msgspec
 
@@ -21,11 +23,27 @@ CORPORATE_ACTION = ChangeCause.CORPORATE_ACTION  # looking up an enum's member c
 OF_HOLDERS = frozenset({ChangeCause.DIVIDEND, ChangeCause.FUNDING})
 """Causes whose cash goes with the holdings."""
 WHOLE = Decimal(1)
-LATE_FEE = "fee/"
-"""Before an execution's id: the reference of what its venue charged otherwise than was booked with it.
+_DAY = re.compile(r"\d{4}-\d\d-\d\d")
 
-Before a date: of what a venue that charges by the day charged otherwise for the trades of that day.
-"""
+
+class Origin(StrEnum):
+    """Begins the reference of a booking that comes from the venue, before the venue's id of it."""
+
+    FOREIGN_FILL = "foreign-"
+    """Execution of the account that no order of the desk has."""
+    ACTIVITY = "activity-"
+    """Line of the venue's history beside executions."""
+    LATE_FEE = "fee/"
+    """What the venue charged otherwise than was booked with an execution.
+
+    Before a date: of what a venue that charges by the day charged otherwise for the trades of that day.
+    """
+
+    @classmethod
+    def fee_day(cls, reference: str) -> str:
+        """Return the date, ``2024-03-01``, whose trades a reference corrects the fees of; else nothing."""
+        day = reference.removeprefix(cls.LATE_FEE)
+        return day if day != reference and _DAY.fullmatch(day) else ""
 
 
 class Posting(msgspec.Struct, frozen=True, gc=False):

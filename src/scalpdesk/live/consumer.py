@@ -15,7 +15,7 @@ from scalpdesk.core.intents import VenueCommand
 from scalpdesk.live.account_mode import WaitingCommand
 from scalpdesk.live.doubt import Testimony
 from scalpdesk.live.leaving import HoldingsSeen
-from scalpdesk.live.reconciliation import Viewed
+from scalpdesk.live.reconciler import Viewed
 from scalpdesk.live.sessions import RunEnd, StopMode
 from scalpdesk.venues.contract import Notice
 

@@ -25,7 +25,7 @@ from scalpdesk.core.events import (
 from scalpdesk.core.units import ZERO, InstrumentId, number_text
 from scalpdesk.instruments.contract import Instrument, Instruments
 from scalpdesk.instruments.fees import FeeModel, trade_date
-from scalpdesk.live.reconcile import Explained, Gap
+from scalpdesk.live.differences import Explained, Gap
 from scalpdesk.orders.order import SETTLED, Order, OrderState
 from scalpdesk.venues.execution_bounds import Misfit, misfit_of_fee, misfit_of_price
 

@@ -35,7 +35,7 @@ from scalpdesk.core.units import ZERO, InstrumentId
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.live.belief import PositionBelief
-from scalpdesk.live.reconciliation import settle_queue
+from scalpdesk.live.reconciler import settle_queue
 from scalpdesk.live.supervision import describe
 from scalpdesk.orders.order import Order, OrderState
 from scalpdesk.orders.order_manager import OrderManager

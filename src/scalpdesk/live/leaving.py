@@ -15,7 +15,7 @@ from scalpdesk.core.errors import Notify, RetryError
 from scalpdesk.core.units import ZERO
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.live.belief import PositionBelief, Units, lesser
-from scalpdesk.live.reconciliation import AccountQueries, Reconciler, settle_queue
+from scalpdesk.live.reconciler import AccountQueries, Reconciler, settle_queue
 from scalpdesk.live.supervision import Supervisor
 from scalpdesk.orders.order import Order
 from scalpdesk.venues.contract import Gateway, HoldingsView

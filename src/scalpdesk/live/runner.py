@@ -67,7 +67,7 @@ from scalpdesk.live.doubt import Testimony, making_room
 from scalpdesk.live.emergency import EmergencyTrader
 from scalpdesk.live.leaving import LEAVE_SECONDS, OVERDUE_SECONDS, ComparisonWatch, HoldingsSeen, Leaver
 from scalpdesk.live.quote_watch import QuoteWatch
-from scalpdesk.live.reconciliation import (
+from scalpdesk.live.reconciler import (
     AccountQueries,
     Reconciler,
     UnknownOrders,

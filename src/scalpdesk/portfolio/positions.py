@@ -10,7 +10,7 @@ from scalpdesk.core.errors import InvariantError
 from scalpdesk.core.intents import Purpose
 from scalpdesk.core.units import ZERO, InstrumentId, exact, to_cents
 from scalpdesk.instruments.contract import Instrument, Instruments
-from scalpdesk.instruments.postings import LATE_FEE, OF_HOLDERS, Posting
+from scalpdesk.instruments.postings import OF_HOLDERS, Origin, Posting
 
 
 class Position:
@@ -395,7 +395,7 @@ class PositionManager:
         if reference in self._bookings:
             raise InvariantError("one posting would be booked twice", where="reference", value=reference)
         is_trade = isinstance(posting.cause, Purpose)
-        can_go = is_trade or (posting.cause is ChangeCause.FEE and reference.startswith(LATE_FEE))
+        can_go = is_trade or (posting.cause is ChangeCause.FEE and reference.startswith(Origin.LATE_FEE))
         self._bookings[reference] = posting if can_go else None
         self._held = None
         if not units and posting.source is None:

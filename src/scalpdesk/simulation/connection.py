@@ -34,6 +34,7 @@ from scalpdesk.core.intents import (
 from scalpdesk.core.refusals import Cause, Refused
 from scalpdesk.core.units import NEVER_NS
 from scalpdesk.instruments.account_messages import cleared_ns
+from scalpdesk.instruments.postings import Origin
 from scalpdesk.simulation.accounts import BrokerAccount
 from scalpdesk.simulation.broker import Broker
 from scalpdesk.simulation.ledger import posting_of
@@ -314,7 +315,9 @@ def _closed_by_broker(trade: Execution, order: BrokerOrder) -> PositionChanged:
     """Return what an execution of the broker's own order moves: no order of the desk stands behind it."""
     posting, ts_ns = posting_of(trade, order), trade.ts_ns
     terms = ChangeCause.AUTO_LIQUIDATION, posting.units, trade.price, posting.cash
-    return PositionChanged(posting.instrument_id, ts_ns, ts_ns, *terms, f"foreign-{trade.execution_id}")
+    return PositionChanged(
+        posting.instrument_id, ts_ns, ts_ns, *terms, Origin.FOREIGN_FILL + trade.execution_id
+    )
 
 
 def _reason(refused: Refused) -> str:

@@ -34,7 +34,7 @@ from scalpdesk.core.intents import MultiLegOrder, SubmitOrder, sets_of_all
 from scalpdesk.core.units import MINUTE_NS, ZERO, InstrumentId, number_text
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.fees import NO_FEES, FeeBook, FeeModel, trade_date
-from scalpdesk.instruments.postings import LATE_FEE
+from scalpdesk.instruments.postings import Origin
 from scalpdesk.orders.order_manager import net_limit
 from scalpdesk.venues.contract import KnownOrder, VenueFill
 from scalpdesk.venues.execution_bounds import (
@@ -190,7 +190,7 @@ class TrackedOrder:
         self.stated: dict[str, tuple[Decimal, Decimal]] = {}
         """Quantity and price of executions as the venue stated them in this process."""
         self.refused: dict[str, RefusedNumber] = {}
-        """Numbers that do not fit it, by execution; fees under :data:`LATE_FEE` and the execution, what an
+        """Numbers that do not fit it, by execution; fees under ``Origin.LATE_FEE`` and the execution, what an
         answer states otherwise under :data:`_RESTATED` and the execution."""
 
     @property
@@ -524,7 +524,7 @@ class OrderTracker:
         if misfit is None:
             order.refused.pop(name, None)
             return False
-        known_as = name.removeprefix(LATE_FEE).removeprefix(_RESTATED)
+        known_as = name.removeprefix(Origin.LATE_FEE).removeprefix(_RESTATED)
         said = " ".join(map(str, numbers))
         before, what = order.refused.get(name), f"execution {known_as} of {order.submitted.client_order_id}"
         is_same = before is not None and before.numbers == said
@@ -535,7 +535,7 @@ class OrderTracker:
         if not is_same:
             why = f"{what} in {self.symbol(order)}: {misfit}"
             order.refused[name] = RefusedNumber(self.questions, said, why, replaces)
-            self.on_refused(order, why, not name.startswith((LATE_FEE, _RESTATED)))
+            self.on_refused(order, why, not name.startswith((Origin.LATE_FEE, _RESTATED)))
         return True
 
     def _misfit(
@@ -708,7 +708,7 @@ class OrderTracker:
     ) -> list[Fact]:
         """Return what changes by a message on an execution that was booked: its fee, or its numbers."""
         events = self._restated(order, execution_id, quantity, price, at_ns, now_ns, question)
-        if fee is not None and LATE_FEE + execution_id in order.refused:
+        if fee is not None and Origin.LATE_FEE + execution_id in order.refused:
             events += self.fee_reported(order, execution_id, fee, at_ns, now_ns, question=question)
         return events
 
@@ -750,11 +750,11 @@ class OrderTracker:
             scheduled=scheduled,
             resting=resting,
         )
-        return self._is_refused(order, LATE_FEE + execution_id, misfit, (fee,), question)
+        return self._is_refused(order, Origin.LATE_FEE + execution_id, misfit, (fee,), question)
 
     def is_fee_refused(self, order: TrackedOrder, execution_id: str) -> bool:
         """Return whether the last fee that the venue stated for an execution was refused."""
-        return LATE_FEE + execution_id in order.refused
+        return Origin.LATE_FEE + execution_id in order.refused
 
     def fee_reported(
         self,
@@ -783,7 +783,7 @@ class OrderTracker:
         if fee == booked or start == end:
             return []
         self._fees.state(execution_id, fee)
-        reference, change = LATE_FEE + execution_id, booked - fee
+        reference, change = Origin.LATE_FEE + execution_id, booked - fee
         return [PositionChanged(number, at_ns, now_ns, ChangeCause.FEE, ZERO, ZERO, change, reference)]
 
     def next_execution(
@@ -961,7 +961,7 @@ class OrderTracker:
             order.over = report
             why = f"over at the venue with {report.filled} filled, of which {order.covered} are known"
         elif order.refused and order.covered < order.counted(report):
-            aside = (LATE_FEE, _RESTATED)
+            aside = (Origin.LATE_FEE, _RESTATED)
             why = next((each.why for name, each in order.refused.items() if not name.startswith(aside)), "")
         if why:
             return events + ([] if order.unknown else self.mark_unknown(order, why, now_ns))

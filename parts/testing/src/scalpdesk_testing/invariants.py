@@ -22,6 +22,7 @@ from scalpdesk.core.intents import Mark, Output, Purpose, Side, SubmitOrder, ord
 from scalpdesk.core.units import CENT, NANOS_PER_SECOND, InstrumentId, years_between
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.exchange import BrokerAccount, BrokerOrder, Status
+from scalpdesk.instruments.postings import Origin
 from scalpdesk.instruments.sessions import Session, expiry_instant_ns
 from scalpdesk.orders.order import ALLOWED, TERMINAL, OrderState
 from scalpdesk.pricing.scalar import implied_vol_scalar, option_greeks
@@ -656,7 +657,7 @@ def bookings_are_the_venues(scene: Scene) -> str | None:
         return f"{event.reference} is booked twice"
     if event.cause == "interest" and 14 not in scene.excused:
         return f"{event.cash_change} booked as interest; the venue pays none"
-    name = event.reference.removeprefix("foreign-")
+    name = event.reference.removeprefix(Origin.FOREIGN_FILL)
     if name != event.reference:
         name = scene.execution_id(name)
         fills = (line.execution for line in scene.account.activities)

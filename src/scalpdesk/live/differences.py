@@ -1,4 +1,4 @@
-"""Reconciliation of the desk's account with the venue's: every difference gets a cause, or is unexplained.
+"""What explains a difference between the desk's account and the venue's: arithmetic alone.
 
 A difference is **explained** by what the venue's history names (a trade by hand, an exercise, an assignment,
 a liquidation, a dividend, interest, a fee, a transfer; an execution that is no longer in it) or by what was
@@ -24,7 +24,7 @@ from scalpdesk.core.events import DividendEvent, FillBusted, OrderFilled, Positi
 from scalpdesk.core.units import CENT, HOUR_NS, ZERO, InstrumentId, number_text
 from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.instruments.corporate_actions import dividend
-from scalpdesk.instruments.postings import LATE_FEE
+from scalpdesk.instruments.postings import Origin
 from scalpdesk.instruments.sessions import expiry_instant_ns, final_close_ns, from_ns
 from scalpdesk.instruments.settlement import delivery, lapse
 from scalpdesk.venues.contract import VenueActivity, VenueFill
@@ -151,7 +151,7 @@ def of_change(change: VenueActivity, number: InstrumentId, now_ns: int) -> Expla
         change.quantity_change,
         change.price,
         change.cash_change,
-        f"activity-{change.activity_id}",
+        Origin.ACTIVITY + change.activity_id,
     )
     return _booking(event, f"{change.cause}: {change}")
 
@@ -161,7 +161,7 @@ def of_day_fees(day: date, booked: Decimal, charged: Decimal, number: Instrument
 
     ``booked``, ``charged``: What the desk has charged, and the venue, both above 0.
     """
-    change, reference = booked - charged, f"{LATE_FEE}{day}"
+    change, reference = booked - charged, f"{Origin.LATE_FEE}{day}"
     event = PositionChanged(number, now_ns, now_ns, ChangeCause.FEE, ZERO, ZERO, change, reference)
     return _booking(event, f"fees of {day}: the venue charged {charged:f} for {booked:f}")
 
@@ -183,7 +183,7 @@ def of_fill(fill: VenueFill, instruments: Instruments, now_ns: int) -> Explained
         signed,
         fill.price,
         instrument.cash_flow(signed, fill.price) - fill.fee,
-        f"foreign-{fill.execution_id}",
+        Origin.FOREIGN_FILL + fill.execution_id,
     )
     return _booking(event, f"{cause}: {signed:+f} {instrument.symbol} at {fill.price}")
 
@@ -397,7 +397,7 @@ def _expected_dividends(
     return found
 
 
-class Reconciliation(msgspec.Struct, frozen=True):
+class Differences(msgspec.Struct, frozen=True):
     """Result of a comparison."""
 
     explained: tuple[Explained, ...] = ()
@@ -412,7 +412,7 @@ class Reconciliation(msgspec.Struct, frozen=True):
     """The unexplained units and cash."""
 
 
-def reconcile(
+def explain(
     desk: AccountPicture,
     venue: AccountPicture,
     instruments: Instruments,
@@ -426,7 +426,7 @@ def reconcile(
     known: Gap = NO_GAP,
     in_doubt: Callable[[Gap], list[Explained]] = lambda _: [],
     tolerance: Tolerance | None = None,
-) -> Reconciliation:
+) -> Differences:
     """Compare the two sides.
 
     ``desk``, ``venue``: The two views, both after every execution that the venue has reported.
@@ -481,7 +481,7 @@ def reconcile(
         ours = within.text(venue.cash - left.cash)  # once what is explained is booked
         unexplained.append(Difference("cash", ours, within.text(venue.cash)))
     missing_orders, shown, foreign = _orders(desk, venue)
-    return Reconciliation(
+    return Differences(
         tuple(found), (*unexplained, *foreign), missing_orders, shown, left if unexplained else NO_GAP
     )
 

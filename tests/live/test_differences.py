@@ -22,23 +22,23 @@ from scalpdesk.core.units import SATOSHI, InstrumentId
 from scalpdesk.instruments.classes import us_option
 from scalpdesk.instruments.contract import Equity, Instruments
 from scalpdesk.instruments.sessions import expiry_instant_ns, final_close_ns, session_on
-from scalpdesk.live.reconcile import (
+from scalpdesk.live.differences import (
     AccountPicture,
     BookedFill,
+    Differences,
     Gap,
     OpenOrder,
-    Reconciliation,
     Tolerance,
+    explain,
     of_fill,
-    reconcile,
     side_by_side,
 )
-from scalpdesk.live.reconciliation import desk_picture
+from scalpdesk.live.reconciler import desk_picture
 from scalpdesk.venues.contract import VenueActivity, VenueFill
 from scalpdesk_testing.kit.desk import Scripted, build_engine
 
 D = Decimal
-EQUAL = Reconciliation()
+EQUAL = Differences()
 BOOK = Instruments(
     [
         Equity("SPY"),
@@ -58,7 +58,7 @@ def picture(cash="1000", holdings=None, *orders, ts_ns=NOON_NS):
     return AccountPicture(ts_ns, D(cash), {k: D(v) for k, v in (holdings or {}).items()}, tuple(orders))
 
 
-def after(ours, found: Reconciliation):
+def after(ours, found: Differences):
     """Return the desk's side once everything explained is booked."""
     holdings, cash = dict(ours.holdings), ours.cash
     for one in found.explained:
@@ -73,7 +73,7 @@ def booked(found):
 
 def test_equal_sides_are_equal():
     one = picture("5", {SHARE: 3}, OpenOrder("a", "v", "SPY", D(0)))
-    assert reconcile(one, one, BOOK) == EQUAL
+    assert explain(one, one, BOOK) == EQUAL
 
 
 @pytest.mark.rows(
@@ -90,10 +90,10 @@ def test_equal_sides_are_equal():
 def test_expired_options_are_exercised_assigned_or_worthless(held, shares, cash, causes):
     ours = picture("1000", held)
     theirs = picture(str(1000 + cash), {SHARE: shares} if shares else {}, ts_ns=AFTER_NS)
-    found = reconcile(ours, theirs, BOOK)
+    found = explain(ours, theirs, BOOK)
     assert [one.cause for one in found.explained] == causes
     assert found.unexplained == ()
-    assert reconcile(after(ours, found), theirs, BOOK, is_booked=booked(found).__contains__) == EQUAL
+    assert explain(after(ours, found), theirs, BOOK, is_booked=booked(found).__contains__) == EQUAL
 
 
 def foreign(quantity=5, price="500", side=Side.BUY, number=SHARE, ts_ns=NOON_NS, name="x1"):
@@ -102,24 +102,24 @@ def foreign(quantity=5, price="500", side=Side.BUY, number=SHARE, ts_ns=NOON_NS,
 
 def test_trade_by_hand_is_adopted_once():
     ours, theirs = picture("10000", {SHARE: 3}), picture("7500", {SHARE: 8})
-    found = reconcile(ours, theirs, BOOK, foreign_fills=[foreign()])
+    found = explain(ours, theirs, BOOK, foreign_fills=[foreign()])
     assert [one.cause for one in found.explained] == ["manual_trade"]
     mine = after(ours, found)
-    again = reconcile(mine, theirs, BOOK, foreign_fills=[foreign()], is_booked=booked(found).__contains__)
+    again = explain(mine, theirs, BOOK, foreign_fills=[foreign()], is_booked=booked(found).__contains__)
     assert again == EQUAL
 
 
 def test_foreign_fill_that_the_position_does_not_show_explains_nothing():
     one = picture("10000", {SHARE: 3})
-    assert reconcile(one, one, BOOK, foreign_fills=[foreign()]) == EQUAL
-    found = reconcile(one, picture("7500", {SHARE: 3}), BOOK, foreign_fills=[foreign()])  # cash alone
+    assert explain(one, one, BOOK, foreign_fills=[foreign()]) == EQUAL
+    found = explain(one, picture("7500", {SHARE: 3}), BOOK, foreign_fills=[foreign()])  # cash alone
     assert (found.explained, [difference.what for difference in found.unexplained]) == ((), ["cash"])
 
 
 def test_sale_by_the_venue_before_expiry_is_its_liquidation():
     ours, theirs = picture("1000", {CALL: 1}), picture("1250", {})
     sold = foreign(1, "2.50", Side.SELL, CALL, EXPIRY_NS - 600_000_000_000)
-    (one,) = reconcile(ours, theirs, BOOK, foreign_fills=[sold]).explained
+    (one,) = explain(ours, theirs, BOOK, foreign_fills=[sold]).explained
     assert one.cause == "auto_liquidation"
 
 
@@ -133,7 +133,7 @@ def test_payments_are_booked_without_the_fees_that_the_desk_has_charged_already(
         for at, cash in enumerate(lines)
     ]
     within = Tolerance(uncharged=D("0.28"))
-    found = reconcile(picture("1000.00"), picture("1009.00"), BOOK, changes=changes, tolerance=within)
+    found = explain(picture("1000.00"), picture("1009.00"), BOOK, changes=changes, tolerance=within)
     assert {each.cause for each in found.explained} == {"dividend"}
     assert sum(each.event.cash_change for each in found.explained) == D("9.00")
     assert found.unexplained == ()
@@ -146,7 +146,7 @@ def test_a_charged_fee_never_turns_a_gap_into_a_wider_one(gap, is_unexplained):
     # four executions known by their sum: the venue rounded up four times
     fees = [change("fee", cash=cash, name=cash, ts_ns=NOON_NS) for cash in ("-0.08", "-0.13", "-0.31")]
     within = Tolerance(uncharged=D("0.81"))
-    found = reconcile(picture("1000"), picture(str(1000 + D(gap))), BOOK, changes=fees, tolerance=within)
+    found = explain(picture("1000"), picture(str(1000 + D(gap))), BOOK, changes=fees, tolerance=within)
     assert found.explained == ()
     assert bool(found.unexplained) is is_unexplained
 
@@ -156,7 +156,7 @@ def test_orders_are_missing_shown_or_foreign():
     doubted = OpenOrder("doubted", "", "SPY", D(0), is_unknown=True)
     shown = OpenOrder("doubted", "v2", "SPY", D(0))
     stranger = OpenOrder("", "v9", "SPY", D(0))
-    found = reconcile(picture("1", {}, lost, doubted), picture("1", {}, shown, stranger), BOOK)
+    found = explain(picture("1", {}, lost, doubted), picture("1", {}, shown, stranger), BOOK)
     assert found.missing_orders == ("lost",)
     assert found.shown_orders == (shown,)
     assert [one.what for one in found.unexplained] == ["order v9"]
@@ -204,9 +204,9 @@ def test_what_is_explained_leaves_nothing_over_and_is_never_explained_again(
         held += quantity * side.sign
         cash -= quantity * side.sign * 500
     theirs = picture(str(cash + tail), {SHARE: held} if held else {}, ts_ns=AFTER_NS)
-    found = reconcile(ours, theirs, BOOK, foreign_fills=fills)
+    found = explain(ours, theirs, BOOK, foreign_fills=fills)
     mine = after(ours, found)
-    again = reconcile(mine, theirs, BOOK, foreign_fills=fills, is_booked=booked(found).__contains__)
+    again = explain(mine, theirs, BOOK, foreign_fills=fills, is_booked=booked(found).__contains__)
     assert again.explained == ()
     assert {one.what for one in again.unexplained} == {one.what for one in found.unexplained}
 
@@ -223,19 +223,19 @@ def test_an_early_exercise_that_the_history_tells_is_booked_as_told():
         change("exercise", -2, LATER),
         change("delivery", 200, SHARE, price="500", cash="-100000", name="a2"),
     ]
-    found = reconcile(ours, theirs, BOOK, changes=told)
+    found = explain(ours, theirs, BOOK, changes=told)
     assert [one.event.reference for one in found.explained] == ["activity-a1", "activity-a2"]
     assert found.unexplained == ()
     mine = after(ours, found)
-    assert reconcile(mine, theirs, BOOK, changes=told, is_booked=booked(found).__contains__) == EQUAL
-    assert reconcile(mine, theirs, BOOK, changes=told) == EQUAL
+    assert explain(mine, theirs, BOOK, changes=told, is_booked=booked(found).__contains__) == EQUAL
+    assert explain(mine, theirs, BOOK, changes=told) == EQUAL
 
 
 def test_what_the_history_tells_and_the_account_does_not_show_is_not_booked():
     one = picture("1000", {SHARE: 3})
     assert (
-        reconcile(one, one, BOOK, changes=[change("dividend", cash="12"), change("delivery", 5)])
-        == Reconciliation()
+        explain(one, one, BOOK, changes=[change("dividend", cash="12"), change("delivery", 5)])
+        == Differences()
     )
 
 
@@ -243,7 +243,7 @@ def test_a_trade_by_hand_and_a_delivery_of_the_same_shares_are_told_apart():
     ours, theirs = picture("0", {SHARE: 0}), picture("-52000", {SHARE: 200})
     told = [change("delivery", 300, price="340", cash="-102000", ts_ns=NOON_NS + 1)]
     hand = [foreign(100, "500", Side.SELL)]
-    found = reconcile(ours, theirs, BOOK, foreign_fills=hand, changes=told)
+    found = explain(ours, theirs, BOOK, foreign_fills=hand, changes=told)
     assert [one.cause for one in found.explained] == ["manual_trade", "delivery"]
     assert found.unexplained == ()
 
@@ -254,18 +254,18 @@ def test_a_round_trip_by_hand_between_two_views_is_adopted_by_its_cash():
         for name, side, price, age in (("b", Side.BUY, "500", 2), ("s", Side.SELL, "503", 1))
     )
     ours, theirs = picture("1000", {SHARE: 7}), picture("1030", {SHARE: 7})
-    found = reconcile(ours, theirs, BOOK, foreign_fills=fills)
+    found = explain(ours, theirs, BOOK, foreign_fills=fills)
     assert [one.event.quantity_change for one in found.explained] == [10, -10]
     assert found.unexplained == ()
     assert (
-        reconcile(after(ours, found), theirs, BOOK, foreign_fills=fills, is_booked=booked(found).__contains__)
-        == Reconciliation()
+        explain(after(ours, found), theirs, BOOK, foreign_fills=fills, is_booked=booked(found).__contains__)
+        == Differences()
     )
 
 
 def test_a_round_trip_that_does_not_give_the_cash_explains_nothing():
     fills = tuple(foreign(10, side=side, name=name) for name, side in (("b", Side.BUY), ("s", Side.SELL)))
-    found = reconcile(picture("1000"), picture("900"), BOOK, foreign_fills=fills)
+    found = explain(picture("1000"), picture("900"), BOOK, foreign_fills=fills)
     assert [one.what for one in found.unexplained] == ["cash"]
     assert found.explained == ()
 
@@ -294,11 +294,11 @@ def test_what_was_sold_and_assigned_between_two_views_is_booked_as_that_and_neve
         changes.append(line("d", "dividend", SHARE, 0, str(dividend), 3))
     cash = D(1000) + sum(premiums) + (dividend or 0)
     ours, theirs = picture("1000", {SHARE: 7}), picture(str(cash), {SHARE: 7})
-    found = reconcile(ours, theirs, BOOK, foreign_fills=fills, changes=changes)
+    found = explain(ours, theirs, BOOK, foreign_fills=fills, changes=changes)
     assert found.unexplained == ()
     assert {one.cause for one in found.explained} <= {"manual_trade", "assignment", "dividend"}
     assert sum(one.event.cash_change for one in found.explained) == cash - 1000
-    again = reconcile(
+    again = explain(
         after(ours, found),
         theirs,
         BOOK,
@@ -320,11 +320,11 @@ def test_deliveries_that_offset_each_other_are_booked_with_their_exercises():
         line("dp", "delivery", SHARE, -100, "510", "51000"),
     )
     ours, theirs = picture("1000", {CALL: 1, PUT: 1}), picture("3000")
-    found = reconcile(ours, theirs, BOOK, changes=changes)
+    found = explain(ours, theirs, BOOK, changes=changes)
     assert sorted(one.cause for one in found.explained) == ["delivery", "delivery", "exercise", "exercise"]
     assert found.unexplained == ()
     assert (
-        reconcile(after(ours, found), theirs, BOOK, changes=changes, is_booked=booked(found).__contains__)
+        explain(after(ours, found), theirs, BOOK, changes=changes, is_booked=booked(found).__contains__)
         == EQUAL
     )
 
@@ -374,7 +374,7 @@ def test_a_foreign_trade_in_an_options_last_hour_is_the_venues_liquidation(numbe
 @pytest.mark.rows(("now_ns", "heard_ns"), [(NOON_NS - 1, NOON_NS), (NOON_NS + 1, NOON_NS + 1)])
 def test_a_line_of_the_history_is_booked_as_told_and_cash_alone_at_what_is_held(number, now_ns, heard_ns):
     told = change("interest", number=number, cash="1.5")
-    (why,) = reconcile(
+    (why,) = explain(
         picture("0", {PUT: 1}), picture("1.5", {PUT: 1}, ts_ns=now_ns), BOOK, changes=[told]
     ).explained
     assert why.event == PositionChanged(
@@ -393,7 +393,7 @@ def test_a_line_of_the_history_is_booked_as_told_and_cash_alone_at_what_is_held(
 
 @pytest.mark.rows(("cash", "is_reported"), [("1000.01", False), ("1000.02", True), ("999.98", True)])
 def test_a_cent_is_no_difference(cash, is_reported):
-    found = reconcile(picture("1000"), picture(cash), BOOK)
+    found = explain(picture("1000"), picture(cash), BOOK)
     assert [str(one) for one in found.unexplained] == (
         [f"cash: desk 1000.00, venue {cash}"] if is_reported else []
     )
@@ -403,35 +403,35 @@ def test_a_cent_is_no_difference(cash, is_reported):
 def test_a_difference_of_coin_is_told_to_the_satoshi():
     within = Tolerance(cash=SATOSHI)
     ours, theirs = picture("2.08458641"), picture("2.07927837")
-    (found,) = reconcile(ours, theirs, BOOK, tolerance=within).unexplained
+    (found,) = explain(ours, theirs, BOOK, tolerance=within).unexplained
     assert str(found) == "cash: desk 2.08458641, venue 2.07927837"
     assert side_by_side(ours, theirs, BOOK, within).split()[-3:] == ["cash", "2.08458641", "2.07927837"]
 
 
 def test_units_that_nothing_explains_are_told_with_both_sides():
-    found = reconcile(picture("0", {SHARE: "3.50", PUT: 1}), picture("0", {SHARE: "1.0", PUT: 1}), BOOK)
+    found = explain(picture("0", {SHARE: "3.50", PUT: 1}), picture("0", {SHARE: "1.0", PUT: 1}), BOOK)
     assert [str(one) for one in found.unexplained] == ["SPY: desk 3.5, venue 1"]
-    found = reconcile(picture("0", {SHARE: 100}), picture("0"), BOOK)
+    found = explain(picture("0", {SHARE: 100}), picture("0"), BOOK)
     assert [str(one) for one in found.unexplained] == ["SPY: desk 100, venue 0"]
 
 
 def test_bookings_are_taken_in_the_order_in_which_they_happened_and_each_once():
     told = [change("manual_trade", 5, name="b", ts_ns=NOON_NS + 2), change("manual_trade", 3, name="a")]
     theirs = picture("1000", {SHARE: 8})
-    found = reconcile(picture("1000"), theirs, BOOK, changes=told)
+    found = explain(picture("1000"), theirs, BOOK, changes=told)
     assert [one.event.reference for one in found.explained] == ["activity-a", "activity-b"]
-    found = reconcile(
+    found = explain(
         picture("1000", {SHARE: 3}), theirs, BOOK, changes=told, is_booked={"activity-a"}.__contains__
     )
     assert [one.event.reference for one in found.explained] == ["activity-b"]
-    found = reconcile(picture("1000"), theirs, BOOK, changes=told, is_booked={"activity-a"}.__contains__)
+    found = explain(picture("1000"), theirs, BOOK, changes=told, is_booked={"activity-a"}.__contains__)
     assert found.explained == ()
     assert [str(one) for one in found.unexplained] == ["SPY: desk 0, venue 8"]
 
 
 def test_an_order_of_the_venue_without_the_desks_id_goes_by_the_venues():
     theirs = picture("1", {}, OpenOrder("other", "v1", "SPY", D(0)), OpenOrder("", "v2", "QQQ", D(0)))
-    found = reconcile(picture("1"), theirs, BOOK)
+    found = explain(picture("1"), theirs, BOOK)
     assert [str(one) for one in found.unexplained] == [
         "order other: desk never sent by this desk, venue open, SPY",
         "order v2: desk never sent by this desk, venue open, QQQ",
@@ -472,7 +472,7 @@ def told_of(found):
 def test_cash_that_no_latest_lines_give_is_the_operators(cash, lines):
     changes = [change(cause, cash=paid, name=f"a{n}") for n, (cause, paid) in enumerate(lines)]
     theirs = picture(str(1000 + D(cash)), {SHARE: 3})
-    found = reconcile(picture("1000", {SHARE: 3}), theirs, BOOK, changes=changes)
+    found = explain(picture("1000", {SHARE: 3}), theirs, BOOK, changes=changes)
     assert (found.explained, told_of(found)) == ((), {"cash"})
     assert found.left == Gap({}, D(cash))
 
@@ -486,7 +486,7 @@ def test_an_early_assignment_is_booked_from_the_history_or_once_shares_and_cash_
         change("assignment", 1, LATER),
         change("delivery", -100, SHARE, price="500", cash="50000", name="a2"),
     ]
-    found = reconcile(ours, theirs, BOOK, changes=lines if by_stock else [])
+    found = explain(ours, theirs, BOOK, changes=lines if by_stock else [])
     assert [one.cause for one in found.explained] == ["assignment", "delivery"]
     assert told_of(found) == set()
     assert [one.event.price for one in found.explained] == [0, 500]
@@ -503,19 +503,19 @@ def test_an_early_assignment_is_booked_from_the_history_or_once_shares_and_cash_
     ],
 )
 def test_what_is_no_assignment_at_the_strike_is_the_operators(held, after, cash):
-    found = reconcile(picture("1000", held), picture(cash, after), BOOK)
+    found = explain(picture("1000", held), picture(cash, after), BOOK)
     assert found.unexplained
     assert not {one.cause for one in found.explained} & {"assignment", "delivery"}
 
 
 def test_a_settlement_in_cash_is_booked_at_the_level_that_the_history_names():
     ours, theirs = picture("1000", {INDEX_CALL: 2}), picture("3500", ts_ns=AFTER_NS)
-    found = reconcile(ours, theirs, BOOK)
+    found = explain(ours, theirs, BOOK)
     assert (found.explained, told_of(found)) == ((), {"SPXW240304C05000000", "cash"})
     line = change("cash_settlement", -2, INDEX_CALL, price="12.5", cash="2500")
-    (one,) = reconcile(ours, theirs, BOOK, changes=[line]).explained
+    (one,) = explain(ours, theirs, BOOK, changes=[line]).explained
     assert (one.cause, one.event.price, one.cash) == ("cash_settlement", D("12.5"), D(2500))
-    (lapse,) = reconcile(ours, picture("1000", ts_ns=AFTER_NS), BOOK).explained
+    (lapse,) = explain(ours, picture("1000", ts_ns=AFTER_NS), BOOK).explained
     assert (lapse.cause, lapse.units, lapse.cash) == ("expired_worthless", -2, 0)
 
 
@@ -529,7 +529,7 @@ def test_a_settlement_in_cash_is_booked_at_the_level_that_the_history_names():
     ],
 )
 def test_what_no_level_of_the_underlying_gives_is_no_expiry(held, shares, cash, at_ns):
-    found = reconcile(picture("1000", held), picture(str(1000 + cash), {SHARE: shares}, ts_ns=at_ns), BOOK)
+    found = explain(picture("1000", held), picture(str(1000 + cash), {SHARE: shares}, ts_ns=at_ns), BOOK)
     assert found.explained == ()
     assert "SPY240304C00500000" in told_of(found)
 
@@ -537,17 +537,17 @@ def test_what_no_level_of_the_underlying_gives_is_no_expiry(held, shares, cash, 
 def test_the_cash_decides_between_two_levels_that_deliver_the_same_shares():
     """A call at 500 and a put at 510: both exercised between the strikes, and neither leaves shares."""
     book = Instruments([Equity("SPY"), us_option("SPY240304C00500000"), us_option("SPY240304P00510000")])
-    found = reconcile(picture("0", {1: 1, 2: 1}), picture("1000", ts_ns=AFTER_NS), book)
+    found = explain(picture("0", {1: 1, 2: 1}), picture("1000", ts_ns=AFTER_NS), book)
     assert [one.cause for one in found.explained] == ["exercise", "delivery"] * 2
     assert found.unexplained == ()
-    short = reconcile(picture("0", {1: 1, 2: -1}), picture("0", {SHARE: 200}, ts_ns=AFTER_NS), book)
+    short = explain(picture("0", {1: 1, 2: -1}), picture("0", {SHARE: 200}, ts_ns=AFTER_NS), book)
     assert [one.cause for one in short.explained] == ["exercise", "delivery", "assignment", "delivery"]
     assert [(one.what, one.venue) for one in short.unexplained] == [("cash", "0.00")]
 
 
 def test_what_the_venue_names_in_one_instrument_is_booked_beside_a_riddle_in_another():
     theirs = picture("-2500", {SHARE: 5, LATER: 1})
-    found = reconcile(picture("0"), theirs, BOOK, foreign_fills=[foreign()])
+    found = explain(picture("0"), theirs, BOOK, foreign_fills=[foreign()])
     assert [one.event.reference for one in found.explained] == ["foreign-x1"]
     assert told_of(found) == {"SPY240419C00500000"}
 
@@ -556,11 +556,11 @@ def test_a_gap_that_the_operator_knows_hides_neither_a_cause_nor_its_own_end():
     known = Gap({LATER: D(1)}, D(-7))
     ours = picture("1000", {SHARE: 3})
     paid = [change("dividend", cash="12")]
-    found = reconcile(ours, picture("1005", {SHARE: 3, LATER: 1}), BOOK, changes=paid, known=known)
+    found = explain(ours, picture("1005", {SHARE: 3, LATER: 1}), BOOK, changes=paid, known=known)
     assert [one.cause for one in found.explained] == ["dividend"]
     assert (told_of(found), found.left) == ({"SPY240419C00500000", "cash"}, known)
     late = [*paid, change("transfer", 1, LATER, cash="-7", name="a2")]
-    found = reconcile(ours, picture("1005", {SHARE: 3, LATER: 1}), BOOK, changes=late, known=known)
+    found = explain(ours, picture("1005", {SHARE: 3, LATER: 1}), BOOK, changes=late, known=known)
     assert ([one.cause for one in found.explained], found.unexplained) == (["dividend", "transfer"], ())
 
 
@@ -585,7 +585,7 @@ def test_executions_that_are_gone_are_taken_back_by_name_with_their_fees_to_the_
     left = held - sum(fill.quantity for fill in missing)
     cash = sum(fill.quantity * fill.price + fill.fee for fill in missing)
     theirs = picture(str(cash), {SHARE: left} if left else {})
-    found = reconcile(picture("0", {SHARE: held}), theirs, BOOK, missing=missing)
+    found = explain(picture("0", {SHARE: held}), theirs, BOOK, missing=missing)
     assert [one.event for one in found.explained] == [
         FillBusted(fill.client_order_id, NOON_NS, NOON_NS, fill.execution_id, "not at the venue any more")
         for fill in missing
@@ -598,7 +598,7 @@ def test_a_correction_is_its_bust_and_the_execution_in_its_place(cash, is_booked
     instead = foreign(2, "499.97", ts_ns=NOON_NS - 9, name="y")
     missing = [BookedFill("o", "x", SHARE, D(2), D(500), D("0.10"), instead)]
     ours = picture("0", {SHARE: 2})
-    found = reconcile(ours, picture(cash, {SHARE: 2}), BOOK, missing=missing)
+    found = explain(ours, picture(cash, {SHARE: 2}), BOOK, missing=missing)
     assert [one.event for one in found.explained] == (
         [
             FillBusted("o", NOON_NS, NOON_NS, "x", "not at the venue any more", is_corrected=True),
@@ -626,7 +626,7 @@ def test_a_correction_to_the_cent_goes_before_fees_that_may_not_be_charged_yet(
     ]
     holdings = {SHARE: 3 * side.sign}
     moved = -3 * D(cents) / 100 * side.sign - D("0.03")
-    found = reconcile(
+    found = explain(
         picture("0", holdings),
         picture(str(moved), holdings),
         BOOK,
@@ -644,8 +644,8 @@ def test_a_correction_to_the_cent_goes_before_fees_that_may_not_be_charged_yet(
 def test_an_execution_that_a_late_history_does_not_list_yet_is_none_that_was_busted():
     missing = [BookedFill("o", "x", SHARE, D(3), D(500)), BookedFill("p", "y", SHARE, D(2), D(501))]
     ours = picture("0", {SHARE: 5})
-    assert reconcile(ours, ours, BOOK, missing=missing) == EQUAL
-    found = reconcile(ours, picture("1500", {SHARE: 2}), BOOK, missing=missing)  # one of the two is gone
+    assert explain(ours, ours, BOOK, missing=missing) == EQUAL
+    found = explain(ours, picture("1500", {SHARE: 2}), BOOK, missing=missing)  # one of the two is gone
     assert (found.explained, told_of(found)) == ((), {"SPY", "cash"})
 
 
@@ -666,7 +666,7 @@ def test_a_declared_dividend_is_expected_from_its_ex_date_on(held, ex_ns, cash, 
     dividend = DividendEvent(SHARE, 1, 1, NOON_NS + ex_ns, D("1.50"))
     reference = "dividend-0-2024-03-04"
     holdings = {SHARE: held} if held else {}
-    found = reconcile(
+    found = explain(
         picture("0", holdings),
         picture(cash, holdings),
         BOOK,

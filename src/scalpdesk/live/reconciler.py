@@ -1,4 +1,4 @@
-"""Reconciliation of the desk with the venue's account: at start, after reconnects, on a timer, on unknowns.
+"""The loop that compares the desk with the venue's account: at start, after breaks, on a timer, on doubts.
 
 A difference is acted on only when two views in a row show the same one and the desk's own books did not
 move between them: a fill may travel on the stream while the query is answered. The second view must have been
@@ -31,6 +31,7 @@ from scalpdesk.core.events import (
     PositionChanged,
 )
 from scalpdesk.core.intents import OPENING, MultiLegOrder, SubmitOrder, VenueCommand
+from scalpdesk.core.matching import Matching
 from scalpdesk.core.units import (
     DAY_NS,
     MINUTE_NS,
@@ -42,25 +43,25 @@ from scalpdesk.core.units import (
 )
 from scalpdesk.engine.trading_engine import TradingEngine
 from scalpdesk.instruments.fees import NO_FEES, FeeModel
-from scalpdesk.instruments.postings import LATE_FEE
+from scalpdesk.instruments.postings import Origin, Posting
 from scalpdesk.instruments.sessions import ex_instant_ns, to_new_york
 from scalpdesk.live.core import LiveCore
-from scalpdesk.live.doubt import Doubt, Market, fills_shown
-from scalpdesk.live.reconcile import (
+from scalpdesk.live.differences import (
     NO_GAP,
     AccountPicture,
     BookedFill,
     Difference,
+    Differences,
     Explained,
     Gap,
     OpenOrder,
-    Reconciliation,
     Tolerance,
+    explain,
     first_and_second,
     of_day_fees,
-    reconcile,
     side_by_side,
 )
+from scalpdesk.live.doubt import Doubt, Market, fills_shown
 from scalpdesk.live.supervision import Supervisor
 from scalpdesk.orders.order import Order, OrderState
 from scalpdesk.orders.order_manager import command_of
@@ -92,39 +93,61 @@ def desk_picture(engine: TradingEngine) -> AccountPicture:
     )
 
 
+class _OwnExecution(NamedTuple):
+    """An execution of the desk as its books have it."""
+
+    order: Order
+    execution_id: str
+    symbol: str
+    trade: Posting
+
+    def keys(self) -> tuple[str, str, tuple[str, Decimal], Decimal]:
+        """Return what tells it from others."""
+        terms = self.symbol, self.trade.units
+        return self.execution_id, self.order.venue_order_id, terms, self.trade.price
+
+
+def _keys(fill: VenueFill) -> tuple[str, str, tuple[str, Decimal], Decimal]:
+    terms = fill.symbol, fill.quantity * fill.side.sign
+    return fill.execution_id, fill.venue_order_id, terms, fill.price
+
+
 def missing_fills(engine: TradingEngine, fills: Sequence[VenueFill], since_ns: int) -> list[BookedFill]:
     """Return the desk's latest executions that the venue's history should list and does not, oldest first.
 
     An execution inferred from its order's filled sum has no id of the venue and matches no listed execution.
-    The execution that a history lists in its place has its order and its quantity.
+    The execution that a history lists in its place is of the same order, instrument and quantity.
 
     ``fills``: The account's executions since ``since_ns``.
     ``since_ns``: Executions of orders sent a minute later, or after that, are all among them; UTC
     nanoseconds.
     """
     desk = engine.desk
+    booked = [
+        _OwnExecution(order, execution_id, desk.instruments[trade.instrument_id].symbol, trade)
+        for name, order in islice(reversed(desk.orders.orders.items()), _LATEST_ORDERS)
+        if order.created_ns >= since_ns + MINUTE_NS
+        for execution_id in reversed(tuple(order.executions))
+        if (trade := desk.positions.booking(f"{name}/{execution_id}")) is not None
+        and not execution_id.startswith(f"{order.venue_order_id}/")
+    ][::-1]
+    matching = Matching(fills, booked, lambda fill: fill.ts_event_ns, lambda each: each.trade.ts_ns)
+    matching.pair_executions(_keys, _OwnExecution.keys)
     listed = {fill.execution_id for fill in fills}
+    instead = {
+        (each.order.client_order_id, each.execution_id): fill
+        for (fill,), (each,) in matching.found
+        if each.execution_id not in listed
+    }
     found: list[BookedFill] = []
-    for name, order in islice(reversed(desk.orders.orders.items()), _LATEST_ORDERS):
-        if order.created_ns < since_ns + MINUTE_NS:
-            continue
-        new = [
-            fill
-            for fill in fills
-            if fill.venue_order_id == order.venue_order_id and fill.execution_id not in order.executions
-        ]
-        for execution_id in reversed(tuple(order.executions)):
-            trade = desk.positions.booking(f"{name}/{execution_id}")
-            if trade is None or execution_id in listed or execution_id.startswith(f"{order.venue_order_id}/"):
-                continue
-            number, quantity = trade.instrument_id, trade.units
-            instead = next((fill for fill in new if fill.quantity == abs(quantity)), None)
-            if instead is not None:
-                new.remove(instead)
-            late = desk.positions.booking(LATE_FEE + execution_id)
+    for order, execution_id, _, trade in booked:
+        if execution_id not in listed:
+            name = order.client_order_id
+            late = desk.positions.booking(Origin.LATE_FEE + execution_id)
             fee = -trade.income - (ZERO if late is None else late.income)
-            found.append(BookedFill(name, execution_id, number, quantity, trade.price, fee, instead))
-    return found[::-1]
+            known = name, execution_id, trade.instrument_id, trade.units, trade.price, fee
+            found.append(BookedFill(*known, instead.get((name, execution_id))))
+    return found
 
 
 def _venue_picture(view: VenueView, known: Mapping[str, Order]) -> AccountPicture:
@@ -287,7 +310,7 @@ class Reconciler:
         self._settle(view)
         return Verdict(commands, query, look_again=bool(found.explained))
 
-    def _waits(self, found: Reconciliation, view: VenueView) -> bool:
+    def _waits(self, found: Differences, view: VenueView) -> bool:
         """Return whether the account is judged only once an order is settled that the venue does not show.
 
         Not beyond the bound of its doubt, nor where the account shows what the venue counts as filled of it.
@@ -318,7 +341,7 @@ class Reconciler:
 
     def _compare(
         self, view: VenueView, ours: AccountPicture, theirs: AccountPicture, since_ns: int, now_ns: int
-    ) -> Reconciliation:
+    ) -> Differences:
         desk = self._core.engine.desk
         open_orders = {order.client_order_id for order in theirs.open_orders if not order.is_over}
         doubts = [doubt for doubt in self._doubts(view) if doubt.order.client_order_id not in open_orders]
@@ -337,7 +360,7 @@ class Reconciler:
             and not self._is_carried(activity)
         ]
         fees = sum((line.fees for line in desk.positions.positions.values()), ZERO)
-        found = reconcile(
+        found = explain(
             ours,
             theirs,
             desk.instruments,
@@ -366,7 +389,7 @@ class Reconciler:
                 lines = self._charged.setdefault(activity.charges_day, {})
                 lines[activity.activity_id] = -activity.cash_change
         stands = desk.positions.already_applied
-        days = [day for day in sorted(self._charged) if not stands(f"{LATE_FEE}{day}")]
+        days = [day for day in sorted(self._charged) if not stands(f"{Origin.LATE_FEE}{day}")]
         booked = dict.fromkeys(days, ZERO)
         for name, order in desk.orders.orders.items() if days else ():
             for execution_id in order.executions:
@@ -390,7 +413,7 @@ class Reconciler:
         return self._core.engine.desk.positions.already_applied(f"split-{activity.symbol}-{day}")
 
     def _act(
-        self, found: Reconciliation, ours: AccountPicture, theirs: AccountPicture, now_ns: int
+        self, found: Differences, ours: AccountPicture, theirs: AccountPicture, now_ns: int
     ) -> list[VenueCommand]:
         commands: list[VenueCommand] = []
         for difference in found.explained:

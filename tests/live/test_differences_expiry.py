@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scalpdesk.core.units import ZERO
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.instruments.settlement import settle_option
-from scalpdesk.live.reconcile import AccountPicture, reconcile
+from scalpdesk.live.differences import AccountPicture, explain
 from scalpdesk_testing.kit.instruments import DAY, straddle_book
 
 D = Decimal
@@ -23,7 +23,7 @@ def explained(held, shares, cash):
     """Book what is found; return the causes by instrument, nothing being left over."""
     ours = AccountPicture(ENDS_NS - 1, D(0), {number: D(units) for number, units in held.items()})
     theirs = AccountPicture(AFTER_NS, D(cash), {SHARE: D(shares)} if shares else {})
-    found = reconcile(ours, theirs, BOOK)
+    found = explain(ours, theirs, BOOK)
     assert found.unexplained == ()
     assert sum((each.cash for each in found.explained), ZERO) == cash
     assert len({each.event.reference for each in found.explained}) == len(found.explained)

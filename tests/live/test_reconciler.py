@@ -23,8 +23,8 @@ from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.fees import trade_date
 from scalpdesk.instruments.futures import future_contract
 from scalpdesk.live.core import LiveCore
-from scalpdesk.live.reconcile import BookedFill, OpenOrder
-from scalpdesk.live.reconciliation import (
+from scalpdesk.live.differences import BookedFill, OpenOrder
+from scalpdesk.live.reconciler import (
     AccountQueries,
     Reconciler,
     UnknownOrders,
@@ -183,6 +183,16 @@ def test_an_execution_stands_in_for_a_missing_one_of_its_own_size_alone(quantity
     assert (missing.execution_id, missing.corrected is not None) == ("x1", is_instead)
 
 
+@pytest.mark.parametrize(("symbol", "side"), [("QQQ", Side.BUY), ("SPY", Side.SELL)])
+def test_an_execution_of_another_leg_of_the_order_stands_in_for_none(symbol, side):
+    """The legs of a combo may have one order id at the venue, and are of one size as a rule."""
+    bench = Bench(10, 4)
+    bench.hand.accept(bench.orders[0])
+    line = msgspec.structs.replace(foreign("x9", "v", symbol, quantity=4), side=side)
+    (missing,) = missing_fills(bench.engine, (line,), 0)
+    assert (missing.execution_id, missing.corrected) == ("x1", None)
+
+
 def test_of_two_missing_executions_of_one_size_one_replacement_corrects_one():
     """The other one was busted: a bust beside a correction of one size."""
     bench = Bench(10, 4, 4)
@@ -221,9 +231,10 @@ def test_what_the_history_lists_in_the_place_of_an_execution_is_its_correction(s
     name = f"x{quantities.index(corrected) + 1}"
     kept = [(f"x{n}", quantity) for n, quantity in enumerate(quantities, 1) if f"x{n}" != name]
     lines = tuple(
-        msgspec.structs.replace(foreign(each, "", quantity=quantity, price=499, fee=0), side=side)
+        msgspec.structs.replace(foreign(each, "v", quantity=quantity, price=499, fee=0), side=side)
         for each, quantity in (("y", corrected), *kept)
     )
+    bench.hand.accept(bench.orders[0])
     (fill,) = missing_fills(bench.engine, lines, 0)
     assert (fill.execution_id, fill.corrected.execution_id, fill.corrected.price) == (name, "y", 499)
     shown = {"open_orders": (bench.order_at_venue(filled=10),), "fills": lines}
