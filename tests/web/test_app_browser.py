@@ -97,7 +97,7 @@ def opened(browser, url, *, size="wide", theme="dark"):
     context.close()
 
 
-# a theme is a matter of colours and a size one of places: each size once, each theme on a wide and a narrow one
+# a theme changes colours, a size places: each size once, each theme on a wide and a narrow screen
 @pytest.mark.parametrize(
     ("size", "theme"), [("wide", "dark"), ("laptop", "light"), ("tablet", "light"), ("phone", "dark")]
 )
