@@ -1,5 +1,5 @@
 # ruff: noqa: INP001, T201 - a script beside the pages it writes, not a package
-"""Write the pages of ``reference/`` that the code states and the diagrams; refresh outputs shown in others.
+"""Write the pages of ``reference/`` that the code states; refresh outputs shown in others.
 
     .venv/bin/python docs/generate.py
 
@@ -23,7 +23,6 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 import click
 import msgspec
-from diagrams import FILES as DIAGRAMS
 from shown_outputs import refresh_shown_outputs
 
 import scalpdesk.hedging.bands
@@ -404,7 +403,6 @@ def pages() -> dict[Path, str]:
         folder / "protocol.md": protocol_page(),
         folder / "strategy.md": strategy_page(),
         HERE / "developing" / "write_a_strategy.md": new_strategy(),
-        **{HERE / "pictures" / name: diagram.svg() for name, diagram in DIAGRAMS.items()},
     }
 
 

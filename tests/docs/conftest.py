@@ -23,20 +23,10 @@ def shown_outputs():
 
 
 @pytest.fixture(scope="session")
-def diagrams():
-    return script("diagrams")
-
-
-@pytest.fixture(scope="session")
-def generate(shown_outputs, diagrams):
+def generate(shown_outputs):
     return script("generate")
 
 
 @pytest.fixture(scope="session")
 def take_pictures():
     return script("take_pictures")
-
-
-@pytest.fixture(scope="session")
-def reading():
-    return script("reading")

@@ -64,13 +64,6 @@ def test_the_menu_lists_every_page_once():
     assert sorted(listed) == sorted(str(page.relative_to(docs)) for page in pages)
 
 
-def test_a_page_of_instructions_is_short_and_plain(reading):
-    texts = {str(page.relative_to(ROOT)): page.read_text("utf-8") for page in reading.instruction_pages()}
-    assert len(texts) > 60
-    assert {name for name, text in texts.items() if reading.words_of(text) > reading.MOST_WORDS} == set()
-    assert {name for name, text in texts.items() if reading.grade(text) > reading.MOST_GRADE} == set()
-
-
 # command lines ---------------------------------------------------------------------------------------
 
 
