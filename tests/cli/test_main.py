@@ -142,7 +142,7 @@ def test_with_json_an_error_is_one_document_on_stdout(capsys):
         (["price", "--style", "amercan"], ["value: 'amercan'", "nearest: american"]),
         (["config", "shw"], ["error: unknown command", "nearest: show"]),
         (["--debog"], ["error: unknown option", "nearest: --debug"]),
-        (["signals"], ["unknown command", "nearest: research signals"]),
+        (["verify"], ["unknown command", "nearest: data verify"]),
         (["chain"], ["Missing argument 'SYMBOL'", "fix: scalpdesk chain SPY", "scalpdesk chain --help"]),
         (["price", "--spot"], ["scalpdesk price", "fix: scalpdesk price --spot", "scalpdesk price --help"]),
     ],

@@ -117,6 +117,13 @@ CHANGES: tuple[SettingChange, ...] = (
     *_constants(f"{_ZERO}.recentre", is_hashed=False, check_seconds=300.0),
     SettingChange(
         None,
+        f"{_GAMMA}.entry.meta_model",
+        None,
+        "take it out: no model of entries won out of sample, and the gate alone decides",
+        is_hashed=False,
+    ),
+    SettingChange(
+        None,
         f"{_GAMMA}.entry.again_next_session",
         True,
         "take it out: what ends an entry is of its session, in every mode",

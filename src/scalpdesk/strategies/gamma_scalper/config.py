@@ -84,11 +84,6 @@ class EntryConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_o
     """Entries of one session at most; None for no limit."""
     again_next_session: bool = True
     """False of a run of an earlier version alone: its first exit was its last."""
-    meta_model: str | msgspec.UnsetType = msgspec.UNSET
-    """File of a model that takes or leaves each entry that the gate passes; one that is left is left for the
-    session. Made by ``scalpdesk research entries RUN --save FILE``, refused unless it won out of sample. In
-    the sessions that it was trained on it takes every entry.
-    """
     orders: LegOrders = LegOrders.AUTO
     """Orders of a straddle's legs, in and out: ``combo`` is one order, ``legs`` an order for each leg,
     ``auto`` one order where the venue takes it, as the simulated broker of a backtest does.

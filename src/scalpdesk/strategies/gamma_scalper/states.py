@@ -7,7 +7,6 @@ simply wanted again.
 
 import math
 from collections.abc import Callable, Sequence
-from datetime import date
 
 from scalpdesk.core.enums import DecisionKind, Mode
 from scalpdesk.core.events import Event
@@ -117,8 +116,6 @@ class WaitingState(RestingState):
             *((entry.passes, entry.pass_seconds) if entry.gate == "enforce" else (1, 0.0))
         )
         self.course = EdgeCourse()
-        self.left_on: date | None = None
-        """Session whose entry the meta-model left."""
 
     def open_session(self, view: DeskView) -> Step:
         """Close what the account holds, or take it over, as ``mode`` has it."""
@@ -210,7 +207,7 @@ class WaitingState(RestingState):
         config = tools.config
         if session is None or view.mode is not Mode.ACTIVE or not self.passes.is_due(view.now_ns):
             return self, ()
-        if self.left_on == session.day or config.mode == "adopt_only" or not tools.may_enter(view.now_ns):
+        if config.mode == "adopt_only" or not tools.may_enter(view.now_ns):
             return self, ()
         opens_ns = session.clock_ns(config.entry.not_before)
         closes_ns = session.clock_ns(config.entry.not_after)
@@ -257,12 +254,6 @@ class WaitingState(RestingState):
             count, needed = self.passes.count, self.passes.needed
             reason = f"the entry gate passes: {count} of {needed} in a row"
             return self, tools.refuse("passes in a row", reason, facts)
-        answer = None if tools.meta is None else tools.meta.judge(facts, view.now_ns)
-        if answer is not None:
-            facts |= answer.facts
-            if not answer.is_taken:
-                self.left_on = None if view.session is None else view.session.day
-                return self, tools.refuse("answer of the model", answer.reason, facts)
         straddles, sizes, figures = tools.size(best, view, verdict.edge)
         facts |= figures
         if not straddles:
@@ -277,8 +268,6 @@ class WaitingState(RestingState):
             *sizes,
             *verdict.reasons,
         )
-        if answer is not None:
-            reasons = (*reasons, answer.reason)
 
         def entered(now: DeskView) -> StraddleTrade:
             tools.entries += 1

@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from datetime import date, timedelta
 from decimal import Decimal
-from pathlib import Path
 from typing import NamedTuple
 
 from scalpdesk.closing.leg import Tactics
@@ -13,7 +12,6 @@ from scalpdesk.core.enums import Mode
 from scalpdesk.core.intents import LegOrders, SetTimer
 from scalpdesk.core.units import ZERO, InstrumentId, exact, money_text
 from scalpdesk.entry.edge_gate import Edge, GatePasses
-from scalpdesk.entry.meta_model import read_meta_model
 from scalpdesk.entry.shapes import STRADDLE, QuotedChain, ShapeLister
 from scalpdesk.entry.straddle_selector import Candidate, Selection, StraddleSelector
 from scalpdesk.hedging.base import HedgeBand
@@ -124,9 +122,6 @@ class ScalperTools:
             shape=shape,
         )
         self.edge = StraddleEdge(config.entry, config.straddles, is_neutral=shape.is_neutral)
-        path = config.entry.meta_model
-        self.meta = read_meta_model(Path(path), "gamma-scalper") if isinstance(path, str) else None
-        """Model that takes or leaves an entry; None unless one is set."""
         hedge = config.hedge
         self.hedger = DeltaHedger(
             hedge.make_band() if band is None else band,
