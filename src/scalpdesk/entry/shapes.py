@@ -19,12 +19,14 @@ from numpy.typing import NDArray
 
 from scalpdesk.core.bounds import BoundedSettings, above, at_least
 from scalpdesk.core.errors import ArgumentError, ConfigError
+from scalpdesk.core.intents import Side
 from scalpdesk.core.sockets import SHAPES as SOCKET
 from scalpdesk.core.units import DAY_NS, InstrumentId
 from scalpdesk.instruments.contract import OptionContract, Right
 from scalpdesk.instruments.events import EventKind, events_between
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.instruments.structure import Structure, StructureLeg
+from scalpdesk.marketdata.quotes import judge_quote, may_trade
 from scalpdesk.marketdata.state import MarketView
 from scalpdesk.portfolio.delta_engine import OptionValuer
 from scalpdesk.portfolio.strike_vols import ExpirySmile
@@ -309,7 +311,7 @@ class _ChainNow(Protocol):
         ...
 
 
-def may_trade(
+def quoted_to_open(
     market: MarketView, numbers: NDArray[np.int64], now_ns: int, bought: NDArray[np.bool_] | bool
 ) -> NDArray[np.bool_]:
     """Return which options have a good quote; of what is only ``bought`` an ask alone that shows a price."""
@@ -321,7 +323,9 @@ def may_trade(
         is_fresh = market.are_fine(table._replace(bid=0.5 * table.ask), numbers, now_ns)
         for place in np.flatnonzero(lacks_bid & is_fresh).tolist():
             quote = quotes[InstrumentId(int(numbers[place]))]
-            found[place] = quote is not None and not market.is_stub(quote)
+            if quote is not None and not market.is_stub(quote):
+                verdict = judge_quote(quote.bid, quote.ask)
+                found[place] = may_trade(verdict, Side.BUY, is_option=True, opens=True)
     return found
 
 
@@ -346,7 +350,7 @@ class QuotedChain:
     def traded(self, numbers: Sequence[InstrumentId], *, bought: bool = False) -> Sequence[bool]:
         """Return which of these options have a good quote and open interest enough."""
         interest = self._market.open_interest
-        good = may_trade(self._market, np.array(numbers, dtype=np.int64), self._now_ns, bought)
+        good = quoted_to_open(self._market, np.array(numbers, dtype=np.int64), self._now_ns, bought)
         return [
             is_good and (self._least < 0 or interest.get(number, -1) > self._least)
             for number, is_good in zip(numbers, good.tolist(), strict=True)

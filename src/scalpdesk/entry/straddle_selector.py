@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.units import DAYS_PER_YEAR, InstrumentId, exceeds
-from scalpdesk.entry.shapes import STRADDLE, Shape, may_trade
+from scalpdesk.entry.shapes import STRADDLE, Shape, quoted_to_open
 from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.instruments.structure import Structure
 from scalpdesk.marketdata.state import MarketView
@@ -374,7 +374,7 @@ class StraddleSelector:
     ) -> Places:
         legs = window.numbers[:, places].ravel()
         bought = [leg.ratio > 0 for each in window.structures[:1] for leg in each.legs]
-        good = may_trade(market, legs, now_ns, np.repeat(np.array(bought, dtype=np.bool_), len(places)))
+        good = quoted_to_open(market, legs, now_ns, np.repeat(np.array(bought, dtype=np.bool_), len(places)))
         quoted = places[good.reshape(len(window.numbers), -1).all(axis=0)]
         removed[f"a good quote on {'both' if len(window.numbers) == 2 else 'all'} legs"] = len(places) - len(
             quoted

@@ -4,6 +4,7 @@ import math
 from enum import StrEnum
 
 from scalpdesk.core.events import QuoteEvent
+from scalpdesk.core.intents import Side
 from scalpdesk.pricing.kernels.triggers import is_tradable
 
 
@@ -35,6 +36,16 @@ TRADABLE = frozenset({GOOD, LOCKED})
 
 Half an ask is no price of a share; an option without a bid is worth little.
 """
+_UNUSABLE = frozenset(
+    {
+        QuoteVerdict.ABSENT,
+        QuoteVerdict.CROSSED,
+        QuoteVerdict.NON_FINITE,
+        QuoteVerdict.NEGATIVE,
+        QuoteVerdict.CONTRADICTED,
+    }
+)
+"""Verdicts of quotes on which nothing may be closed."""
 LEAP = 0.005
 """Fraction of its price by which an underlying may always be quoted elsewhere than before."""
 _WIDE_PART = 0.35
@@ -75,15 +86,21 @@ def judge_quote(bid: float, ask: float) -> QuoteVerdict:
     return QuoteVerdict.ZERO_BID if bid == 0 else QuoteVerdict.CROSSED
 
 
-def may_open(verdict: QuoteVerdict, *, buys_option: bool) -> bool:
-    """Return whether a position may be opened on a quote, unless it :func:`is_stub`.
+def may_trade(verdict: QuoteVerdict, side: Side, *, is_option: bool, opens: bool) -> bool:
+    """Return whether an order may go by a quote, unless the quote :func:`is_stub`.
 
-    An option that is bought needs an ask alone: the far wing of a structure often has no bidder.
+    An option that is bought to open needs an ask alone: the far wing of a structure often has no bidder.
+    What closes needs any quote that tells a price, however old.
 
-    >>> may_open(QuoteVerdict.ZERO_BID, buys_option=True), may_open(QuoteVerdict.ZERO_BID, buys_option=False)
-    (True, False)
+    >>> zero_bid = QuoteVerdict.ZERO_BID
+    >>> [may_trade(zero_bid, side, is_option=True, opens=True) for side in Side]
+    [True, False]
     """
-    return verdict in TRADABLE or (buys_option and verdict is QuoteVerdict.ZERO_BID)
+    if verdict in TRADABLE:
+        return True
+    if not opens:
+        return verdict not in _UNUSABLE
+    return is_option and side is Side.BUY and verdict is QuoteVerdict.ZERO_BID
 
 
 def is_stub(quote: QuoteEvent, widest: float) -> bool:

@@ -16,7 +16,7 @@ from scalpdesk.instruments.contract import Instrument
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.margin.capital import capital_of, cash_of
 from scalpdesk.margin.regulation_t import LONG_OPTIONS
-from scalpdesk.marketdata.quotes import TRADABLE, QuoteVerdict, may_open
+from scalpdesk.marketdata.quotes import TRADABLE, QuoteVerdict, may_trade
 from scalpdesk.risk.context import Check, OrderContext, Scope, TradePart, Working, concerns
 
 BUY, OPEN, MARKET = Side.BUY, Purpose.OPEN, OrderType.MARKET
@@ -24,15 +24,6 @@ _NO_EXITS = frozenset(Purpose) - EXITS
 LOWERING = frozenset({Mode.REDUCING, Mode.FLATTENING})
 SPEAKER, LEG = TradePart.SPEAKER, TradePart.LEG
 _STOP_LIFETIMES = frozenset({TimeInForce.DAY, TimeInForce.GTC})
-_UNUSABLE = frozenset(
-    {
-        QuoteVerdict.ABSENT,
-        QuoteVerdict.CROSSED,
-        QuoteVerdict.NON_FINITE,
-        QuoteVerdict.NEGATIVE,
-        QuoteVerdict.CONTRADICTED,
-    }
-)
 """Quotes on which no order may go."""
 
 
@@ -123,12 +114,10 @@ def _unit(context: OrderContext) -> str:
 
 def quote_is_good(context: OrderContext) -> str | None:
     """Risk is opened only on a good quote, an option bought on its ask; lowering it needs any usable one."""
-    verdict = context.verdict
-    if may_open(verdict, buys_option=context.is_option and context.intent.side is BUY):
+    verdict, intent = context.verdict, context.intent
+    if may_trade(verdict, intent.side, is_option=context.is_option, opens=intent.purpose in OPENING):
         return None
-    if context.intent.purpose in OPENING or verdict in _UNUSABLE:
-        return f"the quote of {context.instrument.symbol} is {verdict}"
-    return None
+    return f"the quote of {context.instrument.symbol} is {verdict}"
 
 
 @concerns(Scope(purposes=OPENING, on_options=True))

@@ -29,7 +29,7 @@ from scalpdesk.core.intents import (
 )
 from scalpdesk.core.units import NANOS_PER_SECOND, ZERO, InstrumentId
 from scalpdesk.hedging.sizing import up_to_zero
-from scalpdesk.marketdata.quotes import may_open
+from scalpdesk.marketdata.quotes import may_trade
 from scalpdesk.orders.order import UNCERTAIN, Order
 from scalpdesk.risk.checks import prices_meet
 from scalpdesk.strategies.contract import Action, DeskView, Proposal
@@ -217,8 +217,9 @@ class RightOfWay:
             if _is_held_back(view, intent.instrument_id):
                 self._end(item, box, "nothing may be sent now")
                 continue
-            buys_option = intent.side is Side.BUY and view.instruments[intent.instrument_id].is_option
-            if intent.purpose not in EXITS and not may_open(verdict, buys_option=buys_option):
+            is_option = view.instruments[intent.instrument_id].is_option
+            opens = intent.purpose not in EXITS
+            if not may_trade(verdict, intent.side, is_option=is_option, opens=opens):
                 self._end(item, box, f"the quote is {verdict}")
                 continue
             others = _in_the_way(view, member, intent)
