@@ -4,6 +4,7 @@ A customer's positions may be paired in many ways, and the account is asked for 
 amounts of all pairs are the whole numbers of one small program: who is covered, by what, and what is left.
 """
 
+from collections import defaultdict
 from collections.abc import Hashable, Iterable, Sequence
 from datetime import date
 from decimal import Decimal
@@ -13,9 +14,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from scalpdesk.core.units import ZERO
+from scalpdesk.core.units import ZERO, exact
 from scalpdesk.instruments.classes import BROAD_INDICES
 from scalpdesk.instruments.contract import FUTURE_INITIAL, FUTURE_MAINTENANCE, OptionContract
+from scalpdesk.instruments.structure import bounds_of
 from scalpdesk.margin.holdings import Holding, Requirement
 
 HALF = Decimal("0.5")
@@ -286,7 +288,7 @@ class Pairing:
 
     def _pair(self, amounts: Iterable[Decimal]) -> None:
         """Count amounts of the pairs."""
-        losses: dict[date, Terms] = {}
+        spreads = defaultdict[date, list[tuple[OptionContract, float]]](list)
         for (pair, _), amount in zip(self._pairs, amounts, strict=True):
             self.initial += amount * pair.margin
             self.maintenance += amount * (pair.margin + pair.kept)
@@ -296,10 +298,10 @@ class Pairing:
                 self.uncovered[pair.covered] = contract, left - amount
             if pair.spread is not None:
                 end, contract, sign = pair.spread
-                lost = losses.setdefault(end, dict.fromkeys(self._strikes, ZERO))
-                for at in self._strikes:
-                    lost[at] -= sign * amount * _worth(contract, at)
-        need = sum((max(*lost.values(), ZERO) for lost in losses.values()), ZERO)
+                spreads[end].append((contract, float(sign * amount)))
+        # as many bought as sold of each right: their worth has a bound
+        worths = [bounds_of(legs).least or 0.0 for legs in spreads.values() if any(n for _, n in legs)]
+        need = sum((max(-exact(worth, 8), ZERO) for worth in worths), ZERO)
         self.initial += need
         self.maintenance += need
         self.uncovered = [(contract, left) for contract, left in self.uncovered if left]
