@@ -15,7 +15,7 @@ LOCKED := $(INSTALL) --only-binary :all: --require-hashes
 counted = @echo '$(1)'; (s=0; while [ -t 2 ] && sleep 2 && kill -0 $$$$ 2>/dev/null; do s=$$((s + 2)); printf '\r%s s\r' $$s >&2; done) & $(1)
 unexport PYTHONDONTWRITEBYTECODE  # every worker and every program of a test would compile each module anew
 
-.PHONY: help setup setup-dev compiled run reached test second pages full coverage check front wheel-check sbom compare bench calls bench-smoke release-check mutants docs pictures lock clean
+.PHONY: help setup setup-dev compiled run reached test second pages full coverage check front wheel-check sbom compare bench calls bench-smoke release-check docs pictures lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -128,9 +128,6 @@ release-check: setup-dev  ## what a release must survive besides: 100,000 fault 
 	$(BIN)/python -m pytest -q -m slow -o faulthandler_timeout=0
 	$(TESTS) --hypothesis-profile=drawn
 	$(BIN)/scalpdesk selftest --seeds 0:100000
-
-mutants: setup-dev  ## small changes of the source, drawn by SEED: do the tests notice? (an hour)
-	$(BIN)/python tests/mutants/run.py --seed $(or $(SEED),1)
 
 docs: setup-dev  ## rewrite the generated pages, and build the site in build/site; a broken link fails
 	$(BIN)/python docs/generate.py

@@ -34,10 +34,11 @@ def test_a_former_key_is_taken_while_it_equals_its_constant_and_no_hash_changes(
 
 
 def test_a_former_key_of_any_source_and_of_a_stored_run_is_taken(load):
-    values = load("[strategies.gamma-scalper]\nentry.passes = 3\n[risk]\nstress_sigmas = 4\n")
+    values = load("[strategies.gamma-scalper]\nentry.passes = 3\n[risk]\nreject_window_seconds = 300\n")
     variable = load(environ={"SCALPDESK_STRATEGIES__GAMMA_SCALPER__ENTRY__PASSES": "3"})
     assert values.config_hash == variable.config_hash == load().config_hash
-    stored = {"risk": {"stress_sigmas": 4.0}, "strategies": {"gamma-scalper@QQQ": {"entry": {"passes": 3}}}}
+    scalper = {"gamma-scalper@QQQ": {"entry": {"passes": 3}}}
+    stored = {"risk": {"reject_window_seconds": 300.0}, "strategies": scalper}
     assert as_of_today(stored) == {"strategies": {"gamma-scalper@QQQ": {}}}
     with pytest.raises(ConfigError, match="constant now"):
         as_of_today({"strategies": {"zero-dte": {"watch": {"min_observations": 5}}}})

@@ -26,15 +26,6 @@ def run_of(tmp_path):
     return unpack
 
 
-def test_a_journal_of_an_earlier_version_replays_to_the_same_book(run_of):
-    verdict = replay(run_of("before_redraw"), verify=False)
-    summary = verdict.summary
-    assert (verdict.events, verdict.outputs, verdict.recovered) == (3737, 830, None)
-    assert (summary["orders"], summary["fills"], summary["hedges"]) == (17, 17, 14)
-    assert summary["pnl"]["total"] == summary["nav_change"] == "6.14"
-    assert summary["end_positions"] == {"SPY240419C00500000": "1", "SPY240419P00500000": "1", "SPY": "16"}
-
-
 def test_an_order_of_0_1_0_that_the_exchange_had_not_acknowledged_is_known_to_a_resume(run_of):
     reader = JournalReader(run_of("v0.1.0_exchange"))  # killed between an order and its acknowledgement
     engine = engine_from_header(reader.header)

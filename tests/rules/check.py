@@ -72,7 +72,7 @@ def broad_excepts() -> list[str]:
 
 SUBJECTS = {"conformance", "property", "golden", "determinism", "faults"}
 """Folders of tests that hold the whole product to a law."""
-NO_MODULES = {"docs", "rules", "examples", "mutants", "release"}
+NO_MODULES = {"docs", "rules", "examples", "release"}
 """Folders of tests of what is no module of the product."""
 
 

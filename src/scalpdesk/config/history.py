@@ -46,7 +46,6 @@ def _constants(section: str, *, is_hashed: bool = True, **before: object) -> tup
 _GAMMA, _ZERO, _ANY = "strategies.gamma-scalper", "strategies.zero-dte", "strategies.*"
 _ALERT_CONSTANTS: dict[str, Any] = {"again_after_seconds": 900.0, "min_observations": 60}
 _PASSES: dict[str, Any] = {"passes": 3, "pass_seconds": 60.0}
-_USE_ZERO_DTE = "run zero-dte, which {}"
 
 CHANGES: tuple[SettingChange, ...] = (
     # moved
@@ -79,41 +78,7 @@ CHANGES: tuple[SettingChange, ...] = (
     SettingChange(None, f"{_GAMMA}.size.k_stderr", 1.0, "set entry.k_stderr, which counts for both"),
     *_constants(f"{_ZERO}.watch", **_ALERT_CONSTANTS),
     # constants that had come later, or are in no hash
-    *_constants("risk", is_hashed=False, stress_sigmas=4.0),
     *_constants("alerts", is_hashed=False, group_seconds=10.0, repeat_seconds=300.0, settle_seconds=15.0),
-    *_constants(f"{_GAMMA}.entry", is_hashed=False, spaced_attempts=False),
-    *_constants(f"{_GAMMA}.exits", is_hashed=False, alert_after=3, retry_seconds=None),
-    *(
-        SettingChange(
-            None,
-            f"{_GAMMA}.exits.deadline.{key}",
-            before,
-            "set exits.close_at or exits.flat_minutes_before_close, or run zero-dte",
-            is_hashed=False,
-        )
-        for key, before in {
-            "at": None,
-            "buffer_minutes": 5.0,
-            "minutes_before_close": None,
-            "venue": None,
-        }.items()
-    ),
-    *_constants(f"{_GAMMA}.hedge", is_hashed=False, first_at_once=False),
-    SettingChange(
-        None,
-        f"{_GAMMA}.hedge.strict_quotes",
-        False,
-        _USE_ZERO_DTE.format("hedges on no such quote"),
-        is_hashed=False,
-    ),
-    SettingChange(
-        None,
-        f"{_GAMMA}.selection.today_only",
-        False,
-        _USE_ZERO_DTE.format("trades options of today"),
-        is_hashed=False,
-    ),
-    *_constants(f"{_GAMMA}.watch", is_hashed=False, **_ALERT_CONSTANTS),
     *_constants(f"{_ZERO}.recentre", is_hashed=False, check_seconds=300.0),
     SettingChange(
         None,
