@@ -1,6 +1,6 @@
 """Reports of other programs on nights, expiries, assignments, forecasts and daily bars: what this desk does.
 
-The log is docs/evidence/reports.md. Each right value is worked out here by other means than the desk's.
+The log is docs/evidence/faults.md. Each right value is worked out here by other means than the desk's.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""st0ckg on recorded days: what its signals found, and why nothing was bought (docs/evidence/st0ckg.md)."""
+"""st0ckg on recorded days: what its signals found, and why nothing was bought (docs/evidence/results.md)."""
 
 from datetime import date
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Each row of the tables in docs/evidence/st0cka.md, computed again; and laws of every session."""
+"""Each row of the tables in docs/evidence/results.md, computed again; and laws of every session."""
 
 import re
 from collections import Counter
@@ -109,7 +109,7 @@ def trade(
 
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGE = (ROOT / "docs" / "evidence" / "st0cka.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "evidence" / "results.md").read_text(encoding="utf-8")
 SHARED = ROOT / ".." / "shared" / "data"
 DAILY = SHARED / "daily_history" / "equity_daily.parquet"
 ALL_SOLD = time(11, 5)

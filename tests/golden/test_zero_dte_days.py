@@ -10,7 +10,7 @@ from tests.golden.zero_dte_days import RECONSTRUCTED, RECORDED, PlayedDay, play_
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT.parent / "shared" / "data"
-PAGE = ROOT / "docs" / "evidence" / "zero-dte.md"
+PAGE = ROOT / "docs" / "evidence" / "results.md"
 OF_SECOND = {"2017-11-24": [], "2018-12-24": [pytest.mark.second]}
 """The half days, and whether the second stage plays them."""
 
@@ -23,7 +23,7 @@ needs_data = pytest.mark.skipif(
 
 def stated(name: str) -> list[str]:
     """Cells of the row that begins with the name."""
-    lines = PAGE.read_text(encoding="utf-8").splitlines()
+    lines = PAGE.read_text(encoding="utf-8").partition("\n### Whole days\n")[2].splitlines()
     row = next(line for line in lines if line.startswith(f"| {name} |"))
     return [cell.strip() for cell in row.strip("|").split("|")[1:]]
 

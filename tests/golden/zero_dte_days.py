@@ -1,4 +1,4 @@
-"""Whole 0DTE days through the engine, watched at every step; for the tests of docs/evidence/zero-dte.md."""
+"""Whole 0DTE days through the engine, watched at every step; for the tests of docs/evidence/results.md."""
 
 import math
 from dataclasses import dataclass, field

@@ -381,7 +381,7 @@ def test_after_a_split_clouds_and_volumes_are_those_of_adjusted_bars(source):
 
 @pytest.mark.recorded
 def test_of_the_recorded_weeks_flips_a_few_pass_every_filter(recorded):
-    """The counts of docs/evidence/ema-scalper.md."""
+    """The counts of docs/evidence/results.md."""
     watch, found, closes = CloudWatch(0, "SPY"), [], {}
     for day, rows in recorded.groupby(recorded.index.date):
         watch.open_session(session_on(day))

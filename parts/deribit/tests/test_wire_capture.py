@@ -202,7 +202,7 @@ def documents(text):
 
 
 def test_the_page_shows_the_venues_figures_beside_ours():
-    """Each line of the table in docs/evidence/deribit.md is made again from the capture."""
+    """Each line of the table in docs/evidence/live.md is made again from the capture."""
     found, _ = read_capture(FOLDER / "DERIBIT.ws.1.0.gz")
     last = {row["symbol"]: row for row in found["tickers"]}
     page = (Path(__file__).parents[3] / "docs" / "evidence" / "deribit.md").read_text("utf-8")

@@ -1,7 +1,7 @@
 """Conviction of a cloud signal, 0 to 100, with its parts.
 
 The document that the scalper follows names a conviction and no formula; this one is the strategy
-reference's (F4). Its weights are a choice, not a measurement: docs/evidence/ema-scalper.md
+reference's (F4). Its weights are a choice, not a measurement: docs/evidence/results.md
 has what signals of each level came to.
 """
 

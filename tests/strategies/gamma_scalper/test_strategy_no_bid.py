@@ -126,7 +126,7 @@ def test_it_is_offered_once_at_the_smallest_price_and_rests(takes):
 def test_one_that_the_venue_takes_at_no_price_is_offered_ever_more_seldom_until_it_is_bid_for():
     venue = leaving("none")
     venue.pass_time(2_400)
-    assert len(venue.sales) == 23  # docs/evidence/deribit.md
+    assert len(venue.sales) == 23  # docs/evidence/live.md
     times = sorted({seconds for seconds, _ in venue.sales})
     assert times[-1] - times[-2] > 1_000.0
     alerts = [one.reasons[0] for one in decided(venue, "alert") if "P00500000" in one.reasons[0]]
