@@ -11,11 +11,11 @@ from scalpdesk.core.intents import (
     OPENING,
     LegOrders,
     OrderIntent,
-    OrderType,
     Purpose,
     Side,
     sets_of_all,
 )
+from scalpdesk.core.order_types import TRAITS
 from scalpdesk.core.structs import FrozenLeaf
 from scalpdesk.core.units import ZERO, InstrumentId
 from scalpdesk.engine.desk import Desk
@@ -219,7 +219,7 @@ class OrderAdmission:
         limits = desk.gate.venue_limits
         if limits is not None and limits.options_level < _COMBO_LEVEL:
             return False
-        if not all(isinstance(leg.order_type, OrderType) for leg in intents):
+        if any(TRAITS[leg.type_name].waits for leg in intents):
             return False  # no venue has a trigger for several contracts
         kinds = {(leg.order_type, leg.time_in_force, leg.purpose, leg.owner) for leg in intents}
         sets = sets_of_all([leg.quantity for leg in intents])

@@ -11,11 +11,12 @@ from typing import Any
 import msgspec
 
 from scalpdesk.core.errors import ArgumentError
+from scalpdesk.core.order_types import SENT, TRAITS
 from scalpdesk.protocol.values import ID, ID_PATTERN, PROTOCOL, parse_ts
 
 Schema = dict[str, Any]
 OK = "ok"
-_PRICED = ("limit", "stop_limit")
+_PRICED = tuple(name for name in SENT if TRAITS[name].needs_limit)
 """Order types that need a limit price above zero."""
 
 
@@ -146,7 +147,7 @@ _ORDER_INTENT = {
     "symbol": _SYMBOL,
     "side": _enum(("buy", "sell"), "Direction."),
     "qty": Field(_above_zero_fault, _QTY),
-    "order_type": _enum(("market", "limit", "stop", "stop_limit"), "Kind of price."),
+    "order_type": _enum(SENT, "Kind of price."),
     "limit_price": Field(_finite_fault, _LIMIT_PRICE, ""),
     "time_in_force": _enum(("day", "gtc", "ioc", "fok"), "Time in force.", ""),
     "client_tag": _text("The strategy's own word for it.", ""),

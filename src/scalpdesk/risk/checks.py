@@ -10,7 +10,8 @@ from decimal import Decimal
 
 from scalpdesk.core.enums import Mode
 from scalpdesk.core.events import QuoteEvent
-from scalpdesk.core.intents import EXITS, OPENING, OrderIntent, OrderType, Purpose, Side, TimeInForce
+from scalpdesk.core.intents import EXITS, OPENING, OrderIntent, OrderType, Purpose, Side
+from scalpdesk.core.order_types import TRAITS
 from scalpdesk.core.units import DAY_NS, NANOS_PER_SECOND, ZERO, InstrumentId, money_decimals
 from scalpdesk.instruments.contract import Instrument
 from scalpdesk.instruments.sessions import expiry_instant_ns
@@ -23,7 +24,6 @@ BUY, OPEN, MARKET = Side.BUY, Purpose.OPEN, OrderType.MARKET
 _NO_EXITS = frozenset(Purpose) - EXITS
 LOWERING = frozenset({Mode.REDUCING, Mode.FLATTENING})
 SPEAKER, LEG = TradePart.SPEAKER, TradePart.LEG
-_STOP_LIFETIMES = frozenset({TimeInForce.DAY, TimeInForce.GTC})
 """Quotes on which no order may go."""
 
 
@@ -185,7 +185,7 @@ def price_is_shown(context: OrderContext) -> str | None:
     return f"{shown}: it is worth {worth:.4g} by the model, and is not sold for less than {least:.4g}"
 
 
-@concerns(Scope(applies=lambda _, key: key.order_type not in ("market", "limit")))
+@concerns(Scope(applies=lambda _, key: TRAITS[key.order_type].waits))
 def stop_is_sound(context: OrderContext) -> str | None:
     """A stop waits for a price that the market has not reached, its limit is near; an exit need not wait."""
     intent, quote, collar = context.intent, context.quote, context.limits.price_collar_fraction
@@ -194,7 +194,7 @@ def stop_is_sound(context: OrderContext) -> str | None:
         return None
     if not trigger.is_finite() or trigger <= 0:
         return "a stop needs a trigger above zero"
-    if intent.time_in_force not in _STOP_LIFETIMES:
+    if intent.time_in_force not in TRAITS[intent.type_name].lifetimes:
         return f"a stop lives for the day or until cancelled, not {intent.time_in_force.value}"
     if limit is not None:
         if not limit.is_finite() or limit <= 0:

@@ -4,15 +4,14 @@ Keys that are each sane and together are not: refused before anything runs.
 """
 
 from decimal import Decimal
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import msgspec
 
 from scalpdesk.core.bounds import BoundedSettings, above, at_least
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.intents import Purpose
-
-OrderTypeName = Literal["market", "limit", "stop", "stop_limit"]
+from scalpdesk.core.order_types import WORKING_AT_ONCE, OrderTypeName
 
 _Money = Annotated[Decimal, above(0, 10**9, "an amount in the account's currency")]
 Fraction = Annotated[float, above(0, 1, "a fraction of equity: 0.05 is 5 %")]
@@ -141,7 +140,7 @@ class RiskLimits(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_on
     def __post_init__(self) -> None:
         """Refuse figures that would switch a limit off by accident, and pairs that contradict."""
         super().__post_init__()
-        if not {"market", "limit"} & {*self.allowed_order_types}:
+        if WORKING_AT_ONCE.isdisjoint(self.allowed_order_types):
             raise ConfigError(
                 "neither market nor limit orders are allowed: the desk could not even exit",
                 where="risk.allowed_order_types",

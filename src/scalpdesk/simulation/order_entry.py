@@ -8,6 +8,7 @@ from typing import Any
 from msgspec import structs
 
 from scalpdesk.core.intents import OrderType, Side, Stop, TimeInForce, Trailing
+from scalpdesk.core.order_types import TRAITS
 from scalpdesk.core.refusals import Cause, Refused
 from scalpdesk.core.units import NEVER_NS, ZERO, InstrumentId, number_text
 from scalpdesk.instruments.classes import last_trading_ns
@@ -37,7 +38,6 @@ MAX_CLIENT_ID = 128
 _PENNY_PRICE = Decimal(1)
 _CLOSING = frozenset({PositionIntent.BUY_TO_CLOSE, PositionIntent.SELL_TO_CLOSE})
 AT_ONCE = frozenset({TimeInForce.IOC, TimeInForce.FOK})
-_AUCTIONS_AND_AT_ONCE = AT_ONCE | {TimeInForce.OPG, TimeInForce.CLS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -443,7 +443,7 @@ class OrderEntry:
             request.kind is OrderType.LIMIT and request.lifetime is TimeInForce.DAY
         ):
             raise Refused(Cause.EXTENDED_HOURS)
-        if request.lifetime in _AUCTIONS_AND_AT_ONCE and not isinstance(request.kind, OrderType):
+        if request.lifetime not in TRAITS[request.kind.name_with(request.limit_price)].lifetimes:
             raise Refused(Cause.MALFORMED, f"{request.lifetime.value} orders must be market or limit orders")
         if request.structure is OrderClass.MLEG:
             _check_legs(request)

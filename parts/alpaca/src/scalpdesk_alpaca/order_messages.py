@@ -24,6 +24,7 @@ from scalpdesk.core.intents import (
     Stop,
     SubmitOrder,
 )
+from scalpdesk.core.order_types import TRAITS
 from scalpdesk.core.units import ZERO, number_text
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.venues.tracker import MAY_FILL, Outcome
@@ -318,7 +319,7 @@ def submit_request(command: SubmitOrder, book: Instruments) -> RestRequest:
         "time_in_force": command.time_in_force,
         "client_order_id": command.client_order_id,
     }
-    if command.order_type is OrderType.LIMIT and command.limit_price is None:
+    if TRAITS[command.type_name].needs_limit and command.limit_price is None:
         raise ArgumentError("a limit order needs a price", where=f"order {command.client_order_id}")
     if command.order_type is not OrderType.MARKET:
         body |= _prices(command)

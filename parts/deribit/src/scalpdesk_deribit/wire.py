@@ -32,6 +32,7 @@ from scalpdesk.venues.contract import (
     VenuePosition,
 )
 from scalpdesk.venues.tracker import MAY_FILL, OrderReport, Outcome
+from scalpdesk_deribit.order_words import ORDER_WORDS, needs_limit
 
 Message = Mapping[str, Any]
 LONGEST_LABEL = 64
@@ -359,8 +360,6 @@ LIFETIMES = {
     TimeInForce.IOC: "immediate_or_cancel",
     TimeInForce.FOK: "fill_or_kill",
 }
-_TYPES = {"market": "market", "limit": "limit", "stop": "stop_market", "stop_limit": "stop_limit"}
-"""The venue's names of the types of orders."""
 _TRIGGER = "mark_price"
 """Price that a stop waits for: one trade far from the market moves the last price, and not this one."""
 _OUTCOMES = {
@@ -380,7 +379,7 @@ def order_request(command: SubmitOrder, instrument: Instrument, valid_until_ms: 
     Raises WireError when the venue has no such order.
     """
     lifetime = LIFETIMES.get(command.time_in_force)
-    kind, name = command.order_type, _TYPES.get(command.type_name)
+    kind, name = command.order_type, ORDER_WORDS.get(command.type_name)
     if lifetime is None or name is None:
         raise WireError(f"no {command.type_name} order for {command.time_in_force.value} here")
     if len(command.client_order_id) > LONGEST_LABEL:
@@ -611,7 +610,7 @@ def read_open_order(
 ) -> VenueOrder:
     """Read an order as it stands at the venue; of what the desk does not trade in the venue's amounts."""
     report, amount = read_report(message, instrument), exact_field(message, "amount")
-    is_limit = message.get("order_type") in ("limit", "stop_limit")
+    is_limit = needs_limit(message.get("order_type"))
     return VenueOrder(
         report.client_order_id,
         report.venue_order_id,

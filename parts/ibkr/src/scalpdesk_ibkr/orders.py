@@ -58,6 +58,7 @@ from scalpdesk.venues.tracker import (
 from scalpdesk_ibkr import codes
 from scalpdesk_ibkr.connection import QuietClient, TwsConnection, log_in
 from scalpdesk_ibkr.contracts import Contracts
+from scalpdesk_ibkr.order_words import ORDER_WORDS, needs_limit
 
 _REQUESTS_PER_MINUTE = 45 * 60
 _SIDES = {
@@ -69,8 +70,6 @@ _SIDES = {
     "SLONG": Side.SELL,
 }
 """Sides of orders and executions; the last two are sales of an institution's account."""
-_TYPES = {"limit": "LMT", "market": "MKT", "stop": "STP", "stop_limit": "STP LMT"}
-_AT_CLOSE = {"limit": "LOC", "market": "MOC"}
 _ID_JUMP = 1_000
 """Order ids that are left out after TWS has called one a duplicate (103)."""
 _LAPSE = 2
@@ -233,6 +232,7 @@ class IbkrOrders:
 
     def _terms(self, command: SubmitOrder) -> Order:
         is_closing = command.time_in_force is TimeInForce.CLS
+        words = ORDER_WORDS[command.type_name]
         trigger = UNSET_DOUBLE
         match command.order_type:
             case Stop(trigger=price):
@@ -244,7 +244,7 @@ class IbkrOrders:
         return Order(
             action=command.side.name,
             totalQuantity=float(command.quantity),
-            orderType=(_AT_CLOSE if is_closing else _TYPES)[command.type_name],
+            orderType=(words.at_close if is_closing else words.usual) or words.usual,
             tif="DAY" if is_closing else command.time_in_force.name,
             account=self.account,
             orderRef=command.client_order_id,
@@ -258,7 +258,7 @@ class IbkrOrders:
         return Order(
             action="BUY",
             totalQuantity=float(command.sets),
-            orderType="MKT" if price is None else "LMT",
+            orderType=ORDER_WORDS["market" if price is None else "limit"].usual,
             tif=command.time_in_force.name,
             account=self.account,
             orderRef=command.client_order_id,
@@ -753,7 +753,7 @@ class IbkrOrders:
         order, status = trade.order, trade.orderStatus
         instrument = self._contracts.instrument(trade.contract)
         symbol = trade.contract.localSymbol if instrument is None else instrument.symbol
-        is_limit = order.orderType in ("LMT", "STP LMT", "LOC")
+        is_limit = needs_limit(order.orderType)
         name = order.orderRef
         if not self._is_own(name, order.clientId) and name in self.tracker.orders:
             name = f"{name}/{order.clientId}"  # another client uses the desk's name

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import structs
 
 from scalpdesk.core.intents import OrderType, Side, Stop, TimeInForce, Trailing
+from scalpdesk.core.order_types import TRAITS
 from scalpdesk.core.refusals import Cause, Refused
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId, floor_to
 from scalpdesk.exchange.documents import activity_json, asset_id, is_asset, leaders, order_json, own_id
@@ -36,7 +37,6 @@ from scalpdesk_alpaca.served.requests import (
 from scalpdesk_alpaca.served.serializers import account_json, position_json
 
 Choice = TypeVar("Choice", Side, OrderType, TimeInForce, OrderClass, PositionIntent)
-_STOPS = ("stop", "stop_limit")
 WORDS = {"type": "order type"}
 """Fields that an error message calls otherwise."""
 _MAX_BODY = 65_536
@@ -121,12 +121,13 @@ def _kind(body: dict[str, Any]) -> BrokerKind:
             why = "trailing stop orders must specify one of trail_price or trail_percent"
             raise ApiError(422, MALFORMED, why)
         return Trailing(distance, is_percent=by_price is None)
-    if name in _STOPS:
-        if name == "stop_limit" and limit is None:
+    traits = TRAITS.get(name)
+    if traits is not None and traits.needs_trigger:
+        if traits.needs_limit and limit is None:
             raise ApiError(422, MALFORMED, f"{needs} limit price")
         if stop is None:
             raise ApiError(422, MALFORMED, f"{needs} stop price")
-        if name == "stop" and limit is not None:
+        if not traits.needs_limit and limit is not None:
             raise ApiError(422, MALFORMED, f"{needs} only stop price")
         return Stop(stop)
     kind = _choice(body, "type", OrderType)

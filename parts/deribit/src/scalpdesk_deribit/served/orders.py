@@ -8,6 +8,7 @@ from typing import Any
 from msgspec import structs
 
 from scalpdesk.core.intents import OrderKind, OrderType, Side, Stop
+from scalpdesk.core.order_types import TRAITS
 from scalpdesk.core.units import NANOS_PER_MS, ZERO, InstrumentId
 from scalpdesk.exchange.market import SimulatedMarket
 from scalpdesk.instruments.contract import Instrument
@@ -23,6 +24,7 @@ from scalpdesk.simulation.orders import (
     OrderRequest,
     Status,
 )
+from scalpdesk_deribit.order_words import TYPE_OF, needs_limit
 from scalpdesk_deribit.served.rpc import (
     Method,
     RpcFault,
@@ -45,8 +47,6 @@ _PRICE_BAND = Decimal("0.05")
 """Largest distance of a perpetual's limit beyond its mark, a fraction."""
 _MOST_LEGS = 4
 _NAMED_LIFETIMES = {name: each for each, name in LIFETIMES.items()}
-_PLAIN = {kind.value: kind for kind in OrderType}
-_STOPS = ("stop_limit", "stop_market")
 _TRIGGERS = ("mark_price", "last_price")
 """Prices that a stop may wait for; both are the middle of the quote here."""
 _LOG_TYPES = {
@@ -128,7 +128,7 @@ class Orders:
             raise RpcFault(-32602, "Invalid params", param="type", reason="a combo has no trigger")
         if kind is OrderType.LIMIT:
             price = self._price(params, item, number, side) if combo is None else self._net(params, item)
-        elif params.get("type") == "stop_limit":
+        elif needs_limit(params.get("type")):
             price = self._on_tick(params, "price", item)
         quantity = self._quantity(params, item)
         if combo is None:
@@ -298,12 +298,11 @@ class Orders:
     ) -> OrderKind:
         """Read the type of an order; a stop whose trigger the market is at or beyond is refused."""
         name = str(params.get("type", "limit"))
-        if name not in _STOPS:
-            kind = _PLAIN.get(name)
-            if kind is None:
-                reason = "only limit, market, stop_limit and stop_market here"
-                raise RpcFault(-32602, "Invalid params", param="type", reason=reason)
-            return kind
+        if name not in TYPE_OF:
+            reason = f"one of {', '.join(sorted(TYPE_OF))} here"
+            raise RpcFault(-32602, "Invalid params", param="type", reason=reason)
+        if not TRAITS[TYPE_OF[name]].waits:
+            return OrderType(TYPE_OF[name])
         if params.get("trigger") not in _TRIGGERS:
             reason = f"one of {', '.join(_TRIGGERS)} here"
             raise RpcFault(-32602, "Invalid params", param="trigger", reason=reason)

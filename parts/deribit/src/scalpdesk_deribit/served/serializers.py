@@ -15,6 +15,7 @@ from scalpdesk.instruments.fees import trade_date
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.portfolio.option_pricer import ContractPricer
 from scalpdesk.pricing.scalar import coin_greeks
+from scalpdesk_deribit.order_words import ORDER_WORDS
 from scalpdesk_deribit.served.rpc import NO_LEVELS, Levels
 from scalpdesk_deribit.wire import LIFETIMES, is_combo
 
@@ -125,9 +126,9 @@ class OrderNames:
 def _type_name(order: BrokerOrder) -> str:
     """Return the venue's name of an order's type: a stop that is triggered is a plain order."""
     if order.triggered:
-        return "market" if order.limit_price is None else "limit"
+        return ORDER_WORDS["market" if order.limit_price is None else "limit"]
     name = order.kind.name_with(order.limit_price)
-    return "stop_market" if name == "stop" else name
+    return ORDER_WORDS.get(name, name)
 
 
 def _changes(before: list[list[float]], after: list[list[float]]) -> list[list[Any]]:

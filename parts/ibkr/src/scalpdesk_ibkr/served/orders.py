@@ -28,6 +28,7 @@ from scalpdesk.simulation.orders import (
     OrderUpdate,
     Status,
 )
+from scalpdesk_ibkr.order_words import AT_CLOSE, ORDER_WORDS, TYPE_OF, needs_limit
 from scalpdesk_ibkr.served.accounts import RealizedProfits, account_after
 from scalpdesk_ibkr.served.contracts import ComboLeg, ContractBook, Query, instant_of, read_query, time_text
 from scalpdesk_ibkr.served.layouts import (
@@ -220,21 +221,21 @@ def perm_id_of(text: str) -> int:
 def _kind(wanted: _Placement) -> tuple[BrokerKind, Decimal | None, TimeInForce | None]:
     """Return type, limit and lifetime of an order by its names at the venue."""
     name, lifetime = wanted.type_name, _LIFETIMES.get(wanted.texts["tif"].upper())
-    if name in ("LMT", "STP LMT", "LOC") and wanted.limit is None:
+    if needs_limit(name) and wanted.limit is None:
         raise TwsError(321, f"{INVALID} a limit price is missing")
-    if name in ("MOC", "LOC"):
+    if name in AT_CLOSE:
         lifetime = TimeInForce.CLS if lifetime is TimeInForce.DAY else None
     limit = None if wanted.limit is None else wanted.limit * wanted.sign
-    match name:
-        case "LMT" | "LOC":
+    match TYPE_OF.get(name):
+        case "limit":
             return OrderType.LIMIT, limit, lifetime
-        case "MKT" | "MOC":
+        case "market":
             return OrderType.MARKET, None, lifetime
-        case "STP" | "STP LMT":
+        case "stop" | "stop_limit":
             if wanted.auxiliary is None:
                 raise TwsError(321, f"{INVALID} the stop price (auxPrice) is missing")
-            return Stop(wanted.auxiliary), limit if name == "STP LMT" else None, lifetime
-        case "TRAIL":
+            return Stop(wanted.auxiliary), limit if needs_limit(name) else None, lifetime
+        case "trailing_stop":
             distance = wanted.percent or wanted.auxiliary
             if distance is None:
                 raise TwsError(321, f"{INVALID} the trailing amount (auxPrice) is missing")
@@ -243,9 +244,7 @@ def _kind(wanted: _Placement) -> tuple[BrokerKind, Decimal | None, TimeInForce |
 
 
 def _type_name(order: BrokerOrder) -> str:
-    if isinstance(order.kind, OrderType):
-        return "LMT" if order.kind is OrderType.LIMIT else "MKT"
-    return "STP" if order.limit_price is None else "STP LMT"
+    return ORDER_WORDS[order.kind.name_with(order.limit_price)].usual
 
 
 class TwsOrders:

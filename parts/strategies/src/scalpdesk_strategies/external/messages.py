@@ -12,6 +12,7 @@ from scalpdesk.closing.plan import TargetLine
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.errors import nearest_name
 from scalpdesk.core.intents import OrderIntent, OrderType, Purpose, Side, TimeInForce
+from scalpdesk.core.order_types import WORKING_AT_ONCE
 from scalpdesk.core.units import DAY_NS, DAYS_PER_YEAR, ZERO, InstrumentId
 from scalpdesk.hedging.sizing import up_to_zero
 from scalpdesk.instruments.contract import OptionContract
@@ -26,7 +27,7 @@ KINDS = {
     Purpose.CLOSE: DecisionKind.EXIT,
     Purpose.UNWIND_HEDGE: DecisionKind.EXIT,
 }
-_SENDABLE = {"market": OrderType.MARKET, "limit": OrderType.LIMIT}
+_SENDABLE = {name: OrderType(name) for name in sorted(WORKING_AT_ONCE, reverse=True)}
 _MOST_FACTS = 32
 _LONGEST_FACT = 200
 
