@@ -5,7 +5,7 @@ from typing import get_args
 
 import pytest
 
-from scalpdesk.core.intents import OrderType, Stop, TimeInForce, Trailing
+from scalpdesk.core.intents import OrderKind, OrderType, Stop, TimeInForce, Trailing
 from scalpdesk.core.order_types import SENT, TRAITS, WORKING_AT_ONCE, OrderTypeName
 from scalpdesk_deribit import order_words as deribit
 from scalpdesk_ibkr import order_words as ibkr
@@ -17,6 +17,7 @@ KINDS = [(OrderType.MARKET, None), (OrderType.LIMIT, ONE), (Stop(ONE), None), (S
 def test_the_table_has_a_row_for_every_type_and_no_other():
     names = [kind.name_with(limit) for kind, limit in [*KINDS, (Trailing(ONE), None)]]
     assert names == list(TRAITS)
+    assert {type(kind) for kind, _ in KINDS} == set(get_args(OrderKind))
     assert list(get_args(OrderTypeName)) == list(SENT) == names[:4]
     assert {"market", "limit"} == WORKING_AT_ONCE
 
