@@ -51,7 +51,18 @@ from scalpdesk_alpaca.fields import (
     side_of,
     text,
 )
-from scalpdesk_alpaca.messages import DividendRow, Lookup, QuoteRow, Stamp, number_of
+from scalpdesk_alpaca.messages import (
+    AccountMessage,
+    AssetMessage,
+    ClockMessage,
+    ContractMessage,
+    DividendRow,
+    Lookup,
+    PositionMessage,
+    QuoteRow,
+    Stamp,
+    number_of,
+)
 from scalpdesk_alpaca.transport import RestRequest
 
 _CONTRACTS_PER_PAGE = 10_000
@@ -61,47 +72,6 @@ IMPLAUSIBLE = "implausible_number"
 """Name of a number that does not fit what it belongs to."""
 
 
-class _Account(msgspec.Struct):
-    id: str
-    status: str
-    cash: Decimal
-    currency: str = "USD"
-    equity: Decimal = Decimal(0)
-    maintenance_margin: Decimal | None = None
-    buying_power: Decimal = Decimal(0)
-    options_buying_power: Decimal = Decimal(0)
-    options_trading_level: int | None = None
-    options_approved_level: int | None = None
-    trading_blocked: bool = False
-    account_blocked: bool = False
-    trade_suspended_by_user: bool = False
-    shorting_enabled: bool = False
-
-
-class _Clock(msgspec.Struct):
-    timestamp: str
-    is_open: bool
-    next_open: str
-    next_close: str
-
-
-class _Position(msgspec.Struct):
-    symbol: str
-    qty: Decimal
-    avg_entry_price: Decimal
-    side: str = "long"
-    asset_class: str = ""
-
-
-class _Asset(msgspec.Struct):
-    symbol: str
-    status: str = "inactive"
-    tradable: bool = False
-    shortable: bool = False
-    easy_to_borrow: bool = False
-    fractionable: bool = True
-
-
 class ShareRules(NamedTuple):
     """What the venue takes in a share."""
 
@@ -109,19 +79,6 @@ class ShareRules(NamedTuple):
     """Whether it is tradable, shortable and easy to borrow."""
     in_fractions: bool
     """Whether an order may be for a fraction of a share."""
-
-
-class _Contract(msgspec.Struct):
-    symbol: str
-    expiration_date: str
-    strike_price: Decimal
-    underlying_symbol: str
-    tradable: bool = True
-    status: str = "active"
-    multiplier: Decimal | None = None
-    open_interest: Decimal | None = None
-    ppind: bool | None = None
-    """Penny programme indicator; some answers leave it out."""
 
 
 class _ContractPage(msgspec.Struct):
@@ -134,14 +91,14 @@ class _Quotes(msgspec.Struct):
 
 
 _LIST = msgspec.json.Decoder(list[msgspec.Raw]).decode
-_ACCOUNT = msgspec.json.Decoder(_Account, strict=False).decode
-_CLOCK = msgspec.json.Decoder(_Clock).decode
-_POSITION = msgspec.json.Decoder(_Position).decode
+_ACCOUNT = msgspec.json.Decoder(AccountMessage, strict=False).decode
+_CLOCK = msgspec.json.Decoder(ClockMessage).decode
+_POSITION = msgspec.json.Decoder(PositionMessage).decode
 _NAMED = re.compile(rb'"symbol"\s*:\s*"([^"]{1,32})"')
 """Symbol of a row that cannot be read as a whole."""
-_ASSET = msgspec.json.Decoder(_Asset).decode
+_ASSET = msgspec.json.Decoder(AssetMessage).decode
 _CONTRACT_PAGE = msgspec.json.Decoder(_ContractPage).decode
-_CONTRACT = msgspec.json.Decoder(_Contract).decode
+_CONTRACT = msgspec.json.Decoder(ContractMessage).decode
 _QUOTES = msgspec.json.Decoder(_Quotes).decode
 _QUOTE = msgspec.json.Decoder(QuoteRow).decode
 
@@ -214,7 +171,7 @@ def read_positions(raw: bytes, lookup: Lookup) -> tuple[list[VenuePosition], lis
     return read_each(decode(_LIST, raw, "malformed_positions"), read)
 
 
-def _position(row: _Position, lookup: Lookup) -> VenuePosition:
+def _position(row: PositionMessage, lookup: Lookup) -> VenuePosition:
     symbol = text(row.symbol.strip(), "symbol", 32)
     quantity = amount(row.qty, "qty")
     if row.side == "short" and quantity > 0:
@@ -259,7 +216,7 @@ def read_contracts(raw: bytes) -> tuple[list[ListedContract], str | None, list[B
     return found, page.next_page_token or None, refusals
 
 
-def _contract(row: _Contract) -> ListedContract:
+def _contract(row: ContractMessage) -> ListedContract:
     try:
         contract = us_option(
             text(row.symbol, "symbol", 32),

@@ -98,6 +98,79 @@ class DividendRow(msgspec.Struct, frozen=True):
     special: bool = False
 
 
+# the account and what may be traded: the exchange writes more fields beside these -------------------------
+
+
+class AccountMessage(msgspec.Struct, frozen=True):
+    """The account: its money and what it may do."""
+
+    id: str
+    status: str
+    cash: Decimal
+    currency: str = "USD"
+    equity: Decimal = Decimal(0)
+    maintenance_margin: Decimal | None = None
+    buying_power: Decimal = Decimal(0)
+    options_buying_power: Decimal = Decimal(0)
+    options_trading_level: int | None = None
+    options_approved_level: int | None = None
+    trading_blocked: bool = False
+    account_blocked: bool = False
+    trade_suspended_by_user: bool = False
+    shorting_enabled: bool = False
+
+
+class ClockMessage(msgspec.Struct, frozen=True):
+    """The market's clock."""
+
+    timestamp: str
+    is_open: bool
+    next_open: str
+    next_close: str
+
+
+class PositionMessage(msgspec.Struct, frozen=True):
+    """A holding."""
+
+    symbol: str
+    qty: Decimal
+    avg_entry_price: Decimal
+    side: str = "long"
+    asset_class: str = ""
+
+
+class AssetMessage(msgspec.Struct, frozen=True):
+    """A share that the venue lists."""
+
+    symbol: str
+    status: str = "inactive"
+    tradable: bool = False
+    shortable: bool = False
+    easy_to_borrow: bool = False
+    fractionable: bool = True
+
+
+class ContractMessage(msgspec.Struct, frozen=True):
+    """An option contract."""
+
+    symbol: str
+    expiration_date: str
+    strike_price: Decimal
+    underlying_symbol: str
+    tradable: bool = True
+    status: str = "active"
+    multiplier: Decimal | None = None
+    open_interest: Decimal | None = None
+    ppind: bool | None = None
+    """Penny programme indicator; some answers leave it out."""
+
+
+def document(message: msgspec.Struct) -> dict[str, Any]:
+    """Return a message as the exchange writes it: exact numbers are texts."""
+    written: dict[str, Any] = msgspec.to_builtins(message)
+    return written
+
+
 # the streams, in both directions: the exchange sends these as they stand ----------------------------------
 
 

@@ -26,6 +26,7 @@ from scalpdesk.instruments.sessions import expiry_instant_ns, next_session, to_n
 from scalpdesk.marketdata.tape import CashDividend
 from scalpdesk.pricing.implied import implied_vol
 from scalpdesk.pricing.models import greeks
+from scalpdesk_alpaca.messages import ClockMessage, document
 from scalpdesk_alpaca.served.requests import (
     MALFORMED,
     NOT_FOUND,
@@ -101,12 +102,14 @@ class Reference:
     def clock(self, _request: Request) -> dict[str, Any]:
         """``GET /v2/clock``."""
         hours, now_ns = self._world.source.hours, self._world.now_ns
-        return {
-            "timestamp": new_york_instant(now_ns),
-            "is_open": hours.session_at(now_ns) is not None,
-            "next_open": new_york_instant(hours.next_open_ns(now_ns)),
-            "next_close": new_york_instant(hours.next_close_ns(now_ns)),
-        }
+        return document(
+            ClockMessage(
+                timestamp=new_york_instant(now_ns),
+                is_open=hours.session_at(now_ns) is not None,
+                next_open=new_york_instant(hours.next_open_ns(now_ns)),
+                next_close=new_york_instant(hours.next_close_ns(now_ns)),
+            )
+        )
 
     def calendar(self, request: Request) -> list[dict[str, Any]]:
         """``GET /v2/calendar``."""

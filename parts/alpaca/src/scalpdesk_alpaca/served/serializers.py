@@ -27,6 +27,7 @@ from scalpdesk.instruments.sessions import next_session, to_new_york
 from scalpdesk.instruments.ticks import NICKEL_DIME
 from scalpdesk.margin.holdings import AccountFigures
 from scalpdesk.portfolio.positions import Position
+from scalpdesk_alpaca.messages import AccountMessage, AssetMessage, ContractMessage, PositionMessage, document
 
 _LISTED_ON = {"SPY": "ARCA", "IWM": "ARCA", "DIA": "ARCA", "QQQ": "NASDAQ", "NVDA": "NASDAQ"}
 _NO_ASSET = str(UUID(int=0))
@@ -58,23 +59,25 @@ def event_id(ts_ns: int, number: int) -> str:
 def asset_json(instrument: Instrument) -> JsonObject:
     """Return an asset."""
     is_share = instrument.is_share
+    read_by_desks = AssetMessage(
+        symbol=instrument.symbol,
+        status="active",
+        tradable=True,
+        shortable=is_share,
+        easy_to_borrow=is_share,
+        fractionable=is_share,
+    )
     return {
         "id": asset_id(instrument.symbol),
         "class": asset_class(instrument),
         "exchange": _LISTED_ON.get(instrument.symbol, "NYSE") if is_share else "",
-        "symbol": instrument.symbol,
         "name": f"{instrument.symbol} (simulated)",
-        "status": "active",
-        "tradable": True,
         "marginable": is_share,
         "maintenance_margin_requirement": 30 if is_share else 100,
         "margin_requirement_long": "30" if is_share else "100",
         "margin_requirement_short": "30" if is_share else "100",
-        "shortable": is_share,
-        "easy_to_borrow": is_share,
-        "fractionable": is_share,
         "attributes": ["has_options", "options_enabled"] if is_share else [],
-    }
+    } | document(read_by_desks)
 
 
 def update_json(world: SimulatedMarket, update: OrderUpdate) -> JsonObject:
@@ -138,52 +141,50 @@ def _leg_executions(world: SimulatedMarket, executions: Sequence[Execution]) -> 
 
 def account_json(account: BrokerAccount, money: AccountFigures, now_ns: int) -> JsonObject:
     """Return an account."""
-    blocked = account.trading_blocked
+    read_by_desks = AccountMessage(
+        id=account_id(account.name),
+        status="ACTIVE",
+        cash=Decimal(_money_text(money.cash)),
+        equity=Decimal(_money_text(money.equity)),
+        maintenance_margin=Decimal(_money_text(money.maintenance_margin)),
+        buying_power=Decimal(_money_text(money.buying_power)),
+        options_buying_power=Decimal(_money_text(money.options_buying_power)),
+        options_trading_level=account.options_level,
+        options_approved_level=account.options_level,
+        trading_blocked=account.trading_blocked,
+        shorting_enabled=account.shorting_enabled,
+    )
     return {
-        "id": account_id(account.name),
         "account_number": account_number(account.name),
-        "status": "ACTIVE",
         "crypto_status": "INACTIVE",
         "crypto_tier": 0,
         "admin_configurations": {},
         "user_configurations": None,
         "balance_asof": (to_new_york(now_ns).date() - timedelta(days=1)).isoformat(),
-        "currency": "USD",
         "created_at": instant(account.created_ns),
-        "cash": _money_text(money.cash),
-        "equity": _money_text(money.equity),
         "last_equity": _money_text(account.last_equity),
         "portfolio_value": _money_text(money.equity),
         "long_market_value": _money_text(money.long_value),
         "short_market_value": _money_text(money.short_value),
         "position_market_value": _money_text(money.long_value + money.short_value),
         "initial_margin": _money_text(money.initial_margin),
-        "maintenance_margin": _money_text(money.maintenance_margin),
         "last_maintenance_margin": "0",
         "sma": "0",
         "accrued_fees": "0",
         "pending_reg_taf_fees": "0",
         "intraday_adjustments": "0",
         "bod_dtbp": "0",
-        "buying_power": _money_text(money.buying_power),
         "effective_buying_power": _money_text(money.buying_power),
         "daytrading_buying_power": _money_text(money.buying_power),
         "regt_buying_power": _money_text(money.overnight_buying_power),
         "non_marginable_buying_power": _money_text(money.options_buying_power),
-        "options_buying_power": _money_text(money.options_buying_power),
         "multiplier": str(account.multiplier),
         "pending_transfer_in": "0",
         "pending_transfer_out": "0",
-        "trading_blocked": blocked,
         "transfers_blocked": False,
-        "account_blocked": False,
-        "trade_suspended_by_user": False,
-        "shorting_enabled": account.shorting_enabled,
         "pattern_day_trader": account.multiplier == 4,
         "daytrade_count": 0,
-        "options_approved_level": account.options_level,
-        "options_trading_level": account.options_level,
-    }
+    } | document(read_by_desks)
 
 
 def account_number(name: str) -> str:
@@ -205,16 +206,18 @@ def position_json(
     share = gain / abs(cost) if cost else Decimal(0)
     free = abs(held.quantity) - account.held_for_orders(number)
     sign = 1 if held.quantity > 0 else -1
+    read_by_desks = PositionMessage(
+        symbol=instrument.symbol,
+        qty=Decimal(number_text(held.quantity)),
+        avg_entry_price=Decimal(price_text(held.average_price) or 0),
+        side="long" if held.quantity > 0 else "short",
+        asset_class=asset_class(instrument),
+    )
     return {
         "asset_id": asset_id(instrument.symbol),
-        "symbol": instrument.symbol,
         "exchange": _LISTED_ON.get(instrument.symbol, "NYSE") if instrument.is_share else "",
-        "asset_class": asset_class(instrument),
         "asset_marginable": True,
-        "qty": number_text(held.quantity),
         "qty_available": number_text(sign * max(free, Decimal(0))),
-        "side": "long" if held.quantity > 0 else "short",
-        "avg_entry_price": price_text(held.average_price),
         "market_value": number_text(round(value, 4)),
         "cost_basis": number_text(round(cost, 4)),
         "unrealized_pl": number_text(round(gain, 4)),
@@ -224,7 +227,7 @@ def position_json(
         "current_price": price_text(mark),
         "lastday_price": price_text(before),
         "change_today": number_text(round(mark / before - 1, 10)) if before else "0",
-    }
+    } | document(read_by_desks)
 
 
 def is_penny(contract: OptionContract) -> bool:
@@ -240,24 +243,26 @@ def contract_json(world: SimulatedMarket, contract: OptionContract, status: str)
     yesterday = f"{to_new_york(world.now_ns - DAY_NS):%Y-%m-%d}"
     strike = number_text(contract.strike)
     kind = "call" if contract.is_call else "put"
+    read_by_desks = ContractMessage(
+        symbol=contract.symbol,
+        expiration_date=contract.expiry.isoformat(),
+        strike_price=Decimal(strike),
+        underlying_symbol=contract.underlying,
+        tradable=status == "active",
+        status=status,
+        multiplier=Decimal(str(contract.multiplier)),
+        open_interest=None if interest is None else Decimal(str(interest)),
+        ppind=is_penny(contract),
+    )
     return {
         "id": asset_id(contract.symbol),
-        "symbol": contract.symbol,
         "name": f"{contract.underlying} {contract.expiry:%b %d %Y} {strike} {kind.title()}",
-        "status": status,
-        "tradable": status == "active",
-        "expiration_date": contract.expiry.isoformat(),
         "root_symbol": contract.root,
-        "underlying_symbol": contract.underlying,
         "underlying_asset_id": asset_id(contract.underlying),
         "type": kind,
         "style": contract.style.value,
-        "strike_price": strike,
-        "ppind": is_penny(contract),
-        "multiplier": str(contract.multiplier),
         "size": str(contract.multiplier),
-        "open_interest": None if interest is None else str(interest),
         "open_interest_date": None if interest is None else yesterday,
         "close_price": None if close is None else price_text(close),
         "close_price_date": None if close is None else yesterday,
-    }
+    } | document(read_by_desks)
