@@ -90,9 +90,6 @@ class Wire:
     def cancel(self, order):
         return self._answer()
 
-    def replace(self, command, old, new):
-        return self._answer()
-
     def show(self, orders, shown):
         if not isinstance(shown, Outcome):
             return shown
