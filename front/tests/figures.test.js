@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { booked, bookedTone, countdown, perCent, places, plain, signed, significant, span, toneOf, unsigned } from "../../src/scalpdesk/web/static/figures.js";
+import { booked, bookedTone, columnsOf, countdown, perCent, places, plain, signed, significant, span, toneOf, unsigned } from "../../src/scalpdesk/web/static/figures.js";
 
 test("an amount has its sign, commas and a true minus; zero has none", () => {
   assert.equal(signed(-1234.5), "−1,234.50");
@@ -41,4 +41,13 @@ test("a time that is left is told in minutes and seconds, then in hours, then in
 
 test("a fact has six digits at most", () => {
   assert.deepEqual([-1234567.8, 0.123456789, 266.5].map(significant), ["−1,234,570", "0.123457", "266.5"]);
+});
+
+test("a column of a report's struct is shown by the kind of its values, and nothing where it is not known", () => {
+  const fields = ["amount", "worth", "volatility", "count", "time", "text"].map((kind) => ({ name: kind, head: kind, kind, goes: kind === "worth" ? 3 : 0 }));
+  const row = { amount: "-1234.5", worth: 66.445, volatility: 0.1234, count: 3, time: 1517841000000000000, text: "why" };
+  const columns = columnsOf(fields, 2);
+  assert.deepEqual(columns.map(({ cell }) => cell(row)), ["−1,234.50", "66.45", "12.3 %", "3", "2018-02-05 09:30:00", "why"]);
+  assert.deepEqual(columns.map((each) => each.class), ["num", "num narrow-gone", "num", "num", "nowrap", ""]);
+  assert.equal(columns[2].cell({ volatility: null }), null);
 });

@@ -182,7 +182,7 @@ def test_the_tear_sheets_straddles_and_curves_have_the_coins_decimals(coin):
     stored = history.read_stored(coin.run_dir)
     sheet = sheet_document(coin)
     (trade,), (row,) = stored.trades, sheet["trades"]
-    shown = [amount(text) for text in (*row["cash"], row["pnl"])]
+    shown = [amount(text) for text in (row["cash_in"], row["cash_out"], row["pnl"])]
     assert shown == [round(each, 8) for each in (trade.cash_in, trade.cash_out, trade.pnl)]
     assert {each.as_tuple().exponent for each in (*shown, *map(amount, row["parts"]))} == {-8}
     assert row["pnl"] == sheet["sessions"][0]["pnl"]

@@ -11,12 +11,15 @@ import pytest
 from scalpdesk.cli.main import main
 from scalpdesk.core.clock import SystemClock
 from scalpdesk.records.store import STORE_FILE
+from scalpdesk.records.tables import TradeRow
+from scalpdesk.report.figures import Shown
 from scalpdesk.report.pnl_calendar import calendar_of_report
 from scalpdesk.report.trade_edge import MarkedBook
 from scalpdesk.report.trades import Trade
 from scalpdesk.research.stored_run import read_stored
 from scalpdesk.web.feed import DeskFeed
 from scalpdesk.web.journal import journal_of
+from scalpdesk.web.tear_sheet import read_run, sheet_document
 
 TABLES = ("days", "months", "weekdays", "hours", "days_to_expiry", "regimes")
 KEY = {"authorization": "Bearer viewer-token"}
@@ -44,12 +47,38 @@ def test_page_terminal_sql_and_python_agree(ended_runs, client_of, capsys, pytho
     (own,) = report.trades
     assert msgspec.convert(trade, Trade) == own
     (shown,) = page["trades"]
-    assert (shown["worth"][1], shown["forecast_vol"]) == (own.worth_after_5, own.forecast_vol)
+    assert (shown["worth_after_5"], shown["forecast_vol"]) == (own.worth_after_5, own.forecast_vol)
     assert own.vol_in == pytest.approx(own.implied_level, rel=0.05)  # one clock, the gate's and the marks'
     with sqlite3.connect(folder / STORE_FILE) as connection:
         (days,) = connection.execute("SELECT sum(CAST(pnl AS REAL)) FROM sessions").fetchone()
         (trades,) = connection.execute("SELECT sum(CAST(pnl AS REAL)) FROM trades").fetchone()
     assert days == trades == pytest.approx(float(terminal["total"]))
+
+
+def test_a_field_of_a_trade_is_on_every_reader(ended_runs, client_of, capsys, tmp_path):
+    """Name, unit and format stand at the field alone: what is added there is on all of them."""
+    folder, summary = ended_runs
+    runs = ["--set", f"desk.runs_dir={folder}"]
+    capsys.readouterr()
+    shown = Shown.of(Trade)
+    assert len(shown) == 18
+    for command in ("report", "journal"):
+        assert main([command, "last", *runs]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        (heads,) = [line for line in lines if all(each.head in line for each in shown)]
+        assert [each.head for each in shown] == sorted((each.head for each in shown), key=heads.index)
+    client = client_of(DeskFeed(folder, None, SystemClock()))
+    page = client.get("/api/journal", headers=KEY).json()
+    described = client.get("/openapi.json", headers=KEY).json()["components"]["schemas"]["JournalTrade"]
+    assert described["properties"].keys() == {"run_id", *Trade.__struct_fields__} == page["trades"][0].keys()
+    sheet = sheet_document(read_run(folder / summary["run_id"]))
+    assert page["trade_columns"] == sheet["trade_columns"]
+    assert [each["name"] for each in page["trade_columns"]] == [each.name for each in shown]
+    assert sheet["trades"][0].keys() >= {each.name for each in shown}
+    assert main(["report", "last", "--csv", str(tmp_path), *runs]) == 0
+    head, _ = (tmp_path / "trades.csv").read_text("utf-8").splitlines()
+    assert {each.name for each in shown} <= set(head.split(","))
+    assert {each.name for each in shown} <= set(TradeRow.__table__.columns.keys())
 
 
 def test_options_at_a_mark_are_worth_what_the_engine_says(held):

@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 
 from scalpdesk.cli.command import desk_command, settings_from, settings_options
-from scalpdesk.cli.output import Made, print_answer, print_json, print_table, table_of
+from scalpdesk.cli.output import fields_of, print_answer, print_json, print_table, table_of
 from scalpdesk.core.errors import ArgumentError, ConfigError
+from scalpdesk.core.units import money_decimals
 
 if TYPE_CHECKING:
     from scalpdesk.config.settings import DeskConfig
@@ -90,7 +92,7 @@ def journal(
         if found[name]:
             _show(title, found[name], found["currency"])
     if found["trades"]:
-        _show_trades(found["trades"])
+        _show_trades(found["trades"], found["currency"])
     for row in found["notes"]:
         click.echo(f"{row['run_id']} {_subject(row).strip() or 'run'}: {_said(row)}")
     for run_id, why in found["left_out"].items():
@@ -108,22 +110,16 @@ def _exact(pnl: Decimal) -> str:
     return f"{pnl:+,f}" if pnl else f"{pnl:f}"
 
 
-def _show_trades(rows: list[dict[str, Any]]) -> None:
-    from scalpdesk.instruments.sessions import to_new_york
+def _show_trades(rows: list[dict[str, Any]], currency: str) -> None:
+    from scalpdesk.report.figures import Shown
+    from scalpdesk.report.trades import Trade
 
     are_several = len({row["run_id"] for row in rows}) > 1
-    columns = (
-        f"{'run={run_id}|' if are_several else ''}trade={{number}}: {{structure}}|opened (New York)"
-        "|cash in={cash_in:+,.2f}|worth 1 min={worth_after_1:,.2f}|5 min={worth_after_5:,.2f}"
-        "|30 min={worth_after_30:,.2f}|vol in={vol_in:.1p %}|forecast={forecast_vol:.1p %}"
-        "|against={implied_level:.1p %}|edge={edge_usd:+,.2f}"
-        "|vol out={vol_out:.1p %}|cash out={cash_out:+,.2f}|P&L={pnl:+,.2f}"
-    )
-    made: Made = {
-        "opened (New York)": lambda row: f"{to_new_york(row['opened_ns']):%Y-%m-%d %H:%M}",
-        "structure": lambda row: row["structure"] or "-",
-    }
-    print_table(table_of(rows, columns, made, unknown="·", left=2 + are_several))
+    columns = Shown.of(Trade)
+    heads, made = fields_of(columns, money_decimals(currency))
+    made["name"] = lambda row: msgspec.convert(row, Trade).name
+    heads = f"{'run={run_id}|' if are_several else ''}trade={{name}}|{heads}"
+    print_table(table_of(rows, heads, made, left=2 + are_several), first_to_go=Shown.first_to_go(columns))
     for row in rows:
         number = f"{row['run_id']} {row['number']}" if are_several else row["number"]
         click.echo(f"{number}: {'; '.join(filter(None, (row['entry'], row['exit'])))}")

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from string import Formatter
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,8 @@ from scalpdesk.core.units import rounded_text
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Column, Table
+
+    from scalpdesk.report.figures import Shown
 
 EXIT_INTERRUPTED = 130
 
@@ -152,6 +155,31 @@ def table_of(
     for row in rows:
         table.add_row(*(cells.format(template, row) for template in templates))
     return table
+
+
+def fields_of(columns: "Iterable[Shown]", decimals: int) -> tuple[str, dict[str, Callable[[Any], str]]]:
+    """Return columns of a report's struct for :func:`table_of`: headings with templates, and what fills them.
+
+    ``decimals``: Of amounts in the account's currency.
+    """
+    from scalpdesk.instruments.sessions import to_new_york
+
+    forms: dict[str, Callable[[Any], str]] = {
+        "amount": lambda value: money(value, decimals),
+        "worth": lambda value: rounded_text(value, decimals),
+        "volatility": lambda value: f"{value:.1%}",
+        "count": str,
+        "time": lambda value: f"{to_new_york(value):%Y-%m-%d %H:%M}",
+        "text": str,
+    }
+
+    def cell(form: Callable[[Any], str], name: str, row: Any) -> str:
+        value = row[name] if isinstance(row, Mapping) else getattr(row, name)
+        return "" if value is None else form(value)
+
+    chosen = list(columns)
+    heads = "|".join(f"{each.head}={{{each.name}}}" for each in chosen)
+    return heads, {each.name: partial(cell, forms[each.kind], each.name) for each in chosen}
 
 
 def print_table(table: "Table", out: "Console | None" = None, *, first_to_go: Sequence[str] = ()) -> None:

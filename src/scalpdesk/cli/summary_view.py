@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
-from scalpdesk.cli.output import Made, held_text, money, new_table, print_table, table_of
+from scalpdesk.cli.output import Made, fields_of, held_text, money, new_table, print_table, table_of
 from scalpdesk.cli.waiting import progress_bar
 from scalpdesk.core.intents import without_figures
 from scalpdesk.core.units import ZERO, count_text, money_decimals, rounded_text
@@ -21,6 +21,7 @@ from scalpdesk.instruments.deribit import delta_unit
 from scalpdesk.instruments.sessions import moment_text, to_new_york
 from scalpdesk.portfolio.explain import PARTS, part_names
 from scalpdesk.portfolio.gamma_verdict import GammaVerdict
+from scalpdesk.report.figures import Shown
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -339,29 +340,18 @@ def show_hedges(
 
 
 def show_trades(out: "Console", trades: Sequence["Trade"], currency: str = "USD") -> None:
-    """Show each trade: cash and volatility of both ends, hedges, costs, P&L."""
+    """Show each trade, with every column of one."""
     if not trades:
         return
     shown = trades[-_LONGEST_TABLE:]
     title = f"last {len(shown)} of {len(trades)} trades" if len(shown) < len(trades) else "trades"
-    n, is_shared = money_decimals(currency), any(each.strategy for each in trades)
-    columns = (
-        f"trade{'|strategy' if is_shared else ''}|in (New York)={{opened}}|out|cash in|cash out"
-        "|vol in={vol_in:.1%}|vol out={vol_out:.1%}|realised={realised_vol:.1%}"
-        "|forecast={forecast_vol:.1%}|against={implied_level:.1%}"
-        f"|edge={{edge_usd:+,.{n}f}}|hedges"
-        f"|costs:.{n}$|P&L {currency}={{pnl:.{n}$}}|why"
-    )
-    made: Made = {
-        "trade": lambda each: f"{each.number}: {each.structure or count_text(len(each.legs), 'leg')}",
-        "opened": lambda each: f"{to_new_york(each.opened_ns):%Y-%m-%d %H:%M}",
-        "out": lambda each: f"{to_new_york(each.closed_ns):%Y-%m-%d %H:%M}" if each.closed_ns else "held",
-        "cash in": lambda each: rounded_text(each.cash_in, n, "+,"),
-        "cash out": lambda each: rounded_text(each.cash_out, n, "+,"),
-        "why": lambda each: (each.why or "").partition(": ")[0],
-    }
-    table = table_of(shown, columns, made, unknown="", title=title, left=2 + is_shared, text=("why",))
-    print_table(table, out, first_to_go=("costs", "hedges", "realised", "out", "against", "forecast", "edge"))
+    is_shared = any(each.strategy for each in trades)
+    columns = Shown.of(type(shown[0]))
+    heads, made = fields_of(columns, money_decimals(currency))
+    made["reason"] = lambda each: (each.why or "").partition(": ")[0]
+    heads = f"trade={{name}}{'|strategy' if is_shared else ''}|{heads}|why={{reason}}"
+    table = table_of(shown, heads, made, title=title, left=2 + is_shared, text=("why",))
+    print_table(table, out, first_to_go=Shown.first_to_go(columns))
 
 
 def _show_words(out: "Console", trades: Sequence["Trade"]) -> None:

@@ -12,8 +12,8 @@ from scalpdesk.cli.command import desk_command, settings_from, settings_options
 from scalpdesk.cli.flags import options
 from scalpdesk.cli.market import load_tape
 from scalpdesk.cli.output import (
-    Made,
     cell,
+    fields_of,
     new_table,
     print_answer,
     print_json,
@@ -45,6 +45,8 @@ _HISTORY_DAYS = 1_500
 """Daily bars that forecasts are fitted to: what a run of the desk uses."""
 
 _RECORD_FILE = "forecasts.jsonl"
+_GATE_FIELDS = ("opened_ns", "forecast_vol", "implied_level", "realised_vol", "edge_usd", "edge_stderr_usd")
+"""Of a trade: what its entry gate compared and promised."""
 
 
 class VolOptions(Options, frozen=True, kw_only=True):
@@ -153,9 +155,8 @@ def _track_gate(
 ) -> None:
     """Report the edges that the entry gate let through, and what the straddles then earned."""
     from scalpdesk.cli.history import find_run, read_stored
-    from scalpdesk.instruments.sessions import to_new_york
-    from scalpdesk.report.figures import json_safe
-    from scalpdesk.report.trades import gate_record
+    from scalpdesk.report.figures import Shown, json_safe
+    from scalpdesk.report.trades import Trade, gate_record
 
     folders = [find_run(config_file, overrides, run) for run in runs]
     url = settings_from(config_file, overrides).config.records_url
@@ -179,16 +180,10 @@ def _track_gate(
         rows = [{"run_id": name, **json_safe(trade)} for name, trade in trades]
         print_json({"runs": [folder.name for folder in folders], "record": record, "trades": rows})
         return
-    columns = (
-        "in (New York)|forecast %={forecast_vol:.1p}|implied %={implied_level:.1p}"
-        f"|realised %={{realised_vol:.1p}}|edge={{edge_usd:.{decimals}f}}"
-        f"|stderr={{edge_stderr_usd:.{decimals}f}}|earned"
-    )
-    made: Made = {
-        "in (New York)": lambda trade: f"{to_new_york(trade.opened_ns):%Y-%m-%d %H:%M}",
-        "earned": lambda trade: f"{trade.pnl:f}" if trade.closed_ns else "held",
-    }
-    print_table(table_of([trade for _, trade in trades], columns, made))
+    by_name = {each.name: each for each in Shown.of(Trade)}
+    heads, made = fields_of((by_name[name] for name in _GATE_FIELDS), decimals)
+    made["earned"] = lambda trade: f"{trade.pnl:f}" if trade.closed_ns else "held"
+    print_table(table_of([trade for _, trade in trades], f"{heads}|earned", made))
     click.echo(_gate_line(record, decimals))
 
 

@@ -10,7 +10,12 @@ from typing import (
     NotRequired,  # pydantic refuses the one of Python 3.11
 )
 
+import msgspec
 from typing_extensions import TypedDict
+
+from scalpdesk.monitor.described import Described
+from scalpdesk.report.figures import Shown
+from scalpdesk.report.trades import Trade
 
 
 class Empty(TypedDict):
@@ -907,32 +912,19 @@ class CalendarRow(TypedDict):
     hit_rate: float | None
 
 
-class JournalTrade(TypedDict):
-    """A trade in words, with cash and volatility of both ends, its worth after 1, 5 and 30 minutes.
+class ShownField(TypedDict):
+    """A field of a row, and how it is shown: heading, kind of its values, what goes first without room."""
 
-    Amounts in the page's currency, those that were booked exact as text: cash above zero is a credit.
-    Volatilities are fractions a year of the run's variance clock.
-    """
+    name: str
+    head: str
+    kind: str
+    goes: int
+
+
+class JournalTrade(Described, Trade, frozen=True, kw_only=True):
+    """A trade of a run in words and figures: exact amounts as text, credits above zero."""
 
     run_id: str
-    number: int
-    structure: str
-    entry: str
-    exit: str | None
-    opened: str
-    closed: str | None
-    days_to_expiry: int
-    pnl: str
-    cash_in: str
-    cash_out: str
-    vol_in: float | None
-    forecast_vol: float | None
-    implied_level: float | None
-    """The market's level to the forecast's horizon: what the entry's gate compared the forecast with."""
-    edge_usd: float | None
-    vol_out: float | None
-    worth: list[float | None]
-    worth_note: str | None
 
 
 class JournalPage(TypedDict):
@@ -951,8 +943,17 @@ class JournalPage(TypedDict):
     hours: list[CalendarRow]
     days_to_expiry: list[CalendarRow]
     regimes: list[CalendarRow]
+    trade_columns: list[ShownField]
     trades: list[JournalTrade]
     notes: list[Note]
+
+
+def shown_fields(kind: type[msgspec.Struct]) -> list[ShownField]:
+    """Return the fields of a struct that are shown, in order."""
+    return [
+        {"name": each.name, "head": each.head, "kind": each.kind.value, "goes": each.goes}
+        for each in Shown.of(kind)
+    ]
 
 
 class Runs(TypedDict):

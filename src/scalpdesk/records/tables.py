@@ -8,7 +8,7 @@ is NULL in a column and text (``nan``, ``inf``, ``-inf``) inside a JSON document
 from datetime import date, datetime
 from decimal import Decimal
 from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Any, ClassVar, get_args
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, get_args, get_origin
 
 import msgspec
 from sqlalchemy import (
@@ -73,7 +73,7 @@ class Base(DeclarativeBase):
 
     def as_dict(self) -> dict[str, Any]:
         """Return the row as a map from column to value."""
-        return {column.key: getattr(self, column.key) for column in self.__table__.columns}
+        return {str(column.key): getattr(self, column.key) for column in self.__table__.columns}
 
 
 class RunRow(Base):
@@ -153,7 +153,8 @@ def columns_of(kind: type[msgspec.Struct], *, key: str, without: str = "") -> "l
         found.append(Column(key, BigInteger, primary_key=True, autoincrement=False))
     for each in msgspec.structs.fields(kind):
         if each.name != without:
-            types = get_args(each.type) if isinstance(each.type, UnionType) else (each.type,)
+            plain = get_args(each.type)[0] if get_origin(each.type) is Annotated else each.type
+            types = get_args(plain) if isinstance(plain, UnionType) else (plain,)
             column = next((_COLUMN_TYPES[one] for one in types if one in _COLUMN_TYPES), JSON)
             optional, is_key = NoneType in types or float in types, each.name == key
             found.append(

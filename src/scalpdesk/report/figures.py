@@ -1,8 +1,14 @@
-"""A report's structs as JSON types and as rows of a table: one rule for terminal, files, frames and SQL."""
+"""A report's structs as JSON types and as rows of a table: one rule for terminal, files, frames and SQL.
 
+A field that people read has its :class:`Shown` in its type: name, unit and format. Each reader, terminal and
+pages, shows these in the order of the fields, by one formatter a kind: a field that is added is in all.
+"""
+
+from collections.abc import Iterable
 from decimal import Decimal
+from enum import StrEnum
 from math import isfinite
-from typing import Any
+from typing import Annotated, Any, Self, get_origin
 
 import msgspec
 import numpy as np
@@ -10,6 +16,93 @@ from msgspec.structs import asdict
 
 SPREAD = {"parts": "pnl_", "strategies": "pnl_of_", "facts": ""}
 """Maps of a row that become columns of their own, with the beginning of their names."""
+
+
+class ShownAs(StrEnum):
+    """What the values of a column are."""
+
+    AMOUNT = "amount"
+    """Currency with its sign: what was earned, paid or promised."""
+    WORTH = "worth"
+    """Currency: what something is worth, or how far off."""
+    VOLATILITY = "volatility"
+    """Fraction a year, shown in per cent."""
+    COUNT = "count"
+    TIME = "time"
+    """UTC nanoseconds, shown as New York time."""
+    TEXT = "text"
+
+
+class Shown(msgspec.Struct, frozen=True):
+    """How a field of a report's struct is shown, as metadata of its type."""
+
+    head: str
+    """Heading, without a unit: that is the kind's."""
+    kind: ShownAs
+    goes: int = 0
+    """The higher, the sooner it is left out where there is little room; 0 stays."""
+    name: str = ""
+    """Field; set by :meth:`of`."""
+
+    @classmethod
+    def amount(cls, head: str, goes: int = 0) -> Self:
+        """Return a column of signed amounts."""
+        return cls(head, ShownAs.AMOUNT, goes)
+
+    @classmethod
+    def worth(cls, head: str, goes: int = 0) -> Self:
+        """Return a column of values in currency."""
+        return cls(head, ShownAs.WORTH, goes)
+
+    @classmethod
+    def volatility(cls, head: str, goes: int = 0) -> Self:
+        """Return a column of volatilities."""
+        return cls(head, ShownAs.VOLATILITY, goes)
+
+    @classmethod
+    def count(cls, head: str, goes: int = 0) -> Self:
+        """Return a column of whole numbers."""
+        return cls(head, ShownAs.COUNT, goes)
+
+    @classmethod
+    def time(cls, head: str, goes: int = 0) -> Self:
+        """Return a column of instants."""
+        return cls(head, ShownAs.TIME, goes)
+
+    @classmethod
+    def text(cls, head: str, goes: int = 0) -> Self:
+        """Return a column of words."""
+        return cls(head, ShownAs.TEXT, goes)
+
+    @classmethod
+    def of(cls, kind: type[msgspec.Struct]) -> "list[Shown]":
+        """Return the columns of a struct, in the order of its fields."""
+        return [
+            msgspec.structs.replace(shown, name=each.name)
+            for each in msgspec.structs.fields(kind)
+            if get_origin(each.type) is Annotated
+            for shown in each.type.__metadata__
+            if isinstance(shown, Shown)
+        ]
+
+    @staticmethod
+    def first_to_go(columns: "Iterable[Shown]") -> list[str]:
+        """Return the headings that go where there is little room, the first to go first."""
+        goes = sorted((each for each in columns if each.goes), key=lambda each: -each.goes)
+        return [each.head for each in goes]
+
+    @property
+    def unit(self) -> str:
+        """What its numbers are, in words; empty of words and counts."""
+        return _UNITS.get(self.kind, "")
+
+
+_UNITS = {
+    ShownAs.AMOUNT: "currency, signed",
+    ShownAs.WORTH: "currency",
+    ShownAs.VOLATILITY: "a fraction a year of the run's variance clock",
+    ShownAs.TIME: "UTC nanoseconds",
+}
 
 
 def json_safe(value: Any) -> Any:

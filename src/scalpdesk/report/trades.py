@@ -12,7 +12,7 @@ from decimal import Decimal
 from itertools import pairwise
 from operator import itemgetter
 from types import MappingProxyType
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
@@ -27,6 +27,7 @@ from scalpdesk.instruments.postings import Posting
 from scalpdesk.instruments.sessions import expiry_instant_ns, to_new_york
 from scalpdesk.portfolio.explain import parts_in_cents
 from scalpdesk.portfolio.gamma_verdict import COSTS
+from scalpdesk.report.figures import Shown
 from scalpdesk.report.fold import BookMark, Fill, shown
 from scalpdesk.report.session_tables import ENOUGH_SESSIONS
 from scalpdesk.report.statistics import bootstrap_interval, varies
@@ -73,42 +74,48 @@ class Trade(msgspec.Struct, frozen=True, kw_only=True):
     """How it was opened, what it earns and what hurts it, in words."""
     exit: str | None
     """How it was closed and why, in words; None while it is held."""
-    opened_ns: int
-    closed_ns: int | None
+    opened_ns: Annotated[int, Shown.time("in (New York)")]
+    closed_ns: Annotated[int | None, Shown.time("out", 8)]
     """UTC nanoseconds; None while it is held."""
-    days_to_expiry: int
+    days_to_expiry: Annotated[int, Shown.count("days", 12)]
     """From its opening to its nearest expiry, by New York dates."""
     legs: tuple[TradeLeg, ...]
-    cash_in: Decimal
-    cash_out: Decimal
-    vol_in: float | None
-    vol_out: float | None
+    cash_in: Annotated[Decimal, Shown.amount("cash in", 2)]
+    cash_out: Annotated[Decimal, Shown.amount("cash out", 1)]
+    vol_in: Annotated[float | None, Shown.volatility("vol in")]
+    vol_out: Annotated[float | None, Shown.volatility("vol out")]
     """Mean implied volatility of its options at the first mark after the opening, at the last mark before the
     closing; None where half a tick of an option moves its volatility by more than five points.
     """
-    realised_vol: float | None
+    realised_vol: Annotated[float | None, Shown.volatility("realised", 9)]
     """Of the underlying while it was held."""
-    forecast_vol: float | None
-    implied_level: float | None
-    edge_usd: float | None
-    edge_stderr_usd: float | None
+    forecast_vol: Annotated[float | None, Shown.volatility("forecast", 5)]
+    implied_level: Annotated[float | None, Shown.volatility("against", 6)]
+    edge_usd: Annotated[float | None, Shown.amount("edge", 4)]
+    edge_stderr_usd: Annotated[float | None, Shown.worth("±", 7)]
     """What the entry's gate promised for all of it in currency, and how sure it was."""
     outlook: Outlook | None
     """Greeks and break-evens at the opening; None where a leg's price or the spot is not known."""
-    worth_after_1: float | None
-    worth_after_5: float | None
-    worth_after_30: float | None
+    worth_after_1: Annotated[float | None, Shown.worth("worth 1 min", 13)]
+    worth_after_5: Annotated[float | None, Shown.worth("5 min", 14)]
+    worth_after_30: Annotated[float | None, Shown.worth("30 min", 15)]
     """What its options were worth at the marks so many minutes after its opening."""
     worth_note: str | None
     """Why one of these is not known."""
-    hedges: int
+    hedges: Annotated[int, Shown.count("hedges", 10)]
     why: str | None
     """Reason of its exit."""
-    costs: Decimal
+    costs: Annotated[Decimal, Shown.amount("costs", 11)]
     """Spread, fees and slippage; below zero when paid."""
-    pnl: Decimal
+    pnl: Annotated[Decimal, Shown.amount("P&L")]
     """Up to the next one's opening, exact."""
     parts: dict[str, Decimal]
+
+    @property
+    def name(self) -> str:
+        """Its number and shape, or legs where they form none."""
+        legs = ", ".join(f"{number_text(leg.quantity)} {leg.symbol}" for leg in self.legs)
+        return f"{self.number}: {self.structure or legs}"
 
     def in_cents(self, unit: Decimal) -> "Trade":
         """Return it with its amounts rounded to the account's unit; its parts sum to its P&L."""

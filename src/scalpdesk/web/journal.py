@@ -5,23 +5,24 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
+import msgspec
 from sqlalchemy import select
 
-from scalpdesk.core.units import count_text, money_decimals, number_text, run_currency
+from scalpdesk.core.units import count_text, money_decimals, run_currency
 from scalpdesk.datasets.daily_history import vix_before
 from scalpdesk.journal.reader import peek_header, run_dirs, run_named
 from scalpdesk.live.options import SIMULATED_ACCOUNTS
 from scalpdesk.monitor import answers
-from scalpdesk.monitor.texts import clock, day_of
+from scalpdesk.monitor.texts import day_of
 from scalpdesk.records.notes import list_notes
 from scalpdesk.records.projection import project_journal
 from scalpdesk.records.store import Store, read_runs
 from scalpdesk.records.tables import SessionRow, TradeRow
 from scalpdesk.report.figures import json_safe
 from scalpdesk.report.pnl_calendar import DayResult, calendar_of
-from scalpdesk.report.trade_edge import MINUTES
+from scalpdesk.report.trades import Trade
 from scalpdesk.web.runs import is_found, listed_run, recorded_runs
 
 
@@ -197,6 +198,7 @@ def journal_page(
         found
         | {
             "decimals": money_decimals(currency) if currency else 2,
+            "trade_columns": answers.shown_fields(Trade),
             "trades": [_trade(row) for row in found["trades"]],
         }
     )
@@ -204,13 +206,4 @@ def journal_page(
 
 
 def _trade(row: Mapping[str, Any]) -> answers.JournalTrade:
-    closed = row["closed_ns"]
-    legs = ", ".join(f"{leg['quantity']} {leg['symbol']}" for leg in row["legs"])
-    told = {name: row[name] for name in answers.JournalTrade.__annotations__ if name in row} | {
-        "structure": row["structure"] or legs,
-        "opened": f"{day_of(row['opened_ns'])} {clock(row['opened_ns'])}",
-        "closed": None if closed is None else f"{day_of(closed)} {clock(closed)}",
-        **{name: number_text(row[name]) for name in ("pnl", "cash_in", "cash_out")},
-        "worth": [row[f"worth_after_{minutes}"] for minutes in MINUTES],
-    }
-    return cast(answers.JournalTrade, told)
+    return msgspec.convert(row, answers.JournalTrade)

@@ -26,10 +26,9 @@ from scalpdesk.core.owner_only import new_own_file
 from scalpdesk.core.units import NANOS_PER_SECOND, ZERO
 from scalpdesk.core.version import BUILD
 from scalpdesk.instruments.deribit import delta_unit
-from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.journal.codec import JournalHeader
 from scalpdesk.journal.cut import sessions_begun
-from scalpdesk.monitor import documents, order_documents
+from scalpdesk.monitor import answers, documents, order_documents
 from scalpdesk.monitor.follower import RunFollower
 from scalpdesk.monitor.held_book import currency_of
 from scalpdesk.monitor.texts import clock, part_label, per_cent, plain, signed, tone
@@ -138,6 +137,8 @@ def sheet_document(
         ),
         "rolling_sessions": ROLLING_SESSIONS,
         "sessions": [_session_row(row, max(decimals, 2)) for row in report.sessions],
+        "trade_columns": answers.shown_fields(Trade),
+        "decimals": -int(unit.as_tuple().exponent),
         "trades": [_trade_row(each.in_cents(unit)) for each in report.trades or ()],
         "part_names": [part_label(name) for name in part_names(parts)],
         "version": BUILD,
@@ -221,26 +222,11 @@ def _session_row(row: SessionPnl, delta_decimals: int) -> dict[str, Any]:
 
 
 def _trade_row(trade: Trade) -> dict[str, Any]:
-    """Return one trade with New York times; its P&L reaches up to the next one."""
-    opened, closed = (
-        None if at_ns is None else f"{to_new_york(at_ns):%Y-%m-%d %H:%M:%S}"
-        for at_ns in (trade.opened_ns, trade.closed_ns)
-    )
-    return {
-        "entry": f"{trade.strategy}: {trade.entry}" if trade.strategy else trade.entry,
-        "exit": trade.exit,
-        "opened": opened,
-        "closed": closed,
-        "cash": [signed(trade.cash_in), signed(trade.cash_out)],
-        "hedges": str(trade.hedges),
-        "vols": [per_cent(each) for each in (trade.vol_in, trade.vol_out)],
-        "gate": [*map(per_cent, (trade.forecast_vol, trade.implied_level)), plain(trade.edge_usd)],
-        "worth": [plain(each) for each in (trade.worth_after_1, trade.worth_after_5, trade.worth_after_30)],
-        "worth_note": trade.worth_note,
-        "pnl": signed(trade.pnl),
-        "tone": tone(trade.pnl),
-        "parts": _parts_row(trade.parts),
-    }
+    """Return one trade with all of its fields; its P&L reaches up to the next one."""
+    shown: dict[str, Any] = json_safe(trade)
+    words = f"{trade.strategy}: {trade.entry}" if trade.strategy else trade.entry
+    pnl = {"pnl": signed(trade.pnl), "tone": tone(trade.pnl), "parts": _parts_row(trade.parts)}
+    return shown | {"name": trade.name, "entry": words} | pnl
 
 
 def _greeks_of_marks(marks: Sequence[Mark]) -> dict[str, list[float]]:

@@ -47,6 +47,28 @@ export const unsigned = (text) => (text === null || text === undefined ? null : 
 /** @param {string | null | undefined} text */
 export const bookedTone = (text) => (text === null || text === undefined ? "muted" : toneOf(Number(text), decimalsOf(text)));
 
+const NEW_YORK = new Intl.DateTimeFormat("sv-SE", { timeZone: "America/New_York", dateStyle: "short", timeStyle: "medium" });
+
+// An instant in UTC nanoseconds as New York's date and time.
+/** @param {number | null | undefined} ns */
+export const newYork = (ns) => (ns === null || ns === undefined ? null : NEW_YORK.format(ns / 1e6));
+
+// How the values of a field are shown, by the kind that the report's struct names.
+const KINDS = {
+  amount: (value, decimals) => signed(Number(value), decimals),
+  worth: (value, decimals) => plain(Number(value), decimals),
+  volatility: (value) => perCent(value),
+  time: newYork,
+};
+
+// Columns of a table, of the fields that a report's struct shows.
+/** @param {{ name: string, head: string, kind: string, goes: number }[]} fields @param {number} decimals */
+export const columnsOf = (fields, decimals) => fields.map(({ name, head, kind, goes }) => ({
+  head,
+  class: `${kind === "text" ? "" : kind === "time" ? "nowrap" : "num"}${goes ? " narrow-gone" : ""}`,
+  cell: (row) => (row[name] === null ? null : (KINDS[kind] ?? String)(row[name], decimals)),
+}));
+
 // A length of time, and what is left of one: 35:00, 5 h 40 min, 39 d.
 /** @param {number} seconds */
 export function span(seconds) {

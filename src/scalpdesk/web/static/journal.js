@@ -1,7 +1,7 @@
 // Journal: when does it earn, and what was noted?
 
 import { card, fetchJson, h, namedRun, poll, redraw, table, tinted } from "./dom.js";
-import { perCent, places, plain, signed, toneOf } from "./figures.js";
+import { columnsOf, newYork, perCent, places, signed, toneOf } from "./figures.js";
 
 const WEEK = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
 const TABLES = [["months", "Month"], ["weekdays", "Weekday"], ["hours", "Hour, New York"], ["days_to_expiry", "Days to expiry"], ["regimes", "Regime"]];
@@ -22,7 +22,6 @@ export function create(main) {
   );
   let last = "", page = {}, waiting = 0;
   const signedText = (text) => signed(Number(text), page.decimals), tone = (text) => toneOf(Number(text), page.decimals);
-  const money = (value) => plain(value === null ? null : Number(value), page.decimals);
 
   function draw(found) {
     const text = JSON.stringify(found);
@@ -44,17 +43,8 @@ export function create(main) {
       [
         { head: "P&L", class: "num", cell: (row) => tinted(signedText(row.pnl), tone(row.pnl)) },
         ...(found.runs.length > 1 ? [{ head: "Run", class: "nowrap narrow-gone", cell: (row) => row.run_id }] : []),
-        { head: "Trade", cell: (row) => `${row.number}: ${row.structure}` },
-        { head: "Opened, New York", class: "nowrap narrow-gone", cell: (row) => row.opened },
-        { head: "In", class: "num narrow-gone", cell: (row) => signedText(row.cash_in) },
-        { head: "Out", class: "num narrow-gone", cell: (row) => signedText(row.cash_out) },
-        { head: "Worth after 1 min", class: "num narrow-gone", cell: (row) => money(row.worth[0]) },
-        { head: "5 min", class: "num narrow-gone", cell: (row) => money(row.worth[1]) },
-        { head: "30 min", class: "num narrow-gone", cell: (row) => money(row.worth[2]) },
-        { head: "Vol in", class: "num", cell: (row) => perCent(row.vol_in) },
-        { head: "Forecast against market", class: "num narrow-gone", cell: (row) => (row.forecast_vol === null || row.implied_level === null ? "" : `${perCent(row.forecast_vol)}, ${perCent(row.implied_level)}`) },
-        { head: "Edge", class: "num narrow-gone", cell: (row) => money(row.edge_usd) },
-        { head: "Vol out", class: "num", cell: (row) => perCent(row.vol_out) },
+        { head: "Trade", cell: (row) => `${row.number}: ${row.structure ?? row.legs.map((leg) => `${Number(leg.quantity)} ${leg.symbol}`).join(", ")}` },
+        ...columnsOf(found.trade_columns.filter(({ name }) => name !== "pnl"), page.decimals),
       ],
       found.trades,
       { caption: "Trades and their edge", key: (row) => `${row.run_id} ${row.number}`, open: opened },
@@ -129,9 +119,9 @@ export function create(main) {
   /** @param {Shapes["JournalTrade"]} row */
   function opened(row) {
     return h("div", {},
-      h("p", {}, `${row.opened}, ${row.days_to_expiry} days to expiry: ${row.entry}.`),
-      h("p", {}, row.closed ? `${row.closed}: ${row.exit}.` : "It is held."),
-      h("p", {}, `Worth after 1, 5 and 30 minutes ${row.worth.map((each) => money(each) ?? "·").join(", ")}${row.worth_note ? ` (${row.worth_note})` : ""}.`),
+      h("p", {}, `${newYork(row.opened_ns)}, ${row.days_to_expiry} days to expiry: ${row.entry}.`),
+      h("p", {}, row.closed_ns ? `${newYork(row.closed_ns)}: ${row.exit}.` : "It is held."),
+      row.worth_note ? h("p", {}, `Worth later: ${row.worth_note}.`) : null,
       form({ run: row.run_id, trade: row.number }, "trade", String(row.number)),
     );
   }

@@ -2,6 +2,7 @@
 
 import { costSentence, plainNumber, signedNumber, triangles, waterfall } from "./charts.js";
 import { add, h, pieces, shown, table, tinted } from "./dom.js";
+import { columnsOf, newYork } from "./figures.js";
 import { modelTable, pathStrip } from "./reruns.js";
 import { chart, command, data, figures, finish, folded, holder, keyOf, keys, sheetHead, whatWasRun } from "./sheet_parts.js";
 
@@ -50,13 +51,9 @@ add(document.getElementById("main"), [
   hasRolling ? h("section", { class: "card w6" }, h("h2", {}, `Mean P&L of the last ${data.rolling_sessions} sessions, ${data.currency}`), rollingMean) : null,
   hasRatio ? h("section", { class: "card w6" }, h("h2", {}, `Sharpe ratio of the last ${data.rolling_sessions} sessions`), rollingSharpe) : null,
   withParts("Trades", data.trades, [
-    { head: "Opened, ET", class: "why", cell: (row) => [row.opened, h("br"), h("small", { class: "muted" }, row.entry)] },
-    { head: "Closed", class: "why", cell: (row) => (row.closed ? [row.closed, h("br"), h("small", { class: "muted" }, row.exit)] : "held") },
-    { head: "Cash in, out", class: "num", cell: (row) => row.cash.join(", ") },
-    { head: "Worth after 1, 5, 30 min", class: "num", cell: (row) => h("span", { title: row.worth_note }, row.worth.map(shown).join(", ")) },
-    { head: "Volatility in, out", class: "num", cell: (row) => row.vols.map(shown).join(", ") },
-    { head: "Forecast, market to its horizon, edge", class: "num", cell: (row) => row.gate.map(shown).join(", ") },
-    { head: "Hedges", class: "num", cell: (row) => row.hedges },
+    { head: "Opened, ET", class: "why", cell: (row) => [newYork(row.opened_ns), h("br"), h("small", { class: "muted" }, row.entry)] },
+    { head: "Closed", class: "why", cell: (row) => (row.closed_ns ? [newYork(row.closed_ns), h("br"), h("small", { class: "muted" }, row.exit)] : "held") },
+    ...columnsOf(data.trade_columns.filter(({ name, kind }) => name !== "pnl" && kind !== "time"), data.decimals),
   ]),
   withParts("Sessions", data.sessions, [
     { head: "Session", cell: (row) => row.day },
