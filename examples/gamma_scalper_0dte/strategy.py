@@ -16,6 +16,7 @@ from typing import Any, cast
 
 from ledger import HedgeRules, Hours, LedgerOrder, QuantityUnit, Update, ZeroDteLedger, number_in
 
+from scalpdesk import CredentialsSection, DeskConfig, ExposureWatch, live_source
 from scalpdesk.base import (
     EXIT_MINUTES,
     MINUTE_NS,
@@ -34,15 +35,7 @@ from scalpdesk.base import (
     venue_cutoff,
 )
 from scalpdesk.protocol import OK, event_verdict, order_intent, parse_ts, to_decimal
-from scalpdesk.strategies import (
-    DEFAULT_SYMBOL,
-    CredentialsSection,
-    DeskConfig,
-    ExposureWatch,
-    GammaExposureEvent,
-    known_exposure_usd,
-    live_source,
-)
+from scalpdesk.strategies import DEFAULT_SYMBOL, GammaExposureEvent, known_exposure_usd
 
 NAME = "0dte_gamma_scalper"
 FIRST_YEAR, LAST_YEAR = 1996, 2029

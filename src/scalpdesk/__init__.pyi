@@ -1,11 +1,13 @@
 from scalpdesk.backtesting.runs import RunResult as RunResult
 from scalpdesk.backtesting.simulate import (BacktestConfig as BacktestConfig,
     BacktestResult as BacktestResult, PreparedMarket as PreparedMarket, simulate as simulate)
+from scalpdesk.config.settings import CredentialsSection as CredentialsSection, DeskConfig as DeskConfig
 from scalpdesk.core.version import VERSION as __version__
 from scalpdesk.datasets.coin_data import research_tables as research_tables
 from scalpdesk.datasets.embedded.coin import daily_bars_before as daily_bars_before
 from scalpdesk.datasets.embedded.days import available_sessions as available_sessions
 from scalpdesk.datasets.embedded.market import reconstruct as reconstruct, session_ohlc as session_ohlc
+from scalpdesk.live.market import ExposureWatch as ExposureWatch, live_source as live_source
 from scalpdesk.marketdata.chain_gamma import price_tape as price_tape
 from scalpdesk.marketdata.chain_surface import chain_quotes_at as chain_quotes_at, fit_chain as fit_chain
 from scalpdesk.marketdata.dealer_gamma import gamma_exposure as gamma_exposure, gamma_flip as gamma_flip

@@ -1,3 +1,5 @@
+from scalpdesk.accounting.statements import (Movement as Movement, Statement as Statement,
+    StatementSpec as StatementSpec, StatementTrade as StatementTrade, json_rows as json_rows)
 from scalpdesk.alerts.channels import Channel as Channel, ChannelSpec as ChannelSpec
 from scalpdesk.alerts.rules import (Alert as Alert, ConditionSpec as ConditionSpec, DeskWatch as DeskWatch,
     Level as Level, When as When)

@@ -7,6 +7,7 @@ python tests/rules/check.py --figures  what stands behind each figure
 import ast
 import re
 import sys
+import tomllib
 from collections import defaultdict
 from pathlib import Path
 
@@ -177,6 +178,21 @@ def imports_past_doors() -> list[str]:
     ]
 
 
+def doors_upstairs() -> list[str]:
+    """Return what the door of a package hands on from a floor above it; a linter reads no stub."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"][
+        "contracts"
+    ]
+    floors = next(each["layers"] for each in contracts if each["type"] == "layers")
+    floor = {name: number for number, names in enumerate(floors) for name in names.split(" | ")}
+    return [
+        f"{module}: {home}"
+        for module, stub in _doors().items()
+        for home in re.findall(r"^from (scalpdesk\.\w+)", stub, re.MULTILINE)
+        if floor.get(home, len(floors)) < floor.get(module, 0)
+    ]
+
+
 _IMPORT = re.compile(
     r'^[ ">]*(?:from|import) (scalpdesk[\w.]*)(?: import (\([^)]*\)|[^#\n\\]*))?', re.MULTILINE
 )
@@ -259,6 +275,7 @@ def print_figures(*, in_full: bool) -> list[str]:
         "broad excepts without a reason": (broad_excepts(), LIMITS["broad_excepts"]),
         "orders that strategies make past the plan": (orders_by_hand(), 1),  # one measures a risk
         "imports past a door": (imports_past_doors(), 0),
+        "names at a door from a floor above": (doors_upstairs(), 0),
         "names that packages import from one another": (crossing_names(), LIMITS["crossing_names"]),
         "test files out of place": (misplaced_tests(), 0),
         "private names in tests": (private_names(), 217),

@@ -1,11 +1,9 @@
-from scalpdesk.config.settings import CredentialsSection as CredentialsSection, DeskConfig as DeskConfig
 from scalpdesk.core.events import (GammaExposureEvent as GammaExposureEvent,
     SessionBarsEvent as SessionBarsEvent, SessionEvent as SessionEvent)
 from scalpdesk.core.intents import SetTimer as SetTimer
 from scalpdesk.hedging.bands.regime_threshold import (HedgeVerdict as HedgeVerdict,
     RegimeThresholdConfig as RegimeThresholdConfig, judge_hedge as judge_hedge, net_delta as net_delta)
 from scalpdesk.hedging.sizing import split_at_zero as split_at_zero
-from scalpdesk.live.market import ExposureWatch as ExposureWatch, live_source as live_source
 from scalpdesk.marketdata.bars import Absent as Absent, Timeframes as Timeframes
 from scalpdesk.marketdata.dealer_gamma import (DEFAULT_SYMBOL as DEFAULT_SYMBOL,
     known_exposure_usd as known_exposure_usd, threshold_by_dealers as threshold_by_dealers)

@@ -1,5 +1,3 @@
-from scalpdesk.accounting.statements import (Movement as Movement, Statement as Statement,
-    StatementSpec as StatementSpec, StatementTrade as StatementTrade, json_rows as json_rows)
 from scalpdesk.venues.bounds import (is_amount as is_amount, is_count as is_count, is_figure as is_figure,
     is_instant as is_instant)
 from scalpdesk.venues.budget import (RequestBudget as RequestBudget, Urgency as Urgency, loop_ns as loop_ns,

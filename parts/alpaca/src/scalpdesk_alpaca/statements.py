@@ -11,7 +11,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from scalpdesk.base import ZERO, to_ns
-from scalpdesk.venues import Movement, Statement, StatementSpec, StatementTrade, json_rows
+from scalpdesk.plugins import Movement, Statement, StatementSpec, StatementTrade, json_rows
 from scalpdesk_alpaca.account_messages import MOVES, NOT_HAPPENED, PAYMENTS, read_activities, read_fills
 from scalpdesk_alpaca.fields import Malformed, ns_of_text
 

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 from scalpdesk.base import ZERO, ArgumentError, DataError, to_ns
 from scalpdesk.core.units import NANOS_PER_MS, SATOSHI
 from scalpdesk.instruments.deribit import inverse_perpetual
-from scalpdesk.venues import Movement, Statement, StatementSpec, StatementTrade, json_rows
+from scalpdesk.plugins import Movement, Statement, StatementSpec, StatementTrade, json_rows
 from scalpdesk_deribit.wire import LOGGED, WireError, exact_field, known_ns, quantity_of, read_log, time_ns
 
 Row = Mapping[str, Any]

@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from scalpdesk.base import NANOS_PER_SECOND, ZERO, ChangeCause, DataError, number_text, to_ns
-from scalpdesk.venues import Movement, Statement, StatementSpec, StatementTrade
+from scalpdesk.plugins import Movement, Statement, StatementSpec, StatementTrade
 
 Row = Mapping[str, str]
 
