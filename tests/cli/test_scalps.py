@@ -36,14 +36,6 @@ def test_the_three_views_agree_with_one_another_and_with_the_run(capsys, documen
     assert {row["metadata"]["run_id"] for row in history} == {summary["run_id"]}
 
 
-def test_each_scalp_is_an_entry_of_the_research_desk(capsys, document_of, runs_dir):
-    history = shown(capsys, runs_dir, "history")["history"]
-    (found,) = document_of("research", "entries", "--set", f"desk.runs_dir={runs_dir}")["strategies"]
-    assert (found["strategy"], found["entries"], found["left_out"]) == ("ema-scalper", len(history), 0)
-    assert found["pnl_all"] == pytest.approx(sum(row["pnl"] for row in history))
-    assert {"conviction", "implied_vol", "minute_of_day"} < set(found["features"])
-
-
 def test_the_dashboards_rows_are_those_of_the_command_times_in_utc_and_all(capsys, runs_dir):
     found, page = shown(capsys, runs_dir), scalps_document(runs_dir, None, refresh=True)
     rows = [{**row, "metadata": json.loads(row["metadata_json"])} for row in page["history"]]

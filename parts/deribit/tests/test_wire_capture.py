@@ -205,7 +205,7 @@ def test_the_page_shows_the_venues_figures_beside_ours():
     """Each line of the table in docs/evidence/live.md is made again from the capture."""
     found, _ = read_capture(FOLDER / "DERIBIT.ws.1.0.gz")
     last = {row["symbol"]: row for row in found["tickers"]}
-    page = (Path(__file__).parents[3] / "docs" / "evidence" / "deribit.md").read_text("utf-8")
+    page = (Path(__file__).parents[3] / "docs" / "evidence" / "live.md").read_text("utf-8")
     shown = [line for line in page.splitlines() if re.match(r"\| `(BTC|ETH)-\d+[A-Z]{3}\d\d-", line)]
     assert len(shown) == len(last) == 10
     for line in shown:
