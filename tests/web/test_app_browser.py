@@ -38,7 +38,7 @@ SIZES = {"wide": (1440, 1003), "laptop": (1280, 800), "tablet": (820, 1100), "ph
 
 @pytest.fixture(scope="module")
 def browser():
-    playwright.expect.set_options(timeout=20_000)  # 5 s are not enough beside other programs
+    playwright.expect.set_options(timeout=60_000)  # 5 s are not enough beside other programs
     with playwright.sync_playwright() as driver:
         opened = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield opened
@@ -68,6 +68,7 @@ def opened(browser, url, *, size="wide", theme="dark"):
     """Open a page; at its end nothing may have gone wrong in it, and nothing may have left this machine."""
     width, height = SIZES[size]
     context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=theme)
+    context.set_default_timeout(120_000)  # beside the tests of the other lane
     page, wrong, outside = context.new_page(), [], []
 
     def note(message):

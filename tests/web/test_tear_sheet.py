@@ -159,6 +159,15 @@ def test_file_is_small_names_no_address_and_runs_only_its_own_scripts(document):
     assert json.loads(data)["parts"] == document["parts"]
 
 
+@pytest.mark.parametrize("drawing", ["sheet.js", "research_sheet.js"])
+def test_the_scripts_of_a_file_share_one_scope_and_each_name_in_it_stands_once(document, drawing):
+    text = tear_sheet(document, drawing)
+    (script,) = re.findall(r"<script>\(\(\) => \{\n(.*?)\n\}\)\(\);</script>", text, re.DOTALL)
+    names = re.findall(r"^(?:const|let|(?:async )?function\*?|class) (\w+)", script, re.MULTILINE)
+    assert len(names) > 50
+    assert [name for name in set(names) if names.count(name) > 1] == []
+
+
 def test_the_sheet_of_a_run_cut_short_is_of_what_was_played(held_feed):
     follower = held_feed.follower
     stored = read_stored(follower.run_dir)

@@ -54,7 +54,7 @@ const NEW_YORK = new Intl.DateTimeFormat("sv-SE", { timeZone: "America/New_York"
 export const newYork = (ns) => (ns === null || ns === undefined ? null : NEW_YORK.format(ns / 1e6));
 
 // How the values of a field are shown, by the kind that the report's struct names.
-const KINDS = {
+const SHOWN_BY_KIND = {
   amount: (value, decimals) => signed(Number(value), decimals),
   worth: (value, decimals) => plain(Number(value), decimals),
   volatility: (value) => perCent(value),
@@ -66,7 +66,7 @@ const KINDS = {
 export const columnsOf = (fields, decimals) => fields.map(({ name, head, kind, goes }) => ({
   head,
   class: `${kind === "text" ? "" : kind === "time" ? "nowrap" : "num"}${goes ? " narrow-gone" : ""}`,
-  cell: (row) => (row[name] === null ? null : (KINDS[kind] ?? String)(row[name], decimals)),
+  cell: (row) => (row[name] === null ? null : (SHOWN_BY_KIND[kind] ?? String)(row[name], decimals)),
 }));
 
 // A length of time, and what is left of one: 35:00, 5 h 40 min, 39 d.
