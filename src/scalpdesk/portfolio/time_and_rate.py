@@ -11,6 +11,7 @@ from scalpdesk.volatility.variance_time import CALENDAR, FIRST_YEAR, LAST_YEAR, 
 _FIRST_NS = new_york_ns(date(FIRST_YEAR, 1, 2), time(0))
 _END_NS = new_york_ns(date(LAST_YEAR, 12, 31), time(0))
 """Instants between which the session clock knows the calendar."""
+_SPANS_KEPT = 256
 
 
 class TimeAndRate:
@@ -28,8 +29,8 @@ class TimeAndRate:
         self._flat_rate, self._clock = flat_rate, clock
         self._last_rate = state.rate_curve, math.nan, 0.0
         """Curve, years and rate of the last request."""
-        self._left: dict[int, tuple[int, float]] = {}
-        """Variance time to an expiry instant, with when it was asked for."""
+        self._left: dict[tuple[int, int], float] = {}
+        """Variance time to an expiry instant from another one, of the last few that were asked for."""
 
     @property
     def days_per_year(self) -> float:
@@ -51,10 +52,12 @@ class TimeAndRate:
 
     def variance_left(self, expires_ns: int, now_ns: int) -> float:
         """Return years of the variance clock to an expiry instant, 0 from then on; its options share them."""
-        known_ns, years = self._left.get(expires_ns, (-1, 0.0))
-        if known_ns != now_ns:
-            years = self.variance_years(now_ns, expires_ns) if expires_ns > now_ns else 0.0
-            self._left[expires_ns] = now_ns, years
+        span = expires_ns, now_ns
+        years = self._left.get(span)
+        if years is None:
+            if len(self._left) >= _SPANS_KEPT:  # an instant asks for a few, one after the other
+                self._left.clear()
+            years = self._left[span] = self.variance_years(now_ns, expires_ns) if expires_ns > now_ns else 0.0
         return years
 
     def to_clock(self, expires_ns: int, at_ns: int) -> float:
