@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 from enum import StrEnum
 from math import isfinite
-from typing import Annotated, Any, Self, get_origin
+from typing import Annotated, Any, get_origin
 
 import msgspec
 import numpy as np
@@ -43,36 +43,6 @@ class Shown(msgspec.Struct, frozen=True):
     """The higher, the sooner it is left out where there is little room; 0 stays."""
     name: str = ""
     """Field; set by :meth:`of`."""
-
-    @classmethod
-    def amount(cls, head: str, goes: int = 0) -> Self:
-        """Return a column of signed amounts."""
-        return cls(head, ShownAs.AMOUNT, goes)
-
-    @classmethod
-    def worth(cls, head: str, goes: int = 0) -> Self:
-        """Return a column of values in currency."""
-        return cls(head, ShownAs.WORTH, goes)
-
-    @classmethod
-    def volatility(cls, head: str, goes: int = 0) -> Self:
-        """Return a column of volatilities."""
-        return cls(head, ShownAs.VOLATILITY, goes)
-
-    @classmethod
-    def count(cls, head: str, goes: int = 0) -> Self:
-        """Return a column of whole numbers."""
-        return cls(head, ShownAs.COUNT, goes)
-
-    @classmethod
-    def time(cls, head: str, goes: int = 0) -> Self:
-        """Return a column of instants."""
-        return cls(head, ShownAs.TIME, goes)
-
-    @classmethod
-    def text(cls, head: str, goes: int = 0) -> Self:
-        """Return a column of words."""
-        return cls(head, ShownAs.TEXT, goes)
 
     @classmethod
     def of(cls, kind: type[msgspec.Struct]) -> "list[Shown]":

@@ -27,7 +27,7 @@ from scalpdesk.instruments.postings import Posting
 from scalpdesk.instruments.sessions import expiry_instant_ns, to_new_york
 from scalpdesk.portfolio.explain import parts_in_cents
 from scalpdesk.portfolio.gamma_verdict import COSTS
-from scalpdesk.report.figures import Shown
+from scalpdesk.report.figures import Shown, ShownAs
 from scalpdesk.report.fold import BookMark, Fill, shown
 from scalpdesk.report.session_tables import ENOUGH_SESSIONS
 from scalpdesk.report.statistics import bootstrap_interval, varies
@@ -74,40 +74,40 @@ class Trade(msgspec.Struct, frozen=True, kw_only=True):
     """How it was opened, what it earns and what hurts it, in words."""
     exit: str | None
     """How it was closed and why, in words; None while it is held."""
-    opened_ns: Annotated[int, Shown.time("in (New York)")]
-    closed_ns: Annotated[int | None, Shown.time("out", 8)]
+    opened_ns: Annotated[int, Shown("in (New York)", ShownAs.TIME)]
+    closed_ns: Annotated[int | None, Shown("out", ShownAs.TIME, 8)]
     """UTC nanoseconds; None while it is held."""
-    days_to_expiry: Annotated[int, Shown.count("days", 12)]
+    days_to_expiry: Annotated[int, Shown("days", ShownAs.COUNT, 12)]
     """From its opening to its nearest expiry, by New York dates."""
     legs: tuple[TradeLeg, ...]
-    cash_in: Annotated[Decimal, Shown.amount("cash in", 2)]
-    cash_out: Annotated[Decimal, Shown.amount("cash out", 1)]
-    vol_in: Annotated[float | None, Shown.volatility("vol in")]
-    vol_out: Annotated[float | None, Shown.volatility("vol out")]
+    cash_in: Annotated[Decimal, Shown("cash in", ShownAs.AMOUNT, 2)]
+    cash_out: Annotated[Decimal, Shown("cash out", ShownAs.AMOUNT, 1)]
+    vol_in: Annotated[float | None, Shown("vol in", ShownAs.VOLATILITY)]
+    vol_out: Annotated[float | None, Shown("vol out", ShownAs.VOLATILITY)]
     """Mean implied volatility of its options at the first mark after the opening, at the last mark before the
     closing; None where half a tick of an option moves its volatility by more than five points.
     """
-    realised_vol: Annotated[float | None, Shown.volatility("realised", 9)]
+    realised_vol: Annotated[float | None, Shown("realised", ShownAs.VOLATILITY, 9)]
     """Of the underlying while it was held."""
-    forecast_vol: Annotated[float | None, Shown.volatility("forecast", 5)]
-    implied_level: Annotated[float | None, Shown.volatility("against", 6)]
-    edge_usd: Annotated[float | None, Shown.amount("edge", 4)]
-    edge_stderr_usd: Annotated[float | None, Shown.worth("±", 7)]
+    forecast_vol: Annotated[float | None, Shown("forecast", ShownAs.VOLATILITY, 5)]
+    implied_level: Annotated[float | None, Shown("against", ShownAs.VOLATILITY, 6)]
+    edge_usd: Annotated[float | None, Shown("edge", ShownAs.AMOUNT, 4)]
+    edge_stderr_usd: Annotated[float | None, Shown("±", ShownAs.WORTH, 7)]
     """What the entry's gate promised for all of it in currency, and how sure it was."""
     outlook: Outlook | None
     """Greeks and break-evens at the opening; None where a leg's price or the spot is not known."""
-    worth_after_1: Annotated[float | None, Shown.worth("worth 1 min", 13)]
-    worth_after_5: Annotated[float | None, Shown.worth("5 min", 14)]
-    worth_after_30: Annotated[float | None, Shown.worth("30 min", 15)]
+    worth_after_1: Annotated[float | None, Shown("worth 1 min", ShownAs.WORTH, 13)]
+    worth_after_5: Annotated[float | None, Shown("5 min", ShownAs.WORTH, 14)]
+    worth_after_30: Annotated[float | None, Shown("30 min", ShownAs.WORTH, 15)]
     """What its options were worth at the marks so many minutes after its opening."""
     worth_note: str | None
     """Why one of these is not known."""
-    hedges: Annotated[int, Shown.count("hedges", 10)]
+    hedges: Annotated[int, Shown("hedges", ShownAs.COUNT, 10)]
     why: str | None
     """Reason of its exit."""
-    costs: Annotated[Decimal, Shown.amount("costs", 11)]
+    costs: Annotated[Decimal, Shown("costs", ShownAs.AMOUNT, 11)]
     """Spread, fees and slippage; below zero when paid."""
-    pnl: Annotated[Decimal, Shown.amount("P&L")]
+    pnl: Annotated[Decimal, Shown("P&L", ShownAs.AMOUNT)]
     """Up to the next one's opening, exact."""
     parts: dict[str, Decimal]
 
@@ -173,6 +173,7 @@ def trades_of(
         opening = each.opening(held.contracts, marks.spot_at(each.opened_ns))
         named = structure_of((leg.contract, leg.quantity) for leg in opening.legs)
         outlook, promised = outlook_of(opening), _promised(each, entries)
+        worths = marks.worths(each.opened_ns, each.closed_ns)
         compared = gate_words(promised, opening.legs[0].contract.currency)
         trades.append(
             Trade(
@@ -191,9 +192,15 @@ def trades_of(
                 vol_in=marks.vol_in(opening, until_ns),
                 vol_out=marks.vol_out(each.closing(held.contracts), each.opened_ns),
                 realised_vol=marks.realised(each.opened_ns, until_ns, clock, adjustments, dividends),
-                **promised,
+                forecast_vol=promised["forecast_vol"],
+                implied_level=promised["implied_level"],
+                edge_usd=promised["edge_usd"],
+                edge_stderr_usd=promised["edge_stderr_usd"],
                 outlook=outlook,
-                **marks.worths(each.opened_ns, each.closed_ns),
+                worth_after_1=worths["worth_after_1"],
+                worth_after_5=worths["worth_after_5"],
+                worth_after_30=worths["worth_after_30"],
+                worth_note=worths["worth_note"],
                 hedges=last - bisect_left(hedged, each.opened_ns),
                 why=why,
                 costs=sum((parts.get(name, ZERO) for name in COSTS), ZERO),

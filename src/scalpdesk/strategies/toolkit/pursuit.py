@@ -141,7 +141,7 @@ class Pursuit:
             tuple(orders),
             lambda number, at_ns: any(
                 order.created_ns == at_ns and order.submitted.instrument_id == number
-                for order in known.values()
+                for order in reversed([*known.values()])  # the last try is among the last orders
             ),
             self._left(view, lines),
         )
