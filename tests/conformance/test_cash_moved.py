@@ -28,13 +28,13 @@ from scalpdesk.core.intents import (
 )
 from scalpdesk.core.units import InstrumentId
 from scalpdesk.orders.order_manager import OrderManager
+from scalpdesk.venues import connected
 from scalpdesk_testing.campaign import trial_of
 from scalpdesk_testing.kit.served import SimulatedBench
 from scalpdesk_testing.market import CALL, PUT, SHARE
 from scalpdesk_testing.schedule import quiet_schedule
 from scalpdesk_testing.small_desk import scratch_folder
 from scalpdesk_testing.trial import Trial
-from scalpdesk_testing.venue_conformance import connected
 
 D = Decimal
 BUY, SELL = Side.BUY, Side.SELL

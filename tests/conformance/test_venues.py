@@ -2,8 +2,9 @@
 
 import pytest
 
+from scalpdesk.venues import VENUE_QUESTIONS
 from scalpdesk_testing.kit.served import AlpacaBench, DeribitBench, IbkrBench, SandboxBench, SimulatedBench
-from scalpdesk_testing.venue_conformance import QUESTIONS, ask, questions_for
+from scalpdesk_testing.venue_conformance import ask, questions_for
 
 BENCHES = {
     "alpaca": AlpacaBench,
@@ -24,4 +25,4 @@ def test_a_venue_answers(bench, socket_enabled):
 def test_no_question_is_asked_of_no_venue_with_a_wire():
     wires = ("alpaca", "deribit", "ibkr")
     asked = {question for venue in wires for question in questions_for(BENCHES[venue])}
-    assert asked == set(QUESTIONS)
+    assert asked == set(VENUE_QUESTIONS)

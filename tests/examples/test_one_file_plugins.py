@@ -17,7 +17,7 @@ from scalpdesk.core.intents import Decision
 from scalpdesk.core.sockets import FILL_MODELS, HEDGE_BANDS
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.journal.reader import JournalReader
-from scalpdesk.live.certify import Certification, WireTap, certify
+from scalpdesk.live.certify import PaperAccount, WireTap, certify
 from scalpdesk.live.options import RunOptions
 from scalpdesk.live.plan import plan_of
 from scalpdesk.live.run import carry_out
@@ -209,7 +209,7 @@ def test_a_certification_asks_a_venue_of_shares_each_step_in_the_share():
         return find_venue("steady").build(VenueSetup(instruments=instruments, clock=clock), NoSettings())
 
     clock = FollowingClock()
-    asked = Certification(build, Instruments(), clock, "SPY", "USD", 3, "sdc", True, patience_seconds=0.1)
+    asked = PaperAccount(build, Instruments(), clock, "SPY", "USD", 3, "sdc", True, patience_seconds=0.1)
     steps = {step.name: step for step in asyncio.run(certify(asked, WireTap([]), lambda _step: None))}
     not_asked = {name: step.seen for name, step in steps.items() if step.verdict == "not asked"}
     assert not_asked == {"combo": "the venue takes no combos from the desk"}

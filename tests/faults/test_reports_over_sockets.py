@@ -13,12 +13,12 @@ from scalpdesk.core.events import OrderFilled
 from scalpdesk.core.intents import CancelOrder
 from scalpdesk.exchange import Fault
 from scalpdesk.orders.order import OrderState
+from scalpdesk.venues import Listener
 from scalpdesk.venues.contract import NoticeKind
 from scalpdesk_alpaca.gateway import AlpacaGateway
 from scalpdesk_alpaca.transport import ApiKeys, Endpoints, GatewayOptions
 from scalpdesk_ibkr.served.protocol import Restart, SystemMessage
 from scalpdesk_testing.kit.served import AlpacaBench, DeribitBench, IbkrBench
-from scalpdesk_testing.venue_conformance import Listener
 
 pytestmark = pytest.mark.usefixtures("socket_enabled")
 SECONDS = 90.0

@@ -59,7 +59,7 @@ def test_each_served_exchange_keeps_the_contract(venue, tmp_path, monkeypatch, c
         if step["verdict"] == "differs"
     } == {}
     assert code == 0
-    assert [step["name"] for step in report["steps"]] == [name for name, _, _ in STEPS]
+    assert [step["name"] for step in report["steps"]] == [question.name for question in STEPS]
     assert {step["name"]: step["seen"] for step in report["steps"] if step["verdict"] == "not asked"} == {}
     assert books["fills"] == []
     assert len(books["orders"]) >= 3

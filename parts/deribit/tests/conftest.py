@@ -13,11 +13,11 @@ from scalpdesk.exchange.market import MarketOptions
 from scalpdesk.exchange.source import TapeSource
 from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.instruments.deribit import perpetual
+from scalpdesk.venues import PATIENCE_SECONDS, Listener
 from scalpdesk.venues.contract import NoSettings, VenueSetup
 from scalpdesk_deribit.gateway import DeribitGateway
 from scalpdesk_deribit.venue import VENUE
 from scalpdesk_testing.kit.served import coin_day
-from scalpdesk_testing.venue_conformance import PATIENCE_SECONDS, Listener
 
 DAY = date(2025, 3, 5)
 HOUR_SECONDS = 3_600.0

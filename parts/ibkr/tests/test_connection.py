@@ -12,7 +12,7 @@ from scalpdesk.core.intents import CancelOrder
 from scalpdesk.instruments.classes import us_option
 from scalpdesk.journal.codec import encode_events
 from scalpdesk.orders.order import OrderState
-from scalpdesk.venues import EventPublisher, KnownOrder, LiveToken, NoticeKind
+from scalpdesk.venues import EventPublisher, KnownOrder, Listener, LiveToken, NoticeKind
 from scalpdesk.venues.bounds import LARGEST_COUNT, LARGEST_FIGURE
 from scalpdesk.venues.words import is_severe
 from scalpdesk_ibkr.connection import TwsConnection
@@ -21,7 +21,6 @@ from scalpdesk_ibkr.served.protocol import Restart, SystemMessage
 from scalpdesk_ibkr.settings import IbkrSettings
 from scalpdesk_ibkr.venue import VENUE
 from scalpdesk_testing.kit.served import against
-from scalpdesk_testing.venue_conformance import Listener
 
 pytestmark = pytest.mark.usefixtures("socket_enabled")
 

@@ -7,12 +7,11 @@ import pytest
 
 from scalpdesk.base import NO_FEES, ChangeCause, ConfigError, RetryError
 from scalpdesk.core.events import PositionChanged
-from scalpdesk.venues import EmergencyGateway, KnownOrder
+from scalpdesk.venues import EmergencyGateway, KnownOrder, Listener
 from scalpdesk_ibkr.gateway import IbkrGateway
 from scalpdesk_ibkr.orders import AGREE_SECONDS
 from scalpdesk_ibkr.settings import IbkrSettings
 from scalpdesk_testing.kit.served import against
-from scalpdesk_testing.venue_conformance import Listener
 
 pytestmark = pytest.mark.usefixtures("socket_enabled")
 

@@ -4,8 +4,8 @@ import pytest
 
 from scalpdesk.live.emergency import EmergencyTrader
 from scalpdesk.risk.limits import RiskLimits
+from scalpdesk.venues import Listener
 from scalpdesk_testing.kit.served import against
-from scalpdesk_testing.venue_conformance import Listener
 
 pytestmark = pytest.mark.usefixtures("socket_enabled")
 

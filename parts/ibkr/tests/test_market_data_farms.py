@@ -3,9 +3,9 @@
 import pytest
 
 from scalpdesk.core.events import QuoteEvent
+from scalpdesk.venues import Listener
 from scalpdesk_ibkr.codes import farm_of
 from scalpdesk_testing.kit.served import between
-from scalpdesk_testing.venue_conformance import Listener
 
 pytestmark = pytest.mark.usefixtures("socket_enabled")
 

@@ -5,8 +5,8 @@ from itertools import dropwhile
 import pytest
 
 from scalpdesk.base import MINUTE_NS, NANOS_PER_SECOND, QuoteEvent, TradingHalt
+from scalpdesk.venues import Listener
 from scalpdesk_testing.kit.served import between
-from scalpdesk_testing.venue_conformance import Listener
 
 pytestmark = pytest.mark.usefixtures("socket_enabled")
 

@@ -53,7 +53,7 @@ def certify(
     step, and the bytes that passed, without keys and tokens: it may be attached to an issue.
     """
     from scalpdesk.live.assembly import base36, venue_gateway
-    from scalpdesk.live.certify import Certification, TappedLoop, WireTap
+    from scalpdesk.live.certify import PaperAccount, TappedLoop, WireTap
     from scalpdesk.live.certify import certify as carry_out
     from scalpdesk.live.options import RunOptions
     from scalpdesk.live.plan import plan_of
@@ -71,9 +71,9 @@ def certify(
     began_ns = SystemClock().now_ns()
     keys = settings.venue_keys(find_venue(plan.venue).other_keys)
     tap = WireTap([] if keys is None else [key.reveal() for key in keys])
-    run = Certification(
+    account = PaperAccount(
         build=lambda instruments: venue_gateway(plan, instruments, clock),
-        instruments=Instruments(),
+        book=Instruments(),
         clock=clock,
         symbol=symbol or plan.underlyings[0],
         currency=settings.config.desk.currency,
@@ -88,7 +88,7 @@ def certify(
             out.print(f"{MARKS[step.verdict]:>8}  {step.name:<10} {step.seen}", markup=False, highlight=False)
 
     with asyncio.Runner(loop_factory=lambda: TappedLoop(tap)) as runner:
-        steps = runner.run(carry_out(run, tap, report))
+        steps = runner.run(carry_out(account, tap, report))
     at = to_new_york(began_ns)
     target = Path(folder or f"certify-{venue}-{at:%Y%m%d-%H%M%S}")
     head = {"venue": venue, "at": from_ns(began_ns).isoformat(), "url": url}

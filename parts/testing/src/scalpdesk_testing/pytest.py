@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from scalpdesk.exchange.source import MarketSource
     from scalpdesk.marketdata.tape import MarketTape
 
-pytest.register_assert_rewrite("scalpdesk_testing.venue_conformance")
+pytest.register_assert_rewrite("scalpdesk.venues.conformance", "scalpdesk.venues.listener")
 Answer = TypeVar("Answer")
 _DEFAULT_DAYS = {"embedded-btc": "2025-03-05", "embedded-eth": "2025-03-05"}
 _DEFAULT_DAY = "2018-02-05"

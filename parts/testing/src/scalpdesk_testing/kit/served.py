@@ -27,14 +27,13 @@ from scalpdesk.exchange.source import TapeSource
 from scalpdesk.instruments.deribit import perpetual
 from scalpdesk.marketdata.tape import MarketTape
 from scalpdesk.simulation.hours import AlwaysOpen, TapeHours
-from scalpdesk.venues import AccountFacts, KnownOrder, NoSettings, VenueSetup
+from scalpdesk.venues import AccountFacts, KnownOrder, Listener, NoSettings, VenueSetup
 from scalpdesk.venues.simulated import PlayedSession, SandboxGateway, SimulatedGateway
 from scalpdesk_testing.kit.broker import connect
 from scalpdesk_testing.kit.exchange import part
 from scalpdesk_testing.kit.instruments import straddle_book
 from scalpdesk_testing.kit.tape import TapeBuilder
 from scalpdesk_testing.kit.threads import loop_in_thread
-from scalpdesk_testing.venue_conformance import Listener
 
 D = Decimal
 _PATIENT = {"timeout_seconds": 20.0, "most_clock_skew_seconds": 60.0}
@@ -519,6 +518,7 @@ class SandboxBench(AlpacaBench):
         | dict.fromkeys(
             (
                 "an_order_sent_twice_under_one_name_is_one_order",
+                "an_order_sent_as_the_line_breaks_is_found_or_proven_absent",
                 "a_restart_gives_only_what_the_journal_lacks",
                 "a_combo_is_known_again_after_a_restart",
                 "a_watchdog_cancels_the_combo_of_a_dead_desk",
