@@ -8,8 +8,8 @@ import pytest
 from scalpdesk.base import NO_FEES, ChangeCause, ConfigError, RetryError
 from scalpdesk.core.events import PositionChanged
 from scalpdesk.venues import EmergencyGateway, KnownOrder, Listener
+from scalpdesk_ibkr.executions import AGREE_SECONDS
 from scalpdesk_ibkr.gateway import IbkrGateway
-from scalpdesk_ibkr.orders import AGREE_SECONDS
 from scalpdesk_ibkr.settings import IbkrSettings
 from scalpdesk_testing.kit.served import against
 

@@ -41,9 +41,10 @@ from scalpdesk.venues.questions import Questions
 from scalpdesk.venues.residues import Residues
 from scalpdesk_ibkr.connection import TwsConnection
 from scalpdesk_ibkr.contracts import CURRENCY, INDEX_EXCHANGE, SMART, Contracts, future_named
+from scalpdesk_ibkr.executions import exact
 from scalpdesk_ibkr.history import History
 from scalpdesk_ibkr.market_data import QuoteLines
-from scalpdesk_ibkr.orders import IbkrOrders, exact
+from scalpdesk_ibkr.orders import IbkrOrders
 from scalpdesk_ibkr.settings import IbkrSettings
 
 PAPER = "D"
@@ -99,8 +100,7 @@ class IbkrGateway(GatewayBase):
         await self._log_in()
         facts = self._facts()
         self._currency = facts.currency
-        self._orders.account = self._account
-        self._orders.count_positions()
+        self._orders.opened(self._account)
         self._path.is_open = not self._setup.data_only
         self._publisher.notice(NoticeKind.CONNECTED, "orders", "connected")
         foreign = foreign_cash(_account_rows(self._connection, self._account), facts.currency)
@@ -116,8 +116,7 @@ class IbkrGateway(GatewayBase):
     async def _connect_to_leave(self) -> str:
         """Log in: the login shows positions and takes orders, whatever else TWS leaves unanswered."""
         await self._log_in(needs_time=False)
-        self._orders.account = self._account
-        self._orders.count_positions()
+        self._orders.opened(self._account)
         self._path.is_open = True
         return self._account
 
@@ -139,7 +138,7 @@ class IbkrGateway(GatewayBase):
             )
 
     async def _on_up(self, has_lost_data: bool) -> None:
-        self._orders.count_positions()
+        self._orders.opened(self._account)
         await self._market.resume(has_lost_data=has_lost_data)
 
     async def close(self, *, graceful: bool = True) -> None:
