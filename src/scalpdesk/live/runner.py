@@ -7,10 +7,9 @@ follows from each is on disk before it is sent. Nothing else touches the engine.
 import asyncio
 import math
 import os
-from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import TypeVar
 
@@ -23,17 +22,12 @@ from scalpdesk.core.errors import FixError, Notify, RetryError, StopError
 from scalpdesk.core.events import (
     AccountComparison,
     Event,
-    ExerciseNotice,
     FillBusted,
-    MarketEvent,
     OperatorEvent,
-    OrderCancelled,
     OrderFilled,
     OrderNotFound,
-    OrderRejected,
     PositionChanged,
     QuoteEvent,
-    VenueWords,
 )
 from scalpdesk.core.intents import CancelOrder, MultiLegOrder, SubmitOrder, VenueCommand
 from scalpdesk.core.units import (
@@ -41,13 +35,11 @@ from scalpdesk.core.units import (
     NANOS_PER_MS,
     NANOS_PER_SECOND,
     NEVER_NS,
-    ZERO,
     InstrumentId,
     count_text,
     number_text,
 )
-from scalpdesk.instruments.contract import OptionContract, Settlement
-from scalpdesk.instruments.deadlines import ExpiryRule, takes_notices
+from scalpdesk.instruments.deadlines import ExpiryRule
 from scalpdesk.instruments.fees import NO_FEES, FeeModel
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.live.account_mode import WaitingCommand
@@ -65,7 +57,10 @@ from scalpdesk.live.consumer import (
 from scalpdesk.live.core import LiveCore
 from scalpdesk.live.doubt import Testimony, making_room
 from scalpdesk.live.emergency import EmergencyTrader
+from scalpdesk.live.kept_options import KeptOptions
+from scalpdesk.live.last_looks import LastLooks
 from scalpdesk.live.leaving import LEAVE_SECONDS, OVERDUE_SECONDS, ComparisonWatch, HoldingsSeen, Leaver
+from scalpdesk.live.notices import NoticeTaker
 from scalpdesk.live.quote_watch import QuoteWatch
 from scalpdesk.live.reconciler import (
     AccountQueries,
@@ -97,7 +92,7 @@ from scalpdesk.live.supervision import (
     describe,
     is_fault,
 )
-from scalpdesk.live.told import ToldWords
+from scalpdesk.live.told import NoticeBoard
 from scalpdesk.live.watchdog import WatchdogSupervisor
 from scalpdesk.orders.order import Order, OrderState
 from scalpdesk.risk.limits import check_account
@@ -108,7 +103,6 @@ from scalpdesk.venues.contract import (
     JudgesQuotes,
     Notice,
     NoticeKind,
-    TakesNotices,
     VenueView,
 )
 
@@ -135,8 +129,6 @@ _WHAT_TO_DO = (
 )
 _MOVES = frozenset({OrderFilled, FillBusted, PositionChanged})
 """Events that move what is held."""
-_FINAL_LOOK_SECONDS = 30.0
-"""Longest wait at the end of the last session until the venue shows a settled account."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,7 +170,7 @@ class RunnerOptions:
 
 
 @dataclass(slots=True)
-class RunnerState:
+class RunnerState(NoticeBoard):
     """A runner's figures for ``status``."""
 
     reason: str = ""
@@ -190,9 +182,6 @@ class RunnerState:
     stop_asked: StopMode | None = None
     """Set as soon as a stop is asked for; a run that has just ended does not get to it."""
     closes: int = 0
-    counters: Counter[str] = field(default_factory=Counter)
-    notices: deque[Notice] = field(default_factory=lambda: deque(maxlen=50))
-    told: ToldWords = field(default_factory=ToldWords)
     recovered_seconds: float | None = None
     leaves_as: str = ""
     """Begins the ids of the orders by which a start leaves that never saw the account: no journal has them,
@@ -232,7 +221,6 @@ class LiveRunner:
         )
         self.supervisor = Supervisor(self._notify, self._queue.fail, self.state.counters)
         self._throttle = self.supervisor.throttle
-        core.on_refused = self._on_refused
         self.reconciler = Reconciler(core, self._notify, fees)
         self.queries = AccountQueries(
             gateway=gateway, reconciler=self.reconciler, supervisor=self.supervisor, put=self.put
@@ -248,13 +236,25 @@ class LiveRunner:
         self._unknown = UnknownOrders(
             core.engine.desk.orders.live, self.options.resolve_seconds, self.options.absent_after_seconds
         )
+        self._standstill = StandstillMonitor(gateway, clock, self._on_wake, self._on_set_back)
+        self._notices = NoticeTaker(
+            core=core,
+            board=self.state,
+            reconciler=self.reconciler,
+            queries=self.queries,
+            standstill=self._standstill,
+            throttle=self._throttle,
+            feed=self._feed,
+            put=self.put,
+            notify=self._notify_later,
+        )
+        core.on_refused = self._notices.event_refused
         self._stale_streams = StaleStreamMonitor(gateway, self.options.silent_seconds)
         self._stale_quotes = StaleQuoteMonitor(self.options.silent_seconds)
         self._quote_watch = QuoteWatch(core.engine.desk.market, self.options.silent_seconds)
         self._judges_quotes = True
         """Whether quotes are judged here, as the gateway brings all of them."""
         self._note_at_door: Callable[[QuoteEvent], object] = bool  # nobody holds executions to quotes
-        self._standstill = StandstillMonitor(gateway, clock, self._on_wake, self._on_set_back)
         self._stop = OrderlyStop(core.engine, self.queries.ask)
         self._rollover = DailyRollover(
             engine=core.engine,
@@ -265,23 +265,28 @@ class LiveRunner:
             splits=splits,
             rolls=self.options.rolls,
         )
+        kept = KeptOptions(
+            engine=core.engine,
+            gateway=gateway,
+            at_expiry=self.options.at_expiry,
+            supervisor=self.supervisor,
+            put=self.put,
+            notify=self._notify,
+            now_ns=clock.now_ns,
+        )
         self.calendar = SessionCalendar(
             engine=core.engine,
             feed=self._feed,
             notify=self._notify,
             on_close=self._on_close,
             on_morning=self._on_morning,
-            on_kept=None if self.options.at_expiry is ExpiryRule.CLOSE else self._keep_to_expiry,
+            on_kept=None if self.options.at_expiry is ExpiryRule.CLOSE else kept.take,
             margin_seconds=self.options.deadline_margin_seconds,
         )
         self.has_begun = False
         """Whether the account was adopted, or the journal's is compared with it."""
-        self._kept: set[InstrumentId] = set()
-        """Expiring options that were reported as kept."""
         self._told_doubts: set[str] = set()
         """Orders of which an alarm has said that they are in doubt beyond their bound."""
-        self._noticed: set[InstrumentId] = set()
-        """Options whose notice is on its way to the venue."""
         self._reported_orders = set(() if watchdog is None else watchdog.reported_orders)
         """Orders that the watchdog counts as live."""
         self._unanswered: set[asyncio.Future[OperationResult]] = set()
@@ -291,8 +296,13 @@ class LiveRunner:
         """When a desk that starts leaves by the venue's positions alone, the event loop's time."""
         self._began_ns = core.engine.now_ns
         """Orders sent before are those of an earlier life of the run, UTC nanoseconds."""
-        self._looks_before_stop: int | None = None
-        """Looks at the account still to come after the last session; None before it and once stopped."""
+        self._last_looks = LastLooks(
+            engine=core.engine,
+            queries=self.queries,
+            confirm_seconds=self.options.confirm_seconds,
+            usual=self.options.stop,
+            stop=self.stop,
+        )
 
     # in -------------------------------------------------------------------------------------------
 
@@ -672,7 +682,11 @@ class LiveRunner:
         if type(item) is QuoteEvent:
             return self._on_quote(item)
         if isinstance(item, Notice):
-            return self._on_notice(item)
+            times = self._notices.count(item)
+            commands = self._fire(item.ts_recv_ns)
+            if item.kind is not NoticeKind.TOLD:
+                return [*commands, *self._notices.take(item, times)]
+            return commands if self._is_over() else [*commands, *self._notices.hear(item)]
         if isinstance(item, Operation):
             return self._on_operation(item)
         if isinstance(item, Testimony | Doubted):
@@ -686,12 +700,12 @@ class LiveRunner:
         commands = self._fire(item.ts_recv_ns)
         if self._is_over():
             return commands
-        words = self._words_on_order(item)
+        words = self._notices.words_on_order(item)
         if type(item) is OrderFilled:
             commands += self._make_room(item)
         elif type(item) is OrderNotFound:
             self.reconciler.absent.append(item.client_order_id)
-        return [*commands, *self._feed(item), *([] if words is None else self._hear(words))]
+        return [*commands, *self._feed(item), *([] if words is None else self._notices.hear(words))]
 
     def _on_quote(self, quote: QuoteEvent) -> list[VenueCommand]:
         now_ns = quote.ts_recv_ns
@@ -772,37 +786,6 @@ class LiveRunner:
                 {desk.instruments[each.instrument_id].symbol: each.quantity for each in held}
             )
 
-    def _keep_to_expiry(self, expiring: Mapping[InstrumentId, OptionContract]) -> None:
-        """Leave options to their end; tell the venue if what was bought is not to be exercised."""
-        names = ", ".join(
-            contract.symbol for number, contract in expiring.items() if number not in self._kept
-        )
-        if names:
-            self._kept |= expiring.keys()
-            self._notify("warning", f"kept to the expiry (desk.at_expiry={self.options.at_expiry}): {names}")
-        gateway, desk = self.gateway, self.core.engine.desk
-        if self.options.at_expiry is not ExpiryRule.LET_GO or not isinstance(gateway, TakesNotices):
-            return
-        for number, contract in expiring.items():
-            held = desk.positions.quantity(number)
-            is_due = held > desk.lapsing.get(number, ZERO) and number not in self._noticed
-            if is_due and takes_notices(contract):
-                self._noticed.add(number)
-                work = self._let_go(gateway, number, held)
-                self.supervisor.spawn(f"do-not-exercise of {contract.symbol}", work)
-
-    async def _let_go(self, gateway: TakesNotices, number: InstrumentId, held: Decimal) -> None:
-        """Give a notice that the journal does not have; one that fails is given again at the next look."""
-        desk = self.core.engine.desk
-        try:
-            await gateway.do_not_exercise(number, held)  # it takes the place of an earlier one
-            now_ns = max(self._clock.now_ns(), self.core.engine.now_ns)
-            self.put(ExerciseNotice(number, now_ns, now_ns, held))
-            await settle_queue()
-        finally:
-            self._noticed.discard(number)
-        self._notify("info", f"the venue exercises none of {held:f} {desk.instruments[number].symbol}")
-
     def _fire(self, now_ns: int) -> list[VenueCommand]:
         """Carry out everything that is due by ``now_ns``, each at its own time; nothing once the run is over.
 
@@ -822,126 +805,22 @@ class LiveRunner:
     def _on_close(self) -> list[VenueCommand]:
         self.state.closes += 1
         if self.options.sessions is not None and self.state.closes >= self.options.sessions:
-            # a look under way may have begun before the close
-            self._looks_before_stop = 2 if self.queries.is_asking else 1
             self.calendar.is_at_end = True
-            asyncio.get_running_loop().call_later(_FINAL_LOOK_SECONDS, self._end_sessions)
-            self.queries.ask_anew()
+            self._last_looks.begin()
         else:
             self.queries.ask()
             self._rollover.learn_splits()
         return []
 
-    def _end_sessions(self) -> None:
-        """Stop after the last session, once; a flatten that is under way then is carried to its end."""
-        if self._looks_before_stop is not None:
-            self._looks_before_stop = None
-            state = self.core.engine.desk.gate.desk_mode.state
-            for_expiry = state.is_free and state.passing is not None and state.passing.until_next_run
-            is_asked = state.mode is Mode.FLATTENING and not for_expiry
-            self.stop(StopMode.FLATTEN if is_asked else self.options.stop, "the end of the session")
-
-    def _look_finally(self, *, is_equal: bool) -> None:
-        """Stop after the last session once the account is settled and what ended with it is delivered."""
-        if self._looks_before_stop is None:
-            return
-        self._looks_before_stop -= 1
-        if self._looks_before_stop > 0 or not is_equal:
-            return
-        engine = self.core.engine
-        instruments = (engine.desk.instruments[held.instrument_id] for held in engine.desk.positions.held())
-        awaits_delivery = any(
-            item.is_option
-            and item.settlement is Settlement.CASH_MEAN
-            and expiry_instant_ns(item) <= engine.now_ns
-            for item in instruments
-        )
-        if awaits_delivery:
-            self.queries.ask(self.options.confirm_seconds)
-        else:
-            self._end_sessions()
-
     def _on_morning(self) -> None:
-        if self._looks_before_stop is not None:  # the run is at its end: no session follows
-            return
-        self._rollover.before_open()
+        if not self._last_looks.are_due:  # else the run is at its end: no session follows
+            self._rollover.before_open()
 
     def _notify_later(self, level: str, text: str) -> None:
         """Notify the operator once the commands of the event under way have been handed over."""
         asyncio.get_running_loop().call_soon(self._notify, level, text)
 
     # notices and views of the venue ---------------------------------------------------------------
-
-    def _on_notice(self, notice: Notice) -> list[VenueCommand]:
-        name = f"{notice.kind}/{notice.stream}/{notice.name}"
-        self.state.counters[name] += 1
-        commands = self._fire(notice.ts_recv_ns)
-        if notice.kind is NoticeKind.TOLD:
-            return commands if self._is_over() else [*commands, *self._hear(notice)]
-        self.state.notices.append(notice)
-        if notice.kind in (NoticeKind.DISCONNECTED, NoticeKind.DEAD):
-            self._standstill.ended(notice.stream)
-        of_orders = notice.kind is NoticeKind.REFUSED and notice.stream == "orders"
-        if of_orders or notice.kind in (NoticeKind.DISCONNECTED, NoticeKind.LIMITED, NoticeKind.GAP):
-            now = asyncio.get_running_loop().time()
-            self._throttle.warn(f"{notice.stream} {notice.kind}: {notice.name}", notice.detail, now)
-        # the first view of a run was asked for after the connection that the run began with
-        is_from_before = notice.kind is NoticeKind.CONNECTED and self.state.counters[name] == 1
-        if notice.asks_for_reconciliation and (self.reconciler.is_settled or not is_from_before):
-            if not is_from_before:  # positions may have moved unseen: nothing is sent until that is known
-                now_ns = self.core.engine.now_ns
-                if self.reconciler.is_settled:
-                    commands += self._feed(AccountComparison(now_ns, now_ns, is_compared=False))
-                self.reconciler.doubt(asyncio.get_running_loop().time())
-            self.queries.ask_anew()
-        if notice.kind is NoticeKind.DEAD and self.core.engine.desk.gate.kept_mode is not Mode.HALTED:
-            self._notify_later(
-                "alarm", f"the venue ended the session for good: {notice.name} {notice.detail}"
-            )
-            now_ns = max(notice.ts_recv_ns, self.core.engine.now_ns)
-            reason = f"the venue ended the session: {notice.stream} {notice.name}"
-            who = OperatorCause.VENUE
-            commands += self._feed(OperatorEvent(now_ns, now_ns, OperatorAction.HALT, reason, who.value, who))
-        return commands
-
-    def _hear(self, notice: Notice) -> list[VenueCommand]:
-        """Tell what the venue says: on standard error, in status and in the journal, the same summed up."""
-        self.state.told.note(notice)
-        words, severe = notice.detail, notice.is_severe
-        times = self._throttle.warn(
-            f"{notice.stream}:",
-            words,
-            asyncio.get_running_loop().time(),
-            level="alarm" if severe else "warning",
-            key=notice.likeness,
-        )
-        if times is None:
-            return []
-        self.state.notices.append(notice)
-        now_ns = max(notice.ts_recv_ns, self.core.engine.now_ns)
-        return self._feed(VenueWords(now_ns, now_ns, notice.stream, words, severe, times + 1))
-
-    def _words_on_order(self, event: Event) -> Notice | None:
-        """Return why the venue refuses an order, or takes one off the book that nobody has cancelled."""
-        if not isinstance(event, OrderRejected | OrderCancelled) or not event.reason:
-            return None
-        order = self.core.engine.desk.orders.live.get(event.client_order_id)
-        is_refused = type(event) is OrderRejected
-        if order is None or (not is_refused and order.state is OrderState.PENDING_CANCEL):
-            return None
-        sent = order.submitted
-        symbol = self.core.engine.desk.instruments[sent.instrument_id].symbol
-        what, name = ("refused", "order_refused") if is_refused else ("cancelled", "order_cancelled")
-        words = f"{sent.purpose} to {sent.side} {symbol} is {what} by the venue: {event.reason}"
-        return Notice.told(event.ts_recv_ns, "orders", name, words)
-
-    def _on_refused(self, event: Event, why: str) -> None:
-        """Tell of an event that was refused; one that moved the account is looked for there."""
-        of_market = isinstance(event, MarketEvent)
-        kind, stream = (NoticeKind.LIMITED, "events") if of_market else (NoticeKind.GAP, "orders")
-        self.put(
-            Notice(kind, self.core.engine.now_ns, stream, "refused_event", f"{type(event).__name__}: {why}")
-        )
 
     def _on_look(self, item: Viewed | HoldingsSeen | Overdue | LateQuotes) -> list[VenueCommand]:
         if isinstance(item, Viewed):
@@ -970,7 +849,7 @@ class LiveRunner:
             self.supervisor.spawn(f"the cancel of {venue_order_id}", self._cancel_at_venue(venue_order_id))
         if verdict.look_again:
             self.queries.ask(self.options.confirm_seconds)
-        self._look_finally(is_equal=not verdict.look_again)
+        self._last_looks.looked(is_equal=not verdict.look_again)
         commands += self._note_limits(view)
         if not self.reconciler.is_open:
             commands += self._note_strange_units(view)

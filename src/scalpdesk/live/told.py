@@ -1,5 +1,7 @@
 """What the venue has said: the same words once, with how often and when last."""
 
+from collections import Counter, deque
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from scalpdesk.venues.contract import Notice
@@ -30,3 +32,12 @@ class ToldWords:
     def latest(self, most: int) -> list[WordsOfVenue]:
         """Return what was said last, the newest at the end."""
         return list(self._told.values())[-most:]
+
+
+@dataclass(slots=True)
+class NoticeBoard:
+    """What the venue made known, as ``status`` shows it."""
+
+    counters: Counter[str] = field(default_factory=Counter)
+    notices: deque[Notice] = field(default_factory=lambda: deque(maxlen=50))
+    told: ToldWords = field(default_factory=ToldWords)
