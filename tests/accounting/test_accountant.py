@@ -385,7 +385,7 @@ PERIOD, LOSS, DEFERRED = "1.1092(b)-2T(a)?", "1.1092(b)-2T(b)?", "1092(a)?"
           ("2024-11-01", "PEP", -100, 60), ("2024-12-20", "KO 250321 C 60", -1, 1)], {}),
     ],
 )  # fmt: skip
-def test_the_straddle_rules_stand_on_the_lines_that_they_may_change(days, lines, notes):
+def test_the_structure_rules_stand_on_the_lines_that_they_may_change(days, lines, notes):
     for day, symbol, units, price in lines:
         if isinstance(price, EntryKind):
             days.line(day, symbol, units, 0, price)

@@ -70,7 +70,7 @@ def test_without_scalps_it_says_how_to_get_some(told_by, tmp_path):
 
 @pytest.mark.parametrize(
     "words",
-    ["runs", "why last --list", "report last", "journal", "scalps", "risk last", "tax 2018 last"],
+    ["runs", "why last --list", "report last", "diary", "scalps", "risk last", "tax 2018 last"],
 )
 def test_a_wrong_key_of_a_strategy_keeps_no_record_from_a_reader(runs_dir, tmp_path, monkeypatch, words):
     monkeypatch.chdir(tmp_path)

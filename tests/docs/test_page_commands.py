@@ -42,7 +42,7 @@ GIVEN = {
         "sudo cp scalpdesk.toml /var/lib/scalpdesk",
     ),
     "docs/howto/expiry-day.md": ("scalpdesk backtest zero-dte --set entry.mode=straddle",),
-    "docs/howto/journal.md": (
+    "docs/howto/diary.md": (
         (
             "scalpdesk backtest gamma-scalper --start 2018-02-05 --end 2018-02-06 --set entry.gate=off"
             " --set exits.flat_minutes_before_close=10"

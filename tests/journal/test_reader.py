@@ -183,7 +183,7 @@ def test_a_segment_of_another_run_is_refused(tmp_path, header, script, quote):
 
 def test_another_kind_of_file_is_named(run_dir):
     (run_dir / "journal-000001.sdj").write_bytes(b"PAR1" * 40)
-    with pytest.raises(JournalError, match="not a scalpdesk journal"):
+    with pytest.raises(JournalError, match="not a scalpdesk diary"):
         JournalReader(run_dir)
 
 

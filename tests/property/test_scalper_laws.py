@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from scalpdesk.core.events import OrderFilled, OrderRejected
 from scalpdesk.core.intents import Decision, Purpose, Side
-from scalpdesk.entry.straddle_selector import SelectionConfig
+from scalpdesk.entry.selector import SelectionConfig
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.strategies.gamma_scalper.config import EntryConfig, GammaScalperConfig, HedgeConfig
 from scalpdesk.strategies.gamma_scalper.strategy import GammaScalper

@@ -196,7 +196,7 @@ def test_missing_runs_are_added_and_damage_hides_no_other(tmp_path, header, stor
     (runs_dir / "demo-1" / "journal-000001.sdj").write_bytes(b"spoiled" * 20)
     refused = project_missing(runs_dir, store)
     assert list(refused) == ["demo-1"]
-    assert "not a scalpdesk journal" in refused["demo-1"]
+    assert "not a scalpdesk diary" in refused["demo-1"]
     assert load_run(store, "last").run_id == "demo-3"
     read = []
     monkeypatch.setattr(

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from scalpdesk.core.enums import ChangeCause, DecisionKind
 from scalpdesk.core.intents import MARK_STATE, Decision, Mark
 from scalpdesk.core.units import DAY_NS, ZERO, InstrumentId
+from scalpdesk.entry.selector import move_words, structure_score
 from scalpdesk.entry.shape_names import structure_of
 from scalpdesk.entry.shapes import SHAPES, At
-from scalpdesk.entry.straddle_selector import move_words, straddle_score
 from scalpdesk.instruments.contract import Equity, Right
 from scalpdesk.instruments.deribit import deribit_option
 from scalpdesk.instruments.postings import Posting
@@ -384,7 +384,7 @@ def test_who_receives_theta_is_told_so_by_each_sentence(name, sign):
         gamma += float(units * D(float(found.gamma)))
         theta += float(units * D(float(found.theta))) / 365
     for spread in (0.02, 5.0):  # a narrow one, and one that a day's theta does not pay
-        score = straddle_score(theta, gamma, spread)
+        score = structure_score(theta, gamma, spread)
         words = move_words(gamma, theta, score.score, "M")
         standing, earns_by_moves = theta - spread, gamma > 0.0
         assert ("pays its theta" in words) is (earns_by_moves and theta <= 0.0)

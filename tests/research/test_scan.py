@@ -15,7 +15,7 @@ from scalpdesk.entry.edge_gate import (
     price_in_market,
     shifted_edge,
 )
-from scalpdesk.entry.straddle_selector import straddle_score
+from scalpdesk.entry.selector import structure_score
 from scalpdesk.hedging.base import HedgeInputs, make_band
 from scalpdesk.hedging.expected_cost import HedgedGroup, expected_cost, expected_costs
 from scalpdesk.instruments.sessions import expiry_instant_ns, new_york_ns
@@ -136,7 +136,7 @@ def test_rows_hold_break_even_and_liquidity(found):
     legs = [int(ranking.call[place]), int(ranking.put[place])]
     theta, gamma = (float(getattr(ranking.greeks, name)[legs].sum()) for name in ("theta", "gamma"))
     spread = float((ranking.legs.ask - ranking.legs.bid)[legs].sum())
-    score = straddle_score(theta / 365, gamma, spread)
+    score = structure_score(theta / 365, gamma, spread)
     assert row["breakeven_move"] == pytest.approx(score.breakeven_move)
     assert row["spread_usd"] == pytest.approx(100 * spread)
     low, high = row["breakeven_at_expiry"]

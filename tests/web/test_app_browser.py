@@ -31,7 +31,7 @@ pytestmark = [
     pytest.mark.enable_socket,
     pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed: apt-get install chromium"),
 ]
-PAGES = ("desk", "position", "orders", "why", "volatility", "scalps", "runs", "system", "journal")
+PAGES = ("desk", "position", "orders", "why", "volatility", "scalps", "runs", "system", "diary")
 BOUGHT_OR_SOLD = {1: "95,176,255", -1: "255,157,69"}
 SIZES = {"wide": (1440, 1003), "laptop": (1280, 800), "tablet": (820, 1100), "phone": (390, 844)}
 
@@ -203,10 +203,10 @@ def test_a_run_picked_in_the_header_stays_on_every_page_and_the_list_is_searched
         playwright.expect(page.locator("#pnl b")).to_have_text(signed(Decimal(head["pnl"])))
 
 
-def test_a_day_and_a_trade_are_noted_on_the_journal_page(browser, ended_runs):
+def test_a_day_and_a_trade_are_noted_on_the_diary_page(browser, ended_runs):
     server = PageProcess(ended_runs[0], 0)
     url = re.search(r"http://localhost:\d+/#token=[\w-]+", server.where(with_token=True)).group()
-    with opened(browser, url.replace("/#", "/journal#"), size="phone") as page:
+    with opened(browser, url.replace("/#", "/diary#"), size="phone") as page:
         page.wait_for_selector('html[data-role="operator"]', state="attached")
         found = document(url.partition("#")[0], "api/journal")
         main = page.locator("main")

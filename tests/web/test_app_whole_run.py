@@ -121,7 +121,7 @@ def test_a_run_has_one_set_of_figures_on_every_surface(client_of, seen, capsys, 
     sheet = json_safe(sheet_document(read_run(folder / run_id)))
     performance, page = api.get("/api/performance").json(), api.get("/api/desk").json()
     listed, whole = api.get("/api/runs").json()["runs"][0], api.get(f"/api/runs/{run_id}").json()
-    journal, alert = api.get("/api/journal").json(), daily_summary(feed.follower).text
+    journal, alert = api.get("/api/diary").json(), daily_summary(feed.follower).text
     orders = api.get("/api/orders?limit=5000").json()
     (trade,), (told,), (drawn,) = line["trades"], journal["trades"], sheet["trades"]
     counts = ("orders", "fills", "hedges")
@@ -156,7 +156,7 @@ def test_a_run_has_one_set_of_figures_on_every_surface(client_of, seen, capsys, 
         },
         "one run": of_pnl(whole["summary"]["pnl"]),
         "orders page": {"orders": orders["total"]},
-        "journal": {
+        "diary": {
             "total": cents(journal["total"]),
             "sessions": sum(cents(each["pnl"]) for each in journal["days"]),
             **of_trade(told, trade["parts"]),

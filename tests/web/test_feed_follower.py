@@ -250,7 +250,7 @@ def test_a_journal_that_cannot_be_followed_says_why(tmp_path, held):
     path.write_bytes(b"no journal at all" * 10)
     lost = RunFollower(folder)
     assert lost.advance() == 0
-    assert "not a scalpdesk journal" in lost.problem
+    assert "not a scalpdesk diary" in lost.problem
     assert documents.run_head(lost, is_running=False)["account"]["kind"] == "UNKNOWN"
     told = "This run cannot be read, nor what it holds: "
     shown = (

@@ -111,8 +111,8 @@ def test_a_run_picked_for_every_page_is_read_to_its_end_beside_the_followed_one(
         assert client.get(f"/api/{path}", params=picked, headers=KEY).status_code == 200, path
         missing = client.get(f"/api/{path}", params={"run": "nothing"}, headers=KEY)
         assert missing.status_code == 404, path
-    assert client.get("/api/journal", params=picked, headers=KEY).json()["runs"] == [names["ended"]]
-    assert client.get("/api/journal", headers=KEY).json()["runs"] == [names["cut"]]
+    assert client.get("/api/diary", params=picked, headers=KEY).json()["runs"] == [names["ended"]]
+    assert client.get("/api/diary", headers=KEY).json()["runs"] == [names["cut"]]
     assert client.get("/api/risk", params=picked, headers=KEY).json().keys() == {"empty"}
     assert client.get("/api/state", headers=KEY).json()["series"]["run"] == names["cut"]
 

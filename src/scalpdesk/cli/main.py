@@ -65,8 +65,8 @@ TOPICS: dict[str, dict[str, tuple[str, str]]] = {
             "scalpdesk.cli.history:replay",
             "Run a journal again; --verify compares decisions, --under other fills and paths.",
         ),
-        "journal": (
-            "scalpdesk.cli.journal:journal",
+        "diary": (
+            "scalpdesk.cli.diary:diary",
             "P&L by day, month, weekday, hour, expiry; edge; --note.",
         ),
         "tax": ("scalpdesk.cli.tax:tax", "A year for the accountant: lots, Form 8949, Form 6781."),
@@ -132,7 +132,8 @@ FORMER = {
     "hedges": "research hedges",
     "iv": "price",
     "lookahead": "research lookahead",
-    "note": "journal --note",
+    "journal": "diary",
+    "note": "diary --note",
     "rerun": "replay --under",
     "stress": "research stress",
 }

@@ -45,7 +45,7 @@ from scalpdesk.config.sources import (
     read_override,
     refuse_open_keys,
 )
-from scalpdesk.core.bounds import BoundedSettings, above, at_least
+from scalpdesk.core.bounds import BoundedSettings, NonNegative, Positive, above, at_least
 from scalpdesk.core.enums import Quality
 from scalpdesk.core.errors import ConfigError, nearest_name
 from scalpdesk.core.units import DAY_SECONDS
@@ -67,8 +67,6 @@ from scalpdesk.venues.registry import find_venue
 KeyPair = tuple[str, str]
 """Fields of ``[credentials]`` that open an account together: key and secret."""
 
-Positive = Annotated[float, Meta(gt=0)]
-_NonNegative = Annotated[float, Meta(ge=0)]
 Requests = Annotated[int, Meta(ge=10)]
 Folder = Annotated[str, Meta(min_length=1)]
 Units = Annotated[int | Decimal, at_least(-(10**8), 10**8, "shares or contracts")]
@@ -103,13 +101,13 @@ class VenueSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """The watchdog also closes the positions (``--watchdog-flatten``)."""
     reconcile_seconds: Positive | None = None
     """Between two views of the account; None is 60, with ``exchange_time`` 5."""
-    confirm_seconds: _NonNegative = 1.0
+    confirm_seconds: NonNegative = 1.0
     """Between the two views that must agree on a difference."""
     resolve_seconds: Positive = 1.0
     """Between the first two questions about an order in doubt."""
     absent_after_seconds: Positive | None = None
     """Time in which the venue may accept an order after its request ended; None: 10, or 2 with ``url``."""
-    silent_seconds: _NonNegative = 60.0
+    silent_seconds: NonNegative = 60.0
     """A data stream silent for this long in a session is reconnected, and a share, perpetual, or held option
     is asked for again; 0: never.
     """
@@ -119,7 +117,7 @@ class VenueSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """Time-out of a request on the order path; queries may take four times as long."""
     requests_per_minute: Requests | None = None
     """Limit of the trading interface; the venue's headers correct it. None: 200, Deribit 300."""
-    deadline_margin_seconds: _NonNegative = 300.0
+    deadline_margin_seconds: NonNegative = 300.0
     """Time before the venue's cut-off at which the desk begins to close expiring options."""
     flatten_seconds: Positive = 120.0
     """Longest wait of a stop with ``flatten`` until the venue shows a flat account."""
@@ -325,22 +323,22 @@ class AlertSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """Send the account of each session when it closes."""
     exit_refusals: Annotated[int, Meta(ge=1)] = 3
     """An exit refused so many times in a row is an alarm."""
-    pin_deviations: _NonNegative = 1.0
+    pin_deviations: NonNegative = 1.0
     """In the last hour of a sold option that delivers shares: an alert while its strike lies within so many
     standard deviations of what is left. 0: never."""
-    unhedged_seconds: _NonNegative = 60.0
+    unhedged_seconds: NonNegative = 60.0
     """Net delta outside of its band for so long is an alarm."""
-    quote_seconds: _NonNegative = 60.0
+    quote_seconds: NonNegative = 60.0
     """A held contract without a quote for so long is an alert, where no other of its underlying has one."""
-    unknown_seconds: _NonNegative = 30.0
+    unknown_seconds: NonNegative = 30.0
     """An order in doubt for so long is an alert."""
-    disconnect_seconds: _NonNegative = 15.0
+    disconnect_seconds: NonNegative = 15.0
     """A stream of the venue that is down for so long is an alert."""
-    silent_seconds: _NonNegative = 10.0
+    silent_seconds: NonNegative = 10.0
     """A desk that does not answer for so long is an alarm."""
     residual_fraction: Annotated[float, Meta(ge=0, le=1)] = 0.05
     """A larger share of the P&L that the model does not explain is an alert."""
-    residual_seconds: _NonNegative = 60.0
+    residual_seconds: NonNegative = 60.0
     """It is one once the share has been as large for so long."""
     margin_fraction: Annotated[float, Meta(ge=0, le=1)] = 0.1
     """Less buying power than this share of the equity is an alarm."""

@@ -50,6 +50,8 @@ def at_least(low: float, high: float, unit: str) -> Bound:
 
 
 Seconds = Annotated[float, above(0, 3_600, "seconds, not milliseconds")]
+Positive = Annotated[float, msgspec.Meta(gt=0)]
+NonNegative = Annotated[float, msgspec.Meta(ge=0)]
 
 
 KeyPath = tuple[str, ...]

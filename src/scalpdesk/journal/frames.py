@@ -110,7 +110,7 @@ def check_segment_header(path: Path, head: bytes, number: int, first_sequence: i
     """
     if head[: len(_MAGIC)] != _MAGIC:
         raise JournalError(
-            "this file is not a scalpdesk journal", where=f"{path}, byte 0", value=head[: len(_MAGIC)]
+            "this file is not a scalpdesk diary", where=f"{path}, byte 0", value=head[: len(_MAGIC)]
         )
     (crc,) = _SEGMENT_CRC.unpack_from(head, _SEGMENT.size)
     if crc != zlib.crc32(head[: _SEGMENT.size]):

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
-from msgspec import Meta, Struct
+from msgspec import Struct
 from numpy.typing import NDArray
 
+from scalpdesk.core.bounds import Positive
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.events import GammaExposureEvent
 from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
@@ -398,8 +399,6 @@ DEFAULT_DOCUMENT = "market_regime/SPX_GEX"
 DEFAULT_SYMBOL = "SPX"
 CACHE_SECONDS = 60.0
 TIMEOUT_SECONDS = 3.0
-
-Positive = Annotated[float, Meta(gt=0)]
 
 
 class ExposureSettings(Struct, frozen=True, forbid_unknown_fields=True):

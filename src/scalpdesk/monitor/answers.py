@@ -927,7 +927,7 @@ class JournalTrade(Described, Trade, frozen=True, kw_only=True):
     run_id: str
 
 
-class JournalPage(TypedDict):
+class DiaryPage(TypedDict):
     """Calendar of P&L, trades and notes of runs of one account; ``left_out`` says why others are not in."""
 
     runs: list[str]

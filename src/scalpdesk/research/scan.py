@@ -22,7 +22,7 @@ from scalpdesk.entry.edge_gate import (
     move_to_forecast,
     price_in_market,
 )
-from scalpdesk.entry.straddle_selector import breakeven_move
+from scalpdesk.entry.selector import breakeven_move
 from scalpdesk.hedging.base import TRADING_YEAR_SECONDS, HedgeInputs
 from scalpdesk.hedging.expected_cost import HedgedGroup, expected_costs
 from scalpdesk.instruments.contract import OptionContract

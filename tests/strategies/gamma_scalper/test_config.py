@@ -1,7 +1,7 @@
 import pytest
 
 from scalpdesk.core.errors import ConfigError
-from scalpdesk.entry.straddle_selector import SelectionConfig
+from scalpdesk.entry.selector import SelectionConfig
 from scalpdesk.hedging.bands.fixed import DEFAULT_PART
 from scalpdesk.hedging.base import make_band
 from scalpdesk.strategies.gamma_scalper.config import EntryConfig, GammaScalperConfig, HedgeConfig

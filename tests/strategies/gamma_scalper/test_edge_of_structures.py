@@ -18,7 +18,7 @@ from scalpdesk.strategies.toolkit.exits import (
     PositionView,
     StopLoss,
     first_reason,
-    straddle_rules,
+    structure_rules,
 )
 from scalpdesk_testing.kit.bookings import booked
 from scalpdesk_testing.kit.chain_desk import best_of, edge_of, tools_of, view_at
@@ -144,7 +144,7 @@ def test_neither_the_capital_at_risk_nor_a_stop_is_more_than_can_be_lost(view, n
     assert float(at_risk.amount) <= most + 1e-6
     for multiple in (0.5, 1.0, 3.0):
         settings = ExitConfig(min_dte=None, credit_multiple=multiple)
-        stops = [rule for rule in straddle_rules(settings) if isinstance(rule, StopLoss)]
+        stops = [rule for rule in structure_rules(settings) if isinstance(rule, StopLoss)]
         seen = PositionView(
             premium_paid=at_risk.amount, basis=at_risk.basis, most_loss=at_risk.most_loss, quoted_ns=1
         )
@@ -161,7 +161,7 @@ def test_what_is_opened_for_about_nothing_is_neither_stopped_nor_trailed_by_the_
     assert [found[0].amount - each.amount for each in found] == pytest.approx([0, 6, 12])
     assert min(each.amount for each in found) > 60
     for at_risk in found:
-        rules = straddle_rules(ExitConfig(min_dte=None, target_fraction=0.5))
+        rules = structure_rules(ExitConfig(min_dte=None, target_fraction=0.5))
         seen = PositionView(premium_paid=at_risk.amount, basis=at_risk.basis)
         for stamp, pnl in enumerate(("0", "0", "2.60", "-0.08", "-6")):
             look = msgspec.structs.replace(seen, quoted_ns=stamp, pnl=Decimal(pnl))

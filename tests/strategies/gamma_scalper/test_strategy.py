@@ -22,7 +22,7 @@ from scalpdesk.core.events import (
     TradingHalt,
 )
 from scalpdesk.core.intents import OrderType, Purpose, Side
-from scalpdesk.entry.straddle_selector import SelectionConfig
+from scalpdesk.entry.selector import SelectionConfig
 from scalpdesk.instruments.events import EventKind
 from scalpdesk.instruments.sessions import next_session, session_on
 from scalpdesk.risk.limits import RiskLimits

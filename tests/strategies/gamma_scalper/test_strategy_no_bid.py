@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from scalpdesk.core.intents import CancelOrder, OrderType, SetTimer, Side, SubmitOrder
-from scalpdesk.entry.straddle_selector import SelectionConfig
+from scalpdesk.entry.selector import SelectionConfig
 from scalpdesk.strategies.gamma_scalper.config import EntryConfig, GammaScalperConfig, HedgeConfig
 from scalpdesk.strategies.gamma_scalper.strategy import GammaScalper
 from scalpdesk.strategies.toolkit.exits import ExitConfig

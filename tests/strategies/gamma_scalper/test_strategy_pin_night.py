@@ -5,8 +5,8 @@ from datetime import date
 import pytest
 
 from scalpdesk.core.events import OrderFilled, PositionChanged
+from scalpdesk.entry.selector import SelectionConfig
 from scalpdesk.entry.shapes import StructureConfig
-from scalpdesk.entry.straddle_selector import SelectionConfig
 from scalpdesk.margin.regulation_t import UNCOVERED
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.simulation.assignment import AssignmentTerms

@@ -8,8 +8,8 @@ import pytest
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.intents import Purpose, Side
 from scalpdesk.core.units import InstrumentId
+from scalpdesk.entry.selector import SelectionConfig
 from scalpdesk.entry.shapes import StructureConfig
-from scalpdesk.entry.straddle_selector import SelectionConfig
 from scalpdesk.instruments.sessions import next_session
 from scalpdesk.risk.limits import RiskLimits
 from scalpdesk.strategies.gamma_scalper.config import (

@@ -23,7 +23,7 @@ from scalpdesk.strategies.toolkit.exits import (
     StraddleView,
     TrailingStop,
     first_reason,
-    straddle_rules,
+    structure_rules,
 )
 from scalpdesk_strategies.ema_scalper.exits import ScalpTrade
 from scalpdesk_strategies.st0cka.strategy import LotView
@@ -56,7 +56,7 @@ class Rules:
     """The rules of one trade."""
 
     def __init__(self, config):
-        self.rules = straddle_rules(config)
+        self.rules = structure_rules(config)
 
     @property
     def is_armed(self):
@@ -336,4 +336,4 @@ def test_a_rule_has_no_reason_where_its_facts_are_not_known(kind, own):
         before_event=("fomc",),
     )
     unknown = kind(**own, now_ns=at("15:59"), quoted_ns=None)
-    assert first_reason(straddle_rules(config), unknown) is None
+    assert first_reason(structure_rules(config), unknown) is None

@@ -15,7 +15,7 @@ from scalpdesk.strategies.toolkit.sizing import (
     StraddleRisk,
     pnl_deviation,
     size_by_risk,
-    straddle_size,
+    structure_size,
 )
 
 MOST = 10
@@ -62,15 +62,15 @@ replaced = StraddleRisk._replace
     ],
 )
 def test_straddles_by_each_measure(sizing, raw, count, bound_by):
-    found = straddle_size(sizing, 100_000.0, RISK, fixed=3)
+    found = structure_size(sizing, 100_000.0, RISK, fixed=3)
     assert found == (pytest.approx(raw), count, bound_by)
 
 
 def test_a_cap_and_buying_power_bound_the_size_and_no_edge_is_no_size():
-    assert straddle_size("vega", 1e6, RISK, config=SizeConfig(max_straddles=7)).bound_by == "cap"
-    assert straddle_size("fixed", 1e5, RISK, fixed=3, buying_power=2_500.0)[1:] == (2, "buying_power")
-    assert straddle_size("kelly_fraction", 1e5, replaced(RISK, edge=18.0)).straddles == 0
-    assert straddle_size("theta_budget", 1e5, replaced(RISK, theta=0.0)).straddles == 0
+    assert structure_size("vega", 1e6, RISK, config=SizeConfig(max_straddles=7)).bound_by == "cap"
+    assert structure_size("fixed", 1e5, RISK, fixed=3, buying_power=2_500.0)[1:] == (2, "buying_power")
+    assert structure_size("kelly_fraction", 1e5, replaced(RISK, edge=18.0)).straddles == 0
+    assert structure_size("theta_budget", 1e5, replaced(RISK, theta=0.0)).straddles == 0
 
 
 @given(
@@ -83,9 +83,9 @@ def test_no_more_premium_is_paid_than_the_limit_and_twice_the_equity_never_buys_
     sizing, equity, premium, power
 ):
     risk = replaced(RISK, premium=premium)
-    found = straddle_size(sizing, equity, risk, buying_power=power)
+    found = structure_size(sizing, equity, risk, buying_power=power)
     assert found.straddles * premium <= min(0.05 * equity, power) * (1 + 1e-9) + 1e-6
-    assert straddle_size(sizing, 2 * equity, risk, buying_power=power).straddles >= found.straddles
+    assert structure_size(sizing, 2 * equity, risk, buying_power=power).straddles >= found.straddles
 
 
 def test_hedging_more_often_leaves_less_deviation_and_forecast_error_what_it_is():
@@ -119,7 +119,7 @@ def test_a_straddle_that_is_sold_again_deviates_as_its_marks_do():
 )
 def test_no_size_loses_more_than_the_account_in_a_large_move(sizing, equity, stress, edge, power):
     risk = replaced(RISK, stress=stress, edge=edge, premium=1.0, pnl_sd=0.5)
-    found = straddle_size(sizing, equity, risk, fixed=10_000, buying_power=power)
+    found = structure_size(sizing, equity, risk, fixed=10_000, buying_power=power)
     assert found.straddles * stress <= equity * (1 + 1e-6) + 1e-6
 
 

@@ -29,8 +29,8 @@ from scalpdesk.core.units import NANOS_PER_SECOND, InstrumentId
 from scalpdesk.core.version import BUILD
 from scalpdesk.engine.desk import Desk
 from scalpdesk.engine.trading_engine import TradingEngine
+from scalpdesk.entry.selector import SelectionConfig
 from scalpdesk.entry.shapes import StructureConfig, shape_named
-from scalpdesk.entry.straddle_selector import SelectionConfig
 from scalpdesk.instruments.contract import Instruments, Style
 from scalpdesk.journal.codec import SCHEMA, JournalHeader
 from scalpdesk.journal.log import JournalWriter, RunLock

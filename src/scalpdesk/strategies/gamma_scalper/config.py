@@ -9,8 +9,8 @@ from scalpdesk.core.bounds import BoundedSettings, KeyPath, Seconds, above, at_l
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.intents import LegOrders
 from scalpdesk.entry.edge_gate import EdgeGate, EdgeGateConfig
+from scalpdesk.entry.selector import MAX_STRADDLE_DELTA, SelectionConfig
 from scalpdesk.entry.shapes import StructureConfig
-from scalpdesk.entry.straddle_selector import MAX_STRADDLE_DELTA, SelectionConfig
 from scalpdesk.hedging.base import HedgeBand, make_band
 from scalpdesk.hedging.delta_models import MINIMUM_VARIANCE, DeltaVol, Dynamics
 from scalpdesk.instruments.events import LISTED, EventKind

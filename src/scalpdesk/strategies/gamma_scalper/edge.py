@@ -29,7 +29,7 @@ from scalpdesk.entry.edge_gate import (
     recentring,
     shifted_edge,
 )
-from scalpdesk.entry.straddle_selector import Candidate, forward_of
+from scalpdesk.entry.selector import Candidate, forward_of
 from scalpdesk.hedging.base import HedgeInputs
 from scalpdesk.hedging.expected_cost import expected_cost
 from scalpdesk.instruments.contract import OptionContract, Style

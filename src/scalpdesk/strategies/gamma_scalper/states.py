@@ -13,8 +13,8 @@ from scalpdesk.core.events import Event
 from scalpdesk.core.intents import SetTimer
 from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, NEVER_NS, money_text
 from scalpdesk.entry.edge_gate import EdgeCourse, GatePasses
+from scalpdesk.entry.selector import Candidate, Selection
 from scalpdesk.entry.shapes import STRADDLE
-from scalpdesk.entry.straddle_selector import Candidate, Selection
 from scalpdesk.instruments.structure import Structure, can_exchange, exchanged
 from scalpdesk.marketdata.triggers import Wake
 from scalpdesk.strategies.contract import Action, DeskView, Facts, Proposal, TradeStart
@@ -40,7 +40,7 @@ from scalpdesk.strategies.toolkit.exits import (
 )
 from scalpdesk.strategies.toolkit.liquidation import Liquidation
 from scalpdesk.strategies.toolkit.pursuit import Move, MoveStatus
-from scalpdesk.strategies.toolkit.quiet import Calm, Quiet, band_of, calm_of
+from scalpdesk.strategies.toolkit.quiet import Quiet, QuietPosition, quiet_hedge, quiet_position
 from scalpdesk.strategies.toolkit.resume import Adopted, Flat, Holdings, ResumeRefused, resume
 
 PRICE, HEARTBEAT = Wake.PRICE, Wake.HEARTBEAT  # looking up an enum's member costs as much as a call
@@ -297,24 +297,24 @@ class TradingState(State):
 class HoldingState(TradingState):
     """The straddle is held: hedge it, watch its exits, change it where that is due."""
 
-    calm: Calm | None = None
+    quiet: QuietPosition | None = None
     """Where a look would find what the last one found."""
 
     def step(self, view: DeskView, wake: Wake, event: Event | None) -> Step:
         """Hold the straddle while it is whole."""
         del event
-        tools, calm = self.tools, self.calm
-        if calm is not None and (wake is PRICE or wake is HEARTBEAT) and calm.holds(view, tools.hedger):
+        tools, quiet = self.tools, self.quiet
+        if quiet is not None and (wake is PRICE or wake is HEARTBEAT) and quiet.holds(view, tools.hedger):
             reason = self._edge_gone(view) if view.now_ns >= tools.edge_looks.due_ns else None
             if reason is not None:
                 return self.leave(view, reason)
-            if calm.is_inside(view):
+            if quiet.is_inside(view):
                 return self, ()
             hedges = tools.hedge(view, tools.held(view))
-            calm.band = band_of(view, calm, tools.hedger, tools.usual)
-            self.calm = None if hedges else calm
+            quiet.band = quiet_hedge(view, quiet, tools.hedger, tools.usual)
+            self.quiet = None if hedges else quiet
             return self, hedges
-        self.calm = None
+        self.quiet = None
         # of an expiry one leg is booked before the other: an account's change alone proves nothing
         if wake is Wake.ACCOUNT or tools.adopts or self.is_whole(view):
             return self.hold(view)
@@ -371,10 +371,10 @@ class HoldingState(TradingState):
             return state, moves
         hedges = tools.hedge(view, legs)
         if not hedges:
-            self.calm = self._calm(view, seen)
+            self.quiet = self._quiet(view, seen)
         return self, hedges
 
-    def _calm(self, view: DeskView, seen: PositionView) -> Calm | None:
+    def _quiet(self, view: DeskView, seen: PositionView) -> QuietPosition | None:
         """Return where exits, changes and hedges have nothing to do after a look without any."""
         tools, trade, recentre = self.tools, self.trade, self.tools.config.recentre
         is_known = trade.at_risk is not NOT_KNOWN and seen.quoted_ns is not None and view.mode is Mode.ACTIVE
@@ -392,10 +392,10 @@ class HoldingState(TradingState):
             if trade.scale is not None:
                 until_ns = min(until_ns, trade.scale.due_ns)
         found = found.and_within(Quiet(until_ns=until_ns))
-        calm = calm_of(view, trade.structure, self.start, tools.hedger, found, way, tools.partners)
-        if calm is not None:
-            calm.band = band_of(view, calm, tools.hedger, tools.usual)
-        return calm
+        position = quiet_position(view, trade.structure, self.start, tools.hedger, found, way, tools.partners)
+        if position is not None:
+            position.band = quiet_hedge(view, position, tools.hedger, tools.usual)
+        return position
 
     def _exercise_gain(self, view: DeskView) -> tuple[float, bool] | None:
         """Return what exercising a leg gains over holding it, where an exit asks for it."""

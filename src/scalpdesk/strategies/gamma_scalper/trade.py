@@ -12,8 +12,8 @@ from scalpdesk.core.enums import Mode
 from scalpdesk.core.intents import LegOrders, SetTimer
 from scalpdesk.core.units import ZERO, InstrumentId, exact, money_text
 from scalpdesk.entry.edge_gate import Edge, GatePasses
+from scalpdesk.entry.selector import Candidate, Selection, StructureSelector
 from scalpdesk.entry.shapes import STRADDLE, QuotedChain, ShapeLister
-from scalpdesk.entry.straddle_selector import Candidate, Selection, StraddleSelector
 from scalpdesk.hedging.base import HedgeBand
 from scalpdesk.hedging.delta_models import DeltaModel
 from scalpdesk.instruments.contract import OptionContract
@@ -37,14 +37,14 @@ from scalpdesk.strategies.toolkit.exits import (
     quiet_of,
     shown,
     stops,
-    straddle_rules,
+    structure_rules,
 )
 from scalpdesk.strategies.toolkit.hedger import DeltaHedger
 from scalpdesk.strategies.toolkit.order_life import ReportOnce, surplus_cancels
 from scalpdesk.strategies.toolkit.pursuit import Move
 from scalpdesk.strategies.toolkit.quiet import USUAL, Quiet
 from scalpdesk.strategies.toolkit.resume import cost_of, held_of
-from scalpdesk.strategies.toolkit.sizing import ScaleRule, straddle_size
+from scalpdesk.strategies.toolkit.sizing import ScaleRule, structure_size
 from scalpdesk.strategies.toolkit.watch import PositionWatch
 
 _EDGE_SECONDS = 60.0
@@ -115,7 +115,7 @@ class ScalperTools:
         self.lister = ShapeLister(config.structure)
         shape = self.lister.shape
         self.name = shape.name.replace("_", " ")
-        self.selector = StraddleSelector(
+        self.selector = StructureSelector(
             config.selection,
             config.straddles,
             max_delta_shares=config.entry.max_straddle_delta,
@@ -286,7 +286,7 @@ class ScalperTools:
         if config.sizing == "fixed" and fixed is None:
             return config.straddles, (), {}
         equity, risk = float(view.nav), self.edge.risk_of(best, view, edge)
-        found = straddle_size(
+        found = structure_size(
             config.sizing,
             equity,
             risk,
@@ -356,7 +356,7 @@ class StraddleTrade:
         since_ns = None if tools.manner.deadline else view.now_ns
         tools.hedger.begin(since_ns, entry_vols=self.entry_vols, sets=self.straddles)
         self.sides = _sides_of(self.structure, self.start, config.exits)
-        self.exits = straddle_rules(config.exits, had_edge=self.had_edge)
+        self.exits = structure_rules(config.exits, had_edge=self.had_edge)
         if config.scale.max_multiple is not None:
             self.scale = ScaleRule(config.scale, self.straddles, self.first_straddles)
 

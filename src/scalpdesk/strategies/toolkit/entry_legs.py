@@ -1,6 +1,6 @@
 """Words and figures of an entry, for its records."""
 
-from scalpdesk.entry.straddle_selector import Candidate
+from scalpdesk.entry.selector import Candidate
 from scalpdesk.strategies.contract import Facts
 
 ABANDONED = "entry abandoned"

@@ -1,7 +1,7 @@
 """Exit rules: one class each, asked in order; the first that has a reason closes the trade.
 
 A rule is any object with ``reason(trade)``: it returns why to exit, or None. A rule may remember what
-it has seen of its trade, so each trade gets new rules. :func:`straddle_rules` and
+it has seen of its trade, so each trade gets new rules. :func:`structure_rules` and
 :func:`scalp_rules` give the two orders in use. An installed package adds rules to any strategy's by entry
 point: a class with a ``Config``, made from one, and ``reason``.
 """
@@ -616,7 +616,7 @@ def minutes_before(instant_ns: int, minutes: float) -> int:
     return instant_ns - int(minutes * 60 * NANOS_PER_SECOND)
 
 
-def straddle_rules(config: ExitConfig, *, had_edge: bool = True) -> tuple[ExitRule[PositionView], ...]:
+def structure_rules(config: ExitConfig, *, had_edge: bool = True) -> tuple[ExitRule[PositionView], ...]:
     """Return new rules for one structure, in their order; ``had_edge`` as for :class:`EdgeGone`."""
     rules: list[ExitRule[PositionView]] = [RiskHalt()]
     if config.min_dte is not None:

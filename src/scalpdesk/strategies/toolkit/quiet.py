@@ -93,7 +93,7 @@ USUAL = NEVER_NS, LARGEST
 """Where nothing watches the net delta."""
 
 
-class _CalmLeg(NamedTuple):
+class _QuietLeg(NamedTuple):
     """A leg as it was looked at, and its latest quote since."""
 
     number: InstrumentId
@@ -111,7 +111,7 @@ class _CalmLeg(NamedTuple):
     """By which it is hedged now, a year."""
 
 
-class _CalmBand(NamedTuple):
+class _QuietHedge(NamedTuple):
     """Where, until when and while what stands the band has nothing to do."""
 
     low: float
@@ -128,7 +128,7 @@ class _CalmBand(NamedTuple):
     """Dealer gamma that is known."""
 
 
-class Calm(Leaf, gc=False):
+class QuietPosition(Leaf, gc=False):
     """Where, until when and while what stands no exit has a reason."""
 
     start: TradeStart
@@ -136,7 +136,7 @@ class Calm(Leaf, gc=False):
     high: float
     """``low``, ``high``: Mids of the underlying strictly between which it holds, currency per unit."""
     until_ns: int
-    legs: list[_CalmLeg]
+    legs: list[_QuietLeg]
     room_usd: float
     price_room: float
     """``room_usd``, ``price_room``: Change of the legs' marks together, in currency, and of one, currency per
@@ -147,7 +147,7 @@ class Calm(Leaf, gc=False):
     """As of the rules' bounds."""
     slope: float
     """What the P&L may change by with the spot, currency a unit of it."""
-    band: _CalmBand | None = None
+    band: _QuietHedge | None = None
     told: tuple[float, float] = (0.0, 0.0)
     """Mids strictly between which no rule need be told the P&L."""
 
@@ -214,7 +214,7 @@ class Calm(Leaf, gc=False):
 
 def _leg_of(
     view: DeskView, spot: QuoteEvent, hedger: DeltaHedger, number: InstrumentId, units: float, is_out: bool
-) -> _CalmLeg | None:
+) -> _QuietLeg | None:
     """Return a leg as it is now; None where its quote shows no price."""
     quote, value = view.market.quotes[number], view.delta_engine.state(number, view.now_ns)
     if quote is None or value is None or value.is_modelled:
@@ -225,10 +225,10 @@ def _leg_of(
     if not quote.ts_event_ns < spot.ts_event_ns:
         until_ns = 0
     vol = value.own_vol if hedger.goes_by_quotes else value.vol
-    return _CalmLeg(number, units, is_out, value.mark, quote, until_ns, vol)
+    return _QuietLeg(number, units, is_out, value.mark, quote, until_ns, vol)
 
 
-def calm_of(
+def quiet_position(
     view: DeskView,
     structure: Structure,
     start: TradeStart,
@@ -236,7 +236,7 @@ def calm_of(
     quiet: Quiet,
     way_usd: float,
     partners: Mapping[InstrumentId, InstrumentId],
-) -> Calm | None:
+) -> QuietPosition | None:
     """Return where and until when no exit of a structure that was just looked at has a reason.
 
     None where that is not known: the hedger has not measured now, or a leg is valued by the model.
@@ -252,7 +252,7 @@ def calm_of(
         return None
     inputs, spot = position.inputs, position.inputs.spot
     low, high, deviation = 0.0, math.inf, spot * inputs.vol * math.sqrt(inputs.years)
-    legs, deep = list[_CalmLeg](), list[tuple[float, float]]()
+    legs, deep = list[_QuietLeg](), list[tuple[float, float]]()
     for number, contract, _ in structure.legs:
         strike, units = float(contract.strike), float(view.positions.quantity(number)) * contract.multiplier
         within = spot - strike if contract.is_call else strike - spot
@@ -286,10 +286,12 @@ def calm_of(
         way = max(way, min(reach * deviation, way_usd / slope, by_price))
     low, high, room = max(low, spot - way), min(high, spot + way), 0.0 if quiet.same_quotes else way_usd
     bounds = start, low, high, until_ns, legs, room, price_room
-    return Calm(*bounds, view.positions.held(), quiet.follows, slope)
+    return QuietPosition(*bounds, view.positions.held(), quiet.follows, slope)
 
 
-def band_of(view: DeskView, calm: Calm, hedger: DeltaHedger, usual: tuple[int, float]) -> _CalmBand | None:
+def quiet_hedge(
+    view: DeskView, quiet: QuietPosition, hedger: DeltaHedger, usual: tuple[int, float]
+) -> _QuietHedge | None:
     """Return where and until when the band has nothing to do on a position just measured; None if unknown.
 
     ``usual`` is until when, and to what multiple of the half width, no net delta is unusual.
@@ -299,7 +301,7 @@ def band_of(view: DeskView, calm: Calm, hedger: DeltaHedger, usual: tuple[int, f
     if known is None or quote is None:
         return None
     position, stated, least = known
-    inputs, sizes = position.inputs, sum(abs(leg.units) for leg in calm.legs)
+    inputs, sizes = position.inputs, sum(abs(leg.units) for leg in quiet.legs)
     deviation = inputs.spot * inputs.vol * math.sqrt(inputs.years)
     life_ns = min(int(_PART_OF_LIFE * inputs.years * SECONDS_PER_YEAR * NANOS_PER_SECOND), MINUTE_NS)
     net, gamma = inputs.net_delta_shares, inputs.gamma_shares_per_usd
@@ -318,5 +320,5 @@ def band_of(view: DeskView, calm: Calm, hedger: DeltaHedger, usual: tuple[int, f
     until_ns = min(stated.until_ns, now_ns + life_ns, usual[0])
     proxy = None if view.hedge == view.underlying else market.quotes[view.hedge]
     bounds = inputs.spot - down, inputs.spot + up, until_ns, 0.99 * (quote.ask - quote.bid)
-    stands = tuple(leg.vol for leg in calm.legs), proxy, tuple(market.gamma_exposures.values())
-    return _CalmBand(*bounds, *stands)
+    stands = tuple(leg.vol for leg in quiet.legs), proxy, tuple(market.gamma_exposures.values())
+    return _QuietHedge(*bounds, *stands)

@@ -148,7 +148,7 @@ class _StraddleSize(NamedTuple):
     bound_by: _Bind
 
 
-def straddle_size(
+def structure_size(
     sizing: Sizing,
     equity: float,
     risk: StraddleRisk,
@@ -173,7 +173,7 @@ def straddle_size(
     Examples
     --------
     >>> risk = StraddleRisk(premium=1_180.0, vega=73.0, theta=-13.1)
-    >>> straddle_size("vega", 100_000.0, risk)
+    >>> structure_size("vega", 100_000.0, risk)
     _StraddleSize(raw=2.73972602739726, straddles=2, bound_by='size')
     """
     config = config or SizeConfig()

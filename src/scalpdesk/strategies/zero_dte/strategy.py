@@ -14,8 +14,8 @@ from scalpdesk.core.bounds import BoundedSettings, above, at_least, time_of_day
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.errors import ConfigError, nearest_name
 from scalpdesk.core.intents import LegOrders, SetTimer
+from scalpdesk.entry.selector import MAX_STRADDLE_DELTA, SelectionConfig
 from scalpdesk.entry.shapes import StructureConfig
-from scalpdesk.entry.straddle_selector import MAX_STRADDLE_DELTA, SelectionConfig
 from scalpdesk.hedging.bands.regime_threshold import RegimeThresholdBand, RegimeThresholdConfig
 from scalpdesk.hedging.base import HedgeBand, make_band
 from scalpdesk.instruments.broker_terms import cutoff_names, venue_cutoff

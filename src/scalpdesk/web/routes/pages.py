@@ -4,7 +4,7 @@ import html
 from functools import cache, partial
 
 from fastapi import APIRouter, Request
-from fastapi.responses import HTMLResponse, Response
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from scalpdesk.monitor import documents
@@ -13,7 +13,7 @@ from scalpdesk.web.answering import Feed, as_json, needs
 from scalpdesk.web.feed import empty_head
 from scalpdesk.web.static_files import CHART_FILES, chart_file, static_file
 
-PAGES = ("desk", "position", "orders", "why", "volatility", "scalps", "runs", "system", "journal")
+PAGES = ("desk", "position", "orders", "why", "volatility", "scalps", "runs", "system", "diary")
 router = APIRouter(include_in_schema=False)
 own_files = StaticFiles(packages=[("scalpdesk.web", "static")])
 
@@ -59,6 +59,12 @@ def _page(name: str, request: Request, feed: Feed) -> HTMLResponse:
 
 for _name in PAGES:
     router.get("/" if _name == "desk" else f"/{_name}")(partial(_page, _name))
+
+
+@router.get("/journal")
+def diary_by_its_former_name(request: Request) -> RedirectResponse:
+    """Send a bookmark of the Diary's former name to the page."""
+    return RedirectResponse(request.url.replace(path="/diary"))
 
 
 @router.get("/api/docs", dependencies=[needs(Role.VIEWER)])

@@ -9,13 +9,13 @@ from pydantic import BaseModel, Field
 
 from scalpdesk.core.errors import RetryError
 from scalpdesk.journal.reader import run_named
-from scalpdesk.monitor.answers import JournalPage, Note, Notes, RerunsPage, Run, Runs, ScalpsPage
+from scalpdesk.monitor.answers import DiaryPage, Note, Notes, RerunsPage, Run, Runs, ScalpsPage
 from scalpdesk.records.notes import keep_note, subject_in
 from scalpdesk.records.store import open_store, store_url
 from scalpdesk.research.reruns import kept_reruns
 from scalpdesk.web.access import Role
 from scalpdesk.web.answering import Feed, as_json, errors, needs
-from scalpdesk.web.journal import journal_page
+from scalpdesk.web.diary import diary_page
 from scalpdesk.web.reruns import RerunJobs
 from scalpdesk.web.runs import RunOrder, notes_document, run_page, runs_page, scalps_document
 from scalpdesk.web.tear_sheet import read_run, sheet_document, sheet_policy, tear_sheet
@@ -143,23 +143,24 @@ def cancel_reruns(run_id: str, feed: Feed, jobs: Jobs) -> Response:
     return reruns(run_id, feed, jobs)
 
 
+@router.get("/api/journal", include_in_schema=False)  # its former name
 @router.get(
-    "/api/journal",
+    "/api/diary",
     summary="Calendar of P&L, trades with their edge, and notes: of a run, or of all that a search finds.",
-    response_model=JournalPage,
+    response_model=DiaryPage,
     responses=errors(401, 404, 503),
 )
-def journal(
+def diary(
     feed: Feed,
     run: Annotated[str | None, Query(max_length=255)] = None,
     search: Annotated[str, Query(max_length=200)] = "",
 ) -> Response:
-    """Return the Journal page; without a run and a search that of the followed run."""
+    """Return the Diary page; without a run and a search that of the followed run."""
     followed = feed.follower
     if not run and followed is not None and followed.run_dir.parent == feed.runs_dir:
         run = followed.run_dir.name
     names = [run] if run and not search.strip() else []
-    return as_json(journal_page(feed.runs_dir, names, search, feed.records_url))
+    return as_json(diary_page(feed.runs_dir, names, search, feed.records_url))
 
 
 class NewNote(BaseModel):

@@ -8,7 +8,7 @@ import { connect, listen, store } from "./store.js";
 const root = document.documentElement;
 const $ = (/** @type {string} */ id) => document.getElementById(id);
 const pick = /** @type {HTMLSelectElement} */ ($("pick"));
-const ORDER = ["desk", "position", "orders", "why", "volatility", "scalps", "runs", "system", "journal"];
+const ORDER = ["desk", "position", "orders", "why", "volatility", "scalps", "runs", "system", "diary"];
 const LOADERS = {
   desk: async () => desk,
   position: () => import("./position.js"),
@@ -18,7 +18,7 @@ const LOADERS = {
   scalps: () => import("./scalps.js"),
   runs: () => import("./runs.js"),
   system: () => import("./system.js"),
-  journal: () => import("./journal.js"),
+  diary: () => import("./diary.js"),
 };
 const pending = new Set();
 let page = null, pageName = root.dataset.page, asked = "", frame = 0, lastText = 0;

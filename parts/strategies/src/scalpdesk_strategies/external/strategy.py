@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from scalpdesk.core.bounds import Positive
 from scalpdesk.core.enums import DecisionKind, Mode
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.events import Event, FolderAnswered, FolderNeeds, OrderEvent, OrderFilled
@@ -50,7 +51,6 @@ _MOST_INTENTS = 100
 """Valid intents of one answer that are looked at."""
 
 
-Positive = Annotated[float, msgspec.Meta(gt=0)]
 Count = Annotated[int, msgspec.Meta(ge=0)]
 Port = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
 

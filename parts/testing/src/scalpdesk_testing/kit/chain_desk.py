@@ -7,8 +7,8 @@ from scalpdesk.backtesting.simulate import assemble_backtest, build_backtest
 from scalpdesk.base import new_york_ns, options_in_order
 from scalpdesk.config.settings import load_settings
 from scalpdesk.datasets.embedded import market
+from scalpdesk.entry.selector import SelectionConfig
 from scalpdesk.entry.shapes import StructureConfig
-from scalpdesk.entry.straddle_selector import SelectionConfig
 from scalpdesk.strategies import DeskView
 from scalpdesk.strategies.gamma_scalper.config import EntryConfig, GammaScalperConfig
 from scalpdesk.strategies.gamma_scalper.trade import ScalperTools

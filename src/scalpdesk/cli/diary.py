@@ -1,4 +1,4 @@
-"""``scalpdesk journal``: the calendar of P&L, trades with their edge; tags and notes."""
+"""``scalpdesk diary``: the calendar of P&L, trades with their edge; tags and notes."""
 
 from decimal import Decimal
 from pathlib import Path
@@ -26,15 +26,15 @@ _TITLES = {
 
 
 @desk_command(
-    "journal",
+    "diary",
     example=(
-        "scalpdesk journal last",
-        "scalpdesk journal --search 'gamma-scalper paper 2026-11..2026-12'",
-        "scalpdesk journal last --json",
-        "scalpdesk journal --note last 'held through the auction' --tag fomc",
-        "scalpdesk journal --note last 'exit was late' --trade 2 --tag mistake",
-        "scalpdesk journal --note last --day 2018-02-05 --tag vol-spike",
-        "scalpdesk journal --note --json",
+        "scalpdesk diary last",
+        "scalpdesk diary --search 'gamma-scalper paper 2026-11..2026-12'",
+        "scalpdesk diary last --json",
+        "scalpdesk diary --note last 'held through the auction' --tag fomc",
+        "scalpdesk diary --note last 'exit was late' --trade 2 --tag mistake",
+        "scalpdesk diary --note last --day 2018-02-05 --tag vol-spike",
+        "scalpdesk diary --note --json",
     ),
 )
 @click.argument("runs", metavar="[RUN ...]", nargs=-1)
@@ -51,7 +51,7 @@ _TITLES = {
 @click.option("--untag", "untagged", multiple=True, metavar="WORD", help="--note: take a tag away.")
 @click.option("--clear", is_flag=True, help="--note: take note and tags away.")
 @settings_options
-def journal(
+def diary(
     *,
     as_json: bool,
     runs: tuple[str, ...],
@@ -72,15 +72,15 @@ def journal(
         _note(settings_from(config_file, overrides).config, run, text, as_json=as_json, **of_note)
         return
     if note or any(of_note.values()):
-        raise ArgumentError("a note is of one run", where="--note", fix="scalpdesk journal --note RUN TEXT")
+        raise ArgumentError("a note is of one run", where="--note", fix="scalpdesk diary --note RUN TEXT")
     if runs and search.strip():
         raise ConfigError(
             "runs are named or searched", where="RUN, --search", value=search, fix="leave out one of the two"
         )
-    from scalpdesk.web.journal import journal_of
+    from scalpdesk.web.diary import diary_of
 
     config = settings_from(config_file, overrides).config
-    found = journal_of(Path(config.desk.runs_dir), runs, search, config.records_url)
+    found = diary_of(Path(config.desk.runs_dir), runs, search, config.records_url)
     if as_json:
         print_json(found)
         return
@@ -147,7 +147,7 @@ def _note(
         _list(runs_dir, run, config.records_url, as_json=as_json)
         return
     if run is None:
-        raise ArgumentError("a note is of a run", where="RUN", fix="scalpdesk journal --note last --tag WORD")
+        raise ArgumentError("a note is of a run", where="RUN", fix="scalpdesk diary --note last --tag WORD")
     from scalpdesk.core.clock import SystemClock
     from scalpdesk.journal.reader import run_named
     from scalpdesk.records.notes import checked_tags, keep_note, list_notes, subject_in
@@ -178,7 +178,7 @@ def _list(runs_dir: Path, run: str | None, records_url: str | None, *, as_json: 
         print_json({"runs_dir": str(runs_dir), "notes": rows})
         return
     if not rows:
-        click.echo("nothing is noted; scalpdesk journal --note last 'TEXT' --tag WORD notes the first")
+        click.echo("nothing is noted; scalpdesk diary --note last 'TEXT' --tag WORD notes the first")
         return
     made = {"of": lambda row: _subject(row).strip() or "run", "tags": lambda row: " ".join(row["tags"])}
     print_table(table_of(rows, "run={run_id}|of|tags|note", made, left=4, text=("note",)))

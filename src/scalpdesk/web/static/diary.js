@@ -1,4 +1,4 @@
-// Journal: when does it earn, and what was noted?
+// Diary: when does it earn, and what was noted?
 
 import { card, fetchJson, h, namedRun, poll, redraw, table, tinted } from "./dom.js";
 import { columnsOf, newYork, perCent, places, signed, toneOf } from "./figures.js";
@@ -8,10 +8,10 @@ const TABLES = [["months", "Month"], ["weekdays", "Weekday"], ["hours", "Hour, N
 const amount = (row) => Math.abs(Number(row.pnl));
 
 export function create(main) {
-  const sentence = h("p", { class: "verdict" }, "Loading the journal.");
+  const sentence = h("p", { class: "verdict" }, "Loading the diary.");
   const days = h("div"), trades = h("div"), notes = h("div"), note = h("div");
   const hosts = Object.fromEntries(TABLES.map(([name]) => [name, h("div")]));
-  const field = h("input", { type: "search", id: "search", "aria-label": "Runs of the journal by words", placeholder: "all runs with these words: live, #tag, 2026-11..2026-12" });
+  const field = h("input", { type: "search", id: "search", "aria-label": "Runs of the diary by words", placeholder: "all runs with these words: live, #tag, 2026-11..2026-12" });
   main.replaceChildren(
     h("section", { class: "card wide" }, h("h2", {}, "When does it earn?"), sentence, h("div", { class: "controls-row" }, field)),
     card("w8", "P&L by day", days, note),
@@ -157,7 +157,7 @@ export function create(main) {
     )
     : h("p", { class: "empty" }, "Nothing was earned or lost yet."));
 
-  const stop = poll(() => `/api/journal?${new URLSearchParams({ ...(namedRun() && !field.value.trim() ? { run: namedRun() } : {}), search: field.value.trim() })}`, draw, 30);
+  const stop = poll(() => `/api/diary?${new URLSearchParams({ ...(namedRun() && !field.value.trim() ? { run: namedRun() } : {}), search: field.value.trim() })}`, draw, 30);
   field.addEventListener("input", () => { clearTimeout(waiting); waiting = setTimeout(() => { last = ""; stop.now(); }, 300); });
   return { update() {}, destroy: () => { stop(); clearTimeout(waiting); } };
 }

@@ -1,4 +1,4 @@
-"""The journal that a person keeps: calendar of P&L, trades with their edge, notes; of runs."""
+"""The diary that a person keeps: calendar of P&L, trades with their edge, notes; of runs."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ from scalpdesk.report.trades import Trade
 from scalpdesk.web.runs import is_found, listed_run, recorded_runs
 
 
-def journal_of(
+def diary_of(
     runs_dir: Path, names: Sequence[str], search: str = "", records_url: str | None = None
 ) -> dict[str, Any]:
     """Return calendar, trades and notes of runs in JSON types, amounts exact as text.
@@ -188,13 +188,13 @@ def _rows_of(
     )
 
 
-def journal_page(
+def diary_page(
     runs_dir: Path, names: Sequence[str], search: str = "", records_url: str | None = None
-) -> answers.JournalPage:
-    """Return the Journal page: the figures of :func:`journal_of`, and how many decimals they have."""
-    found = journal_of(runs_dir, names, search, records_url)
+) -> answers.DiaryPage:
+    """Return the Diary page: the figures of :func:`diary_of`, and how many decimals they have."""
+    found = diary_of(runs_dir, names, search, records_url)
     currency = found["currency"]
-    page: answers.JournalPage = json_safe(
+    page: answers.DiaryPage = json_safe(
         found
         | {
             "decimals": money_decimals(currency) if currency else 2,

@@ -78,7 +78,7 @@ class SelectionConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
             )
 
 
-class StraddleScore(msgspec.Struct, frozen=True):
+class StructureScore(msgspec.Struct, frozen=True):
     """Score of one straddle; None throughout when it has no gamma."""
 
     score: float | None
@@ -87,9 +87,9 @@ class StraddleScore(msgspec.Struct, frozen=True):
     """Move of the underlying, in currency, that pays theta and one full spread round trip."""
 
 
-def straddle_score(
+def structure_score(
     theta_per_day: float, gamma: float, spread: float, *, hold_days: float = 1.0, straddles: int = 1
-) -> StraddleScore:
+) -> StructureScore:
     """Score a structure from the sums of its legs: a cost, or below zero what is earned, per unit of gamma.
 
     ``theta_per_day``: Sum of the thetas, currency per unit and calendar day (negative where gamma is bought).
@@ -101,19 +101,19 @@ def straddle_score(
     if gamma < 0.0:
         earned = theta_per_day * hold_days - spread
         rank = earned / gamma
-        return StraddleScore(rank, rank, breakeven_move(max(earned, 0.0), -gamma))
+        return StructureScore(rank, rank, breakeven_move(max(earned, 0.0), -gamma))
     if not gamma > 0.0:
-        return StraddleScore(None, None, None)
+        return StructureScore(None, None, None)
     cost = spread - theta_per_day * hold_days  # below zero where theta is received beside gamma
     legacy = (abs(theta_per_day) * hold_days + spread * straddles * 100) / gamma
-    return StraddleScore(cost / gamma, legacy, breakeven_move(max(cost, 0.0), gamma))
+    return StructureScore(cost / gamma, legacy, breakeven_move(max(cost, 0.0), gamma))
 
 
 def move_words(gamma: float, theta: float, rank: float, move: str) -> str:
     """Return what a move does for a structure, by who is long gamma and who receives theta.
 
     ``gamma``, ``theta``: Sums of the legs; only their signs count.
-    ``rank``: By :func:`straddle_score`: a cost per unit of gamma, below zero what is earned.
+    ``rank``: By :func:`structure_score`: a cost per unit of gamma, below zero what is earned.
     ``move``: Move of the underlying that pays that cost or takes it back, in words.
     """
     if gamma > 0.0:
@@ -157,7 +157,7 @@ class Candidate(msgspec.Struct, frozen=True):
     """One straddle that passed every filter."""
 
     structure: Structure
-    score: StraddleScore
+    score: StructureScore
     rank: float
     spread: float
     forward: float
@@ -263,7 +263,7 @@ class _Window:
         """Number of the root and expiries: two of a day, one settled at the open, have two forwards."""
 
 
-class StraddleSelector:
+class StructureSelector:
     """Filters and ranks the straddles of one underlying.
 
     ``straddles``: Number of straddles meant to be bought (the legacy score depends on it).
@@ -501,7 +501,7 @@ class StraddleSelector:
         gamma = structure.total(each.gamma for each in greeks)
         if structure.lead.contract.is_inverse:
             gamma = gamma_in_coin(gamma, structure.total(each.delta for each in greeks), lead.spot)
-        score = straddle_score(
+        score = structure_score(
             structure.total(each.theta for each in greeks) / DAYS_PER_YEAR,
             gamma,
             spread,

@@ -9,15 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scalpdesk.core.units import MINUTE_NS
-from scalpdesk.entry.shapes import STRADDLE
-from scalpdesk.entry.straddle_selector import (
+from scalpdesk.entry.selector import (
     Selection,
     SelectionConfig,
-    StraddleSelector,
+    StructureSelector,
     forward_of,
-    straddle_score,
     strike_range,
+    structure_score,
 )
+from scalpdesk.entry.shapes import STRADDLE
 from scalpdesk.instruments.contract import Instruments, LinearPerpetual, OptionContract, options_in_order
 from scalpdesk.instruments.deribit import deribit_option, perpetual
 from scalpdesk.instruments.ticks import TickRule
@@ -54,36 +54,36 @@ class Chain:
         self.state.apply_quote(quote(number, now_ns, fair - spread / 2, fair + spread / 2))
 
     def select(self, straddles=1, now_ns=NOON, most=10.0, **config):
-        selector = StraddleSelector(SelectionConfig(**config), straddles, max_delta_shares=most)
+        selector = StructureSelector(SelectionConfig(**config), straddles, max_delta_shares=most)
         return selector.select(self.straddles, self.state, self.engine, SPOT, now_ns)
 
 
 def test_the_score_of_the_worked_case():
-    # A.straddle_score.o1: theta -0.20 and -0.18 a day, gamma 0.01 each, spreads 0.20 and 0.20
-    score = straddle_score(-0.38, 0.02, 0.4)
+    # A.structure_score.o1: theta -0.20 and -0.18 a day, gamma 0.01 each, spreads 0.20 and 0.20
+    score = structure_score(-0.38, 0.02, 0.4)
     assert score.score == pytest.approx(39.0)
     assert score.breakeven_move == pytest.approx(8.83176086633)
     assert score.legacy_score == pytest.approx(2019.0)
 
 
 def test_the_legacy_score_grows_with_the_number_of_straddles_and_the_corrected_does_not():
-    one, three = straddle_score(-0.38, 0.02, 0.4), straddle_score(-0.38, 0.02, 0.4, straddles=3)
+    one, three = structure_score(-0.38, 0.02, 0.4), structure_score(-0.38, 0.02, 0.4, straddles=3)
     assert three.score == one.score
     assert three.legacy_score == pytest.approx((0.38 + 120) / 0.02)
 
 
 def test_sold_gamma_is_scored_by_what_it_earns_after_the_spread():
     """Theta of .30 a day less a spread of .10 for .01 of gamma; a dearer spread ranks behind."""
-    sold = straddle_score(0.3, -0.01, 0.1)
+    sold = structure_score(0.3, -0.01, 0.1)
     assert sold.score == pytest.approx(-20.0)
     assert sold.breakeven_move == pytest.approx(math.sqrt(2 * 0.2 / 0.01))
-    assert sold.score < straddle_score(0.3, -0.01, 0.2).score < 0.0 < straddle_score(0.3, -0.01, 0.5).score
+    assert sold.score < structure_score(0.3, -0.01, 0.2).score < 0.0 < structure_score(0.3, -0.01, 0.5).score
 
 
 @pytest.mark.parametrize("gamma", [0.0, math.nan])
 def test_without_gamma_there_is_no_score(gamma):
-    assert straddle_score(-0.3, gamma, 0.1) == straddle_score(-0.9, 0.0, 0.5)
-    assert straddle_score(-0.3, gamma, 0.1).score is None
+    assert structure_score(-0.3, gamma, 0.1) == structure_score(-0.9, 0.0, 0.5)
+    assert structure_score(-0.3, gamma, 0.1).score is None
 
 
 @given(
@@ -93,9 +93,9 @@ def test_without_gamma_there_is_no_score(gamma):
     more=st.floats(0.01, 1),
 )
 def test_dearer_is_worse_and_the_breakeven_move_pays_for_it(theta, gamma, spread, more):
-    score = straddle_score(theta, gamma, spread)
-    assert straddle_score(theta, gamma, spread + more).score > score.score
-    assert straddle_score(theta - more, gamma, spread).score > score.score
+    score = structure_score(theta, gamma, spread)
+    assert structure_score(theta, gamma, spread + more).score > score.score
+    assert structure_score(theta - more, gamma, spread).score > score.score
     assert 0.5 * gamma * score.breakeven_move**2 == pytest.approx(abs(theta) + spread, abs=1e-12)
 
 
@@ -207,7 +207,7 @@ def test_what_is_chosen_is_within_the_delta_and_nothing_nearer_is(spot, vol, mos
         if isinstance(one, OptionContract):
             fair = model_price(one, spot, vol, NOON)
             chain.state.apply_quote(quote(number, NOON + 1, fair - 0.05, fair + 0.05))
-    selector = StraddleSelector(SelectionConfig(), max_delta_shares=most)
+    selector = StructureSelector(SelectionConfig(), max_delta_shares=most)
     selection = selector.select(chain.straddles, chain.state, chain.engine, spot, NOON + 1)
     deltas = {
         each.lead.contract.strike: 100.0

@@ -17,8 +17,8 @@ from scalpdesk.report.pnl_calendar import calendar_of_report
 from scalpdesk.report.trade_edge import MarkedBook
 from scalpdesk.report.trades import Trade
 from scalpdesk.research.stored_run import read_stored
+from scalpdesk.web.diary import diary_of
 from scalpdesk.web.feed import DeskFeed
-from scalpdesk.web.journal import journal_of
 from scalpdesk.web.tear_sheet import read_run, sheet_document
 
 TABLES = ("days", "months", "weekdays", "hours", "days_to_expiry", "regimes")
@@ -28,9 +28,9 @@ KEY = {"authorization": "Bearer viewer-token"}
 def test_page_terminal_sql_and_python_agree(ended_runs, client_of, capsys, python_run):
     folder, summary = ended_runs
     capsys.readouterr()
-    assert main(["journal", "last", "--json", "--set", f"desk.runs_dir={folder}"]) == 0
+    assert main(["diary", "last", "--json", "--set", f"desk.runs_dir={folder}"]) == 0
     terminal = json.loads(capsys.readouterr().out)
-    page = client_of(DeskFeed(folder, None, SystemClock())).get("/api/journal", headers=KEY).json()
+    page = client_of(DeskFeed(folder, None, SystemClock())).get("/api/diary", headers=KEY).json()
     report = read_stored(folder / summary["run_id"]).report
     stored = calendar_of_report(report, Decimal("0.01"))
     python = python_run.calendar()
@@ -61,13 +61,13 @@ def test_a_field_of_a_trade_is_on_every_reader(ended_runs, client_of, capsys, tm
     runs = ["--set", f"desk.runs_dir={folder}"]
     capsys.readouterr()
     shown = Shown.of(Trade)
-    for command in ("report", "journal"):
+    for command in ("report", "diary"):
         assert main([command, "last", *runs]) == 0
         lines = capsys.readouterr().out.splitlines()
         (heads,) = [line for line in lines if all(each.head in line for each in shown)]
         assert [each.head for each in shown] == sorted((each.head for each in shown), key=heads.index)
     client = client_of(DeskFeed(folder, None, SystemClock()))
-    page = client.get("/api/journal", headers=KEY).json()
+    page = client.get("/api/diary", headers=KEY).json()
     described = client.get("/openapi.json", headers=KEY).json()["components"]["schemas"]["JournalTrade"]
     assert described["properties"].keys() == {"run_id", *Trade.__struct_fields__} == page["trades"][0].keys()
     sheet = sheet_document(read_run(folder / summary["run_id"]))
@@ -102,21 +102,21 @@ def test_options_at_a_mark_are_worth_what_the_engine_says(held):
 
 def test_of_an_older_store_the_rows_are_made_from_the_journal(ended_runs):
     folder, summary = ended_runs
-    journal_of(folder, ["last"])
+    diary_of(folder, ["last"])
     with sqlite3.connect(folder / STORE_FILE) as connection:
         connection.execute("DELETE FROM sessions")
         connection.execute("DELETE FROM trades")
-    found = journal_of(folder, ["last"])
+    found = diary_of(folder, ["last"])
     assert (found["total"], len(found["trades"])) == (summary["pnl"]["total"], 1)
 
 
 def test_a_search_sums_runs_and_names_none_twice(ended_runs):
     folder, summary = ended_runs
-    assert journal_of(folder, [], "gamma 2017-07-03")["runs"] == [summary["run_id"]]
-    nothing = journal_of(folder, [], "no such word")
+    assert diary_of(folder, [], "gamma 2017-07-03")["runs"] == [summary["run_id"]]
+    nothing = diary_of(folder, [], "no such word")
     assert (nothing["runs"], nothing["days"], nothing["currency"]) == ([], [], "")
-    assert journal_of(folder / "nothing", [])["runs"] == []
-    assert main(["journal", "last", "--search", "x", "--set", f"desk.runs_dir={folder}"]) == 2
+    assert diary_of(folder / "nothing", [])["runs"] == []
+    assert main(["diary", "last", "--search", "x", "--set", f"desk.runs_dir={folder}"]) == 2
 
 
 def add_run(folder, of, run_id, pnl, *, session=None, **changes):
@@ -138,7 +138,7 @@ def add_run(folder, of, run_id, pnl, *, session=None, **changes):
 def desks(ended_runs, tmp_path):
     """A folder of runs of several accounts beside a backtest that was written last."""
     folder, summary = ended_runs
-    journal_of(folder, ["last"])
+    diary_of(folder, ["last"])
     own = tmp_path / "runs"
     shutil.copytree(folder, own)
     of = summary["run_id"]
@@ -156,26 +156,26 @@ def desks(ended_runs, tmp_path):
 def test_live_paper_and_backtest_are_never_added_and_each_that_is_left_out_is_named(desks):
     """`--search alpaca` finds a backtest by its fees, and runs of three accounts by their venue."""
     folder, summary = desks
-    found = journal_of(folder, [], "gamma-scalper")
+    found = diary_of(folder, [], "gamma-scalper")
     assert (found["runs"], found["total"]) == ([summary["run_id"]], summary["pnl"]["total"])
     assert found["left_out"].keys() >= {"live-0", "paper-1", "ibkr-1"}
     assert found["account"] == "backtest, USD"
-    live = journal_of(folder, [], "live- alpaca")
+    live = diary_of(folder, [], "live- alpaca")
     assert sorted(live["runs"]) == ["live-0", "live-1", "live-again"]
     assert live["total"] == "169.25"
     assert live["said"] == "live at alpaca, USD: 3 runs, 2 sessions, 2026-11-02 to 2026-11-03"
-    assert journal_of(folder, [], "paper-1")["total"] == "397.33"
+    assert diary_of(folder, [], "paper-1")["total"] == "397.33"
 
 
 def test_a_session_that_was_played_again_counts_once_and_parts_of_a_live_one_are_summed(desks):
     folder, summary = desks
-    found = journal_of(folder, [], "gamma-scalper")
+    found = diary_of(folder, [], "gamma-scalper")
     assert [row["pnl"] for row in found["days"]] == [summary["pnl"]["total"]]
     assert {run: why for run, why in found["left_out"].items() if run.startswith("backtest")} == {
         f"backtest-{number}": f"2017-07-03: counted from {summary['run_id']}" for number in range(3)
     }
     assert len(found["trades"]) == 1
-    (_, second) = journal_of(folder, [], "live-")["days"]
+    (_, second) = diary_of(folder, [], "live-")["days"]
     assert (second["name"], second["pnl"]) == ("2026-11-03", "69.00")
 
 
@@ -191,7 +191,7 @@ def test_a_session_that_was_played_again_counts_once_and_parts_of_a_live_one_are
     ],
 )
 def test_dates_of_a_search_bound_the_sessions(desks, search, total, days):
-    found = journal_of(desks[0], [], search)
+    found = diary_of(desks[0], [], search)
     assert (found["total"], len(found["days"])) == (total, days)
     assert bool(found["runs"]) is bool(days)
 
@@ -199,6 +199,6 @@ def test_dates_of_a_search_bound_the_sessions(desks, search, total, days):
 def test_the_terminal_says_which_runs_are_summed_in_its_first_line(desks, capsys):
     folder, _ = desks
     capsys.readouterr()
-    assert main(["journal", "--search", "live-", "--set", f"desk.runs_dir={folder}"]) == 0
+    assert main(["diary", "--search", "live-", "--set", f"desk.runs_dir={folder}"]) == 0
     first, *_ = capsys.readouterr().out.splitlines()
-    assert first == journal_of(folder, [], "live-")["said"]
+    assert first == diary_of(folder, [], "live-")["said"]
