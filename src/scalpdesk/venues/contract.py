@@ -1,7 +1,7 @@
 """The contract of a venue: a :class:`Gateway`, and the values that pass through it.
 
 A gateway turns wire messages into the desk's events and the desk's commands into requests. It decides
-nothing. Its rules, which ``scalpdesk_testing.venue_conformance`` asks of every venue:
+nothing. Its rules, which :mod:`scalpdesk.venues.conformance` asks of every venue:
 
 *   Everything that happens comes out of one stream, :meth:`Gateway.events`, in the order in which it was
     received; its receive times never run backwards.
@@ -522,10 +522,52 @@ class JudgesQuotes(Protocol):
 
 @runtime_checkable
 class Gateway(Protocol):
-    """One account at one venue.
+    """One account at one venue: the members that a desk asks, those of :class:`EmergencyGateway` among them.
 
-    A question (snapshot, quotes, bars, contracts) raises RetryError when the venue does not answer, or not
-    credibly.
+    :class:`scalpdesk.venues.gateway_base.GatewayBase` is an empty adapter. It has the *optional* members,
+    each with the answer that stands here, and the *given* ones: its stream (``_publisher``) and its order
+    path (``_path``, over a :class:`scalpdesk.venues.order_path.OrderWire`) carry them. A venue writes the
+    *required* ones, and an optional one where it can say more. A venue of requests alone asks where others
+    are told: it polls quotes and the orders that are open, and publishes what is new.
+
+    ===================  ========  ===========================================================================
+    member               is        what it has to do; of an optional one, the answer of a venue without it
+    ===================  ========  ===========================================================================
+    ``name``             required  the venue, as ``--venue`` names it
+    ``takes_combos``     required  False where legs are sent one by one
+    ``takes_id_once``    required  False where an id is but a label
+    ``connect``          given     by ``_connect``, required: asks for the account, adopts the orders, opens
+                                   ``_path`` (``is_open``), starts to listen or to poll, and notices
+                                   ``CONNECTED`` of ``orders``: the desk reconciles, then and after a gap
+    ``connect_to_leave`` given     by ``_connect``
+    ``events``           given     of what is published; ends as ``close`` closes ``_publisher.queue``
+    ``shortcut``         given     each quote, before it waits on the stream
+    ``send``             given     by ``OrderWire.place`` and ``cancel``
+    ``query_order``      given     by ``OrderWire.look_up``
+    ``is_taken``         given     by ``OrderWire.is_taken``
+    ``cancel_at_venue``  given     by ``OrderWire.cancel_at_venue``
+    ``adopt``            given     by ``OrderWire.adopted``
+    ``snapshot``         required  account, clock, positions, open orders, executions since an instant
+    ``shown_positions``  optional  those of ``snapshot``
+    ``waits_for``        optional  nothing: all questions for the account are one
+    ``subscribe``        required  streams quotes of exactly these, or polls them
+    ``quotes``           required  the latest of each
+    ``renew_quotes``     optional  nothing is done: a poll loses no subscription
+    ``reconnect``        optional  nothing is done: no data stream stands silent
+    ``resolve``          required  the underlying of a symbol
+    ``discover``         optional  no options
+    ``daily_bars``       optional  none: forecasts then come from other data
+    ``minute_bars``      optional  none
+    ``splits``           optional  none
+    ``dividends``        optional  none
+    ``cancel_all``       optional  False: orders are cancelled one by one
+    ``health``           required  by ``_health``: ``streams`` has ``orders``, false once closed
+    ``close``            required  ends ``_path`` and ``_publisher.queue``
+    ===================  ========  ===========================================================================
+
+    :class:`TakesNotices`, :class:`JudgesQuotes` and :class:`BringsMarket` are for the venues that have what
+    they ask. A question (snapshot, quotes, bars, contracts) raises RetryError when the venue does not
+    answer, or not credibly.
     """
 
     name: str

@@ -1,16 +1,27 @@
 """What the gateways of venues have in common: one stream of events, one order path, one state of health."""
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from datetime import date
 
 from scalpdesk.core.events import Event, QuoteEvent
 from scalpdesk.core.intents import MultiLegOrder, SubmitOrder, VenueCommand
 from scalpdesk.core.units import InstrumentId
+from scalpdesk.instruments.contract import Instrument
 from scalpdesk.instruments.corporate_actions import CorporateAction
 from scalpdesk.marketdata.tape import CashDividend
 from scalpdesk.venues.budget import loop_ns
-from scalpdesk.venues.contract import AccountFacts, Health, HoldingsView, KnownOrder, Notice, VenueView
+from scalpdesk.venues.contract import (
+    AccountFacts,
+    DailyBar,
+    Health,
+    HoldingsView,
+    KnownOrder,
+    ListedContract,
+    Notice,
+    VenueMinute,
+    VenueView,
+)
 from scalpdesk.venues.event_queue import EventPublisher
 from scalpdesk.venues.order_path import OrderPath
 
@@ -50,9 +61,10 @@ class AnswersTogether(ABC):
 
 
 class GatewayBase(WithoutCorporateActions, AnswersTogether, ABC):
-    """The part of a :class:`scalpdesk.venues.contract.EmergencyGateway` that is no venue's own.
+    """An empty adapter: what every :class:`scalpdesk.venues.contract.EmergencyGateway` has alike.
 
-    A venue's gateway sets both members when it is built.
+    The table at :class:`scalpdesk.venues.contract.Gateway` says which members a venue writes and what the
+    others answer. A venue's gateway sets both of these when it is built.
     """
 
     _publisher: EventPublisher
@@ -86,6 +98,45 @@ class GatewayBase(WithoutCorporateActions, AnswersTogether, ABC):
     async def cancel_all(self) -> bool:
         """Cancel all orders of the account by one request; return whether the venue took it."""
         return False
+
+    async def daily_bars(self, instrument_id: InstrumentId, first: date, last: date) -> tuple[DailyBar, ...]:
+        """Return an empty tuple: the venue has no daily bars."""
+        del instrument_id, first, last
+        return ()
+
+    async def minute_bars(
+        self, instrument_id: InstrumentId, first: date, last: date
+    ) -> tuple[VenueMinute, ...]:
+        """Return an empty tuple: the venue has no minutes of the past."""
+        del instrument_id, first, last
+        return ()
+
+    async def discover(self, underlying: str, first: date, last: date) -> tuple[ListedContract, ...]:
+        """Return an empty tuple: the venue lists no options."""
+        del underlying, first, last
+        return ()
+
+    async def reconnect(self, stream: str) -> None:
+        """Do nothing: no data stream stands silent."""
+
+    async def renew_quotes(self, instrument_ids: Sequence[InstrumentId]) -> None:
+        """Do nothing: a poll loses no subscription."""
+
+    @abstractmethod
+    async def subscribe(self, instrument_ids: Sequence[InstrumentId]) -> None:
+        """Stream quotes of exactly these instruments; kept over reconnections."""
+
+    @abstractmethod
+    async def quotes(self, instrument_ids: Sequence[InstrumentId]) -> tuple[QuoteEvent, ...]:
+        """Return the latest quote of each instrument that has one, by query."""
+
+    @abstractmethod
+    async def resolve(self, symbol: str) -> Instrument:
+        """Return the underlying that ``symbol`` names at the venue."""
+
+    @abstractmethod
+    def health(self) -> Health:
+        """Return the state of the connections and the budget, without asking the venue."""
 
     @abstractmethod
     async def _connect(self, known_orders: Iterable[KnownOrder]) -> AccountFacts: ...
