@@ -257,8 +257,7 @@ class DeltaHedger:
         self._sent_ns = view.now_ns
         # a sell may not exceed the long holding: the rest follows, from a fresh delta, once this is done
         self._unfinished = None if sent == quantity else target
-        scale = 1 if unit == 1.0 else unit
-        facts = self._facts(exposure, judged, quote.mid, owned * scale, sent * scale)
+        facts = self._facts(exposure, judged, quote.mid, owned, sent, unit)
         if is_proxy and unit != 1.0:
             facts |= _proxy_facts(view, inputs, quote, sent, unit)
         facts |= judged.facts
@@ -299,21 +298,26 @@ class DeltaHedger:
         return position, found, (position.least_shares - 0.5) * position.inputs.smallest_hedge
 
     def _facts(
-        self, exposure: HedgedPosition, judged: BandVerdict, mid: float, owned: float, quantity: float
+        self, exposure: HedgedPosition, judged: BandVerdict, mid: float, owned: int, sent: int, unit: float
     ) -> Facts:
-        """Return what the band judged by, what is owned of the hedge, and what is ordered, in shares."""
+        """Return what the band judged by, what is owned of the hedge, and what is ordered, in shares.
+
+        ``owned``, ``sent``: In smallest orders, each of ``unit`` shares.
+        """
         inputs = exposure.inputs
         facts: Facts = {
             "spot": mid,
             "option_delta_shares": inputs.net_delta_shares - exposure.greeks.owned_shares,
-            "owned_shares": owned,
+            "owned_shares": owned * unit,
             "net_delta_shares": inputs.net_delta_shares,
             "half_width_shares": judged.half_width_shares,
             "gamma_shares_per_usd": inputs.gamma_shares_per_usd,
             "hedge_vol": inputs.vol,
             "hedge_vol_source": self._delta_model.source,
-            "quantity_shares": quantity,
+            "quantity_shares": sent * unit,
         }
+        if unit == 1.0:  # whole shares are whole numbers, compiled too
+            facts["owned_shares"], facts["quantity_shares"] = owned, sent
         if not judged.half_width_shares:  # a clock's: no width that the delta could be beyond
             del facts["half_width_shares"]
         return facts
