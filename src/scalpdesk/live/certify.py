@@ -211,7 +211,7 @@ async def certify(
                 break
     finally:
         if desk is not None:
-            with suppress(AssertionError, TimeoutError):  # said in the step that it concerned
+            with suppress(Exception):  # the step that it concerned has said so, and the report must stand
                 await desk.end()
     return results
 

@@ -243,7 +243,7 @@ async def quotes_stream_for_what_is_subscribed_and_nothing_else(venue: AskedVenu
     def seen() -> set[int]:
         return {one.instrument_id for one in desk.of(QuoteEvent)[before:]}
 
-    await desk.until(lambda: seen() >= set(wanted) if desk.terms.may_fill else seen())
+    await desk.until(lambda: seen() >= set(wanted) if desk.terms.may_fill else seen(), "a quote")
     expect(seen() <= set(wanted), f"quotes of {seen()}, subscribed {wanted}")
     if venue.put is not None and desk.terms.may_fill:
         await desk.gateway.subscribe([venue.share, venue.put])
@@ -269,7 +269,7 @@ async def _a_far_limit_rests(desk: Listener) -> str:
 @question("doubled", "the same order sent twice rests once, where the venue takes an id once", *_RESTING)
 async def an_order_sent_twice_under_one_name_is_one_order(venue: AskedVenue, desk: Listener) -> str:
     order = desk.submit_far()
-    await desk.until(lambda: order.state is not OrderState.PENDING_NEW)
+    await desk.until(lambda: order.state is not OrderState.PENDING_NEW, "an answer to the order")
     desk.gateway.send(order.submitted)
     await asyncio.sleep(min(desk.terms.patience_seconds, 1.0))
     listed = await desk.open_under(order)
@@ -303,7 +303,7 @@ async def _a_filled_order_sent_again_by_a_desk_without_memory(venue: AskedVenue,
 @question("queried", "a query by the desk's id proves its state", *_RESTING)
 async def _a_query_proves_the_state_of_an_order(desk: Listener) -> str:
     order = desk.submit_far()
-    await desk.until(lambda: desk.told_of(order))
+    await desk.until(lambda: desk.told_of(order), "an answer to the order")
     is_proven = await desk.gateway.query_order(order.client_order_id)
     return expect(is_proven, f"proof: {is_proven}; {desk.words(order)}")
 
@@ -329,7 +329,7 @@ async def _a_cancel_sent_at_once_waits_for_its_order(desk: Listener) -> str:
 @question("stranger", "a cancel of an order that nobody sent is refused")
 async def _a_cancel_of_an_unknown_order_is_said(desk: Listener) -> str:
     desk.gateway.send(CancelOrder("nobody-1"))
-    await desk.until(lambda: bool(desk.unmatched))
+    await desk.until(lambda: bool(desk.unmatched), "a refusal of the cancel")
     (refused,) = desk.unmatched
     desk.unmatched.clear()
     return expect(isinstance(refused, CancelRejected) and refused.client_order_id == "nobody-1", str(refused))
@@ -357,7 +357,9 @@ async def _a_resting_combo(venue: AskedVenue, desk: Listener) -> list[Order]:
     command = desk.orders.submit_combo(_straddle(venue), _net_below(venue, desk), 0)
     desk.gateway.send(command)
     legs = [desk.orders.order(leg.client_order_id) for leg in command.legs]
-    await desk.until(lambda: all(leg.state is OrderState.WORKING for leg in legs))
+    await desk.until(
+        lambda: all(leg.state is OrderState.WORKING for leg in legs), "the acceptance of both legs"
+    )
     return legs
 
 

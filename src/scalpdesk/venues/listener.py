@@ -151,8 +151,8 @@ class Listener:
 
     # what came ------------------------------------------------------------------------------------
 
-    async def until(self, is_so: Callable[[], object]) -> None:
-        """Read on until something holds."""
+    async def until(self, is_so: Callable[[], object], awaited: str = "what was awaited") -> None:
+        """Read on until something holds; ``awaited`` names it where it never does."""
 
         async def wait() -> None:
             while not is_so():
@@ -167,7 +167,9 @@ class Listener:
                 await wait()
         except TimeoutError:
             said = self.of(OrderEvent)
-            raise AssertionError(f"it never came; order events {said}, notices {self.notices[-8:]}") from None
+            raise AssertionError(
+                f"{awaited} never came; order events {said}, notices {self.notices[-8:]}"
+            ) from None
 
     def of(self, *kinds: Any) -> list[Any]:
         """Events of these kinds, in order."""
@@ -211,7 +213,7 @@ class Listener:
     async def rested(self) -> Order:
         """Send an order that rests, and return it once the venue has accepted it."""
         order = self.submit_far()
-        await self.until(lambda: order.state is not OrderState.PENDING_NEW)
+        await self.until(lambda: order.state is not OrderState.PENDING_NEW, "an answer to the order")
         is_accepted = any(type(each) is OrderAccepted for each in self.told_of(order))
         expect(is_accepted and order.state is OrderState.WORKING, self.words(order))
         return order
@@ -223,7 +225,7 @@ class Listener:
 
     async def over(self, *orders: Order) -> None:
         """Wait until orders are over."""
-        await self.until(lambda: not any(order.is_live for order in orders))
+        await self.until(lambda: not any(order.is_live for order in orders), "the order's end")
 
     async def resolved(self, order: Order) -> None:
         """Ask until the venue gives proof."""
@@ -319,5 +321,7 @@ async def connected(
 ) -> Listener:
     """Return a listener on a connected gateway that has said so of its order stream."""
     listener = await opened(bench, known, orders)
-    await listener.until(lambda: any(one.asks_for_reconciliation for one in listener.notices))
+    await listener.until(
+        lambda: any(one.asks_for_reconciliation for one in listener.notices), "the notice CONNECTED of orders"
+    )
     return listener

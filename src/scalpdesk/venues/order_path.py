@@ -73,7 +73,11 @@ class OrderWire(Protocol):
     """Whether a cancel without an answer leaves every leg of its combo in doubt, not the named one alone."""
 
     def place(self, command: SubmitOrder | MultiLegOrder, orders: list[TrackedOrder]) -> Answering:
-        """Send an order, or one for a combo whose legs are ``orders``."""
+        """Send an order, or one for a combo whose legs are ``orders``.
+
+        What cannot leave (:meth:`OrderPath.may_leave`) is answered at once, as ``NOT_SENT``: a closed path
+        waits for no answer.
+        """
         ...
 
     def show(self, orders: list[TrackedOrder], shown: Any) -> str:
@@ -81,7 +85,11 @@ class OrderWire(Protocol):
         ...
 
     def cancel(self, order: TrackedOrder) -> Answering:
-        """Cancel an order; of a leg its combo. Taken is not done: the venue reports the end, if it comes."""
+        """Cancel an order; of a leg its combo. Taken is not done: the venue reports the end, if it comes.
+
+        The request that sends the order may still be under way, in :attr:`OrderPath.answering`: a venue that
+        cancels by its own id waits for that first.
+        """
         ...
 
     async def look_up(self, order: TrackedOrder) -> Found:
