@@ -278,3 +278,14 @@ def test_the_calendar_of_a_tape_is_the_exchange_s():
     assert bench.get("/v2/calendar", start="1900-01-01", end="1901-01-01") == []
     assert bench.get("/v2/calendar", start="2035-01-01", end="2035-02-01") == []
     assert bench.ask("GET", "/v2/calendar", start="1900-01-01", end="2030-01-01").status == 422
+
+
+def test_each_session_of_several_has_the_open_interest_of_its_morning():
+    tape = market.reconstruct_span(date(2018, 2, 5), date(2018, 2, 6))
+    played = SimulatedMarket(TapeSource(tape), terms=ALPACA.terms)
+    first = dict(played.open_interest)
+    assert min(first.values()) >= 0
+    assert max(first.values()) > 100
+    played.advance_to(tape.sessions[1].open_ns)
+    assert played.open_interest != first
+    assert played.open_interest == tape.morning(tape.sessions[1]).open_interest

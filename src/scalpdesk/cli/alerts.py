@@ -5,6 +5,7 @@ import json
 import sys
 import threading
 import time
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ import msgspec
 from scalpdesk.cli.command import DeskGroup, desk_command, settings_from, settings_options
 from scalpdesk.cli.output import print_answer, print_json
 from scalpdesk.core.errors import EXIT_FAILED, ConfigError, DataError, ScalpdeskError, nearest_name
+from scalpdesk.core.flags import read_date
 from scalpdesk.core.units import count_text
+from scalpdesk.instruments.sessions import new_york_ns, to_new_york
 
 PAUSE_SECONDS = 0.5
 _AFTER_DESK_SECONDS = 120.0
@@ -44,7 +47,7 @@ def _alerts_of(run_dir: Path) -> dict[str, Any]:
     found = alerts_of(run_dir)
     if found is None:
         raise DataError(
-            "this run has no watcher",
+            "nobody was told of this run's alarms: no watcher follows it",
             where=run_dir.name,
             fix="scalpdesk alerts watch, and credentials.alert_urls",
         )
@@ -96,17 +99,31 @@ def test(*, as_json: bool, config_file: str | None, overrides: tuple[str, ...]) 
 
 @desk_command("ls", example="scalpdesk alerts ls", group=alerts)
 @click.option("--run", "run_id", metavar="RUN", help="The run [default: the desk that runs].")
+@click.option("--since", metavar="DATE", help="Also the messages sent from the New York midnight of DATE on.")
 @settings_options
-def ls(*, as_json: bool, run_id: str | None, config_file: str | None, overrides: tuple[str, ...]) -> None:
+def ls(
+    *,
+    as_json: bool,
+    run_id: str | None,
+    since: str | None,
+    config_file: str | None,
+    overrides: tuple[str, ...],
+) -> None:
     """List the open alerts of a desk, as its watcher left them."""
     run_dir = _run_dir("ls", config_file, overrides, run_id)
     found = _alerts_of(run_dir)
+    if since is not None:
+        since_ns = new_york_ns(read_date(since, "--since"), datetime.min.time())
+        found["sent"] = [each for each in found["sent"] if each["ts_ns"] >= since_ns]
     if as_json:
         print_json({"run_id": run_dir.name, **found})
         return
     for each in found["open"]:
         by = f" (acknowledged by {each['acknowledged']})" if each["acknowledged"] else ""
         click.echo(f"{each['level'].upper()} {each['key']}{by}: {each['what']}")
+    for each in found["sent"] if since is not None else ():
+        at = f"{to_new_york(each['ts_ns']):%Y-%m-%d %H:%M}"
+        click.echo(f"sent {at} {each['level'].upper()} {each['title']}: {each['text']}")
     click.echo(f"{len(found['open'])} open, {count_text(len(found['sent']), 'message')} sent")
 
 

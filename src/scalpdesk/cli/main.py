@@ -42,6 +42,10 @@ TOPICS: dict[str, dict[str, tuple[str, str]]] = {
         "new": ("scalpdesk.cli.new:new", "Begin a strategy of your own: a package that trades, with tests."),
     },
     "live": {
+        "today": (
+            "scalpdesk.cli.today:today",
+            "The morning: account, expiries, events, limits, next line.",
+        ),
         "flatten": ("scalpdesk.cli.operate:flatten", "Cancel all orders and close all positions."),
         "reduce": ("scalpdesk.cli.operate:reduce", "Only send orders that make positions smaller."),
         "resume": ("scalpdesk.cli.operate:resume", "Let a halted desk trade again; needs a reason."),

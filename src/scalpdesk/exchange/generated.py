@@ -49,7 +49,7 @@ from scalpdesk.instruments.sessions import (
     sessions_between,
     to_new_york,
 )
-from scalpdesk.marketdata.tape import FLAT_ZERO, CashDividend, FundingRate
+from scalpdesk.marketdata.tape import FLAT_ZERO, CashDividend, FundingRate, Morning
 from scalpdesk.pricing.models import greeks
 from scalpdesk.simulation.hours import AlwaysOpen, Hours
 
@@ -239,6 +239,11 @@ class GeneratedSource:
                 events.append(quote)
         events.extend(quote for quote in (self._quote(walker.number) for walker in self._walkers) if quote)
         return events + prints
+
+    def published(self, day: date) -> Morning:
+        """Return the same of each day."""
+        del day
+        return Morning(self.rate_curve, self.open_interest, ())
 
     def watch(self, number: InstrumentId) -> QuoteEvent | None:
         """Publish an option from now on; return its present quote."""

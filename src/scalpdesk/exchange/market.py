@@ -4,8 +4,9 @@ A simulated market neither waits nor draws random numbers of its own: its driver
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from datetime import date
 from decimal import Decimal
 from functools import partial
 
@@ -15,8 +16,8 @@ from scalpdesk.core.events import BarEvent, QuoteEvent, TradeEvent
 from scalpdesk.core.units import MINUTE_NS, NANOS_PER_SECOND, NEVER_NS, InstrumentId
 from scalpdesk.exchange.source import Bar, BarBook, MarketSource
 from scalpdesk.instruments.fees import NO_FEES, FeeModel
+from scalpdesk.instruments.sessions import to_new_york
 from scalpdesk.margin.holdings import MarginModel
-from scalpdesk.marketdata.tape import Morning
 from scalpdesk.simulation.accounts import AccountTerms, BrokerAccount
 from scalpdesk.simulation.assignment import AssignmentTerms, EarlyAssignment
 from scalpdesk.simulation.broker import Broker
@@ -124,11 +125,12 @@ class SimulatedMarket:
         self.ledger: Ledger = self.broker.ledger
         self.ledger.now_ns = source.start_ns
         self.broker.expiry.settlement_of = source.settlement
-        self.broker.assignment.published = lambda _day: Morning(source.rate_curve, source.open_interest, ())
+        self.broker.assignment.published = source.published
         self.broker.actions.schedule = (*source.dividends, *source.actions)
         for rate in source.funding:
             self.ledger.at(rate.ts_ns, partial(self.broker.actions.pay_funding, rate))
         self.bars = BarBook()
+        self._interest: tuple[date, Mapping[str, int]] = date.min, {}
         self.last_trades: dict[InstrumentId, TradeEvent] = {}
         self.closes: dict[InstrumentId, Decimal] = {}
         """Mark at the last close, by instrument."""
@@ -196,6 +198,14 @@ class SimulatedMarket:
             self.strike_market_fault(fault)
 
     # time -------------------------------------------------------------------------------------------
+
+    @property
+    def open_interest(self) -> Mapping[str, int]:
+        """Contracts open of each option, as published on the morning of now."""
+        day = to_new_york(self.now_ns).date()
+        if self._interest[0] != day:
+            self._interest = day, self.source.published(day).open_interest
+        return self._interest[1]
 
     @property
     def now_ns(self) -> int:

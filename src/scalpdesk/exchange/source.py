@@ -12,9 +12,9 @@ from scalpdesk.core.units import DAY_SECONDS, MINUTE_NS, NANOS_PER_SECOND, Instr
 from scalpdesk.instruments.contract import Instruments
 from scalpdesk.instruments.corporate_actions import CorporateAction
 from scalpdesk.instruments.sessions import new_york_ns, to_new_york
-from scalpdesk.marketdata.tape import CashDividend, FundingRate, MarketTape, RateCurve
+from scalpdesk.marketdata.tape import CashDividend, FundingRate, MarketTape, Morning, RateCurve
 from scalpdesk.simulation.hours import Hours, TapeHours
-from scalpdesk.simulation.tape_reader import TapeReader, settlement_level
+from scalpdesk.simulation.tape_reader import TapeReader, published_on, settlement_level
 
 
 @dataclass(slots=True)
@@ -139,7 +139,6 @@ class MarketSource(Protocol):
     hours: Hours
     start_ns: int
     """Start of the market, UTC nanoseconds."""
-    open_interest: dict[str, int]
     dividends: tuple[CashDividend, ...]
     actions: tuple[CorporateAction, ...]
     funding: tuple[FundingRate, ...]
@@ -147,6 +146,10 @@ class MarketSource(Protocol):
     dividend_yield: float
     barred: frozenset[InstrumentId]
     """Instruments whose bars the market brings along; those of the others are made of their quotes."""
+
+    def published(self, day: date) -> Morning:
+        """Return the rates and the open interest that are known on a day."""
+        ...
 
     def next_ns(self) -> int:
         """Return when the next event is due, UTC nanoseconds."""
@@ -187,13 +190,16 @@ class TapeSource(TapeReader):
         self.instruments = tape.instruments
         self.hours: Hours = TapeHours(tape.sessions)
         self.start_ns = tape.sessions[0].open_ns
-        self.open_interest = dict(tape.open_interest)
         self.dividends = tape.dividends
         self.actions = tape.actions
         self.funding = tape.funding
         self.rate_curve = tape.rate_curve
         self.dividend_yield = tape.dividend_yield
         self._earlier = {DAY_SECONDS: cache(daily), 60: cache(minutes)}  # drawn only if somebody asks
+
+    def published(self, day: date) -> Morning:
+        """Return what the tape has of a day."""
+        return published_on(self.tape, day)
 
     def watch(self, number: InstrumentId) -> QuoteEvent | None:
         """Return None: every instrument of a tape is played anyway."""

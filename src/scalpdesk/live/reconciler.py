@@ -173,6 +173,78 @@ def _venue_picture(view: VenueView, known: Mapping[str, Order]) -> AccountPictur
     return AccountPicture(view.ts_recv_ns, view.account.cash, holdings, tuple(orders))
 
 
+def account_since(engine: TradingEngine, view: VenueView, since_ns: int) -> Differences:
+    """Return what became of an account since a desk saw it last, as a first look of a start finds it.
+
+    ``view``: The account.
+    ``since_ns``: Instant since when its executions are listed, UTC nanoseconds.
+    """
+    pictures = desk_picture(engine), _venue_picture(view, engine.desk.orders.orders)
+    return account_differences(engine, view, pictures, since_ns)
+
+
+def account_differences(
+    engine: TradingEngine,
+    view: VenueView,
+    pictures: tuple[AccountPicture, AccountPicture],
+    since_ns: int,
+    *,
+    accounted: Collection[str] = (),
+    day_fees: Sequence[Explained] = (),
+    known: Gap = NO_GAP,
+    in_doubt: Callable[[Gap], list[Explained]] = lambda _: [],
+) -> Differences:
+    """Compare a desk's books with a view of its account.
+
+    ``pictures``: Both sides of it.
+    ``accounted``: Lines of the venue's history that are booked already.
+    ``day_fees``, ``known``, ``in_doubt``: As of :func:`~scalpdesk.live.differences.explain`.
+    """
+    desk = engine.desk
+    own = {order.venue_order_id for order in desk.orders.orders.values()}
+    foreign = [
+        fill
+        for fill in view.fills
+        if (fill.venue_order_id not in own or fill.execution_id in desk.orders.left)
+        and fill.symbol in desk.instruments
+    ]
+    changes = [
+        activity
+        for activity in view.activities
+        if activity.activity_id not in accounted
+        and (not activity.quantity_change or activity.symbol in desk.instruments)
+        and not _is_carried(engine, activity)
+    ]
+    fees = sum((line.fees for line in desk.positions.positions.values()), ZERO)
+    found = explain(
+        *pictures,
+        desk.instruments,
+        foreign_fills=foreign,
+        changes=changes,
+        missing=missing_fills(engine, view.fills, since_ns),
+        day_fees=day_fees,
+        dividends=desk.market.dividends,
+        is_booked=desk.positions.already_applied,
+        known=known,
+        in_doubt=in_doubt,
+        tolerance=Tolerance(desk.attribution.unit, fees if view.estimates_fees else ZERO),
+    )
+    strangers = tuple(
+        Difference(position.symbol, "not in this run's market", number_text(position.quantity))
+        for position in view.positions
+        if position.instrument_id is None and position.quantity
+    )
+    return msgspec.structs.replace(found, unexplained=found.unexplained + strangers)
+
+
+def _is_carried(engine: TradingEngine, activity: VenueActivity) -> bool:
+    """Return whether it is the split of a share that the desk booked at its open."""
+    if activity.cause is not ChangeCause.CORPORATE_ACTION or activity.cash_change:
+        return False
+    day = to_new_york(ex_instant_ns(activity.ts_event_ns)).date()
+    return engine.desk.positions.already_applied(f"split-{activity.symbol}-{day}")
+
+
 def holdings_of(view: VenueView) -> dict[str, Decimal]:
     """Return what a view shows to be held: signed units by symbol."""
     held: dict[str, Decimal] = {}
@@ -342,44 +414,18 @@ class Reconciler:
     def _compare(
         self, view: VenueView, ours: AccountPicture, theirs: AccountPicture, since_ns: int, now_ns: int
     ) -> Differences:
-        desk = self._core.engine.desk
         open_orders = {order.client_order_id for order in theirs.open_orders if not order.is_over}
         doubts = [doubt for doubt in self._doubts(view) if doubt.order.client_order_id not in open_orders]
-        own = {order.venue_order_id for order in desk.orders.orders.values()}
-        foreign = [
-            fill
-            for fill in view.fills
-            if (fill.venue_order_id not in own or fill.execution_id in desk.orders.left)
-            and fill.symbol in desk.instruments
-        ]
-        changes = [
-            activity
-            for activity in view.activities
-            if activity.activity_id not in self._accounted
-            and (not activity.quantity_change or activity.symbol in desk.instruments)
-            and not self._is_carried(activity)
-        ]
-        fees = sum((line.fees for line in desk.positions.positions.values()), ZERO)
-        found = explain(
-            ours,
-            theirs,
-            desk.instruments,
-            foreign_fills=foreign,
-            changes=changes,
-            missing=missing_fills(self._core.engine, view.fills, since_ns),
+        return account_differences(
+            self._core.engine,
+            view,
+            (ours, theirs),
+            since_ns,
+            accounted=self._accounted,
             day_fees=self._day_fees(view) if view.estimates_fees else (),
-            dividends=desk.market.dividends,
-            is_booked=desk.positions.already_applied,
             known=self._left,
             in_doubt=lambda gap: fills_shown(doubts, gap, self.market, now_ns),
-            tolerance=Tolerance(desk.attribution.unit, fees if view.estimates_fees else ZERO),
         )
-        strangers = tuple(
-            Difference(position.symbol, "not in this run's market", number_text(position.quantity))
-            for position in view.positions
-            if position.instrument_id is None and position.quantity
-        )
-        return msgspec.structs.replace(found, unexplained=found.unexplained + strangers)
 
     def _day_fees(self, view: VenueView) -> list[Explained]:
         """Return what the venue's lines charge for trades of a day less what the desk estimated, by day."""
@@ -404,13 +450,6 @@ class Reconciler:
             for day in days
             if booked[day] and booked[day] != charged[day]
         ]
-
-    def _is_carried(self, activity: VenueActivity) -> bool:
-        """Return whether it is the split of a share that the desk booked at its open."""
-        if activity.cause is not ChangeCause.CORPORATE_ACTION or activity.cash_change:
-            return False
-        day = to_new_york(ex_instant_ns(activity.ts_event_ns)).date()
-        return self._core.engine.desk.positions.already_applied(f"split-{activity.symbol}-{day}")
 
     def _act(
         self, found: Differences, ours: AccountPicture, theirs: AccountPicture, now_ns: int

@@ -543,6 +543,72 @@ class BookRisk(TypedDict):
     notes: list[str]
 
 
+class SinceClose(TypedDict):
+    """What became of the account since the last close: an assignment, a dividend, a fill, an alarm."""
+
+    at: str
+    kind: str
+    text: str
+    cash: str | None
+
+
+class ExpiringHolding(TypedDict):
+    """An option that is held and ends within a week: when, until when it can be sold, what it takes."""
+
+    label: str
+    quantity: str
+    expires: str
+    last_order: str
+    takes: str
+
+
+class LimitLeft(TypedDict):
+    """What a limit leaves, in the account's currency."""
+
+    name: str
+    left: str
+    limit: str
+    key: str
+
+
+class TodayPage(TypedDict):
+    """A morning: is the account as it was left, what came since, what expires, what is on, what is left.
+
+    ``is_as_left``: None where nobody has asked the account since. ``since``: From when things count as new.
+    ``next_line``: The command to type next.
+    """
+
+    day: str
+    opens: str
+    run_id: str
+    venue: str
+    account: str
+    state: str
+    currency: str
+    nav: str
+    holds: str
+    is_as_left: bool | None
+    account_text: str
+    differences: list[str]
+    since: str
+    happened: list[SinceClose]
+    expires: list[ExpiringHolding]
+    events: list[str]
+    volatility: str
+    cheap: str
+    limits: list[LimitLeft]
+    not_told: str
+    next_line: str
+
+
+class NoDeskYet(TypedDict):
+    """A folder in which no desk has traded."""
+
+    empty: str
+    events: list[str]
+    next_line: str
+
+
 class TermPoint(TypedDict):
     """Volatility at the money of an expiry, per cent a year."""
 

@@ -14,7 +14,7 @@ from scalpdesk.instruments.classes import us_option
 from scalpdesk.instruments.contract import Equity, Instruments, Right, occ_symbol
 from scalpdesk.instruments.corporate_actions import CorporateAction
 from scalpdesk.instruments.sessions import Session, expiry_instant_ns, session_on
-from scalpdesk.marketdata.tape import CashDividend, FundingRate, RateCurve
+from scalpdesk.marketdata.tape import CashDividend, FundingRate, Morning, RateCurve
 from scalpdesk.pricing.scalar import option_greeks
 from scalpdesk.simulation.hours import Hours, TapeHours
 
@@ -58,6 +58,12 @@ class BareMarket:
         self.rate_curve = RateCurve((1.0,), (0.0,))
         self.dividend_yield = 0.0
         self.funding: tuple[FundingRate, ...] = ()
+        self.open_interest: dict[str, int] = {}
+
+    def published(self, day: date) -> Morning:
+        """The same of each day."""
+        del day
+        return Morning(self.rate_curve, self.open_interest, ())
 
     def watch(self, number: InstrumentId) -> QuoteEvent | None:
         """Every instrument is played anyway."""

@@ -26,6 +26,7 @@ from scalpdesk.monitor.texts import span
 from scalpdesk.web.access import Role
 from scalpdesk.web.answering import NO_RUN, Feed, as_json, errors, needs
 from scalpdesk.web.feed import CLIENT_SECONDS, MOST_CLIENTS, DeskFeed, columns_since
+from scalpdesk.web.today import LastDesk, today_page
 
 router = APIRouter(tags=["desk"], dependencies=[needs(Role.VIEWER)])
 RunName = Annotated[str, Query(max_length=255, description="Another run than the followed one, by its name.")]
@@ -114,6 +115,29 @@ def desk(feed: Feed, run: RunName = "") -> Response:
     def page(follower: RunFollower) -> answers.DeskDocument:
         head = documents.run_head(follower, is_running=feed.runs(follower))
         return {"head": head, "desk": documents.desk_page(follower)}
+
+    return _of(feed, run, page)
+
+
+@router.get(
+    "/api/today",
+    summary="Today page: the morning of the desk; the account itself is asked by scalpdesk today.",
+    response_model=answers.TodayPage | answers.Empty | NoRun,
+    responses=errors(401, 404),
+)
+def today(feed: Feed, run: RunName = "") -> Response:
+    """Return the Today page."""
+
+    def page(follower: RunFollower) -> answers.TodayPage | answers.Empty:
+        if follower.engine is None or follower.header is None:
+            return {"empty": follower.unread}
+        return today_page(
+            LastDesk(follower.run_dir, follower.header),
+            follower,
+            feed.clock.now_ns(),
+            is_running=feed.runs(follower),
+            why_no_look="Whether it is as it was left, scalpdesk today asks the venue: a page asks none.",
+        )
 
     return _of(feed, run, page)
 

@@ -13,7 +13,7 @@ from scalpdesk.web.answering import Feed, as_json, needs
 from scalpdesk.web.feed import empty_head
 from scalpdesk.web.static_files import CHART_FILES, chart_file, static_file
 
-PAGES = ("desk", "position", "orders", "why", "volatility", "scalps", "runs", "system", "diary")
+PAGES = ("desk", "position", "orders", "why", "volatility", "scalps", "runs", "system", "diary", "today")
 router = APIRouter(include_in_schema=False)
 own_files = StaticFiles(packages=[("scalpdesk.web", "static")])
 

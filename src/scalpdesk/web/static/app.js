@@ -8,7 +8,7 @@ import { connect, listen, store } from "./store.js";
 const root = document.documentElement;
 const $ = (/** @type {string} */ id) => document.getElementById(id);
 const pick = /** @type {HTMLSelectElement} */ ($("pick"));
-const ORDER = ["desk", "position", "orders", "why", "volatility", "scalps", "runs", "system", "diary"];
+const ORDER = ["desk", "position", "orders", "why", "volatility", "scalps", "runs", "system", "diary", "today"];
 const LOADERS = {
   desk: async () => desk,
   position: () => import("./position.js"),
@@ -19,6 +19,7 @@ const LOADERS = {
   runs: () => import("./runs.js"),
   system: () => import("./system.js"),
   diary: () => import("./diary.js"),
+  today: () => import("./today.js"),
 };
 const pending = new Set();
 let page = null, pageName = root.dataset.page, asked = "", frame = 0, lastText = 0;
@@ -376,7 +377,7 @@ addEventListener("keydown", (event) => {
   const wasReady = haltReady;
   haltReady = false;
   const key = event.key.toLowerCase();
-  if (key >= "1" && key <= "9") show(ORDER[Number(key) - 1], true);
+  if (key >= "0" && key <= "9") show(ORDER[(Number(key) + 9) % 10], true);
   else if (key === "h" && !wasReady && takesCommands()) { haltReady = true; note("Press Enter to halt, Esc to leave it.", false); }
   else if (key === "f" && takesCommands()) { event.preventDefault(); openFlatten(); }
   else if (key === "t") nextTheme();

@@ -202,7 +202,7 @@ export function runNote(page, other) {
 export const momentOf = (row, page) => (row.day === page.day ? row.time : `${row.day} ${row.time}`);
 
 // Documents of a run: where the address names one (?run=ID), they are of that run.
-const OF_RUN = /^\/api\/(state|series|fills|cards|contracts|position|volatility|picker|risk|scalps|orders|decisions)\b/;
+const OF_RUN = /^\/api\/(state|series|fills|cards|contracts|position|volatility|picker|risk|scalps|orders|decisions|today)\b/;
 
 function ofNamedRun(path) {
   const run = namedRun();

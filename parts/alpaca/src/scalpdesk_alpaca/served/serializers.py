@@ -238,7 +238,7 @@ def is_penny(contract: OptionContract) -> bool:
 def contract_json(world: SimulatedMarket, contract: OptionContract, status: str) -> JsonObject:
     """Return an option contract."""
     number = world.ledger.instruments.id_of(contract.symbol)
-    interest = world.source.open_interest.get(contract.symbol)
+    interest = world.open_interest.get(contract.symbol)
     close = world.closes.get(number)
     yesterday = f"{to_new_york(world.now_ns - DAY_NS):%Y-%m-%d}"
     strike = number_text(contract.strike)

@@ -164,7 +164,7 @@ class PublicMethods:
             for _, option in ended if kind in (None, "delivery") else ():
                 if expiry_instant_ns(option) == at_ns:
                     worth = max((price - float(option.strike)) * (1 if option.is_call else -1), 0.0) / price
-                    held = self._world.source.open_interest.get(option.symbol, 0)
+                    held = self._world.open_interest.get(option.symbol, 0)
                     names = {"type": "delivery", "instrument_name": option.symbol}
                     rows.append(row | names | {"mark_price": round(worth, 8), "position": float(held)})
         first, most = int(params.get("continuation") or 0), min(int(params.get("count", 20)), MOST_ROWS)

@@ -229,7 +229,7 @@ class Messages:
             "settlement_price": mark,
             "min_price": round(mark * 0.95, 4),
             "max_price": round(mark * 1.05, 4),
-            "open_interest": self._world.source.open_interest.get(item.symbol, 0),
+            "open_interest": self._world.open_interest.get(item.symbol, 0),
             "stats": {"volume": 0.0, "volume_usd": 0.0, "price_change": None, "low": None, "high": None},
         }
         if not item.is_option:

@@ -253,7 +253,7 @@ class MarketLines:
             yield from self._price(line, CLOSE, close, 0.0)
 
     def _open_interest(self, line: _MarketLine, item: OptionContract) -> Iterator[Message]:
-        count = float(self._world.source.open_interest.get(item.symbol, 0))
+        count = float(self._world.open_interest.get(item.symbol, 0))
         for kind, is_own in ((_CALL_OPEN_INTEREST, item.is_call), (_PUT_OPEN_INTEREST, not item.is_call)):
             yield 2, 6, line.request_id, kind, size_of(count if is_own else 0.0, self._version)
 
