@@ -124,7 +124,7 @@ calls: setup-dev  ## record calls and allocations of four days at this commit, o
 bench-smoke: setup-dev  ## a small run of our side of the benchmarks, with their equality checks
 	$(BIN)/python benchmarks/run.py --smoke
 
-release-check: setup-dev  ## what a release must survive besides: 100,000 fault trials, the slow tests, newly drawn examples (hours)
+release-check: setup-dev pictures  ## take the pictures anew, and what a release must survive besides: 100,000 fault trials, the slow tests, newly drawn examples (hours)
 	$(BIN)/python -m pytest -q -m slow -o faulthandler_timeout=0
 	$(TESTS) --hypothesis-profile=drawn
 	$(BIN)/scalpdesk selftest --seeds 0:100000

@@ -139,3 +139,10 @@ def test_page_and_command_are_of_the_same_run(held_feed, client_of, held_runs, c
 def test_a_folder_without_a_desk_says_which_line_begins(tmp_path, capsys):
     assert main(["today", "--json", "--set", f"desk.runs_dir={tmp_path}"]) == 0
     assert json.loads(capsys.readouterr().out)["next_line"].startswith("scalpdesk run ")
+
+
+@pytest.mark.parametrize("given", ["sheet.pdf", "."])
+def test_a_tear_sheet_is_refused_as_another_kind_of_file_and_as_a_folder(given, held_runs, capsys):
+    capsys.readouterr()
+    assert main(["report", "last", "--html", given, "--set", f"desk.runs_dir={held_runs}"]) == 2
+    assert ".html" in capsys.readouterr().err.rpartition("fix:")[2]

@@ -232,7 +232,16 @@ def settings_from(
 
 
 def _writable(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
-    """Refuse a file in a folder that is not there, before hours of work."""
+    """Refuse a folder, another kind of file, and a folder that is not there, before hours of work."""
+    given = Path(value or "sheet.html")
+    if given.is_dir() or given.suffix.lower() not in {"", ".html", ".htm"}:
+        better = given / "sheet.html" if given.is_dir() else given.with_suffix(".html")
+        raise ConfigError(
+            "a tear sheet is an HTML file",
+            where="--html",
+            value=value,
+            fix=f"--html {shlex.quote(str(better))}",
+        )
     if value is not None and not Path(value).absolute().parent.is_dir():
         raise ConfigError(
             "the folder of the tear sheet does not exist",

@@ -26,6 +26,7 @@ from scalpdesk.venues.registry import DEFAULT_VENUE, find_venue, venue_names
 if TYPE_CHECKING:
     from scalpdesk.alerts.service import WatcherProcess
     from scalpdesk.config.settings import DeskConfig
+    from scalpdesk.engine.desk import Desk
     from scalpdesk.engine.trading_engine import TradingEngine
     from scalpdesk.journal.codec import JournalHeader
     from scalpdesk.live.assembly import LiveDesk
@@ -334,6 +335,18 @@ def _keys_taken(plan: "LivePlan") -> str:
     return "" if pair is None else f" by {dotenv_names(pair)[0]}"
 
 
+def _held(book: "Desk", now_ns: int) -> str:
+    """Return what is held and its net delta, for the line of progress; empty while nothing is."""
+    from scalpdesk.engine.exposure import account_greeks
+    from scalpdesk.entry.shape_names import structure_text
+
+    held = [(each.instrument, each.quantity) for each in book.positions.held()]
+    if not held:
+        return ""
+    what = structure_text(held) or count_text(len(held), "position")
+    return f"  {what}  Δ {account_greeks(book, now_ns).net_delta_shares:+.1f}"
+
+
 async def show_progress(
     engine: "TradingEngine",
     report: Callable[[int, int, str], None],
@@ -349,7 +362,8 @@ async def show_progress(
         session, now_ns = book.view.session, engine.now_ns
         if session is not None:
             earned = to_cents(book.attribution.change_now(), book.attribution.unit)
-            label = f"{to_new_york(now_ns):%Y-%m-%d %H:%M} New York  P&L {earned:+,f}  Ctrl-C stops"
+            figures = f"P&L {earned:+,f}{_held(book, now_ns)}"
+            label = f"{to_new_york(now_ns):%Y-%m-%d %H:%M} New York  {figures}  Ctrl-C stops"
             done_ns, in_all_ns = now_ns - session.open_ns, session.close_ns - session.open_ns
             messages.show(partial(report, done_ns, in_all_ns, label))
         await asyncio.sleep(pause_seconds)

@@ -149,7 +149,9 @@ def _report(found: "SweepResult", base: "LoadedSettings", quality: str | None, *
 
 def _show(found: "SweepResult") -> None:
     keys, problems, parts = found.keys, list[str](), ("gamma", "theta", "spread", "fees")
-    names = ("P&L", "Sharpe", *parts, "hedges", "fills", "sessions", "traded", "s")
+    has_sharpe = any(row.sharpe is not None for row in found.rows)  # of one session there is none
+    sharpe = ("Sharpe",) if has_sharpe else ()
+    names = ("P&L", *sharpe, *parts, "hedges", "fills", "sessions", "traded", "s")
     shown = new_table(*keys, *names, left=len(keys))
     for row in found.rows:
         cells = [row.settings.get(key, "") for key in keys]
@@ -161,7 +163,8 @@ def _show(found: "SweepResult") -> None:
         sessions = f"{row.sessions} (stopped)" if row.pruned else str(row.sessions)
         traded = "-" if row.traded is None else str(row.traded)
         counts = [str(row.hedges), str(row.fills), sessions, traded, f"{row.seconds:.1f}"]
-        shown.add_row(*cells, row.pnl["total"], cell(row.sharpe, 2), *amounts, *counts)
+        risk = (cell(row.sharpe, 2),) if has_sharpe else ()
+        shown.add_row(*cells, row.pnl["total"], *risk, *amounts, *counts)
     print_table(shown, first_to_go=("s", "sessions", "fees", "spread", "theta", "gamma"))
     out = console()
     for problem in problems:

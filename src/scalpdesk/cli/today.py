@@ -70,7 +70,7 @@ def _look(
         return asyncio.run(look_at_account(plan, follower.engine, clock)), ""
     except ScalpdeskError as error:
         fix = f": {error.fix}" if error.fix else ""
-        return None, f"Whether the account is as it was left is not known: {error.what}{fix}"
+        return None, f"Whether the account is as it was left is not known: {error.what}{fix}."
 
 
 def _print_empty(page: dict[str, Any]) -> None:

@@ -90,7 +90,8 @@ def demo(
 
     overrides = (*overrides, *drawn.overrides())
     spec, for_demo, day = find_strategy(strategy), None, session or DEFAULT_SESSION
-    if spec.showcase and session is None and not overrides and data_set == EMBEDDED:
+    is_its_day = spec.showcase is not None and session in (None, spec.showcase.day.isoformat())
+    if spec.showcase and is_its_day and not overrides and data_set == EMBEDDED:
         for_demo, day = spec.showcase.settings, spec.showcase.day.isoformat()
     for_demo = spec.demo_settings if for_demo is None else for_demo
     settings = settings_from(config_file, (*for_demo, *overrides), strategy)

@@ -1,5 +1,6 @@
 """The morning: is the account as it was left, what came since, what expires, what is on, what is left."""
 
+import math
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -246,7 +247,7 @@ def _expiring(follower: RunFollower, now_ns: int) -> Iterator[answers.ExpiringHo
 def _cheap(page: Any) -> str:
     """Return in a word whether options are cheap by the forecast: its interval decides."""
     implied, low, high = (page.get(name) for name in ("implied", "forecast_low", "forecast_high"))
-    if implied is None or low is None or high is None:
+    if any(each is None or not math.isfinite(each) for each in (implied, low, high)):
         return "not known"
     return "cheap" if implied < low else "dear" if implied > high else "fair"
 
