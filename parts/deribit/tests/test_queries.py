@@ -253,9 +253,9 @@ def test_the_listing_gives_the_options_of_one_perpetual_in_a_span_of_expiries():
     assert name == "malformed_instrument"
     assert "tick_size" in detail
     # the desk knows them from now on, though the run does not hold them
-    known = [account.queries.instrument({"instrument_name": name}) for name in (*names, "ETH-14MAR25-3000-C")]
+    known = [account.queries.instrument(name) for name in (*names, "ETH-14MAR25-3000-C")]
     assert [each and each.symbol for each in known] == [*names, None]
-    assert account.queries.instrument({}) is None
+    assert account.queries.instrument(None) is None
 
 
 def test_bars_are_asked_for_by_whole_days_and_read_by_column():

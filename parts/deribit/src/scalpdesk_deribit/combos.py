@@ -9,7 +9,10 @@ trade repeats its legs in ``legs`` where nothing but trades of combos is asked f
 
 from typing import NamedTuple
 
-from scalpdesk_deribit.wire import Message
+from msgspec import structs
+
+from scalpdesk_deribit.messages import TradeMessage
+from scalpdesk_deribit.wire import id_text, read
 
 _MOST_KEPT = 4_096
 """Trades of combos that are known by their ids, and legs that wait for theirs."""
@@ -27,26 +30,27 @@ class ComboTrades:
 
     def __init__(self) -> None:
         self._orders: dict[str, _WholeOrder] = {}
-        self._waiting: dict[str, list[Message]] = {}
+        self._waiting: dict[str, list[TradeMessage]] = {}
 
-    def add(self, message: Message) -> list[Message]:
+    def add(self, trade: TradeMessage) -> list[TradeMessage]:
         """Keep the trade of a combo; return the trades of its legs: those in it, and those that waited."""
-        trade_id = str(message.get("trade_id"))
-        self._orders[trade_id] = _WholeOrder(str(message.get("order_id")), str(message.get("label") or ""))
+        trade_id = id_text(trade.trade_id)
+        self._orders[trade_id] = _WholeOrder(trade.order_id or "", trade.label or "")
         _drop_oldest(self._orders)
-        inside = [{"combo_trade_id": trade_id, **leg} for leg in message.get("legs") or []]
+        legs = [read(leg, TradeMessage, "leg") for leg in trade.legs or ()]
+        inside = [structs.replace(leg, combo_trade_id=leg.combo_trade_id or trade_id) for leg in legs]
         return [*inside, *self._waiting.pop(trade_id, ())]
 
-    def order_of(self, leg: Message) -> _WholeOrder | None:
+    def order_of(self, leg: TradeMessage) -> _WholeOrder | None:
         """Return the order of the combo whose trade a leg's is part of; None while that is not known."""
-        return self._orders.get(str(leg.get("combo_trade_id")))
+        return self._orders.get(leg.combo_trade_id or "")
 
-    def hold(self, leg: Message) -> None:
+    def hold(self, leg: TradeMessage) -> None:
         """Keep a leg's trade until that of its combo comes."""
-        self._waiting.setdefault(str(leg.get("combo_trade_id")), []).append(leg)
+        self._waiting.setdefault(leg.combo_trade_id or "", []).append(leg)
         _drop_oldest(self._waiting)
 
 
-def _drop_oldest(kept: dict[str, _WholeOrder] | dict[str, list[Message]]) -> None:
+def _drop_oldest(kept: dict[str, _WholeOrder] | dict[str, list[TradeMessage]]) -> None:
     if len(kept) > _MOST_KEPT:
         del kept[next(iter(kept))]

@@ -38,6 +38,7 @@ from scalpdesk.venues.network import Network
 from scalpdesk.venues.questions import Questions
 from scalpdesk.venues.residues import Residues
 from scalpdesk_deribit import wire
+from scalpdesk_deribit.messages import Currency, Ticker
 from scalpdesk_deribit.orders import DeribitOrders
 from scalpdesk_deribit.queries import FAILURES, MOST_CLOCK_SKEW_MS, AccountAndMarket
 from scalpdesk_deribit.rpc import (
@@ -196,7 +197,7 @@ class DeribitGateway(GatewayBase):
     async def _check_currency(self) -> None:
         """Refuse a currency in which the venue keeps no accounts."""
         listed = wire.rows(await self._queries.question("public/get_currencies", {}), "currencies")
-        known = sorted(str(each.get("currency")) for each in listed)
+        known = sorted(str(wire.read(each, Currency).currency) for each in listed)
         if self.currency not in known:
             raise ConfigError(
                 "the venue keeps no accounts in the desk's currency; nothing was sent",
@@ -240,16 +241,15 @@ class DeribitGateway(GatewayBase):
     def _on_market(self, note: wire.Notification) -> None:
         """Publish the quote of a ticker."""
         try:
-            name = str(note.data["instrument_name"])
+            ticker = wire.read(note.data, Ticker, "ticker")
+            name = wire.text(ticker.instrument_name, "instrument_name")
             if name not in self._instruments:
                 return
             number = self._instruments.id_of(name)
-            at_ns = wire.time_ns(note.data, "timestamp")
-            recv_ns = self._publisher.timestamp(at_ns)
-            item = self._instruments[number]
-            quote = wire.read_quote(note.data, number, item, recv_ns)
-            is_halted = wire.is_halted(note.data)
-        except (wire.WireError, KeyError, TypeError) as problem:
+            recv_ns = self._publisher.timestamp(wire.instant_ns(ticker.timestamp, "timestamp"))
+            quote = wire.read_quote(ticker, number, self._instruments[number], recv_ns)
+            is_halted = wire.is_halted(ticker)
+        except wire.WireError as problem:
             self._publisher.refuse("quotes", "malformed_quote", repr(problem)[:200])
             return
         if is_halted is not None:

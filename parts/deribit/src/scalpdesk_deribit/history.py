@@ -25,8 +25,23 @@ from scalpdesk.core.units import HOUR_NS, NANOS_PER_MS, NEVER_NS
 from scalpdesk.instruments.deribit import is_perpetual
 from scalpdesk.venues import Network, RequestBudget, Urgency
 from scalpdesk_deribit import wire
+from scalpdesk_deribit.messages import (
+    TICKER,
+    Chart,
+    FundingMessage,
+    GreeksMessage,
+    Listing,
+    PublicTrade,
+    RpcFrame,
+    SettlementMessage,
+    SettlementPage,
+    Ticker,
+    TickMessage,
+    TradePage,
+    VolatilityIndexPage,
+)
 from scalpdesk_deribit.rpc import Disconnected, RpcConnection, RpcEvents, RpcTarget
-from scalpdesk_deribit.wire import Message, WireError, float_field, instant_ns, time_ns, whole
+from scalpdesk_deribit.wire import Raw, WireError, figure, id_text, instant_ns, read, text, whole
 
 Row = dict[str, Any]
 _REQUESTS_PER_MINUTE, _REQUESTS_AT_ONCE = 1_200, 100
@@ -38,6 +53,8 @@ PAGE = 1_000
 _MS_PER_HOUR = 3_600_000
 RESOLUTIONS = {"minute": ("1", 60), "hour": ("60", 3_600), "day": ("1D", 86_400)}
 """Lengths of bars that can be asked for: the venue's name and the seconds."""
+NO_STEP = TickMessage(above_price=None, tick_size=None)
+NO_GREEKS = GreeksMessage(delta=None, gamma=None, vega=None, theta=None, rho=None)
 GREEKS = ("delta", "gamma", "vega", "theta", "rho")
 Bars = list[tuple[int, tuple[float, float, float, float, float]]]
 
@@ -48,79 +65,102 @@ def read_chart(chart: Any) -> Bars:
     Raises WireError when it is no chart.
     """
     try:
-        columns = [chart[name] for name in ("ticks", "open", "high", "low", "close", "volume")]
+        found = read(chart, Chart)
+        columns = found.ticks, found.open, found.high, found.low, found.close, found.volume
         return [
             (instant_ns(int(tick), "ticks"), (float(o), float(h), float(lo), float(c), float(v)))
             for tick, o, h, lo, c, v in zip(*columns, strict=True)
         ]
-    except (KeyError, TypeError, ValueError, OverflowError) as problem:
+    except (TypeError, ValueError, OverflowError) as problem:
         raise WireError(f"not a chart: {problem!r}") from None
 
 
-def _above_zero(message: Message, name: str, unit: float = 1.0) -> float:
+def _above_zero(value: float | None, name: str, unit: float = 1.0) -> float:
     """Return a price or a volatility; NaN for 0, which the venue sends for a missing price."""
-    value = float_field(message, name)
+    value = figure(value, name)
     return value / unit if value > 0.0 else math.nan
 
 
-def _head(message: Message) -> Row:
-    return {"ts": time_ns(message, "timestamp"), "symbol": str(message["instrument_name"])}
+def _head(message: Ticker | PublicTrade | SettlementMessage) -> Row:
+    symbol = text(message.instrument_name, "instrument_name")
+    return {"ts": instant_ns(message.timestamp, "timestamp"), "symbol": symbol}
 
 
-def _floats(message: Message, names: Iterable[str]) -> Row:
-    return {name: float_field(message, name) for name in names}
+def _floats(message: Any, names: Iterable[str]) -> Row:
+    """Return columns that have the names of a message's fields."""
+    return {name: figure(getattr(message, name), name) for name in names}
 
 
-def ticker_row(message: Message) -> Row:
+def ticker_row(message: Raw | Ticker) -> Row:
     """Read a ticker; a side without a price is NaN with amount 0."""
-    greeks = message.get("greeks") or {}
-    row = _head(message)
-    for side in ("bid", "ask"):
-        row[side] = _above_zero(message, f"best_{side}_price")
-        row[f"{side}_amount"] = float_field(message, f"best_{side}_amount")
-    row |= {f"{name}_iv": _above_zero(message, f"{name}_iv", 100.0) for name in ("mark", "bid", "ask")}
+    ticker = read(message, Ticker)
+    greeks = ticker.greeks or NO_GREEKS
+    row = _head(ticker)
+    row["bid"], row["ask"] = (
+        _above_zero(price, "price") for price in (ticker.best_bid_price, ticker.best_ask_price)
+    )
+    row["bid_amount"] = figure(ticker.best_bid_amount, "best_bid_amount")
+    row["ask_amount"] = figure(ticker.best_ask_amount, "best_ask_amount")
+    row["mark_iv"] = _above_zero(ticker.mark_iv, "mark_iv", 100.0)
+    row["bid_iv"] = _above_zero(ticker.bid_iv, "bid_iv", 100.0)
+    row["ask_iv"] = _above_zero(ticker.ask_iv, "ask_iv", 100.0)
     names = ("mark_price", "underlying_price", "index_price", "open_interest")
-    return row | _floats(message, names) | _floats(greeks, GREEKS)
+    return row | _floats(ticker, names) | _floats(greeks, GREEKS)
 
 
-def print_row(message: Message) -> Row:
+def print_row(message: Raw) -> Row:
     """Read one public trade."""
+    trade = read(message, PublicTrade)
     names = ("price", "amount", "mark_price", "index_price")
-    texts = {"trade_id": str(message["trade_id"]), "side": str(message["direction"])}
-    return _head(message) | texts | _floats(message, names) | {"iv": _above_zero(message, "iv", 100.0)}
+    texts = {
+        "trade_id": text(id_text(trade.trade_id), "trade_id"),
+        "side": text(trade.direction, "direction"),
+    }
+    return _head(trade) | texts | _floats(trade, names) | {"iv": _above_zero(trade.iv, "iv", 100.0)}
 
 
-def settlement_row(message: Message) -> Row:
+def settlement_row(message: Raw) -> Row:
     """Read the settlement of a future or the delivery of an option."""
+    row = read(message, SettlementMessage)
     names = ("index_price", "mark_price", "position", "funding")
-    return _head(message) | {"type": str(message["type"])} | _floats(message, names)
+    return _head(row) | {"type": text(row.type, "type")} | _floats(row, names)
 
 
-def listing_row(message: Message) -> Row:
+def listing_row(message: Raw) -> Row:
     """Read the terms of an instrument."""
-    (step,) = (message.get("tick_size_steps") or [{}])[:1]
-    ends_ns = whole(message, "expiration_timestamp") * NANOS_PER_MS  # of a perpetual the year 3000
+    listing = read(message, Listing)
+    step = listing.tick_size_steps[0] if listing.tick_size_steps else NO_STEP
+    # of a perpetual the year 3000
+    ends_ns = whole(listing.expiration_timestamp, "expiration_timestamp") * NANOS_PER_MS
     return {
-        "symbol": str(message["instrument_name"]),
-        "kind": str(message["kind"]),
-        "currency": str(message.get("settlement_currency") or message["base_currency"]),
-        "created": time_ns(message, "creation_timestamp"),
+        "symbol": text(listing.instrument_name, "instrument_name"),
+        "kind": text(listing.kind, "kind"),
+        "currency": text(listing.settlement_currency or listing.base_currency, "base_currency"),
+        "created": instant_ns(listing.creation_timestamp, "creation_timestamp"),
         "expires": ends_ns if ends_ns < NEVER_NS else None,
-        "right": str(message.get("option_type", ""))[:1].upper(),
-        "tick_size_above": float_field(step, "tick_size"),
-        "above_price": float_field(step, "above_price"),
-        "min_amount": float_field(message, "min_trade_amount"),
-        "maker_fee": float_field(message, "maker_commission"),
-        "taker_fee": float_field(message, "taker_commission"),
-    } | _floats(message, ("strike", "tick_size", "contract_size"))
+        "right": (listing.option_type or "")[:1].upper(),
+        "tick_size_above": figure(step.tick_size, "tick_size"),
+        "above_price": figure(step.above_price, "above_price"),
+        "min_amount": figure(listing.min_trade_amount, "min_trade_amount"),
+        "maker_fee": figure(listing.maker_commission, "maker_commission"),
+        "taker_fee": figure(listing.taker_commission, "taker_commission"),
+    } | _floats(listing, ("strike", "tick_size", "contract_size"))
 
 
-def readable(read: Callable[[Message], Row], messages: Any, what: str) -> list[Row]:
+def readable(row_of: Callable[[Any], Row], messages: Any, what: str) -> list[Row]:
     """Read a list of messages. Raises DataError when one of them is not of its form."""
     try:
-        return [read(message) for message in wire.rows(messages, what)]
-    except (WireError, KeyError) as problem:
+        return [row_of(message) for message in messages]
+    except (WireError, TypeError) as problem:  # of the other type no list
         raise DataError(f"the venue's {what} cannot be read", value=str(problem)[:200]) from None
+
+
+def _page(message: Any, form: type[wire.M]) -> wire.M:
+    """Return a page of an answer. Raises DataError when it is none."""
+    try:
+        return read(message, form)
+    except WireError as problem:
+        raise DataError("the venue's answer cannot be read", value=str(problem)[:200]) from None
 
 
 class DeribitHistory:
@@ -134,7 +174,7 @@ class DeribitHistory:
 
     def __init__(self, url: str, http_url: str, network: Network | None = None) -> None:
         self._url, self._http_url = url, http_url
-        self.latest: dict[str, Message] = {}
+        self.latest: dict[str, Ticker] = {}
         """Last ticker of each instrument on a subscribed channel."""
         self.notices: list[str] = []
         """Connections lost, and messages that could not be read."""
@@ -164,8 +204,13 @@ class DeribitHistory:
         await self._connection.close()
 
     def _on_ticker(self, note: wire.Notification) -> None:
-        if isinstance(note.data, dict) and note.channel.startswith("ticker."):
-            self.latest[str(note.data.get("instrument_name"))] = note.data
+        if note.channel.startswith(TICKER):
+            try:
+                ticker = read(note.data, Ticker, "ticker")
+            except WireError as problem:
+                self.notices.append(str(problem)[:200])
+            else:
+                self.latest[str(ticker.instrument_name)] = ticker
 
     async def ask(self, method: str, **params: Any) -> Any:
         """Return the result of a public method, within the venue's credits; tried again when it is lost.
@@ -206,7 +251,7 @@ class DeribitHistory:
         except urllib.error.HTTPError as refused:
             body = refused.read()  # the venue's errors have the same form
         try:
-            return wire.result_of(msgspec.json.decode(body, type=dict))
+            return wire.result_of(msgspec.json.decode(body, type=RpcFrame))
         except (msgspec.DecodeError, WireError) as problem:
             raise OSError(f"not an answer of the venue: {problem}") from None
 
@@ -227,10 +272,11 @@ class DeribitHistory:
             params = {"currency": coin, "start_timestamp": start_ms, "end_timestamp": end_ms - 1}
             params |= {"count": PAGE, "sorting": "asc"}
             name = "get_last_trades_by_currency_and_time"
-            page = await self._tried(name, partial(asyncio.to_thread, self._get, name, params))
-            rows, before = readable(print_row, page.get("trades"), "trades"), len(found)
+            asked = await self._tried(name, partial(asyncio.to_thread, self._get, name, params))
+            page = _page(asked, TradePage)
+            rows, before = readable(print_row, page.trades, "trades"), len(found)
             found |= {row["trade_id"]: row for row in rows}
-            if not page.get("has_more") or not rows:
+            if not page.has_more or not rows:
                 break
             last_ms = rows[-1]["ts"] // NANOS_PER_MS
             # a page of one millisecond alone would come again for ever
@@ -269,10 +315,11 @@ class DeribitHistory:
                 "search_start_timestamp": end_ms - 1,
             }
             while True:
-                page = await self.ask("get_last_settlements_by_currency", **params)
-                rows = readable(settlement_row, page.get("settlements"), "settlements")
+                asked = await self.ask("get_last_settlements_by_currency", **params)
+                page = _page(asked, SettlementPage)
+                rows = readable(settlement_row, page.settlements, "settlements")
                 found += [row for row in rows if row["ts"] >= start_ms * NANOS_PER_MS]
-                more = page.get("continuation")
+                more = page.continuation
                 is_past = bool(rows) and rows[-1]["ts"] < start_ms * NANOS_PER_MS
                 if not rows or is_past or more in (None, "", "none", params.get("continuation")):
                     break
@@ -284,7 +331,7 @@ class DeribitHistory:
         found: dict[int, Row] = {}
         until: int | None = end_ms - 1
         while until is not None and until >= start_ms:
-            page = await self.ask(
+            asked = await self.ask(
                 "get_volatility_index_data",
                 currency=coin,
                 start_timestamp=start_ms,
@@ -292,15 +339,16 @@ class DeribitHistory:
                 resolution="3600",
             )
             try:
-                for at, *levels in page["data"]:
+                page = read(asked, VolatilityIndexPage)
+                for at, *levels in page.data:
                     o, h, lo, c = (float(level) / 100.0 for level in levels)
                     bar_start = int(at) * NANOS_PER_MS
                     row = {"bar_start": bar_start, "ts": bar_start + HOUR_NS}
                     names = {"symbol": f"DVOL-{coin}", "open": o, "high": h, "low": lo, "close": c}
                     found[bar_start] = row | names
-            except (KeyError, TypeError, ValueError) as problem:
+            except (TypeError, ValueError) as problem:
                 raise DataError("the venue's volatility index cannot be read", value=repr(problem)) from None
-            following = page.get("continuation")
+            following = page.continuation
             until = int(following) if following is not None and following < until else None
         return [found[at] for at in sorted(found)]
 
@@ -313,10 +361,15 @@ class DeribitHistory:
             end_timestamp=end_ms - 1,
         )
 
-        def funding_row(message: Message) -> Row:
-            figures = (float_field(message, name) for name in ("interest_8h", "interest_1h", "index_price"))
-            columns = dict(zip(("rate_8h", "rate_1h", "index_price"), figures, strict=True))
-            return {"ts": time_ns(message, "timestamp"), "symbol": symbol, **columns}
+        def funding_row(message: Raw) -> Row:
+            rate = read(message, FundingMessage)
+            return {
+                "ts": instant_ns(rate.timestamp, "timestamp"),
+                "symbol": symbol,
+                "rate_8h": figure(rate.interest_8h, "interest_8h"),
+                "rate_1h": figure(rate.interest_1h, "interest_1h"),
+                "index_price": figure(rate.index_price, "index_price"),
+            }
 
         return readable(funding_row, rows, "funding rates")
 

@@ -32,6 +32,7 @@ from scalpdesk.venues.order_path import (
 from scalpdesk.venues.tracker import OrderReport, OrderTracker, TrackedOrder
 from scalpdesk_deribit import wire
 from scalpdesk_deribit.combos import ComboTrades
+from scalpdesk_deribit.messages import ChangesMessage, OrderAnswer, OrderMessage, TradeMessage, TradePage
 from scalpdesk_deribit.queries import MOST_CLOCK_SKEW_MS, AccountAndMarket
 from scalpdesk_deribit.rpc import Disconnected, RpcConnection
 
@@ -94,10 +95,11 @@ class DeribitOrders:
     def on_change(self, note: wire.Notification) -> None:
         """Apply executions, then orders, of a change of the account; ask for it where others traded in it."""
         try:
-            foreign = self._apply(note.data.get("trades") or [], note.data.get("orders") or [])
+            changes = wire.read(note.data, ChangesMessage)
+            foreign = self._apply(changes.trades, changes.orders)
             if foreign:
                 self._publisher.notice(NoticeKind.GAP, "orders", "foreign_execution", ", ".join(foreign))
-        except (wire.WireError, AttributeError) as problem:
+        except wire.WireError as problem:
             self._publisher.refuse("orders", "malformed_change", repr(problem)[:200])
             # whatever it was about is looked for in the account
             self._publisher.notice(NoticeKind.GAP, "orders", "malformed_change", repr(problem)[:200])
@@ -107,20 +109,25 @@ class DeribitOrders:
 
         Raises WireError when a message cannot be read; all others have been applied by then.
         """
-        foreign, unread = list[str](), list[wire.WireError]()
-        states = wire.rows(orders, "orders")
-        for message in states:
-            self._follow_trigger(message)
-        counted = self._counted(states)
-        for message in wire.rows(trades, "trades"):
+        foreign, states, unread = list[str](), list[OrderMessage](), list[wire.WireError]()
+        for message in wire.rows(orders or [], "orders"):
             try:
-                if not self._apply_trade(message, counted=counted):
-                    foreign.append(str(message.get("instrument_name")))
+                states.append(wire.read(message, OrderMessage, "order"))
             except wire.WireError as problem:
                 unread.append(problem)
-        for message in states:
+        for state in states:
+            self._follow_trigger(state)
+        counted = self._counted(states)
+        for message in wire.rows(trades or [], "trades"):
             try:
-                reports = self._reports(message)
+                trade = wire.read(message, TradeMessage, "trade")
+                if not self._apply_trade(trade, counted=counted):
+                    foreign.append(str(trade.instrument_name))
+            except wire.WireError as problem:
+                unread.append(problem)
+        for state in states:
+            try:
+                reports = self._reports(state)
             except wire.WireError as problem:
                 unread.append(problem)
                 continue
@@ -133,12 +140,12 @@ class DeribitOrders:
             raise unread[0]
         return foreign
 
-    def _counted(self, states: Sequence[wire.Message]) -> dict[str, Decimal]:
+    def _counted(self, states: Sequence[OrderMessage]) -> dict[str, Decimal]:
         """Return what states of orders count as filled, by the desk's ids."""
         counted: dict[str, Decimal] = {}
-        for message in states:
+        for state in states:
             try:
-                known = self._known_reports(message) or []
+                known = self._known_reports(state) or []
             except wire.WireError:
                 continue  # it is read again, and told, after the executions
             counted |= {order.submitted.client_order_id: report.filled for order, report in known}
@@ -146,7 +153,7 @@ class DeribitOrders:
 
     def _apply_trade(
         self,
-        message: wire.Message,
+        trade: TradeMessage,
         *,
         counted: Mapping[str, Decimal] = MappingProxyType({}),
         question: int | None = None,
@@ -155,15 +162,15 @@ class DeribitOrders:
 
         ``counted`` is what the same message counts as filled of its orders; ``question`` as in the tracker.
         """
-        if wire.is_combo(message.get("instrument_name")):
-            return self._apply_combo_trade(message, counted=counted, question=question)
-        instrument = self._queries.instrument(message)
+        if wire.is_combo(trade.instrument_name):
+            return self._apply_combo_trade(trade, counted=counted, question=question)
+        instrument = self._queries.instrument(trade.instrument_name)
         if instrument is None:
             return False
-        if message.get("combo_trade_id") and self._combo_trades.order_of(message) is None:
-            self._combo_trades.hold(message)
+        if trade.combo_trade_id and self._combo_trades.order_of(trade) is None:
+            self._combo_trades.hold(trade)
             return True
-        fill, label, has_fee = self._read_trade(message, instrument)
+        fill, label, has_fee = self._read_trade(trade, instrument)
         order = self.tracker.find(label, fill.venue_order_id) or self.tracker.leg(label, fill.symbol)
         if order is None:
             self._publisher.count("foreign_trade")
@@ -186,58 +193,55 @@ class DeribitOrders:
         if events and not fill.ts_event_ns:
             self._publisher.refuse("orders", "unreadable_time", f"trade {fill.execution_id}: taken as of now")
         if events and not has_fee:
-            currency = message.get("fee_currency")
+            currency = trade.fee_currency
             detail = f"trade {fill.execution_id} charges {currency}: booked with the schedule's fee"
             self._publisher.refuse("orders", "fee_in_other_currency", detail)
         return True
 
     def _apply_combo_trade(
-        self, message: wire.Message, *, counted: Mapping[str, Decimal], question: int | None
+        self, trade: TradeMessage, *, counted: Mapping[str, Decimal], question: int | None
     ) -> bool:
         """Publish what is known of a combo's trade, its legs' executions; return whether it is the desk's."""
-        wire.rows(message.get("legs") or [], "legs")
-        legs = self._combo_trades.add(message)
+        legs = self._combo_trades.add(trade)
         known = [self._apply_trade(leg, counted=counted, question=question) for leg in legs]
-        is_own = str(message.get("label")) in self.tracker.combos
-        return all(known) if known else is_own or str(message.get("order_id")) in self._parent_ids.values()
+        is_own = trade.label in self.tracker.combos
+        return all(known) if known else is_own or trade.order_id in self._parent_ids.values()
 
-    def _read_trade(self, message: wire.Message, instrument: Instrument) -> wire.VenueTrade:
+    def _read_trade(self, shown: TradeMessage, instrument: Instrument) -> wire.VenueTrade:
         """Read an execution; that of a combo's leg under the id and the label of the order for the combo."""
-        trade, whole = wire.read_trade(message, instrument), self._combo_trades.order_of(message)
+        trade, whole = wire.read_trade(shown, instrument), self._combo_trades.order_of(shown)
         if whole is None:
             return trade
         name = wire.leg_id(whole.order_id, instrument.symbol)
         fill = msgspec.structs.replace(trade.fill, venue_order_id=name)
         return trade._replace(fill=fill, label=whole.label)
 
-    def _follow_trigger(self, message: wire.Message) -> None:
+    def _follow_trigger(self, state: OrderMessage) -> None:
         """Note the id under which a stop goes on at the venue once it is triggered."""
-        before, now = str(message.get("trigger_order_id")), str(message.get("order_id"))
-        order = self.tracker.find("", before)
+        before, now = state.trigger_order_id or "", state.order_id or ""
+        order = self.tracker.find("", before) if before else None
         if order is not None and order.venue_order_id == before:
             self.tracker.bind(order.submitted.client_order_id, now)
 
-    def _reports(self, message: wire.Message) -> list[tuple[TrackedOrder, OrderReport]]:
+    def _reports(self, state: OrderMessage) -> list[tuple[TrackedOrder, OrderReport]]:
         """Return what a message says of an order of the desk, or of each leg of a combo."""
-        known = self._known_reports(message)
+        known = self._known_reports(state)
         if known is None:
             self._publisher.count("foreign_order")
         return known or []
 
-    def _known_reports(self, message: wire.Message) -> list[tuple[TrackedOrder, OrderReport]] | None:
+    def _known_reports(self, state: OrderMessage) -> list[tuple[TrackedOrder, OrderReport]] | None:
         """Return what a message says of the desk's orders; None of somebody else's."""
-        self._follow_trigger(message)
-        parent, instrument = str(message.get("label")), self._queries.instrument(message)
+        self._follow_trigger(state)
+        parent, instrument = state.label or "", self._queries.instrument(state.instrument_name)
         if parent in self.tracker.combos:
-            self._parent_ids[parent] = str(message.get("order_id"))
-            self._parents_since_ns[parent] = wire.known_ns(message, "creation_timestamp")
+            self._parent_ids[parent] = state.order_id or ""
+            self._parents_since_ns[parent] = wire.known_ns(state.creation_timestamp)
             legs = self.tracker.legs(parent)
-            return [
-                (leg, wire.leg_report(message, leg.submitted, self._symbol(leg.submitted))) for leg in legs
-            ]
+            return [(leg, wire.leg_report(state, leg.submitted, self._symbol(leg.submitted))) for leg in legs]
         if instrument is None:
             return []
-        report = wire.read_report(message, instrument)
+        report = wire.read_report(state, instrument)
         order = self.tracker.find(report.client_order_id, report.venue_order_id)
         if order is None:
             return None
@@ -276,9 +280,9 @@ class DeribitOrders:
             return
         asked, question = {"order_id": report.venue_order_id, "sorting": "asc"}, self.tracker.ask()
         found = await self._queries.question("private/get_user_trades_by_order", asked)
-        trades = found.get("trades", found) if isinstance(found, dict) else found
+        trades = wire.read(found, TradePage).trades if isinstance(found, dict) else found
         for message in wire.rows(trades, "trades"):
-            self._apply_trade(message, question=question)
+            self._apply_trade(wire.read(message, TradeMessage, "trade"), question=question)
 
     # commands ---------------------------------------------------------------------------------------
 
@@ -319,7 +323,7 @@ class DeribitOrders:
             self._publisher.notice(NoticeKind.LIMITED, "requests", why.message, str(why))
         return VenueAnswer(RequestFate.REFUSED, str(why))
 
-    async def _request(self, command: SubmitOrder | MultiLegOrder) -> tuple[str, wire.Message]:
+    async def _request(self, command: SubmitOrder | MultiLegOrder) -> tuple[str, wire.Raw]:
         """Return method and parameters of an order; a combo is asked for where it is not known."""
         name, side = "", Side.BUY
         if isinstance(command, MultiLegOrder):
@@ -373,8 +377,9 @@ class DeribitOrders:
         """Apply the answer to an order: its executions first, then its state."""
         del orders
         try:
-            self._apply(shown.get("trades") or [], [shown["order"]])
-        except (wire.WireError, KeyError, AttributeError, TypeError) as problem:
+            answer = wire.read(shown, OrderAnswer, "answer")
+            self._apply(answer.trades, [answer.order])
+        except wire.WireError as problem:
             self._publisher.refuse("requests", "malformed_answer", repr(problem)[:200])
             return "an answer without meaning"
         return ""
@@ -450,7 +455,8 @@ class DeribitOrders:
             found = await self._by_label(order.parent_id or order.submitted.client_order_id)
             states = wire.rows(found, "orders by label")
             for message in states:
-                await self._apply_shown(self._reports(message), asked_ns, question)
+                state = wire.read(message, OrderMessage, "order")
+                await self._apply_shown(self._reports(state), asked_ns, question)
         except (RetryError, wire.WireError) as problem:
             self._publisher.refuse("requests", "query_failed", repr(problem)[:200])
             return Found.UNCLEAR
@@ -493,25 +499,26 @@ class DeribitOrders:
         for message in wire.rows(
             await self._queries.question("private/get_open_orders_by_currency", params), "open orders"
         ):
-            reports = self._reports(message)
+            state = wire.read(message, OrderMessage, "order")
+            reports = self._reports(state)
             if catches_up:
                 await self._apply_shown(reports, asked_ns, question)
-            if wire.is_combo(message.get("instrument_name")):
-                open_orders += await self._open_legs(message)
+            if wire.is_combo(state.instrument_name):
+                open_orders += await self._open_legs(state)
                 continue
-            instrument = self._queries.instrument(message)
+            instrument = self._queries.instrument(state.instrument_name)
             number = None if instrument is None else self._instruments.find(instrument.symbol)
-            open_orders.append(wire.read_open_order(message, instrument, number))
+            open_orders.append(wire.read_open_order(state, instrument, number))
         return tuple(open_orders)
 
-    async def _open_legs(self, message: wire.Message) -> list[VenueOrder]:
+    async def _open_legs(self, state: OrderMessage) -> list[VenueOrder]:
         """Return the legs of an open order for a combo, the desk's under their names."""
-        name = str(message.get("instrument_name"))
+        name = state.instrument_name or ""
         if name not in self._combos:
             details = await self._queries.question("public/get_combo_details", {"combo_id": name})
             _, self._combos[name] = wire.read_combo(details)
         found = []
-        for shown in wire.legs_of_open_combo(message, self._combos[name]):
+        for shown in wire.legs_of_open_combo(state, self._combos[name]):
             leg, symbol = self.tracker.leg(shown.parent_id, shown.symbol), shown.symbol
             found.append(
                 msgspec.structs.replace(
@@ -527,21 +534,21 @@ class DeribitOrders:
         fills: dict[str, VenueFill] = {}
         question = self.tracker.ask()
         trades = await self._trades_since(max(since_ns // NANOS_PER_MS - _COMBO_LEAD_MS, 0))
-        trades.sort(key=lambda message: not wire.is_combo(message.get("instrument_name")))  # wholes first
-        for message in trades:
-            instrument = self._queries.instrument(message)
+        trades.sort(key=lambda trade: not wire.is_combo(trade.instrument_name))  # wholes first
+        for trade in trades:
+            instrument = self._queries.instrument(trade.instrument_name)
             if instrument is not None:
-                fill, _, has_fee = self._read_trade(message, instrument)
+                fill, _, has_fee = self._read_trade(trade, instrument)
                 if not fill.ts_event_ns:
                     fill = msgspec.structs.replace(fill, ts_event_ns=self._publisher.timestamp())
                 if fill.ts_event_ns // NANOS_PER_MS >= since_ns // NANOS_PER_MS:
                     fills[fill.execution_id] = fill if has_fee else self.tracker.with_fee(fill)
-            self._apply_trade(message, question=question)
+            self._apply_trade(trade, question=question)
         return tuple(fills.values())
 
-    async def _trades_since(self, start_ms: int) -> list[wire.Message]:
+    async def _trades_since(self, start_ms: int) -> list[TradeMessage]:
         """Return the account's trades since an instant of the venue's clock, oldest first, each once."""
-        trades: dict[str, wire.Message] = {}
+        trades: dict[str, TradeMessage] = {}
         while True:
             found = await self._queries.question(
                 "private/get_user_trades_by_currency_and_time",
@@ -553,9 +560,10 @@ class DeribitOrders:
                     "sorting": "asc",
                 },
             )
-            page = wire.rows(found.get("trades"), "trades")
+            page = wire.read(found, TradePage)
+            rows = [wire.read(message, TradeMessage, "trade") for message in wire.rows(page.trades, "trades")]
             before = len(trades)
-            trades |= {str(message.get("trade_id")): message for message in page}
-            if not found.get("has_more") or len(trades) == before:
+            trades |= {wire.id_text(trade.trade_id): trade for trade in rows}
+            if not page.has_more or len(trades) == before:
                 return list(trades.values())
-            start_ms = wire.time_ns(page[-1], "timestamp") // NANOS_PER_MS
+            start_ms = wire.instant_ns(rows[-1].timestamp, "timestamp") // NANOS_PER_MS

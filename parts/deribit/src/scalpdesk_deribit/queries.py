@@ -20,6 +20,7 @@ from scalpdesk.venues import (
 )
 from scalpdesk_deribit import wire
 from scalpdesk_deribit.history import Bars, read_chart
+from scalpdesk_deribit.messages import BookSummary, Listing, LogPage, PositionMessage, Ticker
 from scalpdesk_deribit.rpc import Disconnected, RpcConnection
 
 MOST_CLOCK_SKEW_MS = 1_000
@@ -55,7 +56,7 @@ class AccountAndMarket:
         self._untraded: set[str] = set()
         """Names of positions in what the desk does not trade, dated futures for one."""
 
-    async def question(self, method: str, params: wire.Message) -> Any:
+    async def question(self, method: str, params: wire.Raw) -> Any:
         """Return an answer. Raises RetryError when no answer comes, or an error."""
         try:
             return await self._connection.request(method, params, 4.0 * self._setup.timeout_seconds)
@@ -72,7 +73,7 @@ class AccountAndMarket:
 
     async def venue_time_ms(self) -> int:
         """Ask the venue for its time, milliseconds, and measure the desk's clock against it anew."""
-        now_ms = wire.whole({"time": await self.question("public/get_time", {})}, "time")
+        now_ms = wire.whole(await self.question("public/get_time", {}), "time")
         self._publisher.timestamp(wire.instant_ns(now_ms, "time"))  # sets a clock that follows the venue
         self.ahead_ms = now_ms - self._clock.now_ns() // NANOS_PER_MS
         return now_ms
@@ -92,9 +93,10 @@ class AccountAndMarket:
             return _UNMEASURED_PACE
         return max((self.venue_ms() - at_ms) / passed_ms, 1.0)
 
-    def instrument(self, message: wire.Message) -> Instrument | None:
-        """Return the instrument that a message is about; None of one that the venue never listed."""
-        name = str(message.get("instrument_name"))
+    def instrument(self, name: str | None) -> Instrument | None:
+        """Return the instrument of a name; None of one that the venue never listed."""
+        if name is None:
+            return None
         if name in self._instruments:
             return self._instruments[self._instruments.id_of(name)]
         return self._listed.get(name)
@@ -130,11 +132,12 @@ class AccountAndMarket:
         """Read rows; one that cannot be read raises WireError where nobody takes it as ``unread``."""
         held = []
         for message in wire.rows(found, "positions"):
-            instrument = self.instrument(message) or await self._look_up(message)
-            name = str(message.get("instrument_name"))
-            number = self._instruments.find(name)
+            name = "?"
             try:
-                line = wire.read_position(message, instrument, number)
+                row = wire.read(message, PositionMessage, "position")
+                name = str(row.instrument_name)
+                instrument = self.instrument(name) or await self._look_up(row)
+                line = wire.read_position(row, instrument, self._instruments.find(name))
             except wire.WireError as problem:
                 if unread is None:
                     raise
@@ -144,16 +147,16 @@ class AccountAndMarket:
                 held.append(line)
         return held
 
-    async def _look_up(self, message: wire.Message) -> Instrument | None:
+    async def _look_up(self, row: PositionMessage) -> Instrument | None:
         """Return the instrument of a position that no list has named yet; None for what no desk trades."""
-        name = str(message.get("instrument_name"))
-        if not message.get("size") or name in self._untraded:
+        name = str(row.instrument_name)
+        if not row.size or name in self._untraded:
             return None
         try:
             found = wire.read_instrument(
                 await self.question("public/get_instrument", {"instrument_name": name})
             )
-        except (RetryError, wire.WireError, AttributeError) as problem:
+        except (RetryError, wire.WireError) as problem:
             self._publisher.refuse("requests", "malformed_instrument", repr(problem)[:200])
             return None
         if found is None:
@@ -172,12 +175,12 @@ class AccountAndMarket:
         }
         found: dict[str, VenueActivity] = {}
         while True:
-            page = await self.question("private/get_transaction_log", params)
-            for message in wire.rows(page.get("logs"), "transaction log"):
+            page = wire.read(await self.question("private/get_transaction_log", params), LogPage)
+            for message in wire.rows(page.logs, "transaction log"):
                 activity = wire.read_log(message)
                 if activity is not None:
                     found[activity.activity_id] = activity
-            params["continuation"] = page.get("continuation")
+            params["continuation"] = page.continuation
             if params["continuation"] is None:
                 return tuple(sorted(found.values(), key=lambda each: each.ts_event_ns))
 
@@ -186,11 +189,12 @@ class AccountAndMarket:
         found = []
         for number in instrument_ids:
             instrument = self._instruments[number]
-            ticker = await self.question("public/ticker", {"instrument_name": instrument.symbol})
+            shown = await self.question("public/ticker", {"instrument_name": instrument.symbol})
             try:
-                recv_ns = self._publisher.timestamp(wire.time_ns(ticker, "timestamp"))
+                ticker = wire.read(shown, Ticker)
+                recv_ns = self._publisher.timestamp(wire.instant_ns(ticker.timestamp, "timestamp"))
                 found.append(wire.read_quote(ticker, number, instrument, recv_ns))
-            except (wire.WireError, AttributeError) as problem:
+            except wire.WireError as problem:
                 self._publisher.refuse("requests", "malformed_quote", repr(problem)[:200])
         return tuple(found)
 
@@ -203,12 +207,13 @@ class AccountAndMarket:
         summaries = await self.question(
             "public/get_book_summary_by_currency", {"currency": coin, "kind": "option"}
         )
-        rows = wire.rows(summaries, "summaries")
-        interest = {row.get("instrument_name"): wire.count_field(row, "open_interest") for row in rows}
+        rows = [wire.read(row, BookSummary) for row in wire.rows(summaries, "summaries")]
+        interest = {row.instrument_name: wire.count_of(row.open_interest) for row in rows}
         found = []
         for message in wire.rows(listed, "instruments"):
             try:
-                contract = wire.read_instrument(message)
+                listing = wire.read(message, Listing)
+                contract = wire.read_instrument(listing)
             except wire.WireError as problem:
                 self._publisher.refuse("requests", "malformed_instrument", str(problem)[:200])
                 continue
@@ -217,7 +222,7 @@ class AccountAndMarket:
             self._listed[contract.symbol] = contract
             if first <= contract.expiry <= last:
                 count = interest.get(contract.symbol)
-                found.append(ListedContract(contract, count, bool(message.get("is_active", True))))
+                found.append(ListedContract(contract, count, listing.is_active is not False))
         return tuple(sorted(found, key=lambda item: item.contract.symbol))
 
     async def daily_bars(self, instrument_id: InstrumentId, first: date, last: date) -> tuple[DailyBar, ...]:
@@ -253,5 +258,5 @@ class AccountAndMarket:
 
 
 def _marks(positions: Any) -> list[tuple[Any, ...]]:
-    names = ("instrument_name", "size", "mark_price")
-    return [tuple(message.get(name) for name in names) for message in wire.rows(positions, "positions")]
+    rows = [wire.read(message, PositionMessage) for message in wire.rows(positions, "positions")]
+    return [(row.instrument_name, row.size, row.mark_price) for row in rows]

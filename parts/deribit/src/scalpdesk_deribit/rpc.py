@@ -11,18 +11,21 @@ import aiohttp
 from scalpdesk.venues.contract import Revealable
 from scalpdesk.venues.network import CLOSE_TIMEOUT, Network, TcpNetwork
 from scalpdesk.venues.reconnecting import HELLO_SECONDS, ReconnectingConnection
+from scalpdesk_deribit.messages import Token
 from scalpdesk_deribit.wire import (
     TOKEN_ENDED,
     ErrorMeaning,
     Heartbeat,
-    Message,
     Notification,
+    Raw,
     RpcError,
     RpcReply,
     WireError,
     decode_frame,
+    decode_ticker,
     encode_request,
-    float_field,
+    figure,
+    read,
     refusal_of,
 )
 
@@ -122,7 +125,7 @@ class RpcConnection(ReconnectingConnection):
 
     # what callers use -------------------------------------------------------------------------------
 
-    async def request(self, method: str, params: Message, timeout_seconds: float | None = None) -> Any:
+    async def request(self, method: str, params: Raw, timeout_seconds: float | None = None) -> Any:
         """Return the result of a request.
 
         Raises RpcError when the venue answers with an error. Raises Disconnected when there is no connection,
@@ -242,7 +245,7 @@ class RpcConnection(ReconnectingConnection):
                 raise aiohttp.ClientConnectionError(str(message.data))
             self._last_at = asyncio.get_running_loop().time()
             try:
-                self._take(decode_frame(message.data))
+                self._take(decode_ticker(message.data) or decode_frame(message.data))
             except WireError as problem:
                 self._events.on_refused("malformed_frame", str(problem)[:200])
         self._closed_with = socket.close_code
@@ -275,7 +278,7 @@ class RpcConnection(ReconnectingConnection):
 
     # requests ---------------------------------------------------------------------------------------
 
-    async def _ask(self, method: str, params: Message, timeout_seconds: float | None = None) -> Any:
+    async def _ask(self, method: str, params: Raw, timeout_seconds: float | None = None) -> Any:
         socket = self._socket
         if socket is None:
             raise Disconnected("not connected", was_sent=False)
@@ -321,8 +324,9 @@ class RpcConnection(ReconnectingConnection):
                 raise
             await self._authenticate()
             return
-        self._refresh_token = str(granted.get("refresh_token") or "")
-        life = float_field(granted, "expires_in")
+        token = read(granted, Token)
+        self._refresh_token = token.refresh_token or ""
+        life = figure(token.expires_in, "expires_in")
         life = life if life > 0.0 else 900.0
         self._renew_at = asyncio.get_running_loop().time() + _REFRESH_SHARE * life
 

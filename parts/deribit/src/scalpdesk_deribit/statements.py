@@ -16,11 +16,23 @@ from scalpdesk.base import ZERO, ArgumentError, DataError, to_ns
 from scalpdesk.core.units import NANOS_PER_MS, SATOSHI
 from scalpdesk.instruments.deribit import inverse_perpetual
 from scalpdesk.plugins import Movement, Statement, StatementSpec, StatementTrade, json_rows
-from scalpdesk_deribit.wire import LOGGED, WireError, exact_field, known_ns, quantity_of, read_log, time_ns
+from scalpdesk_deribit.messages import LogLine, LogPage
+from scalpdesk_deribit.wire import (
+    LOGGED,
+    TRADES,
+    WireError,
+    exact,
+    id_text,
+    instant_ns,
+    known_ns,
+    quantity_of,
+    read_log,
+    text,
+)
+from scalpdesk_deribit.wire import read as read_message
 
 Row = Mapping[str, Any]
 
-TRADES = frozenset({"trade", "maker", "taker"})
 KNOWN = frozenset({*LOGGED, "delivery"})
 """Types whose cause the desk knows."""
 _HAVE_UNITS = frozenset({"settlement", "delivery"})
@@ -37,7 +49,6 @@ COLUMNS = {
     "Amount": "amount",
     "Position": "position",
     "Price": "price",
-    "Cash Flow": "cashflow",
     "Funding": "total_interest_pl",
     "Fee Paid": "commission",
     "Fee Charged": "commission",
@@ -57,63 +68,69 @@ def read(raw: bytes, zone: ZoneInfo) -> list[Statement]:
     Raises DataError when it is no transaction log.
     """
     is_json = raw.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"[", b"{")
-    accounts: dict[str, list[Row]] = {}
+    accounts: dict[str, list[LogLine]] = {}
     asked = "private/get_transaction_log"
     rows = (
         json_rows(raw, ["type", "currency"], answers=asked, listed=_listed) if is_json else _of_csv(raw, zone)
     )
+    unread: dict[str, list[str]] = {}
     for row in rows:
-        accounts.setdefault(str(row.get("username") or row.get("user_id") or ""), []).append(row)
-    return [_statement(name, rows) for name, rows in accounts.items()]
-
-
-def _statement(name: str, rows: Sequence[Row]) -> Statement:
-    found = Statement(account=name)
-    ordered = sorted(rows, key=_place)
-    for row in ordered:
+        name = str(row.get("username") or row.get("user_id") or "")
+        lines, problems = accounts.setdefault(name, []), unread.setdefault(name, [])
         try:
-            _take(row, found)
+            lines.append(read_message(row, LogLine, f"line {row.get('id')} of the log"))
+        except WireError as problem:
+            problems.append(str(problem))
+    return [_statement(name, lines, unread[name]) for name, lines in accounts.items()]
+
+
+def _statement(name: str, lines: Sequence[LogLine], unread: Sequence[str]) -> Statement:
+    found = Statement(account=name)
+    found.unread += unread
+    ordered = sorted(lines, key=_place)
+    for line in ordered:
+        try:
+            _take(line, found)
         except (WireError, ArgumentError) as problem:
-            found.unread.append(f"line {row.get('id')} of the log: {str(problem).splitlines()[0]}")
+            found.unread.append(f"line {line.id} of the log: {str(problem).splitlines()[0]}")
     found.unread += _gaps(ordered)
     return found
 
 
-def _place(row: Row) -> tuple[int, int]:
+def _place(line: LogLine) -> tuple[int, int]:
     """Return the place of a line: its time, and within a millisecond the account's own count."""
-    count = str(row.get("user_seq") or row.get("id") or 0)
-    return known_ns(row, "timestamp"), int(count) if count.isdigit() else 0
+    count = str(line.user_seq or line.id or 0)
+    return known_ns(line.timestamp), int(count) if count.isdigit() else 0
 
 
-def _take(row: Row, found: Statement) -> None:
-    kind = str(row.get("type"))
-    symbol = str(row.get("instrument_name") or "")
+def _take(line: LogLine, found: Statement) -> None:
+    kind, symbol = str(line.type), line.instrument_name or ""
     if kind in TRADES:
-        found.trades.append(_trade(row, symbol))
-    elif row.get("change") is None:
+        found.trades.append(_trade(line, symbol))
+    elif line.change is None:
         raise WireError(f"{kind} without a change of the balance")
     else:
-        found.movements.append(_movement(row, kind) if kind in KNOWN else _unknown(row, kind, symbol))
-        if symbol and kind not in _HAVE_UNITS and (amount := exact_field(row, "amount", ZERO)):
-            found.unread.append(f"line {row.get('id')} of the log: the {amount:f} {symbol} of {kind}")
-    if symbol and row.get("position") is not None:
-        found.positions[symbol] = _units(symbol, exact_field(row, "position"))
+        found.movements.append(_movement(line, kind) if kind in KNOWN else _unknown(line, kind, symbol))
+        if symbol and kind not in _HAVE_UNITS and (amount := exact(line.amount, "amount", ZERO)):
+            found.unread.append(f"line {line.id} of the log: the {amount:f} {symbol} of {kind}")
+    if symbol and line.position is not None:
+        found.positions[symbol] = _units(symbol, exact(line.position, "position"))
 
 
-def _trade(row: Row, symbol: str) -> StatementTrade:
-    side = str(row.get("side") or "").rpartition(" ")[2]
+def _trade(line: LogLine, symbol: str) -> StatementTrade:
+    side = (line.side or "").rpartition(" ")[2]
     if side not in ("buy", "sell"):
-        raise WireError(f"side is neither buy nor sell: {row.get('side')!r}")
-    amount = _units(symbol, abs(exact_field(row, "amount")))
+        raise WireError(f"side is neither buy nor sell: {line.side!r}")
+    amount = _units(symbol, abs(exact(line.amount, "amount")))
     return StatementTrade(
-        execution=str(row.get("trade_id") or ""),
-        order=str(row.get("order_id") or ""),
+        execution=id_text(line.trade_id),
+        order=id_text(line.order_id),
         symbol=symbol,
         units=amount if side == "buy" else -amount,
-        price=exact_field(row, "price"),
-        fee=exact_field(row, "commission", ZERO),
-        currency=str(row["currency"]),
-        ts_ns=time_ns(row, "timestamp"),
+        price=exact(line.price, "price"),
+        fee=exact(line.commission, "commission", ZERO),
+        currency=text(line.currency, "currency"),
+        ts_ns=instant_ns(line.timestamp, "timestamp"),
     )
 
 
@@ -125,8 +142,8 @@ def _units(symbol: str, amount: Decimal) -> Decimal:
         return amount
 
 
-def _movement(row: Row, kind: str) -> Movement:
-    activity = read_log(row)
+def _movement(line: LogLine, kind: str) -> Movement:
+    activity = read_log(line)
     assert activity is not None
     return Movement(
         reference=activity.activity_id,
@@ -135,48 +152,48 @@ def _movement(row: Row, kind: str) -> Movement:
         symbol=activity.symbol,
         units=activity.quantity_change,
         cash=activity.cash_change,
-        currency=str(row["currency"]),
+        currency=text(line.currency, "currency"),
         ts_ns=activity.ts_event_ns,
     )
 
 
-def _unknown(row: Row, kind: str, symbol: str) -> Movement:
+def _unknown(line: LogLine, kind: str, symbol: str) -> Movement:
     return Movement(
-        reference=str(row.get("id") or ""),
+        reference=id_text(line.id),
         kind=kind,
         cause=None,
         symbol=symbol,
-        cash=exact_field(row, "change", ZERO),
-        currency=str(row["currency"]),
-        ts_ns=time_ns(row, "timestamp"),
+        cash=exact(line.change, "change", ZERO),
+        currency=text(line.currency, "currency"),
+        ts_ns=instant_ns(line.timestamp, "timestamp"),
     )
 
 
-def _gaps(rows: Sequence[Row]) -> list[str]:
+def _gaps(lines: Sequence[LogLine]) -> list[str]:
     """Return where the balance does not follow from the line before it: lines are missing there."""
     found = []
-    last: dict[str, tuple[Row, Decimal]] = {}
-    for row in rows:
+    last: dict[str, tuple[LogLine, Decimal]] = {}
+    for line in lines:
         try:
-            balance, change = exact_field(row, "balance"), exact_field(row, "change", ZERO)
+            balance, change = exact(line.balance, "balance"), exact(line.change, "change", ZERO)
         except WireError:
             continue
-        before = last.get(str(row["currency"]))
-        if before is not None and row.get("id") == before[0].get("id"):
+        before = last.get(str(line.currency))
+        if before is not None and line.id == before[0].id:
             continue
         if before is not None and abs(balance - before[1] - change) > 2 * SATOSHI:
             jump = balance - before[1] - change
             found.append(
-                f"the balance moves by {jump:+f} {row['currency']} between the lines {before[0].get('id')}"
-                f" and {row.get('id')}: lines are missing"
+                f"the balance moves by {jump:+f} {line.currency} between the lines {before[0].id}"
+                f" and {line.id}: lines are missing"
             )
-        last[str(row["currency"])] = row, balance
+        last[str(line.currency)] = line, balance
     return found
 
 
 def _listed(page: Any) -> Any:
     body = page.get("result", page) if isinstance(page, dict) else page
-    return body.get("logs") if isinstance(body, dict) else body
+    return read_message(body, LogPage).logs if isinstance(body, dict) else body
 
 
 def _of_csv(raw: bytes, zone: ZoneInfo) -> list[Row]:

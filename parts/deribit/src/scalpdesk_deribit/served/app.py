@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
+from msgspec import UNSET
 
 from scalpdesk.base import NANOS_PER_SECOND, Cause, Clock, QuoteEvent, Refused
 from scalpdesk.core.units import NEVER_NS
@@ -22,11 +23,29 @@ from scalpdesk.exchange.market import Published, SimulatedMarket
 from scalpdesk.simulation.accounts import BrokerAccount
 from scalpdesk.simulation.faults import Fault
 from scalpdesk.simulation.orders import BrokerOrder, Execution, OrderUpdate
+from scalpdesk_deribit.messages import (
+    HEARTBEAT,
+    JSONRPC,
+    SUBSCRIPTION,
+    TEST_REQUEST,
+    ChangesMessage,
+    ChannelNote,
+    ErrorAnswer,
+    HeartbeatNote,
+    RpcFrame,
+    Ticker,
+)
 from scalpdesk_deribit.served.market_data import PublicMethods
 from scalpdesk_deribit.served.orders import Orders
 from scalpdesk_deribit.served.questions import QUESTION_OF, emptied, falsified, question_of_channel
 from scalpdesk_deribit.served.rpc import NO_LEVELS, Method, RpcFault, RpcSession, ServedReply
-from scalpdesk_deribit.served.serializers import Messages, OrderNames, is_of_kind, without_legs
+from scalpdesk_deribit.served.serializers import (
+    Messages,
+    OrderNames,
+    is_of_kind,
+    without_legs,
+)
+from scalpdesk_deribit.served.shown import ShownAnswer, ShownPublicTrade, ShownTicker, ShownToken, ShownTrade
 
 API_PATH = "/api/v2"
 SOCKET_PATH = "/ws/api/v2"
@@ -52,6 +71,10 @@ _CODES: dict[Cause, tuple[int, str]] = {
     Cause.OUTSIDE_HOURS: (10012, "book_closed"),
 }
 _OTHER_REJECT = (11030, "other_reject")
+
+
+def _text(frame: RpcFrame) -> str:
+    return msgspec.json.encode(frame).decode()
 
 
 @dataclass(slots=True)
@@ -160,13 +183,14 @@ class DeribitApi:
     def receive(self, session: RpcSession, text: str) -> None:
         """Answer one frame of a websocket."""
         try:
-            frame = msgspec.json.decode(text)
-            request_id, method = frame.get("id"), str(frame["method"])
-            params = frame.get("params") or {}
-        except (msgspec.DecodeError, AttributeError, KeyError, TypeError):
+            frame = msgspec.json.decode(text, type=RpcFrame)
+        except msgspec.DecodeError:
+            frame = RpcFrame()
+        if frame.method is UNSET:
             session.send(self._envelope(None, error=RpcFault(-32700, "Parse error")))
             return
-        reply = self.answer(session, request_id, method, params)
+        method, params = str(frame.method), frame.params or {}
+        reply = self.answer(session, None if frame.id is UNSET else frame.id, method, params)
         if reply.late_seconds:
             due_ns = self._world.now_ns + int(reply.late_seconds * NANOS_PER_SECOND)
             self._world.ledger.at(due_ns, lambda: session.send(reply.text))
@@ -224,7 +248,10 @@ class DeribitApi:
             return False, self._envelope(None, error=fault)
 
     def call(self, session: RpcSession, method: str, params: Any) -> Any:
-        """Return the result of one request. Raises RpcFault when the venue answers with an error."""
+        """Return the result of one request as JSON has it.
+
+        Raises RpcFault when the venue answers with an error.
+        """
         found = self._methods.get(method)
         if found is None:
             raise RpcFault(-32601, "Method not found")
@@ -237,7 +264,7 @@ class DeribitApi:
         if self._has_limits:
             self._spend(session, method)
         try:
-            return found(session, params)
+            return msgspec.to_builtins(found(session, params))
         except Refused as refused:
             code, words = _CODES.get(refused.cause, _OTHER_REJECT)
             raise RpcFault(code, words, reason=refused.reason) from None
@@ -260,12 +287,14 @@ class DeribitApi:
 
     def _envelope(self, request_id: Any, *, result: Any = None, error: RpcFault | None = None) -> str:
         stamp = self._world.now_ns // 1_000
-        body: dict[str, Any] = {"jsonrpc": "2.0", "id": request_id, "testnet": True}
-        if error is None:
-            body |= {"result": result, "usIn": stamp, "usOut": stamp, "usDiff": 0}
-        else:
-            body["error"] = {"code": error.code, "message": error.message, "data": error.data}
-        return msgspec.json.encode(body).decode()
+        if error is not None:
+            told = ErrorAnswer(code=error.code, message=error.message, data=error.data)
+            return _text(ShownAnswer(jsonrpc=JSONRPC, id=request_id, testnet=True, error=told))
+        return _text(
+            ShownAnswer(
+                jsonrpc=JSONRPC, id=request_id, testnet=True, result=result, came=stamp, left=stamp, took=0
+            )
+        )
 
     def beat(self, session: RpcSession) -> None:
         """Ask a connection for a sign of life; end it when the last one was not given."""
@@ -275,9 +304,8 @@ class DeribitApi:
             session.close()
             return
         session.is_tested = True
-        params = {"type": "test_request"}
         session.send(
-            msgspec.json.encode({"jsonrpc": "2.0", "method": "heartbeat", "params": params}).decode()
+            _text(RpcFrame(jsonrpc=JSONRPC, method=HEARTBEAT, params=HeartbeatNote(type=TEST_REQUEST)))
         )
 
     # access -----------------------------------------------------------------------------------------
@@ -340,14 +368,14 @@ class DeribitApi:
         expires_ns = self._clock.now_ns() + TOKEN_SECONDS * NANOS_PER_SECOND
         self._tokens[access], self._refresh[refresh] = _AccessToken(account, expires_ns), account
         session.account, session.token_expires_ns = account, expires_ns
-        return {
-            "access_token": access,
-            "refresh_token": refresh,
-            "expires_in": TOKEN_SECONDS,
-            "scope": "connection mainaccount trade:read_write",
-            "token_type": "bearer",
-            "enabled_features": [],
-        }
+        return ShownToken(
+            access_token=access,
+            refresh_token=refresh,
+            expires_in=TOKEN_SECONDS,
+            scope="connection mainaccount trade:read_write",
+            token_type="bearer",  # noqa: S106 - the kind of token
+            enabled_features=[],
+        )
 
     def _public_test(self, session: RpcSession, params: Mapping[str, Any]) -> Any:
         del params
@@ -416,7 +444,7 @@ class DeribitApi:
         if not isinstance(event, QuoteEvent):
             return
         symbol = self._world.ledger.instruments[event.instrument_id].symbol
-        shown: dict[str, Any] | None = None
+        shown: ShownTicker | None = None
         for session in self._sessions:
             for channel in session.channels:
                 kind, _, rest = channel.partition(".")
@@ -424,7 +452,7 @@ class DeribitApi:
                     shown = shown or self._messages.ticker(event.instrument_id)
                     self._notify_quote(session, channel, shown)
 
-    def _notify_quote(self, session: RpcSession, channel: str, shown: dict[str, Any]) -> None:
+    def _notify_quote(self, session: RpcSession, channel: str, shown: Ticker) -> None:
         """Show a ticker on a channel, as the book that it is where the channel is one of a book."""
         if not channel.startswith("book."):
             self._notify(session, channel, shown)
@@ -439,8 +467,8 @@ class DeribitApi:
         fault = self._answers.strike(question)
         if fault is not None and question is not None and is_false(fault):
             data = falsified(question, fault.name, msgspec.json.decode(msgspec.json.encode(data)))
-        body = {"jsonrpc": "2.0", "method": "subscription", "params": {"channel": channel, "data": data}}
-        text = msgspec.json.encode(body).decode()
+        note = ChannelNote(channel=channel, data=data)
+        text = _text(RpcFrame(jsonrpc=JSONRPC, method=SUBSCRIPTION, params=note))
         if fault is None or is_false(fault):
             session.send(text)
         elif fault.name == "answer_late":
@@ -453,7 +481,7 @@ class DeribitApi:
         if update.event not in SHOWN or not self.names.is_whole(order):
             return
         self.names.note_edit(order)
-        trade: dict[str, Any] | None = None
+        trade: ShownTrade | None = None
         if update.execution is not None and update.event in _FILLS:
             trade = (
                 self._messages.combo_trade(order, update.execution, update.leg_executions)
@@ -466,27 +494,25 @@ class DeribitApi:
         for execution in update.leg_executions if trade is not None else ():
             self._notify_leg(order, execution)
 
-    def _notify_public_trade(self, trade: dict[str, Any]) -> None:
+    def _notify_public_trade(self, trade: ShownPublicTrade) -> None:
         for session in self._sessions:
             for channel in session.channels:
-                if channel.startswith(f"trades.{trade['instrument_name']}."):
+                if channel.startswith(f"trades.{trade.instrument_name}."):
                     self._notify(session, channel, [trade])
 
-    def _notify_change(self, order: BrokerOrder, trade: dict[str, Any] | None) -> None:
+    def _notify_change(self, order: BrokerOrder, trade: ShownTrade | None) -> None:
         """Show an order, and its trade: a combo's with its legs on the channels of combos alone."""
         shown, account = self._messages.order(order), self._world.ledger.accounts[order.account]
         trades = [] if trade is None else [without_legs(trade)]
         positions = [] if order.legs else self._messages.positions(account, order.instrument_id)
+        name = str(shown.instrument_name)
         self._notify_account(
             account,
-            shown["instrument_name"],
+            name,
             {
-                "changes": {
-                    "instrument_name": shown["instrument_name"],
-                    "orders": [shown],
-                    "trades": trades,
-                    "positions": positions,
-                },
+                "changes": ChangesMessage(
+                    instrument_name=name, orders=[shown], trades=trades, positions=positions
+                ),
                 "orders": shown,
                 "trades": trades,
                 "combo_trades": [trade] if trade is not None and order.legs else [],
@@ -497,13 +523,14 @@ class DeribitApi:
     def _notify_leg(self, order: BrokerOrder, execution: Execution) -> None:
         """Show what a combo's trade did in the instrument of a leg, of which no order is shown."""
         trade, account = self._messages.trade(execution), self._world.ledger.accounts[order.account]
-        change = {
-            "instrument_name": trade["instrument_name"],
-            "orders": [],
-            "trades": [trade],
-            "positions": self._messages.positions(account, execution.instrument_id),
-        }
-        self._notify_account(account, trade["instrument_name"], {"changes": change, "trades": [trade]})
+        name = str(trade.instrument_name)
+        change = ChangesMessage(
+            instrument_name=name,
+            orders=[],
+            trades=[trade],
+            positions=self._messages.positions(account, execution.instrument_id),
+        )
+        self._notify_account(account, name, {"changes": change, "trades": [trade]})
 
     def _notify_account(self, account: BrokerAccount, name: str, shown_by_kind: Mapping[str, Any]) -> None:
         """Show a change on the account's channels of an instrument or combo, or of its kind and coin."""

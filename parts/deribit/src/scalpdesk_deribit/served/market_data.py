@@ -5,6 +5,9 @@ from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import Any
 
+import msgspec
+from msgspec import structs
+
 from scalpdesk.core.units import DAY_NS, DAYS_PER_YEAR, NANOS_PER_MS, NANOS_PER_SECOND
 from scalpdesk.exchange.market import SimulatedMarket
 from scalpdesk.exchange.source import TapeSource, combine
@@ -12,8 +15,14 @@ from scalpdesk.instruments.contract import Instrument
 from scalpdesk.instruments.sessions import coin_session, expiry_instant_ns
 from scalpdesk.marketdata.tape import MarketTape
 from scalpdesk.portfolio.option_pricer import ContractPricer
+from scalpdesk_deribit.messages import (
+    FundingMessage,
+    SettlementPage,
+    VolatilityIndexPage,
+)
 from scalpdesk_deribit.served.rpc import RpcFault, instrument_param, is_true
 from scalpdesk_deribit.served.serializers import MOST_ROWS, Messages, plain_number
+from scalpdesk_deribit.served.shown import ShownChart, ShownCurrency, ShownSettlement
 
 _MINUTE_SECONDS = 60
 CHART_MINUTES = {str(count): count for count in (1, 3, 5, 10, 15, 30, 60, 120, 180, 360, 720)} | {"1D": 1_440}
@@ -56,13 +65,9 @@ class PublicMethods:
         del params
         coins = sorted({item.currency for item in self._instruments})
         return [
-            {
-                "currency": coin,
-                "currency_long": coin,
-                "coin_type": coin,
-                "min_confirmations": 1,
-                "fee_precision": 8,
-            }
+            ShownCurrency(
+                currency=coin, currency_long=coin, coin_type=coin, min_confirmations=1, fee_precision=8
+            )
             for coin in coins
         ]
 
@@ -71,8 +76,8 @@ class PublicMethods:
         found = []
         for instrument in self._instruments:
             shown = self._messages.instrument(instrument)
-            is_wanted = kind in ("any", shown["kind"]) and currency in ("any", shown["base_currency"])
-            if is_wanted and (shown["is_active"] or is_true(params.get("expired"))):
+            is_wanted = kind in ("any", shown.kind) and currency in ("any", shown.base_currency)
+            if is_wanted and (shown.is_active or is_true(params.get("expired"))):
                 found.append(shown)
         return found
 
@@ -84,7 +89,8 @@ class PublicMethods:
 
     def _get_order_book(self, params: Mapping[str, Any]) -> Any:
         found = self._messages.ticker(instrument_param(self._instruments, params))
-        return found | self._messages.levels(found)._asdict()
+        book: dict[str, Any] = msgspec.to_builtins(found)
+        return book | self._messages.levels(found)._asdict()
 
     def _get_index_price(self, params: Mapping[str, Any]) -> Any:
         coin = str(params.get("index_name", "")).partition("_")[0].upper()
@@ -96,9 +102,8 @@ class PublicMethods:
 
     def _get_book_summary_by_currency(self, params: Mapping[str, Any]) -> Any:
         listed = self._get_instruments(params)
-        return [
-            self._messages.summary_of_book(instrument_param(self._instruments, shown)) for shown in listed
-        ]
+        ids = [self._instruments.id_of(str(shown.instrument_name)) for shown in listed]
+        return [self._messages.summary_of_book(number) for number in ids]
 
     def _get_book_summary_by_instrument(self, params: Mapping[str, Any]) -> Any:
         return [self._messages.summary_of_book(instrument_param(self._instruments, params))]
@@ -116,14 +121,15 @@ class PublicMethods:
         earlier = self._world.source.history(self._instruments[number].symbol, seconds, start, end)
         made = combine(self._world.bars.minutes(number), seconds, in_utc=True)
         bars = [*earlier, *(bar for bar in made if start <= bar.start_ns <= end)]
-        return {
-            "status": "ok" if bars else "no_data",
-            "ticks": [bar.start_ns // NANOS_PER_MS for bar in bars],
-            **{
-                name: [getattr(bar, name) for bar in bars]
-                for name in ("open", "high", "low", "close", "volume")
-            },
-        }
+        return ShownChart(
+            status="ok" if bars else "no_data",
+            ticks=[bar.start_ns // NANOS_PER_MS for bar in bars],
+            open=[bar.open for bar in bars],
+            high=[bar.high for bar in bars],
+            low=[bar.low for bar in bars],
+            close=[bar.close for bar in bars],
+            volume=[bar.volume for bar in bars],
+        )
 
     def _get_last_trades(self, params: Mapping[str, Any]) -> Any:
         """Return the executions of every account: nothing else trades here."""
@@ -156,27 +162,42 @@ class PublicMethods:
         for at_ns, underlying, price in self._settled(params.get("currency")):
             if at_ns // NANOS_PER_MS > until:
                 continue
-            row = {"timestamp": at_ns // NANOS_PER_MS, "index_price": price, "session_profit_loss": 0.0}
-            if kind in (None, "settlement"):
-                names = {"type": "settlement", "instrument_name": underlying.symbol}
-                rows.append(row | names | {"mark_price": price, "position": 0.0, "funding": 0.0})
+            row = ShownSettlement(
+                timestamp=at_ns // NANOS_PER_MS,
+                instrument_name=underlying.symbol,
+                type="settlement",
+                index_price=price,
+                mark_price=price,
+                position=0.0,
+                session_profit_loss=0.0,
+                funding=0.0,
+            )
+            if kind in (None, row.type):
+                rows.append(row)
             ended = self._instruments.options(underlying.symbol)
             for _, option in ended if kind in (None, "delivery") else ():
                 if expiry_instant_ns(option) == at_ns:
                     worth = max((price - float(option.strike)) * (1 if option.is_call else -1), 0.0) / price
                     held = self._world.open_interest.get(option.symbol, 0)
-                    names = {"type": "delivery", "instrument_name": option.symbol}
-                    rows.append(row | names | {"mark_price": round(worth, 8), "position": float(held)})
+                    delivery = structs.replace(
+                        row,
+                        instrument_name=option.symbol,
+                        type="delivery",
+                        mark_price=round(worth, 8),
+                        position=float(held),
+                        funding=None,
+                    )
+                    rows.append(delivery)
         first, most = int(params.get("continuation") or 0), min(int(params.get("count", 20)), MOST_ROWS)
         more = str(first + most) if len(rows) > first + most else None
-        return {"settlements": rows[first : first + most], "continuation": more}
+        return SettlementPage(settlements=rows[first : first + most], continuation=more)
 
     def _get_volatility_index_data(self, params: Mapping[str, Any]) -> Any:
         """Return the 30-day volatility at the money of the tape, percent, at the end of each interval."""
         width = 86_400 if params.get("resolution") == "1D" else int(params.get("resolution", 3_600))
         source = self._world.source
         if not isinstance(source, TapeSource) or width < _MINUTE_SECONDS:
-            return {"data": [], "continuation": None}
+            return VolatilityIndexPage(data=[], continuation=None)
         # quotes begin after the start
         first = max(int(params.get("start_timestamp", 0)) * NANOS_PER_MS, source.start_ns + 1)
         width *= NANOS_PER_SECOND
@@ -188,8 +209,8 @@ class PublicMethods:
             [at_ns // NANOS_PER_MS, before, max(before, after), min(before, after), after]
             for at_ns, (before, after) in zip(starts, pairwise(levels), strict=True)
         ]
-        more = rows[-MOST_ROWS - 1][0] if len(rows) > MOST_ROWS else None
-        return {"data": rows[-MOST_ROWS:], "continuation": more}
+        more = int(rows[-MOST_ROWS - 1][0]) if len(rows) > MOST_ROWS else None
+        return VolatilityIndexPage(data=rows[-MOST_ROWS:], continuation=more)
 
     def _vol_of_30_days(self, tape: MarketTape, at_ns: int) -> float:
         """Return the volatility at the money of 30 days, percent: total variance between two expiries."""
@@ -219,16 +240,16 @@ class PublicMethods:
         total = curve[low] + share * (curve[high] - curve[low])
         return round(100.0 * math.sqrt(max(total / wanted, 0.0)), 4)
 
-    def _get_funding_rate_history(self, params: Mapping[str, Any]) -> Any:
+    def _get_funding_rate_history(self, params: Mapping[str, Any]) -> list[FundingMessage]:
         item = self._instruments[instrument_param(self._instruments, params)]
         start, end = int(params.get("start_timestamp", 0)), int(params.get("end_timestamp", 2**62))
         return [
-            {
-                "timestamp": rate.ts_ns // NANOS_PER_MS,
-                "index_price": plain_number(rate.index),
-                "interest_8h": plain_number(rate.rate),
-                "interest_1h": plain_number(rate.rate / 8),
-            }
+            FundingMessage(
+                timestamp=rate.ts_ns // NANOS_PER_MS,
+                index_price=plain_number(rate.index),
+                interest_8h=plain_number(rate.rate),
+                interest_1h=plain_number(rate.rate / 8),
+            )
             for rate in self._world.source.funding
             if rate.symbol == item.symbol
             and start <= rate.ts_ns // NANOS_PER_MS <= end
@@ -238,4 +259,4 @@ class PublicMethods:
     def _get_funding_rate_value(self, params: Mapping[str, Any]) -> float:
         """Return the funding over a span: the sum of its hours."""
         rows = self._get_funding_rate_history(params)
-        return float(sum(row["interest_1h"] for row in rows))
+        return float(sum(row.interest_1h or 0 for row in rows))

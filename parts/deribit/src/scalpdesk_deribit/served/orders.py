@@ -18,12 +18,12 @@ from scalpdesk.simulation.orders import (
     Activity,
     BrokerOrder,
     Changes,
-    Execution,
     LegRequest,
     OrderClass,
     OrderRequest,
     Status,
 )
+from scalpdesk_deribit.messages import ComboLegMessage, LogPage, OrderAnswer
 from scalpdesk_deribit.order_words import TYPE_OF, needs_limit
 from scalpdesk_deribit.served.rpc import (
     Method,
@@ -41,6 +41,7 @@ from scalpdesk_deribit.served.serializers import (
     plain_number,
     without_legs,
 )
+from scalpdesk_deribit.served.shown import ShownCombo, ShownLogLine
 from scalpdesk_deribit.wire import LIFETIMES, LONGEST_LABEL, is_combo
 
 _PRICE_BAND = Decimal("0.05")
@@ -62,6 +63,10 @@ _LOG_TYPES = {
 def _closing_side(quantity: Decimal) -> str:
     """Return in the log's words what a change of units without a trade did to the position."""
     return "-" if not quantity else "close buy" if quantity > 0 else "close sell"
+
+
+def _legs(combo: ShownCombo) -> list[ComboLegMessage]:
+    return combo.legs or []
 
 
 class Orders:
@@ -120,7 +125,9 @@ class Orders:
 
     def _place(self, session: RpcSession, params: Mapping[str, Any], side: Side) -> Any:
         combo = self._names.combos.get(str(params.get("instrument_name")))
-        number = instrument_param(self._instruments, params if combo is None else combo["legs"][0])
+        number = instrument_param(
+            self._instruments, params if combo is None else structs.asdict(_legs(combo)[0])
+        )
         item = self._instruments[number]
         self._check_until(params)
         kind, price = self._kind(params, item, number, side), None
@@ -158,7 +165,7 @@ class Orders:
             request = self._as_legs(request, combo)
         order = self._world.broker.submit(account.name, request)
         if combo is not None:
-            self._names.combo_of[order.order_id] = combo["id"], side
+            self._names.combo_of[order.order_id] = str(combo.id), side
         session.orders.append(order.order_id)
         self._names.labels[order.order_id] = label
         self._names.triggers[order.order_id] = str(params.get("trigger"))
@@ -166,16 +173,17 @@ class Orders:
         self._world.settle()
         return self._outcome(order, before)
 
-    def _as_legs(self, request: OrderRequest, combo: dict[str, Any]) -> OrderRequest:
+    def _as_legs(self, request: OrderRequest, combo: ShownCombo) -> OrderRequest:
         """Return an order for a combo as the broker takes it: its legs bought or sold, its limit paid."""
         side, price = request.side or Side.BUY, request.limit_price
         legs = tuple(
             LegRequest(
-                leg["instrument_name"],
-                Decimal(abs(leg["amount"])),
-                Side.BUY if leg["amount"] * side.sign > 0 else Side.SELL,
+                str(leg.instrument_name),
+                abs(amount),
+                Side.BUY if amount * side.sign > 0 else Side.SELL,
             )
-            for leg in combo["legs"]
+            for leg in _legs(combo)
+            for amount in (Decimal(str(leg.amount)),)
         )
         return structs.replace(
             request,
@@ -215,25 +223,26 @@ class Orders:
             raise RpcFault(10021, "invalid_amount", reason="no whole ratio")
         first = min(signed)
         unit = unit if signed[first] > 0 else -unit
-        legs = [{"instrument_name": name, "amount": int(signed[name] / unit)} for name in sorted(signed)]
+        amounts = {name: int(signed[name] / unit) for name in sorted(signed)}
+        legs = [ComboLegMessage(instrument_name=name, amount=amount) for name, amount in amounts.items()]
         for known in self._names.combos.values():
-            if known["legs"] == legs:
+            if known.legs == legs:
                 return known
         places = {(item.expiry, item.strike) for item in options}
-        is_straddle = len(places) == 1 and all(leg["amount"] == 1 for leg in legs)
+        is_straddle = len(places) == 1 and set(amounts.values()) == {1}
         coin, item = first.partition("-")[0], min(options, key=lambda option: option.expiry)
         name = option_name(f"{coin}-STRD", item.expiry, item.strike, item.right).rpartition("-")[0]
         if not is_straddle:
             name = f"{coin}-CUSTOM-{expiry_name(item.expiry)}-{len(self._names.combos) + 1}"
-        made: dict[str, Any] = {
-            "id": name,
-            "instrument_id": 10**6 + len(self._names.combos),
-            "state": "active",
-            "legs": legs,
-            "creation_timestamp": self._world.now_ns // NANOS_PER_MS,
-            "state_timestamp": self._world.now_ns // NANOS_PER_MS,
-        }
-        return self._names.combos.setdefault(made["id"], made)
+        made = ShownCombo(
+            id=name,
+            instrument_id=10**6 + len(self._names.combos),
+            state="active",
+            legs=legs,
+            creation_timestamp=self._world.now_ns // NANOS_PER_MS,
+            state_timestamp=self._world.now_ns // NANOS_PER_MS,
+        )
+        return self._names.combos.setdefault(name, made)
 
     def _get_combos(self, session: RpcSession, params: Mapping[str, Any]) -> Any:
         del session
@@ -241,7 +250,7 @@ class Orders:
         return [each for name, each in self._names.combos.items() if coin in ("any", name.partition("-")[0])]
 
     def _get_combo_ids(self, session: RpcSession, params: Mapping[str, Any]) -> Any:
-        return [each["id"] for each in self._get_combos(session, params)]
+        return [each.id for each in self._get_combos(session, params)]
 
     def _get_combo_details(self, session: RpcSession, params: Mapping[str, Any]) -> Any:
         del session
@@ -274,7 +283,7 @@ class Orders:
             raise RpcFault(11030, "other_reject", reason="reduce_only")
         return abs(held)
 
-    def _outcome(self, order: BrokerOrder, before: int) -> dict[str, Any]:
+    def _outcome(self, order: BrokerOrder, before: int, *, is_edited: bool = False) -> OrderAnswer:
         account = self._world.ledger.accounts[order.account]
         whole = self._names.combo_trades.get(order.order_id, ())
         trades = [without_legs(each) for each in whole] or [
@@ -282,7 +291,8 @@ class Orders:
             for each in account.executions[before:]
             if each.order_id == order.order_id
         ]
-        return {"order": self._messages.order(order), "trades": trades}
+        shown = self._messages.order(order)
+        return OrderAnswer(order=structs.replace(shown, replaced=is_edited or shown.replaced), trades=trades)
 
     def _quantity(self, params: Mapping[str, Any], item: Instrument) -> Decimal:
         amount = exact_param(params, "amount")
@@ -357,9 +367,7 @@ class Orders:
         self._names.note_edit(new)
         session.orders.append(new.order_id)
         self._world.settle()
-        found = self._outcome(new, before)
-        found["order"]["replaced"] = True
-        return found
+        return self._outcome(new, before, is_edited=True)
 
     def _edit_by_label(self, session: RpcSession, params: Mapping[str, Any]) -> Any:
         label = params.get("label")
@@ -429,7 +437,7 @@ class Orders:
     def _get_open_orders(self, session: RpcSession, params: Mapping[str, Any]) -> Any:
         found = self._get_open_orders_by_currency(session, {"kind": params.get("kind")})
         name = params.get("instrument_name")
-        return [order for order in found if name in (None, order["instrument_name"])]
+        return [order for order in found if name in (None, order.instrument_name)]
 
     def _get_order_history(self, session: RpcSession, params: Mapping[str, Any]) -> Any:
         """Return ended orders, latest first; those without an execution where they are asked for."""
@@ -449,7 +457,7 @@ class Orders:
     def _get_user_trades_by_order(self, session: RpcSession, params: Mapping[str, Any]) -> Any:
         wanted = str(params.get("order_id"))
         found = self._messages.own_trades(self._account(session))
-        return [without_legs(trade) for trade in found if trade["order_id"] == wanted]
+        return [without_legs(trade) for trade in found if trade.order_id == wanted]
 
     def _get_user_trades(self, session: RpcSession, params: Mapping[str, Any]) -> Any:
         """Return trades; those of combos with their legs where nothing but combos is asked for."""
@@ -457,7 +465,7 @@ class Orders:
         trades = [
             trade
             for trade in self._messages.own_trades(self._account(session))
-            if name in (None, trade["instrument_name"]) and is_of_kind(trade["instrument_name"], kind)
+            if name in (None, trade.instrument_name) and is_of_kind(str(trade.instrument_name), kind)
         ]
         if not is_combo(name) and "combo" not in str(kind):
             trades = [without_legs(trade) for trade in trades]
@@ -477,57 +485,60 @@ class Orders:
         first, most = _whole(params, "continuation", 0), _whole(params, "count", 100)
         more = first + most if len(lines) > first + most else None
         logs = [self._log_line(account, *line) for line in lines[first : first + most]]
-        return {"logs": logs, "continuation": more}
+        return LogPage(logs=logs, continuation=more)
 
     def _log_line(
         self, account: BrokerAccount, place: int, activity: Activity, after: Decimal
-    ) -> dict[str, Any]:
+    ) -> ShownLogLine:
         """Return a line of the transaction log; ``after`` are the units held after it."""
-        digest = hashlib.sha256(activity.activity_id.encode()).digest()
-        row = {
-            "id": int.from_bytes(digest[:6], "big"),
-            "user_seq": place,
-            "username": account.name,
-            "timestamp": activity.ts_ns // NANOS_PER_MS,
-            "currency": account.currency,
-            "instrument_name": activity.symbol or None,
-            "price": plain_number(activity.price),
-        }
-        if activity.execution is not None:
-            return row | self._trade_line(activity, activity.execution, after)
-        return row | {
-            "type": _LOG_TYPES.get(activity.kind, "correction"),
-            "side": _closing_side(activity.quantity),
-            "amount": plain_number(abs(activity.quantity)),
-            "change": plain_number(activity.net_amount),
-            "cashflow": plain_number(activity.net_amount),
-            "total_interest_pl": plain_number(activity.net_amount) if activity.kind == "INT" else None,
-            "info": activity.activity_id,
-        }
-
-    def _trade_line(self, activity: Activity, execution: Execution, after: Decimal) -> dict[str, Any]:
-        """Return what a trade adds to its line: a future moves the balance by its fee alone."""
+        digest, cash = hashlib.sha256(activity.activity_id.encode()).digest(), activity.net_amount
+        line = ShownLogLine(
+            id=int.from_bytes(digest[:6], "big"),
+            user_seq=place,
+            username=account.name,
+            timestamp=activity.ts_ns // NANOS_PER_MS,
+            currency=account.currency,
+            instrument_name=activity.symbol or None,
+            type=_LOG_TYPES.get(activity.kind, "correction"),
+            side=_closing_side(activity.quantity),
+            amount=plain_number(abs(activity.quantity)),
+            price=plain_number(activity.price),
+            change=plain_number(cash),
+            cashflow=plain_number(cash),
+            total_interest_pl=plain_number(cash) if activity.kind == "INT" else None,
+            commission=None,
+            position=None,
+            trade_id=None,
+            order_id=None,
+            info=activity.activity_id,
+        )
+        execution = activity.execution
+        if execution is None:
+            return line
         item = self._instruments[self._instruments.id_of(activity.symbol)]
-        fee, premium = execution.fee, ZERO if item.is_inverse_future else activity.net_amount
+        # a future moves the balance by its fee alone
+        fee, premium = execution.fee, ZERO if item.is_inverse_future else cash
         opens = (after - activity.quantity) * activity.quantity >= 0
-        return {
-            "type": "trade",
-            "side": f"{'open' if opens else 'close'} {execution.side.value}",
-            "amount": plain_number(execution.quantity * item.contract_size),
-            "position": plain_number(after * item.contract_size),
-            "commission": plain_number(fee),
-            "change": plain_number(premium - fee),
-            "cashflow": plain_number(premium),
-            "trade_id": execution.execution_id,
-            "order_id": self._messages.order_id(execution),
-            "user_role": "maker" if execution.is_maker else "taker",
-            "info": None,
-        }
+        return structs.replace(
+            line,
+            type="trade",
+            side=f"{'open' if opens else 'close'} {execution.side.value}",
+            amount=plain_number(execution.quantity * item.contract_size),
+            position=plain_number(after * item.contract_size),
+            commission=plain_number(fee),
+            change=plain_number(premium - fee),
+            cashflow=plain_number(premium),
+            total_interest_pl=None,
+            trade_id=execution.execution_id,
+            order_id=self._messages.order_id(execution),
+            user_role="maker" if execution.is_maker else "taker",
+            info=None,
+        )
 
     def _get_positions(self, session: RpcSession, params: Mapping[str, Any]) -> Any:
         kind = params.get("kind", "any")
         found = self._messages.positions(self._account(session), None)
-        return [row for row in found if kind in ("any", row["kind"])]
+        return [row for row in found if kind in ("any", row.kind)]
 
     def _get_position(self, session: RpcSession, params: Mapping[str, Any]) -> Any:
         number = instrument_param(self._instruments, params)

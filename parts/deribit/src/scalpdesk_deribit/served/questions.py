@@ -64,7 +64,7 @@ def question_of_channel(channel: str, data: Any) -> Question | None:
         return Question.QUOTES
     kind = rest.partition(".")[0] if scope == "user" else ""
     if kind == "changes":
-        return Question.FILLS if data.get("trades") else None
+        return Question.FILLS if data.trades else None
     return _CHANNELS.get(kind)
 
 
