@@ -4,6 +4,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from scalpdesk.venues.tracker import Outcome
+from scalpdesk_ibkr import messages
 
 NAMES = {
     100: "pacing",
@@ -151,22 +152,22 @@ class StatusRule(NamedTuple):
 
 STATUSES = {
     # not sent yet: TWS looks for the contract
-    "ApiPending": StatusRule(Outcome.OPEN, Deed.WAIT),
+    messages.API_PENDING: StatusRule(Outcome.OPEN, Deed.WAIT),
     # sent, and not acknowledged by its destination
-    "PendingSubmit": StatusRule(Outcome.OPEN, Deed.WAIT),
+    messages.PENDING_SUBMIT: StatusRule(Outcome.OPEN, Deed.WAIT),
     # held by the broker until it is elected
-    "PreSubmitted": StatusRule(Outcome.OPEN, Deed.FOLLOW),
-    "Submitted": StatusRule(Outcome.OPEN, Deed.FOLLOW),
+    messages.PRE_SUBMITTED: StatusRule(Outcome.OPEN, Deed.FOLLOW),
+    messages.SUBMITTED: StatusRule(Outcome.OPEN, Deed.FOLLOW),
     # a cancel is asked for, and not confirmed: executions may come
-    "PendingCancel": StatusRule(Outcome.CANCELLING, Deed.FOLLOW),
+    messages.PENDING_CANCEL: StatusRule(Outcome.CANCELLING, Deed.FOLLOW),
     # a cancel was asked for before the order was acknowledged
-    "ApiCancelled": StatusRule(Outcome.CANCELLING, Deed.ASK),
+    messages.API_CANCELLED: StatusRule(Outcome.CANCELLING, Deed.ASK),
     # the broker confirms that the rest is gone
-    "Cancelled": StatusRule(Outcome.CANCELLED, Deed.FOLLOW),
+    messages.CANCELLED: StatusRule(Outcome.CANCELLED, Deed.FOLLOW),
     # may never be sent
-    "Filled": StatusRule(Outcome.FILLED, Deed.FOLLOW),
+    messages.FILLED: StatusRule(Outcome.FILLED, Deed.FOLLOW),
     # not at work: refused, cancelled, or held until shares, the session or a person let it go on
-    "Inactive": StatusRule(Outcome.OPEN, Deed.ASK),
+    messages.INACTIVE: StatusRule(Outcome.OPEN, Deed.ASK),
 }
 """Every status of the vendor's page "Possible Order States".
 
@@ -178,8 +179,8 @@ pst-group/pysystemtrade 1580.
 UNLISTED = StatusRule(Outcome.UNKNOWN, Deed.ASK)
 """Rule of a status that the page does not list."""
 COMPLETED = {
-    "Filled": Outcome.FILLED,
-    "Inactive": Outcome.REJECTED,
+    messages.FILLED: Outcome.FILLED,
+    messages.INACTIVE: Outcome.REJECTED,
 }
 """Outcomes of completed orders by their status; with any other status they are cancelled."""
 _WHY_HELD = {"": False, "child": False, "trigger": False, "locate": True}
@@ -206,7 +207,7 @@ def is_news(status: str, why_held: str) -> bool:
     [False, True, True]
     """
     is_held = any(_WHY_HELD.get(part.strip(), True) for part in why_held.split(","))
-    return is_held or status == "Inactive" or status not in STATUSES
+    return is_held or status == messages.INACTIVE or status not in STATUSES
 
 
 # zones ------------------------------------------------------------------------------------------------------

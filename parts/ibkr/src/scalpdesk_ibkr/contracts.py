@@ -18,13 +18,13 @@ from scalpdesk.instruments.classes import FUTURES, MultiplierError, us_option
 from scalpdesk.instruments.contract import Equity, Future, Index, Instrument, Instruments, Settlement
 from scalpdesk.instruments.ticks import TickRule
 from scalpdesk.venues.bounds import is_count
-from scalpdesk_ibkr import codes
+from scalpdesk_ibkr import codes, messages
 from scalpdesk_ibkr.connection import TwsConnection, TwsRefusalError
 
-SMART, CURRENCY = "SMART", "USD"
+SMART, CURRENCY = messages.SMART, "USD"
 _LAST_TRADE_DAYS = 4
 """A.M.-settled options are listed by their last trading day: as many days before the expiry at most."""
-INDEX_EXCHANGE = "CBOE"
+INDEX_EXCHANGE = messages.CBOE
 
 
 def _named(instrument: Instrument) -> Contract:
@@ -34,7 +34,7 @@ def _named(instrument: Instrument) -> Contract:
         local = f"{instrument.root:<6}{instrument.symbol[len(instrument.root) :]}"
         is_morning = instrument.settlement is Settlement.CASH_AM
         return Contract(
-            secType="OPT",
+            secType=messages.OPTION,
             symbol=_tws_symbol(instrument.underlying),
             localSymbol=local if is_morning else "",
             lastTradeDateOrContractMonth="" if is_morning else f"{instrument.expiry:%Y%m%d}",
@@ -47,7 +47,7 @@ def _named(instrument: Instrument) -> Contract:
         )
     if not (instrument.is_index or instrument.is_share):
         return future_named(instrument.symbol)
-    kind, exchange = ("IND", INDEX_EXCHANGE) if instrument.is_index else ("STK", SMART)
+    kind, exchange = (messages.INDEX, INDEX_EXCHANGE) if instrument.is_index else (messages.SHARE, SMART)
     symbol = _tws_symbol(instrument.symbol)
     return Contract(secType=kind, symbol=symbol, exchange=exchange, currency=instrument.currency)
 
@@ -66,7 +66,7 @@ def future_named(symbol: str) -> Contract:
     root, _, month = symbol.partition("_")
     exchange = FUTURES[root].exchange if root in FUTURES else ""
     return Contract(
-        secType="FUT",
+        secType=messages.FUTURE,
         symbol=root,
         lastTradeDateOrContractMonth=month,
         exchange=exchange,
@@ -94,10 +94,10 @@ def _named_by(contract: Contract, price_step: float, *, is_on_share: bool) -> In
     """Return what :func:`instrument_of` does; raises MultiplierError where the multiplier is not its own."""
     share = contract.symbol.replace(" ", ".")
     multiplier = Decimal(contract.multiplier) if contract.multiplier else None
-    if contract.secType == "OPT":
+    if contract.secType == messages.OPTION:
         symbol = contract.localSymbol.replace(" ", "")
         return us_option(symbol, [share] if is_on_share else (), multiplier=multiplier)
-    if contract.secType == "FUT" and price_step:
+    if contract.secType == messages.FUTURE and price_step:
         return Future(
             f"{contract.symbol}_{contract.lastTradeDateOrContractMonth[:6]}",
             contract.symbol,
@@ -105,9 +105,9 @@ def _named_by(contract: Contract, price_step: float, *, is_on_share: bool) -> In
             TickRule(Decimal(str(price_step))),
             multiplier=_of_future(contract.symbol, multiplier),
         )
-    if contract.secType == "STK":
+    if contract.secType == messages.SHARE:
         return Equity(share)
-    return Index(contract.symbol) if contract.secType == "IND" else None
+    return Index(contract.symbol) if contract.secType == messages.INDEX else None
 
 
 def _of_future(root: str, stated: Decimal | None) -> int:
@@ -155,7 +155,9 @@ class Contracts:
 
     def _keep(self, details: ContractDetails, wanted: Contract) -> Instrument | None:
         contract = details.contract or wanted
-        instrument = instrument_of(contract, details.minTick, is_on_share=details.underSecType == "STK")
+        instrument = instrument_of(
+            contract, details.minTick, is_on_share=details.underSecType == messages.SHARE
+        )
         if instrument is not None:
             self._by_symbol[instrument.symbol] = contract
             self._by_id[contract.conId] = instrument
@@ -175,7 +177,7 @@ class Contracts:
 
     def _is_odd(self, details: ContractDetails) -> bool:
         """Return whether a contract is stated with another multiplier than its own, and tell so."""
-        contract, is_on_share = details.contract, details.underSecType == "STK"
+        contract, is_on_share = details.contract, details.underSecType == messages.SHARE
         if contract is None or contract.currency != CURRENCY:
             return False
         try:
@@ -235,7 +237,7 @@ class Contracts:
         first = self._instruments[parts[0][0]]
         assert first.is_option
         return Contract(
-            secType="BAG",
+            secType=messages.COMBO,
             symbol=_tws_symbol(first.underlying),
             exchange=SMART,
             currency=first.currency,
@@ -255,7 +257,7 @@ class Contracts:
         found: dict[str, Instrument] = {}
         for day, trading_class in await self._expiries(underlying, first, last):
             asked = Contract(
-                secType="OPT",
+                secType=messages.OPTION,
                 symbol=named,
                 lastTradeDateOrContractMonth=day,
                 exchange=SMART,
@@ -271,7 +273,7 @@ class Contracts:
         """Return days of expiry with their trading classes, or months where TWS does not name the days."""
         own = self._by_symbol.get(underlying)
         if own is None:
-            for kind, exchange in (("STK", SMART), ("IND", INDEX_EXCHANGE)):
+            for kind, exchange in ((messages.SHARE, SMART), (messages.INDEX, INDEX_EXCHANGE)):
                 contract = Contract(
                     secType=kind, symbol=_tws_symbol(underlying), exchange=exchange, currency=CURRENCY
                 )

@@ -27,15 +27,16 @@ from scalpdesk.venues.order_path import (
 from scalpdesk.venues.tracker import (
     TrackedOrder,
 )
+from scalpdesk_ibkr import messages
 from scalpdesk_ibkr.connection import TwsConnection
 from scalpdesk_ibkr.contracts import Contracts
 
 _SIDES = {
     "BUY": Side.BUY,
-    "BOT": Side.BUY,
+    messages.BOUGHT: Side.BUY,
     "SELL": Side.SELL,
-    "SLD": Side.SELL,
-    "SSHORT": Side.SELL,
+    messages.SOLD: Side.SELL,
+    messages.SELL_SHORT: Side.SELL,
     "SLONG": Side.SELL,
 }
 """Sides of orders and executions; the last two are sales of an institution's account."""
@@ -141,13 +142,13 @@ class Executions:
             item, leg = self._contracts.instrument(contract), ids.get(contract.conId)
             if leg is None and item is not None:
                 leg = self._tracker.leg(execution.orderRef, item.symbol)
-            return None if contract.secType == "BAG" else leg
+            return None if contract.secType == messages.COMBO else leg
         return self._tracker.orders.get(execution.orderRef)
 
     def on_fill(self, fill: Fill, question: int | None = None) -> None:
         """Publish an execution of the desk with the schedule's fee; ``question`` as in the tracker."""
         execution = fill.execution
-        if fill.contract.secType == "BAG" or execution.acctNumber != self.account:
+        if fill.contract.secType == messages.COMBO or execution.acctNumber != self.account:
             return  # the legs have executions of their own
         order = self.owner(fill)
         if order is None:
@@ -244,7 +245,7 @@ class Executions:
         latest: dict[str, Fill] = {}
         for fill in await asked:  # in the order in which they happened, within a second too
             execution = fill.execution
-            if execution.acctNumber != self.account or fill.contract.secType == "BAG":
+            if execution.acctNumber != self.account or fill.contract.secType == messages.COMBO:
                 continue
             root = _root_of(execution.execId)
             if root not in latest or latest[root].execution.execId < execution.execId:

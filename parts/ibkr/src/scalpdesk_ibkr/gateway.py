@@ -39,11 +39,13 @@ from scalpdesk.venues.event_queue import EventPublisher
 from scalpdesk.venues.gateway_base import GatewayBase
 from scalpdesk.venues.questions import Questions
 from scalpdesk.venues.residues import Residues
+from scalpdesk_ibkr import messages
 from scalpdesk_ibkr.connection import TwsConnection
 from scalpdesk_ibkr.contracts import CURRENCY, INDEX_EXCHANGE, SMART, Contracts, future_named
 from scalpdesk_ibkr.executions import exact
 from scalpdesk_ibkr.history import History
 from scalpdesk_ibkr.market_data import QuoteLines
+from scalpdesk_ibkr.messages import AccountTag
 from scalpdesk_ibkr.orders import IbkrOrders
 from scalpdesk_ibkr.settings import IbkrSettings
 
@@ -265,7 +267,7 @@ class IbkrGateway(GatewayBase):
     async def _position(self, line: HeldAtTws) -> VenuePosition:
         contract = line.contract
         instrument = self._contracts.instrument(contract)
-        if instrument is None and contract.conId and contract.secType in ("OPT", "FUT"):
+        if instrument is None and contract.conId and contract.secType in (messages.OPTION, messages.FUTURE):
             instrument = await self._contracts.by_id(contract.conId)
         symbol = contract.localSymbol if instrument is None else instrument.symbol
         average = exact(line.avgCost) / _multiplier(contract)
@@ -315,8 +317,10 @@ class IbkrGateway(GatewayBase):
                 today = to_new_york(await self._connection.time()).date()
                 return front_contract(listed, today)
         asked: tuple[Contract, ...] = (
-            Contract(secType="STK", symbol=symbol.replace(".", " "), exchange=SMART, currency=CURRENCY),
-            Contract(secType="IND", symbol=symbol, exchange=INDEX_EXCHANGE, currency=CURRENCY),
+            Contract(
+                secType=messages.SHARE, symbol=symbol.replace(".", " "), exchange=SMART, currency=CURRENCY
+            ),
+            Contract(secType=messages.INDEX, symbol=symbol, exchange=INDEX_EXCHANGE, currency=CURRENCY),
         )
         if "_" in symbol:
             asked = (future_named(symbol),)
@@ -398,18 +402,20 @@ def _account_facts(link: TwsConnection, account: str, base: str = "") -> Account
             raise RetryError("TWS does not state a value of the account", where=tag, value=", ".join(found))
         return amount
 
-    liquidation = total("NetLiquidation")
-    equity = (total("EquityWithLoanValue") if "EquityWithLoanValue" in rows else ZERO) or liquidation
-    margin = total("MaintMarginReq") if "MaintMarginReq" in rows else None
-    cash = rows["CashBalance"][base] if foreign_cash(rows, base) else total("TotalCashValue")
+    liquidation = total(AccountTag.LIQUIDATION)
+    equity = (
+        total(AccountTag.EQUITY_WITH_LOAN) if AccountTag.EQUITY_WITH_LOAN in rows else ZERO
+    ) or liquidation
+    margin = total(AccountTag.MAINTENANCE_MARGIN) if AccountTag.MAINTENANCE_MARGIN in rows else None
+    cash = rows[AccountTag.CASH][base] if foreign_cash(rows, base) else total(AccountTag.TOTAL_CASH)
     return AccountFacts(
         account_id=account,
         status="active",
         currency=base,
-        cash=cash - rows.get("FuturesPNL", {}).get(base, ZERO),
+        cash=cash - rows.get(AccountTag.FUTURES_GAIN, {}).get(base, ZERO),
         equity=liquidation,
-        buying_power=total("BuyingPower"),
-        options_buying_power=total("AvailableFunds"),
+        buying_power=total(AccountTag.BUYING_POWER),
+        options_buying_power=total(AccountTag.AVAILABLE_FUNDS),
         options_level=4,  # permissions are not in the API: a refused order names them
         may_trade=True,
         may_short=True,
@@ -434,11 +440,11 @@ def _is_number(text: str) -> bool:
 
 def _base_currency(rows: _AccountRows) -> str:
     """Return the base currency: the only one of the account's value, or the one whose exchange rate is 1."""
-    if "NetLiquidation" not in rows:
-        raise RetryError("TWS does not state a value of the account", where="NetLiquidation")
-    named = [currency for currency in rows["NetLiquidation"] if currency != ALL]
+    if AccountTag.LIQUIDATION not in rows:
+        raise RetryError("TWS does not state a value of the account", where=AccountTag.LIQUIDATION)
+    named = [currency for currency in rows[AccountTag.LIQUIDATION] if currency != ALL]
     if len(named) > 1:
-        rates = rows.get("ExchangeRate", {})
+        rates = rows.get(AccountTag.RATE, {})
         named = [currency for currency in named if rates.get(currency) == 1] or named
     if len(named) != 1:
         raise ConfigError(
@@ -452,7 +458,7 @@ def _base_currency(rows: _AccountRows) -> str:
 
 def foreign_cash(rows: _AccountRows, base: str) -> dict[str, Decimal]:
     """Return the cash of an account in other currencies than its base."""
-    cash = rows.get("CashBalance", {})
+    cash = rows.get(AccountTag.CASH, {})
     return {
         name: amount for name, amount in cash.items() if amount and base in cash and name not in (base, ALL)
     }

@@ -23,7 +23,7 @@ from scalpdesk.venues.tracker import (
     Outcome,
     TrackedOrder,
 )
-from scalpdesk_ibkr import codes
+from scalpdesk_ibkr import codes, messages
 from scalpdesk_ibkr.connection import TwsConnection
 from scalpdesk_ibkr.contracts import Contracts
 from scalpdesk_ibkr.executions import Executions, exact, leg_id
@@ -131,7 +131,7 @@ class OrderMessages:
         status, code = trade.orderStatus.status, self._errors.get(trade.order.orderRef, (0, ""))[0]
         if is_completed:
             return codes.COMPLETED.get(status, Outcome.CANCELLED)
-        if status == "Inactive" and code in codes.REFUSALS:
+        if status == messages.INACTIVE and code in codes.REFUSALS:
             return Outcome.REJECTED
         return codes.rule_of(status).outcome
 

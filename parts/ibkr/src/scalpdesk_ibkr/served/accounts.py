@@ -11,13 +11,14 @@ from scalpdesk.instruments.postings import of_fill
 from scalpdesk.margin.holdings import Holding
 from scalpdesk.simulation.accounts import AccountTerms
 from scalpdesk.simulation.ledger import Ledger
+from scalpdesk_ibkr.messages import AccountTag
 from scalpdesk_ibkr.served.contracts import ContractBook
 from scalpdesk_ibkr.served.wire import DECIMAL_SIZES, Field, Message, Reader, TwsError
 
 _VALUES_NS, _PROFIT_NS = 3 * MINUTE_NS, NANOS_PER_SECOND
 """Market time between two reports of unasked account values, and of profits, nanoseconds."""
 _LEDGER_TAG = "$LEDGER"
-_LEDGER_KEYS = ("CashBalance", "StockMarketValue", "OptionMarketValue", "UnrealizedPnL", "RealizedPnL")
+_LEDGER_KEYS = (AccountTag.CASH, "StockMarketValue", "OptionMarketValue", "UnrealizedPnL", "RealizedPnL")
 """Values by currency that the tag stands for."""
 
 
@@ -291,21 +292,21 @@ class AccountFeed:
         yield "AccountCode", code, ""
         yield "AccountType", "INDIVIDUAL", ""
         amounts = {
-            "NetLiquidation": at.equity,
-            "TotalCashValue": at.cash,
-            "FuturesPNL": sum(futures, ZERO),
+            AccountTag.LIQUIDATION: at.equity,
+            AccountTag.TOTAL_CASH: at.cash,
+            AccountTag.FUTURES_GAIN: sum(futures, ZERO),
             "SettledCash": at.cash - account.unsettled,
             "AccruedCash": ZERO,
-            "BuyingPower": at.buying_power,
-            "EquityWithLoanValue": at.equity,
+            AccountTag.BUYING_POWER: at.buying_power,
+            AccountTag.EQUITY_WITH_LOAN: at.equity,
             "PreviousDayEquityWithLoanValue": account.last_equity,
             "GrossPositionValue": gross,
             "RegTEquity": at.equity,
             "RegTMargin": at.initial_margin,
             "SMA": max(at.equity - at.initial_margin, ZERO),
             "InitMarginReq": at.initial_margin,
-            "MaintMarginReq": at.maintenance_margin,
-            "AvailableFunds": at.options_buying_power,
+            AccountTag.MAINTENANCE_MARGIN: at.maintenance_margin,
+            AccountTag.AVAILABLE_FUNDS: at.options_buying_power,
             "ExcessLiquidity": excess,
             "FullInitMarginReq": at.initial_margin,
             "FullMaintMarginReq": at.maintenance_margin,
@@ -315,7 +316,7 @@ class AccountFeed:
             "LookAheadMaintMarginReq": at.maintenance_margin,
             "LookAheadAvailableFunds": at.options_buying_power,
             "LookAheadExcessLiquidity": excess,
-            "CashBalance": at.cash,
+            AccountTag.CASH: at.cash,
             "StockMarketValue": held - options,
             "OptionMarketValue": options,
             "UnrealizedPnL": unrealized,
@@ -323,7 +324,7 @@ class AccountFeed:
         }
         for key, amount in amounts.items():
             yield key, round(amount, 2), currency
-        yield "ExchangeRate", ONE, currency
+        yield AccountTag.RATE, ONE, currency
         yield "Cushion", round(excess / at.equity, 6) if at.equity else ZERO, ""
         yield "Leverage", round(gross / at.equity, 2) if at.equity else ZERO, ""
         yield "DayTradesRemaining", -1, ""

@@ -15,6 +15,7 @@ from scalpdesk.instruments.contract import Instrument, underlying_of
 from scalpdesk.instruments.futures import final_settlement_ns
 from scalpdesk.instruments.sessions import NEW_YORK, final_close_ns, to_new_york, to_ns
 from scalpdesk.instruments.ticks import CENT_TICK, NICKEL_DIME, PENNY_NICKEL, TickRule
+from scalpdesk_ibkr import messages
 from scalpdesk_ibkr.served.layouts import CONTRACT_DATA, SYMBOL_ROW
 from scalpdesk_ibkr.served.wire import DECIMAL_SIZES, Field, Message, Reader, TwsError
 
@@ -25,16 +26,16 @@ _MOST_OF_HASH = 0x3FFFFFFF
 ZONE = "US/Eastern"
 _ORDER_TYPES = "ACTIVETIM,DAY,GTC,IOC,FOK,OPG,LMT,MKT,MOC,LOC,STP,STPLMT,TRAIL,WHATIF"
 VENUES = {
-    "STK": "SMART,AMEX,NYSE,CBOE,ISLAND,NASDAQ,ARCA,BATS,BYX,EDGEA,IEX",
-    "OPT": "SMART,AMEX,BATS,BOX,CBOE,CBOE2,EDGX,ISE,MIAX,NASDAQOM,PHLX,PSE",
-    "IND": "CBOE",
-    "FUT": "CME",
-    "FOP": "CME",
+    messages.SHARE: "SMART,AMEX,NYSE,CBOE,ISLAND,NASDAQ,ARCA,BATS,BYX,EDGEA,IEX",
+    messages.OPTION: "SMART,AMEX,BATS,BOX,CBOE,CBOE2,EDGX,ISE,MIAX,NASDAQOM,PHLX,PSE",
+    messages.INDEX: messages.CBOE,
+    messages.FUTURE: "CME",
+    messages.FUTURE_OPTION: "CME",
 }
 """Exchanges of each security type."""
 _MONTH_CODES = "FGHJKMNQUVXZ"
 """Letters of the months in the local symbols of futures."""
-CHAIN_VENUES = ("SMART", "CBOE")
+CHAIN_VENUES = (messages.SMART, messages.CBOE)
 """Exchanges under which option chains are listed."""
 _KNOWN_RULES = {CENT_TICK: 26, PENNY_NICKEL: 109, NICKEL_DIME: 239}
 _FIRST_OTHER_RULE = 1_000
@@ -104,11 +105,11 @@ def read_query(reader: Reader) -> Query:
 def kind_of(instrument: Instrument) -> str:
     """Return the security type of an instrument. Raises ArgumentError when the protocol has no such type."""
     if instrument.is_option:
-        return "FOP" if instrument.is_on_future else "OPT"
+        return messages.FUTURE_OPTION if instrument.is_on_future else messages.OPTION
     if instrument.is_future:
-        return "FUT"
+        return messages.FUTURE
     if instrument.is_share or instrument.is_index:
-        return "STK" if instrument.is_share else "IND"
+        return messages.SHARE if instrument.is_share else messages.INDEX
     raise ArgumentError(
         "TWS has no contract for this instrument",
         where="instrument",
@@ -166,7 +167,11 @@ class ContractBook:
         item = self._instruments[number]
         last, strike, right, multiplier, trading_class, local = _terms(item)
         kind = kind_of(item)
-        venue = VENUES[kind] if kind in ("IND", "FUT", "FOP") else "SMART"
+        venue = (
+            VENUES[kind]
+            if kind in (messages.INDEX, messages.FUTURE, messages.FUTURE_OPTION)
+            else messages.SMART
+        )
         head = (self.con_id(number), symbol_of(item), kind, last, strike, right, multiplier)
         return (*head, venue, item.currency, local, trading_class)
 
@@ -174,7 +179,7 @@ class ContractBook:
         """Return the fields that name a combo: those of :meth:`fields`."""
         item = self._instruments[legs[0].number]
         name = symbol_of(item)
-        return _COMBO_ID, name, "BAG", "", 0, "", "", "SMART", item.currency, name, "COMB"
+        return _COMBO_ID, name, messages.COMBO, "", 0, "", "", messages.SMART, item.currency, name, "COMB"
 
     # searches ---------------------------------------------------------------------------------------
 
@@ -205,7 +210,7 @@ class ContractBook:
             and query.strike in (None, strike)
             and (not wanted_right or wanted_right in "0?" or wanted_right == right)
             and query.multiplier in ("", str(multiplier))
-            and query.exchange in ("", "SMART", *VENUES[str(kind)].split(","))
+            and query.exchange in ("", messages.SMART, *VENUES[str(kind)].split(","))
             and query.currency in ("", currency)
             and query.local_symbol in ("", local)
             and query.trading_class in ("", group)
@@ -233,7 +238,11 @@ class ContractBook:
             con_id, ratio, action, exchange = reader.whole("conId"), reader.whole("ratio"), *reader.texts(2)
             rest = reader.texts(4) if in_order else []
             number = self._by_id.get(con_id)
-            if number is None or not 0 < ratio <= _MOST_RATIO or action not in ("BUY", "SELL", "SSHORT"):
+            if (
+                number is None
+                or not 0 < ratio <= _MOST_RATIO
+                or action not in ("BUY", "SELL", messages.SELL_SHORT)
+            ):
                 raise TwsError(200, f"{NO_CONTRACT}: leg {con_id} {action} {ratio} does not exist here")
             side = Side.BUY if action == "BUY" else Side.SELL
             legs.append(ComboLeg(number, Decimal(ratio), side, (con_id, ratio, action, exchange, *rest)))
@@ -270,14 +279,14 @@ class ContractBook:
             "orderTypes": _ORDER_TYPES,
             "validExchanges": venues,
             "longName": symbol,
-            "primaryExchange": "ARCA" if kind == "STK" else "",
+            "primaryExchange": "ARCA" if kind == messages.SHARE else "",
             "contractMonth": str(last)[:6],
             "timeZoneId": ZONE,
             "tradingHours": hours,
             "liquidHours": hours,
             "marketRuleIds": ",".join([str(self.rule_id(item.tick_rule))] * len(venues.split(","))),
             "realExpirationDate": f"{item.expiry:%Y%m%d}" if item.is_option else last,
-            "stockType": "ETF" if kind == "STK" else "",
+            "stockType": "ETF" if kind == messages.SHARE else "",
             "sizes": (item.step,) * 3,
         }
         if version == DECIMAL_SIZES:
@@ -334,9 +343,9 @@ class ContractBook:
                 "conId": con_id,
                 "symbol": symbol,
                 "secType": kind,
-                "primaryExchange": "ARCA" if kind == "STK" else "CBOE",
+                "primaryExchange": "ARCA" if kind == messages.SHARE else messages.CBOE,
                 "currency": item.currency,
-                "derivatives": (2, "OPT", "BAG") if has_options else (0,),
+                "derivatives": (2, messages.OPTION, messages.COMBO) if has_options else (0,),
                 "description": symbol,
             }
             rows += SYMBOL_ROW.write(version, values)

@@ -12,6 +12,7 @@ from functools import partial
 
 from scalpdesk.base import ZERO, InstrumentId, Refused
 from scalpdesk.exchange import SimulatedMarket, Status
+from scalpdesk_ibkr import messages
 from scalpdesk_ibkr.served.contracts import NO_CONTRACT, ContractBook, Query
 from scalpdesk_ibkr.served.layouts import OPEN_ORDER, error_message
 from scalpdesk_ibkr.served.orders import ENDS, Send, perm_id_of
@@ -75,11 +76,13 @@ class ExerciseDesk:
         asked = _ExerciseRequest(client_id, request_id, perm_id, code, number, contracts)
         for key, earlier in tuple(self._waiting.items()):  # a later word on the contract replaces it
             if (earlier.code, earlier.number) == (code, number):
-                self._end(key, "Cancelled")
+                self._end(key, messages.CANCELLED)
         self._waiting[client_id, request_id] = asked
         self._send(client_id, partial(self._shown, asked))
-        self._send(client_id, lambda _: self._status(asked, "PreSubmitted"))
-        self._world.ledger.at(last_ns + FINAL_AFTER_NS, partial(self._end, (client_id, request_id), "Filled"))
+        self._send(client_id, lambda _: self._status(asked, messages.PRE_SUBMITTED))
+        self._world.ledger.at(
+            last_ns + FINAL_AFTER_NS, partial(self._end, (client_id, request_id), messages.FILLED)
+        )
 
     def cancel(self, client_id: int, order_id: int) -> bool:
         """Withdraw a request; return whether there was one that still could be."""
@@ -89,7 +92,7 @@ class ExerciseDesk:
         self._world.broker.expiry.instructions.pop((self._names[asked.code], asked.number), None)
         code, why = ENDS[Status.CANCELED]
         self._send(client_id, lambda version: error_message(version, order_id, code, why))
-        self._end((client_id, order_id), "Cancelled")
+        self._end((client_id, order_id), messages.CANCELLED)
         return True
 
     def cancel_all(self) -> None:
@@ -102,7 +105,7 @@ class ExerciseDesk:
         for asked in self._waiting.values():
             if of_all or asked.client_id == client_id:
                 yield self._shown(asked, version)
-                yield self._status(asked, "PreSubmitted")
+                yield self._status(asked, messages.PRE_SUBMITTED)
 
     def _contract(self, reader: Reader) -> InstrumentId:
         con_id = reader.whole("conId")
@@ -133,15 +136,15 @@ class ExerciseDesk:
                 "orderType": "LMT",
                 "tif": "DAY",
                 "account": asked.code,
-                "status": "PreSubmitted",
+                "status": messages.PRE_SUBMITTED,
             },
         )
 
     @staticmethod
     def _status(asked: _ExerciseRequest, status: str) -> Message:
         """Return an orderStatus message (3)."""
-        filled = asked.contracts if status == "Filled" else ZERO
-        left = ZERO if status == "Filled" else asked.contracts
+        filled = asked.contracts if status == messages.FILLED else ZERO
+        left = ZERO if status == messages.FILLED else asked.contracts
         return (
             *(3, asked.order_id, status, filled, left, ZERO),
             *(asked.perm_id, 0, ZERO, asked.client_id, "", 0),

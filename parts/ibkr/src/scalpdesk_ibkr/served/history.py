@@ -10,6 +10,7 @@ from scalpdesk.core.units import DAY_NS, DAY_SECONDS, NANOS_PER_SECOND, Instrume
 from scalpdesk.exchange.market import Published, SimulatedMarket
 from scalpdesk.exchange.source import Bar, bar_start, between, combine
 from scalpdesk.instruments.sessions import FIRST_DAY, new_york_ns, to_new_york
+from scalpdesk_ibkr import messages
 from scalpdesk_ibkr.served.contracts import ContractBook, instant_of, read_query, time_text
 from scalpdesk_ibkr.served.wire import Field, Message, Reader, TwsError, size_of
 
@@ -64,7 +65,7 @@ class HistoricalBars:
     def answer(self, request_id: int, reader: Reader) -> Iterator[Message]:
         """Yield the bars that a request asks for (20)."""
         query = read_query(reader)
-        if query.kind == "BAG":
+        if query.kind == messages.COMBO:
             raise TwsError(162, f"{_NO_DATA}combos have none")
         number = self._contracts.only(query)
         reader.text()

@@ -18,6 +18,7 @@ from scalpdesk.exchange.market import Published, SimulatedMarket, StatusChange
 from scalpdesk.instruments.contract import OptionContract, Style
 from scalpdesk.instruments.sessions import expiry_instant_ns, to_new_york
 from scalpdesk.pricing.scalar import implied_vol_scalar, option_greeks
+from scalpdesk_ibkr import messages
 from scalpdesk_ibkr.served.contracts import ContractBook, read_query
 from scalpdesk_ibkr.served.layouts import error_message
 from scalpdesk_ibkr.served.wire import Message, Reader, TwsError, size_of
@@ -105,7 +106,7 @@ class MarketLines:
         if request_id in self.lines:
             raise TwsError(322, "Error processing request:-'ticker' : Duplicate ticker id")
         query = read_query(reader)
-        is_combo = query.kind == "BAG"
+        is_combo = query.kind == messages.COMBO
         if is_combo:
             legs = tuple(
                 (leg.number, int(leg.ratio) * leg.side.sign)

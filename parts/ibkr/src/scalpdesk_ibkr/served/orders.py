@@ -28,6 +28,7 @@ from scalpdesk.simulation.orders import (
     OrderUpdate,
     Status,
 )
+from scalpdesk_ibkr import messages
 from scalpdesk_ibkr.order_words import AT_CLOSE, ORDER_WORDS, TYPE_OF, needs_limit
 from scalpdesk_ibkr.served.accounts import RealizedProfits, account_after
 from scalpdesk_ibkr.served.contracts import ComboLeg, ContractBook, Query, instant_of, read_query, time_text
@@ -46,18 +47,18 @@ from scalpdesk_ibkr.served.wire import Field, Message, Reader, TwsError, number_
 
 _LIFETIMES = {"": TimeInForce.DAY} | {each.name: each for each in TimeInForce if each is not TimeInForce.CLS}
 _STATUSES = {
-    Status.PENDING_NEW: "PreSubmitted",
-    Status.ACCEPTED: "PreSubmitted",
-    Status.HELD: "PreSubmitted",
-    Status.NEW: "Submitted",
-    Status.PARTIALLY_FILLED: "Submitted",
-    Status.PENDING_REPLACE: "Submitted",
-    Status.PENDING_CANCEL: "PendingCancel",
-    Status.FILLED: "Filled",
-    Status.CANCELED: "Cancelled",
-    Status.EXPIRED: "Cancelled",
-    Status.REPLACED: "Cancelled",
-    Status.REJECTED: "Inactive",
+    Status.PENDING_NEW: messages.PRE_SUBMITTED,
+    Status.ACCEPTED: messages.PRE_SUBMITTED,
+    Status.HELD: messages.PRE_SUBMITTED,
+    Status.NEW: messages.SUBMITTED,
+    Status.PARTIALLY_FILLED: messages.SUBMITTED,
+    Status.PENDING_REPLACE: messages.SUBMITTED,
+    Status.PENDING_CANCEL: messages.PENDING_CANCEL,
+    Status.FILLED: messages.FILLED,
+    Status.CANCELED: messages.CANCELLED,
+    Status.EXPIRED: messages.CANCELLED,
+    Status.REPLACED: messages.CANCELLED,
+    Status.REJECTED: messages.INACTIVE,
 }
 _CODES = {
     Cause.SUB_PENNY: 110,
@@ -116,7 +117,7 @@ def _read_placement(reader: Reader, version: int, contracts: ContractBook) -> _P
     """Read a placeOrder message (3) up to the number of its conditions."""
     query = read_query(reader)
     texts, legs = PLACED_HEAD.read(version, reader.text), tuple[ComboLeg, ...]()
-    if query.kind == "BAG":
+    if query.kind == messages.COMBO:
         legs = contracts.read_legs(reader, in_order=True)
         reader.texts(reader.whole("number of leg prices"))
         reader.texts(2 * reader.whole("number of routing parameters"))
@@ -197,7 +198,7 @@ def _standing_of(placed: _PlacedOrder, order: BrokerOrder | None = None) -> _Sta
     quantity, filled, value = filled + order.quantity, filled + order.filled, value + order.value
     status = _STATUSES[order.status]
     if order.status is Status.NEW and (order.waits_for_stop or order.lifetime is TimeInForce.CLS):
-        status = "PreSubmitted"
+        status = messages.PRE_SUBMITTED
     return _Standing(status, quantity, filled, placed.sign * value / filled if filled else ZERO)
 
 
@@ -326,7 +327,7 @@ class TwsOrders:
         """
         kind, limit, lifetime = _kind(wanted)
         texts = wanted.texts
-        if wanted.action not in ("BUY", "SELL", "SSHORT"):
+        if wanted.action not in ("BUY", "SELL", messages.SELL_SHORT):
             raise TwsError(321, f"{INVALID} the side {wanted.action} is not BUY or SELL")
         if wanted.quantity <= 0:
             raise TwsError(434, "The order size cannot be zero")
@@ -392,7 +393,7 @@ class TwsOrders:
             raise TwsError(code, _OFF_TICK_TEXT if code == _OFF_TICK else f"{INVALID} {refused.reason}")
         self._largest[placed.client_id] = placed.order_id
         self._tell_error(placed, REJECTED, f"Order rejected - reason:{refused.reason}")
-        end = _Standing("Inactive", quantity, ZERO, ZERO)
+        end = _Standing(messages.INACTIVE, quantity, ZERO, ZERO)
         self._tell(placed, lambda _: self._order_status(placed, end))
 
     def _modify(self, known: _PlacedOrder, wanted: _Placement) -> None:
@@ -515,7 +516,7 @@ class TwsOrders:
                 and code in ("", self._codes[placed.account])
                 and symbol in ("", contract[1])
                 and kind in ("", contract[2])
-                and venue in ("", "SMART", values["exchange"])
+                and venue in ("", messages.SMART, values["exchange"])
                 and side.upper() in ("", trade.side.name, values["side"])
                 and trade.ts_ns >= since_ns
                 and to_new_york(trade.ts_ns).date() == today
@@ -639,8 +640,8 @@ class TwsOrders:
             "execId": execution_id,
             "time": time_text(trade.ts_ns),
             "account": self._codes[placed.account],
-            "exchange": "SMART",
-            "side": "BOT" if side is Side.BUY else "SLD",
+            "exchange": messages.SMART,
+            "side": messages.BOUGHT if side is Side.BUY else messages.SOLD,
             "shares": trade.quantity,
             "price": trade.price * sign,
             "permId": placed.perm_id,
@@ -758,7 +759,7 @@ class TwsOrders:
             "lmtPrice": wanted.limit or ZERO,
             "auxPrice": wanted.auxiliary or ZERO,
             "whatIf": 1,
-            "status": "PreSubmitted",
+            "status": messages.PRE_SUBMITTED,
             "commission": fee,
             "minCommission": fee,
             "maxCommission": fee,

@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 from scalpdesk.exchange import AHEAD_SECONDS, Question, too_large
+from scalpdesk_ibkr.messages import AccountTag
 from scalpdesk_ibkr.served.wire import Field, Message
 
 ASKED_BY: Mapping[int, Question] = {
@@ -38,7 +39,9 @@ _TOLD_BY: Mapping[int, Question] = {
 """What a message tells that answers no request."""
 _ENDS = frozenset({52, 53, 54, 55, 62, 64, 72, 74, 76, 102})
 """Messages that say that an answer is whole."""
-_MONEY_KEYS = frozenset(("NetLiquidation", "TotalCashValue", "CashBalance", "EquityWithLoanValue"))
+_MONEY_KEYS = frozenset(
+    (AccountTag.LIQUIDATION, AccountTag.TOTAL_CASH, AccountTag.CASH, AccountTag.EQUITY_WITH_LOAN)
+)
 _QUANTITY, _PRICE = partial(too_large, is_price=False), partial(too_large, is_price=True)
 _CONTRACT_FIELDS = 11
 """Fields that name a contract in most messages."""
