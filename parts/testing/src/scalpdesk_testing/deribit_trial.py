@@ -76,7 +76,7 @@ class _RpcLine(Line):
         name, params = frame["method"], frame.get("params") or {}
         if name in ("private/buy", "private/sell"):
             side = Side(name.rpartition("/")[2])
-            combo = self.rpc.names.combos.get(params["instrument_name"], {})
+            combo = self.rpc.names.combos.get(params["instrument_name"])
             order = {
                 "client_order_id": params["label"],
                 "symbol": params["instrument_name"],
@@ -85,11 +85,11 @@ class _RpcLine(Line):
                 "limit_price": None if params.get("price") is None else str(params["price"]),
                 "legs": [
                     {
-                        "symbol": leg["instrument_name"],
-                        "side": "buy" if leg["amount"] * side.sign > 0 else "sell",
-                        "ratio_qty": str(abs(leg["amount"])),
+                        "symbol": leg.instrument_name,
+                        "side": "buy" if Decimal(str(leg.amount)) * side.sign > 0 else "sell",
+                        "ratio_qty": str(abs(Decimal(str(leg.amount)))),
                     }
-                    for leg in combo.get("legs", ())
+                    for leg in (() if combo is None else combo.legs or ())
                 ],
             }
             return "POST", ORDERS_PATH, msgspec.json.encode(order)
