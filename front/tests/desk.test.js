@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import "./page.js";
-import { expiryNote, greekList, heldText, legTexts, meanOf } from "../../src/scalpdesk/web/static/desk.js";
+import { doubtText, expiryNote, greekList, heldText, legTexts, meanOf, reachStrip, stakeText } from "../../src/scalpdesk/web/static/desk.js";
 
 test("a mean is called VWAP only where one by volume is known", () => {
   const twap = [1, 2];
@@ -26,10 +26,32 @@ test("the book's Greeks are told in shares and cents, or in coin", () => {
   assert.deepEqual(told({ delta_decimals: 4, money_decimals: 8 }), ["+1.2340", "+3.129900", "−15.75600000", "·"]);
 });
 
-test("the first expiry is told with its days, and what no quote shows", () => {
-  const day = { first_expiry: "2018-03-16", first_expiry_days: 39 };
-  assert.equal(expiryNote({ ...day, unquoted: null }), "16 Mar 2018, 39 d");
+test("the first expiry is told with its days, and apart from it what no quote shows", () => {
+  assert.equal(expiryNote({ first_expiry: "2018-03-16", first_expiry_days: 39 }), "16 Mar 2018, 39 d");
+  assert.equal(expiryNote({ first_expiry: null, first_expiry_days: null }), "");
   const unquoted = { worth: "12.30", least: "10.00", most: "15.00", since: "5 Feb 10:00" };
-  assert.equal(expiryNote({ ...day, unquoted }), "16 Mar 2018, 39 d; 12.30 of NAV on no quote since 5 Feb 10:00 ET (10.00 to 15.00)");
-  assert.equal(expiryNote({ first_expiry: null, first_expiry_days: null, unquoted: null }), "");
+  assert.equal(doubtText(unquoted), "12.30 of NAV on no quote since 5 Feb 10:00 ET (10.00 to 15.00).");
+  assert.equal(doubtText(null), null);
+});
+
+const CONDOR = { spot: 100, strikes: [80, 90, 110, 120], outlook: { earns: [[88, 112]], break_evens: [88, 112], most_loss: 800, most_gain: 200, is_exact: true } };
+
+test("the strip has the spot between its break-evens, and earns where the options do", () => {
+  const [strip] = reachStrip(CONDOR), left = (kind) => [...strip.querySelectorAll(kind)].map((each) => parseFloat(each.style.left));
+  const [now] = left(".now"), [low, high] = left(".cross"), [zone] = strip.querySelectorAll(".zone");
+  assert.ok(low < now && now < high && Math.abs(now - 50) < 1e-9);
+  assert.ok(Math.abs(parseFloat(zone.style.left) - low) < 1e-3 && Math.abs(parseFloat(zone.style.width) - (high - low)) < 1e-3);
+  assert.equal(left(".strike").length, 4);
+  const [straddle] = reachStrip({ spot: 100, strikes: [100], outlook: { ...CONDOR.outlook, earns: [[null, 95], [105, null]], break_evens: [95, 105] } });
+  assert.deepEqual([...straddle.querySelectorAll(".zone")].map((each) => parseFloat(each.style.left) === 0), [true, false]);
+  assert.deepEqual(reachStrip({ ...CONDOR, outlook: null }), []);
+  assert.deepEqual(reachStrip({ ...CONDOR, spot: null }), []);
+});
+
+test("what is at stake has its sign, and no figure where it has no bound", () => {
+  assert.equal(stakeText(CONDOR, "most_loss", 0), "−800");
+  assert.equal(stakeText(CONDOR, "most_gain", 2), "+200.00");
+  assert.equal(stakeText({ outlook: { ...CONDOR.outlook, most_gain: null } }, "most_gain", 0), "without a bound");
+  assert.equal(stakeText({ outlook: { ...CONDOR.outlook, is_exact: false } }, "most_loss", 0), "−800, an estimate");
+  assert.equal(stakeText({ outlook: null }, "most_loss", 0), "·");
 });

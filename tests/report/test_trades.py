@@ -25,7 +25,14 @@ from scalpdesk.portfolio.risk_book import GRID_MOVES, GRID_POINTS
 from scalpdesk.pricing import greeks
 from scalpdesk.report.fold import Fill
 from scalpdesk.report.session_tables import realised_path
-from scalpdesk.report.trade_words import OpenedLeg, Opening, entry_words, exit_words, outlook_of
+from scalpdesk.report.trade_words import (
+    HeldOptions,
+    OpenedLeg,
+    Opening,
+    entry_words,
+    exit_words,
+    outlook_of,
+)
 from scalpdesk.report.trades import BookRecord, gate_record, trades_of
 from scalpdesk.volatility.variance_time import CALENDAR, EMBEDDED_SESSIONS, US_SESSIONS, VarianceClock
 from scalpdesk_testing.kit.instruments import option
@@ -370,6 +377,24 @@ def test_words_of_a_trade_come_from_its_signed_legs(name, verbs, debit, theta, g
         assert ("receives" in words) is (outlook.theta_per_day > 0)
         assert ("at the nearer expiry" in words) is (name in ("calendar", "diagonal"))
         assert ("without a bound" in words) is (None in (outlook.most_loss, outlook.most_gain))
+        holding = HeldOptions(each.legs, NOW, SPOT, [0.2] * len(each.legs)).words
+        assert holding.split()[0] == verb.capitalize()
+        assert ("without a bound" in holding) is (None in (outlook.most_loss, outlook.most_gain))
+        assert ("at the nearer expiry" in holding.lower()) is (not outlook.is_exact)
+
+
+@pytest.mark.parametrize("name", ["straddle", "iron_condor", "calendar"])
+def test_a_holding_is_seen_from_now_by_the_volatilities_of_now(name):
+    """What all ends together is worth its payoff, whatever volatility is; what ends later is not."""
+    each = opened(name)
+    held = [HeldOptions(each.legs, NOW, SPOT, [vol] * len(each.legs)) for vol in (0.10, 0.40)]
+    calm, wild = (each.outlook for each in held)
+    is_later = name == "calendar"
+    assert (calm.earns != wild.earns) is is_later
+    assert (calm.most_gain != wild.most_gain) is is_later
+    assert calm.gamma != pytest.approx(wild.gamma)
+    evens = held[1].break_evens
+    assert held[1].at_expiry(evens) == pytest.approx([0.0] * len(evens), abs=1e-3)
 
 
 @pytest.mark.parametrize("sign", [1, -1])

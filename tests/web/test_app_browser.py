@@ -122,9 +122,12 @@ def test_desk_shows_the_figures_of_the_api_and_draws_its_charts(browser, address
             *(signed(Decimal(text)) for text in (desk["pnl"], *(part["pnl"] for part in desk["parts"]))),
             *(plain(desk[name]) for name in ("day_low", "day_high", "spot")),
             plain(Decimal(desk["costs"]["hedging"])),
+            *(each["words"] for each in held["structures"]),
+            *(plain(price) for each in held["structures"] for price in each["outlook"]["break_evens"]),
+            f"{plain(Decimal(desk['loss_left']), 0)} of {plain(Decimal(desk['daily_loss_limit']), 0)}",
             f"{signed(held['greeks']['net_delta_shares'], 2)} of ±{plain(desk['band_shares'], 2)}",
             f"{desk['hedges']} hedges, {desk['fills']} fills",
-            f"Break-even {per_cent(held['break_even'], 2)} a day",
+            f"{per_cent(held['break_even'], 2)} a day",
             f"{held['first_expiry_days']} d",
             held["deadline"]["at"],
             *(text for leg in held["legs"] for text in (leg["label"], signed(leg["delta_shares"], 1))),
@@ -150,6 +153,32 @@ def test_desk_shows_the_figures_of_the_api_and_draws_its_charts(browser, address
             ["232,236,241", *(BOUGHT_OR_SOLD[side] for side in sides)],
         )
         assert colours  # the price, and hedges bought or sold
+
+
+@pytest.mark.parametrize(("width", "height"), [(1440, 900), (390, 844)])
+def test_what_is_held_stands_on_the_first_screen(browser, address, width, height):
+    context = browser.new_context(viewport={"width": width, "height": height})
+    page = context.new_page()
+    page.goto(address[0])
+    card = page.locator("main .holding")
+    card.locator("tbody tr").nth(1).wait_for()
+    boxes = page.evaluate(
+        """() => {
+            const box = name => document.querySelector(name).getBoundingClientRect().toJSON();
+            const parts = ['.verdict', '.reach', 'table', '.greeks', '.facts', '.now'];
+            const held = parts.map(name => [name, box(`main .holding ${name}`)]);
+            return Object.fromEntries(held);
+        }"""
+    )
+    end = height
+    for part in (".verdict", ".reach", "table", ".greeks", ".facts"):
+        assert boxes[part]["bottom"] <= end, part
+        assert boxes[part]["right"] <= width, part
+    first, last = page.evaluate(
+        "() => [...document.querySelectorAll('main .reach .cross')].map(each => each.offsetLeft)"
+    )
+    assert first < boxes[".now"]["left"] - boxes[".reach"]["left"] < last  # just bought at the money
+    context.close()
 
 
 def test_a_page_that_needs_a_token_is_read_after_a_login_or_with_the_printed_address(browser, held_runs):
@@ -289,7 +318,7 @@ def test_halt_resume_and_flatten_from_the_page_reach_the_desk(browser, tmp_path,
         mode, main = page.locator("#mode b"), page.locator("main")
         page.wait_for_selector('html[data-role="operator"]', state="attached")
         assert "token" not in page.url
-        page.locator("main .card:has(h2:text-is('Position')) tbody tr").nth(2).wait_for()
+        page.locator("main .holding tbody tr").nth(2).wait_for()
         page.click("#halt")
         playwright.expect(mode).to_have_text("HALTED")
         playwright.expect(page.locator("#banner")).to_contain_text("halt pressed on the dashboard")

@@ -18,6 +18,7 @@ from scalpdesk.config.settings import AlertSettings
 from scalpdesk.core.clock import SystemClock
 from scalpdesk.core.enums import DecisionKind
 from scalpdesk.core.errors import ArgumentError
+from scalpdesk.core.events import DividendEvent
 from scalpdesk.core.intents import Decision
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.journal.codec import SCHEMA, JournalHeader
@@ -317,9 +318,63 @@ def test_hedging_costs_of_more_than_all_that_was_earned_stand_beside_no(gamma, t
 def test_deadlines_come_in_order_and_the_strategys_own_stands_first(held):
     rows = position_documents.deadlines(held)
     assert [row["at_ns"] for row in rows] == sorted(row["at_ns"] for row in rows)
-    assert [row["what"] for row in rows[:2]] == ["flat by", "session closes"]
+    assert [row["kind"] for row in rows[:2]] == ["exit", "session"]
     assert rows[0]["at"] == "15:50 ET"
     assert position_documents.next_deadline(held) == rows[0]
+
+
+def test_legs_that_end_together_are_one_deadline_and_a_dividend_stands_among_them(held, monkeypatch):
+    """A condor had eight rows of one instant, and no dividend was named."""
+    now_ns, share = held.now_ns, held.desk.view.underlying
+    paid = [  # before the expiry, and long after it
+        DividendEvent(share, now_ns, now_ns, now_ns + days * 86_400 * 10**9, Decimal("1.25"))
+        for days in (10, 100)
+    ]
+    monkeypatch.setattr(held.desk.market, "dividends", paid)
+    rows = position_documents.deadlines(held)
+    options = {each.instrument.symbol for each in held.desk.positions.held() if each.instrument.is_option}
+    assert len(options) == 2
+    for kind in ("last_order", "expiry"):
+        (row,) = (each for each in rows if each["kind"] == kind)
+        assert set(row["symbols"]) == options
+    assert [row["at_ns"] for row in rows if row["kind"] == "dividend"] == [paid[0].ts_ex_ns]
+    leaves = [row for row in rows if row["kind"] == "exit"]
+    (by_days,) = (row for row in leaves if "min_dte" in row["what"])
+    assert by_days["at"] == "9 Mar 2018, 09:30 ET"  # seven days before the third Friday
+
+
+def test_a_held_straddle_earns_beyond_the_premium_paid_for_it(held):
+    (found,) = position_documents.position_block(held)["structures"]
+    legs = [each for each in held.desk.positions.held() if each.instrument.is_option]
+    premium, strike = sum(float(each.average_price) for each in legs), float(legs[0].instrument.strike)
+    outlook = found["outlook"]
+    assert outlook["break_evens"] == pytest.approx([strike - premium, strike + premium])
+    assert outlook["earns"] == [
+        [None, pytest.approx(strike - premium)],
+        [pytest.approx(strike + premium), None],
+    ]
+    assert (outlook["most_loss"], outlook["most_gain"]) == (pytest.approx(100 * premium), None)
+    assert (found["strikes"], found["spot"]) == ([strike], held.desk.market.mark(held.desk.view.underlying))
+    rows = [position_documents.leg_row(held, each) for each in legs]
+    assert float(found["open_pnl"]) == pytest.approx(sum(float(row["open_pnl"]) for row in rows), abs=0.02)
+    for price in outlook["break_evens"]:
+        assert plain(price) in found["words"]
+
+
+def test_the_curve_is_flat_at_the_break_evens_and_today_is_what_is_open(held):
+    page = position_documents.position_page(held)
+    (curve,), (structure,) = page["curves"], page["structures"]
+    for price in structure["outlook"]["break_evens"]:
+        assert curve["expiry"][curve["spots"].index(price)] == pytest.approx(0.0, abs=1e-6)
+    strike = structure["strikes"][0]
+    assert min(curve["expiry"]) == curve["expiry"][curve["spots"].index(strike)]
+    assert -min(curve["expiry"]) == pytest.approx(structure["outlook"]["most_loss"])
+    now = curve["today"][curve["spots"].index(structure["spot"])]
+    assert now == pytest.approx(float(structure["open_pnl"]), abs=0.01)
+    assert all(later <= today for later, today in zip(curve["expiry"], curve["today"], strict=True))
+    opened = held.fold.fills[0].ts_recv_ns
+    assert held.opened[0] == opened
+    assert curve["entry_spot"] == pytest.approx(held.opened[1])
 
 
 def test_search_finds_decisions_by_word_order_and_kind(held):

@@ -133,9 +133,15 @@ class HeldGreeks(TypedDict):
 
 
 class DeadlineRow(TypedDict):
-    """An instant ahead, in UTC nanoseconds and as New York's time."""
+    """An instant ahead, in UTC nanoseconds and as New York's time.
+
+    ``kind`` is ``session``, ``exit``, ``last_order``, ``expiry``, ``dividend`` or ``event``; ``symbols`` are
+    the contracts that it is of.
+    """
 
     what: str
+    kind: str
+    symbols: list[str]
     at_ns: int
     at: str
     seconds: int
@@ -150,8 +156,52 @@ class Unquoted(TypedDict):
     since: str
 
 
+class StructureOutlook(TypedDict):
+    """Where held options earn at their nearest expiry, by the prices paid and before fees.
+
+    ``earns``: Prices of the underlying between which they earn, None without a bound; ``break_evens`` their
+    ends. ``most_loss`` and ``most_gain`` are None without a bound; where ``is_exact`` is false a later option
+    is valued at its volatility of now.
+    """
+
+    earns: list[list[float | None]]
+    break_evens: list[float]
+    most_loss: float | None
+    most_gain: float | None
+    is_exact: bool
+
+
+class HeldStructure(TypedDict):
+    """The held options of one underlying: in words, and what they earn by themselves.
+
+    ``cash`` is what was received (above zero) or paid for them; ``outlook`` is None while the spot or a price
+    is not known.
+    """
+
+    underlying: str
+    words: str
+    cash: str
+    open_pnl: str | None
+    spot: float | None
+    strikes: list[float]
+    outlook: StructureOutlook | None
+
+
+class StructureCurve(TypedDict):
+    """P&L of the held options of one underlying since they were opened, by spot: today and at expiry.
+
+    ``entry_spot``: The spot when options came to be held; None where it was not known.
+    """
+
+    underlying: str
+    spots: list[float]
+    today: list[float]
+    expiry: list[float]
+    entry_spot: float | None
+
+
 class PositionBlock(TypedDict):
-    """Legs, Greeks, first expiry and the next deadline.
+    """Legs, Greeks, first expiry and the next deadline; ``beside`` names what is held beside options.
 
     ``break_even`` is the move of a day, a fraction of spot, at which gamma and theta come to
     nothing.
@@ -161,6 +211,8 @@ class PositionBlock(TypedDict):
     first_expiry_days: int | None
     unquoted: Unquoted | None
     structure: str | None
+    structures: list[HeldStructure]
+    beside: str
     legs: list[Leg]
     greeks: HeldGreeks
     delta_decimals: int
@@ -216,7 +268,8 @@ class Costs(TypedDict):
 class DeskPage(TypedDict):
     """The Desk page: verdict, P&L by source, position, last decisions.
 
-    ``residual_share`` is that of the total; ``exposure`` a sentence on the deltas of several underlyings.
+    ``loss_left`` is what of ``daily_loss_limit`` the day has left. ``residual_share`` is that of the total;
+    ``exposure`` a sentence on the deltas of several underlyings.
     """
 
     question: str | None
@@ -235,6 +288,8 @@ class DeskPage(TypedDict):
     band_shares: float | None
     premium: PremiumBlock | Empty
     position: PositionBlock
+    loss_left: str
+    daily_loss_limit: str
     decisions: list[DecisionLine]
     taken: int
     skipped: int
@@ -451,6 +506,7 @@ class PositionPage(PositionBlock):
     """The Position page; ``empty`` says that nothing is held, ``note_ladder`` why there is no payoff."""
 
     deadlines: list[DeadlineRow]
+    curves: NotRequired[list[StructureCurve]]
     expiry_day: ExpiryCard | None
     spot: float | None
     days: float

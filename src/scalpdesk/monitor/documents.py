@@ -171,6 +171,7 @@ def desk_page(follower: RunFollower) -> answers.DeskPage | answers.Empty:
     desk = follower.desk
     parts = session_parts_now(follower)
     paying, pnl = session_verdict(follower, parts), parts["total"]
+    risk = risk_level(follower)
     fold, shared = follower.fold, exposure(desk, follower.now_ns)
     return {
         "question": None if paying is None else paying.question,
@@ -191,6 +192,8 @@ def desk_page(follower: RunFollower) -> answers.DeskPage | answers.Empty:
         "band_shares": follower.band,
         "premium": premium_block(follower),
         "position": position_block(follower),
+        "loss_left": risk["loss_left"],
+        "daily_loss_limit": risk["daily_loss_limit"],
         "decisions": [
             decision_row(follower, number, decision) for number, decision in last_taken(follower.decisions)
         ],

@@ -190,6 +190,8 @@ class RunFollower:
         """
         self._meter_at_open = MoveMeter()
         self.day_low = self.day_high = math.nan
+        self.opened: tuple[int, float | None] | None = None
+        """When options came to be held, UTC nanoseconds, and the spot then; None while none is."""
         self.last_quote_ns = 0
         self.spots: deque[tuple[int, float]] = deque()
         """Instants and mids of the underlying, as far back as a quote of an option counts at its own."""
@@ -492,6 +494,9 @@ class RunFollower:
                         self.day_low = self.day_high = spot
             return
         self.fold.take(event)
+        holds_options = any(each.instrument.is_option for each in self.desk.positions.held())
+        if holds_options != (self.opened is not None):
+            self.opened = (now_ns, self.desk.market.mark(self._underlying)) if holds_options else None
         if isinstance(event, SessionEvent):
             self._note_session(event)
         self._premiums.take(event)

@@ -1,16 +1,17 @@
 """JSON documents of the positions: legs, Greeks, spot ladder, deadlines, flattening plan."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import date, timedelta
 from decimal import Decimal, InvalidOperation
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 
 from scalpdesk.core.errors import ArgumentError
 from scalpdesk.core.units import (
+    DAY_NS,
     DAY_SECONDS,
     DAYS_PER_YEAR,
     NANOS_PER_SECOND,
@@ -24,17 +25,27 @@ from scalpdesk.entry.shapes import SHAPES, SeenChain, ShapeLister, StructureConf
 from scalpdesk.instruments.contract import options_in_order
 from scalpdesk.instruments.deadlines import order_cutoff_ns
 from scalpdesk.instruments.deribit import hedge_unit
-from scalpdesk.instruments.sessions import expiry_instant_ns, from_ns, to_new_york
+from scalpdesk.instruments.events import LISTED, events_between
+from scalpdesk.instruments.sessions import (
+    expiry_instant_ns,
+    from_ns,
+    is_session,
+    next_session,
+    session_on,
+    to_new_york,
+)
 from scalpdesk.margin.capital import capital_of
 from scalpdesk.monitor import answers
 from scalpdesk.monitor.expiry_documents import expiry_card
 from scalpdesk.monitor.follower import RunFollower
 from scalpdesk.monitor.held_book import book_of, currency_of, worst_of
+from scalpdesk.monitor.held_structures import held_beside, held_structures, structure_curves
 from scalpdesk.monitor.texts import leg_label, plain, signed
 from scalpdesk.portfolio.greeks import PositionGreeks, gamma_in_coin
 from scalpdesk.portfolio.positions import Position
 from scalpdesk.portfolio.risk_book import GRID_MOVES, GRID_POINTS, SMILES, WORST_CASE, LowestCell, RiskBook
 from scalpdesk.pricing.base import Floats
+from scalpdesk.volatility.variance_time import clock_of
 
 _PAYOFF_MOVES = tuple(round(0.002 * step, 3) for step in range(-50, 51))
 """Moves of the spot that the payoff is drawn at, fractions."""
@@ -42,6 +53,10 @@ _LOOKED_DAYS = 30
 """Calendar days to the expiry in which a shape is placed for a look."""
 _MOST_ADDED = 1_000_000
 """Contracts or shares of a leg that is added for a look."""
+_EVENTS_NS = 7 * DAY_NS
+"""Scheduled events within so long are named."""
+_KINDS_AHEAD = ("exit", "last_order", "expiry", "session", "dividend", "event")
+"""What comes first of one instant."""
 _NEW_YORK_MINUTE = "%-d %b %H:%M"
 
 
@@ -83,6 +98,8 @@ def position_block(follower: RunFollower) -> answers.PositionBlock:
         "first_expiry_days": None if first is None else (first - to_new_york(now_ns).date()).days,
         "unquoted": _unquoted(follower),
         "structure": _structure_of(held),
+        "structures": held_structures(follower),
+        "beside": held_beside(follower),
         "legs": legs,
         "greeks": _held_greeks(greeks if held else None),
         "delta_decimals": follower.delta_places,
@@ -198,39 +215,95 @@ def break_even(gamma: float, theta: float, spot: float | None) -> float | None:
 
 
 def deadlines(follower: RunFollower) -> list[answers.DeadlineRow]:
-    """Return every deadline ahead, the nearest first: the strategy's own, the venue's, close and expiry."""
+    """Return what is ahead, the nearest first: exits of the strategy, last orders, expiries, the calendar.
+
+    Beside the session's open and close and what the held contracts bring it names dividends of the underlying
+    up to the last held expiry and scheduled events of the week.
+    """
+    found = {*_session_ahead(follower), *_of_contracts(follower), *_calendar(follower)}
+    ordered = sorted(found, key=lambda each: (each.at_ns, _KINDS_AHEAD.index(each.kind), each.what))
+    return [_deadline_row(follower, each) for each in ordered]
+
+
+class _Ahead(NamedTuple):
+    at_ns: int
+    what: str
+    kind: str
+    symbols: tuple[str, ...] = ()
+
+
+def _deadline_row(follower: RunFollower, each: _Ahead) -> answers.DeadlineRow:
+    seconds = (each.at_ns - follower.now_ns) / NANOS_PER_SECOND
+    moment = to_new_york(each.at_ns)
+    return {
+        "what": each.what,
+        "kind": each.kind,
+        "symbols": list(each.symbols),
+        "at_ns": each.at_ns,
+        "at": f"{moment:%H:%M} ET" if seconds < 86_400 else f"{moment:%-d %b %Y, %H:%M} ET",
+        "seconds": round(seconds),
+    }
+
+
+def _session_ahead(follower: RunFollower) -> Iterator[_Ahead]:
+    """Yield the close or the next open, and when the strategy's settings make it leave."""
     desk, now_ns, header = follower.desk, follower.now_ns, follower.header
     assert header is not None
-    found: list[tuple[int, str]] = []
-    session = desk.view.session
+    session, today = desk.view.session, to_new_york(now_ns).date()
+    is_open = session is not None and now_ns < session.close_ns
+    if not is_open and clock_of(header.data).weights is not None and now_ns:
+        yield _Ahead(next_session(today).open_ns, "session opens", "session")
+    if is_open and session is not None:
+        yield _Ahead(session.close_ns, "session closes", "session")
     held = desk.positions.held()
-    if session is not None and now_ns < session.close_ns:
-        found.append((session.close_ns, "session closes"))
-        exits = header.config.get("strategies", {}).get(header.strategy, {}).get("exits") or {}
-        if held and exits.get("close_at"):
-            found.append((session.clock_ns(str(exits["close_at"])), "flat by (exits.close_at)"))
-        minutes = exits.get("flat_minutes_before_close")
-        if held and minutes is not None:
-            found.append((session.close_ns - int(float(minutes) * 60 * NANOS_PER_SECOND), "flat by"))
-    for position in held:
+    exits = header.config.get("strategies", {}).get(header.strategy, {}).get("exits") or {}
+    if not held:
+        return
+    if is_open and session is not None and exits.get("close_at"):
+        yield _Ahead(session.clock_ns(str(exits["close_at"])), "flat by (exits.close_at)", "exit")
+    minutes = exits.get("flat_minutes_before_close")
+    if is_open and session is not None and minutes is not None:
+        yield _Ahead(session.close_ns - int(float(minutes) * 60 * NANOS_PER_SECOND), "flat by", "exit")
+    first = min((each.instrument.expiry for each in held if each.instrument.is_option), default=None)
+    if exits.get("min_dte") is not None and first is not None:
+        leaves = first - timedelta(days=int(exits["min_dte"]))
+        opens = session_on(leaves) if is_session(leaves) else next_session(leaves)
+        if opens.open_ns > now_ns:
+            yield _Ahead(opens.open_ns, "flat by (exits.min_dte)", "exit")
+
+
+def _of_contracts(follower: RunFollower) -> Iterator[_Ahead]:
+    """Yield last orders and expiries: of contracts that share the instant in one row."""
+    groups: dict[tuple[int, str, str], list[Position]] = {}
+    for position in _legs(follower):
         contract = position.instrument
         if contract.is_option:
-            label = leg_label(contract)
-            found.append((order_cutoff_ns(contract, desk.view.cutoff), f"{label}: last order"))
-            found.append((expiry_instant_ns(contract), f"{label}: expires"))
-    rows: list[answers.DeadlineRow] = []
-    for at_ns, what in sorted(found):
-        seconds = (at_ns - now_ns) / NANOS_PER_SECOND
-        moment = to_new_york(at_ns)
-        rows.append(
-            {
-                "what": what,
-                "at_ns": at_ns,
-                "at": f"{moment:%H:%M} ET" if seconds < 86_400 else f"{moment:%-d %b %Y, %H:%M} ET",
-                "seconds": round(seconds),
-            }
-        )
-    return rows
+            last_ns = order_cutoff_ns(contract, follower.desk.view.cutoff)
+            groups.setdefault((last_ns, "last order", "last_order"), []).append(position)
+            groups.setdefault((expiry_instant_ns(contract), "expires", "expiry"), []).append(position)
+    for (at_ns, what, kind), members in groups.items():
+        labels = [leg_label(each.instrument) for each in members]
+        of = labels[0] if len(members) == 1 else f"{len(members)} legs"
+        verb = "expire" if kind == "expiry" and len(members) > 1 else what
+        text = f"{of}: {verb}" if kind == "last_order" or len(members) == 1 else f"{of} {verb}"
+        yield _Ahead(at_ns, text, kind, tuple(each.instrument.symbol for each in members))
+
+
+def _calendar(follower: RunFollower) -> Iterator[_Ahead]:
+    """Yield dividends that go ex before the last held expiry, and scheduled events within a week."""
+    desk, now_ns = follower.desk, follower.now_ns
+    if not now_ns:
+        return
+    for at_ns, kind in events_between(now_ns, now_ns + _EVENTS_NS, tuple(LISTED)):
+        yield _Ahead(at_ns, LISTED[kind].label, "event")
+    held = desk.positions.held()
+    until_ns = max(
+        (expiry_instant_ns(each.instrument) for each in held if each.instrument.is_option), default=0
+    )
+    for dividend in desk.market.dividends:
+        if now_ns < dividend.ts_ex_ns <= until_ns:
+            symbol = desk.instruments[dividend.instrument_id].symbol
+            yield _Ahead(dividend.ts_ex_ns, f"{symbol} goes ex {dividend.amount:f}", "dividend", (symbol,))
 
 
 def next_deadline(follower: RunFollower) -> answers.DeadlineRow | None:
@@ -394,6 +467,7 @@ def _page_of(follower: RunFollower, added: Sequence[Position]) -> answers.Positi
         "structure": _structure_of([*_legs(follower), *added]),
         "legs": [*block["legs"], *looked_at],
         "deadlines": deadlines(follower),
+        "curves": structure_curves(follower),
         "expiry_day": expiry_card(follower),
         "spot": _spot(follower),
         "days": 0.0,
@@ -474,9 +548,8 @@ def position_sentence(
             f" 30-day volatility {signed(100 * worst.vol_points, 0)} points, now{filled}."
         )
     if evens:
-        text += (
-            f" At the first expiry it breaks even at {' and '.join(plain(value) or '' for value in evens)}."
-        )
+        prices = " and ".join(plain(value) or "" for value in evens)
+        text += f" From now to the first expiry the whole book breaks even at {prices}."
     return text
 
 

@@ -5,7 +5,7 @@ credit in others, and a plug-in's shape has words without a line of its own.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from itertools import pairwise
 from typing import NamedTuple
@@ -14,7 +14,7 @@ import msgspec
 
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.core.units import DAY_NS, DAYS_PER_YEAR, ZERO, money_decimals, number_text
-from scalpdesk.entry.shape_names import NamedStructure
+from scalpdesk.entry.shape_names import NamedStructure, structure_of
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.instruments.structure import bounds_of, ending_prices, ending_worth
@@ -71,43 +71,123 @@ class Outlook(msgspec.Struct, frozen=True):
     """Whether all legs end there; a later one is valued at its volatility of the opening."""
 
 
-def outlook_of(opening: Opening) -> Outlook | None:
-    """Return what a trade earns; None where the price of a leg or the spot is not known."""
-    cash, spot = opening.cash, opening.spot
-    if cash is None or spot is None:
+def outlook_of(opening: Opening, vols: Sequence[float] | None = None) -> Outlook | None:
+    """Return what a trade earns; None where the price of a leg or the spot is not known.
+
+    ``vols``: Volatility of each leg at the opening's instant, a fraction a calendar year, NaN where it has
+    none; those of the prices when None. A holding is seen from now by the volatilities of now.
+    """
+    ending = _ending_of(opening, vols)
+    if ending is None:
         return None
-    valued = _valued(opening, spot)
-    if valued is None:
-        return None
-    nearest_ns = min(leg.expiry_ns for leg in valued)
-    inverse = opening.legs[0].contract.is_inverse
     theta = gamma = gross = 0.0
-    for leg in valued:
-        at = leg.greeks(spot, opening.ts_ns)
-        theta += leg.units * at.theta / DAYS_PER_YEAR / (spot if inverse else 1.0)
+    for leg in ending.valued:
+        at = leg.greeks(ending.spot, opening.ts_ns)
+        theta += leg.units * at.theta / DAYS_PER_YEAR / (ending.spot if ending.is_inverse else 1.0)
         gamma += leg.units * at.gamma
         gross += abs(leg.units * at.gamma)
-    by_contract = {leg.contract: leg for leg in valued}
-    legs = [(leg.contract, float(leg.quantity)) for leg in opening.legs]
-
-    def later(contract: OptionContract, price: float) -> float:
-        return by_contract[contract].worth(price, nearest_ns) / (price if inverse else 1.0)
-
-    def pnl(price: float) -> float:
-        return float(cash) + ending_worth(legs, price, later)
-
-    are_later = len({leg.expiry_ns for leg in valued}) > 1
-    between = [spot * (1.0 + 0.02 * step) for step in range(-35, 36)] if are_later else ()
-    bounds, grid = bounds_of(legs, later, between), ending_prices(legs, between)
+    bounds = bounds_of(ending.legs, ending.later, ending.between)
+    grid = ending_prices(ending.legs, ending.between)
     return Outlook(
         theta_per_day=theta,
         gamma=gamma,
         gross_gamma=gross,
-        earns=_earning(grid, [pnl(price) for price in grid], pnl),
-        most_loss=None if bounds.least is None else max(-float(cash) - bounds.least, 0.0),
-        most_gain=None if bounds.most is None else max(float(cash) + bounds.most, 0.0),
+        earns=_earning(grid, [ending.pnl(price) for price in grid], ending.pnl),
+        most_loss=None if bounds.least is None else max(-ending.cash - bounds.least, 0.0),
+        most_gain=None if bounds.most is None else max(ending.cash + bounds.most, 0.0),
         is_exact=bounds.is_exact,
     )
+
+
+class _Ending(NamedTuple):
+    """A trade at its nearest expiry: by payoffs, and by volatility what ends later."""
+
+    cash: float
+    spot: float
+    valued: Sequence["_Valued"]
+    legs: Sequence[tuple[OptionContract, float]]
+    nearest_ns: int
+
+    @property
+    def is_inverse(self) -> bool:
+        return self.legs[0][0].is_inverse
+
+    @property
+    def between(self) -> Sequence[float]:
+        """Prices beside the strikes at which a later option's worth is read."""
+        are_later = any(leg.expiry_ns > self.nearest_ns for leg in self.valued)
+        return [self.spot * (1.0 + 0.02 * step) for step in range(-35, 36)] if are_later else ()
+
+    def later(self, contract: OptionContract, price: float) -> float:
+        leg = next(each for each in self.valued if each.contract == contract)
+        return leg.worth(price, self.nearest_ns) / (price if self.is_inverse else 1.0)
+
+    def pnl(self, price: float) -> float:
+        return self.cash + ending_worth(self.legs, price, self.later)
+
+
+def _ending_of(opening: Opening, vols: Sequence[float] | None) -> _Ending | None:
+    cash, spot = opening.cash, opening.spot
+    if cash is None or spot is None:
+        return None
+    valued = _valued(opening, spot, vols)
+    if valued is None:
+        return None
+    legs = [(leg.contract, float(leg.quantity)) for leg in opening.legs]
+    return _Ending(float(cash), spot, valued, legs, min(leg.expiry_ns for leg in valued))
+
+
+class HeldOptions:
+    """Options that are held, by the prices paid for them, seen from now by the volatilities of now.
+
+    Its P&L is that of the options alone, before fees.
+
+    ``legs``: Contract, signed quantity of all sets, mean price of each.
+    ``vols``: Of each leg, a fraction a calendar year; NaN where none is known.
+    """
+
+    def __init__(
+        self,
+        legs: Iterable[tuple[OptionContract, Decimal, Decimal]],
+        now_ns: int,
+        spot: float | None,
+        vols: Sequence[float],
+    ) -> None:
+        self._opening = Opening(tuple(OpenedLeg(*leg) for leg in legs), now_ns, spot)
+        self._ending = _ending_of(self._opening, vols)
+        self.outlook = outlook_of(self._opening, vols)
+        self.cash = self._opening.cash or ZERO
+
+    @property
+    def strikes(self) -> list[float]:
+        """Strikes, each once, the lowest first."""
+        return sorted({float(leg.contract.strike) for leg in self._opening.legs})
+
+    @property
+    def break_evens(self) -> list[float]:
+        """Prices of the underlying at which its P&L is zero at the nearest expiry, the lowest first."""
+        earns = () if self.outlook is None else self.outlook.earns
+        return [end for between in earns for end in between if end is not None]
+
+    def at_expiry(self, prices: Iterable[float]) -> list[float]:
+        """Return the P&L at the nearest expiry at prices of the underlying; only with an outlook."""
+        assert self._ending is not None
+        return [self._ending.pnl(price) for price in prices]
+
+    @property
+    def words(self) -> str:
+        """How it was opened, where it earns, and what is at stake."""
+        opening, outlook = self._opening, self.outlook
+        named = structure_of((leg.contract, leg.quantity) for leg in opening.legs)
+        currency = opening.legs[0].contract.currency
+        what = f"{_verb(opening, named)} {_what(opening, named)} for a {_cash(self.cash, currency)}"
+        text = f"{what[0].upper()}{what[1:]}."
+        if outlook is None:
+            return text
+        loss, gain = _stakes(outlook, money_decimals(currency))
+        when = "expiry" if outlook.is_exact else "the nearer expiry"
+        earns = f"{_where(outlook)}, {gain}" if outlook.earns else "at no price"
+        return f"{text} At {when} it earns {earns}; it loses {loss}."
 
 
 class _Valued(NamedTuple):
@@ -151,9 +231,10 @@ def _own_vol(leg: OpenedLeg, spot: float, now_ns: int) -> float:
     return vol
 
 
-def _valued(opening: Opening, spot: float) -> list[_Valued] | None:
-    """Return the legs with their volatilities: one whose price has none takes the mean of the others."""
-    vols = [_own_vol(leg, spot, opening.ts_ns) for leg in opening.legs]
+def _valued(opening: Opening, spot: float, vols: Sequence[float] | None) -> list[_Valued] | None:
+    """Return the legs with their volatilities: a leg that has none takes the mean of the others."""
+    if vols is None:
+        vols = [_own_vol(leg, spot, opening.ts_ns) for leg in opening.legs]
     known = [vol for vol in vols if math.isfinite(vol)]
     if not known:
         return None
@@ -252,15 +333,22 @@ def _outlook_words(outlook: Outlook, decimals: int = 2) -> str:
     side = "long gamma" if outlook.gamma > 0 else "short gamma"
     if abs(outlook.gamma) < _NO_GAMMA * outlook.gross_gamma:
         side = "no gamma to speak of"
+    loss, gain = _stakes(outlook, decimals)
+    later = "" if outlook.is_exact or not outlook.earns else " at the nearer expiry"
+    return (
+        f"{rent} {abs(outlook.theta_per_day):,.{decimals}f} a day, {side}; earns {_where(outlook)}{later};"
+        f" loss {loss}, gain {gain}"
+    )
+
+
+def _stakes(outlook: Outlook, decimals: int) -> tuple[str, str]:
+    """Return the largest loss and the largest gain at the nearest expiry."""
     most = "at most" if outlook.is_exact else "an estimated"
     loss, gain = (
         "without a bound" if amount is None else f"{most} {amount:,.{decimals}f}"
         for amount in (outlook.most_loss, outlook.most_gain)
     )
-    return (
-        f"{rent} {abs(outlook.theta_per_day):,.{decimals}f} a day, {side}; earns {_where(outlook)};"
-        f" loss {loss}, gain {gain}"
-    )
+    return loss, gain
 
 
 def exit_words(opening: Opening, named: NamedStructure | None, cash: Decimal, why: str | None) -> str:
@@ -342,8 +430,8 @@ def _where(outlook: Outlook) -> str:
             words.append(
                 f"above {_price(low)}" if high is None else f"between {_price(low)} and {_price(high)}"
             )
-    return " or ".join(words) + ("" if outlook.is_exact else " at the nearer expiry")
+    return " or ".join(words)
 
 
 def _price(price: float) -> str:
-    return f"{price:,.{0 if price >= 1e4 else 1 if price >= 100.0 else 2}f}"
+    return f"{price:,.{0 if price >= 1e4 else 2}f}"

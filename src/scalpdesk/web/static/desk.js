@@ -1,8 +1,8 @@
 // Desk: is gamma paying, am I safe?
 
 import { LineChart, costSentence, guides, plainNumber, signedNumber, triangles, waterfall } from "./charts.js";
-import { add, card, facts, h, pieces, poll, redraw, setText, shown, table, tinted } from "./dom.js";
-import { booked, bookedTone, counted, countdown, perCent, plain, signed, toneOf, unsigned } from "./figures.js";
+import { card, facts, h, pieces, poll, redraw, setText, shown, table, tinted } from "./dom.js";
+import { booked, bookedTone, counted, countdown, perCent, places, plain, signed, toneOf, unsigned } from "./figures.js";
 import { store } from "./store.js";
 
 const legend = (...items) => h("div", { class: "legend" }, items);
@@ -25,16 +25,18 @@ export function create(main) {
     vols: h("div", { class: "plot small" }),
     rent: h("div", { class: "plot small" }),
     premiumMean: key("TWAP", "trade", true),
-    premium: h("div", { class: "plot mid" }),
+    premium: h("div", { class: "plot small" }),
     premiumFoot: h("p", { class: "note" }),
-    positionNote: h("span", { class: "muted" }),
-    position: h("div"),
+    holding: h("div"),
+    ahead: h("div"),
+    legs: h("div"),
     decisionsNote: h("span", { class: "muted" }),
     decisions: h("div"),
     currency: h("span", {}, "USD"),
     question: h("h2", {}, "Is gamma paying?"),
   };
   main.replaceChildren(
+    h("section", { class: "card wide holding" }, h("h2", {}, "What do I hold?"), parts.holding, parts.legs, parts.ahead),
     h(
       "section",
       { class: "card w8" },
@@ -55,29 +57,32 @@ export function create(main) {
       h("div", { class: "legend" }, key("P&L of the day, after fees", "text")),
       parts.won,
     ),
-    h("section", { class: "card w4" }, h("h2", {}, "P&L today by source, ", parts.currency), parts.pnl, parts.pnlNote, parts.fall, parts.costs),
-    h("section", { class: "card w4" }, h("div", { class: "top" }, h("h2", {}, "Net delta in its band"), parts.deltaNote), parts.delta, parts.bandNote),
+    h(
+      "div",
+      { class: "w4 stack" },
+      h("section", { class: "card" }, h("h2", {}, "P&L today by source, ", parts.currency), parts.pnl, parts.pnlNote, parts.fall, parts.costs),
+      h(
+        "section",
+        { class: "card fills" },
+        h("div", { class: "top" }, h("h2", {}, "Combined premium"), legend(key("premium", "text"), parts.premiumMean)),
+        parts.premium,
+        parts.premiumFoot,
+      ),
+    ),
+    h("section", { class: "card w4 fills" }, h("div", { class: "top" }, h("h2", {}, "Net delta in its band"), parts.deltaNote), parts.delta, parts.bandNote),
     h(
       "section",
-      { class: "card w4" },
+      { class: "card w4 fills" },
       h("div", { class: "top" }, h("h2", {}, "Realised against implied, %"), legend(key("realised", "up"), key("implied", "text", true))),
       parts.vols,
     ),
     h(
       "section",
-      { class: "card w4" },
+      { class: "card w4 fills" },
       h("div", { class: "top" }, h("h2", {}, "Gamma and theta"), legend(key("gamma", "up"), key("theta", "down", true))),
       parts.rent,
     ),
-    h(
-      "section",
-      { class: "card wide" },
-      h("div", { class: "top" }, h("h2", {}, "Combined premium"), legend(key("premium", "text"), parts.premiumMean)),
-      parts.premium,
-      parts.premiumFoot,
-    ),
-    h("section", { class: "card w4 alone" }, h("div", { class: "top" }, h("h2", {}, "Position"), parts.positionNote), parts.position),
-    h("section", { class: "card w8" }, h("div", { class: "top" }, h("h2", {}, "Last decisions"), parts.decisionsNote), parts.decisions),
+    h("section", { class: "card wide" }, h("div", { class: "top" }, h("h2", {}, "Last decisions"), parts.decisionsNote), parts.decisions),
   );
   const added = [];  // cards of installed packages
   const stopCards = poll("/api/cards", (/** @type {Answer<"/api/cards">} */ { cards = [] }) => {
@@ -159,9 +164,10 @@ export function create(main) {
     const delta = signed(position.greeks.net_delta_shares, position.delta_decimals), band = plain(desk.band_shares, position.delta_decimals);
     setText(parts.deltaNote, delta && `${delta} of ${band === null ? "·" : `±${band}`}`);
     parts.premiumFoot.replaceChildren(...("empty" in premium ? [premium.empty] : premiumFoot(premium)));
-    setText(parts.positionNote, [position.structure, expiryNote(position)].filter(Boolean).join(": "));
     setText(parts.decisionsNote, `${plain(desk.taken, 0)} taken, ${desk.skipped ? plain(desk.skipped, 0) : "none"} skipped`);
-    redraw(parts.position, positionTable(position));
+    redraw(parts.holding, ...holding(position));
+    redraw(parts.legs, legsOf(position));
+    redraw(parts.ahead, position.legs.length ? ahead(desk, head) : "");
     redraw(parts.decisions, decisionTable(desk.decisions));
   }
 
@@ -186,14 +192,14 @@ function bandNote({ costs, hedges, exposure }) {
   return `${spent}A wider band sends fewer hedges and leaves more of the day to the direction of the market. ${exposure}`.trim();
 }
 
+const dayText = (day) => new Date(`${day}T00:00:00Z`).toLocaleDateString("en-GB", { day: "numeric", month: "short", year: "numeric", timeZone: "UTC" });
+
 // The first expiry, and what of the net asset value no quote shows.
 /** @param {Shapes["PositionBlock"]} position */
-export function expiryNote({ first_expiry: day, first_expiry_days: days, unquoted }) {
-  if (!day) return "";
-  const written = new Date(`${day}T00:00:00Z`).toLocaleDateString("en-GB", { day: "numeric", month: "short", year: "numeric", timeZone: "UTC" });
-  const doubt = unquoted ? `; ${unsigned(unquoted.worth)} of NAV on no quote since ${unquoted.since} ET (${unsigned(unquoted.least)} to ${unsigned(unquoted.most)})` : "";
-  return `${written}, ${days} d${doubt}`;
-}
+export const expiryNote = ({ first_expiry: day, first_expiry_days: days }) => (day ? `${dayText(day)}, ${days} d` : "");
+
+/** @param {Shapes["Unquoted"] | null} unquoted */
+export const doubtText = (unquoted) => unquoted && `${unsigned(unquoted.worth)} of NAV on no quote since ${unquoted.since} ET (${unsigned(unquoted.least)} to ${unsigned(unquoted.most)}).`;
 
 const MEANS = {
   VWAP: "The mean is that of the legs' trades since the open.",
@@ -241,29 +247,100 @@ export function greekList({ greeks, delta_decimals: shares, money_decimals: mone
   return h("dl", { class: "greeks" }, rows.map(([name, text]) => h("div", {}, h("dt", {}, name), h("dd", {}, text ?? "·"))));
 }
 
+// What is held in words, and the spot between the break-evens.
 /** @param {Shapes["PositionBlock"]} position */
-export function positionTable(position) {
-  if (!position.legs.length) return h("p", { class: "empty" }, "Nothing is held. Legs appear here after a fill.");
-  const { deadline } = position;
-  const last = [];
-  if (deadline) last.push(`${deadline.what[0].toUpperCase()}${deadline.what.slice(1)} ${deadline.at}, in `, h("b", { class: isNear(deadline) ? "warn" : "strong" }, countdown(deadline.seconds)), ". ");
-  if (position.break_even !== null) last.push(`Break-even ${perCent(position.break_even, 2)} a day.`);
+function holding(position) {
+  if (!position.legs.length) return [h("p", { class: "verdict one" }, "Nothing is held. Legs appear here after a fill.")];
+  return [
+    ...position.structures.flatMap((each) => [h("p", { class: "verdict one" }, each.words), ...reachStrip(each)]),
+    h("p", { class: "muted" }, [position.beside, doubtText(position.unquoted)].filter(Boolean).join(" ")),
+  ].filter(Boolean);
+}
+
+// Prices from the lowest to the highest that matter: where it earns, break-evens below the line, the spot above it.
+/** @param {Shapes["HeldStructure"]} structure */
+export function reachStrip({ outlook, spot, strikes }) {
+  if (!outlook || spot === null || !outlook.break_evens.length) return [];
+  const points = [...strikes, ...outlook.break_evens, spot];
+  const low = Math.min(...points), high = Math.max(...points), margin = 0.18 * (high - low) || 0.05 * spot;
+  const from = Math.max(low - margin, 0), to = high + margin;
+  const at = (price) => (100 * (price - from)) / (to - from);
+  const placed = (element, price) => { element.style.left = `${at(price)}%`; return element; };
+  const zones = outlook.earns.map(([first, last]) => {
+    const zone = h("i", { class: "zone" }), start = at(first ?? from);
+    zone.style.left = `${start}%`;
+    zone.style.width = `${at(last ?? to) - start}%`;
+    return zone;
+  });
+  const evens = outlook.break_evens.map((price, i) => {
+    const near = (other) => other !== undefined && Math.abs(at(other) - at(price)) < 30;
+    const side = near(outlook.break_evens[i + 1]) || at(price) > 85 ? "end" : near(outlook.break_evens[i - 1]) || at(price) < 15 ? "start" : "";
+    return placed(h("span", { class: `even ${side}` }, h("b", {}, plain(price)), ` ${signed((100 * (price - spot)) / spot, 1)} %`), price);
+  });
+  const isEarning = outlook.earns.some(([first, last]) => spot > (first ?? 0) && spot < (last ?? Infinity));
+  const words = `Break-evens ${outlook.break_evens.map((price) => plain(price)).join(" and ")}; spot ${plain(spot)}, where it would ${isEarning ? "earn" : "lose"} at expiry`;
+  const spotSide = at(spot) > 80 ? "end" : at(spot) < 20 ? "start" : "";
+  return [
+    h(
+      "div",
+      { class: "reach", role: "img", "aria-label": words },
+      placed(h("span", { class: `spot ${spotSide}` }, "spot ", h("b", {}, plain(spot))), spot),
+      h("div", { class: "line" }, zones, strikes.map((price) => placed(h("i", { class: "strike" }), price)), outlook.break_evens.map((price) => placed(h("i", { class: "cross" }), price)), placed(h("i", { class: "now" }), spot)),
+      h("div", { class: "evens" }, evens),
+    ),
+  ];
+}
+
+/** @param {Shapes["PositionBlock"]} position */
+function legsOf(position) {
+  if (!position.legs.length) return "";
+  const several = new Set(position.legs.map((leg) => leg.expiry).filter(Boolean)).size > 1;
   return h(
     "div",
     {},
     table(
       [
-        { head: "Leg", cell: (leg) => leg.label },
+        { head: "Leg", class: "nowrap", cell: (leg) => (several && leg.expiry ? `${leg.label} ${dayText(leg.expiry)}` : leg.label) },
         { head: "Held", class: "num", cell: (leg) => legTexts(leg).held },
         { head: "Entry", class: "num", cell: (leg) => legTexts(leg).entry },
+        { head: "Mark", class: "num", cell: (leg) => h("span", { class: leg.verdict === "good" ? "" : "stale warn" }, shown(legTexts(leg).mark)) },
+        { head: "Open P&L", class: "num", cell: (leg) => tinted(booked(leg.open_pnl), bookedTone(leg.open_pnl)) },
         { head: "Delta", class: "num", cell: (leg) => legTexts(leg).delta },
+        { head: "Vol", class: "num narrow-gone", cell: (leg) => legTexts(leg).vol },
       ],
       position.legs,
       { caption: "Position" },
     ),
     greekList(position),
-    add(h("p", { class: "note" }), last),
   );
+}
+
+// What is at stake and what comes next.
+/** @param {Shapes["DeskPage"]} desk @param {Shapes["Head"]} head */
+function ahead({ position, loss_left: left, daily_loss_limit: limit }, head) {
+  const { deadline } = position, whole = places(head.currency ?? "USD");
+  const next = deadline && [`${deadline.what[0].toUpperCase()}${deadline.what.slice(1)} ${deadline.at}, `, h("b", { class: isNear(deadline) ? "warn" : "" }, countdown(deadline.seconds))];
+  const own = position.structures.map((each) => stakeText(each, "most_loss", whole)).join("; ");
+  return h(
+    "dl",
+    { class: "facts" },
+    [
+      ["Next", next],
+      ["First expiry", expiryNote(position)],
+      [`Limit left today, ${head.currency}`, `${plain(Number(left), whole)} of ${plain(Number(limit), whole)}`],
+      ["Largest loss of the options", own],
+      ["Worst case of scenarios", signed(head.worst_pnl, whole)],
+      ["Break-even move", position.break_even === null ? null : `${perCent(position.break_even, 2)} a day`],
+    ].map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value ? [value].flat() : "·"))),
+  );
+}
+
+// The largest loss or gain of held options by themselves; `key` names which.
+/** @param {Shapes["HeldStructure"]} structure @param {"most_loss" | "most_gain"} key @param {number} decimals */
+export function stakeText({ outlook }, key, decimals) {
+  if (!outlook) return "·";
+  const amount = outlook[key], sign = key === "most_loss" ? -1 : 1;
+  return amount === null ? "without a bound" : `${signed(sign * amount, decimals) ?? "·"}${outlook.is_exact ? "" : ", an estimate"}`;
 }
 
 /** @param {{seconds: number}} deadline */

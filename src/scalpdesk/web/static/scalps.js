@@ -49,7 +49,7 @@ export function create(main) {
   function live(page) {
     const legs = (page.legs || []).filter((leg) => leg.expiry);
     if (!legs.length) { empty("No scalp is open. Open scalps appear here with the time they have left: scalpdesk run ema-scalper."); return; }
-    const left = (leg) => (page.deadlines || []).find((row) => row.what === `${leg.label}: last order`);
+    const left = (leg) => (page.deadlines || []).find((row) => row.kind === "last_order" && row.symbols.includes(leg.symbol));
     body.replaceChildren(
       table(
         [
