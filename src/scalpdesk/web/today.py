@@ -293,6 +293,8 @@ def _next_line(desk: LastDesk, follower: RunFollower, differences: list[str], *,
     line = f"scalpdesk run {header.strategy}"
     if desk.is_of_venue:
         line += f" --venue {header.venue}" + (" --live" if header.mode == "live" else "")
+        url = header.data.get("url")
+        line += f" --url {url} --exchange-time" if url else ""
     is_over = follower.tail.sealed
     if differences:
         return f"{line} --resume  # begins halted, adopts what is explained and asks about the rest"
