@@ -349,7 +349,10 @@ class DeskGroup(ShortHelpCommand, click.Group):
             return name, command, args[1:]
         if name.startswith("-"):
             return super().resolve_command(ctx, args)
-        nearest = self._elsewhere(ctx, name) or nearest_name(name, self.list_commands(ctx))
+        from scalpdesk.config.traders_words import name_meant
+
+        meant = name_meant("command", name) if ctx.parent is None else None
+        nearest = self._elsewhere(ctx, name) or meant or nearest_name(name, self.list_commands(ctx))
         raise ConfigError(
             "unknown command",
             where=ctx.command_path,

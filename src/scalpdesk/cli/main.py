@@ -18,7 +18,8 @@ from pathlib import Path
 import click
 
 from scalpdesk.cli.command import EXIT_CODES, WORDS, LazyGroup, debug_option
-from scalpdesk.cli.output import EXIT_INTERRUPTED, print_error, usage_refusal, write_utf8
+from scalpdesk.cli.output import EXIT_INTERRUPTED, print_error, write_utf8
+from scalpdesk.cli.usage import usage_refusal
 from scalpdesk.cli.waiting import TOLD, Interrupts, Progress, StartLine
 from scalpdesk.core.errors import EXIT_FAILED, EXIT_OK, EXIT_USAGE, ConfigError, ScalpdeskError
 from scalpdesk.core.installing import install_line

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from scalpdesk.core.errors import ArgumentError, ConfigError, ScalpdeskError, nearest_name
+from scalpdesk.core.errors import ArgumentError, ScalpdeskError
 from scalpdesk.core.units import rounded_text
 
 if TYPE_CHECKING:
@@ -291,59 +291,6 @@ def log_to_stderr(*, debug: bool) -> None:
     form = "%(levelname)s %(name)s: %(message)s"
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, force=True, format=form)
     logging.getLogger("scalpdesk").setLevel(logging.DEBUG if debug else logging.NOTSET)
-
-
-_PLAIN_TYPES = {"a valid integer range": "a whole number", "a valid integer": "a whole number"} | {
-    "a valid float range": "a number",
-    "a valid float": "a number",
-}
-"""What click calls a number, and its plain words."""
-
-
-def usage_refusal(problem: click.ClickException) -> ScalpdeskError:
-    """Return click's complaint in the shape of our own refusals, with the nearest valid name."""
-    ctx = getattr(problem, "ctx", None)
-    path = ctx.command_path if ctx is not None else "scalpdesk"
-    fix = f"{path} --help"
-    example = next(iter(getattr(getattr(ctx, "command", None), "examples", ())), None)
-    if isinstance(problem, click.NoSuchOption):
-        known = [o for p in ctx.command.get_params(ctx) for o in p.opts] if ctx is not None else []
-        bare = {name.lstrip("-"): name for name in known}  # the dashes are no likeness
-        bare |= {name.lstrip("-"): now for name, now in FORMER_OPTIONS.items() if now in known}
-        nearest = nearest_name(problem.option_name.lstrip("-"), bare, cutoff=0.7)
-        return ConfigError(
-            "unknown option",
-            where=path,
-            value=problem.option_name,
-            nearest=None if nearest is None else bare[nearest],
-            fix=fix if nearest is None else f"write {bare[nearest]}; all options: {fix}",
-        )
-    if isinstance(problem, click.BadParameter) and not isinstance(problem, click.MissingParameter):
-        return _bad_parameter(problem, path, fix)
-    return ConfigError(
-        problem.format_message().rstrip("."),
-        where=path,
-        fix=f"{example}; all options: {fix}" if example else fix,
-    )
-
-
-def _bad_parameter(problem: click.BadParameter, path: str, fix: str) -> ScalpdeskError:
-    hint = problem.param.get_error_hint(problem.ctx) if problem.param is not None else problem.param_hint
-    where = f"{path} {hint}".replace("'", "").strip() if hint else path
-    value = problem.message.split("'")[1] if problem.message.count("'") >= 2 else None
-    nearest = None
-    kind = problem.param.type if problem.param is not None else None
-    if isinstance(kind, click.Choice) and value is not None:
-        nearest = nearest_name(value, [str(choice) for choice in kind.choices])
-        fix = f"write {nearest}" if nearest else f"write one of {', '.join(map(str, kind.choices))}"
-    elif isinstance(kind, click.IntRange | click.FloatRange) and None not in {kind.min, kind.max}:
-        fix = f"write a number from {kind.min} to {kind.max}"
-    what = problem.message.rstrip(".")
-    for word, plain in _PLAIN_TYPES.items():
-        what = what.replace(word, plain)
-    if value is None:
-        return ConfigError(what, where=where, nearest=nearest, fix=fix)
-    return ConfigError(what, where=where, value=value, nearest=nearest, fix=fix)
 
 
 def save_figure(figure: Any, path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import click
 
-from scalpdesk.cli.command import Body, settings_from
+from scalpdesk.cli.command import Body, settings_from, typed_command
 from scalpdesk.cli.flags import options
 from scalpdesk.core.errors import ConfigError
 from scalpdesk.core.flags import Flag, Options
@@ -98,7 +98,19 @@ def choose_strategy(given: str | None, config_file: str | None) -> str:
                 where="STRATEGY",
                 fix=f"name one of {', '.join(strategy_names())}, or set STRATEGY_MODE (desk.strategy_mode)",
             )
-    find_strategy(given)
+    try:
+        find_strategy(given)
+    except ConfigError as error:
+        from scalpdesk.config.traders_words import name_meant
+        from scalpdesk.entry.shapes import SHAPES
+
+        meant = name_meant("strategy", given, SHAPES)
+        if meant is None:
+            raise
+        fix = f"{typed_command().replace(given, meant, 1)}; {error.fix}"
+        raise ConfigError(
+            error.what, where=error.where, value=given, nearest=meant.split()[0], fix=fix
+        ) from None
     return canonical_name(given)
 
 

@@ -13,7 +13,9 @@ import msgspec
 from msgspec import Struct
 
 from scalpdesk.config.sources import OVERRIDE, Entry, KeyPath, dotted
-from scalpdesk.core.bounds import Bound
+from scalpdesk.config.traders_words import Meaning, choice_meant, key_meant
+from scalpdesk.core import readings
+from scalpdesk.core.bounds import bounds_in
 from scalpdesk.core.errors import ConfigError, ScalpdeskError, nearest_name
 
 _MASK = "***"
@@ -94,6 +96,14 @@ def _decode(kind: type, value: Any) -> Any:
     raise TypeError(f"Expected `{kind.__name__}`")
 
 
+class _UnknownKeyError(Exception):
+    """No key of a section has this name."""
+
+    def __init__(self, found: KeyPath, word: str, children: Mapping[str, Any]) -> None:
+        self.found, self.word, self.children = found, word, children
+        super().__init__(word)
+
+
 class Schema:
     """The keys that exist, section by section, strategies included.
 
@@ -127,15 +137,22 @@ class Schema:
             own = (STRATEGIES, self._strategy, *path)
             if path[0] not in _struct_fields(self._root) or self.knows(replace(entry, path=own)):
                 path = own
-        path, kind = self._resolve(replace(entry, path=path))
+        entry = replace(entry, path=path)
+        try:
+            path, kind = self._resolve(entry)
+        except _UnknownKeyError as unknown:
+            raise self._unknown(unknown.found, unknown.word, unknown.children, entry) from None
         if _struct_types(kind):
             if entry.value == {}:
                 return None
+            meant = self._meant(path[:-1], replace(entry, path=path))
             raise ConfigError(
                 "this key is a section, not a value",
                 where=_where(path, entry.source),
                 value=_shown(path, kind, entry.value),
-                fix=f"set one of its keys, as {dotted(path)}.{next(iter(_children(kind)), 'KEY')}",
+                fix=f"set one of its keys, as {dotted(path)}.{next(iter(_children(kind)), 'KEY')}"
+                if meant is None
+                else f"use {_to_paste(self._short(meant.key, entry), meant, entry)}",
             )
         return replace(entry, path=path, value=_fit(path, kind, entry))
 
@@ -143,7 +160,7 @@ class Schema:
         """Return whether there is a key of this full path."""
         try:
             self._resolve(entry)
-        except ConfigError:
+        except (ConfigError, _UnknownKeyError):
             return False
         return True
 
@@ -165,7 +182,7 @@ class Schema:
             children = _children(kind)
             name = word if word in children else _folded(children).get(_fold(word)) if _loose(entry) else None
             if name is None:
-                raise self._unknown(found, word, children, entry)
+                raise _UnknownKeyError(found, word, children)
             found, kind = (*found, name), children[name]
         return found, kind
 
@@ -184,21 +201,113 @@ class Schema:
         return name
 
     def _unknown(self, found: KeyPath, word: str, children: Mapping[str, Any], entry: Entry) -> ConfigError:
-        """Return the refusal of a key, with the nearest of the section that it was written in."""
+        """Return the refusal of a key, with what a trader's word means, or the nearest of its section."""
         at = (*found, word)
+        is_last = len(at) == len(entry.path)
+        meant = self._meant(found, entry)
         near = _likest(word, children)
         nearest = dotted((*found, near)) if near is not None else None
+        if nearest is not None and not is_last:
+            path = (*tuple(nearest.split(".")), *entry.path[len(at) :])
+            value = self.value_meant(path, entry.value)
+            if value is not None:
+                own = Meaning(self._short(dotted(path), entry), value, (), "")
+                return self._refusal(at, word, entry, children, self._short(nearest, entry), own)
+        if meant is not None:
+            return self._refusal(at, word, entry, children, self._short(meant.key, entry), meant)
         if nearest is None and found in {(), (STRATEGIES, self._strategy)}:  # no known section was named
-            nearest = self._in_any_section(word, alone=len(at) == len(entry.path))
-        if nearest is not None and entry.source == OVERRIDE and self._strategy is not None:
-            nearest = nearest.removeprefix(f"{STRATEGIES}.{self._strategy}.")
+            nearest = self._in_any_section(word, alone=is_last)
+        if nearest is not None:
+            path = tuple(nearest.split("."))
+            nearest = self._short(nearest, entry)
+            if is_last and self.knows(replace(entry, path=path)):
+                value = self.value_meant(path, entry.value)
+                return self._refusal(
+                    at,
+                    word,
+                    entry,
+                    children,
+                    nearest,
+                    None if value is None else Meaning(nearest, value, (), ""),
+                )
+        return self._refusal(at, word, entry, children, nearest, None)
+
+    def _short(self, key: str, entry: Entry) -> str:
+        """Return a key as the command line takes it, of an override: the strategy's without its name."""
+        is_short = entry.source == OVERRIDE and self._strategy is not None
+        return key.removeprefix(f"{STRATEGIES}.{self._strategy}.") if is_short else key
+
+    def _meant(self, found: KeyPath, entry: Entry) -> Meaning | None:
+        """Return what the table of traders' words has for a key, its value as the key takes it."""
+        own: KeyPath = () if self._strategy is None else (STRATEGIES, self._strategy)
+        if found[:1] == (STRATEGIES,) and len(found) > 1:
+            own = found[:2]
+        elif found[:1] in {(STRATEGIES,), (VENUES,)}:
+            return None
+
+        def full(key: str) -> KeyPath | None:
+            path: KeyPath = tuple(key.split("."))
+            places = [(*own, *path), path] if own else [path]
+            return next((each for each in places if self.knows(replace(entry, path=each))), None)
+
+        words = entry.path[len(own) :] if own and entry.path[: len(own)] == own else entry.path
+        section = words[0] if len(found) > (len(own) if found[: len(own)] == own else 0) else None
+        meant = key_meant(words, entry.value, lambda key: full(key) is not None, section)
+        if meant is None:
+            return None
+        path = full(meant.key)
+        assert path is not None
+        value = self.value_meant(path, meant.value)
+        more = tuple(self._short(dotted(full(each.partition("=")[0]) or ()), entry) for each in meant.more)
+        return Meaning(
+            dotted(path),
+            meant.value if value is None else value,
+            tuple(f"{key}={each.partition('=')[2]}" for key, each in zip(more, meant.more, strict=True)),
+            meant.why,
+        )
+
+    def value_meant(self, path: KeyPath, value: object) -> str | None:
+        """Return what a value may mean for a key, as it is typed; None where nothing of it fits."""
+        try:
+            _, kind = self._resolve(Entry(path, value, OVERRIDE))
+        except (ConfigError, _UnknownKeyError):
+            return None
+        return value_meant(kind, value)
+
+    def key_of_word(self, word: str, value: str) -> Meaning | None:
+        """Return what a word of a trader, typed as an option, means as a key; the strategy's first."""
+        entry = Entry((word.replace("-", "_"),), value, OVERRIDE, is_text=True)
+        meant = self._meant((), entry)
+        if meant is not None:
+            return meant._replace(key=self._short(meant.key, entry))
+        name = word.replace("-", "_")
+        for path in self.all_paths():
+            if path[-1] == name:
+                found = self.value_meant(path, value)
+                return None if found is None else Meaning(self._short(dotted(path), entry), found, (), "")
+        return None
+
+    def _refusal(
+        self,
+        at: KeyPath,
+        word: str,
+        entry: Entry,
+        children: Mapping[str, Any],
+        nearest: str | None,
+        meant: Meaning | None,
+    ) -> ConfigError:
         known = ", ".join(children)
+        fix = f"use {nearest}" if nearest is not None else f"known here: {known}" if known else "remove it"
+        if meant is not None and nearest is not None:
+            fix = f"{fix}: {_to_paste(self._short(meant.key, entry), meant, entry)}" + (
+                f" ({meant.why})" if meant.why else ""
+            )
         return ConfigError(
             "unknown configuration key",
             where=_where(at, entry.places.get(at, entry.source)),
             value=word,
             nearest=nearest,
-            fix=f"use {nearest}" if nearest is not None else f"known here: {known}" if known else "remove it",
+            fix=fix,
         )
 
     def _in_any_section(self, word: str, *, alone: bool) -> str | None:
@@ -246,20 +355,75 @@ def located(
 ) -> ConfigError:
     """Return the refusal of the value at ``path`` with where that value was set."""
     source = values[path].source if path in values else otherwise
+    meant = choice_meant(dotted(path), cause.value)
     return ConfigError(
         cause.what,
         where=_where(path, source),
         value=cause.value,
-        nearest=cause.nearest,
-        fix=cause.fix,
+        nearest=meant or cause.nearest,
+        fix=cause.fix if meant is None else f"set {dotted(path)}={meant}; {cause.fix}",
     )
 
 
+def _to_paste(key: str, meant: Meaning, entry: Entry) -> str:
+    """Return settings as they are written where the unknown key stood: after ``--set``, or in the file."""
+    settings = [
+        (key, meant.value),
+        *((each.partition("=")[0], each.partition("=")[2]) for each in meant.more),
+    ]
+    if "environment" in entry.source or entry.source.startswith(".env"):
+        return " ".join(f"SCALPDESK_{name.upper().replace('.', '__')}={text}" for name, text in settings)
+    if entry.source == OVERRIDE:
+        return " ".join(f"{OVERRIDE} {name}={text}" for name, text in settings)
+    section = key.rpartition(".")[0]
+    lines = "; ".join(f"{name.rpartition('.')[2]} = {_as_toml(text)}" for name, text in settings)
+    return f"{lines} below [{section}]" if section else lines
+
+
+def _as_toml(text: str) -> str:
+    is_plain = text in {"true", "false"} or re.fullmatch(r"-?\d+(\.\d+)?", text) is not None
+    return text if is_plain else f'"{text}"'
+
+
+def value_meant(kind: Any, value: object) -> str | None:
+    """Return what a value may mean for a key of this type, as it is typed; None where nothing of it fits."""
+    bounds = [*bounds_in(kind)]
+    text = str(value).lower() if isinstance(value, bool) else str(value).strip()
+
+    def fits(number: Any) -> bool:
+        try:
+            msgspec.convert(str(number), kind, strict=False, dec_hook=_decode)
+        except (msgspec.ValidationError, ScalpdeskError, TypeError):
+            return False
+        is_number = isinstance(number, Decimal)
+        return not is_number or all(bound.admits(number) for bound in bounds)
+
+    options = _alternatives(kind)
+    if not {int, float, Decimal}.isdisjoint(options):
+        found = readings.number_meant(text, fits)
+        if found is not None or str not in options:
+            return found
+    if time in options:
+        return readings.time_meant(text)
+    choices = [str(choice) for option in options for choice in _choices(option)]
+    if choices:
+        return text if text in choices else nearest_name(text, choices)
+    return text if text and fits(text) else None
+
+
 def _likest(word: str, known: Mapping[str, Any]) -> str | None:
-    """Return the key that is meant: the nearest by letters, or the first that has all words of ``word``."""
+    """Return the key that is meant: the nearest by letters, or the first that has all words of ``word``.
+
+    One that is near by letters and has a word that is near to none of the key's is another: a
+    ``min_edge_stderrs`` is no ``min_edge_usd``.
+    """
     near = nearest_name(word, known, _LIKELY)
-    parts = set(_fold(word).split("_"))
-    return near or next((name for name in known if parts <= set(_fold(name).split("_"))), None)
+    parts = _fold(word).split("_")
+    if near is not None and len(parts) > 1 and nearest_name(word, [near], _SURELY) is None:
+        own = _fold(near).split("_")
+        if any(nearest_name(part, own, _LIKELY) is None for part in parts):
+            near = None
+    return near or next((name for name in known if set(parts) <= set(_fold(name).split("_"))), None)
 
 
 def _struct_types(kind: Any) -> tuple[type[Struct], ...]:
@@ -350,31 +514,38 @@ def _misfit(path: KeyPath, kind: Any, entry: Entry, problem: msgspec.ValidationE
     # YAML takes 15:45 without quotes for the number 945
     quoted = ', in "quotes"' if str in options and isinstance(entry.value, int) else ""
     key, wanted = dotted(path), f"{expected}{bound}{quoted}"
+    least = _least_above_part(kind, entry.value)
     if float in options and (percent := _PERCENT.fullmatch(str(entry.value))):
         wanted = f"{float(percent[1]) / 100:g}, a fraction"
     elif item is not None:
         sample = choices[:2] or [_SAMPLES.get(_alternatives(item)[0], "A")] * (length or 2)
         wanted = ",".join(sample) if entry.is_text else str(sample).replace("'", '"')
         wanted = f"{expected}, such as {wanted}"
-    elif (least := _least_above_part(kind, entry.value)) is not None:
+    elif least is not None:
         expected = f"{expected}, {least} or more"
         wanted = f"{least}, the least: {OVERRIDE} {key}={least}"
     elif (value_kind := _mapping_value(kind)) is not None:
         deep = _mapping_value(value_kind) is not None
         key, wanted = f"{key}.NAME{'.KEY' if deep else ''}", "a value" if deep else _words(value_kind)
     wrong = _wrong_item(item, entry.value)
+    fix = f"set {key} to {wanted}"
+    meant = None
+    if item is None and not secret:
+        meant = choice_meant(key, entry.value) or value_meant(kind, entry.value)
+    if meant is not None and meant != str(entry.value).strip() and least is None:
+        fix = f"set {key}={meant}"
     return ConfigError(
         f"this key takes {expected}{bound}",
         where=_where(path, entry.source),
         value=_shown(path, kind, wrong),
         nearest=nearest_name(str(wrong), choices) if choices and not secret else None,
-        fix=f"set {key} to {wanted}",
+        fix=fix,
     )
 
 
 def _least_above_part(kind: Any, value: Any) -> int | None:
     """Return the least whole number that a key takes, where a part of one was asked for."""
-    bound = next((part for part in get_args(kind) if isinstance(part, Bound)), None)
+    bound = next(bounds_in(kind), None)
     if bound is None or int not in _alternatives(kind) or not math.isfinite(bound.low):
         return None
     least = math.ceil(bound.low) if bound.may_equal_low else math.floor(bound.low) + 1

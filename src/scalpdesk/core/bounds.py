@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar, NamedTuple, get_args
 import msgspec
 
 from scalpdesk.core.errors import ConfigError
+from scalpdesk.core.readings import number_meant, time_meant
 
 
 class Bound(NamedTuple):
@@ -83,7 +84,7 @@ class BoundedSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                     f"this key takes {bound.unit}: {bound.range_text()}",
                     where=key,
                     value=str(number) if isinstance(number, Decimal) else number,
-                    fix=f"set {key} to {bound.range_text()}",
+                    fix=_advice(key, bound, number),
                 )
 
     @classmethod
@@ -104,15 +105,22 @@ class BoundedSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def bounds_of(kind: type[msgspec.Struct]) -> Mapping[str, Bound]:
     """Return the bounds of the fields of a struct, by name."""
     fields = msgspec.structs.fields(kind)
-    return MappingProxyType({field.name: bound for field in fields for bound in _bounds_in(field.type)})
+    return MappingProxyType({field.name: bound for field in fields for bound in bounds_in(field.type)})
 
 
-def _bounds_in(kind: Any) -> Iterator[Bound]:
+def bounds_in(kind: Any) -> Iterator[Bound]:
+    """Yield the bounds that a type has, in whatever it stands for."""
     for part in get_args(kind):
         if isinstance(part, Bound):
             yield part
         else:
-            yield from _bounds_in(part)
+            yield from bounds_in(part)
+
+
+def _advice(key: str, bound: Bound, value: object) -> str:
+    """Return what to set a key to in place of a value out of its bound: what was meant, and the range."""
+    meant, allowed = number_meant(value, bound.admits), bound.range_text()
+    return f"set {key} to {allowed}" if meant is None else f"set {key}={meant} (takes {allowed})"
 
 
 def time_of_day(where: str, text: str) -> time:
@@ -123,4 +131,6 @@ def time_of_day(where: str, text: str) -> time:
     try:
         return time.fromisoformat(text)
     except ValueError as error:
-        raise ConfigError("not a time of day", where=where, value=text, fix="write HH:MM") from error
+        meant = time_meant(text)
+        fix = "write HH:MM" if meant is None else f"write HH:MM: {where}={meant}"
+        raise ConfigError("not a time of day", where=where, value=text, fix=fix) from error

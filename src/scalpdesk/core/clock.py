@@ -146,6 +146,9 @@ def pace_of(speed: str | None, usual: float) -> float | None:
         pace = 0.0
     if not 0 < pace < 1e9:
         raise ConfigError(
-            "not a speed", where="--speed", value=speed, fix="write market seconds a second, e.g. 400, or max"
+            "not a speed",
+            where="--speed",
+            value=speed,
+            fix="write market seconds a second, e.g. 400, or max: --speed max",
         )
     return pace

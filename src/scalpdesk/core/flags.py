@@ -14,6 +14,7 @@ import msgspec
 
 from scalpdesk.core.enums import Quality
 from scalpdesk.core.errors import ArgumentError, nearest_name
+from scalpdesk.core.readings import date_meant
 
 
 class Flag(NamedTuple):
@@ -141,7 +142,9 @@ def read_date(text: str, where: str) -> date:
     try:
         return date.fromisoformat(text)
     except ValueError as problem:
-        raise ArgumentError("not a date", where=where, value=text, fix="write it as 2018-02-05") from problem
+        meant = date_meant(text)
+        fix = f"write it as {'2018-02-05' if meant is None else f'{meant}: {where} {meant}'}"
+        raise ArgumentError("not a date", where=where, value=text, fix=fix) from problem
 
 
 QuotesOption = Annotated[
