@@ -31,6 +31,11 @@ declare global {
     y?: number;
     dash?: number[];
     label?: string;
+    /** Line of text below the top that the label stands in. */
+    row?: number;
+    colour?: string;
+    /** Whether the label stands to the left of the line. */
+    isLeft?: boolean;
   }
 
   type Chart = Plot;

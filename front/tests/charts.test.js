@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { main } from "./page.js";
-import { LineChart, costSentence, csvOfColumns, logTicks, plainNumber, pointText, signedNumber, track, waterfall } from "../../src/scalpdesk/web/static/charts.js";
+import { LineChart, costSentence, csvOfColumns, logTicks, plainNumber, pointText, signedNumber, track, waterfall, withoutNights } from "../../src/scalpdesk/web/static/charts.js";
 
 test("an axis has as many decimals as tell two ticks apart", () => {
   assert.deepEqual(plainNumber(0)(null, [0, 0.0002, 0.0004]), ["0", "0.0002", "0.0004"]);
@@ -48,4 +48,14 @@ test("a chart's file has its named columns unrounded, and nothing for what is no
   const data = [[0, 15.5], [7.125, null], [1, 1], [-0.1, 7]];
   assert.equal(csvOfColumns(lines, data), 'time_utc,"premium, USD",TWAP\r\n1970-01-01T00:00:00.000Z,7.125,-0.1\r\n1970-01-01T00:00:15.500Z,,7\r\n');
   assert.equal(csvOfColumns([{ label: "P&L" }], [[90], [2]], { time: false, xName: "spot" }), "spot,P&L\r\n90,2\r\n");
+});
+
+test("sessions stand side by side: a night is narrow, and each time comes back as it was", () => {
+  const day = (start) => Array.from({ length: 27 }, (_, i) => start + 900 * i);
+  const times = [...day(0), ...day(86_400), ...day(4 * 86_400)], nights = withoutNights(times);
+  const placed = times.map(nights.to);
+  assert.deepEqual(placed.map(nights.back), times);
+  assert.ok(placed.every((x, i) => i === 0 || (x > placed[i - 1] && x - placed[i - 1] <= 900)));
+  assert.deepEqual(nights.options.xSplits(null, 0, 0, placed[placed.length - 1]), [0, 27, 54].map((i) => placed[i]));
+  assert.equal(withoutNights(day(0)), null);
 });

@@ -366,7 +366,10 @@ def test_an_opened_row_stays_open_and_focused_while_decisions_and_orders_come(br
             playwright.expect(page.locator("html")).to_have_attribute("data-page", name)
             rows = page.locator("main tbody tr[tabindex]")
             playwright.expect(rows.nth(2)).to_be_attached(timeout=60_000)
-            chosen = rows.filter(has_text="hedge").first.get_attribute("data-row")
+            hedges = rows.filter(has_text="hedge")
+            if name == "orders":  # one that no later one stands in a row with
+                hedges = hedges.filter(has_not_text=" orders")
+            chosen = (hedges.last if name == "orders" else hedges.first).get_attribute("data-row")
             page.locator(f"main tr[data-row='{chosen}']").focus()
             page.keyboard.press("Enter")
             detail = page.locator("main tr.open")
@@ -474,18 +477,18 @@ def test_records_of_another_run_are_read_page_by_page(browser, held_runs, ended_
     try:
         url = re.search(r"http://localhost:\d+/", server.where()).group()
         with opened(browser, f"{url}runs") as page:
-            page.route("**/api/decisions*", lambda route: route.continue_(url=f"{route.request.url}&limit=5"))
+            page.route("**/api/decisions*", lambda route: route.continue_(url=f"{route.request.url}&limit=1"))
             page.get_by_role("row").filter(has_text=other).get_by_role("link", name="why").click()
             main, first = page.locator("main"), page.locator("main tbody tr").first
             playwright.expect(main).to_contain_text(f"Run {other}.")  # read to its end
-            decided = document(url, f"api/decisions?run={other}&limit=11")["decisions"]
+            decided = document(url, f"api/decisions?run={other}&limit=3")["decisions"]
             playwright.expect(first).to_contain_text(decided[0]["time"])
-            for button, place in (("Older", 5), ("Older", 10), ("Newer", 5), ("Newest", 0)):
+            for button, place in (("Older", 1), ("Older", 2), ("Newer", 1), ("Newest", 0)):
                 page.get_by_role("button", name=button).click()
                 playwright.expect(first).to_have_attribute("data-row", str(decided[place]["first"]))
             page.get_by_role("link", name="Its orders").click()
             playwright.expect(main).to_contain_text(f"Run {other}.")
-            page.locator("main tbody tr").first.click()
+            page.locator("main tbody tr").filter(has_not_text=" orders").first.click()
             playwright.expect(page.locator("tr.open caption")).to_contain_text("on average at")
             page.get_by_role("link", name="the followed run").click()
             playwright.expect(main).not_to_contain_text(other)
@@ -533,6 +536,7 @@ def test_tear_sheet_draws_itself_offline(browser, ended_runs, tmp_path, theme):
 
 def readout_at(page, chart, share):
     """Put the pointer at a share of a chart's width; return the lines that it shows there."""
+    page.locator(f"{chart} .u-over").scroll_into_view_if_needed()
     box = page.locator(f"{chart} .u-over").bounding_box()
     page.mouse.move(box["x"] + share * box["width"], box["y"] + box["height"] / 2)
     shown = page.locator(f"{chart} .readout")
@@ -661,8 +665,8 @@ def test_orders_are_found_by_words(browser, address):
     with opened(browser, f"{address[0]}orders") as page:
         rows = page.locator("tr[data-row]")
         rows.first.wait_for()
-        found = document(address[0], "api/orders?search=call")["orders"]
+        found = document(address[0], "api/orders?search=call")["folded"]
         page.get_by_role("searchbox", name="Search the orders").fill("call")
         playwright.expect(rows).to_have_count(len(found))
-        assert 0 < len(found) < len(document(address[0], "api/orders")["orders"])
+        assert 0 < len(found) < len(document(address[0], "api/orders")["folded"])
         playwright.expect(page.get_by_role("button", name="Older")).to_have_count(0)  # all stand on one page

@@ -389,11 +389,39 @@ def test_search_finds_decisions_by_word_order_and_kind(held):
     assert order_documents.why_page(held, taken=False)["found"] == sum(held.fold.skipped.values())
 
 
+def test_orders_that_are_alike_stand_in_one_row_with_their_sums(held):
+    page = order_documents.orders_page(held, 10_000)
+    rows = {row["id"]: row for row in page["orders"]}
+    assert [name for each in page["folded"] for name in each["orders"]] == list(rows)
+    assert max(len(each["orders"]) for each in page["folded"]) > 1
+    for each in page["folded"]:
+        members = [rows[name] for name in each["orders"]]
+        assert len({(row["symbol"], row["side"], row["purpose"], row["state"]) for row in members}) == 1
+        for name in ("quantity", "filled", "fee"):
+            assert Decimal(each[name]) == sum(Decimal(row[name]) for row in members)
+        won = [Decimal(row["realised"]) for row in members if row["realised"] is not None]
+        assert each["realised"] == (f"{sum(won):f}" if won else None)
+        paid = sum(float(row["filled"]) * (row["average"] or 0.0) for row in members)
+        assert each["average"] * float(each["filled"]) == pytest.approx(paid)
+
+
+def test_hedges_of_one_side_in_a_row_are_one_line_that_keeps_each(held):
+    """72 hedges of a day took 72 lines."""
+    page = order_documents.why_page(held, kind="hedge", taken=True, limit=10_000)
+    members = [line for row in page["decisions"] for line in row["members"]]
+    assert [line["number"] for line in members] == sorted((line["number"] for line in members), reverse=True)
+    assert len(members) == page["found"] == sum(row["count"] for row in page["decisions"])
+    assert len(page["decisions"]) < page["found"]
+    for row in page["decisions"]:
+        assert {line["way"] for line in row["members"]} == {row["way"]}
+        assert (row["members"][0]["number"], row["members"][-1]["number"]) == (row["number"], row["first"])
+
+
 def test_decisions_come_page_by_page_each_once_and_new_ones_move_no_page(held):
     every = order_documents.why_page(held, limit=10_000)["decisions"]
     pages, before = [], None
     while True:
-        page = order_documents.why_page(held, limit=5, before=before)
+        page = order_documents.why_page(held, limit=1, before=before)
         pages.append(page)
         if page["older"] is None:
             break
@@ -404,7 +432,7 @@ def test_decisions_come_page_by_page_each_once_and_new_ones_move_no_page(held):
     newer = Decision(held.now_ns, DecisionKind.HEDGE, True, ("later",), {})
     held.decisions.append((held.decision_count + 1, newer))
     try:
-        again = order_documents.why_page(held, limit=5, before=pages[0]["older"])
+        again = order_documents.why_page(held, limit=1, before=pages[0]["older"])
         assert again["decisions"] == pages[1]["decisions"]
     finally:
         held.decisions.pop()

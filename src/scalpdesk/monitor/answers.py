@@ -63,7 +63,10 @@ class Alarm(TypedDict):
 
 
 class Head(WorstCase):
-    """The header of every page; keys after ``subtitle`` are of a run whose header was read."""
+    """The header of every page; keys after ``subtitle`` are of a run whose header was read.
+
+    ``has_scalps``: Whether the run has traded options scalps.
+    """
 
     account: RunAccount
     run_id: NotRequired[str]
@@ -89,6 +92,7 @@ class Head(WorstCase):
     session: NotRequired[str]
     alarm: NotRequired[Alarm | None]
     starting: NotRequired[bool]
+    has_scalps: NotRequired[bool]
 
 
 Bar = TypedDict(
@@ -856,6 +860,20 @@ class OrderLine(OrderMoney):
     steps: list[OrderStep]
 
 
+class FoldedOrders(OrderMoney):
+    """Orders in a row that are alike but for quantity, price and time, the newest first.
+
+    ``orders`` are their ids; ``quantity``, ``filled`` and the amounts are sums, ``average`` the mean price of
+    what was filled.
+    """
+
+    orders: list[str]
+    quantity: str
+    filled: str
+    fill_count: int
+    average: float | None
+
+
 class Latency(TypedDict):
     """Milliseconds from an order to its last state."""
 
@@ -885,6 +903,7 @@ class OrdersPage(OfRun):
     sentence: NotRequired[str]
     counts: dict[str, int]
     orders: list[OrderLine]
+    folded: NotRequired[list[FoldedOrders]]
     older: NotRequired[dict[str, str]]
     total: NotRequired[int]
     latency: NotRequired[Latency]
@@ -892,9 +911,13 @@ class OrdersPage(OfRun):
 
 
 class FoldedDecision(DecisionLine):
-    """A decision, or equal skips in a row; ``first`` is the oldest of them."""
+    """A decision, or like ones in a row, the newest; ``first`` is the oldest of them.
+
+    ``members`` are those of several that were taken, the newest first; skips are counted alone.
+    """
 
     count: int
+    members: list[DecisionLine]
     first: int
     first_time: str
     facts: dict[str, float | str | None]

@@ -118,6 +118,7 @@ def run_head(follower: RunFollower, *, is_running: bool) -> answers.Head:
         "clock": f"{clock(now_ns)} ET",
         "speed": speed if is_paced else None,
         "session": day,
+        "has_scalps": follower.has_scalps,
     }
 
 

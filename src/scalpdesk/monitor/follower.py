@@ -192,6 +192,8 @@ class RunFollower:
         self.day_low = self.day_high = math.nan
         self.opened: tuple[int, float | None] | None = None
         """When options came to be held, UTC nanoseconds, and the spot then; None while none is."""
+        self.has_scalps = False
+        """Whether a decision was made on an options scalp."""
         self.last_quote_ns = 0
         self.spots: deque[tuple[int, float]] = deque()
         """Instants and mids of the underlying, as far back as a quote of an option counts at its own."""
@@ -525,6 +527,7 @@ class RunFollower:
         if isinstance(output, Decision):
             self.decisions.append((self.decision_count, output))
             self._note_trip(output)
+            self.has_scalps = self.has_scalps or "scalp_id" in output.facts
             width = output.facts.get("half_width_shares")
             if isinstance(width, float | int):
                 self._band = float(width)

@@ -1,6 +1,8 @@
 """Orders, fills and decisions of a run, as JSON documents: what was sent, and why."""
 
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from itertools import groupby
 
 import numpy as np
 
@@ -108,6 +110,7 @@ def orders_page(
         if fill.client_order_id in fills and not fill.busted:
             fills[fill.client_order_id].append(fill)
     counts = {name: len(members) for name, members in groups.items()}
+    rows = [order_row(follower, order, group, fills[order.client_order_id]) for group, order in shown]
     doubt = counts["unknown"]
     return {
         "sentence": (
@@ -117,7 +120,8 @@ def orders_page(
             f" {counts['rejected']} rejected."
         ),
         "counts": counts,
-        "orders": [order_row(follower, order, group, fills[order.client_order_id]) for group, order in shown],
+        "orders": rows,
+        "folded": [_folded(follower, list(alike)) for _, alike in groupby(rows, key=_alike)],
         "older": older,
         "total": len(places),
         "latency": order_latency(follower),
@@ -198,6 +202,42 @@ def order_row(follower: RunFollower, order: Order, group: str, fills: Sequence[F
     }
 
 
+def _alike(row: answers.OrderLine) -> tuple[str, ...]:
+    """Return what orders share that stand in one row: an order in doubt or at work stands by itself."""
+    own = row["id"] if row["group"] in ("unknown", "working") else ""
+    return (
+        row["group"],
+        row["symbol"],
+        row["side"],
+        row["purpose"],
+        row["type"],
+        row["state"],
+        row["reason"],
+        own,
+    )
+
+
+def _folded(follower: RunFollower, rows: Sequence[answers.OrderLine]) -> answers.FoldedOrders:
+    filled = sum((Decimal(row["filled"]) for row in rows), ZERO)
+    paid = sum(float(row["filled"]) * (row["average"] or 0.0) for row in rows)
+
+    def total(amounts: Iterable[str | None]) -> str | None:
+        known = [Decimal(each) for each in amounts if each is not None]
+        return f"{follower.money(sum(known, ZERO)):f}" if known else None
+
+    return {
+        "orders": [row["id"] for row in rows],
+        "quantity": number_text(sum((Decimal(row["quantity"]) for row in rows), ZERO)),
+        "filled": number_text(filled),
+        "fill_count": sum(len(row["fills"]) for row in rows),
+        "average": paid / float(filled) if filled else None,
+        "realised": total(row["realised"] for row in rows),
+        "against_mid": total(row["against_mid"] for row in rows),
+        "fee": total(row["fee"] for row in rows) or "0",
+        "currency": rows[0]["currency"],
+    }
+
+
 def order_latency(follower: RunFollower) -> answers.Latency:
     """Return the median and the 99 % quantile of the time from an order to its last state, ms."""
     took = [
@@ -219,7 +259,9 @@ def why_page(
     limit: int = 100,
     before: int | None = None,
 ) -> answers.DecisionsPage:
-    """Return the decisions, newest first; equal skips in a row are folded into one row with their count.
+    """Return the decisions, newest first; like ones in a row are folded into one row with their count.
+
+    Skips are alike by what refused them, taken ones by what they did and their words without the figures.
 
     ``first`` of a row is the oldest decision in it, which stays when a newer one is folded into it. With
     ``before`` the page begins with what was decided before that number: ``older`` of the page before.
@@ -240,22 +282,23 @@ def why_page(
         if older is not None or (before is not None and number >= before):
             continue
         last = rows[-1] if rows else None
-        if (
-            last is not None
-            and not decision.taken
-            and not last["taken"]
-            and last["kind"] == decision.kind.value
-            and likeness(last["reasons"], last["facts"]) == likeness(decision.reasons, decision.facts)
-        ):
-            last["count"] += 1
-            last["first"], last["first_time"] = number, clock(decision.ts_ns)
-        elif last is not None and len(rows) >= limit:
+        if last is not None and _is_like(last, decision):
+            line = decision_row(follower, number, decision) if decision.taken else None
+            if line is None or line["way"] == last["way"]:
+                last["count"] += 1
+                last["first"], last["first_time"] = number, clock(decision.ts_ns)
+                if line is not None:
+                    last["members"].append(line)
+                continue
+        if last is not None and len(rows) >= limit:
             older = last["first"]
         else:
+            line = decision_row(follower, number, decision)
             rows.append(
                 {
-                    **decision_row(follower, number, decision),
+                    **line,
                     "count": 1,
+                    "members": [line] if decision.taken else [],
                     "first": number,
                     "first_time": clock(decision.ts_ns),
                     "facts": dict(decision.facts),
@@ -273,6 +316,14 @@ def why_page(
         "older": older,
         "decisions": rows,
     }
+
+
+def _is_like(last: answers.FoldedDecision, decision: Decision) -> bool:
+    return (
+        decision.taken is last["taken"]
+        and last["kind"] == decision.kind.value
+        and likeness(last["reasons"], last["facts"]) == decision.likeness
+    )
 
 
 def fills_document(follower: RunFollower) -> answers.Fills:

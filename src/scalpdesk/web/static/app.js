@@ -114,6 +114,7 @@ function drawHead() {
   setText($("badge"), narrow && account.kind === "LIVE" ? "LIVE" : account.label);
   document.title = `${account.kind === "LIVE" ? "LIVE " : ""}${head.pnl ? `${booked(head.pnl)} ` : ""}${head.title}`;
   pair("what", head.title, head.subtitle);
+  $("scalps").hidden = !head.has_scalps && pageName !== "scalps";
   if (head.state === "empty") return;
   const ended = head.state !== "running", gone = head.state === "gone", reading = head.state === "reading";
   pair("mode", reading ? "READING" : gone ? "NOT RUNNING" : head.cut ? "CUT SHORT" : ended ? "ENDED" : head.starting ? "STARTING" : head.mode, ended ? `last mode ${head.mode}` : `mode, ${span(head.mode_seconds ?? 0)}`, gone ? "dangerous" : (head.mode === "ACTIVE" && !head.starting) || ended ? "" : "warn");

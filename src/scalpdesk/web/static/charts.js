@@ -36,9 +36,43 @@ function axes(options) {
       size: 26,
       space: 90,
       values: options.xValues || ((_, splits) => splits.map(clockText)),
+      ...(options.xSplits ? { splits: options.xSplits, filter: (_, splits) => splits } : {}),
     },
     { ...shared, side: 1, size: options.axisWidth || 50, space: options.ySpace || 34, values: options.yValues },
   ];
+}
+
+const NIGHT_SECONDS = 3 * 3600, NIGHT_SHOWN = 900;
+
+// Sessions side by side: a night is as wide as a quarter of an hour. `to` gives where a time stands, `back` the time
+// that stands there; null of times without a night.
+/** @param {number[]} times */
+export function withoutNights(times) {
+  const firsts = times.flatMap((each, i) => (i === 0 || each - times[i - 1] > NIGHT_SECONDS ? [i] : []));
+  if (firsts.length < 2) return null;
+  let at = 0;
+  const parts = firsts.map((first, n) => {
+    const part = { from: times[first], long: times[(firsts[n + 1] ?? times.length) - 1] - times[first], at };
+    at += part.long + NIGHT_SHOWN;
+    return part;
+  });
+  const partOf = (value, key) => parts.findLast((part) => part[key] <= value) ?? parts[0];
+  const to = (time) => { const part = partOf(time, "from"); return part.at + Math.min(time - part.from, part.long); };
+  const back = (x) => { const part = partOf(x, "at"); return part.from + Math.min(x - part.at, part.long); };
+  const dayText = (seconds) => new Date(seconds * 1000).toLocaleDateString("en-GB", { timeZone: ZONE, day: "numeric", month: "short" });
+  return {
+    to,
+    back,
+    options: {
+      time: false,
+      timeOf: back,
+      xValues: (_, splits) => splits.map((x) => (parts.some((part) => part.at === x) ? dayText(back(x)) : clockText(back(x)))),
+      xSplits: (_, axis, low, high) => {
+        const shown = parts.map((part) => part.at).filter((x) => x >= low && x <= high), each = Math.ceil(shown.length / 8);
+        return shown.length > 1 ? shown.filter((x, i) => i % each === 0) : [0.1, 0.3, 0.5, 0.7, 0.9].map((share) => low + share * (high - low));
+      },
+    },
+  };
 }
 
 export function logTicks(low, high) {
@@ -50,10 +84,12 @@ export function logTicks(low, high) {
 
 export const logNumber = (_, splits) => splits.map((value) => value.toLocaleString("en-US", { maximumFractionDigits: 8 }));
 
-// as many decimals as tell two ticks apart: an axis in coin has ticks of 0.0002
+// as many decimals as a tick has: an axis in coin has ticks of 0.0002, a narrow one of prices 252.5
 const decimals = (digits, splits) => {
   const step = splits.length > 1 ? splits[1] - splits[0] : 1;
-  return { maximumFractionDigits: step > 0 ? Math.min(Math.max(digits, Math.ceil(-Math.log10(step) - 1e-9)), 8) : digits };
+  let found = digits;
+  while (step > 0 && found < 8 && Math.abs(step * 10 ** found - Math.round(step * 10 ** found)) > 1e-6) found += 1;
+  return { maximumFractionDigits: found };
 };
 
 export const plainNumber = (digits = 0) => (_, splits) =>
@@ -66,12 +102,13 @@ export const signedNumber = (digits = 0) => (_, splits) =>
   });
 
 // The named columns of a chart as they came, unrounded; times in UTC, what is not known empty.
-export function csvOfColumns(lines, data, { time = true, xName = "x" } = {}) {
+/** @param {any[]} lines @param {any[]} data @param {{time?: boolean, xName?: string, timeOf?: ((x: number) => number) | null}} [options] */
+export function csvOfColumns(lines, data, { time = true, xName = "x", timeOf = null } = {}) {
   const named = lines.flatMap((line, i) => (line.label ? [[line.label, data[i + 1]]] : []));
-  const at = (value) => (time ? new Date(value * 1000).toISOString() : String(value));
+  const at = (value) => (time || timeOf ? new Date((timeOf ? timeOf(value) : value) * 1000).toISOString() : String(value));
   const row = (cells) => `${cells.map((cell) => (/[",\n]/.test(cell) ? `"${cell.replaceAll('"', '""')}"` : cell)).join(",")}\r\n`;
   return [
-    row([time ? "time_utc" : xName, ...named.map(([label]) => label)]),
+    row([time || timeOf ? "time_utc" : xName, ...named.map(([label]) => label)]),
     ...data[0].map((value, i) => row([at(value), ...named.map(([, column]) => String(column[i] ?? ""))])),
   ].join("");
 }
@@ -167,6 +204,7 @@ export class LineChart {
 
   xText(at) {
     const value = this.data[0][at], column = this.data[0];
+    if (this.options.timeOf) return momentText(this.options.timeOf(value), true);
     if (this.options.time !== false) return momentText(value, column[column.length - 1] - column[0] > 86400);
     const text = this.options.xValues?.(this.plot, [value])[0];
     return text && Number.isNaN(Number(String(text).replaceAll(",", ""))) ? text : pointText(value, { min: column[0], max: column[column.length - 1] });
@@ -251,15 +289,21 @@ export function guides(lines) {
     ctx.strokeStyle = css("edge");
     ctx.fillStyle = css("muted");
     ctx.font = `${11 * (window.devicePixelRatio || 1)}px system-ui, sans-serif`;
-    for (const { x, y, dash, label } of lines()) {
+    for (const { x, y, dash, label, row = 0, colour, isLeft } of lines()) {
       ctx.setLineDash(dash || [4, 4]);
+      ctx.strokeStyle = css(colour || "edge");
+      ctx.fillStyle = css(colour || "muted");
       ctx.beginPath();
       if (x !== undefined) {
         const at = plot.valToPos(x, "x", true);
         if (at < bbox.left || at > bbox.left + bbox.width) continue;
         ctx.moveTo(at, bbox.top);
         ctx.lineTo(at, bbox.top + bbox.height);
-        if (label) ctx.fillText(label, at + 4, bbox.top + 12 * (window.devicePixelRatio || 1));
+        if (label) {
+          const isLate = isLeft || at + 4 + ctx.measureText(label).width > bbox.left + bbox.width;  // else it is cut at the right
+          ctx.textAlign = isLate ? "right" : "left";
+          ctx.fillText(label, at + (isLate ? -4 : 4), bbox.top + (12 + 14 * row) * (window.devicePixelRatio || 1));
+        }
       } else {
         const at = plot.valToPos(y, "y", true);
         ctx.moveTo(bbox.left, at);

@@ -54,6 +54,7 @@ export function setText(element, text, flash = false) {
  * @param {{caption: string, open?: (row: Row) => Child, key?: (row: Row) => string}} options
  */
 export function table(columns, rows, { caption, open, key }) {
+  if (!rows.length) return h("p", { class: "empty" }, `${caption}: nothing yet.`);
   const body = h("tbody");
   for (const row of rows) {
     const line = h(
@@ -90,7 +91,7 @@ export function table(columns, rows, { caption, open, key }) {
     "div",
     { class: "tabled" },
     h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption }, made),
-    rows.length ? exportButton("CSV", caption, () => saveFile(`${fileName(caption)}.csv`, new Blob([csvOf(made)], { type: "text/csv" }))) : null,
+    exportButton("CSV", caption, () => saveFile(`${fileName(caption)}.csv`, new Blob([csvOf(made)], { type: "text/csv" }))),
   );
 }
 
@@ -136,8 +137,8 @@ export function redraw(container, ...children) {
   const exported = inside?.matches(".export") && container.contains(inside) ? inside.getAttribute("aria-label") : null;
   container.replaceChildren(...children);
   if (exported) [...container.querySelectorAll(".export")].find((each) => each.getAttribute("aria-label") === exported)?.focus({ preventScroll: true });
+  for (const name of opened) [...container.querySelectorAll("tr[data-row]")].find((line) => line.dataset.row === name)?.click();  // a row within a row after it
   for (const line of container.querySelectorAll("tr[data-row]")) {
-    if (opened.has(line.dataset.row)) line.click();
     if (line.dataset.row === focused) line.focus({ preventScroll: true });
   }
 }

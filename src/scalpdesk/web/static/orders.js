@@ -6,7 +6,7 @@ import { card, facts, h, momentOf, namedRun, pager, poll, redraw, runNote, shown
 const GROUPS = [["unknown", "Unknown"], ["working", "Working"], ["rejected", "Rejected"], ["done", "Done"]];
 
 export function create(main) {
-  const sentence = h("p", { class: "verdict" });
+  const sentence = h("p", { class: "verdict one" });
   const counts = h("div"), note = h("div");
   const groups = Object.fromEntries(GROUPS.map(([name]) => [name, { host: h("div"), pages: pager(() => { last = ""; stop.now(); }) }]));
   const field = h("input", { type: "search", "aria-label": "Search the orders", placeholder: "call, sell, hedge, rejected …", autocomplete: "off" });
@@ -42,7 +42,7 @@ export function create(main) {
       const { host, pages } = groups[name];
       const rows = (page.orders || []).filter((order) => order.group === name);
       host.closest(".card").hidden = !rows.length;  // the sentence says that there is none
-      redraw(host, rows.length ? orderTable(rows, page) : "");
+      redraw(host, rows.length ? orderTable(foldedRows(rows, page), page) : "");
       const older = (page.older || {})[name];
       pages.show(older && `${name}:${older}`, `${rows.length} of ${(page.counts || {})[name] || 0}`);
     }
@@ -68,31 +68,47 @@ const abroad = (row, page) => (row.currency === page.totals?.currency ? "" : ` $
 /** @type {(text: string | null, row: {currency: string}, page: Page) => string | null} */
 const money = (text, row, page) => (text === null ? null : `${text}${abroad(row, page)}`);
 
-/** @param {Shapes["OrderLine"][]} rows @param {Page} page */
-function orderTable(rows, page) {
+/** @param {OrderRow} row */
+const fillCount = (row) => row.fill_count ?? row.fills.length;
+
+/** @typedef {Shapes["OrderLine"] & {members?: Shapes["OrderLine"][], fill_count?: number}} OrderRow */
+
+// Like orders in a row as one, with their sums: it opens to show them.
+/** @param {Shapes["OrderLine"][]} rows @param {Page} page @returns {OrderRow[]} */
+export function foldedRows(rows, page) {
+  const byId = new Map(rows.map((row) => [row.id, row]));
+  return (page.folded ?? []).flatMap(({ orders, ...sums }) => {
+    const members = orders.flatMap((id) => byId.get(id) ?? []);
+    if (!members.length) return [];
+    return [members.length === 1 ? members[0] : { ...members[0], ...sums, id: members[members.length - 1].id, members }];
+  });
+}
+
+/** @param {OrderRow[]} rows @param {Page} page @param {string} [within] */
+function orderTable(rows, page, within = "") {
   const price = (/** @type {number | null} */ value, /** @type {Shapes["OrderLine"]} */ row) => plain(value, row.price_decimals);
   const won = (/** @type {Shapes["OrderLine"]} */ row) => tinted(money(booked(row.realised), row, page), bookedTone(row.realised));
   const against = (/** @type {Shapes["OrderLine"]} */ row) => money(booked(row.against_mid), row, page);
-  const fee = (/** @type {Shapes["OrderLine"]} */ row) => (row.fills.length ? money(unsigned(row.fee), row, page) : null);
+  const fee = (/** @type {Shapes["OrderLine"]} */ row) => (fillCount(row) ? money(unsigned(row.fee), row, page) : null);
   return table(
     [
       { head: "ET", class: "nowrap", cell: (row) => momentOf(row, page) },
-      { head: "What", class: "nowrap", cell: (row) => tinted(row.what, row.way, true) },
+      { head: "What", class: "nowrap", cell: (row) => (row.members ? [tinted(`${row.side === "buy" ? "▲ buy" : "▼ sell"} ${row.quantity}`, row.way, true), ` in ${row.members.length} orders`] : tinted(row.what, row.way, true)) },
       { head: "Instrument", class: "nowrap", cell: (row) => row.label },
-      { head: "Filled", class: "num", cell: (row) => `${row.filled} of ${row.quantity}${row.fills.length > 1 ? ` in ${row.fills.length} fills` : ""}` },
+      { head: "Filled", class: "num", cell: (row) => `${row.filled} of ${row.quantity}${fillCount(row) > 1 ? ` in ${fillCount(row)} fills` : ""}` },
       { head: "Average", class: "num narrow-gone", cell: (row) => price(row.average, row) },
       { head: realised(), class: "num", cell: won },
       { head: "Against mid", class: "num narrow-gone", cell: against },
       { head: "Fees", class: "num narrow-gone", cell: fee },
-      { head: "Type", class: "narrow-gone", cell: (row) => [row.type.replace("_", " "), row.trigger !== null && `at ${price(row.trigger, row)}`, price(row.limit, row)].filter(Boolean).join(" ") },
+      { head: "Type", class: "narrow-gone", cell: (row) => row.members ? row.type.replace("_", " ") : [row.type.replace("_", " "), row.trigger !== null && `at ${price(row.trigger, row)}`, price(row.limit, row)].filter(Boolean).join(" ") },
       { head: "Why", class: "narrow-gone", cell: (row) => (row.group === "rejected" && row.reason ? [h("span", {}, row.purpose.replace("_", " ")), h("span", { class: "warn" }, `: ${row.reason}`)] : row.purpose.replace("_", " ")) },
-      { head: "Life", class: "narrow-gone", cell: life },
+      { head: "Life", class: "narrow-gone", cell: (row) => (row.members ? `since ${row.members[row.members.length - 1].time}` : life(row)) },
     ],
     rows,
     {
-      caption: "Orders",
-      key: (row) => row.id,
-      open: (row) => [
+      caption: within ? "Orders of this row" : "Orders",
+      key: (row) => `${within}${row.id}`,
+      open: (row) => row.members ? orderTable(row.members, page, "in ") : [
         facts([["Order id", row.id], ["Average", price(row.average, row)], ["Venue's id", row.venue_id], ["State", row.state], ["Reason", row.reason || "none given"], ["Mid when it was decided", price(row.mid, row)], ["Against mid", against(row)], ["Fees", fee(row)], ["Steps", row.steps.map((step) => `${step.state} ${step.time}`).join(", ")]]),
         row.fills.length ? fillTable(row, page) : "",
       ],

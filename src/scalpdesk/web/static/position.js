@@ -1,9 +1,10 @@
 // Position: what happens if it moves? At a later date, and with legs added for a look; nothing here is sent.
 
 import { LineChart, guides, heatCell, paintHeat, plainNumber, signedNumber } from "./charts.js";
-import { card, fetchJson, h, poll, redraw, setText, shown, table, tinted, whyNothing } from "./dom.js";
-import { greekList, heldText, isNear, legTexts } from "./desk.js";
+import { card, facts, fetchJson, h, poll, redraw, setText, shown, table, tinted, whyNothing } from "./dom.js";
+import { greekList, heldText, isNear, legTexts, stakeText } from "./desk.js";
 import { booked, bookedTone, countdown, perCent, places, plain, signed, span, toneOf, unsigned } from "./figures.js";
+import { store } from "./store.js";
 
 export function create(main) {
   const sentence = h("p", { class: "verdict" });
@@ -25,22 +26,26 @@ export function create(main) {
   const right = h("select", { "aria-label": "Call or put" }, h("option", { value: "call" }, "call"), h("option", { value: "put" }, "put"));
   const smile = h("select", { "aria-label": "Volatility of a strike as the spot moves" }, h("option", { value: "sticky-delta" }, "smile goes with the spot"), h("option", { value: "sticky-strike" }, "smile stays with the strikes"));
   const risk = riskCard();
+  const own = ownCurve(), stakes = h("div");
   const added = h("span", { class: "controls-row" }), trouble = h("p", { class: "warn", role: "status" });
   main.replaceChildren(
-    h("section", { class: "card wide" }, h("h2", {}, "What happens if it moves?"), sentence, greeks),
+    own.element,
+    h("div", { class: "w4 stack" }, card("", "What can it lose?", stakes), card("", "What comes next?", deadlines)),
+    expiryCard,
+    card("wide", "Legs", legs),
     h(
       "section",
       { class: "card wide" },
-      h("h2", {}, "What if? Nothing here is sent"),
+      h("h2", {}, "What happens if it moves? Nothing here is sent"),
+      sentence,
+      greeks,
       h("div", { class: "controls-row" }, h("label", { class: "controls-row slider" }, "Date ", date), dateText, h("button", { type: "button", onclick: () => move(0) }, "Now")),
       h("div", { class: "controls-row" }, h("label", { class: "controls-row slider" }, "Volatility of the curves ", vol), volText, keep),
       h("div", { class: "controls-row" }, "Add ", quantity, expiry, strike, right, h("button", { type: "button", onclick: add }, "Add at its mark"), added),
       trouble,
+      h("div", { class: "top" }, h("h3", {}, "P&L of the whole book against spot, from here"), legend),
+      plot,
     ),
-    card("w8", "P&L against spot, from here", legend, plot),
-    card("w4", "Deadlines", deadlines),
-    expiryCard,
-    card("wide", "Legs", legs),
     h("section", { class: "card wide" }, h("div", { class: "top" }, h("h2", {}, "Ladder: P&L at a spot and a change of volatility"), smile, ladderAt), ladder),
     risk.element,
   );
@@ -121,6 +126,8 @@ export function create(main) {
       ladder.replaceChildren(h("p", { class: "empty" }, "The ladder appears here once something is held, or added above."));
       legs.replaceChildren(h("p", { class: "empty" }, whyNothing(page)));
       deadlines.replaceChildren(h("p", { class: "empty" }, "No deadline of a position."));
+      stakes.replaceChildren(h("p", { class: "empty" }, "Nothing is at stake."));
+      own.draw([], []);
       return;
     }
     spot = page.spot;
@@ -129,9 +136,11 @@ export function create(main) {
     for (const host of [dateText, at, ladderAt]) setText(host, text);
     sentence.replaceChildren(shown(page.sentence || page.note_ladder));
     greeks.replaceChildren(greekList(page));
+    own.draw(page.structures, page.curves ?? []);
+    redraw(stakes, stakeFacts(page));
     redraw(
       legs,
-      h("p", { class: "note" }, page.structure || ""),
+      h("p", { class: "muted" }, page.structure || ""),
       table(
         [
           { head: "Leg", cell: (leg) => (leg.is_added ? [leg.label, h("small", { class: "muted" }, " what if")] : leg.label) },
@@ -198,7 +207,68 @@ export function create(main) {
   vol.addEventListener("input", () => { setText(volText, `${Number(vol.value) > 0 ? "+" : ""}${vol.value.replace("-", "−")} pts`); stop.now(); });
   expiry.addEventListener("change", choose);
   smile.addEventListener("change", () => stop.now());
-  return { update() {}, restyle: () => chart.restyle(), destroy: () => { stop(); risk.stop(); chart.destroy(); } };
+  return {
+    update() {},
+    restyle: () => { chart.restyle(); own.chart.restyle(); },
+    destroy: () => { stop(); risk.stop(); chart.destroy(); own.chart.destroy(); },
+  };
+}
+
+// Where do the options earn? Their P&L since they were opened, today and at expiry.
+function ownCurve() {
+  const words = h("div"), plot = h("div", { class: "plot own" }), choice = h("span", { class: "controls-row" });
+  let /** @type {Shapes["StructureCurve"][]} */ curves = [], /** @type {Shapes["HeldStructure"][]} */ held = [], chosen = "";
+  const curve = () => curves.find((each) => each.underlying === chosen) ?? curves[0];
+  const marks = () => {
+    const drawn = curve(), own = held.find((each) => each.underlying === drawn?.underlying);
+    if (!drawn || !own) return [{ y: 0 }];
+    return [
+      { y: 0, dash: [] },
+      ...(own.outlook?.break_evens ?? []).map((price, i) => ({ x: price, label: plain(price) ?? "", colour: "text", dash: [2, 3], row: 2, isLeft: i === 0 })),
+      ...(drawn.entry_spot === null ? [] : [{ x: drawn.entry_spot, label: `entry ${plain(drawn.entry_spot)}`, dash: [6, 3], row: 1 }]),
+      ...(own.spot === null ? [] : [{ x: own.spot, label: `spot ${plain(own.spot)}`, colour: "accent", dash: [] }]),
+    ];
+  };
+  const chart = new LineChart(plot, [{ label: "at expiry", colour: "up", fill: "band" }, { label: "today", colour: "text" }], {
+    label: "P&L of the options since they were opened, against the spot, today and at expiry",
+    time: false,
+    xValues: plainNumber(0),
+    xName: "spot",
+    yValues: signedNumber(0),
+    axisWidth: 70,
+    draw: guides(marks),
+  });
+  const element = h(
+    "section",
+    { class: "card w8 fills" },
+    h("div", { class: "top" }, h("h2", {}, "Where does it earn?"), choice, h("div", { class: "legend" }, h("span", { class: "text" }, "today"), h("span", { class: "up" }, "at expiry"), h("span", { class: "text dash" }, "break-even"))),
+    words,
+    plot,
+  );
+
+  /** @param {Shapes["HeldStructure"][]} structures @param {Shapes["StructureCurve"][]} found */
+  function draw(structures, found) {
+    [held, curves] = [structures, found];
+    redraw(words, ...(structures.length ? structures.map((each) => h("p", { class: "verdict one" }, each.words)) : [h("p", { class: "empty" }, "No option is held.")]));
+    choice.replaceChildren(...(found.length > 1 ? found.map((each) => h("button", { type: "button", "aria-pressed": String(each === curve()), onclick: () => { chosen = each.underlying; draw(held, curves); } }, each.underlying)) : []));
+    const drawn = curve();
+    if (drawn) chart.set([drawn.spots, drawn.expiry, drawn.today]);
+    else { chart.clear(); plot.replaceChildren(h("p", { class: "empty" }, structures.length ? "No curve: a held option has no price yet." : "The curve appears here once an option is held.")); }
+  }
+  return { element, draw, chart };
+}
+
+// What the options may lose or earn by themselves, beside the worst of the scenarios of all that is held.
+/** @param {Shapes["PositionPage"]} page */
+function stakeFacts({ structures, currency }) {
+  const head = store.state?.head, decimals = places(currency ?? "USD");
+  const each = (key) => structures.map((one) => stakeText(one, key, decimals)).join("; ");
+  return facts([
+    ...(structures.length ? [["Largest loss of the options, at expiry", each("most_loss")], ["Largest gain of the options, at expiry", each("most_gain")]] : []),
+    ["Worst case of scenarios, all that is held, now", signed(head?.worst_pnl, decimals)],
+    ["Loss limit of the day", plain(head?.limit ? Math.abs(Number(head.limit)) : null, decimals)],
+    ...structures.map((one) => [`Open P&L of the options${structures.length > 1 ? `, ${one.underlying}` : ""}`, booked(one.open_pnl), bookedTone(one.open_pnl)]),
+  ]);
 }
 
 /** @typedef {{spots: number[], now: number[]}} Curve */

@@ -1,10 +1,10 @@
 // The tear sheet: what a run came to, from the data in the file itself.
 
-import { costSentence, plainNumber, signedNumber, triangles, waterfall } from "./charts.js";
+import { costSentence, plainNumber, signedNumber, triangles, waterfall, withoutNights } from "./charts.js";
 import { add, h, pieces, shown, table, tinted } from "./dom.js";
 import { columnsOf, newYork } from "./figures.js";
 import { modelTable, pathStrip } from "./reruns.js";
-import { chart, command, data, figures, finish, folded, holder, keyOf, keys, sheetHead, whatWasRun } from "./sheet_parts.js";
+import { chart, chartOfSessions, command, data, figures, finish, folded, holder, keyOf, keys, sheetHead, whatWasRun } from "./sheet_parts.js";
 
 const { columns } = data;
 const below = (_, low, high) => [Math.min(0, low ?? 0) * 1.08, Math.max(0, high ?? 1) * 1.08 || 1];
@@ -75,16 +75,17 @@ add(document.getElementById("main"), [
   h("p", { class: "command" }, `scalpdesk ${data.version}`),
 ]);
 
-chart(equity, [{ label: "P&L", colour: "text" }, { label: "drawdown", colour: "down", width: 1 }], { label: "Equity and drawdown", yValues: signedNumber(0), axisWidth: 60 }, [columns.t, columns.equity, columns.drawdown]);
-chart(vols, [{ label: "realised", colour: "up" }, { label: "implied", colour: "muted", dash: [5, 3] }], { label: "Realised and implied volatility", yValues: plainNumber(1), range: below, ySpace: 26 }, [columns.t, columns.realised, columns.implied]);
-chart(price, [{ label: "spot", colour: "text" }], { label: "Price with the hedges", yValues: plainNumber(2), draw: triangles(() => data.fills, () => 4) }, [columns.t, columns.spot]);
-chart(delta, [{ colour: "band", width: 0 }, { colour: "band", width: 0 }, { label: "net delta", colour: "text", width: 1 }], { label: "Net delta", yValues: signedNumber(data.delta_decimals), bands: [{ series: [1, 2], fill: "band" }], ySpace: 26 }, [columns.t, columns.band, columns.band.map((value) => (value === null ? null : -value)), columns.net_delta]);
-chart(rent, [{ label: "gamma", colour: "up" }, { label: "theta", colour: "down", dash: [5, 3] }], { label: "What gamma and theta earned", yValues: signedNumber(0), range: below, ySpace: 26 }, [columns.t, columns.gamma, columns.theta]);
-chart(fall, [{ label: "drawdown", colour: "down" }], { label: "Drawdown", yValues: signedNumber(0), ySpace: 26 }, [columns.t, columns.drawdown]);
+const nights = withoutNights(columns.t), fills = nights ? { ...data.fills, t: data.fills.t.map(nights.to) } : data.fills;
+chartOfSessions(equity, [{ label: "P&L", colour: "text" }, { label: "drawdown", colour: "down", width: 1 }], { label: "Equity and drawdown", yValues: signedNumber(0), axisWidth: 60 }, [columns.t, columns.equity, columns.drawdown]);
+chartOfSessions(vols, [{ label: "realised", colour: "up" }, { label: "implied", colour: "muted", dash: [5, 3] }], { label: "Realised and implied volatility", yValues: plainNumber(1), range: below, ySpace: 26 }, [columns.t, columns.realised, columns.implied]);
+chartOfSessions(price, [{ label: "spot", colour: "text" }], { label: "Price with the hedges", yValues: plainNumber(2), draw: triangles(() => fills, () => 4) }, [columns.t, columns.spot]);
+chartOfSessions(delta, [{ colour: "band", width: 0 }, { colour: "band", width: 0 }, { label: "net delta", colour: "text", width: 1 }], { label: "Net delta", yValues: signedNumber(data.delta_decimals), bands: [{ series: [1, 2], fill: "band" }], ySpace: 26 }, [columns.t, columns.band, columns.band.map((value) => (value === null ? null : -value)), columns.net_delta]);
+chartOfSessions(rent, [{ label: "gamma", colour: "up" }, { label: "theta", colour: "down", dash: [5, 3] }], { label: "What gamma and theta earned", yValues: signedNumber(0), range: below, ySpace: 26 }, [columns.t, columns.gamma, columns.theta]);
+chartOfSessions(fall, [{ label: "drawdown", colour: "down" }], { label: "Drawdown", yValues: signedNumber(0), ySpace: 26 }, [columns.t, columns.drawdown]);
 if (hasRolling) {
   const stamps = data.sessions.map((row) => Date.parse(`${row.day}T16:00:00Z`) / 1000);
   chart(rollingMean, [{ label: "mean P&L", colour: "text" }], { label: "Rolling mean P&L", yValues: signedNumber(0), ySpace: 26 }, [stamps, data.rolling.map(([mean]) => mean)]);
   if (hasRatio) chart(rollingSharpe, [{ label: "Sharpe ratio", colour: "text" }], { label: "Rolling Sharpe ratio", yValues: plainNumber(1), ySpace: 26 }, [stamps, data.rolling.map(([, ratio]) => ratio)]);
 }
-if (data.greeks.t.length) greekNames.forEach(([name, label, digits], place) => chart(greeks[place], [{ label, colour: "text", width: 1 }], { label, yValues: plainNumber(digits), ySpace: 26 }, [data.greeks.t, data.greeks[name]]));
+if (data.greeks.t.length) greekNames.forEach(([name, label, digits], place) => chartOfSessions(greeks[place], [{ label, colour: "text", width: 1 }], { label, yValues: plainNumber(digits), ySpace: 26 }, [data.greeks.t, data.greeks[name]]));
 finish();

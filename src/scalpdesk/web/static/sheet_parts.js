@@ -1,6 +1,6 @@
 // Parts of every tear sheet: its data, head, keys, charts and the tables that open.
 
-import { LineChart } from "./charts.js";
+import { LineChart, withoutNights } from "./charts.js";
 import { h, shown, table } from "./dom.js";
 
 export const data = JSON.parse(document.getElementById("data").textContent || "");
@@ -14,6 +14,12 @@ export const keys = (...items) => h("div", { class: "legend" }, items);
 export function chart(host, lines, options, series) {
   const found = new LineChart(host, lines, options);
   drawn.push(() => found.set(series));
+}
+
+// The same over the times of several sessions, which stand side by side.
+export function chartOfSessions(host, lines, options, [times, ...columns]) {
+  const nights = withoutNights(times);
+  chart(host, lines, { ...options, ...nights?.options }, [nights ? times.map(nights.to) : times, ...columns]);
 }
 
 export const sheetHead = () =>

@@ -4,7 +4,7 @@ import { card, facts, h, momentOf, namedRun, pager, poll, redraw, runNote, table
 import { plain, significant } from "./figures.js";
 
 export function create(main) {
-  const sentence = h("p", { class: "verdict" });
+  const sentence = h("p", { class: "verdict one" });
   const list = h("div"), note = h("div"), pages = pager(() => { last = ""; stop.now(); });
   const field = h("input", { type: "search", placeholder: "search reasons, orders, numbers", "aria-label": "Search decisions", size: "36" });
   const kind = h("select", { "aria-label": "Kind" }, h("option", { value: "" }, "every kind"));
@@ -50,9 +50,10 @@ export function create(main) {
             h(
               "div",
               {},
-              h("p", {}, row.reasons.join("; ")),
+              row.members.length > 1 ? memberTable(row.members) : h("p", {}, row.reasons.join("; ")),
+              row.members.length > 1 ? h("p", { class: "muted" }, "Of the newest:") : "",
               facts(Object.entries(row.facts).map(([name, value]) => [name, typeof value === "number" ? significant(value) : value])),
-              row.orders.length ? h("p", { class: "muted" }, `orders ${row.orders.join(", ")}`) : "",
+              row.orders.length && row.members.length < 2 ? h("p", { class: "muted" }, `orders ${row.orders.join(", ")}`) : "",
             ),
         },
       ),
@@ -69,3 +70,17 @@ export function create(main) {
   for (const control of [field, kind, taken]) control.addEventListener("input", () => { last = ""; pages.reset(); stop.now(); });
   return { update() {}, destroy: stop };
 }
+
+// The decisions of a row, each with its own words.
+/** @param {Shapes["DecisionLine"][]} members */
+const memberTable = (members) => table(
+  [
+    { head: "#", class: "num narrow-gone", cell: (row) => String(row.number) },
+    { head: "ET", class: "nowrap", cell: (row) => row.time },
+    { head: "What", class: "nowrap", cell: (row) => tinted(row.what, row.way, true) },
+    { head: "Why", cell: (row) => row.reasons.join("; ") },
+    { head: "Orders", class: "narrow-gone breaks", cell: (row) => row.orders.join(", ") },
+  ],
+  members,
+  { caption: "Decisions of this row" },
+);
