@@ -1,16 +1,27 @@
 """Options level of a simulated account that begins with positions."""
 
+import re
+from contextlib import suppress
 from decimal import Decimal
 
 import pytest
 
-from scalpdesk.assembly import build_engine, connect_broker
+from scalpdesk.assembly import build_engine, connect_broker, require_tradable
 from scalpdesk.config.settings import load_settings
+from scalpdesk.core.errors import ConfigError
+from scalpdesk.entry.shapes import SHAPES
 from scalpdesk.margin.regulation_t import SPREADS, UNCOVERED
 from scalpdesk.simulation.hours import ExchangeHours
 from scalpdesk_testing.kit.instruments import straddle_book
 
 SHARE, CALL, PUT = 0, 1, 2
+UNCOVERED_SETS = {
+    ("straddle", "short"),
+    ("strangle", "short"),
+    ("ratio", "long"),
+    ("back_ratio", "short"),
+    ("risk_reversal", "short"),
+}
 
 
 @pytest.mark.parametrize(
@@ -42,3 +53,35 @@ def test_the_gate_and_the_simulated_broker_read_the_same_options_level(level, tm
     data = {"quote_seconds": 1.0, "dividend_yield": 0.0, "order_prefix": "t", "underlying": "SPY"}
     engine = build_engine(config, "gamma-scalper", settings.strategy_config, straddle_book(), data)
     assert engine.desk.margins.options_level == level
+
+
+@pytest.mark.parametrize("side", ["long", "short"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_backtest_of_a_structure_runs_or_names_the_settings_that_let_it(shape, side, tmp_path):
+    def settings(*more):
+        keys = (f"structure.shape={shape}", f"structure.side={side}", *more)
+        return load_settings("gamma-scalper", cwd=tmp_path, overrides=keys)
+
+    def check(loaded):
+        require_tradable(loaded, straddle_book(), {"underlying": "SPY"}, is_backtest=True)
+
+    is_uncovered = (shape, side) in UNCOVERED_SETS
+    with suppress(ConfigError):
+        check(settings("risk.max_short_contracts=10"))
+        assert not is_uncovered
+    try:
+        check(settings())
+    except ConfigError as error:
+        pasted = re.findall(r"[a-z_]+\.[a-z_]+=[0-9]+", error.fix)
+        assert ("simulation.options_level=4" in pasted) is is_uncovered
+        check(settings(*pasted))
+    else:
+        assert shape in {"straddle", "strangle"}
+        assert side == "long"
+
+
+def test_an_expiry_on_a_day_without_trading_is_refused_with_the_session_before(tmp_path):
+    settings = load_settings("gamma-scalper", cwd=tmp_path, overrides=["selection.expiry=2018-03-17"])
+    with pytest.raises(ConfigError) as caught:
+        require_tradable(settings, straddle_book(), {"underlying": "SPY"}, is_backtest=True)
+    assert caught.value.nearest == "2018-03-16"

@@ -29,6 +29,7 @@ from scalpdesk.instruments.classes import use_classes
 from scalpdesk.instruments.contract import Instrument, Instruments, Proxy
 from scalpdesk.instruments.deadlines import ExpiryRule, VenueCutoff
 from scalpdesk.instruments.fees import DatedFees, FeeModel, schedule_used
+from scalpdesk.instruments.sessions import previous_session, why_closed
 from scalpdesk.journal.codec import JournalHeader
 from scalpdesk.margin.day_trading import DayRule
 from scalpdesk.margin.holdings import Holding
@@ -120,24 +121,20 @@ def hedge_terms(settings: RunSettings) -> HedgeTerms | None:
     return find_strategy(settings.strategy).hedge_of(settings.strategy_config)
 
 
-def require_tradable(settings: RunSettings, instruments: Instruments, data: Mapping[str, Any]) -> None:
-    """Refuse a run that would buy and sell a cash index, or sell options that the risk limits forbid.
+def require_tradable(
+    settings: RunSettings, instruments: Instruments, data: Mapping[str, Any], *, is_backtest: bool = False
+) -> None:
+    """Refuse a run that would buy and sell a cash index, or whose structure the account may not hold.
 
-    ``data`` is that of its journal header. Raises ConfigError when a study does not trade an index's level on
-    purpose (``risk.index_orders``), or a structure sells more of an option than ``risk.max_short_contracts``.
+    ``data`` is that of its journal header. ``is_backtest``: ``simulation`` describes the account.
+
+    Raises ConfigError when a study does not trade an index's level on purpose (``risk.index_orders``), a
+    structure sells more of an option than ``risk.max_short_contracts`` or needs a higher
+    ``simulation.options_level``, or no option expires on the day of ``selection.expiry``.
     """
     if settings.strategy is not None:
-        most, limit = (
-            find_strategy(settings.strategy).sells_contracts(settings.strategy_config),
-            settings.config.risk.max_short_contracts,
-        )
-        if most > limit:
-            raise ConfigError(
-                f"{settings.strategy} would sell {most} contracts of an option, and the limit is {limit}",
-                where="risk.max_short_contracts",
-                value=limit,
-                fix=f"set risk.max_short_contracts to {most} or more, or trade a structure that sells fewer",
-            )
+        _require_account(settings, is_backtest=is_backtest)
+        _require_expiry(settings, instruments, str(data["underlying"]))
     if settings.config.risk.index_orders or settings.strategy is None:
         return
     traded = [str(data["hedge"])] if data.get("hedge") else []
@@ -727,6 +724,52 @@ def starting_positions(tape: MarketTape, config: DeskConfig) -> dict[InstrumentI
         _, mids = opening.mids(number)
         held[number] = Decimal(quantity), Decimal(f"{float(mids[0]):.4f}") if len(mids) else Decimal(0)
     return held
+
+
+def _require_account(settings: RunSettings, *, is_backtest: bool) -> None:
+    """Refuse a structure that the account may not sell; names every setting that lets it."""
+    assert settings.strategy is not None
+    spec, config = find_strategy(settings.strategy), settings.config
+    most, limit = spec.sells_contracts(settings.strategy_config), config.risk.max_short_contracts
+    needs = spec.options_level(settings.strategy_config)
+    is_known = is_backtest and (
+        config.simulation.options_level is not None or not config.simulation.positions
+    )
+    has = options_level(config, ()) if is_known else needs
+    sets_level = f"simulation.options_level={needs}" if needs > has else ""
+    if most > limit:
+        both = f" and {sets_level}" if sets_level else ""
+        raise ConfigError(
+            f"{settings.strategy} would sell {most} contracts of an option, and the limit is {limit}",
+            where="risk.max_short_contracts",
+            value=limit,
+            fix=f"set risk.max_short_contracts={most}{both}, or trade a structure that sells fewer",
+        )
+    if sets_level:
+        raise ConfigError(
+            f"{settings.strategy} would open what an account of options level {needs} alone may,"
+            f" and this one has {has}",
+            where="simulation.options_level",
+            value=has,
+            fix=f"set {sets_level}, or trade a structure whose sold options bought ones cover",
+        )
+
+
+def _require_expiry(settings: RunSettings, instruments: Instruments, underlying: str) -> None:
+    """Refuse an expiry on a day without trading; a coin's options expire on any day."""
+    assert settings.strategy is not None
+    day = find_strategy(settings.strategy).chosen_expiry(settings.strategy_config)
+    why = None if day is None else why_closed(day)
+    if day is None or why is None or instruments[instruments.id_of(underlying)].is_coin:
+        return
+    before = previous_session(day).day
+    raise ConfigError(
+        f"no option expires on this day: it is {why}",
+        where="selection.expiry",
+        value=day.isoformat(),
+        nearest=before.isoformat(),
+        fix=f"set selection.expiry={before}",
+    )
 
 
 def options_level(config: DeskConfig, held: Iterable[tuple[Instrument, Decimal]]) -> int:

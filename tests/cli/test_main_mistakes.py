@@ -82,7 +82,7 @@ MISTAKES = [
     Mistake("an expiry window that is empty",
             "backtest gamma-scalper --set selection.min_expiration_days=100", "the expiry window is empty",
             "strategies.gamma-scalper.selection.max_expiration_days",
-            "set it to 100 or more, or lower min_expiration_days"),
+            "set selection.max_expiration_days=100"),
     Mistake("a time of day that is none", "backtest gamma-scalper --set exits.close_at=25:00",
             "not a time of day", "strategies.gamma-scalper.exits.close_at (--set)", "write HH:MM"),
     Mistake("quiet hours in words", "config check", "quiet hours are two times of day", "alerts.quiet_hours",

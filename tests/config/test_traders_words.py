@@ -125,3 +125,37 @@ def test_readings_of_a_number_take_the_first_that_fits():
     assert (time_meant("12:30 am"), time_meant("24:00")) == ("00:30", None)
     assert date_meant("31.04.2018").isoformat() == "2018-04-30"
     assert date_meant("2018-13-01") is None
+
+
+@pytest.mark.rows(
+    ("typed", "key", "pasted"),
+    [
+        ("entry.not_before=16:30", "entry.not_before", "entry.not_before=09:35"),
+        ("entry.not_after=09:00", "entry.not_after", "entry.not_after=09:35"),
+        ("exits.close_at=09:35", "exits.close_at", "exits.close_at=15:45"),
+        (
+            "selection.max_expiration_days=10",
+            "selection.max_expiration_days",
+            "selection.max_expiration_days=30",
+        ),
+        ("exits.min_dte=30", "exits.min_dte", "exits.min_dte=29"),
+        ("exits.target_fraction=-0.5", "exits.target_fraction", "exits.target_fraction=0.5"),
+        ("simulation.starting_cash=100k", "simulation.starting_cash", "simulation.starting_cash=100000"),
+        ("structure.body=25d", "structure.body", "structure.shape=strangle"),
+    ],
+)
+def test_a_contradiction_is_refused_with_key_and_the_setting_that_ends_it(typed, key, pasted, tmp_path):
+    error = _refused(tmp_path, typed)
+    assert key in error.where
+    assert pasted in error.fix
+    kept = [] if typed.partition("=")[0] == pasted.partition("=")[0] else [typed]
+    load_settings("gamma-scalper", overrides=[*kept, pasted], cwd=tmp_path)
+
+
+def test_a_line_that_is_no_toml_is_answered_with_the_line(tmp_path):
+    for line, written in (
+        ("fees = ibkr", 'fees = "ibkr"'),
+        ("starting_cash: 50,000", "starting_cash = 50000"),
+    ):
+        (tmp_path / "scalpdesk.toml").write_text(f"[simulation]\n{line}\n")
+        assert written in _refused(tmp_path).fix

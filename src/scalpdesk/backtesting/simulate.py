@@ -462,7 +462,7 @@ def build_backtest(
         fill_model(name)
     market = prepared(market)
     tape = market.tape
-    require_tradable(settings, tape.instruments, market.facts())
+    require_tradable(settings, tape.instruments, market.facts(), is_backtest=True)
     tape_facts = market.facts() | helper_facts(settings.strategy, settings.config.strategies)
     tape_facts["order_prefix"] = f"sd{settings.config_hash[:8]}"
     tape_facts["takes_combos"] = BrokerConnection.takes_combos

@@ -2,6 +2,7 @@
 
 import ctypes
 import io
+import json
 import os
 import re
 import stat
@@ -16,6 +17,7 @@ import yaml
 from dotenv import dotenv_values
 from dotenv.parser import parse_stream
 
+from scalpdesk.core import readings
 from scalpdesk.core.errors import ConfigError, nearest_name
 
 KeyPath = tuple[str, ...]
@@ -287,9 +289,20 @@ def _parse_toml(text: str, path: Path) -> tuple[dict[str, Any], dict[KeyPath, in
             f"the file is not valid TOML: {problem}",
             where=f"{path.name}:{line}",
             value=_shown_line(source_lines, line),
-            fix='write key = value below a [section]; text in "quotes"',
+            fix=_as_toml_line(source_lines, line),
         ) from problem
     return tree, _toml_lines(text)
+
+
+def _as_toml_line(lines: list[str], number: int) -> str:
+    """Return how a line that is no TOML is written: its value as a number or in quotes."""
+    rule = 'write key = value below a [section]; text in "quotes"'
+    found = _WRITTEN.fullmatch(lines[number - 1].strip()) if 0 < number <= len(lines) else None
+    if found is None or "credentials" in "".join(lines[:number]):
+        return rule
+    key, value = found.groups()
+    meant = readings.number_meant(value, lambda _: True) or json.dumps(value.strip("\"'"))
+    return f"{key} = {meant}; {rule}"
 
 
 def _shown_line(lines: list[str], number: int) -> str:
@@ -300,6 +313,8 @@ def _shown_line(lines: list[str], number: int) -> str:
     return (before if "credentials" in "".join(lines[:number]) else lines[number - 1]).strip()
 
 
+_WRITTEN = re.compile(r"([A-Za-z][\w.-]*)\s*[=:]\s*([^=#]+?)\s*(?:#.*)?")
+"""A key and a value as people write them, in whatever format."""
 _TOML_HEADER = re.compile(r"^\s*\[([^\[\]]+)\]\s*(?:#.*)?$")
 _TOML_KEY = re.compile(
     r"""^\s*((?:"[^"]*"|'[^']*'|[A-Za-z0-9_-]+)(?:\s*\.\s*(?:"[^"]*"|'[^']*'|[A-Za-z0-9_-]+))*)\s*="""

@@ -74,7 +74,8 @@ class SelectionConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
                 "the expiry window is empty: its end lies before its start",
                 where="selection.max_expiration_days",
                 value=self.max_expiration_days,
-                fix=f"set it to {self.min_expiration_days} or more, or lower min_expiration_days",
+                fix=f"set selection.max_expiration_days={self.min_expiration_days} or more, or lower"
+                " selection.min_expiration_days",
             )
 
 

@@ -26,6 +26,7 @@ from scalpdesk.instruments.contract import OptionContract, Right
 from scalpdesk.instruments.events import EventKind, events_between
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.instruments.structure import Structure, StructureLeg
+from scalpdesk.margin.regulation_t import LONG_OPTIONS, SPREADS, UNCOVERED
 from scalpdesk.marketdata.quotes import judge_quote, may_trade
 from scalpdesk.marketdata.state import MarketView
 from scalpdesk.portfolio.delta_engine import OptionValuer
@@ -224,6 +225,11 @@ def _refuse_ambiguous(distance: Distance, text: str, where: str) -> None:
         )
 
 
+def _shape_with(place: At) -> str:
+    """Return the first of our shapes that has legs at a place."""
+    return next(shape.name for shape in SHAPES.values() if place in shape.places)
+
+
 class StructureConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The structure that is traded: its shape and where its legs stand."""
 
@@ -265,7 +271,9 @@ class StructureConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True, 
                     f"a {shape.name} has no {place}",
                     where=where,
                     value=given,
-                    fix=f"leave it out, or set structure.{has[0]}" if has else "leave it out",
+                    fix=f"leave it out, or set structure.{has[0]}={given}"
+                    if has
+                    else f"leave it out, or set structure.shape={_shape_with(place)}, which has a {place}",
                 )
             _refuse_ambiguous(Distance.of(given, where), given, where)
 
@@ -286,6 +294,25 @@ class StructureConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True, 
             self.sign * leg.ratio * (self.ratio if leg.is_many else 1) for leg in self.find_shape().legs
         )
         return max(0, *(-count for count in counts))
+
+    @property
+    def options_level(self) -> int:
+        """Lowest options level of an account that may open it: 4 where a sold call is not covered.
+
+        Sold puts are secured by cash below that.
+        """
+        counts = [
+            (leg.right or self.own_right, self.sign * leg.ratio * (self.ratio if leg.is_many else 1))
+            for leg in self.find_shape().legs
+        ]
+        if sum(count for right, count in counts if right is Right.CALL) < 0:
+            return UNCOVERED
+        return SPREADS if any(count < 0 for _, count in counts) else LONG_OPTIONS
+
+    @property
+    def own_right(self) -> Right:
+        """Right of the legs whose shape leaves it to the settings."""
+        return Right.CALL if self.right == "call" else Right.PUT
 
     def find_shape(self) -> Shape:
         """Return the shape."""
@@ -408,7 +435,7 @@ class ShapeLister:
     def __init__(self, config: StructureConfig, shape: Shape | None = None) -> None:
         self.config = config
         self.shape = config.find_shape() if shape is None else shape
-        own = Right.CALL if config.right == "call" else Right.PUT
+        own = config.own_right
         self._legs = [(leg, leg.right or own) for leg in self.shape.legs]
         places = {
             At.BODY: config.body or self.shape.body,

@@ -392,7 +392,7 @@ class JobMaker:
             loaded = self._load(tuple(f"{key}={value}" for key, value in settings.items()))
             config = BacktestConfig.of(loaded, seed=self._seed)
             assert config.strategy is not None
-            require_tradable(config, self._market.tape.instruments, self._market.facts())
+            require_tradable(config, self._market.tape.instruments, self._market.facts(), is_backtest=True)
             folder = helper_facts(config.strategy, config.config.strategies)
         except ConfigError as error:
             return SweepRow(config_hash="", settings=dict(settings), refusal=RefusalFacts.of(error))

@@ -602,6 +602,10 @@ class StrategySpec(msgspec.Struct, frozen=True, kw_only=True):
     """
     sells_contracts: Callable[[Any], int] = lambda _: 0
     """Most contracts of one option that it sells to open, from its settings; 0 where it sells no option."""
+    options_level: Callable[[Any], int] = lambda _: 0
+    """Options level that an account needs for what it opens, from its settings; 0 where that is not known."""
+    chosen_expiry: Callable[[Any], date | None] = lambda _: None
+    """Expiry that its settings name; None where it chooses."""
     members: tuple[str, ...] = ()
     """Names of the strategies that it combines."""
     flags: Mapping[str, tuple[str, ...]] = {}

@@ -120,6 +120,8 @@ def combined(spec: StrategySpec, members: Sequence[StrategySpec]) -> StrategySpe
         hedge_of=lambda shared: _shared_hedge(of("hedge_of")(shared)),
         trades_underlying=lambda shared: any(of("trades_underlying")(shared)),
         sells_contracts=lambda shared: sum(of("sells_contracts")(shared)),
+        options_level=lambda shared: max(of("options_level")(shared)),
+        chosen_expiry=lambda shared: next(filter(None, of("chosen_expiry")(shared)), None),
         reads_option_volume=any(item.reads_option_volume for item in members),
         reads_iv_rank=any(item.reads_iv_rank for item in members),
         history_sessions=lambda shared: max(of("history_sessions")(shared)),

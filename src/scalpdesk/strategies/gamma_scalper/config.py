@@ -16,7 +16,7 @@ from scalpdesk.hedging.delta_models import MINIMUM_VARIANCE, DeltaVol, Dynamics
 from scalpdesk.instruments.events import LISTED, EventKind
 from scalpdesk.pricing.smile_level import Level
 from scalpdesk.strategies.contract import Beta
-from scalpdesk.strategies.toolkit.exits import ExitConfig
+from scalpdesk.strategies.toolkit.exits import CLOSES, ExitConfig
 from scalpdesk.strategies.toolkit.sizing import ScaleConfig, SizeConfig, Sizing
 from scalpdesk.strategies.toolkit.triggers import TriggersConfig
 from scalpdesk.strategies.toolkit.watch import WatchConfig
@@ -124,12 +124,20 @@ class EntryConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_o
                     value=size,
                     fix=f"use one of {', '.join(LISTED)}, e.g. fomc = 0.8",
                 )
-        if time_of_day("entry.not_after", self.not_after) < time_of_day("entry.not_before", self.not_before):
+        first = time_of_day("entry.not_before", self.not_before)
+        if time_of_day("entry.not_after", self.not_after) < first:
+            if first > CLOSES:
+                raise ConfigError(
+                    f"the entry window is empty: the session ends at {CLOSES:%H:%M} New York at the latest",
+                    where="entry.not_before",
+                    value=self.not_before,
+                    fix=f"set entry.not_before=09:35, or any time before {self.not_after} (entry.not_after)",
+                )
             raise ConfigError(
                 "the entry window is empty: its end lies before its start",
                 where="entry.not_after",
                 value=self.not_after,
-                fix=f"set entry.not_after to {self.not_before} (entry.not_before) or later",
+                fix=f"set entry.not_after={self.not_before} (entry.not_before) or later",
             )
 
 
@@ -229,6 +237,11 @@ class RecentreConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True, k
         return any(rule is not None for rule in rules)
 
 
+def _below(days: int) -> str:
+    """Return the most days that lie below others, as a setting."""
+    return str(days - 1) if days else "null"
+
+
 class GammaScalperConfig(BoundedSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Configuration of the gamma scalper."""
 
@@ -278,14 +291,26 @@ class GammaScalperConfig(BoundedSettings, frozen=True, forbid_unknown_fields=Tru
     def __post_init__(self) -> None:
         """Refuse settings that contradict one another."""
         super().__post_init__()
+        close_at = self.exits.close_at
+        if close_at is not None and (
+            time_of_day("exits.close_at", close_at) <= time_of_day("entry.not_before", self.entry.not_before)
+        ):
+            raise ConfigError(
+                f"all is closed at {close_at}, before anything may be opened: what was bought at"
+                f" {self.entry.not_before} would be sold at once",
+                where="exits.close_at",
+                value=close_at,
+                fix=f"set exits.close_at=15:45, or entry.not_before to a time before {close_at}",
+            )
         least = self.exits.min_dte
         if least is not None and least >= self.selection.min_expiration_days:
             raise ConfigError(
                 "a straddle bought at the near end of the expiry window would be sold at once",
                 where="exits.min_dte",
                 value=least,
-                fix=f"set exits.min_dte below {self.selection.min_expiration_days}"
-                " (selection.min_expiration_days), or to null to hold into expiry",
+                fix=f"set exits.min_dte={_below(self.selection.min_expiration_days)}:"
+                f" below selection.min_expiration_days, which is {self.selection.min_expiration_days},"
+                " or null to hold into expiry",
             )
         if self.recentre.roll_delta is not None and not self.structure.most_sold:
             raise ConfigError(

@@ -191,6 +191,8 @@ PLUG = StrategySpec(
         config.selection.max_expiration_days + config.structure.days_behind,
     ),
     sells_contracts=lambda config: config.straddles * config.structure.most_sold,
+    options_level=lambda config: 0 if config.mode == "adopt_only" else config.structure.options_level,
+    chosen_expiry=lambda config: config.selection.expiry,
     hedge_of=lambda config: HedgeTerms.of(config.hedge.instrument, config.hedge.beta),
     trades_underlying=lambda config: config.hedge.instrument is None,
     # one session long: it enters whatever the gate advises and ends flat

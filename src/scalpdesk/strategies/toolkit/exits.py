@@ -43,7 +43,7 @@ _MINUTES_PER_DAY = 1_440.0
 LAST_HOUR_NS = 60 * MINUTE_NS
 """Of a session: in it the gain of an exercise is looked at."""
 NO_GAIN = -math.inf, False
-OPENS, _CLOSES = time(9, 30), time(16, 15)
+OPENS, CLOSES = time(9, 30), time(16, 15)
 """A full session of the longest kind (options on broad indices), New York."""
 
 
@@ -268,12 +268,12 @@ class ExitConfig(PremiumExits, frozen=True, forbid_unknown_fields=True, kw_only=
         if self.close_at is None:
             return
         close_at = time_of_day("exits.close_at", self.close_at)
-        if not OPENS < close_at <= _CLOSES:
+        if not OPENS < close_at <= CLOSES:
             raise ConfigError(
                 "outside the session: every position would be closed at once, or never",
                 where="exits.close_at",
                 value=self.close_at,
-                fix=f"set exits.close_at after {OPENS:%H:%M} and to {_CLOSES:%H:%M} at the latest (New York)",
+                fix=f"set exits.close_at=15:45, after {OPENS:%H:%M} and to {CLOSES:%H:%M} at the latest",
             )
 
 

@@ -337,6 +337,7 @@ PLUG = StrategySpec(
     sells_contracts=lambda config: (
         config.entry.straddles * config.structure.most_sold if config.entry.mode == "straddle" else 0
     ),
+    options_level=lambda config: config.structure.options_level if config.entry.mode == "straddle" else 0,
     hedge_of=lambda config: HedgeTerms.of(config.hedge.instrument, config.hedge.beta),
     trades_underlying=lambda config: config.hedge.instrument is None,
     takes_over=lambda contract, day: to_new_york(final_close_ns(contract)).date() == day,
