@@ -52,7 +52,7 @@ def test_the_ladder_is_the_sum_of_both_at_the_same_relative_move(runs):
     assert both == pytest.approx(sum(alone), rel=1e-6, abs=0.01)
     spot = runs[0].desk.market.mark(runs[0].desk.view.underlying)
     greeks, total = held_book(runs[0]).greeks(0, spot), runs[0].greeks()
-    assert greeks[2:] == pytest.approx((total.theta_usd_per_day, total.vega_usd_per_point), rel=1e-6)
+    assert greeks[2:] == pytest.approx((total.theta_usd_per_day, total.weighted_vega_usd_per_point), rel=1e-6)
 
 
 def test_a_joint_move_earns_what_it_earns_in_each_book_alone(runs):
