@@ -31,7 +31,7 @@ from scalpdesk.instruments.corporate_actions import ActionKind, CorporateAction
 from scalpdesk.instruments.sessions import session_on
 from scalpdesk.live.core import LiveCore
 from scalpdesk.live.plan import LivePlan
-from scalpdesk.live.reconciler import Reconciler
+from scalpdesk.live.reconciler import is_carried
 from scalpdesk.live.run import carry_out
 from scalpdesk.live.runner import RunnerOptions
 from scalpdesk.live.sessions import SessionCalendar, StopMode
@@ -272,7 +272,7 @@ class Morning:
             "1/SPLIT", "SPLIT", ChangeCause.CORPORATE_ACTION, "SPY", MORE, Decimal(0), Decimal(0),
             TUESDAY.open_ns,
         )  # fmt: skip
-        return not Reconciler(core, lambda *_: None)._is_carried(line)
+        return not is_carried(core.engine, line)
 
 
 EVENING_NS, NIGHT_NS = MONDAY.close_ns + 4 * 3_600 * SECOND_NS, TUESDAY.open_ns - 4 * 3_600 * SECOND_NS

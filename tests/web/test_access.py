@@ -71,7 +71,15 @@ def test_every_cell_of_the_matrix_of_what_is_refused_before_the_routes():
         assert (None if refused is None else refused.status) == expected(*cell), cell
 
 
-OPEN = {"/", "/static/{name:path}", "/healthz", "/login", "/logout", *(f"/{name}" for name in PAGES[1:])}
+OPEN = {
+    "/",
+    "/journal",
+    "/static/{name:path}",
+    "/healthz",
+    "/login",
+    "/logout",
+    *(f"/{name}" for name in PAGES[1:]),
+}
 """Routes that need no role: frames without a figure, the state of the process, and how to get a role."""
 
 

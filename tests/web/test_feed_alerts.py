@@ -779,9 +779,9 @@ def test_alerts_on_the_command_line(own_run, network, tmp_path, monkeypatch, cap
     assert "NOT TAKEN: json://127.0.0.1" in capsys.readouterr().out
     runs = ["--set", f"desk.runs_dir={own_run.parent}"]
     assert main(["alerts", "ls", *runs]) == 2
-    assert "this run has no watcher" in capsys.readouterr().err
+    assert "no watcher" in capsys.readouterr().err
     assert main(["alerts", "ack", "mode", *runs]) == 2
-    assert "this run has no watcher" in capsys.readouterr().err
+    assert "no watcher" in capsys.readouterr().err
     opened = {"key": "mode HALTED", "level": "warning", "what": "x", "acknowledged": None}
     (own_run / STATE_FILE).write_text(json.dumps({"open": [opened], "sent": []}))
     assert main(["alerts", "ack", "nonsense", *runs]) == 2

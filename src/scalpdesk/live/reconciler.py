@@ -213,7 +213,7 @@ def account_differences(
         for activity in view.activities
         if activity.activity_id not in accounted
         and (not activity.quantity_change or activity.symbol in desk.instruments)
-        and not _is_carried(engine, activity)
+        and not is_carried(engine, activity)
     ]
     fees = sum((line.fees for line in desk.positions.positions.values()), ZERO)
     found = explain(
@@ -237,7 +237,7 @@ def account_differences(
     return msgspec.structs.replace(found, unexplained=found.unexplained + strangers)
 
 
-def _is_carried(engine: TradingEngine, activity: VenueActivity) -> bool:
+def is_carried(engine: TradingEngine, activity: VenueActivity) -> bool:
     """Return whether it is the split of a share that the desk booked at its open."""
     if activity.cause is not ChangeCause.CORPORATE_ACTION or activity.cash_change:
         return False

@@ -4,7 +4,7 @@ import html
 from functools import cache, partial
 
 from fastapi import APIRouter, Request
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi.responses import HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from scalpdesk.monitor import documents
@@ -59,12 +59,7 @@ def _page(name: str, request: Request, feed: Feed) -> HTMLResponse:
 
 for _name in PAGES:
     router.get("/" if _name == "desk" else f"/{_name}")(partial(_page, _name))
-
-
-@router.get("/journal")
-def diary_by_its_former_name(request: Request) -> RedirectResponse:
-    """Send a bookmark of the Diary's former name to the page."""
-    return RedirectResponse(request.url.replace(path="/diary"))
+router.get("/journal")(partial(_page, "diary"))  # its former name
 
 
 @router.get("/api/docs", dependencies=[needs(Role.VIEWER)])
