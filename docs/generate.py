@@ -6,20 +6,15 @@
 Only the product's own strategies are listed, not those of other packages that happen to be installed.
 """
 
-import ast
 import inspect
 import json
-import math
-import re
 import types
 from collections.abc import Iterable, Iterator
-from decimal import Decimal
 from enum import Enum
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
-from textwrap import dedent
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 import click
 import msgspec
@@ -29,10 +24,9 @@ import scalpdesk.hedging.bands
 import scalpdesk.strategies
 from scalpdesk.cli.main import COMMANDS, root
 from scalpdesk.cli.new import STARTER, project_files
-from scalpdesk.config.schema import Secret
+from scalpdesk.config.meanings import as_markdown, field_docs, key_meanings, texts_below_fields
 from scalpdesk.config.settings import DeskConfig
 from scalpdesk.core import intents
-from scalpdesk.core.bounds import Bound
 from scalpdesk.core.sockets import STRATEGIES, VENUES
 from scalpdesk.instruments.classes import OptionClass
 from scalpdesk.marketdata import triggers
@@ -129,7 +123,7 @@ def _section(title: str, struct: type[msgspec.Struct], prefix: tuple[str, ...], 
     lines = [f"{level} {title}\n"]
     about = (inspect.getdoc(struct) or "").partition("\n")[0]
     if about:
-        lines.append(f"{_markdown(about)}\n")
+        lines.append(f"{as_markdown(about)}\n")
     lines += ["| key | type | default | meaning |", "|---|---|---|---|"]
     lines += list(_rows(struct, prefix))
     lines.append("")
@@ -137,13 +131,8 @@ def _section(title: str, struct: type[msgspec.Struct], prefix: tuple[str, ...], 
 
 
 def _rows(struct: type[msgspec.Struct], prefix: tuple[str, ...]) -> Iterator[str]:
-    meanings = field_docs(struct)
-    for field in msgspec.structs.fields(struct):
-        path = (*prefix, field.encode_name)
-        if isinstance(field.type, type) and issubclass(field.type, msgspec.Struct):
-            yield from _rows(field.type, path)
-            continue
-        cells = (f"`{'.'.join(path)}`", type_words(field.type), _default(field), meanings.get(field.name, ""))
+    for key in key_meanings(struct, prefix):
+        cells = (f"`{'.'.join(key.path)}`", key.takes, key.default, key.means)
         yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
@@ -153,119 +142,6 @@ def _first_leaf(struct: type[msgspec.Struct]) -> str:
         if isinstance(field.type, type) and issubclass(field.type, msgspec.Struct):
             return f"{field.name}.{msgspec.structs.fields(field.type)[0].name}"
     return msgspec.structs.fields(struct)[0].name
-
-
-def _default(field: msgspec.structs.FieldInfo) -> str:
-    value = field.default
-    if field.default_factory is not msgspec.NODEFAULT:
-        value = field.default_factory()
-    if value is msgspec.NODEFAULT:
-        return "required"
-    if value in (None, msgspec.UNSET, {}, (), []):
-        return "—"
-    if isinstance(value, bool):
-        return f"`{str(value).lower()}`"
-    return f"`{value}`"
-
-
-_WORDS: dict[Any, str] = {
-    int: "whole number",
-    float: "number",
-    bool: "true or false",
-    str: "text",
-    Decimal: "exact amount",
-    Secret: "secret",
-}
-
-
-def type_words(kind: Any) -> str:
-    """Return a type in words."""
-    origin = get_origin(kind)
-    if origin is Annotated:
-        base, *extras = get_args(kind)
-        marks = (("ge", "≥"), ("gt", ">"), ("le", "≤"), ("lt", "<"))
-        bounds = [
-            f"{sign} {getattr(extra, name)}"
-            for extra in extras
-            for name, sign in marks
-            if getattr(extra, name, None) is not None
-        ]
-        for extra in extras:
-            if isinstance(extra, Bound):
-                ends = (("≥" if extra.may_equal_low else ">", extra.low), ("≤", extra.high))
-                bounds += [f"{sign} {end:.15g}" for sign, end in ends if math.isfinite(end)]
-        return " ".join([type_words(base), *bounds])
-    if origin in {Union, types.UnionType}:
-        unset = {msgspec.UnsetType, type(None)}
-        words = " or ".join(type_words(option) for option in get_args(kind) if option not in unset)
-        return f"{words}, optional" if type(None) in get_args(kind) else words
-    if origin is Literal:
-        return ", ".join(f"`{choice}`" for choice in get_args(kind))
-    if isinstance(kind, type) and issubclass(kind, Enum):
-        return ", ".join(f"`{member.value}`" for member in kind)
-    if origin is dict:
-        return f"table of {type_words(get_args(kind)[1])}"
-    return _WORDS.get(kind, getattr(kind, "__name__", str(kind)))
-
-
-# meanings, from the docstrings -----------------------------------------------------------------------
-
-
-def field_docs(struct: type[msgspec.Struct]) -> dict[str, str]:
-    """Return the meaning of each field: from the class's ``Parameters``, or from the text below the field."""
-    found: dict[str, str] = {}
-    for kind in reversed(struct.__mro__):
-        if kind in {object, msgspec.Struct} or not issubclass(kind, msgspec.Struct):
-            continue
-        meanings = _parameters(inspect.getdoc(kind) or "") | _texts_below_fields(kind)
-        # "as in the base class" says less than the base class
-        found |= {
-            name: text for name, text in meanings.items() if name not in found or not text.startswith("As in")
-        }
-    return {name: _markdown(text) for name, text in found.items()}
-
-
-def _parameters(doc: str) -> dict[str, str]:
-    """Read the ``Parameters`` of a numpydoc docstring: names on one line, the text indented below."""
-    _, _, body = doc.partition("Parameters\n----------\n")
-    found: dict[str, str] = {}
-    names: list[str] = []
-    for line in body.splitlines():
-        if line and set(line) == {"-"}:  # the next section: its title was no name
-            for name in names:
-                found.pop(name, None)
-            break
-        if line and not line.startswith(" "):
-            names = [name.strip() for name in line.split(":")[0].split(",")]
-            found |= dict.fromkeys(names, "")
-        elif line.strip():
-            for name in names:
-                found[name] = f"{found[name]} {line.strip()}".strip()
-    return found
-
-
-def _texts_below_fields(struct: type) -> dict[str, str]:
-    """Read the text below each field; one that begins with names of fields and a colon is about these."""
-    body = ast.parse(dedent(inspect.getsource(struct))).body[0]
-    assert isinstance(body, ast.ClassDef)
-    found: dict[str, str] = {}
-    for field, below in zip(body.body, body.body[1:], strict=False):
-        if (
-            isinstance(field, ast.AnnAssign)
-            and isinstance(field.target, ast.Name)
-            and isinstance(below, ast.Expr)
-            and isinstance(below.value, ast.Constant)
-        ):
-            text = " ".join(str(below.value.value).split())
-            several = re.match(r"((?:``\w+``(?:, )?){2,}): ", text)
-            names = re.findall(r"\w+", several[1]) if several else [field.target.id]
-            found |= dict.fromkeys(names, text[several.end() :] if several else text)
-    return found
-
-
-def _markdown(text: str) -> str:
-    text = re.sub(r":\w+:`~?(?:[\w.]+\.)?(\w+)`", r"`\1`", text)
-    return text.replace("``", "`")
 
 
 # protocol --------------------------------------------------------------------------------------------
@@ -318,7 +194,7 @@ def _type_section(kind: type, shown: set[type], later: list[type]) -> list[str]:
     if kind in later:
         later.remove(kind)
     about = (inspect.getdoc(kind) or "").partition("\n")[0]
-    lines = [f"### {kind.__name__}\n", f"`{kind.__module__}`. {_markdown(about)}\n"]
+    lines = [f"### {kind.__name__}\n", f"`{kind.__module__}`. {as_markdown(about)}\n"]
     if getattr(kind.__init__, "__module__", "") == kind.__module__:  # no protocol's and no struct's
         lines.append(f"Made with `{kind.__name__}({', '.join(inspect.signature(kind).parameters)})`.\n")
     if issubclass(kind, Enum):
@@ -336,7 +212,7 @@ def _type_section(kind: type, shown: set[type], later: list[type]) -> list[str]:
 
 def _members(kind: type) -> Iterator[tuple[str, list[Any], str, str]]:
     """Yield the public fields, properties and methods of a type: name, types, signature, first line."""
-    documented = field_docs(kind) if issubclass(kind, msgspec.Struct) else _texts_below_fields(kind)
+    documented = field_docs(kind) if issubclass(kind, msgspec.Struct) else texts_below_fields(kind)
     for name, hint in get_type_hints(kind).items():
         if not name.startswith("_"):
             yield name, [hint], f": {_type_text(hint)}", documented.get(name, "")
@@ -346,7 +222,7 @@ def _members(kind: type) -> Iterator[tuple[str, list[Any], str, str]]:
             continue
         if not function.__module__.startswith("scalpdesk"):
             continue
-        about = _markdown((inspect.getdoc(function) or "").partition("\n")[0])
+        about = as_markdown((inspect.getdoc(function) or "").partition("\n")[0])
         hints = get_type_hints(function)
         back = _type_text(hints.get("return"))
         if isinstance(member, property):

@@ -35,8 +35,23 @@ def test_the_env_example_has_the_names_of_the_st0ck_template_and_all_its_lines_a
     assert {"STRATEGY_MODE", "USE_VOLATILITY_SIZING", "USE_MEAN_REVERSION", "MAX_DAILY_LOSS"} < set(given)
 
 
-def test_every_commented_default_is_a_valid_setting(tmp_path):
+def test_init_writes_what_a_beginner_sets_below_what_it_means(tmp_path, document_of):
     assert main(["init", "--yes"]) == 0
+    text = (tmp_path / "scalpdesk.toml").read_text()
+    keys = re.findall(r"^# (\w+) = ", text, re.MULTILINE)
+    assert 30 <= len(keys) <= 45
+    told = document_of("config", "show", "exits.stop_fraction")
+    assert told["default"] == "0.3"
+    said = " ".join(line.removeprefix("# ") for line in text.splitlines())
+    assert told["means"].replace("`", "") in said
+    assert told["takes"] in said
+    assert main(["init", "--yes", "--all", "--force"]) == 0
+    every = re.findall(r"^# (\w+) = ", (tmp_path / "scalpdesk.toml").read_text(), re.MULTILINE)
+    assert len(every) > 3 * len(keys)
+
+
+def test_every_commented_default_is_a_valid_setting(tmp_path):
+    assert main(["init", "--yes", "--all"]) == 0
     path = tmp_path / "scalpdesk.toml"
     lines = [
         line.removeprefix("# ") if re.match(r"# \w+ = ", line) and "(not set)" not in line else line

@@ -8,15 +8,17 @@ import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 import click
 
 from scalpdesk.cli.command import DeskGroup, desk_command, settings_from, settings_options
 from scalpdesk.cli.output import print_answer, print_json, print_table, shown, table_of
+from scalpdesk.config import meanings
 from scalpdesk.config.settings import LoadedSettings, dotenv_names, key_pairs, load_settings
 from scalpdesk.config.sources import dotted, leaves, read_dotenv
-from scalpdesk.core.errors import ConfigError, RetryError, ScalpdeskError
+from scalpdesk.core.errors import ConfigError, RetryError, ScalpdeskError, nearest_name
 from scalpdesk.core.units import count_text
 from scalpdesk.instruments.broker_terms import fee_names
 from scalpdesk.simulation.fills import fill_model
@@ -36,6 +38,7 @@ def config() -> None:
     "show",
     example=(
         "scalpdesk config show",
+        "scalpdesk config show exits.stop_fraction",
         "scalpdesk config show gamma-scalper --set hedge.band=zakamouline --json",
     ),
     group=config,
@@ -48,10 +51,15 @@ def show(
 ) -> None:
     """Show every value with its source; keys are masked.
 
-    Where no STRATEGY is named, that of desk.strategy_mode, or the gamma scalper.
+    Where no STRATEGY is named, that of desk.strategy_mode, or the gamma scalper. A key in its place, as
+    exits.stop_fraction, is explained: what it means, takes, is by default and is now.
     """
-    strategy = _strategy_of(strategy, config_file)
+    key = strategy if strategy is not None and "." in strategy else None
+    strategy = _strategy_of(None if key else strategy, config_file)
     loaded = settings_from(config_file, overrides, strategy)
+    if key is not None:
+        _explain(loaded, strategy, key, as_json=as_json)
+        return
     rows = [
         {"key": key, "value": value, "source": loaded.sources[key]}
         for key, value in ((dotted(path), value) for path, value in leaves(loaded.effective()))
@@ -63,6 +71,40 @@ def show(
     made = {"value": lambda row: shown(row["value"])}
     print_table(table_of(rows, "key|value|source", made, text=("value", "source")))
     click.echo(f"\n{_described(loaded)}; configuration {loaded.config_hash[:12]}")
+
+
+def _explain(loaded: LoadedSettings, strategy: str, key: str, *, as_json: bool) -> None:
+    """Show what one key means, takes, is by default and is now.
+
+    Raises ConfigError when there is no such key.
+    """
+    known = meanings.desk_meanings(strategy)
+    full = next((each for each in (f"strategies.{strategy}.{key}", key) if each in known), None)
+    if full is None:
+        short = [each.removeprefix(f"strategies.{strategy}.") for each in known]
+        near = nearest_name(key, short)
+        raise ConfigError(
+            "there is no such key",
+            where="KEY",
+            value=key,
+            nearest=near,
+            fix=f"scalpdesk config show {near or ''}",
+        )
+    meaning = known[full]
+    now = {dotted(path): value for path, value in leaves(loaded.effective())}.get(full)
+    source = loaded.sources.get(full, "default")
+    document = {
+        "key": full,
+        "means": meaning.means,
+        "takes": meaning.takes_text,
+        "default": meaning.default.strip("`"),
+        "value": now,
+        "source": source,
+    }
+    lines = [full, *wrap(meaning.means.replace("`", ""), 100, initial_indent="  ", subsequent_indent="  ")]
+    lines += [f"  takes: {meaning.takes_text}; default: {document['default']}"]
+    lines += [f"  now: {shown(now)} ({source})"]
+    print_answer(document, "\n".join(lines), as_json=as_json)
 
 
 @desk_command(
@@ -127,8 +169,38 @@ _SECTION_COMMENTS = {
 HEADER = """\
 # Configuration of scalpdesk. Lines starting with # show the default of every key.
 # Sources, later wins: defaults, this file, .env, environment (SCALPDESK_SECTION__KEY), --set KEY=VALUE.
-# See what is in force:  scalpdesk config show
+# See what is in force:  scalpdesk config show; what a key means:  scalpdesk config show KEY
 """
+BEGINNERS = frozenset(
+    {
+        *("desk.strategy_mode", "desk.runs_dir", "desk.at_expiry", "data.catalog"),
+        *("simulation.starting_cash", "simulation.fees", "simulation.fill_model", "simulation.latency_ms"),
+        *("simulation.seed", "simulation.options_level"),
+        *("risk.max_daily_loss", "risk.max_daily_loss_fraction", "risk.max_consecutive_losses"),
+        *("risk.max_position_fraction", "risk.max_premium_fraction", "risk.max_order_contracts"),
+        *("risk.max_short_contracts", "risk.max_net_delta_fraction", "risk.allowed_underlyings"),
+        *("venue.on_stop", "venue.watchdog", "alerts.level", "alerts.quiet_hours"),
+    }
+)
+"""Keys that a beginner sets: ``init`` writes these, and the rest with ``--all``."""
+BEGINNERS_OF_A_STRATEGY = frozenset(
+    {
+        *(
+            "underlying",
+            "straddles",
+            "structure.shape",
+            "structure.side",
+            "structure.right",
+            "structure.body",
+        ),
+        *("structure.wing", "selection.min_expiration_days", "selection.max_expiration_days"),
+        *("entry.gate", "entry.not_before", "entry.not_after", "entry.mode", "entry.straddles", "entry.at"),
+        *("hedge.band", "hedge.threshold_shares", "hedge.threshold", "exits.stop_fraction", "exit.at"),
+        *("exits.target_fraction", "exits.min_dte", "exits.close_at", "exit.stop_fraction"),
+        *("exit.target_fraction", "profit_target", "stop_usd", "buy_from", "buy_until", "sell_until"),
+    }
+)
+"""The same of a strategy, relative to its section."""
 _DOTENV_EXAMPLE = """\
 # Copy to .env and fill in. Keep it to yourself: chmod 600 .env, and never commit it.
 IS_PAPER_TRADING=true
@@ -159,9 +231,12 @@ _PRIVATE = 0o600
 @desk_command("init", example=("scalpdesk init", "scalpdesk init --yes --force"))
 @click.option("--yes", is_flag=True, help="Ask nothing; take the defaults.")
 @click.option("--force", is_flag=True, help="Overwrite files that are there.")
+@click.option(
+    "--all", "all_keys", is_flag=True, help="Write every key, not those alone that a beginner sets."
+)
 @click.option("--url", metavar="URL", help="A simulated exchange in the venue's place.")
-def init(*, as_json: bool, yes: bool, force: bool, url: str | None) -> None:
-    """Write scalpdesk.toml with every key explained by its default, and .env.example.
+def init(*, as_json: bool, yes: bool, force: bool, all_keys: bool, url: str | None) -> None:
+    """Write scalpdesk.toml, each key below what it means, takes and is by default, and .env.example.
 
     On a terminal it asks for strategy, venue, size and limits, tries the keys of a paper account at their
     venue, and stores them in .env (readable by you alone), never in scalpdesk.toml.
@@ -184,7 +259,7 @@ def init(*, as_json: bool, yes: bool, force: bool, url: str | None) -> None:
             fix="scalpdesk init --yes",
         )
     chosen = Choices() if yes or as_json else _ask(dotenv_path, url)
-    replace_file(config_path, _toml_text(chosen.settings, chosen.strategy))
+    replace_file(config_path, _toml_text(chosen.settings, chosen.strategy, all_keys=all_keys))
     replace_file(example_path, _DOTENV_EXAMPLE)
     written = [config_path.name, example_path.name]
     if chosen.keys:
@@ -299,37 +374,56 @@ def _tried_keys(found: Choices, venue: str, keys: dict[str, str], url: str | Non
     ), True
 
 
-def _toml_text(answers: dict[str, Any], strategy: str = _DEFAULT_STRATEGY) -> str:
-    """Return the configuration file: every key with its default as a comment, ``answers`` set."""
+def _toml_text(answers: dict[str, Any], strategy: str = _DEFAULT_STRATEGY, *, all_keys: bool = False) -> str:
+    """Return the configuration file: keys with meaning and default as comments, ``answers`` set."""
     tree = load_settings(strategy, cwd=Path("/nonexistent")).effective()
     tree.pop("credentials")  # keys belong in .env
     strategies = tree.pop("strategies")
-    lines = [HEADER]
+    own = f"strategies.{strategy}"
+    kept = {*BEGINNERS, *(f"{own}.{key}" for key in BEGINNERS_OF_A_STRATEGY), *answers}
+    page = _SettingsFile(meanings.desk_meanings(strategy), answers, None if all_keys else frozenset(kept))
+    lines = [HEADER if all_keys else f"{HEADER}# Every key:  scalpdesk init --all --force\n"]
     for name, section in tree.items():
-        lines += _section_lines(name, section, answers)
+        lines += page.section(name, section)
     for name, section in strategies.items():
-        lines += _section_lines(f"strategies.{name}", section, answers)
+        lines += page.section(f"strategies.{name}", section)
     return "\n".join(lines)
 
 
-def _section_lines(name: str, section: dict[str, Any], answers: dict[str, Any]) -> list[str]:
-    lines = [f"# {_SECTION_COMMENTS[name]}"] if name in _SECTION_COMMENTS else []
-    lines.append(f"[{name}]")
-    tables = {key: value for key, value in section.items() if isinstance(value, dict) and value}
-    for key, default in section.items():
-        if key in tables:
-            continue
-        path = f"{name}.{key}"
-        if path in answers:
-            lines.append(f"{key} = {toml_value(answers[path])}")
-        elif default is None:
-            lines.append(f"# {key} =     (not set)")
-        else:
-            lines.append(f"# {key} = {toml_value(default)}")
-    lines.append("")
-    for key, table in tables.items():
-        lines += _section_lines(f"{name}.{key}", table, answers)
-    return lines
+@dataclass(frozen=True, slots=True)
+class _SettingsFile:
+    """The configuration file as it is written."""
+
+    keys: dict[str, meanings.KeyMeaning]
+    answers: dict[str, Any]
+    kept: frozenset[str] | None
+    """Keys that are written; None for all."""
+
+    def section(self, name: str, section: dict[str, Any]) -> list[str]:
+        """Return the lines of a section and of those in it; none where no key of it is written."""
+        tables = {key: value for key, value in section.items() if isinstance(value, dict) and value}
+        lines, told = list[str](), ""
+        for key, default in section.items():
+            path = f"{name}.{key}"
+            if key in tables or not (self.kept is None or path in self.kept):
+                continue
+            meaning = self.keys.get(path)
+            if meaning is not None:
+                if meaning.means != told:  # of several keys that share a sentence, once
+                    lines += [f"# {line}" for line in wrap(meaning.means.replace("`", ""), 100)]
+                told = meaning.means
+                lines.append(f"#   takes: {meaning.takes_text}")
+            if path in self.answers:
+                lines.append(f"{key} = {toml_value(self.answers[path])}")
+            else:
+                value = "    (not set)" if default is None else toml_value(default)
+                lines.append(f"# {key} = {value}")
+        if lines:
+            about = [f"# {_SECTION_COMMENTS[name]}"] if name in _SECTION_COMMENTS else []
+            lines = [*about, f"[{name}]", *lines, ""]
+        for key, table in tables.items():
+            lines += self.section(f"{name}.{key}", table)
+        return lines
 
 
 def toml_value(value: Any) -> str:

@@ -61,7 +61,7 @@ def _meant_by_option(
 
     None where the table of words has nothing, or the command takes no setting.
     """
-    from scalpdesk.config.settings import option_words
+    from scalpdesk.config import meanings
 
     words: list[str] = [] if ctx is None else ctx.meta.get(WORDS, [])
     place = next((at for at, word in enumerate(words) if word.partition("=")[0] == option), None)
@@ -71,7 +71,7 @@ def _meant_by_option(
     follows = words[place + 1] if place + 1 < len(words) else "-"
     takes_next = not has_value and (not follows.startswith("-") or follows[1:2].isdigit())
     before, after = words[:place], words[place + 1 + takes_next :]
-    new, why = option_words(option, follows if takes_next else value, known, [*before, *after])
+    new, why = meanings.option_words(option, follows if takes_next else value, known, [*before, *after])
     if not new:
         return None
     is_switch = any(new[0] in param.opts and getattr(param, "is_flag", False) for param in ctx.command.params)

@@ -399,6 +399,8 @@ def value_meant(kind: Any, value: object) -> str | None:
         return not is_number or all(bound.admits(number) for bound in bounds)
 
     options = _alternatives(kind)
+    if "%" in text and float not in options:  # 5 % of what is no amount
+        return None
     if not {int, float, Decimal}.isdisjoint(options):
         found = readings.number_meant(text, fits)
         if found is not None or str not in options:

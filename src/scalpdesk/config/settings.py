@@ -7,7 +7,7 @@ the environment, ``--set KEY=VALUE``. Every value keeps the place it came from.
 import hashlib
 import json
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import time
 from decimal import Decimal
@@ -45,7 +45,6 @@ from scalpdesk.config.sources import (
     read_override,
     refuse_open_keys,
 )
-from scalpdesk.config.traders_words import option_meant
 from scalpdesk.core.bounds import BoundedSettings, NonNegative, Positive, above, at_least
 from scalpdesk.core.enums import Quality
 from scalpdesk.core.errors import ConfigError, nearest_name
@@ -61,7 +60,6 @@ from scalpdesk.strategies.registry import (
     canonical_name,
     find_strategy,
     member_names,
-    strategy_names,
 )
 from scalpdesk.strategies.toolkit.exits import PremiumExits
 from scalpdesk.venues.registry import find_venue
@@ -703,26 +701,6 @@ def load_settings(
                 values[placed.path] = placed
     raise_all(errors)
     return _lay_over(strategy, schema, values, path, simulated_account=simulated_account)
-
-
-def option_words(
-    option: str, value: str, known: Collection[str], others: Sequence[str]
-) -> tuple[tuple[str, ...], str]:
-    """Return what is typed in the place of an unknown option, and what differs; empty where nothing fits.
-
-    ``known``: Options of the command. ``others``: All other words of the line: a strategy may be named there.
-    """
-    words = option_meant(option, value, known)
-    if words or OVERRIDE not in known:
-        return words, ""
-    strategy = next(
-        (name for name in map(canonical_name, others) if name in strategy_names()), "gamma-scalper"
-    )
-    schema = Schema(DeskConfig, _strategy_config_type, lambda name: find_venue(name).settings, strategy)
-    meant = schema.key_of_word(option.lstrip("-"), value)
-    if meant is None:
-        return (), ""
-    return tuple(word for setting in meant.settings for word in (OVERRIDE, setting)), meant.why
 
 
 def changed_settings(strategy: str, config: Mapping[str, Any]) -> dict[str, Any]:

@@ -98,7 +98,28 @@ class Word(NamedTuple):
     """What differs from the word's usual meaning."""
 
 
+_BROKERS = _either(
+    ibkr="ib interactive_brokers interactivebrokers tws tastytrade tastyworks schwab"
+    " tda tradier etrade fidelity",
+    alpaca="robinhood webull commission_free",
+    none="zero free off no false 0",
+)
+
+
+def _schedule(text: str) -> str | None:
+    """Read a broker, or an amount a contract, as the fee schedule that comes nearest."""
+    return _BROKERS(text) or ("ibkr" if readings.number_meant(text, lambda number: number > 0) else None)
+
+
+def _distance(text: str) -> str | None:
+    return _delta(text) if "delta" in text.lower() else None
+
+
 VALUES: Mapping[str, Reader] = {
+    "simulation.fees": _schedule,
+    "structure.body": _distance,
+    "structure.wing": _distance,
+    "structure.outer": _distance,
     "structure.shape": _SHAPES,
     "structure.side": _SIDES,
     "structure.right": _RIGHTS,
