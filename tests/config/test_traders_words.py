@@ -121,6 +121,7 @@ def test_the_table_names_only_what_there_is():
 def test_readings_of_a_number_take_the_first_that_fits():
     assert number_meant("30", lambda number: 0 < number <= 1) == "0.3"
     assert number_meant(-500, lambda number: number > 0) == "500"
+    assert number_meant("200%", lambda number: 0 < number <= 1) is None
     assert number_meant("1e", lambda _: True) is None
     assert (time_meant("12:30 am"), time_meant("24:00")) == ("00:30", None)
     assert date_meant("31.04.2018").isoformat() == "2018-04-30"

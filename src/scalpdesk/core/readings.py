@@ -73,7 +73,7 @@ def number_readings(value: object) -> Iterator[Decimal]:
         return
     size = Decimal(digits) * factor
     yield from ((-size, size) if sign == "-" else (size,))
-    if size >= 1:
+    if size >= 1 and factor == 1:  # what has a unit is no bare per cent
         yield size / 100
 
 
