@@ -81,6 +81,7 @@ PICTURES = (
     Picture("volatility", "gamma", "volatility", waits_for="main canvas", height=1_900),
     Picture("runs", "gamma", "runs", click="main tbody tr:nth-child(2) input[type=checkbox]", height=1_000),
     Picture("diary", "gamma", "diary", height=1_200),
+    Picture("today", "gamma", "today", height=900),
     Picture("system", "gamma", "system", height=1_000),
     Picture(
         "desk-phone", "gamma", "desk", waits_for=".price canvas", width=390, height=844, least_height=844

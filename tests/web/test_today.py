@@ -146,3 +146,7 @@ def test_a_tear_sheet_is_refused_as_another_kind_of_file_and_as_a_folder(given, 
     capsys.readouterr()
     assert main(["report", "last", "--html", given, "--set", f"desk.runs_dir={held_runs}"]) == 2
     assert ".html" in capsys.readouterr().err.rpartition("fix:")[2]
+
+
+def test_a_running_desk_that_trades_is_watched_and_no_resume_is_asked_of_it(desk):
+    assert today_page(*desk, OPEN_NS, is_running=True)["next_line"] == "scalpdesk status --watch"

@@ -6,7 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from scalpdesk.core.enums import ChangeCause
+from scalpdesk.core.enums import ChangeCause, Mode
 from scalpdesk.core.errors import DataError
 from scalpdesk.core.units import DAY_NS, ZERO, number_text, run_currency
 from scalpdesk.instruments.contract import Settlement
@@ -249,7 +249,7 @@ def _cheap(page: Any) -> str:
     implied, low, high = (page.get(name) for name in ("implied", "forecast_low", "forecast_high"))
     if any(each is None or not math.isfinite(each) for each in (implied, low, high)):
         return "not known"
-    return "cheap" if implied < low else "dear" if implied > high else "fair"
+    return "cheap" if implied < low else "dear" if implied > high else "neither, within the forecast's error"
 
 
 def _limits(follower: RunFollower) -> Iterator[answers.LimitLeft]:
@@ -289,7 +289,7 @@ def _next_line(desk: LastDesk, follower: RunFollower, differences: list[str], *,
     header = desk.header
     if is_running:
         mode = follower.desk.gate.kept_mode
-        return "scalpdesk status --watch" if mode == "active" else "scalpdesk resume --reason 'TEXT'"
+        return "scalpdesk status --watch" if mode is Mode.ACTIVE else "scalpdesk resume --reason 'TEXT'"
     line = f"scalpdesk run {header.strategy}"
     if desk.is_of_venue:
         line += f" --venue {header.venue}" + (" --live" if header.mode == "live" else "")
