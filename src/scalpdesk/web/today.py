@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from scalpdesk.core.enums import ChangeCause, Mode
-from scalpdesk.core.errors import DataError
+from scalpdesk.core.errors import JournalError
 from scalpdesk.core.units import DAY_NS, ZERO, number_text, run_currency
 from scalpdesk.instruments.contract import Settlement
 from scalpdesk.instruments.deadlines import order_cutoff_ns
@@ -64,7 +64,7 @@ def last_desk(runs_dir: Path) -> LastDesk | None:
     for folder in run_dirs(runs_dir):
         try:
             header = peek_header(folder)
-        except DataError:
+        except JournalError:
             continue
         if header.mode != "backtest":
             found.append(LastDesk(folder, header))
