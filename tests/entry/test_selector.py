@@ -59,7 +59,7 @@ class Chain:
 
 
 def test_the_score_of_the_worked_case():
-    # A.structure_score.o1: theta -0.20 and -0.18 a day, gamma 0.01 each, spreads 0.20 and 0.20
+    # A.straddle_score.o1: theta -0.20 and -0.18 a day, gamma 0.01 each, spreads 0.20 and 0.20
     score = structure_score(-0.38, 0.02, 0.4)
     assert score.score == pytest.approx(39.0)
     assert score.breakeven_move == pytest.approx(8.83176086633)
