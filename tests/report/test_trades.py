@@ -383,6 +383,22 @@ def test_words_of_a_trade_come_from_its_signed_legs(name, verbs, debit, theta, g
         assert ("at the nearer expiry" in holding.lower()) is (not outlook.is_exact)
 
 
+@pytest.mark.parametrize("name", ["straddle", "iron_condor", "vertical", "ratio", "calendar"])
+def test_the_chance_to_earn_is_that_of_a_lognormal_price_at_the_nearest_expiry(name):
+    each, vol = opened(name), 0.25
+    found = HeldOptions(each.legs, NOW, SPOT, [vol] * len(each.legs)).outlook
+    other = HeldOptions(opened(name, -1).legs, NOW, SPOT, [vol] * len(each.legs)).outlook
+    nearest = min(expiry_instant_ns(leg.contract) for leg in each.legs)
+    draws = np.random.default_rng(7).standard_normal(200_000)
+    sd = vol * math.sqrt((nearest - NOW) / (365 * 86_400e9))
+    prices = SPOT * np.exp(sd * draws - 0.5 * sd * sd)
+    earning = sum(
+        ((prices > (low or 0.0)) & (prices < (high or math.inf))).mean() for low, high in found.earns
+    )
+    assert found.chance == pytest.approx(earning, abs=0.004)
+    assert found.chance + other.chance == pytest.approx(1.0)
+
+
 @pytest.mark.parametrize("name", ["straddle", "iron_condor", "calendar"])
 def test_a_holding_is_seen_from_now_by_the_volatilities_of_now(name):
     """What all ends together is worth its payoff, whatever volatility is; what ends later is not."""

@@ -14,6 +14,7 @@ import pytest
 from scalpdesk.assembly import load_market
 from scalpdesk.cli.main import main
 from scalpdesk.config.settings import load_settings
+from scalpdesk.core.events import ForecastEvent
 from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.sessions import expiry_instant_ns, new_york_ns
 from scalpdesk.marketdata.chain_gamma import price_tape
@@ -99,29 +100,39 @@ def test_implied_volatility_of_the_book_is_that_of_its_strike_on_the_sessions_cl
     assert held.on_clock(leg) == pytest.approx(scale**0.5)
 
 
+def expected(vol, error=0.005):
+    """A forecast with the interval that it is likely in; None for no forecast."""
+    return (
+        None
+        if math.isnan(vol)
+        else ForecastEvent(1, 1, 1, "har", 5, vol, vol - error, vol + error, error, "")
+    )
+
+
 @pytest.mark.parametrize(
     ("implied", "forecast", "realised", "paid", "said"),
     [
-        (0.163, 0.141, 0.172, 0.160, ("16.3 %", "14.1 %", "17.2 %", "rich", "but", "more", "16.0 %")),
-        (0.163, 0.141, 0.150, 0.160, ("rich", "and", "less")),
-        (0.120, 0.141, 0.150, 0.160, ("cheap", "but", "less")),
-        (0.120, 0.141, 0.172, 0.160, ("cheap", "and", "more")),
+        (0.163, 0.141, 0.172, 0.160, ("16.3 %", "14.1 %", "17.2 %", " rich", "but", "more", "16.0 %")),
+        (0.163, 0.141, 0.150, 0.160, (" rich", "and", "less")),
+        (0.120, 0.141, 0.150, 0.160, (" cheap", "but", "less")),
+        (0.120, 0.141, 0.172, 0.160, (" cheap", "and", "more")),
+        (0.138, 0.141, 0.172, 0.160, ("neither", "13.6 %", "14.6 %", "and", "more")),
         (0.120, math.nan, math.nan, math.nan, ("12.0 %", "no forecast")),
     ],
 )
 def test_sentence_reconciles_implied_forecast_and_realised(implied, forecast, realised, paid, said):
-    text = volatility_sentence(implied, forecast, realised, paid)
+    text = volatility_sentence(implied, expected(forecast), realised, paid)
     assert all(word in text for word in said), text
     assert "nan" not in text
 
 
 def test_options_are_cheap_or_rich_by_what_the_gate_compared():
-    """Options of 15.5 % read cheap beside a forecast of 15.8 %, which the gate had refused against 18.5 %."""
-    alone = volatility_sentence(0.155, 0.158, math.nan, math.nan)
-    by_gate = volatility_sentence(0.155, 0.158, math.nan, math.nan, (0.158, 0.185))
-    assert ("cheap" in alone, "rich" in by_gate, "cheap" in by_gate) == (True, True, False)
+    """Options of 15.0 % read cheap beside a forecast of 15.8 %, which the gate had refused against 18.5 %."""
+    alone = volatility_sentence(0.150, expected(0.158), math.nan, math.nan)
+    by_gate = volatility_sentence(0.150, expected(0.158), math.nan, math.nan, (0.158, 0.185))
+    assert (" cheap" in alone, " rich" in by_gate, " cheap" in by_gate) == (True, True, False)
     assert "18.5 %" in by_gate
-    against = volatility_sentence(0.155, 0.158, 0.20, 0.16, (0.158, 0.185))
+    against = volatility_sentence(0.150, expected(0.158), 0.20, 0.16, (0.158, 0.185))
     assert "but the day moves more" in against
 
 

@@ -8,6 +8,7 @@ import pytest
 from msgspec import structs
 
 from scalpdesk.cli.main import main
+from scalpdesk.config.settings import load_settings
 from scalpdesk.core.enums import ChangeCause
 from scalpdesk.instruments.sessions import session_on
 from scalpdesk.live.account_look import AccountLook
@@ -63,8 +64,22 @@ def test_an_account_as_it_was_left_says_so_and_the_run_goes_on(desk):
     page = morning(desk, AccountLook(view, account_since(follower.engine, view, 0)))
     assert (page["is_as_left"], page["differences"], page["happened"]) == (True, [], [])
     assert page["day"] == "2018-02-06"
-    assert page["next_line"] == "scalpdesk run gamma-scalper --venue alpaca --resume"
+    assert page["next_line"].startswith("scalpdesk run gamma-scalper --venue alpaca ")
+    assert page["next_line"].endswith(" --resume")
     assert morning(desk)["is_as_left"] is None  # nobody has asked
+
+
+def test_the_next_line_has_what_was_typed_for_the_last_run_but_not_what_the_folder_sets(desk):
+    """A run goes on with its own settings alone, and the next one is to trade the same."""
+    last, follower = desk
+    overrides = ["structure.shape=iron_condor", "hedge.band=fixed"]
+    typed = load_settings("gamma-scalper", overrides=overrides, environ={})
+    last = LastDesk(last.run_dir, structs.replace(last.header, config=typed.effective()))
+    line = morning((last, follower))["next_line"]
+    assert all(f"--set {each}" in line for each in overrides)
+    given = {"hedge.band": "fixed"}
+    line = today_page(last, follower, OPEN_NS, is_running=False, given=given)["next_line"]
+    assert [each in line for each in overrides] == [True, False]
 
 
 def test_what_nothing_explains_is_a_difference_in_units_and_cash(desk):
@@ -87,6 +102,28 @@ def test_a_line_of_the_venues_history_is_what_happened(desk):
     assert page["is_as_left"]
     (happened,) = page["happened"]
     assert (happened["kind"], Decimal(happened["cash"])) == ("interest", paid)
+
+
+def test_after_an_exercise_it_holds_the_shares_that_were_delivered(desk):
+    """The books lack both lines of the night: what is held, what expires, and what happened have them."""
+    _, follower = desk
+    call = next(each for each in follower.desk.positions.held() if each.instrument.symbol[9] == "C")
+    shares = next(each for each in follower.desk.positions.held() if each.instrument.is_share)
+    symbol, bought = call.instrument.symbol, 100 * call.quantity
+    paid = -bought * call.instrument.strike
+    lines = (
+        VenueActivity("a-2", "OPEXC", ChangeCause.EXERCISE, symbol, -call.quantity, _NONE, _NONE, OPEN_NS),
+        VenueActivity("a-3", "OPTRD", ChangeCause.DELIVERY, "SPY", bought, _NONE, paid, OPEN_NS),
+    )
+    view = view_of(follower, without=(symbol, "SPY"), cash=paid, activities=lines)
+    delivered = VenuePosition("SPY", shares.instrument_id, shares.quantity + bought, call.instrument.strike)
+    view = structs.replace(view, positions=(*view.positions, delivered))
+    page = morning(desk, AccountLook(view, account_since(follower.engine, view, 0)))
+    assert page["is_as_left"], page["differences"]
+    assert " call" not in page["holds"]
+    assert f"{shares.quantity + bought:+,.0f} SPY shares".replace("-", "−") in page["holds"]
+    assert [each["kind"] for each in page["happened"]] == ["exercise", "delivery"]
+    assert f"+{bought} SPY shares" == page["happened"][1]["text"]
 
 
 def test_limits_are_fractions_of_the_equity_in_the_accounts_currency(desk):

@@ -44,8 +44,27 @@ def today(*, as_json: bool, no_account: bool, config_file: str | None, overrides
     look, why = None, "The account was not asked." if desk.is_of_venue else ""
     if desk.is_of_venue and not (running or no_account):
         look, why = _look(desk, follower, config_file, overrides)
-    document: Any = today_page(desk, follower, now_ns, is_running=bool(running), look=look, why_no_look=why)
+    document: Any = today_page(
+        desk,
+        follower,
+        now_ns,
+        is_running=bool(running),
+        look=look,
+        why_no_look=why,
+        given=_given(desk, config_file, overrides),
+    )
     print_answer(document, lambda: _print(document), as_json=as_json)
+
+
+def _given(desk: "LastDesk", config_file: str | None, overrides: tuple[str, ...]) -> dict[str, Any]:
+    """Return what this folder sets of the strategy that was traded; nothing where it cannot be read."""
+    from scalpdesk.config.settings import changed_settings
+
+    try:
+        settings = settings_from(config_file, overrides, desk.header.strategy, simulated_account=False)
+    except ScalpdeskError:
+        return {}
+    return changed_settings(desk.header.strategy, settings.effective())
 
 
 def _look(
@@ -90,10 +109,12 @@ def _print(page: dict[str, Any]) -> None:
     for each in page["differences"]:
         click.echo(f"  {each}")
     click.echo(f"It holds {page['holds']}." if page["holds"] else "It holds nothing.")
+    for words in page["structures"]:
+        click.echo(f"  {words}")
     click.echo(f"since {page['since']}:")
     for each in page["happened"]:
         cash = f", {each['cash']} {page['currency']}" if each["cash"] else ""
-        click.echo(f"  {each['at']} {each['kind']}: {each['text']}{cash}")
+        click.echo(f"  {each['at']} {each['kind'].replace('_', ' ')}: {each['text']}{cash}")
     if not page["happened"]:
         click.echo("  nothing")
     if page["not_told"]:

@@ -165,13 +165,14 @@ class StructureOutlook(TypedDict):
 
     ``earns``: Prices of the underlying between which they earn, None without a bound; ``break_evens`` their
     ends. ``most_loss`` and ``most_gain`` are None without a bound; where ``is_exact`` is false a later option
-    is valued at its volatility of now.
+    is valued at its volatility of now. ``chance`` is that of earning there, by the implied volatilities.
     """
 
     earns: list[list[float | None]]
     break_evens: list[float]
     most_loss: float | None
     most_gain: float | None
+    chance: float
     is_exact: bool
 
 
@@ -647,6 +648,7 @@ class TodayPage(TypedDict):
     currency: str
     nav: str
     holds: str
+    structures: list[str]
     is_as_left: bool | None
     account_text: str
     differences: list[str]
@@ -757,6 +759,7 @@ class VolatilityPage(TypedDict):
     forecast_days: int | None
     forecast_reason: str | None
     sentence: str
+    verdict: str
     day: str | None
     smiles: list[Smile]
     term: list[TermPoint]

@@ -90,6 +90,7 @@ def _shown(follower: RunFollower, each: _Structure) -> answers.HeldStructure:
             "break_evens": holding.break_evens,
             "most_loss": holding.outlook.most_loss,
             "most_gain": holding.outlook.most_gain,
+            "chance": holding.outlook.chance,
             "is_exact": holding.outlook.is_exact,
         }
     return {

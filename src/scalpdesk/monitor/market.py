@@ -3,7 +3,7 @@
 import math
 from datetime import date
 from decimal import Decimal
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -139,7 +139,8 @@ def volatility_page(follower: RunFollower) -> answers.VolatilityPage | answers.E
         "forecast_model": known and known.model,
         "forecast_days": known and known.horizon_days,
         "forecast_reason": None if forecast is None or known else forecast.reason,
-        "sentence": volatility_sentence(implied, expected, realised, paid, follower.fold.compared),
+        "sentence": volatility_sentence(implied, known, realised, paid, follower.fold.compared),
+        "verdict": _verdict(*_level_and_forecast(implied, known, follower.fold.compared)),
         "day": _day_sentence(follower, spot, implied, expected, realised),
         "smiles": smiles[:_SMILE_EXPIRIES],
         "term": [{"expiry": each["expiry"], "days": each["days"], "atm": each["atm"]} for each in smiles],
@@ -165,40 +166,70 @@ def regime_now(follower: RunFollower) -> answers.VolatilityRegime:
     return {"regime": regime_of(forecast.vol).value, "forecast_vol": forecast.vol, "model": forecast.model}
 
 
+class Likely(NamedTuple):
+    """A forecast of volatility and the interval that it is likely in, fractions a year."""
+
+    vol: float
+    low: float
+    high: float
+
+
+def _level_and_forecast(
+    implied: float, forecast: ForecastEvent | None, compared: tuple[float, float] | None
+) -> tuple[float, Likely | None]:
+    """Return the market's level and what it is held against: as the entry's gate compared them, if it did."""
+    if forecast is None:
+        return implied, None
+    expected, level = compared or (forecast.vol, implied)
+    scale = expected / forecast.vol
+    return level, Likely(expected, scale * forecast.low, scale * forecast.high)
+
+
+def _verdict(level: float, likely: Likely | None) -> str:
+    """Return whether options are cheap: only outside of what the forecast itself holds for likely."""
+    if likely is None or not math.isfinite(level):
+        return "not known"
+    if likely.low <= level <= likely.high:
+        return "neither cheap nor rich"
+    return "cheap" if level < likely.low else "rich"
+
+
 def volatility_sentence(
     implied: float,
-    forecast: float,
+    forecast: ForecastEvent | None,
     realised: float,
     paid: float,
     compared: tuple[float, float] | None = None,
 ) -> str:
     """Return the answer to "is it cheap?": how implied, forecast and realised volatility go together.
 
-    ``implied``, ``forecast``, ``realised``: On the variance clock, fractions a year; NaN for what is not
-    known.
+    ``implied``, ``realised``: On the variance clock, fractions a year; NaN for what is not known.
     ``paid``: Implied volatility that theta was priced at in this session, on the same clock and with the
     same weights as ``realised``.
-    ``compared``: Forecast and market level to its horizon that the entry's gate compared last: by these, not
-    by the implied volatility of a strike, are options cheap or rich.
+    ``compared``: Forecast and market level to its horizon that the entry's gate compared last in this
+    session: by these, not by the implied volatility of a strike, are options cheap or rich.
     """
     if not math.isfinite(implied):
         return "No option has an implied volatility yet."
     parts, clauses = [f"Implied {per_cent(implied)}"], []
-    if math.isfinite(forecast):
-        parts.append(f"forecast {per_cent(forecast)}")
-        expected, level = compared or (forecast, implied)
-        is_rich = level > expected
-        clause = f"options are {'rich' if is_rich else 'cheap'} against the forecast"
+    level, likely = _level_and_forecast(implied, forecast, compared)
+    verdict = _verdict(level, likely)
+    if likely is not None and forecast is not None:
+        parts.append(f"forecast {per_cent(forecast.vol)}")
+        clause = f"options are {verdict} against the forecast"
         if compared is not None:
-            clause += f" (the entry gate compares {per_cent(expected)} with {per_cent(level)} to its horizon)"
+            clause += (
+                f" (the entry gate compares {per_cent(likely.vol)} with {per_cent(level)} to its horizon)"
+            )
+        else:
+            clause += f", likely {per_cent(likely.low)} to {per_cent(likely.high)}"
         clauses.append(clause)
     else:
-        is_rich = False
         clauses.append("there is no forecast to compare it with")
     if math.isfinite(realised) and math.isfinite(paid):
         parts.append(f"realised today {per_cent(realised)}")
         moved = "more" if realised > paid else "less"
-        is_against = math.isfinite(forecast) and is_rich == (realised > paid)
+        is_against = verdict == ("rich" if realised > paid else "cheap")
         clauses.append(
             f"{'but' if is_against else 'and'} the day moves {moved} than the {per_cent(paid)} that theta"
             " is priced at"

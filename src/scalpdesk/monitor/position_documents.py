@@ -62,8 +62,22 @@ _NEW_YORK_MINUTE = "%-d %b %H:%M"
 
 def holdings(follower: RunFollower) -> str:
     """Return what is held, in words; empty when nothing is."""
-    held = follower.desk.positions.held()
-    return ", ".join(f"{signed(each.quantity, 0)} {leg_label(each.instrument)}" for each in held)
+    return _units_text(follower, _units(follower))
+
+
+def holdings_now(follower: RunFollower, held: Mapping[InstrumentId, Decimal]) -> tuple[str, list[str]]:
+    """Return signed units in words, and the structures that they are: none where the books hold others."""
+    is_booked = held == _units(follower)
+    return _units_text(follower, held), [each["words"] for each in held_structures(follower) if is_booked]
+
+
+def _units(follower: RunFollower) -> dict[InstrumentId, Decimal]:
+    return {each.instrument_id: each.quantity for each in follower.desk.positions.held()}
+
+
+def _units_text(follower: RunFollower, held: Mapping[InstrumentId, Decimal]) -> str:
+    instruments = follower.desk.instruments
+    return ", ".join(f"{signed(units, 0)} {leg_label(instruments[number])}" for number, units in held.items())
 
 
 def worst_case(follower: RunFollower) -> answers.WorstCase:

@@ -272,7 +272,9 @@ class RunFold:
         self.refusals: dict[str, Decision] = {}
         """Last of each kind of refused entry since one was taken, the newest at the end."""
         self.compared: tuple[float, float] | None = None
-        """What the entry's gate compared last: the forecast, and the market's level to its horizon."""
+        """What the entry's gate compared last in this session: the forecast, and the market's level to its
+        horizon.
+        """
         self.refused_hedges = 0
         """By the risk gate."""
         self.refused_hedge: Decision | None = None
@@ -513,6 +515,7 @@ class RunFold:
         """Pack what the desk has forgotten: nothing can happen to it any more."""
         if event.phase is not SessionPhase.OPEN:
             return
+        self.compared = None
         over: list[str] = []
         passed: list[str] = []
         for name, line in self.orders.open.items():

@@ -69,6 +69,8 @@ class Outlook(msgspec.Struct, frozen=True):
     """Currency at the nearest expiry; None without a bound."""
     is_exact: bool
     """Whether all legs end there; a later one is valued at its volatility of the opening."""
+    chance: float
+    """Of earning at the nearest expiry by the implied volatility at each end of ``earns``, without drift."""
 
 
 def outlook_of(opening: Opening, vols: Sequence[float] | None = None) -> Outlook | None:
@@ -88,11 +90,13 @@ def outlook_of(opening: Opening, vols: Sequence[float] | None = None) -> Outlook
         gross += abs(leg.units * at.gamma)
     bounds = bounds_of(ending.legs, ending.later, ending.between)
     grid = ending_prices(ending.legs, ending.between)
+    earns = _earning(grid, [ending.pnl(price) for price in grid], ending.pnl)
     return Outlook(
         theta_per_day=theta,
         gamma=gamma,
         gross_gamma=gross,
-        earns=_earning(grid, [ending.pnl(price) for price in grid], ending.pnl),
+        earns=earns,
+        chance=_chance(ending, earns, opening.ts_ns),
         most_loss=None if bounds.least is None else max(-ending.cash - bounds.least, 0.0),
         most_gain=None if bounds.most is None else max(ending.cash + bounds.most, 0.0),
         is_exact=bounds.is_exact,
@@ -135,6 +139,24 @@ def _ending_of(opening: Opening, vols: Sequence[float] | None) -> _Ending | None
         return None
     legs = [(leg.contract, float(leg.quantity)) for leg in opening.legs]
     return _Ending(float(cash), spot, valued, legs, min(leg.expiry_ns for leg in valued))
+
+
+def _chance(ending: _Ending, earns: Iterable[tuple[float | None, float | None]], now_ns: int) -> float:
+    """Return the chance of an end within these prices; each has the volatility of the strike next to it."""
+    years = _years(ending.nearest_ns, now_ns)
+    ends = [leg for leg in ending.valued if leg.expiry_ns == ending.nearest_ns]
+
+    def below(price: float) -> float:
+        vol = min(ends, key=lambda leg: abs(leg.strike - price)).vol
+        sd = vol * math.sqrt(max(years, 0.0))
+        if price <= 0.0 or sd <= 0.0:
+            return float(price > ending.spot)
+        return 0.5 * math.erfc(-(math.log(price / ending.spot) / sd + 0.5 * sd) / math.sqrt(2.0))
+
+    found = sum(
+        (1.0 if high is None else below(high)) - (0.0 if low is None else below(low)) for low, high in earns
+    )
+    return min(max(found, 0.0), 1.0)
 
 
 class HeldOptions:
@@ -186,7 +208,8 @@ class HeldOptions:
             return text
         loss, gain = _stakes(outlook, money_decimals(currency))
         when = "expiry" if outlook.is_exact else "the nearer expiry"
-        earns = f"{_where(outlook)}, {gain}" if outlook.earns else "at no price"
+        chance = f"a chance of {outlook.chance:.0%} by implied volatility"
+        earns = f"{_where(outlook)}, {chance}, {gain}" if outlook.earns else "at no price"
         return f"{text} At {when} it earns {earns}; it loses {loss}."
 
 

@@ -83,10 +83,15 @@ class Reruns(msgspec.Struct, frozen=True, kw_only=True):
         return _with(self, paths=(*self.paths, made))
 
 
-def _overrides_of(header: JournalHeader) -> list[str]:
-    """Return what of a run's settings is not the default, as ``--set`` takes it."""
-    changed = changed_settings(header.strategy, header.config)
-    return [f"{key}={_word(value)}" for key, value in changed.items()]
+def _overrides_of(header: JournalHeader, given: Mapping[str, Any] | None = None) -> list[str]:
+    """Return what of a run's settings is not the default, as ``--set`` takes it.
+
+    ``given``: What a folder's file sets already, as :func:`changed_settings` names it: that is left out.
+    """
+    changed, given = changed_settings(header.strategy, header.config), given or {}
+    return [
+        f"{key}={_word(value)}" for key, value in changed.items() if key not in given or given[key] != value
+    ]
 
 
 def _word(value: Any) -> str:
@@ -95,11 +100,17 @@ def _word(value: Any) -> str:
     return "none" if value is None else json.dumps(value)
 
 
-def command_again(header: JournalHeader) -> str:
-    """Return the command line that makes a run again; of a demo it is the backtest that trades the same."""
-    more = "".join(f" --set {quote(word)}" for word in _overrides_of(header))
-    if not header.sessions:
-        return f"scalpdesk run {header.strategy} --venue {header.venue}{more}"
+def command_again(header: JournalHeader, given: Mapping[str, Any] | None = None) -> str:
+    """Return the command line that makes a run again; of a demo it is the backtest that trades the same.
+
+    ``given``: As of :func:`_overrides_of`.
+    """
+    more = "".join(f" --set {quote(word)}" for word in _overrides_of(header, given))
+    if not header.is_backtest:
+        live = " --live" if header.mode == "live" else ""
+        url = header.data.get("url")
+        at = f" --url {url} --exchange-time" if url else ""
+        return f"scalpdesk run {header.strategy} --venue {header.venue}{live}{at}{more}"
     first, last = header.sessions[0].day, header.sessions[-1].day
     span = f" --start {first}" + (f" --end {last}" if last != first else "")
     seed = "" if header.seed is None else f" --seed {header.seed}"

@@ -1,18 +1,17 @@
 """The morning: is the account as it was left, what came since, what expires, what is on, what is left."""
 
-import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from scalpdesk.core.enums import ChangeCause, Mode
 from scalpdesk.core.errors import JournalError
-from scalpdesk.core.units import DAY_NS, ZERO, number_text, run_currency
+from scalpdesk.core.units import DAY_NS, ZERO, InstrumentId, number_text, run_currency
 from scalpdesk.instruments.contract import Settlement
 from scalpdesk.instruments.deadlines import order_cutoff_ns
 from scalpdesk.instruments.events import LISTED, EventKind, events_between, why_unknown
-from scalpdesk.instruments.postings import Posting
 from scalpdesk.instruments.sessions import (
     Session,
     expiry_instant_ns,
@@ -31,8 +30,9 @@ from scalpdesk.monitor import answers
 from scalpdesk.monitor.documents import run_state
 from scalpdesk.monitor.follower import RunFollower
 from scalpdesk.monitor.market import volatility_page
-from scalpdesk.monitor.position_documents import holdings
+from scalpdesk.monitor.position_documents import holdings_now
 from scalpdesk.monitor.texts import leg_label, signed
+from scalpdesk.research.reruns import command_again
 from scalpdesk.web.feed import alerts_of
 
 _AHEAD_NS = 7 * DAY_NS
@@ -80,12 +80,14 @@ def today_page(
     is_running: bool,
     look: AccountLook | None = None,
     why_no_look: str = "",
+    given: Mapping[str, Any] | None = None,
 ) -> answers.TodayPage:
     """Return the morning of a desk.
 
     ``follower``: Its run, read to the end.
     ``now_ns``: The present, UTC nanoseconds; a simulated market has its own.
     ``look``: The account as its venue shows it, where it was asked; ``why_no_look`` says why not.
+    ``given``: Settings that the folder's file holds, which the next line need not repeat.
     """
     assert follower.engine is not None
     if look is not None:
@@ -96,7 +98,8 @@ def today_page(
         now_ns = next_session(to_new_york(follower.now_ns).date()).open_ns
     elif not desk.is_of_venue:
         now_ns = follower.now_ns
-    book, session = follower.desk, _session_of(now_ns)
+    book, session, held = follower.desk, _session_of(now_ns), _held(follower, look)
+    holds, structures = holdings_now(follower, held)
     since_ns = follower.session_opened_ns if follower.session_is_open else _last_close_ns(follower)
     header = desk.header
     volatility = volatility_page(follower)
@@ -112,21 +115,22 @@ def today_page(
         "state": run_state(follower, is_running=is_running, is_cut=False),
         "currency": run_currency(header.config),
         "nav": f"{follower.money(book.attribution.nav):f}",
-        "holds": holdings(follower),
+        "holds": holds,
+        "structures": structures,
         "is_as_left": None if look is None else not differences,
         "account_text": _account_text(desk, follower, look, why_no_look, is_running=is_running),
         "differences": differences,
         "since": _at(since_ns),
         "happened": happened,
-        "expires": list(_expiring(follower, now_ns)),
+        "expires": list(_expiring(follower, held, now_ns)),
         "events": events_of(session),
         "volatility": str(volatility.get("sentence") or "No option has an implied volatility yet."),
-        "cheap": _cheap(volatility),
-        "limits": list(_limits(follower)),
+        "cheap": str(volatility.get("verdict", "not known")),
+        "limits": list(_limits(follower, held)),
         "not_told": ""
         if alerts is not None
         else "No watcher has told anybody of this run's alarms: credentials.alert_urls names who is to know.",
-        "next_line": _next_line(desk, follower, differences, is_running=is_running),
+        "next_line": _next_line(desk, follower, differences, given, is_running=is_running),
     }
 
 
@@ -174,33 +178,40 @@ def _at(ts_ns: int) -> str:
     return f"{to_new_york(ts_ns):%Y-%m-%d %H:%M}"
 
 
+def _held(follower: RunFollower, look: AccountLook | None) -> dict[InstrumentId, Decimal]:
+    """Return signed units by instrument: those of the books, with what the venue's history adds to them."""
+    held = {each.instrument_id: each.quantity for each in follower.desk.positions.held()}
+    for part in () if look is None else look.found.explained:
+        held[part.instrument_id] = held.get(part.instrument_id, ZERO) + part.units
+    return {number: units for number, units in held.items() if units}
+
+
 def _happened(follower: RunFollower, since_ns: int, look: AccountLook | None) -> Iterator[answers.SinceClose]:
     """Yield what became of the account since an instant: booked by the desk, found at the venue, told."""
-    desk = follower.desk
     for change in follower.fold.changes:
         if change.ts_ns >= since_ns and change.cause in _ORDERED:
             yield {
                 "at": _at(change.ts_ns),
                 "kind": str(change.cause),
-                "text": _change_text(follower, change),
+                "text": _moved_text(follower, change.instrument_id, change.units, change.cause),
                 "cash": follower.amount(change.cash),
             }
     for part in () if look is None else look.found.explained:
-        symbol = desk.instruments[part.instrument_id].symbol
         yield {
             "at": _at(part.event.ts_event_ns),
             "kind": "fill" if part.cause is None else str(part.cause),
-            "text": part.detail if symbol in part.detail else f"{part.detail} ({symbol})",
+            "text": _moved_text(follower, part.instrument_id, part.units, part.cause),
             "cash": follower.amount(part.cash),
         }
     for alert in (alerts_of(follower.run_dir) or {}).get("open", ()):
         yield {"at": _at(follower.now_ns), "kind": "alarm", "text": alert["what"], "cash": None}
 
 
-def _change_text(follower: RunFollower, change: Posting) -> str:
-    instrument = follower.desk.instruments[change.instrument_id]
-    label = leg_label(instrument)
-    return f"{label}: {number_text(change.units)} at {change.price:f}" if change.units else label
+def _moved_text(follower: RunFollower, number: InstrumentId, units: Decimal, cause: str | None) -> str:
+    label = leg_label(follower.desk.instruments[number])
+    if units:
+        return f"{signed(units, 0)} {label}"
+    return label if cause == ChangeCause.DIVIDEND else "cash"
 
 
 def _account_text(
@@ -211,48 +222,43 @@ def _account_text(
         worth = f"{follower.money(view.account.equity):f}" if unit else ""
         if look.found.unexplained:
             return f"The account is not as it was left; equity {worth}."
-        explained = f", but for {len(look.found.explained)} booked below" if look.found.explained else ""
+        count = len(look.found.explained)
+        explained = f", but for {count} below that its books do not have yet" if count else ""
         return f"The account is as it was left{explained}; equity {worth}."
     if is_running:
         return "A desk runs on the account and compares it by itself: scalpdesk status."
     return why if desk.is_of_venue else "The account is the desk's own simulation: it is as it was left."
 
 
-def _expiring(follower: RunFollower, now_ns: int) -> Iterator[answers.ExpiringHolding]:
+def _expiring(
+    follower: RunFollower, quantities: dict[InstrumentId, Decimal], now_ns: int
+) -> Iterator[answers.ExpiringHolding]:
     desk = follower.desk
     spot = desk.market.mark(desk.view.underlying)
-    for position in desk.positions.held():
-        contract = position.instrument
+    for number, held in quantities.items():
+        contract = desk.instruments[number]
         if not contract.is_option or not now_ns <= expiry_instant_ns(contract) <= now_ns + _AHEAD_NS:
             continue
         takes = "its worth in cash"
         if contract.settlement is Settlement.PHYSICAL:
-            units = position.quantity if contract.is_call else -position.quantity
-            paid = follower.money(units * contract.multiplier * contract.strike)
-            takes = (
-                f"in the money {signed(units * contract.deliverable, 0)} {contract.underlying} for {paid:f}"
-            )
+            units = held if contract.is_call else -held
+            paid = abs(follower.money(units * contract.multiplier * contract.strike))
+            does = "buys" if units > 0 else "sells"
+            shares = number_text(abs(units * contract.deliverable))
+            takes = f"in the money it {does} {shares} {contract.underlying} for {paid:f}"
             if spot is not None:
                 inside = (spot - float(contract.strike)) * (1.0 if contract.is_call else -1.0)
                 takes += f"; now {abs(inside):.2f} {'in' if inside > 0 else 'out of'} the money"
         yield {
             "label": leg_label(contract),
-            "quantity": number_text(position.quantity),
+            "quantity": number_text(held),
             "expires": _at(expiry_instant_ns(contract)),
             "last_order": _at(order_cutoff_ns(contract, desk.view.cutoff)),
             "takes": takes,
         }
 
 
-def _cheap(page: Any) -> str:
-    """Return in a word whether options are cheap by the forecast: its interval decides."""
-    implied, low, high = (page.get(name) for name in ("implied", "forecast_low", "forecast_high"))
-    if any(each is None or not math.isfinite(each) for each in (implied, low, high)):
-        return "not known"
-    return "cheap" if implied < low else "dear" if implied > high else "neither, within the forecast's error"
-
-
-def _limits(follower: RunFollower) -> Iterator[answers.LimitLeft]:
+def _limits(follower: RunFollower, held: dict[InstrumentId, Decimal]) -> Iterator[answers.LimitLeft]:
     """Yield what the limits on money leave for a new session."""
     desk = follower.desk
     limits, equity = desk.gate.limits, desk.attribution.nav
@@ -261,10 +267,10 @@ def _limits(follower: RunFollower) -> Iterator[answers.LimitLeft]:
     yield _limit(follower, "loss of the day", loss + lost, loss, "risk.max_daily_loss")
     premium = sum(
         (
-            position.instrument.value(abs(position.quantity), follower.money(mark))
-            for position in desk.positions.held()
-            if position.instrument.is_option and position.quantity > 0
-            for mark in (desk.delta_engine.mark(position.instrument_id),)
+            desk.instruments[number].value(units, follower.money(mark))
+            for number, units in held.items()
+            if desk.instruments[number].is_option and units > 0
+            for mark in (desk.delta_engine.mark(number),)
             if mark is not None
         ),
         ZERO,
@@ -284,17 +290,22 @@ def _limit(follower: RunFollower, name: str, left: Any, limit: Any, key: str) ->
     }
 
 
-def _next_line(desk: LastDesk, follower: RunFollower, differences: list[str], *, is_running: bool) -> str:
+def _next_line(
+    desk: LastDesk,
+    follower: RunFollower,
+    differences: list[str],
+    given: Mapping[str, Any] | None,
+    *,
+    is_running: bool,
+) -> str:
     """Return the command to type next."""
     header = desk.header
     if is_running:
         mode = follower.desk.gate.kept_mode
         return "scalpdesk status --watch" if mode is Mode.ACTIVE else "scalpdesk resume --reason 'TEXT'"
-    line = f"scalpdesk run {header.strategy}"
-    if desk.is_of_venue:
-        line += f" --venue {header.venue}" + (" --live" if header.mode == "live" else "")
-        url = header.data.get("url")
-        line += f" --url {url} --exchange-time" if url else ""
+    if header.is_backtest:
+        return f"scalpdesk run {header.strategy}"
+    line = command_again(header, given)
     is_over = follower.tail.sealed
     if differences:
         return f"{line} --resume  # begins halted, adopts what is explained and asks about the rest"

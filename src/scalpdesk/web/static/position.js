@@ -267,6 +267,7 @@ function stakeFacts({ structures, currency }) {
     ...(structures.length ? [["Largest loss of the options, at expiry", each("most_loss")], ["Largest gain of the options, at expiry", each("most_gain")]] : []),
     ["Worst case of scenarios, all that is held, now", signed(head?.worst_pnl, decimals)],
     ["Loss limit of the day", plain(head?.limit ? Math.abs(Number(head.limit)) : null, decimals)],
+    ...structures.map((one) => [`Chance to earn at expiry, by implied volatility${structures.length > 1 ? `, ${one.underlying}` : ""}`, one.outlook ? `${plain(100 * one.outlook.chance, 0)} %` : "·"]),
     ...structures.map((one) => [`Open P&L of the options${structures.length > 1 ? `, ${one.underlying}` : ""}`, booked(one.open_pnl), bookedTone(one.open_pnl)]),
   ]);
 }

@@ -20,7 +20,7 @@ export function create(main) {
   function draw(page) {
     const said = page.error || page.empty;
     if (said) { account.replaceChildren(said); return; }
-    account.replaceChildren(`${page.account_text} ${page.holds ? `Held: ${page.holds}.` : "Nothing is held."} Net worth ${page.nav} ${page.currency}.`);
+    account.replaceChildren(`${page.account_text} ${page.holds ? `Held: ${page.holds}.` : "Nothing is held."} ${page.structures.join(" ")} Net worth ${page.nav} ${page.currency}.`);
     next.replaceChildren("Next: ", h("code", {}, page.next_line));
     since.replaceChildren(
       lines([...page.differences, ...page.happened.map((each) => `${each.at} ${each.kind.replaceAll("_", " ")}: ${each.text}${each.cash ? `, ${each.cash} ${page.currency}` : ""}`)], `Nothing since ${page.since}.`),
