@@ -13,6 +13,7 @@ from scalpdesk.instruments.contract import Instruments, OptionContract
 from scalpdesk.instruments.sessions import expiry_instant_ns
 from scalpdesk.marketdata.quotes import mark_price
 from scalpdesk.marketdata.state import MarketState
+from scalpdesk.marketdata.tape import RateCurve
 from scalpdesk.portfolio.carry import ExpiryCarry
 from scalpdesk.portfolio.option_pricer import ContractPricer
 from scalpdesk.portfolio.strike_vols import LegQuotes
@@ -52,6 +53,8 @@ class _SolvedQuote(NamedTuple):
     """Whether no quotes had shown the yield."""
     is_over: bool
     """Whether the underlying was quoted later: before, a spot of the quote's instant may still come."""
+    curve: RateCurve
+    """Rates that it was solved at."""
 
     def stands(self, option: OptionFacts) -> bool:
         """Return whether no later spot and no forward that quotes show changes it."""
@@ -112,22 +115,33 @@ class QuotedVols:
     def _solved_now(self, option: OptionFacts, quote: QuoteEvent) -> _SolvedQuote | None:
         if not self._state.shows_price(quote):
             return None
+        carry, curve = option.carry, self._state.rate_curve
+        known = self._asked.get(option.instrument_id)
+        if (
+            known is not None
+            and known.quote is quote
+            and known.stands(option)
+            and carry.is_followed  # else its yield is measured for each answer
+            and known.terms[3] is carry.dividends
+            and known.curve is curve
+        ):
+            return known
         years = self._terms.years(option.expires_ns, quote.ts_event_ns)
-        carry = self._terms.rate(years), self._yield_of(option, quote.ts_event_ns)
+        rates = self._terms.rate(years), self._yield_of(option, quote.ts_event_ns)
         then = self._state.quote_in_force(option.underlying, quote.ts_event_ns)
         if then is None:
             return None
-        terms = mark_price(then), *carry, option.carry.dividends
-        latest, known = self._state.quotes[option.underlying], self._asked.get(option.instrument_id)
+        terms = mark_price(then), *rates, carry.dividends
+        latest = self._state.quotes[option.underlying]
         is_over = latest is not None and latest.ts_event_ns > quote.ts_event_ns
         if known is None or known.quote is not quote or known.terms != terms:
             found = self._solved(option.contract, quote.mid, years, *terms)
-        elif known.is_over is is_over and known.is_assumed is option.carry.is_assumed:
+        elif known.is_over is is_over and known.is_assumed is carry.is_assumed and known.curve is curve:
             return known
         else:
             found = known.found
         known = self._asked[option.instrument_id] = _SolvedQuote(
-            quote, terms, found, option.carry.is_assumed, is_over
+            quote, terms, found, carry.is_assumed, is_over, curve
         )
         return known
 

@@ -145,6 +145,37 @@ class _Measured:
         return made
 
 
+class _Made(NamedTuple):
+    """What a look at a strike has seen, and all that it rests on."""
+
+    kept: _Measured
+    leg: InstrumentId
+    quote: QuoteEvent
+    is_assumed: bool
+    found: tuple[float, float] | None
+    opened_ns: int
+    seen: _Measured
+
+    def stands(
+        self,
+        kept: _Measured,
+        leg: InstrumentId,
+        quote: QuoteEvent,
+        is_assumed: bool,
+        found: tuple[float, float] | None,
+        opened_ns: int,
+    ) -> bool:
+        """Return whether another look would see the same."""
+        return (
+            self.kept is kept
+            and self.quote is quote
+            and self.found is found
+            and self.leg == leg
+            and self.is_assumed is is_assumed
+            and self.opened_ns == opened_ns
+        )
+
+
 class _Strike:
     __slots__ = (
         "call",
@@ -153,6 +184,7 @@ class _Strike:
         "half_life_seconds",
         "kept",
         "looked",
+        "made",
         "now",
         "price",
         "put",
@@ -179,6 +211,7 @@ class _Strike:
         self.kept = self.now = self.begun(is_assumed=False)
         """What stays, and the same with the quote of now, which counts for this look alone."""
         self.looked = 0
+        self.made: _Made | None = None
 
     def begun(self, *, is_assumed: bool) -> _Measured:
         """Return what is known before the first quote."""
@@ -267,17 +300,25 @@ class StrikeVols:
 
         A level that leaps counts once some quotes in a row show it: those since what is kept are asked then.
         """
-        begins = strike.kept.is_assumed is not is_assumed
-        known = strike.begun(is_assumed=is_assumed) if begins else strike.kept.copy()
+        kept = strike.kept
+        begins = kept.is_assumed is not is_assumed
         if leg is None or quote is None:
-            return known
+            return strike.begun(is_assumed=is_assumed) if begins else kept.copy()
+        found = self._vol_of(strike, leg, quote)
+        rests_on = kept, leg, quote, is_assumed, found, self._state.opened_ns
+        made = strike.made
+        if made is not None and made.stands(*rests_on):
+            return made.seen
+        known = strike.begun(is_assumed=is_assumed) if begins else kept.copy()
         since_ns = 0 if known.seen is None else known.seen.ts_event_ns
-        if not self._measure(strike, known, leg, quote):
+        if self._take(strike, known, quote, found):
+            strike.made = _Made(*rests_on, known)
+        else:
             earlier = [each for each in self._state.last_kept(leg, REPEATS) if each.ts_event_ns > since_ns]
             if len(earlier) > 1:
-                known = strike.begun(is_assumed=is_assumed) if begins else strike.kept.copy()
+                known = strike.begun(is_assumed=is_assumed) if begins else kept.copy()
                 for each in earlier:
-                    self._measure(strike, known, leg, each)
+                    self._take(strike, known, each, self._vol_of(strike, leg, each))
         known.seen = quote
         return known
 
@@ -470,12 +511,16 @@ class StrikeVols:
             self._expiries.setdefault(key[:3], []).append((strike.price, strike))
         self._known = len(self._instruments)
 
-    def _measure(self, strike: _Strike, known: _Measured, leg: InstrumentId, quote: QuoteEvent) -> bool:
+    def _vol_of(self, strike: _Strike, leg: InstrumentId, quote: QuoteEvent) -> tuple[float, float] | None:
+        return None if _is_wide(quote, strike.few_ticks) else self._quote_vol(leg, quote)
+
+    def _take(
+        self, strike: _Strike, known: _Measured, quote: QuoteEvent, found: tuple[float, float] | None
+    ) -> bool:
         """Take in a quote of the leg out of the money, where it tells the volatility and is no older one.
 
         Return False where the level that it shows is passed over.
         """
-        found = None if _is_wide(quote, strike.few_ticks) else self._quote_vol(leg, quote)
         if found is None:
             return True
         vol, vega = found

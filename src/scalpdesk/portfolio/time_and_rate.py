@@ -31,6 +31,8 @@ class TimeAndRate:
         """Curve, years and rate of the last request."""
         self._left: dict[tuple[int, int], float] = {}
         """Variance time to an expiry instant from another one, of the last few that were asked for."""
+        self._to_clock: dict[tuple[int, int], float] = {}
+        """The same of :meth:`to_clock`."""
 
     @property
     def days_per_year(self) -> float:
@@ -67,8 +69,15 @@ class TimeAndRate:
         and a weekend a part of it: from one instant to another a volatility is carried on the variance clock.
         1 from the expiry instant on.
         """
-        by_clock = self.variance_left(expires_ns, at_ns)
-        return math.sqrt(self.years(expires_ns, at_ns) / by_clock) if by_clock > 0.0 else 1.0
+        span = expires_ns, at_ns
+        found = self._to_clock.get(span)
+        if found is None:
+            if len(self._to_clock) >= _SPANS_KEPT:
+                self._to_clock.clear()
+            by_clock = self.variance_left(expires_ns, at_ns)
+            found = math.sqrt(self.years(expires_ns, at_ns) / by_clock) if by_clock > 0.0 else 1.0
+            self._to_clock[span] = found
+        return found
 
     def carried(self, vol: float, expires_ns: int, then_ns: int, now_ns: int) -> float:
         """Return the volatility by the calendar of now that has the variance of one of ``then_ns``."""

@@ -23,9 +23,9 @@ from scalpdesk.pricing.kernels.svi_fit import (
     HUBER_HALF_SPREADS,
     FitTerms,
     fitted,
-    losses_of,
     raw_of,
     raw_slices,
+    searched,
 )
 
 _WING_SLOPE_LIMIT = 2.0
@@ -221,7 +221,8 @@ _COARSE = np.concatenate(
 _LOWER = np.array([-18.0, -14.0, -3.8, -12.0, -4.0])
 _UPPER = np.array([4.0, 9.0, 3.8, 12.0, 2.1])
 _FEW_LOWER, _FEW_UPPER = np.array([-6.0, -2.0]), np.array([6.0, 2.0])
-_SEARCHED = [grid.reshape(-1) for grid in np.meshgrid(np.linspace(-2.0, 2.0, 13), np.geomspace(0.05, 4.0, 9))]
+_MS, _SS = (grid.reshape(-1) for grid in np.meshgrid(np.linspace(-2.0, 2.0, 13), np.geomspace(0.05, 4.0, 9)))
+"""Places (m, s) among which a start is searched."""
 """Places and widths of a smile's lowest point, of which a cold fit begins with the best."""
 _COLD_ENOUGH, _COLD_STEPS = 1e-9, 100
 _HELD_ENOUGH, _HELD_STEPS = 1e-4, 25
@@ -389,25 +390,8 @@ class _Problem:
         return self.searched(0.0)
 
     def searched(self, penalty: float) -> Floats:
-        """Solve level, skew and curvature on a grid of (m, s); return the best under the penalty."""
-        m, s = _SEARCHED
-        y = (self.x[None, :] - m[:, None]) / s[:, None]
-        basis = np.stack((np.ones_like(y), y, np.hypot(y, 1.0)), axis=2)
-        # an error dw of the variance is an error dw / (2 root) of the volatility
-        weight = 1.0 / (2.0 * self.root * self.half)
-        weight = np.minimum(weight, 20.0 * np.median(weight))
-        weighted = basis * weight[None, :, None]
-        target = self.root**2 * weight
-        turned = weighted.transpose(0, 2, 1)
-        normal = turned @ weighted + 1e-9 * np.eye(3) * np.sum(weight**2)
-        a, d, c = np.linalg.solve(normal, (turned @ target)[:, :, None])[:, :, 0].T
-        c = np.maximum(c, 1e-4)
-        d = np.clip(d, -0.99 * c, 0.99 * c)
-        rho = d / c
-        lowest = np.maximum(a + c * np.sqrt(1.0 - rho**2), 1e-3)
-        vectors = np.stack((np.log(lowest), np.log(c / s), np.arctanh(rho), m, np.log(s)), axis=1)
-        vectors = np.clip(vectors, _LOWER, _UPPER)
-        return np.asarray(vectors[int(np.argmin(losses_of(vectors, self.terms(penalty))))])
+        """Return the best start under the penalty, of the places (m, s)."""
+        return searched(_MS, _SS, _LOWER, _UPPER, self.terms(penalty))
 
 
 def _forced(

@@ -149,7 +149,7 @@ def _compiled_once(dispatcher: Any) -> Any:
 
 def inner(function: Callable[P, R]) -> Callable[P, R]:
     """Compile a function for use in other kernels; its machine code is not cached by itself."""
-    decorated: Callable[P, R] = _compiled_once(njit(error_model="numpy")(function))
+    decorated: Callable[P, R] = njit(error_model="numpy")(function)
     return decorated
 
 

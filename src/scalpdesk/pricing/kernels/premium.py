@@ -227,7 +227,10 @@ def premium_terms(
     sd_T = v * math.sqrt(T)
     gap = max(-depth, _NEAREST * sd_T)
     n = place_points(gap, sd_T, stretch, w)
-    sum_series(rows, ROWS if whole else 2, n, w)
+    if whole:
+        sum_series(rows, ROWS, n, w)
+    else:
+        sum_series(rows, 2, n, w)
     limit_slope = 1.0 / r if limit != 0.0 and not futures else 0.0
     log_S = math.log(S) - phi * (gap + depth)
     least = max(NOISE * reach * reach, _LEAST_HEIGHT * sd_T * sd_T)

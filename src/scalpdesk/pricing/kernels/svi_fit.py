@@ -30,6 +30,14 @@ PER_NODE = np.cosh(np.linspace(-REACH, REACH, POINTS))
 SLOPE_STEP = 3e-5
 
 
+_MOST_WEIGHT = 20.0
+"""A quote counts at most so many times as the one in the middle while a start is searched."""
+_RIDGE = 1e-9
+"""Keeps the least squares of a start solvable, a part of the squared weights."""
+_LEAST_CURVE, _MOST_SKEW, _LEAST_LEVEL = 1e-4, 0.99, 1e-3
+"""Bounds of a start's curvature, correlation and lowest variance, in scaled units."""
+
+
 class FitTerms(NamedTuple):
     """Data and penalties of a fit, per variance near the money; see :mod:`scalpdesk.pricing.svi`.
 
@@ -171,17 +179,6 @@ def residual_count(terms: FitTerms) -> int:
     return len(terms.x) + len(_FULL_PRIOR) + 3 * len(terms.grid) + 1
 
 
-@kernel
-def losses_of(vectors: Floats, terms: FitTerms) -> Floats:
-    """Sum of squared residuals of each row."""
-    values = np.empty(residual_count(terms))
-    losses = np.empty(len(vectors))
-    for row in range(len(vectors)):
-        n = residuals_of(vectors[row], terms, values)
-        losses[row] = np.sum(values[:n] ** 2)
-    return losses
-
-
 @inner
 def solved(matrix: Floats, right: Floats) -> Floats:
     """Solve a small system by elimination with row pivoting; both arguments are overwritten."""
@@ -205,6 +202,59 @@ def solved(matrix: Floats, right: Floats) -> Floats:
             right[row] -= matrix[row, at] * right[at]
         right[row] /= matrix[row, row]
     return right
+
+
+@kernel
+def searched(ms: Floats, ss: Floats, lower: Floats, upper: Floats, terms: FitTerms) -> Floats:
+    """Return the vector of least loss among places (m, s): at each, least squares give what is linear in it.
+
+    The total variance is linear in level, skew and curvature; an error dw of it is one of dw / (2 root) of
+    the volatility.
+    """
+    x, count = terms.x, len(terms.x)
+    weight = 1.0 / (2.0 * terms.root * terms.half)
+    weight = np.minimum(weight, _MOST_WEIGHT * np.median(weight))
+    ridge = _RIDGE * np.sum(weight * weight)
+    normal, right = np.empty((3, 3)), np.empty(3)
+    values = np.empty(residual_count(terms))
+    vector, best, least = np.empty(5), np.empty(5), np.inf
+    for place in range(len(ms)):
+        m, s = ms[place], ss[place]
+        s00, s01, s02, s11, s12, s22, t0, t1, t2 = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+        for quote in range(count):
+            y = (x[quote] - m) / s
+            level = weight[quote]
+            skew, curve = level * y, level * math.sqrt(y * y + 1.0)
+            target = level * terms.root[quote] ** 2
+            s00 += level * level
+            s01 += level * skew
+            s02 += level * curve
+            s11 += skew * skew
+            s12 += skew * curve
+            s22 += curve * curve
+            t0 += level * target
+            t1 += skew * target
+            t2 += curve * target
+        normal[0, 0], normal[1, 1], normal[2, 2] = s00 + ridge, s11 + ridge, s22 + ridge
+        normal[0, 1] = normal[1, 0] = s01
+        normal[0, 2] = normal[2, 0] = s02
+        normal[1, 2] = normal[2, 1] = s12
+        right[0], right[1], right[2] = t0, t1, t2
+        a, d, c = solved(normal, right)
+        c = max(c, _LEAST_CURVE)
+        rho = min(max(d / c, -_MOST_SKEW), _MOST_SKEW)
+        vector[0] = math.log(max(a + c * math.sqrt(1.0 - rho * rho), _LEAST_LEVEL))
+        vector[1], vector[2], vector[3], vector[4] = math.log(c / s), math.atanh(rho), m, math.log(s)
+        for at in range(5):
+            vector[at] = min(max(vector[at], lower[at]), upper[at])
+        n = residuals_of(vector, terms, values)
+        loss = 0.0
+        for at in range(n):
+            loss += values[at] * values[at]
+        if loss < least:
+            least = loss
+            best[:] = vector
+    return best
 
 
 @inner
