@@ -15,7 +15,7 @@ LOCKED := $(INSTALL) --only-binary :all: --require-hashes
 counted = @echo '$(1)'; (s=0; while [ -t 2 ] && sleep 2 && kill -0 $$$$ 2>/dev/null; do s=$$((s + 2)); printf '\r%s s\r' $$s >&2; done) & $(1)
 unexport PYTHONDONTWRITEBYTECODE  # every worker and every program of a test would compile each module anew
 
-.PHONY: help setup setup-dev compiled run reached test second pages full coverage check front wheel-check sbom compare bench calls bench-smoke release-check docs pictures lock clean
+.PHONY: help setup setup-dev compiled run reached test second pages full coverage check front wheel-check sbom compare bench seconds bench-smoke release-check docs pictures lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -117,8 +117,8 @@ compare: setup-dev  ## twenty backtests here and at the commit BASE: which decid
 bench: setup-dev compiled  ## measure against peers; writes docs/evidence/benchmarks.md and benchmarks/results.json
 	$(BIN)/python benchmarks/run.py
 
-calls: setup-dev  ## record calls and allocations of four days at this commit, on any machine; writes the page of the benchmarks
-	PYTHONPATH=src $(BIN)/python benchmarks/calls.py
+seconds: setup-dev compiled  ## processor seconds of compiled runs beside the commit BASE, in turns (twenty minutes): what is 1.1 times dearer fails
+	$(BIN)/python benchmarks/seconds.py $(or $(BASE),HEAD~1)
 	$(BIN)/python benchmarks/run.py --page
 
 bench-smoke: setup-dev  ## a small run of our side of the benchmarks, with their equality checks

@@ -171,33 +171,36 @@ def peers_ahead(records: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     ]
 
 
-CALLS = """\
-## Calls and allocations of four days
+SECONDS = """\
+## Processor seconds beside an older commit
 
-They repeated within about 0.1 % on a machine with much other work, so they need no idle
-one: `make calls` records them (`benchmarks/calls.py` says how). Each cell: calls in millions,
-blocks left allocated, fills, P&L. *Traded*, *quiet*: gamma scalper, 2018-02-05 and 2014-01-06, gate off;
-*0DTE*: 0DTE straddle, 2018-02-05; *coin*: BTC with its example's settings, 2025-03-05, gate off,
-P&L in BTC. They are a record, no target.
+`make seconds BASE=COMMIT` runs both compiled, in turns, each run in a process of its own: medians of three
+rounds. Each cell: seconds of the commit, how many times those of its base, peak memory in MB. What is 1.1
+times dearer fails. *Traded day*: 2018-02-05, gate off; *ten gate days*: from 2014-01-03; *twelve held
+days*: from 2018-02-01, held over nights; *sweep of 8*: over two sessions; *American chain*: 400 contracts a
+thousand times.
 """
 
 
-def _calls(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The table of ``calls.json``, a line a commit."""
-    days = [name for name, value in rows[-1].items() if not isinstance(value, str)]
-    lines = [f"| commit | date | Python | {' | '.join(days)} |", "|---" * (3 + len(days)) + "|"]
+def _seconds(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The table of ``seconds.json``, a line a commit."""
+    if not rows:
+        return []
+    names = list(dict.fromkeys(name for row in rows for name in row["cases"]))
+    lines = [f"| commit | beside | date | processor | {' | '.join(names)} |", "|---" * (4 + len(names)) + "|"]
     for row in rows:
-        cells = [(row[day] and "{calls}, {blocks:,}, {fills}, {pnl}".format(
-            **row[day] | {"calls": f"{row[day]['calls'] / 1e6:.2f} M"})) or "–" for day in days]  # fmt: skip
-        lines.append(f"| {row['commit']} | {row['date']} | {row['python']} | {' | '.join(cells)} |")
-    return [CALLS, *lines, ""]
+        found = (row["cases"].get(name) for name in names)
+        cells = [f"{each['new']:.2f}, {each['ratio']:.2f} ×, {each['mb']}" if each else "–" for each in found]
+        head = f"| {row['commit']} | {row['base']} | {row['date']} | {row['processor']} |"
+        lines.append(f"{head} {' | '.join(cells)} |")
+    return [SECONDS, *lines, ""]
 
 
 def write_page(
     path: Path,
     records: Mapping[str, Any],
     cases: Sequence[tuple[str, str, str]],
-    calls: Sequence[Mapping[str, Any]] = (),
+    seconds: Sequence[Mapping[str, Any]] = (),
 ) -> None:
     """The page for people; a case is its name, title and text."""
     processors = list(records["machines"])
@@ -236,7 +239,7 @@ def write_page(
         on = [each for each in processors if any(row["processor"] == each for row in rows)]
         lines += [f"## {title}", "", *_table(rows, on), "", f"Measured {'; '.join(days)}.", ""]
         lines += [about.rstrip(), ""]
-    lines += _calls(calls) if calls else []
+    lines += _seconds(seconds) if seconds else []
     lines += [
         "## Machines and versions",
         "",

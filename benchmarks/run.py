@@ -95,7 +95,7 @@ def _write(records: dict[str, Any]) -> int:
         ROOT / "docs" / "evidence" / "benchmarks.md",
         records,
         [(name, case.TITLE, case.ABOUT) for name, case in cases.items()],
-        json.loads((HERE / "calls.json").read_text("utf-8")),
+        json.loads((HERE / "seconds.json").read_text("utf-8")),
     )
     print("wrote benchmarks/results.json and docs/evidence/benchmarks.md")
     return 0

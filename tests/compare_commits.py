@@ -19,7 +19,17 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 OPEN = "--set entry.gate=off --set exits.edge_gone=false"
-SHORT = "--set risk.max_short_contracts=1 --set simulation.starting_cash=1000000"
+SHORT = (
+    "--set risk.max_short_contracts=10 --set simulation.starting_cash=1000000"
+    " --set simulation.options_level=4"
+)
+COIN = (
+    "--set desk.currency=BTC --set simulation.starting_cash=2 --set simulation.fees=deribit"
+    " --set underlying=BTC-PERPETUAL --set selection.min_expiration_days=2"
+    " --set selection.max_expiration_days=30 --set entry.gate=off --set entry.orders=legs"
+    " --set entry.not_before=03:30 --set entry.not_after=23:30 --set exits.min_dte=none"
+    " --set exits.minutes_before_expiry=60"
+)
 RUNS = (
     f"gamma-scalper --start 2018-02-05 {OPEN}",
     "gamma-scalper --start 2018-02-05",
@@ -33,7 +43,7 @@ RUNS = (
     f"gamma-scalper --start 2018-02-09 {OPEN} --structure iron_fly --side long",
     f"gamma-scalper --start 2018-02-09 {OPEN} --structure iron_fly --side short {SHORT}",
     f"gamma-scalper --start 2018-02-09 {OPEN} --structure calendar --side long",
-    f"gamma-scalper --start 2021-01-04 {OPEN} --set underlying=BTC",
+    f"gamma-scalper --data embedded-btc --start 2025-03-05 {COIN}",
     "zero-dte --start 2018-02-05 --set entry.mode=straddle",
     f"zero-dte --start 2018-02-05 --set entry.mode=straddle --structure iron_condor --side short {SHORT}",
     "st0cka --start 2018-02-09",

@@ -96,7 +96,7 @@ def test_the_page_is_that_of_the_results_on_record(bench, tmp_path):
         tmp_path / "page.md",
         report.load(ROOT / "benchmarks" / "results.json"),
         [(name, case.TITLE, case.ABOUT) for name, case in cases],
-        json.loads((ROOT / "benchmarks" / "calls.json").read_text("utf-8")),
+        json.loads((ROOT / "benchmarks" / "seconds.json").read_text("utf-8")),
     )
     assert (tmp_path / "page.md").read_text("utf-8") == (ROOT / "docs/evidence/benchmarks.md").read_text(
         "utf-8"

@@ -13,8 +13,8 @@ from scalpdesk.marketdata.bars import Timeframes
 from scalpdesk.marketdata.latest_quotes import SessionRows
 from scalpdesk.marketdata.quotes import TRADABLE, SpreadFilter, judge_quote
 from scalpdesk.marketdata.tape import QuoteColumns
-from scalpdesk.marketdata.triggers import EveryQuote, PriceBand, PriceMove, Trigger, Wake
-from scalpdesk.pricing.kernels.triggers import are_tradable, is_tradable, next_move
+from scalpdesk.marketdata.triggers import EveryQuote, PriceBand, PriceMove, Spared, Trigger, Wake
+from scalpdesk.pricing.kernels.triggers import are_tradable, is_tradable, next_call
 from scalpdesk.strategies.several.member import SharedTrigger
 from scalpdesk_strategies.hybrid import _VolWatch
 from scalpdesk_testing.kit.instruments import DAY
@@ -147,7 +147,8 @@ def test_a_move_is_found_in_columns_where_one_quote_is_a_move(rows, rule, first)
     assert in_bulk.next_row(columns, first, len(rows)) == row
     in_bulk.learn(columns, first, min(row + 1, len(rows)))
     assert in_bulk.spreads.average == pytest.approx(one_by_one.spreads.average, rel=0, abs=0, nan_ok=True)
-    plain = next_move.py_func(np.array(stamps), bids, asks, first, len(rows), *rule, 0.5, 0.01)
+    unspared = 0.0, 0, math.inf, -math.inf, math.inf, 0, -1
+    plain, *_ = next_call.py_func(np.array(stamps), bids, asks, first, len(rows), *rule, 0.5, 0.01, *unspared)
     assert plain == row
 
 
@@ -170,6 +171,41 @@ def columns_of(ts_ns, bid, ask):
     count = len(bid)
     prices = np.array(bid, dtype=np.float64), np.array(ask, dtype=np.float64)
     return QuoteColumns(np.array(ts_ns), np.zeros(count, np.int32), *prices, np.ones(count), np.ones(count))
+
+
+@given(
+    STEPS,
+    st.tuples(st.integers(-12, 4), st.integers(-4, 12), st.integers(0, 4)),
+    st.integers(0, 400),
+    st.integers(-1, 80),
+)
+def test_a_spared_call_moves_the_references_as_one_that_found_nothing(steps, way, seconds, row):
+    """Each call within the bounds was made by a desk, one after the other, and answered by nothing."""
+    rows = SessionRows.of(walk(steps), np.ones(1, np.bool_))
+    own = rows.only(SPY)
+    low, high, width = 500.0 + 0.01 * way[0], 500.0 + 0.01 * way[1], 0.01 * way[2]
+    until_ns = session_on(DAY).open_ns + seconds * S
+    made, spared = PriceMove(SPY, 0.03, 20.0, SpreadFilter()), PriceMove(SPY, 0.03, 20.0, SpreadFilter())
+    spared.spared = Spared(low, high, width, until_ns, (), row)
+    last = own.tradable_until(0, len(rows))
+    at = 0
+    for at in range(last):
+        seen = rows.quote(at)
+        before = made.low, made.high, made.due_ns, made.spreads.average
+        wake = ask(made, seen)
+        mid, is_wide = 0.5 * (seen.bid + seen.ask), not seen.ask - seen.bid < width
+        is_spared = at < row and seen.ts_recv_ns < until_ns and low < mid < high and is_wide
+        if wake is not None and not is_spared:
+            made.low, made.high, made.due_ns, made.spreads.average = before
+            break
+        if wake is not None:
+            made.done(seen, wake)
+    else:
+        at = last
+    assert spared.next_row(own, 0, last) == at
+    spared.learn(own, 0, at)
+    assert (spared.low, spared.high, spared.due_ns) == (made.low, made.high, made.due_ns)
+    assert spared.spreads.average == pytest.approx(made.spreads.average, rel=0, abs=0, nan_ok=True)
 
 
 class Even(Trigger):

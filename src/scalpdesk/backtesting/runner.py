@@ -26,7 +26,7 @@ from scalpdesk.journal.codec import TapeRows
 from scalpdesk.marketdata.latest_quotes import InstrumentRows, LatestQuotes, SessionRows, are_options
 from scalpdesk.marketdata.tape import NO_QUOTES, MarketTape, session_bars
 from scalpdesk.marketdata.triggers import Trigger
-from scalpdesk.pricing.kernels.triggers import is_tradable, next_move
+from scalpdesk.pricing.kernels.triggers import is_tradable, next_call
 from scalpdesk.simulation.connection import BrokerConnection
 from scalpdesk.simulation.tape_reader import opening_events, session_quotes
 
@@ -42,6 +42,8 @@ _FIRST_ROWS, _MOST_ROWS = 512, 4_096
 Its events stay in the processor's cache. After one that ends early because the working orders changed, the
 next has the fewest rows.
 """
+_NONE_SPARED = 0.0, 0, math.inf, -math.inf, math.inf, 0, -1
+"""Of a search in which each move counts."""
 _LOSS_ROWS = 256
 """Quotes ahead among which one is looked for that brings the loss near its limit; orders move that price."""
 
@@ -348,6 +350,10 @@ class BacktestRunner:
             high, self._size = low + self._size, min(2 * self._size, _MOST_ROWS)
         found = -1
         for trigger, own in self._searched:
+            if (spared := trigger.spared) is not None and spared.row < 0:
+                shown = self._engine.desk.market.rows
+                row = 0 if shown is None else shown.stand_until(spared.quotes)
+                trigger.spared = spared._replace(row=row)
             first, last = own.place(low), own.place(high)
             if own.learnt < first:
                 trigger.learn(own, own.learnt, first)
@@ -425,8 +431,8 @@ class BacktestRunner:
             own = self._rows_of_one(number)
             first = own.place(rows.upto)
             last = min(first + _LOSS_ROWS, len(own))
-            terms = low, high, until_ns, math.inf, -math.inf, 0.0
-            at = next_move(own.ts_ns, own.bid, own.ask, first, last, *terms)
+            terms = low, high, until_ns, math.inf, -math.inf, 0.0, *_NONE_SPARED
+            at, *_ = next_call(own.ts_ns, own.bid, own.ask, first, last, *terms)
             if at < len(own):
                 until_ns = min(until_ns, rows.ts_ns(own.row(at)) + 1)
         self._loss.rest(until_ns)

@@ -129,7 +129,8 @@ class RowIndex(NamedTuple):
         """Look through the quotes of a session."""
         bid, ask, numbers = columns.bid, columns.ask, columns.instrument_id
         is_sound = are_tradable(bid, ask)
-        wide = np.flatnonzero(is_sound & (ask > WIDEST * bid))
+        with np.errstate(over="ignore"):  # a price near the largest float
+            wide = np.flatnonzero(is_sound & (ask > WIDEST * bid))
         wide = wide[~is_option[numbers[wide]]]
         odd_rows = np.union1d(np.flatnonzero(~is_sound | (bid == ask)), wide)
         verdicts, kinds = _verdicts(bid[odd_rows], ask[odd_rows])
@@ -366,6 +367,17 @@ class LatestQuotes:
                 return True
             at -= 1
         return None
+
+    def stand_until(self, quotes: Iterable[QuoteEvent]) -> int:
+        """Return the row that replaces the first of these latest quotes; 0 where one is replaced already."""
+        if self.rows is None:
+            return 0
+        row = len(self.rows)
+        for quote in quotes:
+            if self[quote.instrument_id] is not quote:
+                return 0
+            row = min(row, self._until[quote.instrument_id])
+        return row
 
     def in_force(
         self, number: InstrumentId, stamps: Sequence[int], first: int, most: int

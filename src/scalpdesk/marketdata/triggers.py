@@ -1,13 +1,15 @@
 """Triggers: find the quotes of an instrument at which the strategy is called."""
 
 import math
+from collections.abc import Iterable
 from enum import StrEnum
+from typing import NamedTuple
 
 from scalpdesk.core.events import QuoteEvent
 from scalpdesk.core.units import NANOS_PER_SECOND, NEVER_NS, InstrumentId
 from scalpdesk.marketdata.latest_quotes import InstrumentRows
 from scalpdesk.marketdata.quotes import ANY_SPREAD, SpreadFilter
-from scalpdesk.pricing.kernels.triggers import average_after, average_with, is_move, next_move
+from scalpdesk.pricing.kernels.triggers import average_after, average_with, is_move, next_call
 
 
 class Wake(StrEnum):
@@ -27,6 +29,27 @@ class Wake(StrEnum):
 _PRICE = Wake.PRICE  # an enum's member is slow to look up, and a trigger sees every quote
 
 
+class Spared(NamedTuple):
+    """Where a call would find nothing to do.
+
+    Strictly between two mids of the instrument, at no narrower spread, before an instant (UTC nanoseconds),
+    while the latest quotes of others are these.
+    """
+
+    low: float
+    high: float
+    least_spread: float
+    until_ns: int
+    quotes: tuple[QuoteEvent, ...]
+    row: int = -1
+    """Row of the session that replaces the first of these quotes: a backtest finds it, a strategy never.
+    While it is not known no call is spared.
+    """
+
+
+_NONE_SPARED = Spared(math.inf, -math.inf, math.inf, 0, ())
+
+
 class Trigger:
     """Finds the quotes of an instrument at which the strategy is called: a base class for triggers.
 
@@ -39,8 +62,22 @@ class Trigger:
         Only its quotes are asked about, and only tradable quotes: two sides, not crossed, in order.
     """
 
+    spared: Spared | None = None
+    """Calls that the strategy spares: a backtest passes them over, a desk makes them all the same."""
+
     def __init__(self, instrument_id: InstrumentId) -> None:
         self.instrument_id = instrument_id
+
+    def spare(
+        self, low: float, high: float, least_spread: float, until_ns: int, quotes: Iterable[QuoteEvent]
+    ) -> None:
+        """Pass over calls of a backtest; the bounds are those of :class:`Spared`."""
+        self.spared = Spared(low, high, least_spread, until_ns, tuple(quotes))
+
+    def spare_none_from(self, now_ns: int) -> None:
+        """Make every call from an instant on: rows before it may not be taken in yet."""
+        if self.spared is not None:
+            self.spared = self.spared._replace(until_ns=min(self.spared.until_ns, now_ns))
 
     @property
     def skips(self) -> bool:
@@ -104,19 +141,29 @@ class PriceBand(Trigger):
 
     def next_row(self, quotes: InstrumentRows, first: int, last: int) -> int:
         """Return the first row of a usual spread whose mid is at one of the prices, or that is due."""
-        low, high, due_ns, spreads = self.low, self.high, self.due_ns, self.spreads
-        return next_move(
+        return self._passed(quotes, first, last)[0]
+
+    def _passed(
+        self, quotes: InstrumentRows, first: int, last: int, change: float = 0.0, heartbeat_ns: int = 0
+    ) -> tuple[int, float, float, int, float]:
+        """Return the first row that calls the strategy and is not spared, and the references before it."""
+        spreads, spared = self.spreads, self.spared or _NONE_SPARED
+        return next_call(
             quotes.ts_ns,
             quotes.bid,
             quotes.ask,
             first,
             last,
-            low,
-            high,
-            due_ns,
+            self.low,
+            self.high,
+            self.due_ns,
             spreads.average,
             spreads.learn_below,
             spreads.tick,
+            change,
+            heartbeat_ns,
+            *spared[:4],
+            quotes.place(spared.row) if spared.row > 0 else -1,
         )
 
     def take(self, quote: QuoteEvent) -> Wake | None:
@@ -166,6 +213,20 @@ class PriceMove(PriceBand):
         super().__init__(instrument_id, spread_filter)
         self._price_change = price_change - 1e-9
         self._heartbeat_ns = int(heartbeat_seconds * NANOS_PER_SECOND)
+
+    def next_row(self, quotes: InstrumentRows, first: int, last: int) -> int:
+        """Return the first row that calls the strategy and is not spared."""
+        return self._passed(quotes, first, last, self._price_change, self._heartbeat_ns)[0]
+
+    def learn(self, quotes: InstrumentRows, first: int, last: int) -> None:
+        """Take in rows, and move the references at the calls that were spared."""
+        if self.spared is None:
+            super().learn(quotes, first, last)
+            return
+        passed = self._passed(quotes, first, last, self._price_change, self._heartbeat_ns)
+        _, self.low, self.high, self.due_ns, average = passed
+        if self.spreads is not ANY_SPREAD:
+            self.spreads.average = average
 
     def reason(self, quote: QuoteEvent) -> Wake:
         """Return ``price`` where the mid has moved, else ``heartbeat``."""

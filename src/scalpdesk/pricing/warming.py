@@ -19,7 +19,7 @@ from scalpdesk.pricing.kernels.cash_premium import (
     tabled_greeks,
     worth_ahead,
 )
-from scalpdesk.pricing.kernels.triggers import are_tradable, average_after, next_move
+from scalpdesk.pricing.kernels.triggers import are_tradable, average_after, next_call
 from scalpdesk.pricing.scalar import (
     PricedState,
     corner_prices,
@@ -51,7 +51,8 @@ def _smiles() -> None:
 
 def _triggers() -> None:
     nothing = np.zeros(0)
-    next_move(np.zeros(0, np.int64), nothing, nothing, 0, 0, 0.0, 0.0, 0, 0.0, 0.0, 0.0)
+    bounds = 0.0, 0.0, 0, 0.0, 0.0, 0.0, 0.0, 0, 0.0, 0.0, 0.0, 0, 0
+    next_call(np.zeros(0, np.int64), nothing, nothing, 0, 0, *bounds)
     average_after(nothing, nothing, 0, 0, 0.0, 0.0, 0.0)
     are_tradable(nothing, nothing)
 

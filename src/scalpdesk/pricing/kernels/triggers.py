@@ -53,7 +53,7 @@ def is_move(ts_ns: int, bid: float, ask: float, low: float, high: float, due_ns:
 
 
 @kernel
-def next_move(
+def next_call(
     ts_ns: NDArray[np.int64],
     bid: Floats,
     ask: Floats,
@@ -65,13 +65,31 @@ def next_move(
     average: float,
     learn_below: float,
     tick: float,
-) -> int:
-    """Return the first row from ``first`` to before ``last`` that is a move; ``last`` if none is.
+    price_change: float,
+    heartbeat_ns: int,
+    spared_low: float,
+    spared_high: float,
+    least_spread: float,
+    until_ns: int,
+    until_row: int,
+) -> tuple[int, float, float, int, float]:
+    """Return the first move that is not spared, and the references and the average spread before it.
 
-    Spreads below ``learn_below`` enter the average on the way; ``tick`` is its least value.
+    A move is spared strictly between two mids, at no narrower spread, before an instant and a row.
     """
     for row in range(first, last):
+        spread = ask[row] - bid[row]
         if is_move(ts_ns[row], bid[row], ask[row], low, high, due_ns, average):
-            return row
-        average = average_with(average, ask[row] - bid[row], learn_below, tick)
-    return last
+            mid = 0.5 * (bid[row] + ask[row])
+            if (
+                row >= until_row
+                or ts_ns[row] >= until_ns
+                or not spared_low < mid < spared_high
+                or spread < least_spread
+            ):
+                return row, low, high, due_ns, average
+            due_ns = ts_ns[row] + heartbeat_ns + 1
+            if not low < mid < high:
+                low, high = mid - price_change, mid + price_change
+        average = average_with(average, spread, learn_below, tick)
+    return last, low, high, due_ns, average

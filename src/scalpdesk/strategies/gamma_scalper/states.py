@@ -309,10 +309,12 @@ class HoldingState(TradingState):
             if reason is not None:
                 return self.leave(view, reason)
             if quiet.is_inside(view):
+                tools.spare(view, quiet)
                 return self, ()
             hedges = tools.hedge(view, tools.held(view))
             quiet.band = quiet_hedge(view, quiet, tools.hedger, tools.usual)
             self.quiet = None if hedges else quiet
+            tools.spare(view, self.quiet)
             return self, hedges
         self.quiet = None
         # of an expiry one leg is booked before the other: an account's change alone proves nothing
@@ -372,6 +374,7 @@ class HoldingState(TradingState):
         hedges = tools.hedge(view, legs)
         if not hedges:
             self.quiet = self._quiet(view, seen)
+            tools.spare(view, self.quiet)
         return self, hedges
 
     def _quiet(self, view: DeskView, seen: PositionView) -> QuietPosition | None:

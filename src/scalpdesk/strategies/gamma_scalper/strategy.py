@@ -14,7 +14,7 @@ from scalpdesk.core.intents import OrderIntent, SetTimer
 from scalpdesk.hedging.bands.regime_threshold import RegimeThresholdBand
 from scalpdesk.instruments.contract import options_in_order
 from scalpdesk.instruments.events import why_unknown
-from scalpdesk.marketdata.triggers import Trigger, Wake
+from scalpdesk.marketdata.triggers import PriceMove, Trigger, Wake
 from scalpdesk.strategies.contract import (
     Action,
     DeskView,
@@ -73,11 +73,19 @@ class StructureScalper:
         tools.learn(options, view)
         instrument = view.instruments[view.underlying]
         tick, is_index = instrument.tick_rule.below, instrument.is_index
-        return (self.tools.config.triggers.trigger(view.underlying, is_index=is_index, tick=tick),)
+        trigger = tools.config.triggers.trigger(view.underlying, is_index=is_index, tick=tick)
+        # what is measured beside the hedges has each call
+        tools.trigger = trigger if type(trigger) is PriceMove and tools.watch is None else None
+        return (trigger,)
 
     def on_wake(self, view: DeskView, wake: Wake, event: Event) -> Sequence[Action]:
         """Act by the state, and measure the hedges where they are watched."""
-        watch = self.tools.watch
+        watch, trigger = self.tools.watch, self.tools.trigger
+        if trigger is not None:
+            if wake is Wake.PRICE or wake is Wake.HEARTBEAT:
+                trigger.spared = None
+            else:
+                trigger.spare_none_from(view.now_ns)
         if watch is None:
             return self._act(view, wake, event)
         reported = watch.note_fill(view, event) if isinstance(event, OrderFilled) else ()

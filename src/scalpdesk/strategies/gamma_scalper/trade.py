@@ -10,7 +10,7 @@ from scalpdesk.closing.leg import Tactics
 from scalpdesk.core.backoff import BackOff
 from scalpdesk.core.enums import Mode
 from scalpdesk.core.intents import LegOrders, SetTimer
-from scalpdesk.core.units import ZERO, InstrumentId, exact, money_text
+from scalpdesk.core.units import NEVER_NS, ZERO, InstrumentId, exact, money_text
 from scalpdesk.entry.edge_gate import Edge, GatePasses
 from scalpdesk.entry.selector import Candidate, Selection, StructureSelector
 from scalpdesk.entry.shapes import STRADDLE, QuotedChain, ShapeLister
@@ -20,6 +20,7 @@ from scalpdesk.instruments.contract import OptionContract
 from scalpdesk.instruments.sessions import Session, expiry_instant_ns, final_close_ns, to_new_york
 from scalpdesk.instruments.structure import Structure, StructureLeg, bounds_of, least_worth
 from scalpdesk.margin.holdings import Holding
+from scalpdesk.marketdata.triggers import PriceMove
 from scalpdesk.portfolio.stress import StressLine, worths_of_day
 from scalpdesk.strategies.contract import Action, DeskView, Facts, TradeStart
 from scalpdesk.strategies.gamma_scalper.config import GammaScalperConfig
@@ -42,7 +43,7 @@ from scalpdesk.strategies.toolkit.exits import (
 from scalpdesk.strategies.toolkit.hedger import DeltaHedger
 from scalpdesk.strategies.toolkit.order_life import ReportOnce, surplus_cancels
 from scalpdesk.strategies.toolkit.pursuit import Move
-from scalpdesk.strategies.toolkit.quiet import USUAL, Quiet
+from scalpdesk.strategies.toolkit.quiet import USUAL, Quiet, QuietPosition, spare_calls
 from scalpdesk.strategies.toolkit.resume import cost_of, held_of
 from scalpdesk.strategies.toolkit.sizing import ScaleRule, structure_size
 from scalpdesk.strategies.toolkit.watch import PositionWatch
@@ -108,6 +109,8 @@ class ScalperTools:
     ) -> None:
         self.config = config
         self.manner = manner
+        self.trigger: PriceMove | None = None
+        """Calls the strategy, where it may be told which calls are spared."""
         self.adopts = config.mode in ("adopt", "adopt_only")
         """Whether any options that are held are its position."""
         self.owns_shares = not self.adopts
@@ -204,6 +207,15 @@ class ScalperTools:
         most = self.config.entry.max_entries
         is_early = self.deadline_ns is None or now_ns < self.deadline_ns
         return is_early and now_ns >= self.again_ns and (most is None or self.entries < most)
+
+    def spare(self, view: DeskView, quiet: QuietPosition | None) -> None:
+        """Let the trigger pass over the calls that would find nothing due."""
+        if self.trigger is None or quiet is None or view.session is None:
+            return
+        until_ns = NEVER_NS if self.deadline_ns is None else self.deadline_ns
+        if self.config.exits.edge_gone:
+            until_ns = min(until_ns, self.edge_looks.due_ns)
+        spare_calls(self.trigger, view, quiet, until_ns)
 
     def hedge(self, view: DeskView, legs: Sequence[InstrumentId]) -> list[Action]:
         """Take off what would add to the position, and hedge it."""

@@ -23,6 +23,7 @@ from scalpdesk.core.units import (
     InstrumentId,
 )
 from scalpdesk.instruments.structure import Structure
+from scalpdesk.marketdata.triggers import Trigger
 from scalpdesk.portfolio.delta_engine import DEEP_WHOLLY
 from scalpdesk.portfolio.positions import Position
 from scalpdesk.strategies.contract import DeskView, TradeStart
@@ -210,6 +211,24 @@ class QuietPosition(Leaf, gc=False):
             or (band.proxy is not None and market.quotes[view.hedge] is not band.proxy)
             or ((exposures or band.dealers) and tuple(exposures.values()) != band.dealers)
         )
+
+
+def spare_calls(trigger: Trigger, view: DeskView, quiet: QuietPosition, until_ns: int) -> None:
+    """Let a trigger pass over the calls of a backtest that would find neither exit nor hedge due.
+
+    Each of them would answer as :meth:`QuietPosition.holds` and :meth:`QuietPosition.is_inside` do, whose
+    bounds these are. ``until_ns``: What else of the strategy falls due.
+    """
+    band, market, now_ns = quiet.band, view.market, view.now_ns
+    if band is None or band.proxy is not None or market.gamma_exposures:
+        return
+    low, high = max(quiet.low, band.low), min(quiet.high, band.high)
+    if quiet.follows:
+        low, high = max(low, quiet.told[0]), min(high, quiet.told[1])
+    until_ns = min(until_ns, quiet.until_ns, band.until_ns, (now_ns // _LONGEST_NS + 1) * _LONGEST_NS)
+    until_ns = min(until_ns, *(leg.until_ns for leg in quiet.legs))
+    if until_ns > now_ns and low < high:
+        trigger.spare(low, high, band.least_spread, until_ns, [leg.quote for leg in quiet.legs])
 
 
 def _leg_of(
