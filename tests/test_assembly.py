@@ -80,8 +80,15 @@ def test_a_backtest_of_a_structure_runs_or_names_the_settings_that_let_it(shape,
         assert side == "long"
 
 
-def test_an_expiry_on_a_day_without_trading_is_refused_with_the_session_before(tmp_path):
-    settings = load_settings("gamma-scalper", cwd=tmp_path, overrides=["selection.expiry=2018-03-17"])
+@pytest.mark.parametrize("day", ["2018-03-17", "2018-03-15", "2017-01-03"])
+def test_an_expiry_that_no_option_has_is_refused_with_the_nearest(tmp_path, day):
+    """On a Saturday, on a session without one, in the past."""
+    book = straddle_book()
+    listed = [contract.expiry.isoformat() for _, contract in book.options("SPY")]
+    settings = load_settings("gamma-scalper", cwd=tmp_path, overrides=[f"selection.expiry={day}"])
     with pytest.raises(ConfigError) as caught:
-        require_tradable(settings, straddle_book(), {"underlying": "SPY"}, is_backtest=True)
-    assert caught.value.nearest == "2018-03-16"
+        require_tradable(settings, book, {"underlying": "SPY"}, is_backtest=True)
+    assert caught.value.nearest.split(" or ")[0] in listed
+    pasted = caught.value.fix.removeprefix("set ")
+    settings = load_settings("gamma-scalper", cwd=tmp_path, overrides=[pasted])
+    require_tradable(settings, book, {"underlying": "SPY"}, is_backtest=True)

@@ -756,19 +756,24 @@ def _require_account(settings: RunSettings, *, is_backtest: bool) -> None:
 
 
 def _require_expiry(settings: RunSettings, instruments: Instruments, underlying: str) -> None:
-    """Refuse an expiry on a day without trading; a coin's options expire on any day."""
+    """Refuse an expiry on a day without trading, or that no option of the run has; name the nearest."""
     assert settings.strategy is not None
     day = find_strategy(settings.strategy).chosen_expiry(settings.strategy_config)
-    why = None if day is None else why_closed(day)
-    if day is None or why is None or instruments[instruments.id_of(underlying)].is_coin:
+    listed = sorted({contract.expiry for _, contract in instruments.options(underlying)})
+    if day is None or day in listed:
         return
-    before = previous_session(day).day
+    is_coin = instruments[instruments.id_of(underlying)].is_coin  # its options expire on any day
+    why = None if is_coin else why_closed(day)
+    if why is None and not listed:
+        return
+    near = sorted(listed, key=lambda each: abs((each - day).days))[:2] or [previous_session(day).day]
+    what = "no option expires on this day" if why else f"no option of {underlying} with this expiry is listed"
     raise ConfigError(
-        f"no option expires on this day: it is {why}",
+        f"{what}: it is {why}" if why else what,
         where="selection.expiry",
         value=day.isoformat(),
-        nearest=before.isoformat(),
-        fix=f"set selection.expiry={before}",
+        nearest=" or ".join(each.isoformat() for each in near),
+        fix=f"set selection.expiry={near[0]}",
     )
 
 

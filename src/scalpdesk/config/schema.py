@@ -298,6 +298,8 @@ class Schema:
     ) -> ConfigError:
         known = ", ".join(children)
         fix = f"use {nearest}" if nearest is not None else f"known here: {known}" if known else "remove it"
+        if nearest == word:  # right, but in another section
+            fix = f"{word} stands by itself, not below {dotted(at[:-1]) or 'another section'}: [{word}]"
         if meant is not None and nearest is not None:
             fix = f"{fix}: {_to_paste(self._short(meant.key, entry), meant, entry)}" + (
                 f" ({meant.why})" if meant.why else ""

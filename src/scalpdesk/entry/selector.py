@@ -353,8 +353,8 @@ class StructureSelector:
             inside.sort(key=lambda each: (each.first_expiry, each.lead.contract.strike))
             window = self._window = _Window(today, structures, inside)
         wanted = f"expiry {config.min_expiration_days} to {config.max_expiration_days} days"
-        if config.expiry is not None or config.strike is not None:
-            wanted += f", asked for strike {config.strike} expiry {config.expiry}"
+        asked = (("expiry", config.expiry), ("strike", config.strike))
+        wanted += "".join(f", asked for {name} {value}" for name, value in asked if value is not None)
         removed[wanted] = len(structures) - len(window.structures)
         return window
 
