@@ -48,6 +48,7 @@ class Spared(NamedTuple):
 
 
 _NONE_SPARED = Spared(math.inf, -math.inf, math.inf, 0, ())
+_ALL_SPARED = Spared(-math.inf, math.inf, -math.inf, NEVER_NS, (), NEVER_NS)
 
 
 class Trigger:
@@ -144,10 +145,16 @@ class PriceBand(Trigger):
         return self._passed(quotes, first, last)[0]
 
     def _passed(
-        self, quotes: InstrumentRows, first: int, last: int, change: float = 0.0, heartbeat_ns: int = 0
+        self,
+        quotes: InstrumentRows,
+        first: int,
+        last: int,
+        change: float = 0.0,
+        heartbeat_ns: int = 0,
+        spared: Spared | None = None,
     ) -> tuple[int, float, float, int, float]:
         """Return the first row that calls the strategy and is not spared, and the references before it."""
-        spreads, spared = self.spreads, self.spared or _NONE_SPARED
+        spreads, spared = self.spreads, spared or self.spared or _NONE_SPARED
         return next_call(
             quotes.ts_ns,
             quotes.bid,
@@ -223,7 +230,8 @@ class PriceMove(PriceBand):
         if self.spared is None:
             super().learn(quotes, first, last)
             return
-        passed = self._passed(quotes, first, last, self._price_change, self._heartbeat_ns)
+        # rows that made no call: bounds set since they were passed over do not bind them
+        passed = self._passed(quotes, first, last, self._price_change, self._heartbeat_ns, _ALL_SPARED)
         _, self.low, self.high, self.due_ns, average = passed
         if self.spreads is not ANY_SPREAD:
             self.spreads.average = average
