@@ -280,6 +280,7 @@ def _print_risk(document: dict[str, Any]) -> None:
         )
         moves = {"moves": lambda row: ", ".join(f"{name} {move:+.2%}" for name, move in row["moves"].items())}
         print_table(table_of(document["stress"], columns, moves, left=4))
+    _print_ladder(document["ladder"], currency, places)
     grid = document["grid"]
     for place, name in enumerate(grid["times"][:2]):
         click.echo(
@@ -295,6 +296,30 @@ def _print_risk(document: dict[str, Any]) -> None:
         f" {100 * worst['vol_points']:+.0f} points, now\n  ({worst['definition']})"
     )
     print_notes(document["notes"])
+
+
+def _print_ladder(ladder: dict[str, Any], currency: str, places: int) -> None:
+    if not ladder["rows"]:
+        return
+    money = f"+,.{places}f"
+    columns = (
+        f"expiry|of={{underlying}}|days:.1f|forward:,.2f|vega, {currency} a point={{vega:{money}}}"
+        f"|of 30-day volatility={{weighted_vega:{money}}}|gamma:+.2f|theta a day={{theta:{money}}}"
+        "|vanna:+.1f|volga:+.2f|charm:+.2f"
+    )
+    if currency != "USD":
+        columns += "|vega, USD a point={vega_usd:+,.0f}"
+    print_table(table_of(ladder["rows"], columns, {}))
+    total = ladder["total"]
+    click.echo(
+        f"all: vega {total['vega']:{money}} a point of each expiry's own volatility,"
+        f" {total['weighted_vega']:{money}} of 30-day volatility, theta {total['theta']:{money}} a day"
+    )
+    for shock in ladder["shocks"]:
+        click.echo(
+            f"  {shock['points']:+g} points, {shock['shape']}: {shock['full']:{money}}"
+            f" (vega {shock['first']:{money}}, volga {shock['second']:{money}}, rest {shock['rest']:{money}})"
+        )
 
 
 def _tested(name: str, row: dict[str, Any]) -> str:

@@ -6,10 +6,11 @@ the volatility index, and time passes on the variance clock.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 from scipy.interpolate import RectBivariateSpline
 
@@ -44,8 +45,29 @@ STEPS = {"now": 0, "next session": 1, "in 5 sessions": 5}
 CHUNK = 512
 """Scenarios priced in one call: the compiled code holds the interpreter's lock for about a millisecond."""
 
+TermWeight = Callable[[float], float]
+"""Points by which the volatility of an expiry moves for one of 30 days, by its calendar years."""
 SmileShape = Callable[[Floats], Floats]
 """Volatilities at ln(strike / forward); only their ratio to that of the leg itself counts."""
+
+
+_POINT = 0.01
+_SHOCK_POINTS = 2.0
+"""Rise of 30-day volatility in each shape, points."""
+_SLOPE_PER_LOG = 1.0 / math.log(30.0 / 7.0)
+"""A slope lifts a week by as many points as it is told, leaves 30 days, and lowers what is longer."""
+
+
+def _slope(years: float) -> float:
+    return _SLOPE_PER_LOG * math.log(30.0 / max(years * DAYS_PER_YEAR, 1.0))
+
+
+_TERM_SHAPES: dict[str, TermWeight] = {
+    "parallel": lambda _: 1.0,
+    "root of time": vega_weight,
+    "slope": _slope,
+}
+"""By how many points the volatility of an expiry moves for one of the shock, by its calendar years."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +99,14 @@ class RiskLeg:
     """None keeps the volatility of the strike."""
 
     def vols(
-        self, spot: float, spots: Floats, vol_moves: Floats, step: int, smile: str, vol_points: Floats
+        self,
+        spot: float,
+        spots: Floats,
+        vol_moves: Floats,
+        step: int,
+        smile: str,
+        vol_points: Floats,
+        weigh: TermWeight = vega_weight,
     ) -> Floats:
         """Return the volatility of each scenario, a fraction a year of the calendar."""
         vol = np.full(spots.shape, self.vol)
@@ -90,7 +119,7 @@ class RiskLeg:
             there = (here - np.log(spots / spot)) / math.sqrt(left)
             vol *= self.smile(there) / self.smile(np.array([here]))[0]
         loading = term_loading(self.years[0], _VARIANCE_REVERSION_PER_YEAR)
-        points = vega_weight(self.years[0]) * vol_points
+        points = weigh(self.years[0]) * vol_points
         return np.clip(vol * np.exp(loading * vol_moves) + points, _LEAST_VOL, _LARGEST_VOL)
 
     def values(self, spots: Floats, vols: Floats, step: int) -> Floats:
@@ -168,6 +197,7 @@ class RiskPart:
         step: int = 0,
         smile: str = SMILES[0],
         vol_points: Floats | float = 0.0,
+        weigh: TermWeight = vega_weight,
     ) -> Floats:
         """Return the P&L of each scenario against the book here and now, by full repricing.
 
@@ -177,6 +207,7 @@ class RiskPart:
         ``step``: 0 for now, else the place of the time in the legs' ``years``.
         ``smile``: One of :data:`SMILES`.
         ``vol_points``: Change of 30-day volatility, 0.01 for a point, by its expiry's weight on each leg's.
+        ``weigh``: That weight, by calendar years to expiry.
 
         Raises ArgumentError when a spot is not above 0, or the smile is unknown.
         """
@@ -191,7 +222,8 @@ class RiskPart:
         total = self.shares * (spots - self.spot) - self.inverse_usd * (1.0 / spots - 1.0 / self.spot)
         here, nothing = np.array([self.spot]), np.zeros(1)
         for leg in self.legs:
-            vols = leg.vols(self.spot, spots, np.broadcast_to(vol_moves, spots.shape), step, smile, points)
+            moved = np.broadcast_to(vol_moves, spots.shape)
+            vols = leg.vols(self.spot, spots, moved, step, smile, points, weigh)
             now = leg.values(here, leg.vols(self.spot, here, nothing, 0, smile, nothing), 0)
             total += leg.values(spots, vols, step) - now
         return total
@@ -207,6 +239,60 @@ class RiskPart:
             theta += leg.units * float(found.theta[0]) / DAYS_PER_YEAR
             vega += leg.units * float(found.vega[0]) * vega_weight(leg.years[step]) / 100.0
         return delta, gamma, theta, vega
+
+
+class LadderRow(msgspec.Struct, frozen=True, kw_only=True):
+    """Greeks of the options of one expiry, of all contracts; amounts in the currency of the book."""
+
+    underlying: str
+    days: float
+    """Calendar days to expiry."""
+    legs: int
+    """Options that are held of it."""
+    forward: float
+    vega: float
+    """For a point of this expiry's volatility."""
+    weighted_vega: float
+    """For a point of 30-day volatility: this expiry moves by the root of 30 over its days."""
+    delta: float
+    gamma: float
+    """``delta``, ``gamma``: Units of the underlying, and that for a move of one."""
+    theta: float
+    """A calendar day."""
+    vanna: float
+    """Units of the underlying for a point of volatility."""
+    volga: float
+    """Change of vega for a point."""
+    charm: float
+    """Units of the underlying a calendar day."""
+    vega_usd: float
+    """US dollars a point: of an option in coin beside ``vega``, else the same."""
+
+
+class TermShock(msgspec.Struct, frozen=True, kw_only=True):
+    """P&L of a move of the term structure of volatility, by full repricing, and what vega and volga say."""
+
+    shape: str
+    points: float
+    full: float
+    first: float
+    second: float
+    rest: float
+    """What neither of them explains."""
+
+
+class VegaLadder(msgspec.Struct, frozen=True, kw_only=True):
+    """Greeks of a book by expiry, vega beside its weighted one, and what moves of the term structure cost.
+
+    A vega of one expiry is no vega of another: volatility of a week moves by more points than that of a
+    quarter. Raw and weighted sums stand side by side; who hedges the raw sum of a calendar hedges the wrong
+    way.
+    """
+
+    rows: list[LadderRow]
+    total: dict[str, float]
+    """Sums of what adds up across underlyings: currency, no units of one of them."""
+    shocks: list[TermShock]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -263,6 +349,39 @@ class RiskBook:
         delta, gamma, theta, vega = total.tolist()
         return delta, gamma, theta, vega
 
+    def by_expiry(self) -> VegaLadder:
+        """Return the Greeks of its options by underlying and expiry, the nearest first."""
+        rows = [_row(part, legs) for part in self.parts for legs in _by_expiry(part)]
+        total = {
+            "vega": math.fsum(row.vega for row in rows),
+            "weighted_vega": math.fsum(row.weighted_vega for row in rows),
+            "theta": math.fsum(row.theta for row in rows),
+            "volga": math.fsum(row.volga for row in rows),
+            "vega_usd": math.fsum(row.vega_usd for row in rows),
+        }
+        return VegaLadder(
+            rows=rows, total=total, shocks=[self.term_shock(shape) for shape in _TERM_SHAPES] if rows else []
+        )
+
+    def term_shock(
+        self, shape: str, points: float = _SHOCK_POINTS, weigh: TermWeight | None = None
+    ) -> TermShock:
+        """Return what a move of the term structure costs; ``weigh`` stands for that of ``shape``.
+
+        ``points``: Of volatility, by the weight of each expiry.
+        """
+        weigh = _TERM_SHAPES[shape] if weigh is None else weigh
+        full = first = second = 0.0
+        for part in self.parts:
+            moved = part.pnl(np.array([part.spot]), np.zeros(1), vol_points=_POINT * points, weigh=weigh)
+            full += float(moved[0])
+            for legs in _by_expiry(part):
+                row, change = _row(part, legs), points * weigh(legs[0].years[0])
+                first += row.vega * change
+                second += 0.5 * row.volga * change * change
+        rest = full - first - second
+        return TermShock(shape=shape, points=points, full=full, first=first, second=second, rest=rest)
+
 
 class LowestCell(NamedTuple):
     """Lowest cell of the ladders of a book now, see :data:`WORST_CASE`."""
@@ -278,6 +397,39 @@ class LowestCell(NamedTuple):
     def definition(self) -> str:
         """What this figure is, in words."""
         return WORST_CASE.format(smile=self.smile)
+
+
+def _by_expiry(part: RiskPart) -> Iterator[list[RiskLeg]]:
+    found: dict[float, list[RiskLeg]] = {}
+    for leg in part.legs:
+        found.setdefault(leg.years[0], []).append(leg)
+    yield from (found[years] for years in sorted(found))
+
+
+def _row(part: RiskPart, legs: list[RiskLeg]) -> LadderRow:
+    sums = dict.fromkeys(("delta", "gamma", "theta", "vega", "vanna", "volga", "charm"), 0.0)
+    usd = 0.0
+    for leg in legs:
+        found = leg.greeks(part.spot, np.array([part.spot]), 0, "sticky-delta")
+        for name in sums:
+            sums[name] += leg.units * float(getattr(found, name)[0])
+        usd += leg.units * float((found.usd if leg.is_inverse else found).vega[0])
+    years = legs[0].years[0]
+    return LadderRow(
+        underlying=part.underlying,
+        days=years * DAYS_PER_YEAR,
+        legs=len(legs),
+        forward=legs[0].forward,
+        vega=_POINT * sums["vega"],
+        weighted_vega=_POINT * sums["vega"] * vega_weight(years),
+        delta=sums["delta"],
+        gamma=sums["gamma"],
+        theta=sums["theta"] / DAYS_PER_YEAR,
+        vanna=_POINT * sums["vanna"],
+        volga=_POINT * _POINT * sums["volga"],
+        charm=sums["charm"] / DAYS_PER_YEAR,
+        vega_usd=_POINT * usd,
+    )
 
 
 def worst_case(held: RiskBook, filled: RiskBook | None = None, smile: str = SMILES[0]) -> LowestCell:

@@ -11,10 +11,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 
 from scalpdesk.core.errors import DataError
-from scalpdesk.core.units import count_text
+from scalpdesk.core.units import DAY_NS, count_text
 from scalpdesk.datasets.daily_history import (
     STALE_DAYS,
     DailyHistory,
@@ -284,6 +285,7 @@ def risk_document(
         "correlation": None,
         "alone": [],
         "stress": stress_rows(book, smile),
+        "ladder": _ladder_document(book),
         "grid": _grid_document(book, smile),
         "worst_case": _worst_document(worst or worst_case(book, smile=smile)),
         "notes": [*notes],
@@ -392,6 +394,14 @@ def stress_rows(book: RiskBook, smile: str = _USUAL.smile) -> list[dict[str, Any
             }
         )
     return rows
+
+
+def _ladder_document(book: RiskBook) -> dict[str, Any]:
+    """Return the Greeks by expiry, their sums, and what moves of the term structure cost."""
+    found: dict[str, Any] = msgspec.to_builtins(book.by_expiry())
+    for row in found["rows"]:
+        row["expiry"] = f"{to_new_york(book.as_of_ns + round(row['days'] * DAY_NS)):%Y-%m-%d}"
+    return found
 
 
 def _grid_document(book: RiskBook, smile: str = _USUAL.smile) -> dict[str, Any]:
