@@ -117,8 +117,8 @@ compare: setup-dev  ## twenty backtests here and at the commit BASE: which decid
 bench: setup-dev compiled  ## measure against peers; writes docs/evidence/benchmarks.md and benchmarks/results.json
 	$(BIN)/python benchmarks/run.py
 
-seconds: setup-dev compiled  ## processor seconds of compiled runs beside the commit BASE, in turns (twenty minutes): what is 1.1 times dearer fails
-	$(BIN)/python benchmarks/seconds.py $(or $(BASE),HEAD~1)
+seconds: setup-dev compiled  ## processor seconds of compiled runs beside the commit BASE (the last one of the record), in turns (twenty minutes): what is 1.1 times dearer fails
+	$(BIN)/python benchmarks/seconds.py $(BASE)
 	$(BIN)/python benchmarks/run.py --page
 
 bench-smoke: setup-dev  ## a small run of our side of the benchmarks, with their equality checks

@@ -175,10 +175,10 @@ SECONDS = """\
 ## Processor seconds beside an older commit
 
 `make seconds BASE=COMMIT` runs both compiled, in turns, each run in a process of its own: medians of three
-rounds. Each cell: seconds of the commit, how many times those of its base, peak memory in MB. What is 1.1
-times dearer fails. *Traded day*: 2018-02-05, gate off; *ten gate days*: from 2014-01-03; *twelve held
-days*: from 2018-02-01, held over nights; *sweep of 8*: over two sessions; *American chain*: 400 contracts a
-thousand times.
+rounds. Each cell: seconds of the commit, how many times those of its base, peak memory in MB. What takes 1.1
+times as much of either fails. *Traded day*: 2018-02-05, gate off; *ten gate days*: from 2014-01-03; *twelve
+held days*: from 2018-02-01, held over nights; *sweep of 8*: over two sessions; *American chain*: 400
+contracts a thousand times.
 """
 
 

@@ -1,9 +1,10 @@
-"""Hold processor seconds of compiled runs against those of an older commit: ``seconds.py BASE [CASE ...]``.
+"""Hold processor seconds of compiled runs against an older commit: ``seconds.py [BASE [CASE ...]]``.
 
-BASE is checked out into a temporary worktree and compiled there; both run in turns, each run in a process of
-its own. What is 1.1 times dearer is named, and the exit code is 1. Each commit measured has its row in
-``seconds.json``, which the page of the benchmarks shows. Seconds are of the processor, of a run after another
-one; a slow machine slows both sides, so a ratio is told and no bound in seconds.
+BASE, by default the last commit of the record, is checked out into a temporary worktree and compiled there.
+Both run in turns, each run in a process of its own. What takes 1.1 times the seconds or the memory is named,
+and the exit code is 1. Each commit measured has its row in ``seconds.json``, which the page of the benchmarks
+shows. Seconds are of the processor, of a run after another one; a slow machine slows both sides, so a ratio
+is told and no bound in seconds.
 """
 
 import json
@@ -114,6 +115,7 @@ def in_turns(old, new, case):
         "new": statistics.median(after),
         "ratio": round(statistics.median(b / a for a, b in zip(before, after, strict=True)), 3),
         "mb": max(row["mb"] for row in rows[new]),
+        "old_mb": max(row["mb"] for row in rows[old]),
     }
 
 
@@ -128,6 +130,12 @@ def processor():
     )
 
 
+def last_measured():
+    """Return the last commit of the record without changes of its own; that before this one without any."""
+    rows = json.loads(RECORD.read_text("utf-8"))
+    return next((row["commit"] for row in reversed(rows) if not row["commit"].endswith("+")), "HEAD~1")
+
+
 def keep(row):
     """Put a commit's row in the record."""
     rows = json.loads(RECORD.read_text("utf-8")) if RECORD.exists() else []
@@ -139,7 +147,7 @@ def main():
     if sys.argv[1:2] == ["--one"]:
         print(json.dumps(measured(sys.argv[2])))
         return 0
-    base, *cases = sys.argv[1:] or ["HEAD~1"]
+    base, *cases = sys.argv[1:] or [last_measured()]
     commit, base = (said("git", "rev-parse", "--short=8", each) for each in ("HEAD", base))
     commit += "+" * bool(said("git", "status", "--porcelain", "--", "src"))
     with tempfile.TemporaryDirectory() as folder:
@@ -155,7 +163,13 @@ def main():
             said("git", "worktree", "remove", "--force", str(old))
     today = f"{datetime.now(UTC):%Y-%m-%d}"
     keep({"commit": commit, "base": base, "date": today, "processor": processor(), "cases": found})
-    dearer = [f"{case} {row['ratio']:.2f}" for case, row in found.items() if row["ratio"] > DEARER]
+    ratios = {case: {"": row["ratio"], " memory": row["mb"] / row["old_mb"]} for case, row in found.items()}
+    dearer = [
+        f"{case}{what} {ratio:.2f}"
+        for case, kinds in ratios.items()
+        for what, ratio in kinds.items()
+        if ratio > DEARER
+    ]
     print(f"dearer than {DEARER} times {base}: {', '.join(dearer) or 'none'}")
     return 1 if dearer else 0
 

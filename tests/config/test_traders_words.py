@@ -57,6 +57,14 @@ def test_the_line_that_a_word_is_answered_with_is_taken_when_it_is_pasted(row, t
         ("risk.max_loss=1k", ["risk.max_daily_loss=1000"]),
         ("entry.min_edge_stderrs=2", ["entry.k_stderr=2"]),
         ("risk.max_daily_los=500", ["risk.max_daily_loss=500"]),
+        ("risk.loss_daily_max=300", ["risk.max_daily_loss=300"]),
+        ("exits.profit_percent=50", ["exits.target_fraction=0.5"]),
+        ("exits.time_exit=15:30", ["exits.close_at=15:30"]),
+        ("hedge.interval_minutes=30", ["hedge.band=time_based", "hedge.band_settings.interval_seconds=1800"]),
+        ("entry.latest_time=14:00", ["entry.not_after=14:00"]),
+        ("risk.daily_loss_limit_pct=5", ["risk.max_daily_loss_fraction=0.05"]),
+        ("hedge.delta_hedge=10", ["hedge.threshold_shares=10"]),
+        ("selection.delta_target=0.3", ["structure.body=30d"]),
     ],
 )
 def test_a_traders_word_is_answered_with_key_and_value(typed, pasted, tmp_path):

@@ -213,7 +213,8 @@ class Schema:
             if value is not None:
                 own = Meaning(self._short(dotted(path), entry), value, (), "")
                 return self._refusal(at, word, entry, children, self._short(nearest, entry), own)
-        if meant is not None:
+        is_same = near is not None and _words_of(near) == _words_of(word)  # in another order
+        if meant is not None and not is_same:
             return self._refusal(at, word, entry, children, self._short(meant.key, entry), meant)
         if nearest is None and found in {(), (STRATEGIES, self._strategy)}:  # no known section was named
             nearest = self._in_any_section(word, alone=is_last)
@@ -415,6 +416,10 @@ def value_meant(kind: Any, value: object) -> str | None:
     return text if text and fits(text) else None
 
 
+def _words_of(key: str) -> set[str]:
+    return set(_fold(key).split("_"))
+
+
 def _likest(word: str, known: Mapping[str, Any]) -> str | None:
     """Return the key that is meant: the nearest by letters, or the first that has all words of ``word``.
 
@@ -427,7 +432,7 @@ def _likest(word: str, known: Mapping[str, Any]) -> str | None:
         own = _fold(near).split("_")
         if any(nearest_name(part, own, _LIKELY) is None for part in parts):
             near = None
-    return near or next((name for name in known if set(parts) <= set(_fold(name).split("_"))), None)
+    return near or next((name for name in known if _words_of(word) <= _words_of(name)), None)
 
 
 def _struct_types(kind: Any) -> tuple[type[Struct], ...]:

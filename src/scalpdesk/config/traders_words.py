@@ -49,6 +49,9 @@ def _either(**words: str) -> Reader:
     return lambda text: by_word.get(_folded(text))
 
 
+_switch = _either(true="yes on 1", false="no off 0")
+
+
 def _symbol(text: str) -> str | None:
     return text.upper() or None
 
@@ -225,6 +228,7 @@ WORDS: tuple[Word, ...] = (
         _count,
         "entry.again_after_exit=true",
     ),
+    Word("reenter reentry re_entry allow_reentry again", "entry.again_after_exit", "true", _switch),
     Word("min_edge edge edge_threshold min_profit expected_profit", "entry.min_edge_usd", "10", _size),
     Word("min_edge_stderrs stderrs z_score zscore n_sigma edge_stderr", "entry.k_stderr", "2", _size),
     Word(
@@ -317,6 +321,9 @@ WORDS: tuple[Word, ...] = (
         "whalley_wilmott",
         _BANDS,
     ),
+    Word(
+        "hedge.symbol hedge.with hedge.ticker hedge.underlying hedge.asset", "hedge.instrument", "ES", _symbol
+    ),
     # the simulated account
     Word(
         "cash capital balance initial_capital starting_capital account_size account_value initial_cash equity"
@@ -326,7 +333,7 @@ WORDS: tuple[Word, ...] = (
         _size,
     ),
     Word(
-        "fees fee commission commissions costs cost_per_contract broker_fees commission_per_contract"
+        "fees fee commission commissions costs cost_per_contract broker_fees commission_per_contract broker"
         " simulation.commission simulation.commissions",
         "simulation.fees",
         "ibkr",
@@ -372,6 +379,12 @@ WORDS: tuple[Word, ...] = (
         "risk.max_position_fraction",
         "0.1",
         _fraction,
+    ),
+    Word(
+        "losing_streak consecutive_losses losses_in_row max_losses stop_after_losses",
+        "risk.max_consecutive_losses",
+        "3",
+        _count,
     ),
     Word("leverage gearing max_leverage risk.leverage", "risk.max_capital_fraction", "1", _size),
     Word(
@@ -445,6 +458,8 @@ COMMANDS: Mapping[str, str] = {
         "init": "login auth setup configure connect wizard credentials keys",
         "status": "positions position portfolio account balance orders holdings",
         "report": "pnl performance stats results summary tearsheet trades analyze analyse",
+        "runs": "history list-runs",
+        "report last --compare": "compare diff",
         "data ls": "list-data datasets data-list sessions",
         "data download": "download fetch",
         "data import": "import load",
@@ -457,6 +472,8 @@ COMMANDS: Mapping[str, str] = {
         "backtest": "simulate sim test bt",
         "today": "calendar events morning",
         "plugins": "strategies venues list",
+        "run gamma-scalper --set recentre.roll_dte=7": "roll",
+        "risk last": "margin stress var",
     }.items()
     for each in words.split()
 }
@@ -503,6 +520,60 @@ def _rows() -> Mapping[str, Word]:
     return found
 
 
+_OF_FRACTIONS = {"pct", "percent", "percentage", "fraction"}
+_FILLERS = _OF_FRACTIONS | {
+    *("usd", "dollar", "value", "amount", "level", "limit", "tick", "bps", "ms"),
+    *("time", "hour", "minute", "second", "the", "of", "at", "in", "per", "to", "before"),
+}
+"""Parts of a word that do not tell which key is meant: what a value is in, and what joins words."""
+_ALIKE = {
+    each: ours
+    for ours, likes in {
+        "start": "earliest begin first",
+        "latest": "last end until",
+        "exit": "close closing flatten leave",
+        "hold": "held holding",
+        "hedge": "rehedge rebalance",
+        "method": "algo algorithm",
+        "threshold": "tolerance",
+        "target": "goal",
+        "min": "minimum least",
+        "max": "maximum most",
+        "vol": "volatility",
+    }.items()
+    for each in likes.split()
+}
+"""Parts that stand for one another."""
+
+
+@cache
+def _parts(word: str) -> frozenset[str]:
+    singular = (part.removesuffix("s") for part in word.replace(".", "_").split("_") if part)
+    found = frozenset(_ALIKE.get(part, part) for part in singular)
+    return found - _FILLERS or found
+
+
+def _row_of_parts(word: str, section: str | None) -> Word | None:
+    """Return the row with a word of the same parts, in any order and beside what a value is in.
+
+    ``profit_target_usd`` is ``target_profit``. A row's word of this section goes before one of none; one of
+    another section is not this one. What is in per cent is a fraction.
+    """
+    parts, is_fraction = _parts(word), not _OF_FRACTIONS.isdisjoint(word.split("_"))
+    within = _parts(section) if section else frozenset()
+    found: Word | None = None
+    for each, row in _rows().items():
+        own, _, name = each.rpartition(".")
+        if is_fraction and row.reads is not _fraction:
+            continue
+        if own and section == own and (parts | within) in (_parts(each), _parts(name) | within):
+            return row
+        is_here = not own and (section is None or any(_is_near(key, section) for key in row.keys.split()))
+        if found is None and is_here and parts in (_parts(each), _parts(each) | within):
+            found = row
+    return found
+
+
 def key_meant(
     path: Sequence[str], value: object, knows: Callable[[str], bool], section: str | None
 ) -> Meaning | None:
@@ -525,6 +596,9 @@ def key_meant(
     if row is None:
         row = _rows().get(words[-1])
         key = None if row is None else next((each for each in row.keys.split() if knows(each)), None)
+        if key is None or (section is not None and not _is_near(key, section)):
+            row = _row_of_parts(words[-1], section)
+            key = None if row is None else next((each for each in row.keys.split() if knows(each)), None)
         if key is not None and section is not None and not _is_near(key, section):
             return None
     else:
@@ -534,12 +608,20 @@ def key_meant(
     typed = "" if value is None else str(value).strip()
     read = row.reads(typed) or row.usual
     number = readings.number_meant(typed, lambda each: each > 0)
+    if number is not None:
+        number = f"{float(number) * _seconds_of(words[-1]):g}"
     more = tuple(
         each.replace("{+7}", _plus(read, 7)).replace("{typed}", number or "1800")
         for each in row.more.split()
         if knows(each.partition("=")[0].partition(".band_settings")[0])
     )
     return Meaning(key, read, more, row.why)
+
+
+def _seconds_of(word: str) -> int:
+    """Return what the unit in an interval's name is in seconds."""
+    parts = {part.removesuffix("s") for part in word.split("_")}
+    return 3600 if "hour" in parts else 60 if parts & {"minute", "min"} else 1
 
 
 def _plus(text: str, more: int) -> str:
