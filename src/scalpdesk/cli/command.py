@@ -352,7 +352,7 @@ class DeskGroup(ShortHelpCommand, click.Group):
         from scalpdesk.config.traders_words import name_meant
 
         meant = name_meant("command", name) if ctx.parent is None else None
-        nearest = self._elsewhere(ctx, name) or meant or nearest_name(name, self.list_commands(ctx))
+        nearest = self._elsewhere(ctx, name) or meant or nearest_name(name, self.list_commands(ctx), 0.7)
         raise ConfigError(
             "unknown command",
             where=ctx.command_path,

@@ -163,7 +163,7 @@ def naming_file(path: Path) -> Iterator[None]:
         raise OSError(error.errno, error.strerror, str(path)) from error
 
 
-def nearest_name(name: str, known: Iterable[str], cutoff: float = 0.7) -> str | None:
+def nearest_name(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
     """Return the known name most like ``name``, or None if all are less like than ``cutoff`` (0 to 1).
 
     >>> nearest_name("treshold", ["threshold", "strategy"])

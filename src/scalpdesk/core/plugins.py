@@ -135,7 +135,7 @@ class Socket:
             f"there is no {self.kind} of this name",
             where=where or self.where,
             value=name,
-            nearest=nearest_name(name, known),
+            nearest=nearest_name(name, known, 0.7),
             fix=", or ".join([*ways, "install the package that brings it"]),
         )
 
